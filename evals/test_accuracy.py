@@ -1,0 +1,23 @@
+"""Does each model still answer as well as it did, overall and for each emotion?"""
+
+
+def test_accuracy_holds(gate):
+    gate.holds("accuracy")
+
+
+def test_macro_f1_holds(gate):
+    gate.holds("macro_f1")
+
+
+def test_recall_of_each_emotion_holds(gate):
+    gate.holds("recall")
+
+
+def test_every_face_is_accounted_for(predictions, faces):
+    assert len(predictions) == len(faces)
+    assert sorted(predictions.faces) == sorted(faces.hashes)
+
+
+def test_every_accuracy_baseline_is_asked_for(suite):
+    orphans = [subject.id for subject in suite.orphans()]
+    assert not orphans, f"baselines.json records what no known model or restoration answers: {', '.join(orphans)}. Delete these records, or bring the model back."

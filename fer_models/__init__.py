@@ -1,0 +1,29 @@
+"""fer-models: put facial emotion models to the question.
+
+The public names, re-exported once. Importing this imports neither torch nor any model library.
+"""
+
+from fer_models.classifiers.base import Classifier, Predictions
+from fer_models.emotions import EMOTIONS, LABELS, Emotion, LabelSpace
+from fer_models.errors import FerModelsError
+from fer_models.images import Face
+from fer_models.registry import ModelSpec, RestorerSpec, Runtime, Weights
+from fer_models.restorers.base import Restorer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EMOTIONS",
+    "LABELS",
+    "Classifier",
+    "Emotion",
+    "Face",
+    "FerModelsError",
+    "LabelSpace",
+    "ModelSpec",
+    "Predictions",
+    "Restorer",
+    "RestorerSpec",
+    "Runtime",
+    "Weights",
+]

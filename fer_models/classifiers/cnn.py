@@ -1,0 +1,165 @@
+"""Convolutional networks from timm. The only module that imports timm.
+
+A network and everything needed to use it travel in one safetensors file: the tensors, and in its metadata an `Architecture`
+(how to build it, how to prepare a face), the label order, and the record of its training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from timm.layers import ClassifierHead
+from torch import nn
+
+from fer_models.classifiers import tensors
+from fer_models.classifiers.architecture import Architecture
+from fer_models.classifiers.base import Predictions
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import UnknownNameError, UsageError, WeightsError
+from fer_models.images import Face, grey, resize
+
+#: What marks a file of ours in its metadata.
+FORMAT = "fer-models-cnn"
+
+
+def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: Any) -> nn.Module:
+    """The network, randomly initialised, ending in `classes` logits. `options` go to `timm.create_model` (drop_rate, …).
+
+    Raises:
+        UnknownNameError: timm has no network of that name.
+    """
+    if not timm.is_model(architecture.timm):
+        raise UnknownNameError("timm network", architecture.timm, timm.list_models())
+    model = timm.create_model(architecture.timm, in_chans=architecture.channels, num_classes=classes, **options)
+    if architecture.linear_head:
+        width = model.feature_info[-1]["num_chs"]
+        model.pre_logits = nn.Identity()
+        model.num_features = model.head_hidden_size = width
+        model.head = ClassifierHead(width, classes, pool_type="avg", drop_rate=options.get("drop_rate", 0.0))
+    if architecture.stem_stride is not None:
+        stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+        stem.stride = (architecture.stem_stride, architecture.stem_stride)
+    return model
+
+
+def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+    """Float faces (n, channels, h, w) in 0..255 as the network wants them."""
+    mean, std = (torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1) for v in (architecture.mean, architecture.std))
+    return (faces / 255.0 - mean) / std
+
+
+class CNN:
+    """A trained network as a classifier: resize, grey or RGB, normalise, one forward pass, softmax in float32."""
+
+    def __init__(self, network: nn.Module, architecture: Architecture, labels: Sequence[str], device: torch.device, precision: str = "float32") -> None:
+        self.network = network.eval().to(device=device, memory_format=torch.channels_last)
+        self.architecture, self.labels, self.device, self.precision = architecture, tuple(labels), device, precision
+
+    def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
+        """Faces as the network wants them: float32 (n, channels, size, size) on the device."""
+        size = self.architecture.size
+        batch = np.stack([resize(face, size) for face in faces])
+        batch = grey(batch)[:, None] if self.architecture.channels == 1 else batch.transpose(0, 3, 1, 2)
+        on_device = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).float()
+        return normalise(on_device, self.architecture).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def infer(self, batch: torch.Tensor) -> Predictions:
+        """The probabilities of a prepared batch."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+            logits = self.network(batch)
+        return Predictions.from_probabilities(logits.float().softmax(dim=1).cpu().numpy(), self.labels)
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """See `Classifier.predict`."""
+        return self.infer(self.preprocess(faces))
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the convolutions and linear layers for one face, counted by torch's own flop counter (2 flops each)."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
+        side = self.architecture.size
+        with torch.no_grad(), counter:
+            self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device))
+        return counter.get_total_flops() // 2
+
+
+def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None) -> CNN:
+    """The classifier in a safetensors file.
+
+    Args:
+        path: a file that `fer-models train` wrote, or a foreign one beside which `FILE.json` says how to use it.
+        device: `auto` (CUDA, then Apple's MPS, then CPU), or a torch device name.
+        precision: `float32`, `bf16` or `fp16`.
+        timm_name: the timm network to build, for a foreign file.
+
+    Raises:
+        WeightsError: the file is unsound, says too little, or does not fit the network.
+    """
+    state, metadata = tensors.read(path)
+    if metadata.get("format") == FORMAT:
+        architecture, labels = Architecture(**json.loads(metadata["architecture"])), json.loads(metadata["labels"])
+    else:
+        architecture, labels = _sidecar(path, timm_name)
+    network = build(architecture, len(labels))
+    missing, unexpected = network.load_state_dict(state, strict=False) if _fits(network, state, path) else ([], [])
+    if missing or unexpected:
+        raise WeightsError(
+            f"{path} does not fit {architecture.timm}: {len(missing)} tensors missing ({', '.join(missing[:3])}…), "
+            f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}…). Check the network's name."
+        )
+    return CNN(network, architecture, labels, pick_device(device), precision)
+
+
+def _fits(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> bool:
+    own = network.state_dict()
+    for name, tensor in state.items():
+        if name in own and own[name].shape != tensor.shape:
+            raise WeightsError(f"{path}: tensor {name} has shape {tuple(tensor.shape)}, the network wants {tuple(own[name].shape)}.")
+    return True
+
+
+def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
+    """What `FILE.json` says of a foreign checkpoint; sizes and normalisation default to timm's own for that network."""
+    beside = path.with_suffix(".json")
+    example = '{"labels": ["angry", "disgust", …], "size": 224, "channels": 3}'
+    if timm_name is None:
+        raise WeightsError(f"{path} was not written by `fer-models train`. Name its network: --model timm:NETWORK@{path}")
+    try:
+        said = json.loads(beside.read_text())
+        labels = list(said.pop("labels"))
+        config = timm.create_model(timm_name, num_classes=1).pretrained_cfg if timm.is_model(timm_name) else {}
+        defaults = {"size": config.get("input_size", (3, 224, 224))[-1], "channels": 3, "mean": config.get("mean", 0.5), "std": config.get("std", 0.5)}
+        return Architecture(timm_name, **(defaults | said)), labels
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {error}). Example: {example}.") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device called `name`; `auto` is the best one here.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
+        raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
+    return torch.device(name)

@@ -1,0 +1,51 @@
+"""Three models whose scores are known beforehand: what a measurement of them must say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fer_models.classifiers.base import Predictions
+from fer_models.emotions import EMOTIONS, Emotion
+from fer_models.images import Face, face_hash
+
+
+class Constant:
+    """Answers the same emotion for every face: it scores exactly that emotion's share of the faces."""
+
+    def __init__(self, emotion: Emotion, certainty: float = 1.0) -> None:
+        self.row = np.full(len(EMOTIONS), (1.0 - certainty) / (len(EMOTIONS) - 1))
+        self.row[emotion] = certainty
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """The same row for each face."""
+        return Predictions.from_probabilities(np.tile(self.row, (len(faces), 1)))
+
+
+class Oracle:
+    """Knows the label of each face by its pixels: it scores 1, less what conflicting labels of identical faces cost.
+
+    Args:
+        labels: face hash -> emotion.
+        certainty: the probability it gives to its answer.
+    """
+
+    def __init__(self, labels: Mapping[str, Emotion], certainty: float = 0.9) -> None:
+        self.labels, self.certainty = dict(labels), certainty
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """The label of each face."""
+        rows = np.full((len(faces), len(EMOTIONS)), (1.0 - self.certainty) / (len(EMOTIONS) - 1))
+        for row, face in zip(rows, faces, strict=True):
+            row[self.labels[face_hash(face)]] = self.certainty
+        return Predictions.from_probabilities(rows)
+
+
+class Mute:
+    """Never answers: its coverage is 0, and every face counts as wrong."""
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """No answer for any face."""
+        rows = np.zeros((len(faces), len(EMOTIONS)))
+        return Predictions.from_probabilities(rows, unanswered=dict.fromkeys(range(len(faces)), "the mute model never answers"))

@@ -1,0 +1,74 @@
+"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel for shipping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fer_models.errors import WeightsError
+
+_SCALE = "::scale"
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, unpacked to float32, and its metadata.
+
+    Raises:
+        WeightsError: not a sound safetensors file.
+    """
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
+        raise WeightsError(
+            f"{path} looks like a pickle, which can run code when it is read. Convert it once, where you trust it: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return unpack({name: file.get_tensor(name) for name in file.keys()}), dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
+
+
+def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file; a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
+    part.replace(path)
+
+
+def pack(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
+    """Smaller tensors for shipping: matrices and kernels in 16-bit floats, or in 8-bit integers with one scale per output channel.
+
+    Vectors (biases, batch-norm statistics) stay as they are: they are small and sensitive.
+
+    Args:
+        bits: 16 or 8.
+    """
+    if bits == 16:
+        return {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in tensors.items()}
+    packed = {}
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or tensor.ndim < 2:
+            packed[name] = tensor
+            continue
+        flat = tensor.float().flatten(1)
+        scale = flat.abs().amax(dim=1).clamp(min=1e-12) / 127.0
+        packed[name] = (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape)
+        packed[name + _SCALE] = scale
+    return packed
+
+
+def unpack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`pack` undone, as far as it can be: every float tensor in float32."""
+    out = {}
+    for name, tensor in tensors.items():
+        if name.endswith(_SCALE):
+            continue
+        scale = tensors.get(name + _SCALE)
+        if scale is not None:
+            tensor = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+        out[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return out

@@ -1,0 +1,151 @@
+"""What a dataset is once it is loaded: labelled faces with a name, a split, a fingerprint and honest notes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import DatasetError
+from fer_models.images import Face, face_hash, to_rgb
+
+
+class Images(Protocol):
+    """Where a face set gets its pixels: an array in memory, or files decoded when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """Image `index`, uint8, grey (H, W) or RGB (H, W, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """The labelled faces of one split, in the order of their source.
+
+    Attributes:
+        dataset: the dataset's name in subjects and baselines, such as `fer2013`.
+        split: the split's name, such as `private_test`.
+        images: one image per row, uint8.
+        labels: the emotion of each row as its `Emotion` value, int64, shape (n,).
+        sources: what to call each row in messages and pages (a file name, `row 17`); as many as rows.
+        notes: what a reader of any result must know: deviations from official counts, dropped classes, …
+    """
+
+    dataset: str
+    split: str
+    images: Images
+    labels: NDArray[np.int64]
+    sources: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+    _hashes: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if len(self.labels) != n or (self.sources and len(self.sources) != n):
+            raise DatasetError(f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match.")
+        if n == 0:
+            raise DatasetError(f"{self.name} holds no face. Check --data-root and --split.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def name(self) -> str:
+        """`dataset/split`, as messages and subjects write it."""
+        return f"{self.dataset}/{self.split}"
+
+    def face(self, index: int) -> Face:
+        """Face `index` as uint8 RGB (H, W, 3)."""
+        return to_rgb(np.asarray(self.images[index]))
+
+    def faces(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Face]:
+        """Several faces, in the order asked for."""
+        return [self.face(int(i)) for i in indices]
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.int64], list[Face]]]:
+        """The rows in order, at most `size` at a time, with their indices."""
+        for start in range(0, len(self), size):
+            rows = np.arange(start, min(start + size, len(self)))
+            yield rows, self.faces(rows)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The sha256 of each face's pixels (`images.face_hash`), in row order; computed once."""
+        if "all" not in self._hashes:
+            self._hashes["all"] = tuple(face_hash(self.face(i)) for i in range(len(self)))
+        return self._hashes["all"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of all (pixels, label) pairs: the same for any row order and any lossless file format."""
+        return fingerprint(self.hashes, self.labels)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Faces per emotion, all seven named."""
+        return {e.label: int(np.sum(self.labels == e)) for e in EMOTIONS}
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64], note: str = "") -> FaceSet:
+        """The set reduced to `rows`, in their order, with one more note."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return FaceSet(
+            self.dataset,
+            self.split,
+            _Subset(self.images, rows),
+            self.labels[rows],
+            [self.sources[i] for i in rows] if self.sources else (),
+            (*self.notes, note) if note else self.notes,
+            {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
+        )
+
+    def stratified(self, n: int) -> NDArray[np.int64]:
+        """The rows of the first faces of each emotion, about `n` in all and in the set's own proportions: the same ones every time.
+
+        Shares are rounded by largest remainder, and an emotion that occurs keeps at least one face.
+
+        Raises:
+            DatasetError: `n` is not positive.
+        """
+        if n < 1:
+            raise DatasetError(f"--limit must be at least 1, got {n}.")
+        if n >= len(self):
+            return np.arange(len(self), dtype=np.int64)
+        counts = np.bincount(self.labels, minlength=len(EMOTIONS))
+        exact = counts * n / len(self)
+        shares = np.maximum(np.floor(exact).astype(int), (counts > 0).astype(int))
+        for emotion in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+            if shares.sum() >= n:
+                break
+            shares[emotion] += 1 if shares[emotion] < counts[emotion] else 0
+        return np.sort(np.concatenate([np.flatnonzero(self.labels == e)[: shares[e]] for e in EMOTIONS]))
+
+    def limit(self, n: int) -> FaceSet:
+        """The set reduced to `stratified(n)`, with a note."""
+        rows = self.stratified(n)
+        return self if len(rows) == len(self) else self.take(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
+
+
+def fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
+    """The sha256 of all (pixels, label) pairs, in any order: what `FaceSet.fingerprint` is."""
+    rows = sorted(f"{h} {EMOTIONS[label].label}" for h, label in zip(hashes, labels.tolist(), strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Subset:
+    images: Images
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.images[int(self.rows[index])]

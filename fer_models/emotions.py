@@ -1,0 +1,142 @@
+"""The seven emotions, and the only place where an emotion meets an integer.
+
+The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders and hub datasets
+number the same classes alphabetically; mapping by *name* is what keeps the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from fer_models.errors import DatasetError
+
+
+class Emotion(IntEnum):
+    """One of seven emotions; its value is its index in every probability row of this package."""
+
+    ANGRY = 0
+    DISGUST = 1
+    FEAR = 2
+    HAPPY = 3
+    SAD = 4
+    SURPRISE = 5
+    NEUTRAL = 6
+
+    @property
+    def label(self) -> str:
+        """The lower-case name, as FER-2013's class folders spell it."""
+        return self.name.lower()
+
+    def __str__(self) -> str:
+        return self.label
+
+
+EMOTIONS: tuple[Emotion, ...] = tuple(Emotion)
+LABELS: tuple[str, ...] = tuple(emotion.label for emotion in EMOTIONS)
+
+#: Names that stand for a state outside the seven emotions. Faces so labelled are dropped, and counted.
+OUTSIDE: frozenset[str] = frozenset({"contempt", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"})
+
+_SYNONYMS: dict[str, Emotion] = {
+    **{emotion.label: emotion for emotion in EMOTIONS},
+    **dict.fromkeys(("anger", "an", "ang"), Emotion.ANGRY),
+    **dict.fromkeys(("disgusted", "di", "dis"), Emotion.DISGUST),
+    **dict.fromkeys(("afraid", "fearful", "af", "fe", "scared"), Emotion.FEAR),
+    **dict.fromkeys(("happiness", "ha", "joy", "hap"), Emotion.HAPPY),
+    **dict.fromkeys(("sadness", "sa"), Emotion.SAD),
+    **dict.fromkeys(("surprised", "su", "sur"), Emotion.SURPRISE),
+    **dict.fromkeys(("ne", "neutrality", "neu"), Emotion.NEUTRAL),
+}
+
+
+def parse_label(name: str) -> Emotion | None:
+    """The emotion that `name` stands for, or None for a known state outside the seven (contempt, unknown, …).
+
+    Case, surrounding blanks and a leading index (`0_angry`, `3. happy`) do not matter.
+
+    Raises:
+        DatasetError: `name` is neither an emotion nor a known outside state.
+    """
+    key = name.strip().lower().lstrip("0123456789._- ")
+    if key in _SYNONYMS:
+        return _SYNONYMS[key]
+    if key in OUTSIDE:
+        return None
+    raise DatasetError(
+        f"{name!r} is not the name of an emotion. Known: {', '.join(LABELS)} (and synonyms such as anger, happiness, afraid); "
+        f"dropped and counted: {', '.join(sorted(OUTSIDE))}."
+    )
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes one dataset or model knows, in the order of its own indices; None marks one outside the seven.
+
+    Attributes:
+        name: how messages call it.
+        order: one entry per index.
+    """
+
+    name: str
+    order: tuple[Emotion | None, ...]
+
+    def __post_init__(self) -> None:
+        inside = [emotion for emotion in self.order if emotion is not None]
+        if len(set(inside)) != len(inside):
+            raise DatasetError(f"Label space {self.name!r} names an emotion twice: {self.spell()}.")
+
+    @classmethod
+    def from_names(cls, name: str, names: Iterable[str]) -> LabelSpace:
+        """The space whose index i is called `names[i]`, in any of the known spellings.
+
+        Raises:
+            DatasetError: a name is unknown, or two names stand for one emotion.
+        """
+        return cls(name, tuple(parse_label(n) for n in names))
+
+    def spell(self) -> str:
+        """The order in words, for messages."""
+        return ", ".join("(outside)" if e is None else e.label for e in self.order)
+
+    def emotion(self, index: int) -> Emotion | None:
+        """The emotion at `index`, or None for a class outside the seven.
+
+        Raises:
+            DatasetError: `index` is not one of this space's classes.
+        """
+        if not 0 <= index < len(self.order):
+            raise DatasetError(
+                f"Label space {self.name!r} has {len(self.order)} classes (0..{len(self.order) - 1}), got {index}. Its order is: {self.spell()}."
+            )
+        return self.order[index]
+
+    def index(self, emotion: Emotion) -> int:
+        """Where this space keeps `emotion`.
+
+        Raises:
+            DatasetError: the space has no such class.
+        """
+        if emotion not in self.order:
+            raise DatasetError(f"Label space {self.name!r} has no {emotion.label}. Its order is: {self.spell()}.")
+        return self.order.index(emotion)
+
+    @property
+    def missing(self) -> tuple[Emotion, ...]:
+        """The emotions that this space cannot express."""
+        return tuple(e for e in EMOTIONS if e not in self.order)
+
+
+FER2013 = LabelSpace("fer2013 (csv order)", EMOTIONS)
+FOLDERS = LabelSpace.from_names("class folders (alphabetical)", sorted(LABELS))
+RAF_DB = LabelSpace("RAF-DB (1..7)", (None, *(parse_label(n) for n in ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"))))
+AFFECTNET = LabelSpace.from_names(
+    "AffectNet (0..10)",
+    ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt", "none", "uncertain", "no-face"),
+)
+
+
+def names_of(labels: Sequence[int]) -> list[str]:
+    """The names of a row of indices in `Emotion` order."""
+    return [EMOTIONS[i].label for i in labels]

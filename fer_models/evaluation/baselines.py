@@ -1,0 +1,214 @@
+"""`baselines.json`: what was measured, face by face, and what others published.
+
+A measured record keeps one character per face, faces in canonical order, for the emotion answered and for the probability given to the
+labelled one, so that paired tests need nothing else. A published record is shown, and never gates.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import BaselinesError
+from fer_models.evaluation.metrics import Metrics
+from fer_models.evaluation.store import Answers
+from fer_models.evaluation.subject import Subject
+
+SCHEMA_VERSION = 1
+NO_ANSWER = "-"
+#: 64 steps of probability, as characters: the alphabet of base64 for URLs (RFC 4648), in its order.
+STEPS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+#: How far under the measured accuracy a new record's hard floor is set.
+FLOOR_BELOW = 0.05
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured subject.
+
+    Attributes:
+        dataset … prompt: the subject's fields.
+        dataset_fingerprint: of all faces of the split (`FaceSet.fingerprint`).
+        n: number of faces.
+        unanswered: how many of them had no answer.
+        metrics: the point values when it was recorded.
+        answers: n characters, the index of the emotion answered or `-`.
+        p_truth: n characters, the probability given to the labelled emotion in 64 steps.
+        floor: the accuracy under which the gate fails whatever the statistics say, or None.
+        recorded: date, version, device and library versions.
+    """
+
+    dataset: str
+    split: str
+    corruption: str | None
+    restoration: str
+    model: str
+    prompt: str | None
+    dataset_fingerprint: str
+    n: int
+    unanswered: int
+    metrics: Mapping[str, float]
+    answers: str
+    p_truth: str
+    floor: float | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> Subject:
+        """Whose record this is."""
+        return Subject(self.dataset, self.split, self.restoration, self.model, self.corruption, self.prompt)
+
+    def decoded(self) -> NDArray[np.int64]:
+        """The answers as int64 (n,), -1 for none, faces in canonical order."""
+        return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
+
+    def decoded_p_truth(self) -> NDArray[np.float64]:
+        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps."""
+        return (np.array([STEPS.index(c) for c in self.p_truth], dtype=np.float64) + 0.5) / len(STEPS)
+
+
+def encode(answers: Answers) -> tuple[str, str]:
+    """The strings `answers` and `p_truth` of a record."""
+    letters = "".join(NO_ANSWER if a < 0 else str(a) for a in answers.answer.tolist())
+    steps = np.clip((answers.p_truth * len(STEPS)).astype(int), 0, len(STEPS) - 1)
+    return letters, "".join(STEPS[s] for s in steps)
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The content of a baselines file."""
+
+    measured: tuple[Record, ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
+
+    def find(self, subject: Subject) -> Record | None:
+        """The record of `subject`, or None."""
+        return next((r for r in self.measured if r.subject == subject), None)
+
+    def updated(self, records: Iterable[Record]) -> Baselines:
+        """These baselines with `records` in place of their namesakes.
+
+        A floor that somebody set stays; a record that measured the same as before stays as it was, date included, so that
+        recording twice writes the same bytes.
+        """
+        by_subject = {r.subject: r for r in self.measured}
+        for new in records:
+            old = by_subject.get(new.subject)
+            if old is not None and old.floor is not None:
+                new = replace(new, floor=old.floor)
+            if old is None or replace(new, recorded=old.recorded) != old:
+                by_subject[new.subject] = new
+        return replace(self, measured=tuple(sorted(by_subject.values(), key=lambda r: (r.dataset, r.split, r.model, r.restoration, str(r.corruption), str(r.prompt)))))
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        text = json.dumps({"schema": SCHEMA_VERSION, "measured": [asdict(r) for r in self.measured], "published": list(self.published)}, indent=2, ensure_ascii=False)
+        part = path.with_suffix(".part")
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+
+
+def make(subject: Subject, fingerprint: str, answers: Answers, metrics: Metrics, recorded: Mapping[str, Any]) -> Record:
+    """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a whole point."""
+    letters, steps = encode(answers)
+    values = {name: round(m.value, 6) for name, m in metrics.overall.items()}
+    return Record(
+        **{k: v for k, v in subject.as_json().items()},  # type: ignore[arg-type]
+        dataset_fingerprint=fingerprint,
+        n=len(answers),
+        unanswered=int((answers.answer < 0).sum()),
+        metrics=values,
+        answers=letters,
+        p_truth=steps,
+        floor=max(0.0, math.floor((values["accuracy"] - FLOOR_BELOW) * 100) / 100),
+        recorded=dict(recorded),
+    )
+
+
+def read(path: Path) -> Baselines:
+    """The baselines in `path`; none at all where there is no file.
+
+    Raises:
+        BaselinesError: not JSON, another schema, an unknown or missing field, or strings that do not match `n`.
+    """
+    if not path.exists():
+        return Baselines()
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselinesError(f"{path} cannot be read ({error}).") from error
+
+
+def parse(text: str, name: str) -> Baselines:
+    """The baselines in a JSON text; `name` is what messages call it. Raises as `read`."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
+        raise BaselinesError(f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git.") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise BaselinesError(f'{name} has schema {found!r}; this version reads {SCHEMA_VERSION}. It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.')
+    _only_known(data, {"schema", "measured", "published"}, name)
+    measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))
+    subjects = [r.subject for r in measured]
+    for subject in subjects:
+        if subjects.count(subject) > 1:
+            raise BaselinesError(f"{name} holds two records of {subject.id}. Delete one.")
+    published = _list(data, "published", name)
+    if not all(isinstance(p, dict) and "model" in p and "source" in p for p in published):
+        raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
+    return Baselines(measured, tuple(published))
+
+
+def _list(data: dict[str, Any], key: str, name: str) -> list[Any]:
+    value = data.get(key, [])
+    if not isinstance(value, list):
+        raise BaselinesError(f"{name}: {key!r} must be a list, got {type(value).__name__}.")
+    return value
+
+
+def _only_known(data: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            raise BaselinesError(f"{where} has an unknown field {key!r}.{f' Did you mean {close[0]!r}?' if close else ''} Known: {', '.join(sorted(known))}.")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,), "model": (str,), "prompt": (str, type(None)),
+    "dataset_fingerprint": (str,), "n": (int,), "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_truth": (str,),
+    "floor": (int, float, type(None)), "recorded": (dict,),
+}  # fmt: skip
+
+
+def _record(data: Any, where: str) -> Record:
+    if not isinstance(data, dict):
+        raise BaselinesError(f"{where} must be an object, got {type(data).__name__}.")
+    _only_known(data, {f.name for f in fields(Record)}, where)
+    for name, types in _TYPES.items():
+        if name not in data and name not in ("floor", "recorded", "corruption", "prompt"):
+            raise BaselinesError(f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines")
+        if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
+            raise BaselinesError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}.")
+    record = Record(**{"corruption": None, "prompt": None, **data})
+    for metric, value in record.metrics.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise BaselinesError(f"{where}: metric {metric} is {value!r}, not a finite number.")
+    for metric in ("accuracy", "macro_f1"):
+        if metric not in record.metrics:
+            raise BaselinesError(f"{where} lacks the metric {metric!r}. Record it again: pytest evals --update-baselines")
+    if record.n < 1 or len(record.answers) != record.n or len(record.p_truth) != record.n:
+        raise BaselinesError(f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_truth)} p_truth.")
+    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_truth) - set(STEPS):
+        raise BaselinesError(f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git.")
+    return record

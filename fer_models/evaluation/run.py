@@ -1,0 +1,119 @@
+"""The only loop: faces -> restorer -> classifier -> store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fer_models.classifiers.base import Classifier, Predictions
+from fer_models.datasets.base import FaceSet
+from fer_models.errors import FerModelsError, PredictionError
+from fer_models.evaluation.store import Answers, Shelf
+from fer_models.images import Face
+from fer_models.restorers.base import Restorer, restore_checked
+
+Progress = Callable[[int], None]  # faces answered since the last call
+
+
+@dataclass(frozen=True)
+class Run:
+    """One subject's answers, and where they came from.
+
+    Attributes:
+        answers: in canonical order.
+        seconds: the time of the inference, now or when it was stored.
+        from_store: no face was asked now.
+    """
+
+    answers: Answers
+    seconds: float
+    from_store: bool
+
+
+def answer(
+    shelf: Shelf,
+    faces: FaceSet,
+    order: np.ndarray[Any, np.dtype[np.int64]],
+    load: Callable[[], tuple[Restorer, Classifier]],
+    *,
+    labels: tuple[str, ...],
+    batch_size: int,
+    provenance: Mapping[str, Any],
+    progress: Progress = lambda n: None,
+) -> Run:
+    """Answer what `shelf` misses, and read it all.
+
+    Args:
+        shelf: where the answers go.
+        faces: the face set; `order` are its rows in canonical order.
+        load: makes the restorer and the classifier; called only when a face must be asked.
+        labels: the label order that the model's record declares.
+        batch_size: faces per forward pass; batches never cross a shard, so a resumed run has the same ones.
+        provenance: what to write down beside the answers (versions, device, …); nothing that differs from run to run.
+        progress: told how many faces were answered.
+
+    Raises:
+        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written
+            before stay.
+    """
+    with shelf.locked():
+        missing = shelf.missing()
+        progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
+        if missing:
+            restorer, classifier = load()
+        for shard in missing:
+            started = time.perf_counter()
+            rows = order[shelf.rows(shard)]
+            parts = []
+            for start in range(0, len(rows), batch_size):
+                batch = faces.faces(rows[start : start + batch_size])
+                restored = restore_checked(restorer, shelf.subject.restoration, batch)
+                parts.append(predict_checked(classifier, shelf.subject.model, labels, restored))
+                progress(len(batch))
+            answers = _collect(parts, shelf, shard, rows)
+            shelf.write(shard, answers, provenance, time.perf_counter() - started)
+    return Run(shelf.read(), shelf.seconds(), from_store=not missing)
+
+
+def predict_checked(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
+    """`classifier.predict(faces)`, held to its contract.
+
+    Raises:
+        PredictionError: it raised, or what it returned is not one sound prediction per face in the declared label order.
+    """
+    try:
+        predictions = classifier.predict(faces)
+    except FerModelsError as error:
+        raise PredictionError(f"Model {name!r}: {error}") from error
+    except Exception as error:
+        raise PredictionError(f"Model {name!r} failed on a batch of {len(faces)} faces: {type(error).__name__}: {error}") from error
+    if not isinstance(predictions, Predictions):
+        raise PredictionError(
+            f"Model {name!r} returned {type(predictions).__name__}; return Predictions.from_probabilities(rows, labels) (from fer_models)."
+        )
+    if len(predictions) != len(faces):
+        raise PredictionError(f"Model {name!r} was given {len(faces)} faces and answered {len(predictions)}.")
+    if predictions.labels != labels:
+        raise PredictionError(
+            f"Model {name!r} declares the label order {', '.join(labels)} but answers in the order {', '.join(predictions.labels)}. "
+            "Make ModelSpec(labels=...) and Predictions.from_probabilities(rows, labels) agree."
+        )
+    return predictions
+
+
+def _collect(parts: list[Predictions], shelf: Shelf, shard: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Answers:
+    at = shelf.rows(shard)
+    probabilities = np.concatenate([p.probabilities for p in parts]).astype(np.float32).astype(np.float64)
+    return Answers(
+        shelf.faces[at],
+        rows,
+        shelf.truth[at],
+        np.concatenate([p.answer for p in parts]),
+        probabilities,
+        tuple(s for p in parts for s in p.status),
+        tuple(t for p in parts for t in p.text),
+    )

@@ -1,0 +1,335 @@
+"""Uncertainty: intervals around what was measured, and tests of whether it fell.
+
+Everything here counts faces. A *confusion* is an integer array of shape (7, 8): the row is the true emotion, the column the
+answer in `Emotion` order, and the last column counts faces without an answer. Functions that score confusions take any number of
+leading axes, (..., 7, 8), so that thousands of resamples are scored in one call.
+
+The bootstrap is stratified by the true emotion: how many faces of each emotion a data set has is a choice of those who made it,
+not luck. Drawing faces with replacement within one emotion and counting their answers is a multinomial draw on that emotion's row of
+counts, so no face is ever drawn one by one (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 6 and 13).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, binom, binomtest
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import PredictionError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+#: A score of confusions: (..., 7, 8) counts -> (...) values.
+Score = Callable[[IntArray], FloatArray]
+
+#: How a face without an answer is written where answers are integers.
+NO_ANSWER = -1
+
+CONFIDENCE = 0.95
+
+_CLASSES = len(EMOTIONS)
+_ANSWERS = _CLASSES + 1  # the seven emotions, then no answer
+
+# Two scores that are equal on paper may differ in their last bits; such a difference is no fall.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value with its 95 % interval, and the number of faces it stands on.
+
+    Attributes:
+        value: what was measured.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: the faces counted, at least 1.
+
+    Raises:
+        PredictionError: a number is NaN or infinite, or there are no faces.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise PredictionError(f"A measurement needs at least one face, got n = {self.n}.")
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise PredictionError(f"A measurement must be finite, got {self.value} [{self.low}, {self.high}] on {self.n} faces.")
+
+    def as_json(self) -> dict[str, float]:
+        """The value and its interval as plain floats, as evals.json keeps them."""
+        return {"value": float(self.value), "low": float(self.low), "high": float(self.high)}
+
+
+class PairedChange(NamedTuple):
+    """How a score changed between two sets of answers about the same faces.
+
+    Attributes:
+        change: score now - score before; negative is a fall.
+        low: lower end of the change's 95 % interval.
+        high: upper end of the change's 95 % interval.
+        p: one-sided p-value of "the score did not fall", in (0, 1].
+    """
+
+    change: float
+    low: float
+    high: float
+    p: float
+
+
+def emotion_codes(what: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntArray:
+    """`values` as a one-dimensional array of emotion indices, checked.
+
+    Args:
+        what: how messages call the values.
+        values: integers in `lowest`..6.
+        lowest: 0, or -1 where a face may be without an answer.
+
+    Raises:
+        PredictionError: no values, not one-dimensional, not integers, or out of range.
+    """
+    codes = np.asarray(values)
+    if codes.ndim != 1 or codes.size == 0:
+        raise PredictionError(f"{what} must hold one emotion for each of at least one face, got an array of shape {codes.shape}.")
+    if codes.dtype.kind not in "iu":
+        raise PredictionError(f"{what} must be integers in {lowest}..{_CLASSES - 1}, got {codes.dtype}.")
+    wrong = np.flatnonzero((codes < lowest) | (codes >= _CLASSES))
+    if wrong.size:
+        raise PredictionError(f"{what} must be in {lowest}..{_CLASSES - 1}, got {codes[wrong[0]]} at face {wrong[0]} ({wrong.size} such faces).")
+    return codes.astype(np.int64)
+
+
+def require_same_length(**columns: IntArray | FloatArray) -> None:
+    """Checks that each named array tells about the same number of faces.
+
+    Raises:
+        PredictionError: the lengths differ.
+    """
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise PredictionError(f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}.")
+
+
+def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
+    """The share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
+
+    Raises:
+        PredictionError: `n` is under 1, or `successes` is outside 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise PredictionError(f"A share needs n of at least 1 and successes in 0..n, got {successes} of {n}.")
+    value = successes / n
+    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    # At 0 and n the interval ends at the value itself; rounding must not put it on the other side.
+    return Measurement(value, min(value, max(0.0, float(low))), max(value, min(1.0, float(high))), n)
+
+
+def mcnemar_fall(fell: int, rose: int) -> float:
+    """The p-value of "accuracy did not fall": the exact, one-sided test of McNemar (Psychometrika 12, 1947).
+
+    Only faces whose correctness changed say anything; were there no fall, each would be as likely to have changed either way.
+
+    Args:
+        fell: faces answered right before and wrong now.
+        rose: faces answered wrong before and right now.
+
+    Returns:
+        a p-value in (0, 1]; 1.0 where no face changed.
+
+    Raises:
+        PredictionError: a count is negative.
+    """
+    if fell < 0 or rose < 0:
+        raise PredictionError(f"Counts of changed faces cannot be negative, got {fell} fell and {rose} rose.")
+    if fell + rose == 0:
+        return 1.0
+    return float(binomtest(fell, fell + rose, 0.5, alternative="greater").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """`p_values` adjusted for being many (S. Holm, Scand. J. Statist. 6, 1979), in the order given.
+
+    Comparing each with alpha keeps the chance of even one false alarm in the whole run under alpha, dependent tests or not.
+
+    Raises:
+        PredictionError: a p-value is NaN or outside [0, 1].
+    """
+    for p in p_values:
+        if not 0 <= p <= 1:
+            raise PredictionError(f"A p-value must be in [0, 1], got {p}.")
+    if len(p_values) == 0:
+        return []
+    adjusted: list[float] = multipletests(p_values, method="holm")[1].tolist()
+    return adjusted
+
+
+def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
+    """The smallest true fall in accuracy that `mcnemar_fall` would establish on these faces.
+
+    Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q - 1) / n. The test needs
+    `k` falls to reach `alpha`; P(Binomial(discordant, q) >= k) is the beta distribution function I_q(k, discordant - k + 1)
+    (Clopper & Pearson, Biometrika 26, 1934), so the q that reaches `power` is a quantile of it.
+
+    Args:
+        n: faces compared.
+        discordant: how many of them changed between right and wrong, either way.
+        alpha: the level of the test.
+        power: with what probability such a fall is to be found, in (alpha, 1).
+
+    Returns:
+        a fall in (0, 1], as a share of `n`. Where so few faces changed that even all of them falling proves nothing, the fewest faces
+        that would prove it by all falling, as a share of `n` and at most 1.
+
+    Raises:
+        PredictionError: `n` is under 1, `discordant` outside 0..n, or not 0 < alpha < power < 1.
+    """
+    if n < 1 or not 0 <= discordant <= n:
+        raise PredictionError(f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}.")
+    if not 0 < alpha < power < 1:
+        raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
+    fewest = math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
+    if discordant < fewest:
+        return min(1.0, fewest / n)
+    critical = int(binom.isf(alpha, discordant, 0.5)) + 1
+    share_fallen = float(beta.ppf(power, critical, discordant - critical + 1))
+    return discordant * (2 * share_fallen - 1) / n
+
+
+def _resample(counts: IntArray, resamples: int, seed: int) -> IntArray:
+    """Redraws each row of `counts` (7, k) with its own total, `resamples` times: (resamples, 7, k)."""
+    totals = counts.sum(axis=1)
+    shares = counts / np.maximum(totals, 1)[:, None]
+    return np.random.default_rng(seed).multinomial(totals, shares, size=(resamples, len(counts)))
+
+
+def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntArray:
+    """Confusions of faces drawn with replacement within each true emotion.
+
+    Args:
+        confusion: (7, 8) counts.
+        resamples: how many to draw.
+        seed: the same seed gives the same draws.
+
+    Returns:
+        (resamples, 7, 8) counts; every row keeps the total that it has in `confusion`.
+
+    Raises:
+        PredictionError: `confusion` has another shape or a negative count, or `resamples` is under 1.
+    """
+    counts = np.asarray(confusion)
+    if counts.shape != (_CLASSES, _ANSWERS) or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise PredictionError(f"A confusion is a ({_CLASSES}, {_ANSWERS}) array of counts, got {counts.dtype} of shape {counts.shape}.")
+    _require_resamples(resamples)
+    return _resample(counts.astype(np.int64), resamples, seed)
+
+
+def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Column means of rows drawn with replacement, for what cannot be counted in a confusion.
+
+    Rows are sorted first, so that their order changes no draw. Memory stays at one resample.
+
+    Args:
+        rows: (n, k), one row per face.
+        resamples: how many to draw.
+        seed: the same seed gives the same draws.
+
+    Returns:
+        (resamples, k) means.
+
+    Raises:
+        PredictionError: `rows` is empty or not two-dimensional, or `resamples` is under 1.
+    """
+    if rows.ndim != 2 or rows.size == 0:
+        raise PredictionError(f"A bootstrap needs at least one row of numbers, got an array of shape {rows.shape}.")
+    _require_resamples(resamples)
+    n = len(rows)
+    rows = rows[np.lexsort(rows.T)]
+    rng = np.random.default_rng(seed)
+    means = np.empty((resamples, rows.shape[1]))
+    for mean in means:
+        times_drawn = np.bincount(rng.integers(n, size=n), minlength=n)
+        mean[:] = times_drawn @ rows / n
+    return means
+
+
+def bootstrapped(value: float, draws: FloatArray, n: int) -> Measurement:
+    """`value` with the 95 % percentile interval of its bootstrap `draws` (Efron & Tibshirani 1993, ch. 13).
+
+    Raises:
+        PredictionError: a number is NaN, or `n` is under 1.
+    """
+    low, high = _percentile_interval(value, draws)
+    return Measurement(float(value), low, high, n)
+
+
+def paired_fall(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike, score: Score, resamples: int = 9999, seed: int = 0) -> PairedChange:
+    """Whether a score fell between two sets of answers about the same faces, by a paired bootstrap stratified by the true emotion.
+
+    Each resample draws faces, and with a face both of its answers. Cost does not grow with the number of faces. Unlike
+    `mcnemar_fall` it is approximate, and too sure of itself where fewer than about ten faces changed.
+
+    Args:
+        truth: (n,) emotions, 0..6.
+        before: (n,) answers, -1 (no answer)..6.
+        now: (n,) answers, -1 (no answer)..6.
+        score: a score of confusions, such as `metrics.macro_f1`.
+        resamples: how many to draw; the smallest possible p is 1 / (resamples + 1).
+        seed: the same seed gives the same result.
+
+    Returns:
+        the change, its 95 % interval and the one-sided p-value (1 + resamples without a fall) / (resamples + 1)
+        (Davison & Hinkley, Bootstrap Methods and their Application, 1997, ch. 4). Equal answers: 0, 0, 0, 1.
+
+    Raises:
+        PredictionError: no faces, lengths that differ, values out of range, or a score that these faces leave undefined.
+    """
+    joint = _joint_table(
+        emotion_codes("truth", truth),
+        emotion_codes("the answers before", before, lowest=NO_ANSWER),
+        emotion_codes("the answers now", now, lowest=NO_ANSWER),
+    )
+    _require_resamples(resamples)
+    change = float(_change(joint, score))
+    redrawn = _resample(joint.reshape(_CLASSES, -1), resamples, seed).reshape(resamples, *joint.shape)
+    draws = _change(redrawn, score)
+    if not (math.isfinite(change) and np.isfinite(draws).all()):
+        raise PredictionError("The score is undefined (NaN) on these faces, so it cannot be compared: does its emotion occur among them?")
+    not_fallen = int((draws >= -_ROUNDING).sum())
+    low, high = _percentile_interval(change, draws)
+    return PairedChange(change, low, high, (1 + not_fallen) / (resamples + 1))
+
+
+def _joint_table(truth: IntArray, before: IntArray, now: IntArray) -> IntArray:
+    """How often each (emotion, answer before, answer now) occurs: (7, 8, 8) counts, no answer last."""
+    require_same_length(truth=truth, before=before, now=now)
+    # -1 modulo 8 is 7, the place of no answer.
+    cells = (truth * _ANSWERS + before % _ANSWERS) * _ANSWERS + now % _ANSWERS
+    return np.bincount(cells, minlength=_CLASSES * _ANSWERS**2).reshape(_CLASSES, _ANSWERS, _ANSWERS).astype(np.int64)
+
+
+def _change(joint: IntArray, score: Score) -> FloatArray:
+    """Score now - score before of joint tables (..., 7, 8, 8)."""
+    return np.asarray(score(joint.sum(axis=-2)) - score(joint.sum(axis=-1)), dtype=np.float64)
+
+
+def _percentile_interval(value: float, draws: FloatArray) -> tuple[float, float]:
+    """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(np.minimum(low, value)), float(np.maximum(high, value))  # unlike min and max, these let no NaN vanish
+
+
+def _require_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise PredictionError(f"A bootstrap needs at least one resample, got {resamples}.")

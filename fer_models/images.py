@@ -1,0 +1,97 @@
+"""The one image contract: a face is a uint8 RGB array of shape (height, width, 3).
+
+Grey images become RGB here and nowhere else; files are decoded here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_models.errors import ImageError
+
+Face = NDArray[np.uint8]
+
+#: A picture wider or higher than this is refused before it is decoded: no face dataset needs it, and decoding it could
+#: exhaust the memory (a "decompression bomb").
+LARGEST_SIDE = 8192
+
+
+def to_rgb(image: NDArray[np.uint8]) -> Face:
+    """A grey (H, W), (H, W, 1) or RGB (H, W, 3) uint8 array as RGB (H, W, 3).
+
+    Raises:
+        ImageError: another type or shape, or an empty image.
+    """
+    if image.dtype != np.uint8:
+        raise ImageError(f"An image must be uint8 (0..255), got {image.dtype}.")
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f"An image must be grey (H, W) or RGB (H, W, 3), got shape {image.shape}.")
+    return np.ascontiguousarray(image)
+
+
+def decode(data: bytes, name: str) -> Face:
+    """The face in an encoded picture (JPEG, PNG, TIFF, …); transparency is laid over black, 16-bit grey is scaled.
+
+    Args:
+        data: the file's bytes.
+        name: what messages call it.
+
+    Raises:
+        ImageError: not a picture, truncated, or larger than `LARGEST_SIDE`.
+    """
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes), not an image.")
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if max(picture.size) > LARGEST_SIDE:
+                raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
+            if picture.mode.startswith("I;16"):
+                return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
+            return to_rgb(np.asarray(picture.convert("L" if picture.mode in ("L", "1") else "RGB")))
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} cannot be read as an image ({error}). Remove it, or replace it by a sound copy.") from error
+
+
+def read(path: Path) -> Face:
+    """The face in the file at `path`.
+
+    Raises:
+        ImageError: see `decode`; also when the file cannot be opened.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened ({error.strerror}).") from error
+    return decode(data, str(path))
+
+
+def grey(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB (…, 3) to grey (…): exact for faces that were grey to begin with, ITU-R 601-2 luma otherwise (as Pillow's "L")."""
+    red, green, blue = (faces[..., c].astype(np.uint32) for c in range(3))
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+
+
+def resize(face: Face, size: int) -> Face:
+    """`face` as a square of `size` pixels (bicubic, antialiased by Pillow)."""
+    if face.shape[:2] == (size, size):
+        return face
+    return np.asarray(Image.fromarray(face).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def face_hash(face: Face) -> str:
+    """The name a face has everywhere: the sha256 of its size and its RGB pixels, in hexadecimal."""
+    digest = hashlib.sha256(f"{face.shape[0]}x{face.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(face).data)
+    return digest.hexdigest()

@@ -1,0 +1,394 @@
+"""The pytest side: options, hooks and fixtures. It computes nothing; `evaluation` does.
+
+The root `conftest.py` names this plugin; other suites opt in with `-p fer_models.plugin`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fer_models import zoo
+from fer_models.errors import FerModelsError, UsageError
+from fer_models.evaluation import baselines, gate
+from fer_models.evaluation.run import Progress
+from fer_models.evaluation.store import Answers
+from fer_models.evaluation.suite import Options, Pair, Suite, environment
+from fer_models.registry import DEVICES, PRECISIONS, ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.report import page, tables, verdicts
+
+_STATE = pytest.StashKey["State"]()
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The command line contract."""
+    group = parser.getgroup("fer-models", "fer-models: facial emotion models put to the question")
+    add = group.addoption
+    add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
+    add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
+    add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
+    add("--model", action="append", default=[], metavar="NAME", help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights")
+    add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
+    add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
+    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
+    add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
+    add("--download", action="store_true", help="allow data and weights to be fetched from the network")
+    add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
+    add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the root folder)")
+    add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")
+    add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the root folder)")
+    try:
+        add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")
+    except ValueError:
+        pass  # pytest has a --strict of its own, about configuration and markers: it then means both (see `_strict`)
+
+
+def _strict(config: pytest.Config) -> bool:
+    return "--strict" in config.invocation_params.args or config.getoption("strict", False) is True
+
+
+class State:
+    """What one run knows; kept in the config's stash."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.getoption
+        self.config = config
+        self.report_dir: Path = option("--report-dir") or config.rootpath / "reports"
+        self.update: bool = option("--update-baselines")
+        self.strict = _strict(config)
+        if self.update and option("--limit") is not None:
+            raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
+        if option("--batch-size") < 1:
+            raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
+        models, self.restorers, self.notes = zoo.known(option("--models-from"))
+        self.models: Registry[ModelSpec] = Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
+        options = Options(
+            dataset=option("--dataset"),
+            data_root=option("--data-root"),
+            split=option("--split"),
+            limit=option("--limit"),
+            runtime=Runtime(option("--device"), option("--precision"), option("--download")),
+            batch_size=option("--batch-size"),
+            store=option("--store") or config.rootpath / ".evals" / "store",
+            baselines=option("--baselines") or config.rootpath / "baselines.json",
+        )
+        self.suite = Suite(options, self.models, self.restorers, self._progress)
+        self.results: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, baselines.Record] = {}
+        self.costs: list[dict[str, Any]] = []
+        self.skipped: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+
+    # -- what the run leaves ----------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Take from the suite what this process measured."""
+        for pair in self.suite.asked():
+            message = ""
+            try:
+                message = verdicts.message(self.suite.verdict(pair), self.strict)
+            except FerModelsError as error:
+                message = str(error)
+            result = self.suite.result(pair, message)
+            self.merge(result)
+            if self.update:
+                self.records[result["id"]] = self.suite.record(pair)
+        self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
+
+    def merge(self, result: dict[str, Any]) -> None:
+        """Keep one entry per subject; the one of the process that asked the model wins over those that read the store."""
+        known = self.results.get(result["id"])
+        if known is None or not result["from_store"]:
+            self.results[result["id"]] = result
+
+    def report(self) -> dict[str, Any]:
+        """The content of evals.json."""
+        faces = self.suite.faces
+        published = [dict(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
+        return {
+            "schema": page.SCHEMA,
+            "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
+            "results": [self.results[k] for k in sorted(self.results)],
+            "costs": self.costs,
+            "prompts": [],
+            "restorations": [],
+            "data": self.suite.data_json(),
+            "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
+            "published": published,
+        }
+
+    @contextmanager
+    def _progress(self, title: str, total: int) -> Iterator[Progress]:
+        """A bar on a terminal; a line at the start elsewhere; nothing in a worker."""
+        reporter, capture = self.config.pluginmanager.get_plugin("terminalreporter"), self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None or hasattr(self.config, "workerinput"):
+            yield lambda n: None
+            return
+        with capture.global_and_fixture_disabled():
+            if not sys.stderr.isatty():
+                reporter.ensure_newline()
+                reporter.write_line(f"asking {title}: {total} faces")
+                yield lambda n: None
+                return
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(title, total=total)
+                yield lambda n: bar.advance(task, n)
+
+
+def state_of(config: pytest.Config) -> State:
+    """The run's state, made when first asked for.
+
+    Raises:
+        pytest.UsageError: an option cannot work; pytest ends with code 4.
+    """
+    if _STATE not in config.stash:
+        try:
+            config.stash[_STATE] = State(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_STATE]
+
+
+def _asks_questions(config: pytest.Config) -> bool:
+    """Whether this run is about the evals, judging by the paths on the command line."""
+    evals = config.rootpath / "evals"
+    paths = [Path(config.invocation_params.dir, str(a).split("::")[0]).resolve() for a in config.args]
+    return any(p == evals or evals in p.parents for p in paths)
+
+
+# -- hooks ----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """An evals run leaves its page beside evals.json unless --html says otherwise."""
+    if _asks_questions(config) and not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath"):
+        if not config.option.htmlpath:
+            folder: Path = config.getoption("--report-dir") or config.rootpath / "reports"
+            config.option.htmlpath = str(folder / "evals.html")
+        config.option.self_contained_html = True
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Everything a user can get wrong on the command line is found before the first test."""
+    if not _asks_questions(session.config):
+        return
+    state = state_of(session.config)
+    try:
+        assert state.suite.faces is not None
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(session.config, "workerinput"):
+        for line in (*state.notes, *(f"{state.suite.faces.name}: {n}" for n in state.suite.faces.notes)):
+            reporter.write_line(line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`model` and `restoration` become one test each per registered name; `trainable` only per model with a recipe."""
+    names = set(metafunc.fixturenames)
+    if "model" in names:
+        wanted = state_of(metafunc.config).models.names
+        if "training_step" in names:
+            from fer_models.training.recipes import RECIPES
+
+            wanted = [n for n in wanted if n in RECIPES]
+        metafunc.parametrize("model", wanted, indirect=True, scope="session")
+    if "restoration" in names:
+        metafunc.parametrize("restoration", state_of(metafunc.config).restorers.names, indirect=True, scope="session")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The subjects that the selected tests gate are judged together."""
+    pairs: list[Pair] = []
+    for item in session.items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if "gate" in getattr(item, "fixturenames", ()) and {"model", "restoration"} <= params.keys():
+            pairs.append((params["model"], params["restoration"]))
+    if pairs:
+        worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
+        state_of(session.config).suite.select(pairs, start=int(worker.removeprefix("gw")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Our own errors are complete sentences: show them without a traceback."""
+    report: pytest.TestReport = yield  # type: ignore[assignment,misc]
+    if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
+        report.longrepr = str(call.excinfo.value)
+    return report  # type: ignore[return-value]
+
+
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker hands over what it measured."""
+    sent = getattr(node, "workeroutput", {}).get("fer_models")
+    if sent is None:
+        return
+    state, told = state_of(node.config), json.loads(sent)
+    for result in told["results"]:
+        state.merge(result)
+    state.records |= {r["id"]: baselines.parse(json.dumps({"schema": 1, "measured": [r["record"]]}), "worker").measured[0] for r in told["records"]}
+    state.skipped |= told["skipped"]
+    state.errors |= told["errors"]
+    state.costs += told["costs"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write evals.json (before pytest-html writes the page), and the baselines if asked."""
+    if _STATE not in session.config.stash or session.config.option.collectonly:
+        return
+    state = session.config.stash[_STATE]
+    try:
+        state.collect()
+        if hasattr(session.config, "workerinput"):
+            session.config.workeroutput["fer_models"] = _handover(state)  # type: ignore[attr-defined]
+            return
+        if not (state.results or state.costs or state.errors or state.skipped):
+            return
+        page.write_json(state.report(), state.report_dir / "evals.json")
+        if state.update:
+            state.suite.baselines.updated(state.records.values()).write(state.suite.options.baselines)
+    except (FerModelsError, OSError) as error:
+        state.errors["the report"] = str(error)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _handover(state: State) -> str:
+    from dataclasses import asdict
+
+    return json.dumps({
+        "results": list(state.results.values()),
+        "records": [{"id": k, "record": asdict(r)} for k, r in state.records.items()],
+        "skipped": state.skipped,
+        "errors": state.errors,
+        "costs": state.costs,
+    })  # fmt: skip
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The leaderboard, the skips with their commands, and where the page lies."""
+    if _STATE not in config.stash or hasattr(config, "workerinput"):
+        return
+    state = config.stash[_STATE]
+    if not (state.results or state.skipped or state.errors):
+        return
+    report = state.report()
+    terminalreporter.section("fer-models")
+    if state.results:
+        text, colour = io.StringIO(), terminalreporter._tw.hasmarkup
+        width = max(terminalreporter._tw.fullwidth, 100)
+        Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
+        terminalreporter.write_line(text.getvalue().rstrip())
+    for line in (*tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
+        terminalreporter.write_line(line)
+    if state.update and state.records:
+        terminalreporter.write_line(f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it")
+    terminalreporter.write_line(f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_report_title(report: Any) -> None:
+    """The page's title."""
+    report.title = "fer-models: facial emotion models put to the question"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
+    """The deliverable stands at the top of the page."""
+    if _STATE in session.config.stash and (session.config.stash[_STATE].results or session.config.stash[_STATE].skipped):
+        prefix.append(page.summary_html(session.config.stash[_STATE].report()))
+
+
+# -- fixtures -------------------------------------------------------------------------------------
+
+
+class Gate:
+    """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a traceback."""
+
+    def __init__(self, state: State, pair: Pair) -> None:
+        self.state, self.pair = state, pair
+
+    def holds(self, metric: str) -> None:
+        """Fail unless `metric` (`accuracy`, `macro_f1`, or `recall` for all seven) holds its baseline."""
+        __tracebackhide__ = True
+        verdict = self.state.suite.verdict(self.pair)
+        reason = verdicts.why_not(verdict, metric, self.state.strict)
+        if reason is not None:
+            pytest.fail(reason, pytrace=False)
+
+    @property
+    def verdict(self) -> gate.Verdict:
+        """The verdict itself, for questions of one's own."""
+        return self.state.suite.verdict(self.pair)
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest) -> Suite:
+    """This run: its faces, answers and verdicts."""
+    return state_of(request.config).suite
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Pair:
+    """One model and one restoration that can be asked here; skipped with the command that would make it so."""
+    return _available(state_of(request.config), (model.name, restoration.name))
+
+
+def _available(state: State, pair: Pair) -> Pair:
+    reason = state.suite.unavailable(pair)
+    if reason is not None:
+        state.skipped[pair[0]] = reason
+        pytest.skip(reason)
+    return pair
+
+
+@pytest.fixture
+def predictions(suite: Suite, pair: Pair) -> Answers:
+    """What the pair answers of every face, from the store or asked now."""
+    return suite.run(pair).answers
+
+
+@pytest.fixture(name="gate")
+def gate_fixture(request: pytest.FixtureRequest, pair: Pair) -> Gate:
+    """The gate for the pair."""
+    return Gate(state_of(request.config), pair)
+
+
+@pytest.fixture
+def costs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Where cost questions leave what they measured, for the page."""
+    return state_of(request.config).costs
+
+
+@pytest.fixture(scope="session")
+def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
+    """The model itself, loaded; skipped where its weights are not here."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return suite.classifier(model.name)
+
+
+@pytest.fixture
+def training_step(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
+    """One update of the model's own recipe on a batch of this run's faces: (call it, faces in the batch)."""
+    from fer_models.training import loop
+    from fer_models.training.recipes import RECIPES
+
+    return loop.single_step(RECIPES[model.name], suite.faces, suite.options.runtime.device)

@@ -1,0 +1,285 @@
+"""What can be evaluated, by name: complete records, added all or nothing, looked up with a suggestion.
+
+A record says everything about a model except its weights' values; `load` is the only part that may import a heavy library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fer_models.classifiers.base import Classifier
+from fer_models.emotions import LABELS, LabelSpace
+from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.restorers.base import Restorer
+
+PRECISIONS = ("float32", "bf16", "fp16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a model runs.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto` (the model's own), `float32`, `bf16` or `fp16`.
+        download: weights may be fetched from the network.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file(s) a model reads, resolved on this machine.
+
+    Attributes:
+        find: the path, or None when it is not here.
+        command: what the user types to get it.
+    """
+
+    find: Callable[[], Path | None]
+    command: str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model, completely.
+
+    Attributes:
+        name: how it is called on the command line and in baselines: letters, digits and `._:/@+-`.
+        load: makes the classifier; called once per run, with the `Runtime`.
+        description: one line for `fer-models list`.
+        labels: the order of the model's own classes, by name.
+        weights: its weights file, or None for a model without one.
+        settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values. Part of its identity.
+        precision: what `auto` means for it.
+        prompt: the name of its prompt set, for models that read one.
+        source: where it was defined, when not in the zoo.
+    """
+
+    name: str
+    load: Callable[[Runtime], Classifier]
+    description: str = ""
+    labels: tuple[str, ...] = LABELS
+    weights: Weights | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
+    prompt: str | None = None
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.name)
+        object.__setattr__(self, "labels", tuple(self.labels))
+        space = LabelSpace.from_names(f"labels of {self.name}", self.labels)
+        if all(e is None for e in space.order):
+            raise UsageError(f"Model {self.name!r} declares no label that is one of the seven emotions.")
+
+    def resolve(self, runtime: Runtime) -> Runtime:
+        """`runtime` with `auto` precision replaced by this model's own."""
+        return replace(runtime, precision=self.precision) if runtime.precision == "auto" else runtime
+
+    def weights_path(self) -> Path | None:
+        """Where the weights lie; None for a model without weights.
+
+        Raises:
+            WeightsMissingError: they are not on this machine; the text says how to get them.
+        """
+        if self.weights is None:
+            return None
+        path = self.weights.find()
+        if path is None:
+            raise WeightsMissingError(f"the weights of {self.name} are not on this machine. Get them: {self.weights.command}")
+        return path
+
+    def identity(self, runtime: Runtime) -> dict[str, Any]:
+        """What decides the answers, as JSON: weights by content, code of one's own by content, settings, precision.
+
+        Raises:
+            WeightsMissingError: see `weights_path`.
+        """
+        path = self.weights_path()
+        return {
+            "model": self.name,
+            "weights": sha256_of(path) if path else None,
+            "code": sha256_of(self.source) if self.source else None,
+            "labels": list(self.labels),
+            "settings": dict(self.settings),
+            "precision": self.resolve(runtime).precision,
+        }
+
+
+@dataclass(frozen=True)
+class RestorerSpec:
+    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in `ModelSpec`."""
+
+    name: str
+    load: Callable[[Runtime], Restorer]
+    description: str = ""
+    weights: Weights | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("restorer", self.name)
+
+    def weights_path(self) -> Path | None:
+        """See `ModelSpec.weights_path`."""
+        if self.weights is None:
+            return None
+        path = self.weights.find()
+        if path is None:
+            raise WeightsMissingError(f"the weights of {self.name} are not on this machine. Get them: {self.weights.command}")
+        return path
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the restored pixels, as JSON."""
+        path = self.weights_path()
+        return {
+            "restorer": self.name,
+            "weights": sha256_of(path) if path else None,
+            "code": sha256_of(self.source) if self.source else None,
+            "settings": dict(self.settings),
+        }
+
+
+Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
+
+
+class Registry(Generic[Spec]):
+    """Records by name, in the order they were added. A value: `copy` it, `add` to it; a refused `add` changes nothing."""
+
+    def __init__(self, kind: str, *specs: Spec) -> None:
+        self.kind = kind
+        self._by_name: dict[str, Spec] = {}
+        self.add(*specs)
+
+    def add(self, *specs: Spec) -> None:
+        """Add all of `specs`, or none of them.
+
+        Raises:
+            UsageError: a name is taken, or given twice.
+        """
+        by_name = dict(self._by_name)
+        for spec in specs:
+            if spec.name in by_name:
+                raise UsageError(f"A {self.kind} named {spec.name!r} is already registered. Give yours another name.")
+            by_name[spec.name] = spec
+        self._by_name = by_name
+
+    def override(self, *specs: Spec) -> list[str]:
+        """Add `specs`, letting each take the place of a namesake, so that one's own `vgg19` meets the recorded one's baseline.
+
+        Returns:
+            the names that were replaced.
+        """
+        replaced = [s.name for s in specs if s.name in self._by_name]
+        self._by_name = self._by_name | {s.name: s for s in specs}
+        return replaced
+
+    def copy(self) -> Registry[Spec]:
+        """An independent registry with the same records."""
+        return Registry(self.kind, *self._by_name.values())
+
+    def __getitem__(self, name: str) -> Spec:
+        if name not in self._by_name:
+            raise UnknownNameError(self.kind, name, self._by_name)
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Spec]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def names(self) -> list[str]:
+        """The registered names, in order."""
+        return list(self._by_name)
+
+
+def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    """The records in the lists `MODELS` and `RESTORERS` of a Python file.
+
+    The file's content becomes part of each record's identity, so that an edited model never gets an old one's answers.
+
+    Raises:
+        UsageError: no such file, it fails to run, or it defines neither list.
+    """
+    if not path.is_file():
+        raise UsageError(f"--models-from {path}: no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+    spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--models-from {path}: not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that dataclasses and pickling inside the user's file work as usual
+    try:
+        spec.loader.exec_module(module)
+    except FerModelsError:
+        raise
+    except Exception as error:
+        raise UsageError(f"--models-from {path} fails when run: {type(error).__name__}: {error}") from error
+    return _records(module, path.resolve(), f"--models-from {path}")
+
+
+def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    """The records that installed packages offer in the entry-point group `fer_models.models`.
+
+    An entry point names a module with the lists `MODELS` and/or `RESTORERS`.
+
+    Raises:
+        UsageError: an entry point cannot be imported or offers no record.
+    """
+    models: list[ModelSpec] = []
+    restorers: list[RestorerSpec] = []
+    for point in entry_points(group="fer_models.models"):
+        where = f"entry point {point.name!r} ({point.value})"
+        try:
+            module = point.load()
+        except Exception as error:
+            raise UsageError(f"{where} fails when loaded: {type(error).__name__}: {error}. Repair or uninstall that package.") from error
+        found, restoring = _records(module, Path(inspect.getfile(module)), where)
+        models += found
+        restorers += restoring
+    return models, restorers
+
+
+def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    models, restorers = list(getattr(module, "MODELS", [])), list(getattr(module, "RESTORERS", []))
+    if not models and not restorers:
+        raise UsageError(f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)].")
+    for record, kind in [*((m, ModelSpec) for m in models), *((r, RestorerSpec) for r in restorers)]:
+        if not isinstance(record, kind):
+            raise UsageError(f"{where}: {record!r} is not a {kind.__name__}.")
+    return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not name or not all(c.isalnum() or c in "._:/@+-" for c in name) or not name.isascii():
+        raise UsageError(f"{name!r} cannot name a {kind}: use letters, digits and . _ : / @ + -")

@@ -1,0 +1,422 @@
+"""Results as tables: in the terminal, in a failure's text and on the page.
+
+Everything here reads the dictionary of `evals.json` and nothing else. Keys that are missing, or null, leave their cell empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from fer_models.emotions import LABELS
+from fer_models.report.markup import Html, clean, element, escape, join
+
+#: `evals.json`, or an object in it.
+Record: TypeAlias = Mapping[str, Any]
+
+NOTHING = "-"
+_VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
+_PHASES = ("preprocessing", "inference", "single face", "evaluation", "training step")
+
+
+# What a result is called, and which results may stand beside each other.
+
+
+def name_of(result: Record) -> str:
+    """`model-restoration`, as test ids write it, with the prompt if there is one."""
+    subject: Record = result.get("subject") or {}
+    name = "-".join(str(subject[key]) for key in ("model", "restoration") if subject.get(key))
+    return f"{name or result.get('id') or 'unnamed'}{' · ' + str(subject['prompt']) if subject.get('prompt') else ''}"
+
+
+def faces_of(result: Record) -> str:
+    """`dataset/split`, with the corruption if there is one: results with the same faces can be ranked."""
+    subject: Record = result.get("subject") or {}
+    faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key))
+    return f"{faces or 'unknown faces'}{', ' + str(subject['corruption']) if subject.get('corruption') else ''}"
+
+
+def value_of(result: Record, metric: str) -> float | None:
+    """The value of one metric, or None if it was not measured."""
+    value: float | None = ((result.get("metrics") or {}).get(metric) or {}).get("value")
+    return value
+
+
+def ranked(report: Record) -> dict[str, list[Record]]:
+    """The results by the faces they stand on, in order of appearance; the best accuracy first, the unmeasured last."""
+    groups: dict[str, list[Record]] = {}
+    for result in report.get("results") or []:
+        groups.setdefault(faces_of(result), []).append(result)
+    return {faces: sorted(results, key=_by_accuracy) for faces, results in groups.items()}
+
+
+def _by_accuracy(result: Record) -> float:
+    accuracy = value_of(result, "accuracy")
+    return float("inf") if accuracy is None else -accuracy
+
+
+def change_of(result: Record, metric: str = "accuracy") -> float | None:
+    """How far a metric moved from its baseline: as the gate recorded it, else the plain difference."""
+    recorded: float | None = ((result.get("changes") or {}).get(metric) or {}).get("change")
+    now, before = value_of(result, metric), _baseline(result, metric)
+    if recorded is not None or now is None or before is None:
+        return recorded
+    return now - before
+
+
+def _baseline(result: Record, metric: str) -> float | None:
+    value: float | None = ((result.get("baseline") or {}).get("metrics") or {}).get(metric)
+    return value
+
+
+# Numbers in words.
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`0.668`, or a dash."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """`-0.027`, `+0.004`: a change always shows its sign."""
+    return NOTHING if value is None else f"{value:+.3f}"
+
+
+def p_value(value: float | None) -> str:
+    """`0.0004`, `0.03`, `< 0.0001`: as many digits as decide something."""
+    if value is None:
+        return NOTHING
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+
+
+def seconds(value: float | None) -> str:
+    """`3.1 ms`, `4.2 s`, `3 min 20 s`."""
+    if value is None:
+        return NOTHING
+    if value >= 120:
+        return f"{value // 60:.0f} min {value % 60:.0f} s"
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+
+
+def amount(value: float | None) -> str:
+    """`20.0 M`, `1.63 G`, `512`: three digits and a prefix."""
+    if value is None:
+        return NOTHING
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:#.3g} {prefix}".replace(". ", " ")
+    return f"{value:.3g}"
+
+
+def _duration(result: Record) -> str:
+    return "stored" if result.get("from_store") else seconds(result.get("inference_seconds"))
+
+
+# The terminal.
+
+
+def leaderboard(report: Record) -> Table:
+    """The summary at the end of a run, best accuracy first within each set of faces; readable at 100 columns."""
+    groups = ranked(report)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
+    table.add_column("model", overflow="fold")
+    for heading in ("n", "accuracy", "macro F1", "change"):
+        table.add_column(heading, justify="right" if heading in ("n", "change") else "left", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    if len(groups) == 1:
+        table.title = Text(clean(next(iter(groups))))
+    for faces, results in groups.items():
+        if len(groups) > 1:
+            table.add_section()
+            table.add_row(Text(clean(faces), style="bold"))
+        for result in results:
+            table.add_row(*_leaderboard_row(result))
+    return table
+
+
+def _leaderboard_row(result: Record) -> list[Text]:
+    verdict = str(result.get("verdict") or NOTHING)
+    change = change_of(result)
+    cells = (name_of(result), result.get("n", NOTHING), _compact(result, "accuracy"), _compact(result, "macro_f1"), signed(change))
+    # Text and not str: a name with brackets in it is a name, not rich's markup.
+    return [*(Text(clean(cell)) for cell in cells), Text(clean(verdict), style=_VERDICT_STYLES.get(verdict, "dim")), Text(_duration(result), "dim")]
+
+
+def _compact(result: Record, metric: str) -> str:
+    """`0.668 [.652, .683]`: the bounds without their leading zero, or two intervals would not fit in 100 columns."""
+    value: Record = (result.get("metrics") or {}).get(metric) or {}
+    low, high = value.get("low"), value.get("high")
+    bounds = "" if low is None or high is None else f" [{number(low).removeprefix('0')}, {number(high).removeprefix('0')}]"
+    return f"{number(value.get('value'))}{bounds}"
+
+
+def skips(report: Record) -> list[str]:
+    """One line for each model that was not asked, with the reason and the command that would change it."""
+    return [_skip_line(record) for record in report.get("skipped") or []]
+
+
+def _skip_line(record: Record) -> str:
+    command = f" Run: {record['command']}" if record.get("command") else ""
+    return " ".join(clean(f"skipped {record.get('model', 'a model')}: {record.get('reason', 'no reason given')}{command}").split())
+
+
+# A failure.
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """One metric of a failure's table; None stands for what was not measured or has no baseline.
+
+    Attributes:
+        metric: its name.
+        now: its value in this run, with the interval `low` to `high`.
+        baseline: its recorded value, `change` away from which it is now.
+        p: how likely a fall this large is by chance, paired face by face.
+        failed: whether it is this metric that failed.
+    """
+
+    metric: str
+    now: float
+    low: float | None
+    high: float | None
+    baseline: float | None
+    change: float | None
+    p: float | None
+    failed: bool
+
+
+def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Iterable[str], hint: str) -> str:
+    """The text of a failure, to be read without a traceback: what fell, from where, how surely, and what to do next.
+
+    Args:
+        id: the subject's readable id.
+        headline: what happened, in one sentence.
+        rows: the metrics compared; those that failed are marked with `>`.
+        facts: further lines, each a sentence.
+        hint: the command that comes next.
+    """
+    table = [("metric", "now", "95 % interval", "baseline", "change", "p (paired)"), *map(_failure_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths[0] += 1  # the names stand a little apart from the numbers
+    marks = ["  ", *("> " if row.failed else "  " for row in rows)]
+    lines = [
+        mark + "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for mark, cells in zip(marks, table, strict=True)
+    ]
+    return "\n".join(line.rstrip() for line in (f"{id}: {headline}", *lines, *(f"  {line}" for line in (*facts, hint))))
+
+
+def _failure_cells(row: FailureRow) -> tuple[str, ...]:
+    interval = NOTHING if row.low is None or row.high is None else f"[{number(row.low)}, {number(row.high)}]"
+    return (row.metric, number(row.now), interval, number(row.baseline), signed(row.change), p_value(row.p))
+
+
+# The page.
+
+
+def table_html(headings: Sequence[object], rows: Iterable[Html], title: Html | None = None) -> Html:
+    """A table that scrolls sideways on a narrow screen. A heading that starts with `#` stands over numbers."""
+    head = join(*(element("th", str(h).removeprefix("#"), scope="col", class_="num" if str(h).startswith("#") else None) for h in headings))
+    return element("div", element("table", title, element("thead", element("tr", head)), element("tbody", *rows)), class_="scroll")
+
+
+def row_html(name: object, *cells: object) -> Html:
+    """A row: its name, then its cells; cells that are text are numbers in a column."""
+    return element("tr", element("th", name, scope="row"), *(cell if _is_cell(cell) else number_cell(cell) for cell in cells))
+
+
+def _is_cell(value: object) -> bool:
+    return isinstance(value, Html) and value.startswith("<td")
+
+
+def number_cell(value: object) -> Html:
+    """A cell whose digits line up with those above it."""
+    return element("td", value, class_="num")
+
+
+def text_cell(value: object) -> Html:
+    """A cell of words."""
+    return element("td", value, class_="text")
+
+
+def interval_html(value: float | None, low: float | None, high: float | None) -> Html:
+    """A value with its 95 % interval, smaller, behind it."""
+    bounds = "" if low is None or high is None else element("span", f"[{number(low)}, {number(high)}]", class_="bounds")
+    return join(number(value), " ", bounds)
+
+
+def _metric_html(result: Record, metric: str) -> Html:
+    value: Record = (result.get("metrics") or {}).get(metric) or {}
+    return interval_html(value.get("value"), value.get("low"), value.get("high"))
+
+
+def verdict_html(verdict: object) -> Html:
+    """The verdict as a small coloured label."""
+    known = str(verdict) if verdict in _VERDICT_STYLES else ""
+    return element("span", verdict, class_=f"verdict {known.lower()}".strip()) if verdict else escape(NOTHING)
+
+
+def leaderboard_html(report: Record) -> Html:
+    """All results, best accuracy first within each set of faces."""
+    groups = ranked(report)
+    if not groups:
+        return element("p", "No model was measured.", class_="empty")
+    unanswered = any(result.get("unanswered") for result in chain.from_iterable(groups.values()))
+    silent = ["#no answer"] if unanswered else []
+    headings = ["model", "#n", *silent, "#accuracy", "#macro F1", "#ECE", "#baseline", "#change", "#p", "verdict", "#time"]
+    rows = []
+    for faces, results in groups.items():
+        rows.append(element("tr", element("th", faces, colspan=len(headings), scope="rowgroup"), class_="group"))
+        rows += [_leaderboard_row_html(result, unanswered) for result in results]
+    return table_html(headings, rows)
+
+
+def _leaderboard_row_html(result: Record, unanswered: bool) -> Html:
+    p: float | None = ((result.get("changes") or {}).get("accuracy") or {}).get("p")
+    return row_html(
+        name_of(result),
+        result.get("n", NOTHING),
+        *([result.get("unanswered", NOTHING)] if unanswered else []),
+        _metric_html(result, "accuracy"),
+        _metric_html(result, "macro_f1"),
+        number(value_of(result, "ece")),
+        number(_baseline(result, "accuracy")),
+        signed(change_of(result)),
+        p_value(p),
+        text_cell(verdict_html(result.get("verdict"))),
+        _duration(result),
+    )
+
+
+def per_class_html(result: Record) -> Html:
+    """Precision, recall and F1 of each emotion with their intervals, then the averages over all seven."""
+    per_class: Record = result.get("per_class") or {}
+    rows = [_class_row(label, per_class[label]) for label in LABELS if per_class.get(label)]
+    if not rows:
+        return Html("")
+    averages = [_average_row(result, kind) for kind in ("macro", "weighted") if value_of(result, f"{kind}_f1") is not None]
+    return table_html(["emotion", "#precision", "#recall", "#F1", "#faces"], [*rows, *averages], title_html(result))
+
+
+def title_html(result: Record) -> Html:
+    """The caption of a table about one result: whose answers, on which faces."""
+    return element("caption", name_of(result), element("span", f" on {faces_of(result)}", class_="bounds"))
+
+
+def _class_row(label: str, scores: Record) -> Html:
+    intervals: Record = scores.get("intervals") or {}
+    bounds = {name: intervals.get(name) or (None, None) for name in ("precision", "recall", "f1")}
+    return row_html(label, *(interval_html(scores.get(name), *bounds[name]) for name in bounds), scores.get("support", NOTHING))
+
+
+def _average_row(result: Record, kind: str) -> Html:
+    cells = (_metric_html(result, f"{kind}_{name}") for name in ("precision", "recall", "f1"))
+    return element("tr", element("th", kind, scope="row"), *map(number_cell, cells), number_cell(result.get("n", "")), class_="average")
+
+
+def costs_html(report: Record) -> Html:
+    """What each stage costs: time, throughput, size and memory."""
+    costs: Sequence[Record] = report.get("costs") or []
+    if not costs:
+        return Html("")
+    headings = ["model", "stage", "#batch", "#median", "#images/s", "#parameters", "#MACs", "#peak memory"]
+    return table_html(headings, map(_cost_row, sorted(costs, key=_by_phase)))
+
+
+def _by_phase(cost: Record) -> int:
+    phase = cost.get("phase")
+    return _PHASES.index(phase) if phase in _PHASES else len(_PHASES)
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _cost_row(cost: Record) -> Html:
+    memory = cost.get("peak_memory_mb")
+    return row_html(
+        name_of({"subject": cost, "id": cost.get("name")}),
+        text_cell(cost.get("phase", NOTHING)),
+        cost.get("batch", NOTHING),
+        seconds(cost.get("seconds")),
+        _rate(cost.get("images_per_second")),
+        amount(cost.get("parameters")),
+        amount(cost.get("macs")),
+        NOTHING if memory is None else f"{memory:,.0f} MB",
+    )
+
+
+def published_html(report: Record) -> Html:
+    """What others published, word for word as far as `baselines.json` records it."""
+    return records_html(report.get("published") or [])
+
+
+def records_html(records: Sequence[Record]) -> Html:
+    """Any list of flat records as a table with a column for each key, in order of appearance."""
+    keys = list(dict.fromkeys(chain.from_iterable(records)))
+    rows = (element("tr", *(_record_cell(record.get(key)) for key in keys)) for record in records)
+    return table_html([str(key).replace("_", " ") for key in keys], rows) if keys else Html("")
+
+
+def _record_cell(value: Any) -> Html:
+    if isinstance(value, Mapping) and "value" in value:
+        return number_cell(interval_html(value["value"], value.get("low"), value.get("high")))
+    if isinstance(value, float):
+        return text_cell(f"{value:.4g}")
+    return text_cell(value_html(value))
+
+
+def value_html(value: Any) -> Html:
+    """Any JSON value: an object as lines of `key value`, a list with commas, null as a dash."""
+    if isinstance(value, Mapping):
+        return element("ul", *(element("li", element("span", key, class_="key"), " ", value_html(inner)) for key, inner in value.items()))
+    if isinstance(value, list):
+        return escape(", ".join(str(item) for item in value) or NOTHING)
+    return escape(NOTHING if value is None else value)
+
+
+def environment_html(report: Record) -> Html:
+    """Where this was measured: hardware, versions, options."""
+    environment: Record = report.get("environment") or {}
+    rows = [element("tr", element("th", key, scope="row"), text_cell(value_html(value))) for key, value in environment.items()]
+    return element("div", element("table", element("tbody", *rows)), class_="scroll") if rows else Html("")
+
+
+def face_sets(report: Record) -> dict[str, Record]:
+    """The descriptions of the faces used, by their `dataset/split`."""
+    described: dict[str, Record] = {}
+    for key, data in (report.get("data") or {}).items():
+        if isinstance(data, Mapping):
+            name, split = str(data.get("name", key)), data.get("split")
+            described[name if "/" in name or not split else f"{name}/{split}"] = data
+    return described
+
+
+def data_html(report: Record) -> Html:
+    """The faces: how many of each emotion, what identifies them, and what a reader must know of them."""
+    return join(*(_face_set_html(name, data) for name, data in face_sets(report).items()))
+
+
+def _face_set_html(name: str, data: Record) -> Html:
+    counts: Record = data.get("counts") or {}
+    total = sum(counts.values()) or 1
+    shares = [row_html(label, count, f"{count / total:.1%}") for label, count in counts.items()]
+    notes: Sequence[str] = data.get("notes") or []
+    return element(
+        "div",
+        element("h4", name, f" · {data['n']} faces" if data.get("n") is not None else ""),
+        table_html(["emotion", "#faces", "#share"], shares) if shares else "",
+        element("p", "fingerprint ", element("code", data["fingerprint"])) if data.get("fingerprint") else "",
+        element("ul", *(element("li", note) for note in notes), class_="notes") if notes else "",
+        class_="faces",
+    )

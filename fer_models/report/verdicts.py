@@ -1,0 +1,59 @@
+"""Verdicts in words: the failure table, and why a metric does not hold."""
+
+from __future__ import annotations
+
+from fer_models.evaluation.gate import FAIL, INCONCLUSIVE, NEW, Check, Verdict
+from fer_models.report.tables import FailureRow, failure_table
+
+HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
+
+
+def message(verdict: Verdict, strict: bool = False) -> str:
+    """What a reader must know of a verdict; empty for PASS."""
+    subject = verdict.comparison.subject.id
+    if verdict.status == NEW:
+        return f"{subject}: no baseline yet{' (fails with --strict)' if strict else ''}. Record it: pytest evals --update-baselines"
+    if verdict.status == FAIL:
+        what = [_name(c) for c in verdict.failed_checks]
+        headline = f"{_list(what)} fell below {'its' if len(what) == 1 else 'their'} baseline." if what else f"{verdict.problems[0]}."
+        return table(verdict, headline)
+    if verdict.status == INCONCLUSIVE:
+        what = [_name(c) for c in verdict.comparison.checks if c.fell and not c.metric.startswith("recall:")]
+        return table(verdict, f"{_list(what)} fell, but this many faces cannot establish it.")
+    return ""
+
+
+def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
+    """The failure text if `metric` (`accuracy`, `macro_f1`, `recall`) does not hold, else None.
+
+    The record's floor and the bound on unanswered faces belong to accuracy, and so do NEW and INCONCLUSIVE under `strict`.
+    """
+    if any(c.failed and c.metric.split(":")[0] == metric for c in verdict.comparison.checks):
+        return message(verdict, strict)
+    if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
+        return message(verdict, strict)
+    return None
+
+
+def table(verdict: Verdict, headline: str = "") -> str:
+    """The failure table of a verdict that has a record, under a headline."""
+    c = verdict.comparison
+    shown = [k for k in c.checks if not k.metric.startswith("recall:") or k.failed]
+    rows = [FailureRow(_name(k), k.now.value, k.now.low, k.now.high, k.baseline, k.change, k.p, k.failed) for k in shown]
+    worst = verdict.worst_class
+    facts = [
+        f"{c.fell} faces were right and are wrong now, {c.rose} the other way"
+        + (f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}" if worst else "")
+    ]
+    facts += [f"{p}." for p in verdict.problems]
+    if verdict.establishes is not None:
+        facts.append(f"n = {c.metrics.n} can establish a fall of {100 * verdict.establishes:.1f} points")
+    return failure_table(c.subject.id, headline, rows, facts, HINT)
+
+
+def _name(check: Check) -> str:
+    return check.metric.replace("recall:", "recall of ")
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,60 @@
+"""What a restorer is: faces in, faces out, or an error. Never the input in place of a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from fer_models.errors import RestorationError
+from fer_models.images import Face
+
+
+class Restorer(Protocol):
+    """Anything with a deterministic `restore`."""
+
+    def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
+        """As many faces, uint8 RGB, of any size; raises where it cannot."""
+        ...
+
+
+class Raw:
+    """No restoration: the faces as they are."""
+
+    def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
+        """The same faces."""
+        return faces
+
+
+class Bicubic:
+    """Enlargement without a model: the control that tells what a restoration network adds beyond size."""
+
+    def __init__(self, size: int = 512) -> None:
+        self.size = size
+
+    def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
+        """Each face at `size` x `size`, by Pillow's bicubic filter."""
+        return [np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC)) for f in faces]
+
+
+def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:
+    """`restorer.restore(faces)`, held to its contract.
+
+    Raises:
+        RestorationError: it raised, or returned another number of faces or something that is not a face.
+    """
+    try:
+        restored = list(restorer.restore(faces))
+    except RestorationError:
+        raise
+    except Exception as error:
+        raise RestorationError(f"Restorer {name!r} failed on a batch of {len(faces)} faces: {type(error).__name__}: {error}") from error
+    if len(restored) != len(faces):
+        raise RestorationError(f"Restorer {name!r} was given {len(faces)} faces and returned {len(restored)}.")
+    for i, face in enumerate(restored):
+        if not isinstance(face, np.ndarray) or face.dtype != np.uint8 or face.ndim != 3 or face.shape[2] != 3 or 0 in face.shape:
+            what = f"{face.dtype} {face.shape}" if isinstance(face, np.ndarray) else type(face).__name__
+            raise RestorationError(f"Restorer {name!r} returned {what} for face {i} of the batch; a face is uint8 RGB (H, W, 3).")
+    return restored

@@ -1,0 +1,306 @@
+"""The training loop: one for every network, on any device, resumable at every epoch.
+
+`train` reads faces, follows a `Recipe` and leaves two files: `NAME.safetensors` (the averaged weights of the epoch that scored best
+on the validation split, with architecture, label order and provenance in its metadata) and, while it runs, `NAME.checkpoint.safetensors`
+from which a killed run goes on. Everything random is drawn from (seed, epoch, step), so a resumed run has the same loss curve.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save_file
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.nn import functional as F
+
+from fer_models.classifiers.cnn import build, normalise
+from fer_models.datasets.base import FaceSet
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, WeightsError
+from fer_models.images import grey, resize
+from fer_models.training.augment import augment
+from fer_models.training.recipes import Recipe
+
+Report = Callable[[str, int, int, dict[str, float]], None]  # epoch title, step, steps, figures
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run left.
+
+    Attributes:
+        weights: the safetensors file.
+        best_epoch: the epoch kept, from 1.
+        best_accuracy: its accuracy on the validation split, 0..1.
+        history: one record per epoch: loss, learning rate, seconds, and validation accuracy where it was measured.
+    """
+
+    weights: Path
+    best_epoch: int
+    best_accuracy: float
+    history: list[dict[str, float]]
+
+
+def train(
+    name: str,
+    recipe: Recipe,
+    training: list[FaceSet],
+    validation: FaceSet,
+    output: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = True,
+    report: Report | None = None,
+) -> Outcome:
+    """Train one network and write its weights.
+
+    Args:
+        name: what the files are called.
+        training: the face sets that are put together and shuffled.
+        validation: the split on which the epoch is chosen; its faces never train.
+        output: a folder; made if missing.
+        device: `auto` (what accelerate finds) or `cpu`.
+        resume: go on from a checkpoint of the same recipe, data and seed where there is one.
+        report: called after each step, for a progress bar.
+
+    Raises:
+        UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
+    """
+    accelerator = _accelerator(recipe, device)
+    output.mkdir(parents=True, exist_ok=True)
+    session = _Session(name, recipe, training, validation, seed, accelerator)
+    checkpoint = output / f"{name}.checkpoint.safetensors"
+    if resume and checkpoint.exists():
+        session.restore(checkpoint)
+    best = output / f"{name}.safetensors"
+    for epoch in range(len(session.history), recipe.epochs):
+        record = session.epoch(epoch, report)
+        if not np.isfinite(record["loss"]):
+            raise UsageError(f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr.")
+        if accelerator.is_main_process:
+            if session.is_best(record):
+                session.save_weights(best)
+            session.save(checkpoint)
+        accelerator.wait_for_everyone()
+    best_epoch, best_accuracy = session.best()
+    if accelerator.is_main_process:
+        checkpoint.unlink(missing_ok=True)
+    return Outcome(best, best_epoch, best_accuracy, session.history)
+
+
+def _accelerator(recipe: Recipe, device: str) -> Accelerator:
+    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no")
+
+
+class _Session:
+    """The moving parts of one run."""
+
+    def __init__(self, name: str, recipe: Recipe, training: list[FaceSet], validation: FaceSet, seed: int, accelerator: Accelerator) -> None:
+        self.name, self.recipe, self.seed, self.accelerator = name, recipe, seed, accelerator
+        torch.manual_seed(seed)
+        side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
+        self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
+        self.labels = torch.cat([torch.from_numpy(s.labels) for s in training])
+        self.validation_faces = as_tensor(validation, recipe.architecture.channels, recipe.architecture.size)
+        self.validation_labels = torch.from_numpy(validation.labels)
+        self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
+        self.steps = len(self.faces) // recipe.batch_size or 1
+        network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
+        optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
+        self.scheduler = CosineLRScheduler(
+            optimizer,
+            t_initial=self.steps * recipe.epochs,
+            warmup_t=max(1, int(recipe.warmup * self.steps * recipe.epochs)),
+            warmup_lr_init=recipe.lr / 25,
+            warmup_prefix=False,
+            t_in_epochs=False,
+        )
+        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        self.ema = ModelEmaV3(accelerator.unwrap_model(self.network), decay=recipe.ema, use_warmup=True)
+        self.history: list[dict[str, float]] = []
+
+    # -- one epoch --------------------------------------------------------------------------------
+
+    def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
+        """Train one epoch and, late enough, score the averaged weights."""
+        recipe, device = self.recipe, self.accelerator.device
+        size, losses, started = recipe.size_at(epoch), [], time.perf_counter()
+        self.network.train()
+        for step, rows in enumerate(self._batches(epoch)):
+            losses.append(self.step(rows, size, epoch, step))
+            if report is not None:
+                report(f"epoch {epoch + 1}/{recipe.epochs} at {size} px", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+        seconds = time.perf_counter() - started
+        record = {"epoch": epoch + 1, "size": size, "loss": float(np.mean(losses)), "lr": self.optimizer.param_groups[0]["lr"], "seconds": seconds}
+        record["images_per_second"] = self.steps * recipe.batch_size / seconds
+        record["peak_memory_mb"] = _peak_memory_mb(device)
+        if epoch + 1 >= recipe.validate_from * recipe.epochs or epoch + 1 == recipe.epochs:
+            record["validation_accuracy"] = self.validate()
+        self.history.append(record)
+        return record
+
+    def step(self, rows: torch.Tensor, size: int, epoch: int, step: int) -> float:
+        """One update on the faces in `rows`; returns the loss."""
+        recipe, device, update = self.recipe, self.accelerator.device, epoch * self.steps + step
+        self.scheduler.step_update(update)
+        torch.manual_seed(_mix(self.seed, epoch, step, 1))  # dropout
+        x = augment(self.faces[rows].to(device), size, recipe.augmentation, _mix(self.seed, epoch, step, 2))
+        x = normalise(x, recipe.architecture).contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            loss = F.cross_entropy(self.network(x).float(), self.labels[rows].to(device), label_smoothing=recipe.label_smoothing)
+        self.accelerator.backward(loss)
+        if recipe.clip_grad is not None:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update(self.accelerator.unwrap_model(self.network), step=update)
+        return float(loss.item())
+
+    def _batches(self, epoch: int) -> Iterator[torch.Tensor]:
+        """The rows of each step: a fresh shuffle per epoch; each process takes its share of every batch."""
+        order = torch.randperm(len(self.faces), generator=torch.Generator().manual_seed(_mix(self.seed, epoch, 0, 0)))
+        size, ranks, rank = self.recipe.batch_size, self.accelerator.num_processes, self.accelerator.process_index
+        for step in range(self.steps):
+            yield order[step * size : (step + 1) * size][rank::ranks]
+
+    @torch.inference_mode()
+    def validate(self) -> float:
+        """Accuracy of the averaged weights on the validation split, at full size, without augmentation."""
+        device, right = self.accelerator.device, 0
+        self.ema.module.eval()
+        for rows in torch.arange(len(self.validation_faces)).split(256):
+            x = normalise(self.validation_faces[rows].to(device).float(), self.recipe.architecture)
+            with self.accelerator.autocast():
+                logits = self.ema.module(x.contiguous(memory_format=torch.channels_last))
+            right += int((logits.argmax(1).cpu() == self.validation_labels[rows]).sum())
+        return right / len(self.validation_faces)
+
+    def best(self) -> tuple[int, float]:
+        """The epoch (from 1) with the highest validation accuracy so far, the first one where several tie."""
+        scored = [(r["validation_accuracy"], -r["epoch"]) for r in self.history if "validation_accuracy" in r]
+        accuracy, epoch = max(scored)
+        return int(-epoch), accuracy
+
+    def is_best(self, record: dict[str, float]) -> bool:
+        return "validation_accuracy" in record and self.best()[0] == record["epoch"]
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def provenance(self) -> dict[str, Any]:
+        """What these weights are and how they came about."""
+        return {
+            "model": self.name,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "training_data": self.data[:-1],
+            "validation_data": self.data[-1],
+            "history": self.history,
+            "device": _device_name(self.accelerator.device),
+            "processes": self.accelerator.num_processes,
+            "versions": {p: version(p) for p in ("torch", "timm", "accelerate", "numpy")} | {"python": sys.version.split()[0]},
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def save_weights(self, path: Path) -> None:
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.ema.module.state_dict().items()}
+        metadata = {
+            "format": "fer-models-cnn",
+            "architecture": json.dumps(asdict(self.recipe.architecture)),
+            "labels": json.dumps(list(LABELS)),
+            "provenance": json.dumps(self.provenance()),
+        }
+        _write(tensors, path, metadata)
+
+    def save(self, path: Path) -> None:
+        """Everything needed to go on after this epoch."""
+        network: nn.Module = self.accelerator.unwrap_model(self.network)
+        tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items() if v is not None}
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        _write(tensors, path, {"run": self._identity(), "history": json.dumps(self.history)})
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            UsageError: the checkpoint is of another recipe, data or seed.
+            WeightsError: it cannot be read.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise WeightsError(f"{path} cannot be read as a checkpoint ({error}). Delete it to start afresh.") from error
+        if metadata.get("run") != self._identity():
+            raise UsageError(f"{path} belongs to a run with another recipe, data or seed. Use another --output, or delete it to start afresh.")
+        part = {p: {k.removeprefix(p + "."): v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("network", "ema", "optimizer")}
+        self.accelerator.unwrap_model(self.network).load_state_dict(part["network"])
+        self.ema.module.load_state_dict(part["ema"])
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in part["optimizer"].items():
+            index, field = key.split(".", 1)
+            state.setdefault(int(index), {})[field] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.history = json.loads(metadata["history"])
+
+    def _identity(self) -> str:
+        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data}, sort_keys=True)
+
+
+def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
+    """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
+    few = faces.take(np.arange(min(batch, len(faces))))
+    session = _Session("step", replace(recipe, batch_size=len(few)), [few], few, 0, _accelerator(recipe, device))
+    session.network.train()
+    return lambda: session.step(torch.arange(len(few)), recipe.architecture.size, 0, 0), len(few)
+
+
+def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:
+    """A face set as one uint8 tensor (n, channels, side, side)."""
+    out = torch.empty(len(faces), channels, side, side, dtype=torch.uint8)
+    for i in range(len(faces)):
+        face = resize(faces.face(i), side)
+        out[i] = torch.from_numpy(grey(face)[None] if channels == 1 else face.transpose(2, 0, 1).copy())
+    return out
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write whole or not at all."""
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata)
+    part.replace(path)
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,93 @@
+"""How each network is trained, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from fer_models.classifiers.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training face, drawn anew each time it is seen.
+
+    Attributes:
+        mirror: probability of a left-right flip.
+        rotate: largest rotation, degrees.
+        scale: largest relative change of size.
+        shift: largest shift, as a share of the side.
+        brightness, contrast: largest relative change.
+        erase: probability that a random rectangle (2-20 % of the area) is painted over in one tone.
+    """
+
+    mirror: float = 0.5
+    rotate: float = 15.0
+    scale: float = 0.15
+    shift: float = 0.08
+    brightness: float = 0.25
+    contrast: float = 0.25
+    erase: float = 0.25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run does, but for its data and its machine.
+
+    Attributes:
+        sizes: (share of the epochs, side in pixels) steps: small faces first, full size last. A small side is a fraction of the
+            cost of a full one, and the early epochs lose little by it (progressive learning, Tan & Le 2021, arXiv:2104.00298).
+        lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
+        ema: decay per update of the averaged weights, which are what is validated and kept.
+        precision: `float32` or `bf16` (autocast).
+        validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
+    """
+
+    architecture: Architecture
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.15
+    label_smoothing: float = 0.1
+    drop_rate: float = 0.0
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 48),)
+    ema: float = 0.998
+    clip_grad: float | None = None
+    precision: str = "float32"
+    validate_from: float = 0.7
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def size_at(self, epoch: int) -> int:
+        """The side of the training faces in `epoch` (from 0)."""
+        return [size for share, size in self.sizes if epoch >= share * self.epochs - 1e-9][-1]
+
+
+RECIPES: dict[str, Recipe] = {
+    "vgg19": Recipe(
+        Architecture("vgg19_bn", linear_head=True),
+        epochs=14,
+        batch_size=128,
+        lr=0.05,
+        drop_rate=0.2,
+        sizes=((0.0, 32), (0.57, 40), (0.855, 48)),
+        precision="bf16",
+    ),
+    "efficientnet_b0": Recipe(
+        Architecture("efficientnet_b0", stem_stride=1),
+        epochs=14,
+        batch_size=64,
+        lr=0.1,
+        weight_decay=1e-4,
+        drop_rate=0.2,
+        sizes=((0.0, 32), (0.57, 40), (0.78, 48)),
+        augmentation=Augmentation(erase=0.1, rotate=12.0),
+    ),
+}
+
+
+def adapt(recipe: Recipe, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: str | None = None) -> Recipe:
+    """The recipe with the user's own values where given."""
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    return replace(recipe, **{k: v for k, v in given.items() if v is not None})

@@ -1,0 +1,100 @@
+"""The models and restorers that come with the package, written out one by one.
+
+Importing this module imports none of their libraries; that happens inside each record's `load`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_models import weights
+from fer_models.classifiers.base import Classifier
+from fer_models.errors import UsageError
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, Weights, from_entry_points, from_file
+from fer_models.restorers.base import Bicubic, Raw
+
+
+def _cnn(name: str, description: str) -> ModelSpec:
+    where = Weights(lambda: weights.find(name), f"fer-models train {name} --dataset fer2013 --data-root FOLDER")
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import cnn
+
+        path = where.find()
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        return cnn.load(path, device=runtime.device, precision=runtime.precision)
+
+    return ModelSpec(name, load, description, weights=where)
+
+
+VGG19 = _cnn("vgg19", "VGG19 with batch norm, global pooling and one linear layer (timm), trained on FER-2013 and drawn faces")
+RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and drawn faces")
+EFFICIENTNET_B0 = _cnn("efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and drawn faces")
+
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0)
+
+RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
+BICUBIC = RestorerSpec("bicubic", lambda runtime: Bicubic(512), "enlarged to 512 pixels without a model (the control for GFPGAN)", settings={"size": 512})
+
+RESTORERS: Registry[RestorerSpec] = Registry("restorer", RAW, BICUBIC)
+
+
+def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
+    """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
+
+    Returns:
+        models, restorers, and one line per record of the zoo that a user's file replaces.
+    """
+    models, restorers = MODELS.copy(), RESTORERS.copy()
+    added_models, added_restorers = from_entry_points()
+    models.add(*added_models)
+    restorers.add(*added_restorers)
+    notes = []
+    for path in models_from:
+        own_models, own_restorers = from_file(path)
+        for name in models.override(*own_models) + restorers.override(*own_restorers):
+            notes.append(f"{name} comes from {path.name}, in place of the one already known")
+    return models, restorers, notes
+
+
+def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
+    """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
+
+    Raises:
+        UnknownNameError, UsageError: no such model, or no such file.
+    """
+    if "@" not in name:
+        if name.startswith("timm:"):
+            raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
+        return models[name]
+    network, file = name.split("@", 1)
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+    timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import cnn
+
+        return cnn.load(path, device=runtime.device, precision=runtime.precision, timm_name=timm_name)
+
+    where = Weights(lambda: path, f"put the file at {path}")
+    sidecar = path.with_suffix(".json")
+    settings = {"network": network, "sidecar": sidecar.read_text() if sidecar.is_file() else None}
+    return ModelSpec(f"{network}@{path.stem}", load, f"{network} with the weights in {path.name}", labels=_labels_in(path, sidecar), weights=where, settings=settings)
+
+
+def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:
+    """The label order a checkpoint declares, read without loading its tensors."""
+    import json
+
+    from fer_models.emotions import LABELS
+
+    try:
+        if sidecar.is_file():
+            return tuple(json.loads(sidecar.read_text())["labels"])
+        with path.open("rb") as file:  # safetensors: 8 bytes of length, then a JSON header
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return tuple(json.loads(header["__metadata__"]["labels"]))
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return LABELS  # unreadable: `cnn.load` says so, in words

@@ -1,0 +1,165 @@
+"""The pictures of the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fer_models.emotions import LABELS
+from fer_models.report import figures
+from fer_models.report.markup import Html
+
+MATRIX = (np.eye(7, dtype=int) * 30 + 1).tolist()
+COUNTS = dict(zip(LABELS, (491, 55, 528, 879, 594, 416, 626), strict=True))
+
+
+def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dict[str, Any]:
+    subject = {"dataset": "fer2013", "split": "private_test", "corruption": changed.pop("corruption", None), "restoration": "raw", "model": model}
+    scores = {"value": accuracy, "low": accuracy - 0.016, "high": accuracy + 0.015}
+    return {"subject": subject, "n": 3589, "metrics": {"accuracy": scores}, "confusion": MATRIX, "no_answer": [0] * 7, **changed}
+
+
+def pixels(img: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    found = re.search(r'src="data:image/png;base64,([^"]+)"', img)
+    assert found
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are made, not yet turned into pixels."""
+    made: list[Figure] = []
+
+    def keep(figure: Figure, description: str) -> Html:
+        made.append(figure)
+        return Html("<img>")
+
+    monkeypatch.setattr(figures, "_image", keep)
+    return made
+
+
+def texts(figure: Figure) -> set[str]:
+    labels = [label.get_text() for ax in figure.axes for label in (*ax.get_yticklabels(), *ax.texts)]
+    return {*labels, *(ax.get_title("left") for ax in figure.axes), *(text.get_text() for legend in figure.legends for text in legend.get_texts())}
+
+
+def test_the_rows_of_a_confusion_matrix_are_normalised_and_keep_their_counts() -> None:
+    table = figures.confusion(result())
+    assert table.count("<b>84%</b><i>31</i>") == 7
+    assert table.count("<b>3%</b><i>1</i>") == 42
+    assert all(f"<span>{label}</span>" in table for label in LABELS)
+    assert "no answer" not in table
+
+
+def test_unanswered_faces_have_their_own_column_and_count_in_the_row() -> None:
+    table = figures.confusion(result(no_answer=[37, 0, 0, 0, 0, 0, 0]))
+    assert "<span>no answer</span>" in table
+    assert "<b>50%</b><i>37</i>" in table
+
+
+def test_an_emotion_without_faces_leaves_its_row_empty() -> None:
+    assert figures.confusion(result(confusion=[[0] * 7, *MATRIX[1:]])).count('class="zero"') == 7
+
+
+def test_dark_cells_have_white_ink() -> None:
+    table = figures.confusion(result(confusion=np.diag([9] * 7).tolist()))
+    assert table.count("background:rgb(18,74,140);color:#fff") == 7
+
+
+def test_the_leaderboard_chart_is_a_picture_with_a_description() -> None:
+    img = figures.leaderboard({"results": [result()]})
+    image = pixels(img)
+    assert image.shape[1] > 1500
+    assert (image[0, 0] == 255).all(), "the picture brings its own white ground"
+    assert 'alt="Accuracy' in img
+    assert len(img) < 200_000
+
+
+def test_the_same_report_gives_the_same_pixels() -> None:
+    report = {"results": [result()]}
+    assert figures.leaderboard(report) == figures.leaderboard(report)
+
+
+def test_drawing_leaves_no_trace_in_pyplot() -> None:
+    figures.leaderboard({"results": [result()]})
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_the_majority_share_is_drawn_if_the_counts_are_known(drawn: list[Figure]) -> None:
+    report = {"results": [result()], "data": {"dataset": {"name": "fer2013", "split": "private_test", "counts": COUNTS}}}
+    figures.leaderboard(report)
+    lines = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]  # type: ignore[index]
+    assert lines == [pytest.approx(879 / 3589)]
+    assert "always the most frequent emotion" in texts(drawn[0])
+
+
+def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: list[Figure]) -> None:
+    published = [
+        {"model": "vgg19", "dataset": "fer2013", "accuracy": 0.73},
+        {"model": "human", "dataset": "fer2013", "accuracy": 0.65},
+        {"model": "elsewhere", "dataset": "raf-db", "accuracy": 0.9},
+        {"model": "other-split", "dataset": "fer2013", "split": "public_test", "accuracy": 0.7},
+        {"model": "in words", "dataset": "fer2013", "accuracy": "about 70 %"},
+    ]
+    figures.leaderboard({"results": [result()], "published": published})
+    hollow = [float(line.get_xdata()[0]) for line in drawn[0].axes[0].lines if line.get_marker() == "D" and len(line.get_xdata())]  # type: ignore[index,arg-type]
+    assert hollow == [0.73, 0.65]
+    assert {"vgg19-raw", "human-raw", "published claim, not measured here"} <= texts(drawn[0])
+    assert not texts(drawn[0]) & {"elsewhere-raw", "other-split-raw", "in words-raw"}
+
+
+def test_the_legend_explains_only_what_is_drawn(drawn: list[Figure]) -> None:
+    figures.leaderboard({"results": [result()]})
+    assert texts(drawn[0]) == {"vgg19-raw", "fer2013/private_test", "measured here, 95 % interval"}
+
+
+def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(drawn: list[Figure]) -> None:
+    figures.leaderboard({"results": [result(), result(corruption="blur:3")]})
+    figures.leaderboard({"results": [result(corruption="blur:3")]})
+    assert [ax.get_title("left") for figure in drawn for ax in figure.axes] == ["fer2013/private_test", "fer2013/private_test, blur:3"]
+
+
+def test_the_cost_chart_takes_the_fastest_batch_of_each_subject(drawn: list[Figure]) -> None:
+    costs = [{"phase": "inference", "model": "vgg19", "restoration": "raw", "images_per_second": speed} for speed in (100, 310, 200)]
+    figures.cost({"results": [result(), result("untimed")], "costs": [*costs, {"phase": "training step", "model": "vgg19", "images_per_second": 9}]})
+    assert drawn[0].axes[0].lines[0].get_xydata().tolist() == [[310, 0.668]]  # type: ignore[union-attr]
+    assert "vgg19-raw" in texts(drawn[0])
+
+
+def test_names_in_the_cost_chart_keep_clear_of_each_other(drawn: list[Figure]) -> None:
+    models = [f"model{i}" for i in range(6)]
+    costs = [{"phase": "inference", "model": model, "restoration": "raw", "images_per_second": 100} for model in models]
+    figures.cost({"results": [result(model, 0.66 + i / 1000) for i, model in enumerate(models)], "costs": costs})
+    heights = sorted(text.get_position()[1] for text in drawn[0].axes[0].texts)
+    assert min(np.diff(heights)) > 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac{1}{", "a\nb", "<script>", "\u0001\u0002", "\u6f22\u5b57 \U0001f600", "\ud800", "W" * 500, "_" * 60, "%s{}"]
+)
+def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(figures, "_DPI", 40)
+    costs = [{"phase": "inference", "model": name, "restoration": "raw", "images_per_second": 100}]
+    report = {"results": [result(name)], "costs": costs}
+    assert pixels(figures.cost(report)).size
+    assert pixels(figures.leaderboard(report)).size
+
+
+@pytest.mark.parametrize("report", [{}, {"results": []}, {"results": [{}]}, {"results": [{"metrics": {}}], "costs": [{}], "data": {"dataset": {}}}])
+def test_where_there_is_nothing_to_draw_there_is_no_picture(report: dict[str, Any]) -> None:
+    assert figures.leaderboard(report) == figures.cost(report) == figures.confusion({}) == ""
+
+
+def test_of_hundreds_of_subjects_the_chart_shows_the_best(drawn: list[Figure]) -> None:
+    figures.leaderboard({"results": [result(f"m{i}", i / 700) for i in range(600)]})
+    assert {"m599-raw", "m560-raw", "fer2013/private_test, 40 of 600"} <= texts(drawn[0])
+    assert "m559-raw" not in texts(drawn[0])

@@ -1,0 +1,256 @@
+"""Class folders in any known spelling, KDEF and JAFFE by file name; nothing is left out without a note, nothing ambiguous is guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fer_models import images
+from fer_models.datasets import FaceSet, folders, synthetic
+from fer_models.emotions import LABELS, Emotion, names_of
+from fer_models.errors import DatasetError, ImageError, UnknownNameError
+
+FACE = synthetic.draw("test", 0)
+
+
+def put(root: Path, *names: str) -> Path:
+    """Writes the drawn face at each of the paths under `root`."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(FACE).save(root / name)
+    return root
+
+
+def labels_of(faces: FaceSet) -> dict[str, str]:
+    """The emotion of each source."""
+    return dict(zip(faces.sources, names_of(faces.labels.tolist()), strict=True))
+
+
+# -- layouts ------------------------------------------------------------------------------------------
+
+
+def test_folders_named_after_emotions_label_their_faces_by_name_not_by_position(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}/a.png" for name in sorted(LABELS)))
+    faces = folders.load("all", tmp_path)
+    assert labels_of(faces) == {f"{name}/a.png": name for name in LABELS}
+    assert faces.notes == ()
+
+
+@given(
+    st.lists(st.sampled_from(["anger", "Fear", "HAPPINESS", "3_sad", "Surprised", "disgust", "neutral"]), min_size=1, unique=True), st.integers(1, 3)
+)
+@settings(max_examples=10, deadline=None)
+def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(tmp_path_factory: pytest.TempPathFactory, spelt: list[str], n: int) -> None:
+    root = tmp_path_factory.mktemp("spelt")
+    put(root, *(f"{name}/{i}.png" for name in spelt for i in range(n)))
+    faces = folders.load("all", root)
+    assert sorted(faces.counts.values()) == [0] * (7 - len(spelt)) + [n] * len(spelt)
+    absent = [name for name, count in faces.counts.items() if not count]
+    assert faces.notes == ((f"no face of: {', '.join(absent)}",) if absent else ())
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"), [("valid", "validation"), ("Validation", "validation"), ("val", "validation"), ("Training", "train"), ("test", "test")]
+)
+def test_a_split_is_known_by_its_usual_names_and_asked_for_by_any_of_them(tmp_path: Path, folder: str, split: str) -> None:
+    put(tmp_path, f"{folder}/happy/a.png", f"{folder}/sad/b.png")
+    assert folders.splits(tmp_path) == (split,)
+    for asked in (split, folder.lower()):
+        faces = folders.load(asked, tmp_path)
+        assert faces.split == split
+        assert labels_of(faces) == {f"{folder}/happy/a.png": "happy", f"{folder}/sad/b.png": "sad"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    put(tmp_path, "train/happy/a.png", "test/happy/a.png")
+    with pytest.raises(UnknownNameError, match=r"No split of mine named 'all'.* Known: test, train"):
+        folders.load("all", tmp_path, "mine")
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "val/happy/a.png", "valid/happy/a.png")
+    with pytest.raises(DatasetError, match="both claim to be the validation split"):
+        folders.load("validation", tmp_path)
+
+
+def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
+    put(tmp_path, "train/happy/a.png", "extra/sad/b.png", ".git/c.png")
+    faces = folders.load("train", tmp_path)
+    assert faces.sources == ["train/happy/a.png"]
+    assert faces.notes[-1] == "ignored the folders beside the splits: extra"
+
+
+def test_the_dataset_is_called_by_its_folder_or_by_the_name_given(tmp_path: Path) -> None:
+    put(tmp_path / "CK+48", "happy/a.png")
+    assert folders.load("all", tmp_path / "CK+48").name == "CK+48/all"
+    assert folders.load("all", tmp_path / "CK+48", "ck").name == "ck/all"
+
+
+def test_faces_come_in_the_order_of_their_paths_however_deep(tmp_path: Path) -> None:
+    put(tmp_path, "sad/b.png", "happy/S005/2.png", "happy/S005/1.png", "happy/a.png")
+    assert folders.load("all", tmp_path).sources == ["happy/S005/1.png", "happy/S005/2.png", "happy/a.png", "sad/b.png"]
+
+
+def test_ck48_drops_contempt_with_a_count_and_notes_that_neutral_is_absent(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}/a.png" for name in ("anger", "disgust", "fear", "happy", "sadness", "surprise")), "contempt/a.png", "contempt/b.png")
+    faces = folders.load("all", tmp_path)
+    assert len(faces) == 6
+    assert faces.notes == ("dropped 2 faces outside the seven emotions: contempt 2", "no face of: neutral")
+
+
+# -- numbered folders ---------------------------------------------------------------------------------
+
+
+def test_folders_1_to_7_are_raf_dbs(tmp_path: Path) -> None:
+    put(tmp_path, *(f"test/{i}/a.png" for i in range(1, 8)))
+    faces = folders.load("test", tmp_path)
+    assert list(labels_of(faces).values()) == ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
+    assert faces.notes == ("numbered folders read as RAF-DB (1..7): 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral",)
+
+
+def test_folders_0_to_7_are_affectnets_and_its_contempt_is_dropped(tmp_path: Path) -> None:
+    put(tmp_path, *(f"val/{i}/a.png" for i in range(8)))
+    faces = folders.load("val", tmp_path)
+    assert list(labels_of(faces).values()) == ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry"]
+    assert faces.notes[0].startswith(
+        "numbered folders read as AffectNet (0..10): 0 neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 angry, 7 (dropped)"
+    )
+    assert "dropped 1 faces outside the seven emotions: 7 1" in faces.notes
+
+
+def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) -> None:
+    put(tmp_path, *(f"train/{i}/a.png" for i in range(1, 8)), "test/2/a.png")
+    assert labels_of(folders.load("test", tmp_path)) == {"test/2/a.png": "fear"}
+
+
+@pytest.mark.parametrize("numbers", [range(7), (1, 2, 3), (0, 1), range(1, 9), range(12)], ids=str)
+def test_numbers_that_could_mean_several_things_are_refused(tmp_path: Path, numbers: list[int]) -> None:
+    put(tmp_path, *(f"{i}/a.png" for i in numbers))
+    with pytest.raises(DatasetError, match=r"which datasets use in different orders\. Rename them to emotions"):
+        folders.load("all", tmp_path)
+
+
+def test_the_datasets_name_settles_what_0_to_6_or_a_part_of_1_to_7_means(tmp_path: Path) -> None:
+    put(tmp_path / "a", *(f"{i}/a.png" for i in range(7)))
+    put(tmp_path / "r", "1/a.png", "4/a.png")
+    assert folders.load("all", tmp_path / "a", "AffectNet-7").labels.tolist() == [6, 3, 4, 5, 2, 1, 0]
+    assert folders.load("all", tmp_path / "r", "raf-db").labels.tolist() == [Emotion.SURPRISE, Emotion.HAPPY]
+
+
+def test_a_number_among_names_is_no_class(tmp_path: Path) -> None:
+    put(tmp_path, "happy/a.png", "3/a.png")
+    with pytest.raises(DatasetError, match="3 is not a class folder: '3' is not the name of an emotion"):
+        folders.load("all", tmp_path)
+
+
+# -- KDEF and JAFFE -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["", "AF01/", "afraid/"], ids=["flat", "by person", "by emotion"])
+def test_kdef_is_labelled_by_file_name_and_its_angles_are_counted(tmp_path: Path, where: str) -> None:
+    emotions = {"AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad", "SU": "surprise"}
+    put(tmp_path, *(f"{where}AF01{code}S.JPG" for code in emotions), f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG")
+    faces = folders.load("all", tmp_path)
+    assert labels_of(faces) == {
+        **{f"{where}AF01{code}S.JPG": name for code, name in emotions.items()},
+        **dict.fromkeys((f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG"), "happy"),
+    }
+    assert faces.notes == ("labels from KDEF's file names; all angles kept: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",)
+
+
+def test_jaffe_is_labelled_by_file_name(tmp_path: Path) -> None:
+    put(tmp_path, "KA.AN1.39.tiff", "KA.FE2.46.tiff", "YM.NE3.51.tiff")
+    (tmp_path / "README_FIRST.txt").touch()
+    faces = folders.load("all", tmp_path)
+    assert list(labels_of(faces).values()) == ["angry", "fear", "neutral"]
+    assert faces.notes == (
+        "labels from JAFFE's file names",
+        "no face of: disgust, happy, sad, surprise",
+        "ignored 1 files that are no images or stand outside the classes (such as README_FIRST.txt)",
+    )
+
+
+def test_a_misnamed_file_among_kdefs_is_counted_not_guessed(tmp_path: Path) -> None:
+    put(tmp_path, "AF01ANS.JPG", "AF01HAS.JPG", "AM31H.JPG")
+    faces = folders.load("all", tmp_path)
+    assert len(faces) == 2
+    assert faces.notes[-1] == "ignored 1 files that are no images or stand outside the classes (such as AM31H.JPG)"
+
+
+# -- files --------------------------------------------------------------------------------------------
+
+
+def test_faces_are_decoded_when_asked_for_and_only_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "happy/a.png", "sad/b.png")
+    read: list[str] = []
+    decode = images.read
+
+    def listen(path: Path) -> images.Face:
+        read.append(path.name)
+        return decode(path)
+
+    monkeypatch.setattr(images, "read", listen)
+    faces = folders.load("all", tmp_path)
+    assert read == []
+    assert np.array_equal(faces.face(1), images.to_rgb(FACE))
+    assert read == ["b.png"]
+
+
+def test_an_unreadable_image_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    put(tmp_path, "happy/a.png")
+    (tmp_path / "happy" / "b.jpg").write_bytes(b"not a picture")
+    faces = folders.load("all", tmp_path)
+    with pytest.raises(ImageError, match=r"b\.jpg cannot be read as an image"):
+        faces.hashes  # noqa: B018 - reading it decodes every face
+
+
+def test_a_dangling_link_is_a_face_that_cannot_be_read_not_one_to_pass_over(tmp_path: Path) -> None:
+    put(tmp_path, "happy/a.png")
+    (tmp_path / "happy" / "b.png").symlink_to(tmp_path / "gone.png")
+    faces = folders.load("all", tmp_path)
+    with pytest.raises(ImageError, match=r"b\.png cannot be opened"):
+        faces.face(1)
+
+
+def test_linked_folders_are_followed_but_loops_are_not(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "a.png")
+    put(tmp_path / "set", "sad/b.png")
+    (tmp_path / "set" / "happy").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "set" / "sad" / "loop").symlink_to(tmp_path / "set" / "sad", target_is_directory=True)
+    assert folders.load("all", tmp_path / "set").sources == ["happy/a.png", "sad/b.png"]
+
+
+def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) -> None:
+    put(tmp_path, "happy/a.png", "happy/._a.png", ".cache/b.png", "__MACOSX/happy/a.png", "montage.png")
+    (tmp_path / "happy" / "Thumbs.db").write_bytes(b"x")
+    faces = folders.load("all", tmp_path)
+    assert faces.sources == ["happy/a.png"]
+    assert faces.notes[-1] == "ignored 2 files that are no images or stand outside the classes (such as Thumbs.db)"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["happy/a.png", "hapy/b.png"], "hapy is not a class folder: 'hapy' is not the name of an emotion.*Rename it to an emotion"),
+        ([], "holds no labelled image. Looked for CLASS/.*--dataset fer2013"),
+        (["contempt/a.png"], "holds no labelled image"),
+        (["a.png"], "holds no labelled image"),
+    ],
+    ids=["unknown class", "empty", "only contempt", "no class"],
+)
+def test_a_folder_without_faces_of_known_emotions_is_refused(tmp_path: Path, names: list[str], says: str) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(DatasetError, match=says) as caught:
+        folders.load("all", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    for root in (tmp_path / "gone", put(tmp_path, "a.png") / "a.png"):
+        with pytest.raises(DatasetError, match="is not a folder"):
+            folders.load("all", root)
