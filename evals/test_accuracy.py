@@ -20,4 +20,6 @@ def test_every_face_is_accounted_for(predictions, faces):
 
 def test_every_accuracy_baseline_is_asked_for(suite):
     orphans = [subject.id for subject in suite.orphans()]
-    assert not orphans, f"baselines.json records what no known model or restoration answers: {', '.join(orphans)}. Delete these records, or bring the model back."
+    assert not orphans, (
+        f"baselines.json records what no known model or restoration answers: {', '.join(orphans)}. Delete these records, or bring the model back."
+    )

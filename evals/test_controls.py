@@ -54,7 +54,9 @@ def test_neighbours_in_the_batch_do_not_matter(classifier, model, faces, sample)
     pictures = faces.faces(sample[::7])
     forward = ask(classifier, model, pictures)
     backward = ask(classifier, model, pictures[::-1])
-    np.testing.assert_allclose(forward.probabilities, backward.probabilities[::-1], atol=1e-3, err_msg="the same faces, asked in another order, get other answers")
+    np.testing.assert_allclose(
+        forward.probabilities, backward.probabilities[::-1], atol=1e-3, err_msg="the same faces, asked in another order, get other answers"
+    )
 
 
 def test_the_label_order_is_plausible(predictions, model):
@@ -70,7 +72,8 @@ def test_the_label_order_is_plausible(predictions, model):
     renamed = ", ".join(f"{EMOTIONS[m].label} where it says {EMOTIONS[s].label}" for m, s in zip(meant, said, strict=True) if m != s)
     if p < SURE and gained - lost > 0.05 * len(truth):
         pytest.fail(
-            f"{model.name} gets {np.trace(confusion)} of {len(truth)} right, but would get {np.trace(confusion) + gained - lost} if it meant {renamed}: "
+            f"{model.name} gets {np.trace(confusion)} of {len(truth)} right, "
+            f"but would get {np.trace(confusion) + gained - lost} if it meant {renamed}: "
             f"its columns are probably not in the declared order ({', '.join(model.labels)}).",
             pytrace=False,
         )

@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     weights = commands.add_parser("weights", help="where each model's weights lie, and their sha256; pack trained weights for shipping")
     weights.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
-    weights.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
+    weights.add_argument(
+        "--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)"
+    )
     weights.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
     weights.set_defaults(run=_weights)
 
@@ -69,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data-root", type=Path, metavar="FOLDER")
     train.add_argument("--download", action="store_true", help="allow the data to be fetched from the network")
     train.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
-    train.add_argument("--output", type=Path, metavar="FOLDER", help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)")
+    train.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)"
+    )
     train.add_argument("--limit", type=int, metavar="N", help="train on N faces only, stratified")
     train.add_argument("--epochs", type=int, metavar="N")
     train.add_argument("--batch-size", type=int, metavar="N")
@@ -134,7 +138,7 @@ def _data(args: argparse.Namespace) -> int:
     from fer_models import datasets
 
     names = [args.split] if args.split else datasets.splits(args.dataset, args.data_root)
-    report = {}
+    report: dict[str, dict[str, Any]] = {}
     for name in names:
         faces = datasets.load(args.dataset, name, args.data_root, download=args.download)
         report[faces.name] = {"n": len(faces), "fingerprint": faces.fingerprint, "counts": faces.counts, "notes": list(faces.notes)}
@@ -221,10 +225,22 @@ def _train(args: argparse.Namespace) -> int:
             if step == steps and not console.is_terminal:
                 console.print(f"{title}: loss {figures['loss']:.3f}")
 
-        outcome = run(args.model, recipe, faces, held_out, args.output or weights.user_folder(), seed=args.seed, device=args.device, resume=not args.fresh, report=show)
+        outcome = run(
+            args.model,
+            recipe,
+            faces,
+            held_out,
+            args.output or weights.user_folder(),
+            seed=args.seed,
+            device=args.device,
+            resume=not args.fresh,
+            report=show,
+        )
     for record in outcome.history:
         scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
-        console.print(f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s{scored}")
+        console.print(
+            f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s{scored}"
+        )
     console.print(f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}")
     return 0
 
@@ -246,7 +262,11 @@ def _predict(args: argparse.Namespace) -> int:
     for path, answer, row, status in zip(args.pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
         if args.json:
             known = dict(zip(LABELS, row, strict=True)) if status == ANSWERED else None
-            print(json.dumps({"picture": str(path), "answer": EMOTIONS[answer].label if answer >= 0 else None, "probabilities": known, "status": status}))
+            print(
+                json.dumps(
+                    {"picture": str(path), "answer": EMOTIONS[answer].label if answer >= 0 else None, "probabilities": known, "status": status}
+                )
+            )
         else:
             print(f"{path}: {EMOTIONS[answer].label} ({row[answer]:.0%})" if answer >= 0 else f"{path}: no answer ({status})")
     return 0
@@ -282,7 +302,9 @@ def _comparison(before: Path, after: Path) -> Any:
     else:
         earlier, _ = stored(before)
         if earlier.faces != answers.faces or earlier.truth.tolist() != answers.truth.tolist():
-            raise FacesDifferError(f"{before} and {after} hold answers to different faces ({len(earlier)} and {len(answers)}): they cannot be compared.")
+            raise FacesDifferError(
+                f"{before} and {after} hold answers to different faces ({len(earlier)} and {len(answers)}): they cannot be compared."
+            )
         record = baselines.make(subject, _fingerprint(earlier), earlier, metrics.measure(earlier.truth, earlier.answer, earlier.probabilities), {})
     return gate.compare(subject, answers, measured, record, fingerprint=_fingerprint(answers), total=len(answers))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +53,27 @@ def decode(data: bytes, name: str) -> Face:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes), not an image.")
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if max(picture.size) > LARGEST_SIDE:
-                raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
-            if picture.mode.startswith("I;16"):
-                return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
-            return to_rgb(np.asarray(picture.convert("L" if picture.mode in ("L", "1") else "RGB")))
+        # Pillow warns of large pictures before we can measure them; ours is the stricter limit.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _decoded(data, name)
+
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be read as an image ({error}). Remove it, or replace it by a sound copy.") from error
+
+
+def _decoded(data: bytes, name: str) -> Face:
+    with Image.open(io.BytesIO(data)) as opened:
+        picture: Image.Image = opened
+        if max(picture.size) > LARGEST_SIDE:
+            raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
+        if "A" in picture.getbands() or "transparency" in picture.info:
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
+        if picture.mode.startswith("I;16"):
+            return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
+        return to_rgb(np.asarray(picture.convert("L" if picture.mode in ("L", "1") else "RGB")))
 
 
 def read(path: Path) -> Face:

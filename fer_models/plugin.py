@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
-    add("--model", action="append", default=[], metavar="NAME", help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights")
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights",
+    )
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
@@ -49,10 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the root folder)")
     add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")
     add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the root folder)")
-    try:
+    # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `_strict`).
+    with suppress(ValueError):
         add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")
-    except ValueError:
-        pass  # pytest has a --strict of its own, about configuration and markers: it then means both (see `_strict`)
 
 
 def _strict(config: pytest.Config) -> bool:
@@ -73,7 +78,9 @@ class State:
         if option("--batch-size") < 1:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
         models, self.restorers, self.notes = zoo.known(option("--models-from"))
-        self.models: Registry[ModelSpec] = Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
+        self.models: Registry[ModelSpec] = (
+            Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
+        )
         options = Options(
             dataset=option("--dataset"),
             data_root=option("--data-root"),
@@ -134,7 +141,7 @@ class State:
     def _progress(self, title: str, total: int) -> Iterator[Progress]:
         """A bar on a terminal; a line at the start elsewhere; nothing in a worker."""
         reporter, capture = self.config.pluginmanager.get_plugin("terminalreporter"), self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or hasattr(self.config, "workerinput"):
+        if reporter is None or capture is None or hasattr(self.config, "workerinput"):
             yield lambda n: None
             return
         with capture.global_and_fixture_disabled():
@@ -202,8 +209,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`model` and `restoration` become one test each per registered name; `trainable` only per model with a recipe."""
+    """`model` and `restoration` become one test each per registered name; a training step only per model with a recipe."""
     names = set(metafunc.fixturenames)
+    if "suite" not in names:  # somebody else's `model`
+        return
     if "model" in names:
         wanted = state_of(metafunc.config).models.names
         if "training_step" in names:
@@ -230,12 +239,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Our own errors are complete sentences: show them without a traceback."""
-    report: pytest.TestReport = yield  # type: ignore[assignment,misc]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
         report.longrepr = str(call.excinfo.value)
     return report  # type: ignore[return-value]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker hands over what it measured."""
     sent = getattr(node, "workeroutput", {}).get("fer_models")
@@ -300,7 +310,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in (*tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
         terminalreporter.write_line(line)
     if state.update and state.records:
-        terminalreporter.write_line(f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it")
+        terminalreporter.write_line(
+            f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
+        )
     terminalreporter.write_line(f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}")
 
 

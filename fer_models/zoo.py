@@ -34,7 +34,9 @@ EFFICIENTNET_B0 = _cnn("efficientnet_b0", "EfficientNet-B0 with a stride-1 stem 
 MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0)
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
-BICUBIC = RestorerSpec("bicubic", lambda runtime: Bicubic(512), "enlarged to 512 pixels without a model (the control for GFPGAN)", settings={"size": 512})
+BICUBIC = RestorerSpec(
+    "bicubic", lambda runtime: Bicubic(512), "enlarged to 512 pixels without a model (the control for GFPGAN)", settings={"size": 512}
+)
 
 RESTORERS: Registry[RestorerSpec] = Registry("restorer", RAW, BICUBIC)
 
@@ -81,7 +83,14 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     where = Weights(lambda: path, f"put the file at {path}")
     sidecar = path.with_suffix(".json")
     settings = {"network": network, "sidecar": sidecar.read_text() if sidecar.is_file() else None}
-    return ModelSpec(f"{network}@{path.stem}", load, f"{network} with the weights in {path.name}", labels=_labels_in(path, sidecar), weights=where, settings=settings)
+    return ModelSpec(
+        f"{network}@{path.stem}",
+        load,
+        f"{network} with the weights in {path.name}",
+        labels=_labels_in(path, sidecar),
+        weights=where,
+        settings=settings,
+    )
 
 
 def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:

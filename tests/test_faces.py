@@ -114,7 +114,7 @@ def test_a_limited_set_has_the_sets_own_proportions(labels: list[int], n: int) -
     for label, share in exact.items():
         kept = int(np.sum(limited.labels == label))
         assert 1 <= kept <= labels.count(label)
-        assert math.floor(share) <= kept <= math.floor(share) + 1 if share >= 1 else kept <= 2
+        assert math.floor(share) <= kept <= math.floor(share) + 1 if share >= 1 else kept == 1
     assert n <= len(limited) < n + len(exact)
     if min(exact.values()) >= 1:
         assert len(limited) == n

@@ -75,7 +75,9 @@ class Predictions:
                 seven[:, emotion] = given[:, space.index(emotion)]
         total = seven.sum(axis=1, keepdims=True)
         if (answered & (total[:, 0] <= 0)).any():
-            raise PredictionError(f"Face {int(np.argmax(answered & (total[:, 0] <= 0)))} of the batch has no probability on any of the seven emotions.")
+            raise PredictionError(
+                f"Face {int(np.argmax(answered & (total[:, 0] <= 0)))} of the batch has no probability on any of the seven emotions."
+            )
         seven = np.where(answered[:, None], seven / np.where(total > 0, total, 1.0), np.nan)
         status = tuple(reasons.get(i, ANSWERED) for i in range(len(given)))
         return cls(seven, status, tuple(text) or ("",) * len(given), tuple(labels))
@@ -91,7 +93,9 @@ def _check(rows: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:
         if bad.any():
             row = int(np.flatnonzero(answered)[np.argmax(bad)])
             values = ", ".join(f"{v:.4g}" for v in rows[row])
-            raise PredictionError(f"The probabilities of face {row} of the batch are wrong: one {what} [{values}]; {int(bad.sum())} of {len(checked)} such.")
+            raise PredictionError(
+                f"The probabilities of face {row} of the batch are wrong: one {what} [{values}]; {int(bad.sum())} of {len(checked)} such."
+            )
 
 
 class Classifier(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from timm.layers import ClassifierHead
+from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
 from fer_models.classifiers import tensors
@@ -37,7 +37,7 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
     """
     if not timm.is_model(architecture.timm):
         raise UnknownNameError("timm network", architecture.timm, timm.list_models())
-    model = timm.create_model(architecture.timm, in_chans=architecture.channels, num_classes=classes, **options)
+    model: Any = timm.create_model(architecture.timm, in_chans=architecture.channels, num_classes=classes, **options)
     if architecture.linear_head:
         width = model.feature_info[-1]["num_chs"]
         model.pre_logits = nn.Identity()
@@ -58,8 +58,10 @@ def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
 class CNN:
     """A trained network as a classifier: resize, grey or RGB, normalise, one forward pass, softmax in float32."""
 
-    def __init__(self, network: nn.Module, architecture: Architecture, labels: Sequence[str], device: torch.device, precision: str = "float32") -> None:
-        self.network = network.eval().to(device=device, memory_format=torch.channels_last)
+    def __init__(
+        self, network: nn.Module, architecture: Architecture, labels: Sequence[str], device: torch.device, precision: str = "float32"
+    ) -> None:
+        self.network = network.eval().to(device).to(memory_format=torch.channels_last)
         self.architecture, self.labels, self.device, self.precision = architecture, tuple(labels), device, precision
 
     def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
@@ -117,21 +119,22 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     else:
         architecture, labels = _sidecar(path, timm_name)
     network = build(architecture, len(labels))
-    missing, unexpected = network.load_state_dict(state, strict=False) if _fits(network, state, path) else ([], [])
-    if missing or unexpected:
-        raise WeightsError(
-            f"{path} does not fit {architecture.timm}: {len(missing)} tensors missing ({', '.join(missing[:3])}…), "
-            f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}…). Check the network's name."
-        )
+    _require_fit(network, state, architecture.timm, path)
+    network.load_state_dict(state)
     return CNN(network, architecture, labels, pick_device(device), precision)
 
 
-def _fits(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> bool:
+def _require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
     own = network.state_dict()
-    for name, tensor in state.items():
-        if name in own and own[name].shape != tensor.shape:
-            raise WeightsError(f"{path}: tensor {name} has shape {tuple(tensor.shape)}, the network wants {tuple(own[name].shape)}.")
-    return True
+    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
+    if missing or unexpected:
+        named = "; ".join(
+            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)" for keys, what in ((missing, "missing"), (unexpected, "unexpected")) if keys
+        )
+        raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
+    for key, tensor in state.items():
+        if own[key].shape != tensor.shape:
+            raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
 
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
@@ -143,8 +146,10 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
     try:
         said = json.loads(beside.read_text())
         labels = list(said.pop("labels"))
-        config = timm.create_model(timm_name, num_classes=1).pretrained_cfg if timm.is_model(timm_name) else {}
-        defaults = {"size": config.get("input_size", (3, 224, 224))[-1], "channels": 3, "mean": config.get("mean", 0.5), "std": config.get("std", 0.5)}
+        config: Any = timm.get_pretrained_cfg(timm_name)
+        defaults: dict[str, Any] = {"channels": 3}
+        if config is not None:
+            defaults |= {"size": config.input_size[-1], "mean": config.mean, "std": config.std}
         return Architecture(timm_name, **(defaults | said)), labels
     except FileNotFoundError:
         raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None

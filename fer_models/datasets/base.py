@@ -121,7 +121,7 @@ class FaceSet:
         counts = np.bincount(self.labels, minlength=len(EMOTIONS))
         exact = counts * n / len(self)
         shares = np.maximum(np.floor(exact).astype(int), (counts > 0).astype(int))
-        for emotion in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        for emotion in np.argsort(-(exact - shares), kind="stable"):
             if shares.sum() >= n:
                 break
             shares[emotion] += 1 if shares[emotion] < counts[emotion] else 0

@@ -107,11 +107,18 @@ class Baselines:
                 new = replace(new, floor=old.floor)
             if old is None or replace(new, recorded=old.recorded) != old:
                 by_subject[new.subject] = new
-        return replace(self, measured=tuple(sorted(by_subject.values(), key=lambda r: (r.dataset, r.split, r.model, r.restoration, str(r.corruption), str(r.prompt)))))
+        return replace(
+            self,
+            measured=tuple(sorted(by_subject.values(), key=lambda r: (r.dataset, r.split, r.model, r.restoration, str(r.corruption), str(r.prompt)))),
+        )
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        text = json.dumps({"schema": SCHEMA_VERSION, "measured": [asdict(r) for r in self.measured], "published": list(self.published)}, indent=2, ensure_ascii=False)
+        text = json.dumps(
+            {"schema": SCHEMA_VERSION, "measured": [asdict(r) for r in self.measured], "published": list(self.published)},
+            indent=2,
+            ensure_ascii=False,
+        )
         part = path.with_suffix(".part")
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
@@ -154,10 +161,14 @@ def parse(text: str, name: str) -> Baselines:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
-        raise BaselinesError(f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git.") from error
+        raise BaselinesError(
+            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
+        ) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise BaselinesError(f'{name} has schema {found!r}; this version reads {SCHEMA_VERSION}. It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.')
+        raise BaselinesError(
+            f'{name} has schema {found!r}; this version reads {SCHEMA_VERSION}. It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.'
+        )
     _only_known(data, {"schema", "measured", "published"}, name)
     measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))
     subjects = [r.subject for r in measured]
@@ -181,7 +192,9 @@ def _only_known(data: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in data:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
-            raise BaselinesError(f"{where} has an unknown field {key!r}.{f' Did you mean {close[0]!r}?' if close else ''} Known: {', '.join(sorted(known))}.")
+            raise BaselinesError(
+                f"{where} has an unknown field {key!r}.{f' Did you mean {close[0]!r}?' if close else ''} Known: {', '.join(sorted(known))}."
+            )
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -63,7 +63,7 @@ class Answers:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Which faces were answered as labelled."""
-        return self.truth == self.answer
+        return np.equal(self.truth, self.answer)
 
     @property
     def p_truth(self) -> NDArray[np.float64]:
@@ -75,7 +75,10 @@ class Answers:
         """Several shards as one."""
         return cls(
             tuple(f for p in parts for f in p.faces),
-            *(np.concatenate([getattr(p, name) for p in parts]) for name in ("index", "truth", "answer", "probabilities")),
+            np.concatenate([p.index for p in parts]),
+            np.concatenate([p.truth for p in parts]),
+            np.concatenate([p.answer for p in parts]),
+            np.concatenate([p.probabilities for p in parts]),
             tuple(s for p in parts for s in p.status),
             tuple(t for p in parts for t in p.text),
         )
@@ -169,7 +172,9 @@ class Shelf:
             self._time(shard, seconds)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise StoreError(f"{path} cannot be written ({error.strerror}). What was stored before is whole; free some space or choose --store FOLDER.") from error
+            raise StoreError(
+                f"{path} cannot be written ({error.strerror}). What was stored before is whole; free some space or choose --store FOLDER."
+            ) from error
 
     def read(self) -> Answers:
         """All answers of a complete subject, in canonical order.
@@ -265,4 +270,6 @@ def _answers(table: pa.Table, path: Path) -> Answers:
     if ((p < 0) | (p > 1)).any() or np.isnan(p[answer >= 0]).any():
         raise StoreError(f"{path} holds probabilities outside 0..1. Delete it and run again.")
     index = columns["index"].to_numpy().astype(np.int64)
-    return Answers(tuple(columns["face"].to_pylist()), index, truth, answer, p, tuple(columns["status"].to_pylist()), tuple(columns["text"].to_pylist()))
+    return Answers(
+        tuple(columns["face"].to_pylist()), index, truth, answer, p, tuple(columns["status"].to_pylist()), tuple(columns["text"].to_pylist())
+    )

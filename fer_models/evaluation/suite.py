@@ -147,11 +147,13 @@ class Suite:
     def classifier(self, model: str) -> Classifier:
         """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this package."""
         spec = self.models[model]
-        return self._load("model", model, lambda: spec.load(spec.resolve(self.options.runtime)))
+        found: Classifier = self._load("model", model, lambda: spec.load(spec.resolve(self.options.runtime)))
+        return found
 
     def restorer(self, restoration: str) -> Restorer:
         """The restorer, loaded once. Raises as `classifier`."""
-        return self._load("restorer", restoration, lambda: self.restorers[restoration].load(self.options.runtime))
+        found: Restorer = self._load("restorer", restoration, lambda: self.restorers[restoration].load(self.options.runtime))
+        return found
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
@@ -184,7 +186,9 @@ class Suite:
     def shelf(self, pair: Pair) -> Shelf:
         """Where the store keeps the answers of a pair."""
         model, restorer = self.models[pair[0]], self.restorers[pair[1]]
-        key = self.subject(pair).key({"faces": self.faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()})
+        key = self.subject(pair).key(
+            {"faces": self.faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()}
+        )
         hashes = tuple(self.faces.hashes[i] for i in self.order)
         return Store(self.options.store).shelf(self.subject(pair), key, hashes, self.faces.labels[self.order])
 

@@ -23,9 +23,9 @@ import torch
 from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
-from timm.utils import ModelEmaV3
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn import functional as F
 
@@ -93,7 +93,9 @@ def train(
     for epoch in range(len(session.history), recipe.epochs):
         record = session.epoch(epoch, report)
         if not np.isfinite(record["loss"]):
-            raise UsageError(f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr.")
+            raise UsageError(
+                f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr."
+            )
         if accelerator.is_main_process:
             if session.is_best(record):
                 session.save_weights(best)
@@ -185,7 +187,7 @@ class _Session:
         """Accuracy of the averaged weights on the validation split, at full size, without augmentation."""
         device, right = self.accelerator.device, 0
         self.ema.module.eval()
-        for rows in torch.arange(len(self.validation_faces)).split(256):
+        for rows in torch.split(torch.arange(len(self.validation_faces)), 256):
             x = normalise(self.validation_faces[rows].to(device).float(), self.recipe.architecture)
             with self.accelerator.autocast():
                 logits = self.ema.module(x.contiguous(memory_format=torch.channels_last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fer_models.classifiers.architecture import Architecture
 
@@ -87,7 +88,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def adapt(recipe: Recipe, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: str | None = None) -> Recipe:
+def adapt(
+    recipe: Recipe, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: str | None = None
+) -> Recipe:
     """The recipe with the user's own values where given."""
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
     return replace(recipe, **{k: v for k, v in given.items() if v is not None})

@@ -1,0 +1,25 @@
+"""The tests' fixtures. What they are made of is in `fakes.py`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from fakes import drawn
+
+from fer_models.datasets.base import FaceSet
+
+os.environ["FER_MODELS_WEIGHTS"] = os.devnull  # weights that happen to be on this machine decide no test
+
+
+@pytest.fixture(scope="session")
+def few() -> FaceSet:
+    """28 faces, four of each emotion."""
+    return drawn(28)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The project's root folder."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,64 @@
+"""What the tests share: drawn faces, answers without pixels, and a process of its own."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from fer_models.classifiers.controls import Constant
+from fer_models.datasets import synthetic
+from fer_models.datasets.base import FaceSet
+from fer_models.emotions import LABELS, Emotion
+from fer_models.evaluation.run import answer
+from fer_models.evaluation.store import Answers, Store, canonical_order
+from fer_models.evaluation.subject import Subject
+from fer_models.restorers.base import Raw
+
+
+@lru_cache
+def drawn(n: int, split: str = "validation") -> FaceSet:
+    """The first `n` drawn faces of a split, without drawing the rest."""
+    images = np.stack([synthetic.draw(split, i) for i in range(n)])
+    return FaceSet("drawn", split, images, np.arange(n, dtype=np.int64) % 7, [f"drawn {i}" for i in range(n)])
+
+
+def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) -> Answers:
+    """Answers in canonical order to faces that need no pixels."""
+    n = len(truth)
+    p = np.full((n, 7), (1 - certainty) / 6)
+    p[np.arange(n), np.maximum(answer, 0)] = certainty
+    p[answer < 0] = np.nan
+    faces = tuple(f"{i:064x}" for i in range(n))
+    status = tuple("ok" if a >= 0 else "silent" for a in answer)
+    return Answers(faces, np.arange(n), np.asarray(truth, dtype=np.int64), np.asarray(answer, dtype=np.int64), p, status, ("",) * n)
+
+
+def oracle_labels(faces: FaceSet) -> dict[str, Emotion]:
+    return {h: Emotion(int(label)) for h, label in zip(faces.hashes, faces.labels, strict=True)}
+
+
+def in_order(faces: FaceSet) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Rows, hashes and labels in canonical order."""
+    order = canonical_order(faces.hashes, faces.labels)
+    return order, tuple(faces.hashes[i] for i in order), faces.labels[order]
+
+
+def run(root, faces, model, restorer=None, **options):
+    """Ask `model` about `faces` through the store at `root`."""
+    order, hashes, truth = in_order(faces)
+    shelf = Store(root).shelf(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth)
+    settings = {"labels": LABELS, "batch_size": 4, "provenance": {}} | options
+    return answer(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
+
+
+def run_and_count(root, counter):
+    """What a second process does: ask the constant model, and count the faces it was asked about."""
+
+    class Shared:
+        def predict(self, faces):
+            with counter.get_lock():
+                counter.value += len(faces)
+            return Constant(Emotion.SAD).predict(faces)
+
+    run(root, drawn(28), Shared())

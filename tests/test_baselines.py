@@ -1,0 +1,107 @@
+import json
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from fakes import answers_of
+from hypothesis import given
+
+from fer_models.errors import BaselinesError
+from fer_models.evaluation import baselines
+from fer_models.evaluation.metrics import measure
+from fer_models.evaluation.subject import Subject
+
+
+def record(answers, model="net", recorded=None):
+    measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
+    return baselines.make(Subject("drawn", "test", "raw", model), "f" * 64, answers, measured, recorded or {"date": "2026-01-01"})
+
+
+def some(n=21, seed=0):
+    rng = np.random.default_rng(seed)
+    return answers_of(np.arange(n) % 7, rng.integers(-1, 7, n))
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=50))
+def test_a_record_gives_back_every_answer_and_each_probability_within_a_step(rows):
+    answers = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
+    made = record(answers)
+    assert made.decoded().tolist() == answers.answer.tolist()
+    assert np.abs(made.decoded_p_truth() - answers.p_truth).max() <= 0.5 / 64 + 1e-12
+
+
+def test_what_is_written_is_what_is_read(tmp_path):
+    path = tmp_path / "baselines.json"
+    made = baselines.Baselines((record(some()),), ({"model": "CLIP", "source": "somewhere", "accuracy": 0.64},))
+    made.write(path)
+    assert baselines.read(path) == made
+    assert made.find(Subject("drawn", "test", "raw", "net")) == made.measured[0]
+    assert made.find(Subject("drawn", "test", "raw", "other")) is None
+
+
+def test_recording_twice_writes_the_same_bytes_even_on_another_day(tmp_path):
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    baselines.Baselines().updated([record(some())]).write(one)
+    baselines.read(one).updated([record(some(), recorded={"date": "2027-12-31"})]).write(two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_floor_set_by_hand_survives_a_new_record_and_other_records_stay():
+    by_hand = baselines.replace(record(some()), floor=0.123)
+    other = record(some(), "other")
+    updated = baselines.Baselines((by_hand, other)).updated([record(some(seed=5))])
+    found = updated.find(by_hand.subject)
+    assert found.floor == 0.123
+    assert found.answers != by_hand.answers
+    assert other in updated.measured
+
+
+def test_no_file_means_no_baselines(tmp_path):
+    assert baselines.read(tmp_path / "none.json") == baselines.Baselines()
+
+
+def spoilt(change):
+    data = {"schema": 1, "measured": [baselines.asdict(record(some()))], "published": []}
+    change(data)
+    return json.dumps(data)
+
+
+def set_first(**fields):
+    return lambda data: data["measured"][0].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema": 1, "measured": [],}', "line 1, column"),
+        ("", "not JSON"),
+        ("[]", "schema"),
+        ('{"schema": 2, "measured": []}', "schema 2"),
+        ('{"schema": 1, "mesured": []}', "Did you mean 'measured'"),
+        ('{"schema": 1, "measured": {}}', "must be a list"),
+        (spoilt(set_first(acuracy=1)), "unknown field 'acuracy'"),
+        (spoilt(lambda d: d["measured"][0].pop("n")), "lacks the field 'n'"),
+        (spoilt(set_first(n="21")), "n must be int"),
+        (spoilt(set_first(answers="0")), "1 answers"),
+        (spoilt(set_first(answers="9" * 21)), "means nothing"),
+        (spoilt(set_first(metrics={"accuracy": 0.5})), "macro_f1"),
+        (spoilt(set_first(metrics={"accuracy": None, "macro_f1": 1})), "not a finite number"),
+        (spoilt(lambda d: d["measured"].append(d["measured"][0])), "two records"),
+        (spoilt(lambda d: d["published"].append({"model": "CLIP"})), "a model and a source"),
+        ('{"schema": 1, "measured": [{"metrics": {"accuracy": NaN}}]}', "lacks the field"),
+    ],
+)
+def test_a_spoilt_file_is_refused_in_one_line_that_says_where(tmp_path, text, message):
+    path = tmp_path / "baselines.json"
+    path.write_text(text)
+    with pytest.raises(BaselinesError, match=message) as caught:
+        baselines.read(path)
+    assert "baselines.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_projects_own_baselines_are_sound_and_claims_are_kept_apart(repository):
+    own = baselines.read(repository / "baselines.json")
+    claims = {(p["model"], p["accuracy"]) for p in own.published}
+    assert ("EfficientNet-B0", 0.8644) in claims
+    assert all(p.get("protocol") for p in own.published)

@@ -1,0 +1,65 @@
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from fakes import oracle_labels
+from hypothesis import given
+
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.controls import Constant, Mute, Oracle
+from fer_models.emotions import EMOTIONS, LABELS, Emotion
+from fer_models.errors import DatasetError, PredictionError
+
+
+@given(st.permutations(LABELS), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_columns_are_mapped_by_name_whatever_their_order(order, n, seed):
+    rows = np.random.default_rng(seed).dirichlet(np.ones(7), size=n)
+    said = Predictions.from_probabilities(rows, order)
+    for emotion in EMOTIONS:
+        np.testing.assert_allclose(said.probabilities[:, emotion], rows[:, order.index(emotion.label)])
+    assert said.answer.tolist() == [int(Emotion[order[i].upper()]) for i in rows.argmax(axis=1)]
+
+
+def test_classes_outside_the_seven_are_dropped_and_the_rest_rescaled():
+    said = Predictions.from_probabilities([[0.5, 0.3, 0.2]], ["contempt", "happiness", "anger"])
+    assert said.probabilities[0, Emotion.HAPPY] == pytest.approx(0.6)
+    assert said.probabilities[0, Emotion.ANGRY] == pytest.approx(0.4)
+
+
+def test_an_unanswered_face_has_no_answer_and_says_why():
+    said = Predictions.from_probabilities(np.full((2, 7), 1 / 7), unanswered={1: "refused"})
+    assert said.answer.tolist() == [0, -1]
+    assert said.status == ("ok", "refused")
+    assert np.isnan(said.probabilities[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[np.nan] * 7], "not a number"),
+        ([[0.5] * 7], "softmax"),
+        ([[1.5, -0.5, 0, 0, 0, 0, 0]], "negative"),
+        ([[1.0] * 6], "shape"),
+        ([1.0, 0, 0, 0, 0, 0, 0], "shape"),
+    ],
+)
+def test_wrong_probabilities_are_refused_in_one_line(rows, message):
+    with pytest.raises(PredictionError, match=message) as caught:
+        Predictions.from_probabilities(rows)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_face_without_probability_on_any_of_the_seven_is_refused():
+    with pytest.raises(PredictionError, match="no probability on any"):
+        Predictions.from_probabilities([[1.0, 0.0]], ["contempt", "happy"])
+
+
+def test_an_unknown_label_is_refused_by_name():
+    with pytest.raises(DatasetError, match="'joyous'"):
+        Predictions.from_probabilities([[1.0]], ["joyous"])
+
+
+def test_the_oracle_is_always_right_and_the_constant_model_always_the_same(few):
+    faces = few.faces(range(len(few)))
+    assert Oracle(oracle_labels(few)).predict(faces).answer.tolist() == few.labels.tolist()
+    assert set(Constant(Emotion.FEAR).predict(faces).answer.tolist()) == {int(Emotion.FEAR)}
+    assert set(Mute().predict(faces).answer.tolist()) == {-1}

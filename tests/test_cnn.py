@@ -1,0 +1,153 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fer_models.classifiers import cnn, tensors
+from fer_models.classifiers.architecture import Architecture
+from fer_models.emotions import LABELS
+from fer_models.errors import UnknownNameError, UsageError, WeightsError
+
+#: The real classes, at their real widths, are small enough to build; what is slow is their size in pixels.
+SMALL = Architecture("efficientnet_b0", size=32, stem_stride=1)
+
+
+def saved(path, architecture=SMALL, labels=LABELS, bits=None, **metadata):
+    torch.manual_seed(0)
+    network = cnn.build(architecture, len(labels))
+    state = network.state_dict() if bits is None else tensors.pack(network.state_dict(), bits)
+    said = {"format": cnn.FORMAT, "architecture": json.dumps(architecture.__dict__), "labels": json.dumps(list(labels))} | metadata
+    tensors.write(state, path, said)
+    return network
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    saved(path)
+    return path
+
+
+def test_vgg19_ends_in_global_pooling_and_one_linear_layer():
+    network = cnn.build(Architecture("vgg19_bn", linear_head=True))
+    assert sum(p.numel() for p in network.head.parameters()) == 512 * 7 + 7
+    assert network(torch.zeros(1, 1, 48, 48)).shape == (1, 7)
+
+
+def test_a_stride_of_one_in_the_stem_keeps_the_resolution():
+    network = cnn.build(SMALL)
+    assert network.forward_features(torch.zeros(1, 1, 48, 48)).shape[-1] == 3
+
+
+def test_an_unknown_network_gets_a_suggestion():
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        cnn.build(Architecture("efficientnet_b00"))
+
+
+def test_a_saved_network_answers_as_before(checkpoint, few):
+    model = cnn.load(checkpoint, device="cpu")
+    faces = few.faces(range(5))
+    said = model.predict(faces)
+    torch.manual_seed(0)
+    network = cnn.build(SMALL).eval()
+    expected = network(model.preprocess(faces)).softmax(1).detach().numpy()
+    np.testing.assert_allclose(said.probabilities, expected, atol=1e-5)
+    assert model.parameters == sum(p.numel() for p in network.parameters())
+    assert model.macs > 1e6
+
+
+def test_a_face_gets_the_same_answer_alone_and_among_others(checkpoint, few):
+    model = cnn.load(checkpoint, device="cpu")
+    faces = few.faces(range(6))
+    together = model.predict(faces).probabilities
+    alone = np.concatenate([model.predict([face]).probabilities for face in faces])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_models_own_label_order_is_mapped_by_name(tmp_path, few):
+    saved(tmp_path / "csv.safetensors")
+    saved(tmp_path / "alphabetical.safetensors", labels=tuple(sorted(LABELS)))
+    one, two = (cnn.load(tmp_path / f"{name}.safetensors", device="cpu").predict(few.faces([0])) for name in ("csv", "alphabetical"))
+    assert two.labels == tuple(sorted(LABELS))
+    np.testing.assert_allclose(two.probabilities[0, [LABELS.index(n) for n in sorted(LABELS)]], one.probabilities[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("bits", "share", "error"), [(16, 0.55, 2e-3), (8, 0.35, 2e-2)])
+def test_packed_weights_are_smaller_and_close(tmp_path, bits, share, error):
+    whole, packed = tmp_path / "whole.safetensors", tmp_path / "packed.safetensors"
+    saved(whole)
+    saved(packed, bits=bits)
+    assert packed.stat().st_size < share * whole.stat().st_size
+    a, _ = tensors.read(whole)
+    b, _ = tensors.read(packed)
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            assert (b[name] - tensor).abs().max() <= error * tensor.abs().max()
+        else:
+            assert torch.equal(b[name], tensor)
+
+
+def test_bf16_answers_nearly_as_float32_does(checkpoint, few):
+    faces = few.faces(range(4))
+    full, half = (cnn.load(checkpoint, device="cpu", precision=p).predict(faces).probabilities for p in ("float32", "bf16"))
+    assert not np.array_equal(full, half)
+    np.testing.assert_allclose(full, half, atol=0.05)
+
+
+def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
+    path = tmp_path / "theirs.safetensors"
+    network = cnn.build(Architecture("efficientnet_b0", channels=3), 7)
+    tensors.write(network.state_dict(), path, {})
+    with pytest.raises(WeightsError, match="timm:NETWORK@"):
+        cnn.load(path)
+    with pytest.raises(WeightsError, match=r"theirs\.json"):
+        cnn.load(path, timm_name="efficientnet_b0")
+    path.with_suffix(".json").write_text('{"labels": ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"], "size": 64}')
+    model = cnn.load(path, device="cpu", timm_name="efficientnet_b0")
+    assert model.architecture.size == 64
+    assert model.architecture.mean == (0.485, 0.456, 0.406)
+    assert model.predict(few.faces([0])).labels[0] == "neutral"
+    path.with_suffix(".json").write_text('{"labels": ["neutral"], "colour": 3}')
+    with pytest.raises(WeightsError, match="not what it should be"):
+        cnn.load(path, timm_name="efficientnet_b0")
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
+    state, _ = tensors.read(checkpoint)
+    other = tmp_path / "other.safetensors"
+    said = {"format": cnn.FORMAT, "architecture": json.dumps({"timm": "resnet18"}), "labels": json.dumps(list(LABELS))}
+    tensors.write(state, other, said)
+    with pytest.raises(WeightsError, match="does not fit resnet18"):
+        cnn.load(other)
+    state.pop("classifier.weight")
+    tensors.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    with pytest.raises(WeightsError, match=r"1 tensors missing \(classifier\.weight"):
+        cnn.load(other)
+    state["classifier.weight"] = torch.zeros(3, 3)
+    tensors.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    with pytest.raises(WeightsError, match="has shape"):
+        cnn.load(other)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 100])
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
+        tensors.read(path)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(WeightsError, match="pickle"):
+        tensors.read(path)
+
+
+def test_a_device_that_is_not_here_is_a_usage_error():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here; run on a machine without one")
+    with pytest.raises(UsageError, match="--device"):
+        cnn.pick_device("cuda")

@@ -1,0 +1,176 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_models import registry, weights, zoo
+from fer_models.classifiers.controls import Constant
+from fer_models.emotions import LABELS, Emotion
+from fer_models.errors import DatasetError, FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.registry import ModelSpec, Registry, Runtime, Weights
+
+OWN = """
+from fer_models import ModelSpec, RestorerSpec, Predictions, LABELS
+class Mine:
+    def predict(self, faces):
+        return Predictions.from_probabilities([[1, 0, 0, 0, 0, 0, 0]] * len(faces))
+class Same:
+    def restore(self, faces):
+        return faces
+MODELS = [ModelSpec("mine", load=lambda runtime: Mine())]
+RESTORERS = [RestorerSpec("same", load=lambda runtime: Same())]
+"""
+
+
+def constant(name="constant", **fields):
+    return ModelSpec(name, lambda runtime: Constant(Emotion.HAPPY), **fields)
+
+
+def test_a_refused_add_changes_nothing():
+    models = Registry("model", constant("a"))
+    with pytest.raises(UsageError, match="already registered"):
+        models.add(constant("b"), constant("a"))
+    assert models.names == ["a"]
+
+
+def test_an_unknown_name_gets_a_suggestion():
+    with pytest.raises(UnknownNameError, match="Did you mean 'efficientnet_b0'") as caught:
+        zoo.MODELS["efficientnet-b0"]
+    assert caught.value.given == "efficientnet-b0"
+    with pytest.raises(UnknownNameError, match="Did you mean 'bicubic'"):
+        zoo.RESTORERS["bicubik"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "émile", "<script>"])
+def test_a_name_that_would_not_survive_a_command_line_is_refused(name):
+    with pytest.raises(UsageError, match="cannot name a model"):
+        constant(name)
+
+
+def test_labels_are_checked_when_the_record_is_made():
+    with pytest.raises(DatasetError, match="joyous"):
+        constant(labels=("joyous",))
+    with pytest.raises(DatasetError, match="twice"):
+        constant(labels=("happy", "happiness"))
+    with pytest.raises(UsageError, match="no label"):
+        constant(labels=("contempt",))
+
+
+def test_every_record_of_the_zoo_is_complete():
+    for spec in zoo.MODELS:
+        assert spec.description
+        assert spec.labels == LABELS
+        assert spec.weights is not None
+        assert spec.weights.command.startswith("fer-models ")
+    for restorer in zoo.RESTORERS:
+        assert restorer.description
+
+
+def test_missing_weights_name_the_command_that_gets_them():
+    spec = constant(weights=Weights(lambda: None, "fer-models train x"))
+    with pytest.raises(WeightsMissingError, match="fer-models train x"):
+        spec.identity(Runtime())
+
+
+def test_the_identity_changes_with_weights_settings_and_precision_and_with_nothing_else(tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"one")
+
+    def identity(**fields):
+        runtime = Runtime(precision=fields.pop("precision", "auto"))
+        return constant(weights=Weights(lambda: file, "x"), **fields).identity(runtime)
+
+    first = identity()
+    assert identity(description="other words") == first
+    assert identity(precision="float32") == first
+    assert identity(precision="bf16") != first
+    assert identity(settings={"crop": 1}) != first
+    file.write_bytes(b"two")
+    assert identity() != first
+
+
+def test_a_file_of_ones_own_adds_models_and_restorers_and_its_content_is_part_of_their_identity(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    models, restorers, notes = zoo.known([path])
+    assert "mine" in models
+    assert "same" in restorers
+    assert notes == []
+    first = models["mine"].identity(Runtime())
+    path.write_text(OWN + "# changed\n")
+    assert zoo.known([path])[0]["mine"].identity(Runtime()) != first
+    assert "mine" not in zoo.MODELS
+
+
+def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN.replace('"mine"', '"vgg19"'))
+    models, _, notes = zoo.known([path])
+    assert models["vgg19"].source == path
+    assert notes == ["vgg19 comes from own.py, in place of the one already known"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "no MODELS"),
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("MODELS = [3]", "is not a ModelSpec"),
+        ("def (", "SyntaxError"),
+    ],
+)
+def test_a_file_that_offers_nothing_is_refused_by_name(tmp_path, text, message):
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        registry.from_file(path)
+    assert "own.py" in str(caught.value)
+    with pytest.raises(UsageError, match="no such file"):
+        registry.from_file(tmp_path / "none.py")
+
+
+def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch):
+    class Point:
+        name, value = "theirs", "theirs.module"
+
+        def load(self):
+            module = type(sys)("theirs")
+            module.__file__ = __file__
+            module.MODELS = [constant("theirs")]
+            return module
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else [])
+    models, _, _ = zoo.known([])
+    assert models["theirs"].source == Path(__file__)
+
+
+def test_a_checkpoint_of_ones_own_needs_its_file():
+    with pytest.raises(UsageError, match="does not exist"):
+        zoo.select("vgg19@none.safetensors", zoo.MODELS)
+    with pytest.raises(UsageError, match="needs a checkpoint"):
+        zoo.select("timm:resnet18", zoo.MODELS)
+
+
+def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
+    monkeypatch.setattr(weights, "MANIFEST", tmp_path / "manifest.json")
+    (tmp_path / "net.safetensors").write_bytes(b"tampered")
+    (tmp_path / "manifest.json").write_text('{"net.safetensors": "00"}')
+    with pytest.raises(WeightsError, match="Reinstall"):
+        weights.find("net")
+    assert weights.find("other") is None
+
+
+@pytest.mark.parametrize(
+    "module", ["fer_models", "fer_models.zoo", "fer_models.evaluation.suite", "fer_models.plugin", "fer_models.training.recipes"]
+)
+def test_importing_what_does_not_compute_imports_no_torch(module):
+    code = f"import {module}, sys; print([m for m in ('torch', 'timm', 'transformers', 'open_clip') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_all_errors_of_the_package_are_one_family():
+    assert issubclass(UnknownNameError, UsageError)
+    assert issubclass(UsageError, FerModelsError)

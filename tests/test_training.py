@@ -1,0 +1,121 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes import drawn
+
+from fer_models.classifiers import cnn, tensors
+from fer_models.classifiers.architecture import Architecture
+from fer_models.errors import UsageError, WeightsError
+from fer_models.training import loop
+from fer_models.training.augment import augment
+from fer_models.training.recipes import RECIPES, Augmentation, Recipe, adapt
+
+STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
+#: A real network and the real loop, small.
+TINY = Recipe(Architecture("resnet10t", size=32), epochs=3, batch_size=14, lr=0.02, sizes=((0.0, 24), (0.6, 32)), validate_from=0.5)
+
+
+def train(folder, recipe=TINY, **options):
+    return loop.train("tiny", recipe, [drawn(42), drawn(14, "train")], drawn(28, "test"), folder, device="cpu", **options)
+
+
+def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path):
+    steps = []
+    outcome = train(tmp_path, report=lambda title, step, of, figures: steps.append((title, step, of)))
+    model = cnn.load(outcome.weights, device="cpu")
+    faces = drawn(28, "test")
+    accuracy = (model.predict(faces.faces(range(28))).answer == faces.labels).mean()
+    assert accuracy == pytest.approx(outcome.best_accuracy)
+    provenance = json.loads(tensors.read(outcome.weights)[1]["provenance"])
+    assert provenance["training_data"][0]["fingerprint"] == drawn(42).fingerprint
+    assert provenance["validation_data"]["n"] == 28
+    assert provenance["recipe"]["lr"] == TINY.lr
+    assert [("validation_accuracy" in r) for r in provenance["history"]] == [False, True, True][: len(provenance["history"])]
+    assert [r["size"] for r in outcome.history] == [24, 24, 32]
+    assert len(steps) == 3 * 4
+    assert not list(tmp_path.glob("*.checkpoint*"))
+
+
+def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path):
+    def kill(title, step, of, figures):
+        if title.startswith("epoch 3") and step == 2:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", report=kill)
+    resumed = train(tmp_path / "killed")
+    assert [r["loss"] for r in resumed.history] == pytest.approx([r["loss"] for r in whole.history], rel=1e-6)
+    a, b = (tensors.read(o.weights)[0] for o in (whole, resumed))
+    assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-6) for k in a)
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
+    def kill(title, step, of, figures):
+        if title.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, report=kill)
+    checkpoint = tmp_path / "tiny.checkpoint.safetensors"
+    with pytest.raises(UsageError, match="another recipe, data or seed"):
+        train(tmp_path, seed=1)
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:1000])
+    with pytest.raises(WeightsError, match="Delete it"):
+        train(tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_training_with_advice(tmp_path):
+    with pytest.raises(UsageError, match="--lr"):
+        train(tmp_path, replace(TINY, lr=1e18, epochs=2))
+
+
+def test_augmentation_that_changes_nothing_changes_nothing():
+    faces = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8)
+    assert torch.allclose(augment(faces, 48, STILL, 0), faces.float(), atol=1e-3)
+
+
+def test_a_mirror_is_exact():
+    faces = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8)
+    assert torch.allclose(augment(faces, 48, replace(STILL, mirror=1), 0), faces.float().flip(-1), atol=1e-3)
+
+
+def test_augmentation_depends_on_its_seed_alone_and_stays_in_range():
+    faces = torch.randint(0, 256, (8, 3, 48, 48), dtype=torch.uint8)
+    a, b, c = (augment(faces, 40, Augmentation(), seed) for seed in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert a.shape == (8, 3, 40, 40)
+    assert a.min() >= 0
+    assert a.max() <= 255
+
+
+def test_erasing_covers_a_rectangle_of_the_promised_area():
+    faces = torch.full((200, 1, 48, 48), 100, dtype=torch.uint8)
+    erased = augment(faces, 48, replace(STILL, erase=1), 3)
+    share = (erased - 100).abs().gt(0.5).float().mean(dim=(1, 2, 3)).numpy()
+    assert 0.0 <= share.min()
+    assert share.max() <= 0.25
+    assert 0.05 < np.mean(share) < 0.16
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_ends_at_its_networks_own_size(name):
+    recipe = RECIPES[name]
+    assert recipe.size_at(recipe.epochs - 1) == recipe.architecture.size
+    assert [s for s, _ in recipe.sizes] == sorted(s for s, _ in recipe.sizes)
+
+
+def test_a_users_values_replace_the_recipes_where_given():
+    assert adapt(TINY, epochs=9).epochs == 9
+    assert adapt(TINY) == TINY
+
+
+def test_a_single_step_for_timing_is_a_real_update():
+    step, batch = loop.single_step(TINY, drawn(14), "cpu")
+    assert batch == 14
+    assert step() != step()
