@@ -224,6 +224,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("restoration", state_of(metafunc.config).restorers.names, indirect=True, scope="session")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
+    if "suite" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.filterwarnings("default"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The subjects that the selected tests gate are judged together."""
     pairs: list[Pair] = []

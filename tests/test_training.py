@@ -98,7 +98,7 @@ def test_erasing_covers_a_rectangle_of_the_promised_area():
     faces = torch.full((200, 1, 48, 48), 100, dtype=torch.uint8)
     erased = augment(faces, 48, replace(STILL, erase=1), 3)
     share = (erased - 100).abs().gt(0.5).float().mean(dim=(1, 2, 3)).numpy()
-    assert 0.0 <= share.min()
+    assert share.min() >= 0.0
     assert share.max() <= 0.25
     assert 0.05 < np.mean(share) < 0.16
 

@@ -1,0 +1,218 @@
+"""The evals as a user runs them: `pytest evals` in a process of its own, on a small class folder and models of known scores."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import drawn, oracle_labels
+from PIL import Image
+
+from fer_models.emotions import LABELS
+
+FACES = 105
+MODEL = """
+import json
+from pathlib import Path
+import numpy as np
+from fer_models import ModelSpec, Predictions
+from fer_models.images import face_hash
+
+KNOWN = json.loads(Path({labels!r}).read_text())
+TURNED = {turned}
+
+class Knowing:
+    def predict(self, faces):
+        {body}
+        rows = np.full((len(faces), 7), 0.05)
+        for row, face in zip(rows, faces):
+            name = face_hash(face)
+            truth = KNOWN.get(name, 0)
+            wrong = int(name, 16) % 5 == 0 or sorted(KNOWN).index(name) < TURNED if name in KNOWN else False
+            row[(truth + 1) % 7 if wrong else truth] = 0.7
+        return Predictions.from_probabilities(rows)
+
+MODELS = [ModelSpec("knowing", load=lambda runtime: Knowing(){extra})]
+"""
+
+
+SEVERAL = """
+import sys, pytest
+sys.stderr = sys.stdout
+codes = set()
+for command in {commands!r}:
+    print("=-=-=", flush=True)
+    codes.add(int(pytest.main([*command, "-W", "ignore::pytest.PytestAssertRewriteWarning"])))
+sys.exit(codes.pop() if len(codes) == 1 else 99)
+"""
+
+
+@dataclass
+class Bench:
+    """A folder in which the evals are run."""
+
+    repository: Path
+    folder: Path
+
+    def command(self, *arguments, model="model.py", questions="accuracy", faces="faces"):
+        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--models-from", self.folder / model, "--model", "knowing"]
+        command += ["-k", f"({questions}) and raw"]
+        for option, name in (("--store", "store"), ("--report-dir", "reports"), ("--baselines", "baselines.json")):
+            command += [option, self.folder / name]
+        return [*map(str, command), *map(str, arguments)]
+
+    def run(self, *arguments, code=0, **options):
+        return self.ask(["-m", "pytest", *self.command(*arguments, **options)], code)
+
+    def run_each(self, *commands, code):
+        """Several runs in one process, for what ends before the first test; what each of them printed."""
+        (self.folder / "runs.py").write_text(SEVERAL.format(commands=commands))
+        return self.ask([str(self.folder / "runs.py")], code).stdout.split("=-=-=")[1:]
+
+    def ask(self, command, code):
+        done = subprocess.run([sys.executable, *command], cwd=self.repository, capture_output=True, text=True, timeout=240)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def report(self):
+        return json.loads((self.folder / "reports" / "evals.json").read_text())
+
+    def write_model(self, name="model.py", turned=0, body="pass", extra=""):
+        (self.folder / name).write_text(MODEL.format(labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra))
+
+
+@pytest.fixture
+def bench(tmp_path, repository):
+    faces = drawn(FACES)
+    for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
+        folder = tmp_path / "faces" / LABELS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i:04d}.png")
+    (tmp_path / "labels.json").write_text(json.dumps({k: int(v) for k, v in oracle_labels(faces).items()}))
+    made = Bench(repository, tmp_path)
+    made.write_model()
+    return made
+
+
+def test_the_life_of_a_baseline(bench):
+    first = bench.run("--update-baselines")
+    assert "NEW" in first.stdout
+    recorded = (bench.folder / "baselines.json").read_bytes()
+    page, report = (bench.folder / "reports" / "evals.html").read_text(), bench.report()
+    assert "knowing" in page
+    assert report["results"][0]["from_store"] is False
+    assert report["results"][0]["n"] == FACES
+
+    again = bench.run("--update-baselines")
+    assert "PASS" in again.stdout
+    assert (bench.folder / "baselines.json").read_bytes() == recorded
+    assert bench.report()["results"][0]["from_store"] is True
+
+    bench.write_model("worse.py", turned=30)
+    worse = bench.run(model="worse.py", code=1)
+    assert "> accuracy" in worse.stdout
+    assert "faces were right and are wrong now, 0 the other way" in worse.stdout
+    assert "Traceback" not in worse.stdout
+    assert bench.report()["results"][0]["verdict"] == "FAIL"
+    assert (bench.folder / "baselines.json").read_bytes() == recorded
+
+    bench.write_model("other.py", turned=1)
+    assert "PASS" in bench.run("--limit", 35, model="model.py").stdout
+
+
+def test_strict_makes_new_fail_and_says_how_to_record(bench):
+    done = bench.run("--strict", code=1)
+    assert "no baseline yet" in done.stdout
+    assert "--update-baselines" in done.stdout
+
+
+def test_two_processes_give_the_same_results_and_ask_once(bench):
+    bench.write_model(body=f"with open({str(bench.folder / 'asked')!r}, 'a') as file: file.write('x' * len(faces))")
+    bench.run("-n", 2, questions="accuracy or recall or macro or plausible")
+    several = bench.report()["results"]
+    assert len((bench.folder / "asked").read_text()) == FACES
+    (bench.folder / "store").rename(bench.folder / "old")
+    bench.run(questions="accuracy or recall or macro or plausible")
+    alone = bench.report()["results"]
+    for result in (*several, *alone):
+        result.pop("inference_seconds")
+    assert several == alone
+
+
+def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
+    bench.write_model(body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; globals()['done'] = 1")
+    done = bench.run(questions="plausible", code=1)
+    assert "its columns are probably not in the declared order" in done.stdout
+
+
+def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
+    cases = {
+        "is not a number": ("return Predictions.from_probabilities(np.full((len(faces), 7), np.nan))", ""),
+        "must have shape": ("return Predictions.from_probabilities(np.ones((len(faces), 6)) / 6)", ""),
+        "declares the label order": ("return Predictions.from_probabilities(np.ones((len(faces), 7)) / 7)", ", labels=['happy', 'sad']"),
+    }
+    for i, (body, extra) in enumerate(cases.values()):
+        bench.write_model(f"model{i}.py", body=body, extra=extra)
+    said = bench.run_each(*(bench.command(model=f"model{i}.py") for i in range(len(cases))), code=1)
+    for message, text in zip(cases, said, strict=True):
+        assert message in text
+        assert "Traceback" not in text
+    assert not list((bench.folder / "store").rglob("*.parquet"))
+
+
+def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
+    cases = {
+        "say where": ["--dataset", "fer2013"],
+        "nowhere": ["--dataset", "fer2013", "--data-root", "nowhere"],
+        "Did you mean 'fer2013'": ["--dataset", "fer2014"],
+        "Did you mean 'knowing'": ["--model", "knowin"],
+        "--limit must be at least 1": ["--limit", "0"],
+        "whole splits": ["--limit", "7", "--update-baselines"],
+        "tset": ["--split", "tset"],
+        "--batch-size must be at least 1": ["--batch-size", "0"],
+    }
+    said = bench.run_each(*(bench.command(*arguments) for arguments in cases.values()), code=4)
+    for message, text in zip(cases, said, strict=True):
+        errors = [line for line in text.splitlines() if line.startswith("ERROR")]
+        assert len(errors) == 1, text
+        assert message.lower() in errors[0].lower()
+
+
+def test_spoilt_baselines_end_with_code_4_and_stay_as_they_are(bench):
+    path = bench.folder / "baselines.json"
+    path.write_text('{"schema": 1, "measured": [],}')
+    done = bench.run("--update-baselines", code=4)
+    assert "line 1, column" in done.stdout + done.stderr
+    assert path.read_text() == '{"schema": 1, "measured": [],}'
+
+
+def test_a_corrupt_shard_fails_in_one_line_and_stays(bench):
+    bench.run(code=0)
+    shard = next((bench.folder / "store").rglob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    done = bench.run(code=1)
+    assert "is corrupt" in done.stdout
+    assert len(shard.read_bytes()) == 100
+
+
+def test_a_missing_model_is_skipped_with_its_command(bench):
+    done = bench.run("--model", "resnet50", questions="accuracy and resnet50")
+    assert "fer-models train resnet50" in done.stdout
+    assert [s["model"] for s in bench.report()["skipped"]] == ["resnet50"]
+
+
+def test_hostile_names_are_escaped_on_the_page(bench):
+    hostile = "<img src=x onerror=alert(1)>"
+    (bench.folder / "faces").rename(bench.folder / hostile)
+    bench.run(faces=hostile)
+    assert "<img src=x" not in (bench.folder / "reports" / "evals.html").read_text()
+
+
+def test_costs_are_measured_and_left_for_the_page(bench):
+    bench.run(questions="cost and (inference or evaluation or preprocessing)")
+    costs = bench.report()["costs"]
+    assert {c["phase"] for c in costs} >= {"evaluation"}
+    assert all(c["seconds"] > 0 and np.isfinite(c["images_per_second"]) for c in costs)
