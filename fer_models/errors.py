@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Iterable
 
 
+#: How many known names a message lists.
+_LISTED = 20
+
+
 class FerModelsError(Exception):
     """Any error this package raises on purpose. Its text is complete: it needs no traceback to be understood."""
 
@@ -31,7 +35,8 @@ class UnknownNameError(UsageError):
         self.known = sorted(known)
         close = difflib.get_close_matches(given.lower(), self.known, n=1, cutoff=0.5)
         suggestion = f" Did you mean {close[0]!r}?" if close else ""
-        listing = ", ".join(self.known) or "none"
+        more = f", … ({len(self.known)} in all)" if len(self.known) > _LISTED else ""
+        listing = ", ".join(self.known[:_LISTED]) + more or "none"
         super().__init__(f"No {kind} named {given!r}.{suggestion} Known: {listing}.{' ' + hint if hint else ''}")
 
 

@@ -24,6 +24,7 @@ from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Options, Pair, Suite, environment
 from fer_models.registry import DEVICES, PRECISIONS, ModelSpec, Registry, RestorerSpec, Runtime
 from fer_models.report import page, tables, verdicts
+from fer_models.training.recipes import RECIPES
 
 _STATE = pytest.StashKey["State"]()
 
@@ -209,17 +210,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`model` and `restoration` become one test each per registered name; a training step only per model with a recipe."""
+    """`model` and `restoration` become one test each per registered name."""
     names = set(metafunc.fixturenames)
     if "suite" not in names:  # somebody else's `model`
         return
     if "model" in names:
-        wanted = state_of(metafunc.config).models.names
-        if "training_step" in names:
-            from fer_models.training.recipes import RECIPES
-
-            wanted = [n for n in wanted if n in RECIPES]
-        metafunc.parametrize("model", wanted, indirect=True, scope="session")
+        metafunc.parametrize("model", state_of(metafunc.config).models.names, indirect=True, scope="session")
     if "restoration" in names:
         metafunc.parametrize("restoration", state_of(metafunc.config).restorers.names, indirect=True, scope="session")
 
@@ -228,6 +224,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
     if "suite" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What only a model with a training recipe can be asked is not asked of others."""
+    trained = {i: i.callspec.params["model"] for i in items if isinstance(i, pytest.Function) and "training_step" in i.fixturenames}
+    others = [item for item, name in trained.items() if name not in RECIPES]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -270,6 +275,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write evals.json (before pytest-html writes the page), and the baselines if asked."""
     if _STATE not in session.config.stash or session.config.option.collectonly:
+        return
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
         return
     state = session.config.stash[_STATE]
     try:
@@ -407,6 +414,5 @@ def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -
 def training_step(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
     """One update of the model's own recipe on a batch of this run's faces: (call it, faces in the batch)."""
     from fer_models.training import loop
-    from fer_models.training.recipes import RECIPES
 
     return loop.single_step(RECIPES[model.name], suite.faces, suite.options.runtime.device)

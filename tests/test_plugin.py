@@ -58,7 +58,8 @@ class Bench:
     folder: Path
 
     def command(self, *arguments, model="model.py", questions="accuracy", faces="faces"):
-        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--models-from", self.folder / model, "--model", "knowing"]
+        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--models-from", self.folder / model]
+        command += ["--model", "knowing"] if "--model" not in arguments else []
         command += ["-k", f"({questions}) and raw"]
         for option, name in (("--store", "store"), ("--report-dir", "reports"), ("--baselines", "baselines.json")):
             command += [option, self.folder / name]
@@ -202,6 +203,17 @@ def test_a_missing_model_is_skipped_with_its_command(bench):
     done = bench.run("--model", "resnet50", questions="accuracy and resnet50")
     assert "fer-models train resnet50" in done.stdout
     assert [s["model"] for s in bench.report()["skipped"]] == ["resnet50"]
+
+
+def test_the_readmes_own_model_works_as_it_stands(bench, repository):
+    text = (repository / "README.md").read_text()
+    code = text[text.index("```python") :].removeprefix("```python").split("```")[0]
+    (bench.folder / "my_model.py").write_text(code)
+    bench.run("--model", "brightness", model="my_model.py", questions="accuracy and brightness")
+    result = bench.report()["results"][0]
+    assert result["subject"]["model"] == "brightness"
+    assert result["unanswered"] == 0
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
 
 
 def test_hostile_names_are_escaped_on_the_page(bench):

@@ -46,7 +46,8 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
     if architecture.stem_stride is not None:
         stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
         stem.stride = (architecture.stem_stride, architecture.stem_stride)
-    return model
+    network: nn.Module = model
+    return network
 
 
 def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:

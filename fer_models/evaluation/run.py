@@ -42,7 +42,7 @@ def answer(
     *,
     labels: tuple[str, ...],
     batch_size: int,
-    provenance: Mapping[str, Any],
+    provenance: Callable[[], Mapping[str, Any]],
     progress: Progress = lambda n: None,
 ) -> Run:
     """Answer what `shelf` misses, and read it all.
@@ -53,7 +53,8 @@ def answer(
         load: makes the restorer and the classifier; called only when a face must be asked.
         labels: the label order that the model's record declares.
         batch_size: faces per forward pass; batches never cross a shard, so a resumed run has the same ones.
-        provenance: what to write down beside the answers (versions, device, …); nothing that differs from run to run.
+        provenance: tells, once the model is loaded, what to write down beside the answers (versions, device, …); nothing that
+            differs from run to run.
         progress: told how many faces were answered.
 
     Raises:
@@ -75,7 +76,7 @@ def answer(
                 parts.append(predict_checked(classifier, shelf.subject.model, labels, restored))
                 progress(len(batch))
             answers = _collect(parts, shelf, shard, rows)
-            shelf.write(shard, answers, provenance, time.perf_counter() - started)
+            shelf.write(shard, answers, provenance(), time.perf_counter() - started)
     return Run(shelf.read(), shelf.seconds(), from_store=not missing)
 
 

@@ -200,6 +200,10 @@ class Shelf:
             raise StoreError(f"{path} holds the answers of another subject ({said.get('key', 'no key')[:12]}…). Delete it and run again.")
         return answers
 
+    def provenance(self) -> dict[str, Any]:
+        """What was written down beside the first shard's answers: identity, device, versions."""
+        return dict(read_shard(self._path(0))[1].get("provenance", {}))
+
     def seconds(self) -> float:
         """How long inference took, in all, when these shards were written."""
         return float(sum(self._timings().values()))

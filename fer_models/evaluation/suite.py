@@ -195,13 +195,16 @@ class Suite:
     def _answer(self, pair: Pair) -> Run:
         shelf, spec = self.shelf(pair), self.models[pair[0]]
         runtime = spec.resolve(self.options.runtime)
-        provenance = {
-            "identity": spec.identity(runtime),
-            "restorer": self.restorers[pair[1]].identity(),
-            "device": runtime.device,
-            "batch_size": self.options.batch_size,
-            "environment": environment(),
-        }
+
+        def provenance() -> dict[str, Any]:
+            return {
+                "identity": spec.identity(runtime),
+                "restorer": self.restorers[pair[1]].identity(),
+                "device": _device(runtime),
+                "batch_size": self.options.batch_size,
+                "environment": environment(),
+            }
+
         title = f"{self.subject(pair).id}"
         with self.show(title, len(self.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
@@ -240,8 +243,8 @@ class Suite:
         """
         if not self._verdicts:
             self._judge()
-        if pair not in self._verdicts:  # a pair outside the selection
-            self.select([*self.pairs, pair])
+        if pair not in self._verdicts:  # outside the selection, as all that was asked without a gate
+            self.select([*self.pairs, *self.asked(), pair])
             self._judge()
         found = self._verdicts[pair]
         if isinstance(found, FerModelsError):
@@ -290,8 +293,8 @@ class Suite:
 
     def record(self, pair: Pair) -> records.Record:
         """What would be recorded of a pair. Call it on whole splits only."""
-        run = self.run(pair)
-        measured = {"date": date.today().isoformat(), "device": self.options.runtime.device, **environment()}
+        run, made = self.run(pair), self.shelf(pair).provenance()
+        measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
         return records.make(self.subject(pair), self.whole.fingerprint, run.answers, self.metrics(pair), measured)
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
@@ -320,6 +323,16 @@ class Suite:
         """The entry `data` in evals.json."""
         f = self.faces
         return {f.name: {"n": len(f), "of": len(self.whole), "fingerprint": self.whole.fingerprint, "counts": f.counts, "notes": list(f.notes)}}
+
+
+def _device(runtime: Runtime) -> str:
+    """Where a model that is loaded now runs, in words; models without torch run on the CPU."""
+    torch = sys.modules.get("torch")
+    if runtime.device == "cpu" or torch is None:
+        return "cpu"
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def environment() -> dict[str, str]:

@@ -83,7 +83,7 @@ def train(
     Raises:
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
     """
-    accelerator = _accelerator(recipe, device)
+    accelerator = _accelerator(device)
     output.mkdir(parents=True, exist_ok=True)
     session = _Session(name, recipe, training, validation, seed, accelerator)
     checkpoint = output / f"{name}.checkpoint.safetensors"
@@ -107,8 +107,8 @@ def train(
     return Outcome(best, best_epoch, best_accuracy, session.history)
 
 
-def _accelerator(recipe: Recipe, device: str) -> Accelerator:
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no")
+def _accelerator(device: str) -> Accelerator:
+    return Accelerator(cpu=device == "cpu")
 
 
 class _Session:
@@ -163,9 +163,10 @@ class _Session:
         recipe, device, update = self.recipe, self.accelerator.device, epoch * self.steps + step
         self.scheduler.step_update(update)
         torch.manual_seed(_mix(self.seed, epoch, step, 1))  # dropout
-        x = augment(self.faces[rows].to(device), size, recipe.augmentation, _mix(self.seed, epoch, step, 2))
+        seed = _mix(self.seed, epoch, step, 2 + 2 * self.accelerator.process_index)  # each process augments its own share
+        x = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
         x = normalise(x, recipe.architecture).contiguous(memory_format=torch.channels_last)
-        with self.accelerator.autocast():
+        with self._autocast():
             loss = F.cross_entropy(self.network(x).float(), self.labels[rows].to(device), label_smoothing=recipe.label_smoothing)
         self.accelerator.backward(loss)
         if recipe.clip_grad is not None:
@@ -174,6 +175,10 @@ class _Session:
         self.optimizer.zero_grad()
         self.ema.update(self.accelerator.unwrap_model(self.network), step=update)
         return float(loss.item())
+
+    def _autocast(self) -> torch.autocast:
+        # Not accelerate's own: its precision is fixed for the life of a process, and one process may run several recipes.
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _batches(self, epoch: int) -> Iterator[torch.Tensor]:
         """The rows of each step: a fresh shuffle per epoch; each process takes its share of every batch."""
@@ -189,7 +194,7 @@ class _Session:
         self.ema.module.eval()
         for rows in torch.split(torch.arange(len(self.validation_faces)), 256):
             x = normalise(self.validation_faces[rows].to(device).float(), self.recipe.architecture)
-            with self.accelerator.autocast():
+            with self._autocast():
                 logits = self.ema.module(x.contiguous(memory_format=torch.channels_last))
             right += int((logits.argmax(1).cpu() == self.validation_labels[rows]).sum())
         return right / len(self.validation_faces)
@@ -271,7 +276,7 @@ class _Session:
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
     """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
     few = faces.take(np.arange(min(batch, len(faces))))
-    session = _Session("step", replace(recipe, batch_size=len(few)), [few], few, 0, _accelerator(recipe, device))
+    session = _Session("step", replace(recipe, batch_size=len(few)), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), recipe.architecture.size, 0, 0), len(few)
 

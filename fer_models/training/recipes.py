@@ -75,6 +75,15 @@ RECIPES: dict[str, Recipe] = {
         sizes=((0.0, 32), (0.57, 40), (0.855, 48)),
         precision="bf16",
     ),
+    "resnet50": Recipe(
+        Architecture("resnet50", size=64),
+        epochs=30,
+        batch_size=128,
+        lr=0.1,
+        drop_rate=0.2,
+        sizes=((0.0, 48), (0.6, 64)),
+        precision="bf16",
+    ),
     "efficientnet_b0": Recipe(
         Architecture("efficientnet_b0", stem_stride=1),
         epochs=10,

@@ -1,0 +1,149 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fakes import answers_of, drawn
+from PIL import Image
+
+from fer_models import cli
+from fer_models.emotions import LABELS
+from fer_models.evaluation import baselines
+from fer_models.evaluation.metrics import measure
+from fer_models.evaluation.store import Store
+from fer_models.evaluation.subject import Subject
+
+SUBJECT = Subject("drawn", "validation", "raw", "net")
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A class folder with train, validation and test."""
+    for split, n in (("train", 42), ("val", 14), ("test", 14)):
+        some = drawn(n)
+        for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
+            folder = tmp_path / "faces" / split / LABELS[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{i:03d}.png")
+    return tmp_path / "faces"
+
+
+def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
+    assert cli.main(["list"]) == 0
+    said = capsys.readouterr().out
+    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic"):
+        assert name in said
+    assert "fer-models train resnet50" in said
+
+
+def test_list_imports_no_model_library():
+    code = (
+        "import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'sklearn', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    assert cli.main(["data", "--dataset", str(faces), "--split", "test", "--json", "--sheet", str(sheet)]) == 0
+    out = capsys.readouterr().out
+    report = json.loads(out[out.index("{") :])["faces/test"]
+    assert report["n"] == 14
+    assert report["counts"] == dict.fromkeys(LABELS, 2)
+    assert len(report["fingerprint"]) == 64
+    with Image.open(sheet) as picture:
+        assert picture.size == (14 * 96, 7 * 96)
+
+
+def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypatch):
+    from fer_models.classifiers.architecture import Architecture
+    from fer_models.training import recipes
+
+    tiny = recipes.Recipe(Architecture("resnet10t", size=32), epochs=2, batch_size=14, lr=0.02, sizes=((0.0, 32),))
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    common = ["--dataset", str(faces), "--no-drawn", "--device", "cpu", "--output", str(tmp_path / "out")]
+    assert cli.main(["train", "tiny", *common]) == 0
+    said = capsys.readouterr().out
+    assert "kept epoch" in said
+    assert "faces/val" in said
+    weights, packed = tmp_path / "out" / "tiny.safetensors", tmp_path / "packed.safetensors"
+    assert cli.main(["weights", "--pack", str(weights), "--bits", "8", "--output", str(packed)]) == 0
+    assert packed.stat().st_size < 0.4 * weights.stat().st_size
+    picture = next((faces / "test").rglob("*.png"))
+    capsys.readouterr()
+    assert cli.main(["predict", f"tiny@{packed}", str(picture), "--json", "--device", "cpu"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["answer"] in LABELS
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "vgg18"], "Did you mean 'vgg19'"),
+        (["train", "vgg19"], "--data-root"),
+        (["train", "vgg19", "--dataset", "nowhere"], "nowhere"),
+        (["data", "--dataset", "fer2013", "--data-root", "/nowhere"], "/nowhere"),
+        (["predict", "vgg18", "x.png"], "Did you mean 'vgg19'"),
+        (["predict", "vgg19", "no-such-picture.png"], "no-such-picture.png"),
+        (["weights", "--pack", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_what_cannot_work_ends_with_code_4_and_one_line(capsys, arguments, message):
+    assert cli.main(arguments) == 4
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_command_ends_with_code_4(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["evaluate"])
+    assert caught.value.code == 4
+
+
+def stored(root, answers):
+    shelf = Store(root).shelf(SUBJECT, "k" * 64, answers.faces, answers.truth)
+    with shelf.locked():
+        shelf.write(0, answers, {}, 1.0)
+    return shelf.folder
+
+
+def some(wrong=0):
+    truth = np.arange(490) % 7
+    answer = truth.copy()
+    answer[::3] = (truth[::3] + 1) % 7
+    right = np.flatnonzero(answer == truth)[:wrong]
+    answer[right] = (truth[right] + 1) % 7
+    return answers_of(truth, answer)
+
+
+def test_two_stored_runs_are_compared_face_by_face(capsys, tmp_path):
+    before, same, worse = (stored(tmp_path / name, some(k)) for name, k in (("a", 0), ("b", 0), ("c", 30)))
+    assert cli.main(["compare", str(before), str(same)]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert cli.main(["compare", str(before), str(worse)]) == 1
+    said = capsys.readouterr().out
+    assert "FAIL" in said
+    assert "30 faces were right and are wrong now, 0 the other way" in said
+    assert cli.main(["compare", str(before), str(worse), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["changes"]["faces"]["fell"] == 30
+
+
+def test_a_stored_run_is_compared_with_recorded_baselines(capsys, tmp_path):
+    answers = some()
+    measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
+    fingerprint = cli._fingerprint(answers)
+    path = tmp_path / "baselines.json"
+    baselines.Baselines((baselines.make(SUBJECT, fingerprint, answers, measured, {}),)).write(path)
+    assert cli.main(["compare", str(path), str(stored(tmp_path / "now", some()))]) == 0
+    assert cli.main(["compare", str(path), str(stored(tmp_path / "worse", some(30)))]) == 1
+    assert cli.main(["compare", str(tmp_path / "none.json"), str(stored(tmp_path / "other", some()))]) == 4
+
+
+def test_runs_on_different_faces_are_not_compared(capsys, tmp_path):
+    a = stored(tmp_path / "a", some())
+    b = stored(tmp_path / "b", answers_of(np.arange(70) % 7, np.arange(70) % 7))
+    assert cli.main(["compare", str(a), str(b)]) == 1
+    assert "different faces" in capsys.readouterr().err
