@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that `fer-models list` answe
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -216,6 +217,7 @@ def _train(args: argparse.Namespace) -> int:
     from fer_models.training.loop import train as run  # torch, timm and accelerate: only now that the arguments are sound
 
     console = _console()
+    console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(args.model, total=1, loss=float("nan"))

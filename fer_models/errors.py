@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 #: How many known names a message lists.
 _LISTED = 20
 

@@ -26,7 +26,7 @@ from fer_models.errors import StoreError
 from fer_models.evaluation.subject import Subject
 
 #: Faces per shard: what a killed run can lose.
-SHARD = 512
+SHARD = 256
 SCHEMA_VERSION = 1
 _SCHEMA = pa.schema(
     [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
