@@ -17,7 +17,7 @@ pytestmark = pytest.mark.benchmark(min_rounds=3, warmup=False)
 def measured(benchmark, costs):
     """Time one step over some faces, and leave its figures with the benchmark and for the page."""
 
-    def measure_step(phase, step, faces, *, model, restoration=None, rounds=5, classifier=None):
+    def measure_step(phase, step, faces, *, model, restoration="raw", rounds=5, classifier=None):
         figures = {"phase": phase, "model": model, "restoration": restoration, "batch": faces}
         if isinstance(classifier, Countable):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}

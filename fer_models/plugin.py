@@ -62,7 +62,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _strict(config: pytest.Config) -> bool:
-    return "--strict" in config.invocation_params.args or config.getoption("strict", False) is True
+    """Whether --strict was given: as our option, or as pytest's own, which sets an ini value (also where xdist hands options on)."""
+    return config.getoption("strict", False) is True or "strict=true" in (config.getoption("override_ini", None) or ())
 
 
 class State:

@@ -89,6 +89,7 @@ def _sections(report: Record) -> Iterator[Html]:
     results = [result for group in ranked(report).values() for result in group]
     yield _section("Leaderboard", tables.leaderboard_html(report))
     yield _section("What fell", _failures(results))
+    yield _section("What could not be judged", *(element("pre", e.get("message"), class_="fail") for e in report.get("errors") or []))
     yield _section("Accuracy", figures.leaderboard(report))
     yield _section("Confusion matrices", _confusions(results))
     yield _section("Per emotion", _per_class(results))
@@ -110,6 +111,7 @@ def _lead(report: Record) -> Html:
     results: Sequence[Record] = report.get("results") or []
     skipped = report.get("skipped") or []
     more = f", {_count(len(skipped), 'model')} skipped" if skipped else ""
+    more += f", {len(errors)} could not be judged" if (errors := report.get("errors") or []) else ""
     verdicts = Counter(result.get("verdict") for result in results)
     known = [join(" ", tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
     return element("p", f"{_count(len(results), 'subject')} measured{more}", *known, class_="lead")

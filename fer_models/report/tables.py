@@ -21,7 +21,7 @@ from fer_models.report.markup import Html, clean, element, escape, join
 Record: TypeAlias = Mapping[str, Any]
 
 NOTHING = "-"
-_VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
+_VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "ERROR": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
 _PHASES = ("preprocessing", "inference", "single face", "evaluation", "training step")
 
 
