@@ -8,7 +8,8 @@ from fakes import drawn
 
 from fer_models.classifiers import cnn, tensors
 from fer_models.classifiers.architecture import Architecture
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError, WeightsMissingError
+from fer_models.registry import sha256_of
 from fer_models.training import loop
 from fer_models.training.augment import augment
 from fer_models.training.recipes import RECIPES, Augmentation, Recipe, adapt
@@ -67,6 +68,19 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
     checkpoint.write_bytes(content[:1000])
     with pytest.raises(WeightsError, match="Delete it"):
         train(tmp_path)
+
+
+def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
+    taught = replace(TINY, teacher="tiny", teacher_share=0.5, epochs=1, validate_from=0)
+    with pytest.raises(WeightsMissingError, match="fer-models train tiny"):
+        train(tmp_path / "pupil", taught)
+    teacher = train(tmp_path, replace(TINY, epochs=1)).weights
+    pupil = train(tmp_path / "pupil", taught)
+    plain = train(tmp_path / "plain", replace(taught, teacher=None))
+    assert pupil.history[0]["loss"] != plain.history[0]["loss"]
+    provenance = json.loads(tensors.read(pupil.weights)[1]["provenance"])
+    assert provenance["teacher"] == {"model": "tiny", "sha256": sha256_of(teacher)}
 
 
 def test_a_loss_that_is_no_number_stops_training_with_advice(tmp_path):

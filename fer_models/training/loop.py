@@ -29,11 +29,13 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn import functional as F
 
-from fer_models.classifiers.cnn import build, normalise
+from fer_models import weights
+from fer_models.classifiers.cnn import build, load, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.images import grey, resize
+from fer_models.registry import sha256_of
 from fer_models.training.augment import augment
 from fer_models.training.recipes import Recipe
 
@@ -119,7 +121,10 @@ class _Session:
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
         self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
-        self.labels = torch.cat([torch.from_numpy(s.labels) for s in training])
+        labels = torch.cat([torch.from_numpy(s.labels) for s in training])
+        self.targets, self.teacher = F.one_hot(labels, len(LABELS)).float(), None
+        if recipe.teacher is not None:
+            self.targets, self.teacher = _taught(self.targets, training, recipe, accelerator.device)
         self.validation_faces = as_tensor(validation, recipe.architecture.channels, recipe.architecture.size)
         self.validation_labels = torch.from_numpy(validation.labels)
         self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
@@ -167,7 +172,7 @@ class _Session:
         x = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
         x = normalise(x, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            loss = F.cross_entropy(self.network(x).float(), self.labels[rows].to(device), label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(self.network(x).float(), self.targets[rows].to(device), label_smoothing=recipe.label_smoothing)
         self.accelerator.backward(loss)
         if recipe.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.clip_grad)
@@ -218,6 +223,7 @@ class _Session:
             "seed": self.seed,
             "training_data": self.data[:-1],
             "validation_data": self.data[-1],
+            "teacher": self.teacher,
             "history": self.history,
             "device": _device_name(self.accelerator.device),
             "processes": self.accelerator.num_processes,
@@ -270,15 +276,30 @@ class _Session:
         self.history = json.loads(metadata["history"])
 
     def _identity(self) -> str:
-        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data}, sort_keys=True)
+        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "teacher": self.teacher}, sort_keys=True)
 
 
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
     """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
     few = faces.take(np.arange(min(batch, len(faces))))
-    session = _Session("step", replace(recipe, batch_size=len(few)), [few], few, 0, _accelerator(device))
+    session = _Session("step", replace(recipe, batch_size=len(few), teacher=None), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), recipe.architecture.size, 0, 0), len(few)
+
+
+def _taught(targets: torch.Tensor, training: list[FaceSet], recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, dict[str, str]]:
+    """The labels (n, 7), mixed with what the recipe's teacher says of the same faces; and which teacher that was.
+
+    Raises:
+        WeightsMissingError: the teacher is not on this machine.
+    """
+    path = weights.find(str(recipe.teacher))
+    if path is None:
+        raise WeightsMissingError(f"The recipe's teacher {recipe.teacher} is not on this machine. Get it first: fer-models train {recipe.teacher}")
+    teacher = load(path, device=device.type, precision="bf16")
+    said = [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
+    mixed = (1 - recipe.teacher_share) * targets + recipe.teacher_share * torch.from_numpy(np.concatenate(said)).float()
+    return mixed, {"model": str(recipe.teacher), "sha256": sha256_of(path)}
 
 
 def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:

@@ -40,6 +40,9 @@ class Recipe:
         lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
         ema: decay per update of the averaged weights, which are what is validated and kept.
         precision: `float32` or `bf16` (autocast).
+        teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
+            arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given.
+        teacher_share: the weight of the teacher's probabilities against the label's, 0..1.
         validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
     """
 
@@ -57,6 +60,8 @@ class Recipe:
     ema: float = 0.998
     clip_grad: float | None = None
     precision: str = "float32"
+    teacher: str | None = None
+    teacher_share: float = 0.6
     validate_from: float = 0.7
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -95,6 +100,7 @@ RECIPES: dict[str, Recipe] = {
         drop_rate=0.1,
         sizes=((0.0, 32), (0.6, 40), (0.8, 48)),
         clip_grad=2.0,
+        teacher="vgg19",
         augmentation=Augmentation(erase=0.1, rotate=12.0),
     ),
 }
