@@ -93,7 +93,7 @@ class State:
             store=option("--store") or config.rootpath / ".evals" / "store",
             baselines=option("--baselines") or config.rootpath / "baselines.json",
         )
-        self.suite = Suite(options, self.models, self.restorers, self._progress)
+        self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -70,8 +70,17 @@ Pair = tuple[str, str]  # model, restoration
 class Suite:
     """The answers and verdicts of one run."""
 
-    def __init__(self, options: Options, models: Registry[ModelSpec], restorers: Registry[RestorerSpec], show: ShowProgress = no_progress) -> None:
+    def __init__(
+        self,
+        options: Options,
+        models: Registry[ModelSpec],
+        restorers: Registry[RestorerSpec],
+        show: ShowProgress = no_progress,
+        known: Collection[str] | None = None,
+    ) -> None:
+        """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is about fewer."""
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
+        self.known = models.names if known is None else known
         self.baselines = records.read(options.baselines)
         self.pairs: tuple[Pair, ...] = ()
         self._turn: tuple[Pair, ...] = ()
@@ -286,7 +295,7 @@ class Suite:
         return [
             r.subject
             for r in self.baselines.measured
-            if (r.dataset, r.split) == (self.whole.dataset, self.whole.split) and (r.model not in self.models or r.restoration not in self.restorers)
+            if (r.dataset, r.split) == (self.whole.dataset, self.whole.split) and (r.model not in self.known or r.restoration not in self.restorers)
         ]
 
     # -- what it leaves ---------------------------------------------------------------------------
