@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--precision", choices=("float32", "bf16"))
     train.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--start-from", type=Path, metavar="FILE", help="go on from trained weights: no small faces, half the peak rate")
     train.add_argument("--fresh", action="store_true", help="ignore a checkpoint of an earlier run")
     train.set_defaults(run=_train)
 
@@ -205,7 +206,8 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.model not in RECIPES:
         raise UnknownNameError("training recipe", args.model, RECIPES)
-    recipe = adapt(RECIPES[args.model], epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, precision=args.precision)
+    base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
+    recipe = adapt(base, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, precision=args.precision)
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -236,6 +238,7 @@ def _train(args: argparse.Namespace) -> int:
             seed=args.seed,
             device=args.device,
             resume=not args.fresh,
+            start=args.start_from,
             report=show,
         )
     for record in outcome.history:

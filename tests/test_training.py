@@ -66,7 +66,7 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
         train(tmp_path, seed=1)
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[:1000])
-    with pytest.raises(WeightsError, match="Delete it"):
+    with pytest.raises(WeightsError, match="delete it to start afresh"):
         train(tmp_path)
 
 
@@ -81,6 +81,23 @@ def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path,
     assert pupil.history[0]["loss"] != plain.history[0]["loss"]
     provenance = json.loads(tensors.read(pupil.weights)[1]["provenance"])
     assert provenance["teacher"] == {"model": "tiny", "sha256": sha256_of(teacher)}
+
+
+def test_going_on_from_trained_weights_keeps_their_record(tmp_path):
+    first = train(tmp_path / "first", replace(TINY, epochs=1)).weights
+    second = train(tmp_path / "second", replace(TINY, epochs=1).continued(), start=first)
+    provenance = json.loads(tensors.read(second.weights)[1]["provenance"])
+    assert provenance["started_from"]["sha256"] == sha256_of(first)
+    assert provenance["started_from"]["provenance"]["recipe"]["lr"] == TINY.lr
+    assert second.history[0]["size"] == 32
+    with pytest.raises(WeightsError, match="does not fit resnet18"):
+        train(tmp_path / "third", replace(TINY, architecture=Architecture("resnet18", size=32)), start=first)
+
+
+def test_a_recipe_that_goes_on_leaves_the_small_faces_out():
+    assert RECIPES["vgg19"].continued().size_at(0) == 40
+    assert RECIPES["vgg19"].continued().lr == RECIPES["vgg19"].lr / 2
+    assert TINY.continued().sizes == ((0.0, 32),)
 
 
 def test_a_loss_that_is_no_number_stops_training_with_advice(tmp_path):

@@ -120,12 +120,13 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     else:
         architecture, labels = _sidecar(path, timm_name)
     network = build(architecture, len(labels))
-    _require_fit(network, state, architecture.timm, path)
+    require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return CNN(network, architecture, labels, pick_device(device), precision)
 
 
-def _require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
+def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
+    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
     own = network.state_dict()
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     if missing or unexpected:

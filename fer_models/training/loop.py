@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
@@ -30,7 +28,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_models import weights
-from fer_models.classifiers.cnn import build, load, normalise
+from fer_models.classifiers import tensors
+from fer_models.classifiers.architecture import Architecture
+from fer_models.classifiers.cnn import build, load, normalise, require_fit
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
@@ -69,6 +69,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     resume: bool = True,
+    start: Path | None = None,
     report: Report | None = None,
 ) -> Outcome:
     """Train one network and write its weights.
@@ -80,14 +81,16 @@ def train(
         output: a folder; made if missing.
         device: `auto` (what accelerate finds) or `cpu`.
         resume: go on from a checkpoint of the same recipe, data and seed where there is one.
+        start: weights to go on from instead of random ones, such as an earlier run's; its record becomes part of this one's.
         report: called after each step, for a progress bar.
 
     Raises:
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
+        WeightsError: `start` is not a network of this recipe.
     """
     accelerator = _accelerator(device)
     output.mkdir(parents=True, exist_ok=True)
-    session = _Session(name, recipe, training, validation, seed, accelerator)
+    session = _Session(name, recipe, training, validation, seed, accelerator, start)
     checkpoint = output / f"{name}.checkpoint.safetensors"
     if resume and checkpoint.exists():
         session.restore(checkpoint)
@@ -116,7 +119,16 @@ def _accelerator(device: str) -> Accelerator:
 class _Session:
     """The moving parts of one run."""
 
-    def __init__(self, name: str, recipe: Recipe, training: list[FaceSet], validation: FaceSet, seed: int, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        name: str,
+        recipe: Recipe,
+        training: list[FaceSet],
+        validation: FaceSet,
+        seed: int,
+        accelerator: Accelerator,
+        start: Path | None = None,
+    ) -> None:
         self.name, self.recipe, self.seed, self.accelerator = name, recipe, seed, accelerator
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
@@ -130,6 +142,7 @@ class _Session:
         self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
+        self.started_from = None if start is None else start_from(network, recipe.architecture, start)
         optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
         self.scheduler = CosineLRScheduler(
             optimizer,
@@ -224,6 +237,7 @@ class _Session:
             "training_data": self.data[:-1],
             "validation_data": self.data[-1],
             "teacher": self.teacher,
+            "started_from": self.started_from,
             "history": self.history,
             "device": _device_name(self.accelerator.device),
             "processes": self.accelerator.num_processes,
@@ -232,24 +246,22 @@ class _Session:
         }
 
     def save_weights(self, path: Path) -> None:
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.ema.module.state_dict().items()}
         metadata = {
             "format": "fer-models-cnn",
             "architecture": json.dumps(asdict(self.recipe.architecture)),
             "labels": json.dumps(list(LABELS)),
             "provenance": json.dumps(self.provenance()),
         }
-        _write(tensors, path, metadata)
+        tensors.write(self.ema.module.state_dict(), path, metadata)
 
     def save(self, path: Path) -> None:
         """Everything needed to go on after this epoch."""
         network: nn.Module = self.accelerator.unwrap_model(self.network)
-        tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items() if v is not None}
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        _write(tensors, path, {"run": self._identity(), "history": json.dumps(self.history)})
+        state = {f"network.{k}": v for k, v in network.state_dict().items()}
+        state |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
+        for index, slot in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in slot.items() if v is not None}
+        tensors.write(state, path, {"run": self._identity(), "history": json.dumps(self.history)})
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -259,13 +271,12 @@ class _Session:
             WeightsError: it cannot be read.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        except Exception as error:
-            raise WeightsError(f"{path} cannot be read as a checkpoint ({error}). Delete it to start afresh.") from error
+            saved, metadata = tensors.read(path)
+        except WeightsError as error:
+            raise WeightsError(f"{error} Or delete it to start afresh.") from error
         if metadata.get("run") != self._identity():
             raise UsageError(f"{path} belongs to a run with another recipe, data or seed. Use another --output, or delete it to start afresh.")
-        part = {p: {k.removeprefix(p + "."): v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("network", "ema", "optimizer")}
+        part = {p: {k.removeprefix(p + "."): v for k, v in saved.items() if k.startswith(p + ".")} for p in ("network", "ema", "optimizer")}
         self.accelerator.unwrap_model(self.network).load_state_dict(part["network"])
         self.ema.module.load_state_dict(part["ema"])
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -276,7 +287,9 @@ class _Session:
         self.history = json.loads(metadata["history"])
 
     def _identity(self) -> str:
-        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "teacher": self.teacher}, sort_keys=True)
+        return json.dumps(
+            {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "teacher": self.teacher, "start": self.started_from}, sort_keys=True
+        )
 
 
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
@@ -285,6 +298,18 @@ def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int
     session = _Session("step", replace(recipe, batch_size=len(few), teacher=None), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), recipe.architecture.size, 0, 0), len(few)
+
+
+def start_from(network: nn.Module, architecture: Architecture, path: Path) -> dict[str, Any]:
+    """Put the weights at `path` into `network`; returns their sha256 and the record of how they were trained.
+
+    Raises:
+        WeightsError: they are of another network.
+    """
+    state, metadata = tensors.read(path)
+    require_fit(network, state, architecture.timm, path)
+    network.load_state_dict(state)
+    return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
 
 
 def _taught(targets: torch.Tensor, training: list[FaceSet], recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, dict[str, str]]:
@@ -314,13 +339,6 @@ def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:
 def _mix(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write whole or not at all."""
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata)
-    part.replace(path)
 
 
 def _peak_memory_mb(device: torch.device) -> float:

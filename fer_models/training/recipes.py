@@ -65,6 +65,13 @@ class Recipe:
     validate_from: float = 0.7
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def continued(self) -> Recipe:
+        """The recipe for going on from trained weights: half the peak rate, a short warm-up, and no small faces any more."""
+        later = self.sizes[1:] or self.sizes
+        first = later[0][0]
+        sizes = tuple(((share - first) / (1 - first), size) for share, size in later)
+        return replace(self, lr=self.lr / 2, warmup=0.05, sizes=sizes)
+
     def size_at(self, epoch: int) -> int:
         """The side of the training faces in `epoch` (from 0)."""
         return [size for share, size in self.sizes if epoch >= share * self.epochs - 1e-9][-1]
@@ -73,12 +80,13 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "vgg19": Recipe(
         Architecture("vgg19_bn", linear_head=True),
-        epochs=14,
+        epochs=20,
         batch_size=128,
         lr=0.05,
-        drop_rate=0.2,
-        sizes=((0.0, 32), (0.57, 40), (0.855, 48)),
+        drop_rate=0.1,
+        sizes=((0.0, 32), (0.4, 40), (0.9, 48)),
         precision="bf16",
+        augmentation=Augmentation(erase=0.1),
     ),
     "resnet50": Recipe(
         Architecture("resnet50", size=64),
