@@ -70,6 +70,16 @@ def test_a_subject_is_cut_into_shards_and_missing_ones_are_known(tmp_path, monke
     assert_same(shelf.read(), answers)
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+    answers = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    shelf = shelf_of(tmp_path, answers)
+    shelf.folder.mkdir(parents=True)
+    (shelf.folder / "part-00000.123.part").write_bytes(b"half")
+    write(shelf, answers)
+    assert not list(shelf.folder.glob("*.part"))
+    assert_same(shelf.read(), answers)
+
+
 def test_the_same_answers_make_the_same_bytes(tmp_path):
     answers = answers_of(np.arange(20) % 7, np.arange(20) % 5)
     one, two = shelf_of(tmp_path / "a", answers), shelf_of(tmp_path / "b", answers)

@@ -142,6 +142,8 @@ class Shelf:
         except OSError as error:
             raise StoreError(f"The store {self.folder.parent} cannot be written ({error.strerror}). Choose another: --store FOLDER") from error
         try:
+            for left_over in self.folder.glob("*.part"):  # of a run that was killed while it wrote
+                left_over.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
