@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     data.set_defaults(run=_data)
 
     weights = commands.add_parser("weights", help="where each model's weights lie, and their sha256; pack trained weights for shipping")
+    weights.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
     weights.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
     weights.add_argument(
         "--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)"
@@ -175,6 +176,8 @@ def _sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> None:
 
 
 def _weights(args: argparse.Namespace) -> int:
+    import json
+
     from fer_models import weights, zoo
     from fer_models.errors import WeightsMissingError
     from fer_models.registry import sha256_of
@@ -186,6 +189,11 @@ def _weights(args: argparse.Namespace) -> int:
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
         tensors.write(tensors.pack(state, args.bits), output, metadata)
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+        return 0
+    if args.provenance is not None:
+        path = zoo.select(args.provenance, zoo.MODELS).weights_path()
+        said = weights.metadata(path).get("provenance") if path else None
+        print(json.dumps(json.loads(said), indent=1) if said else f"The weights of {args.provenance} do not say how they were trained.")
         return 0
     for spec in zoo.MODELS:
         try:

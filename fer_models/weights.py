@@ -15,6 +15,7 @@ from pathlib import Path
 from fer_models.errors import WeightsError
 
 SHIPPED = Path(__file__).parent / "weights"
+_LARGEST_HEADER = 100_000_000  # the format's own limit
 MANIFEST = SHIPPED / "manifest.json"
 
 
@@ -42,6 +43,22 @@ def find(name: str) -> Path | None:
         return shipped
     own = user_folder() / file
     return own if own.exists() else None
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself (architecture, labels, provenance), read without its tensors.
+
+    Raises:
+        WeightsError: it is not a sound safetensors file.
+    """
+    try:
+        with path.open("rb") as file:  # 8 bytes of length, then a JSON header (the safetensors format)
+            length = int.from_bytes(file.read(8), "little")
+            if length > _LARGEST_HEADER:
+                raise ValueError(f"its header claims {length} bytes")
+            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
 
 
 @lru_cache(maxsize=64)

@@ -5,11 +5,13 @@ Importing this module imports none of their libraries; that happens inside each 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from fer_models import weights
 from fer_models.classifiers.base import Classifier
-from fer_models.errors import UsageError
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, WeightsError
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, Weights, from_entry_points, from_file
 from fer_models.restorers.base import Bicubic, Raw
 
@@ -82,7 +84,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     where = Weights(lambda: path, f"put the file at {path}")
     sidecar = path.with_suffix(".json")
-    settings = {"network": network, "sidecar": sidecar.read_text() if sidecar.is_file() else None}
+    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if sidecar.is_file() else None}
     return ModelSpec(
         f"{network}@{path.stem}",
         load,
@@ -95,15 +97,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
 def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:
     """The label order a checkpoint declares, read without loading its tensors."""
-    import json
-
-    from fer_models.emotions import LABELS
-
     try:
-        if sidecar.is_file():
-            return tuple(json.loads(sidecar.read_text())["labels"])
-        with path.open("rb") as file:  # safetensors: 8 bytes of length, then a JSON header
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return tuple(json.loads(header["__metadata__"]["labels"]))
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        return LABELS  # unreadable: `cnn.load` says so, in words
+        own = weights.metadata(path).get("labels")
+        return tuple(json.loads(own) if own is not None else json.loads(sidecar.read_text())["labels"])
+    except (WeightsError, OSError, ValueError, KeyError, TypeError):
+        return LABELS  # it says nothing sound: `cnn.load` will tell the user, in words

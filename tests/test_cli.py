@@ -70,6 +70,9 @@ def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypa
     weights, packed = tmp_path / "out" / "tiny.safetensors", tmp_path / "packed.safetensors"
     assert cli.main(["weights", "--pack", str(weights), "--bits", "8", "--output", str(packed)]) == 0
     assert packed.stat().st_size < 0.4 * weights.stat().st_size
+    capsys.readouterr()
+    assert cli.main(["weights", "--provenance", f"tiny@{packed}"]) == 0
+    assert json.loads(capsys.readouterr().out)["validation_data"]["name"] == "faces/validation"
     picture = next((faces / "test").rglob("*.png"))
     capsys.readouterr()
     assert cli.main(["predict", f"tiny@{packed}", str(picture), "--json", "--device", "cpu"]) == 0

@@ -8,7 +8,6 @@ from which a killed run goes on. Everything random is drawn from (seed, epoch, s
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -170,7 +169,8 @@ class _Session:
         seconds = time.perf_counter() - started
         record = {"epoch": epoch + 1, "size": size, "loss": float(np.mean(losses)), "lr": self.optimizer.param_groups[0]["lr"], "seconds": seconds}
         record["images_per_second"] = self.steps * recipe.batch_size / seconds
-        record["peak_memory_mb"] = _peak_memory_mb(device)
+        if (peak := _peak_memory_mb(device)) is not None:
+            record["peak_memory_mb"] = peak
         if epoch + 1 >= recipe.validate_from * recipe.epochs or epoch + 1 == recipe.epochs:
             record["validation_accuracy"] = self.validate()
         self.history.append(record)
@@ -341,9 +341,14 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def _peak_memory_mb(device: torch.device) -> float | None:
+    """The most memory this process ever held, on the GPU where it trains on one; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return None
+    import resource
+
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
