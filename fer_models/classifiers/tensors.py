@@ -36,6 +36,7 @@ def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
+    part.chmod(0o644)  # safetensors writes for the owner alone, which an installed package's file must not be
     part.replace(path)
 
 
