@@ -113,8 +113,8 @@ def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: l
     figures.leaderboard({"results": [result()], "published": published})
     hollow = [float(line.get_xdata()[0]) for line in drawn[0].axes[0].lines if line.get_marker() == "D" and len(line.get_xdata())]  # type: ignore[index,arg-type]
     assert hollow == [0.73, 0.65]
-    assert {"vgg19-raw", "human-raw", "published claim, not measured here"} <= texts(drawn[0])
-    assert not texts(drawn[0]) & {"elsewhere-raw", "other-split-raw", "in words-raw"}
+    assert {"vgg19-raw", "human", "published claim, not measured here"} <= texts(drawn[0])
+    assert not texts(drawn[0]) & {"elsewhere", "other-split", "in words"}
 
 
 def test_the_legend_explains_only_what_is_drawn(drawn: list[Figure]) -> None:

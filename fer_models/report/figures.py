@@ -111,7 +111,8 @@ def _lines(results: Sequence[Record], published: Sequence[Record]) -> dict[str, 
         # A claim that does not say its split is shown too: it is about this data set, and its protocol stands in the table of claims.
         same = claim.get("dataset") == subject.get("dataset") and claim.get("split") in (None, subject.get("split"))
         if same and isinstance(claim.get("accuracy"), int | float):
-            name = name_of({"subject": {"restoration": "raw", **claim}})
+            measured = name_of({"subject": {"restoration": "raw", **claim}})  # beside the faces as they are, where a claim says no more
+            name = measured if measured in lines else name_of({"subject": claim})
             lines.setdefault(name, _Line()).claims.append(claim["accuracy"])
     return lines
 
