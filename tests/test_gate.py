@@ -161,7 +161,7 @@ def test_few_changed_faces_cannot_fail_macro_f1_by_the_bootstrap_alone():
 RANK = {gate.PASS: 0, gate.INCONCLUSIVE: 1, gate.FAIL: 2}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.2), st.integers(1, 40))
 def test_turning_more_right_answers_wrong_never_makes_accuracy_hold(seed, share, more):
     before = a_model(n=280, seed=seed)
@@ -177,7 +177,7 @@ def test_turning_more_right_answers_wrong_never_makes_accuracy_hold(seed, share,
     assert RANK[accuracy(worst)] >= RANK[accuracy(worse)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_order_of_faces_changes_no_verdict(seed):
     before, now = a_model(n=140, seed=seed), a_model(n=140, right=0.6, seed=seed + 1)
