@@ -6,7 +6,7 @@ number the same classes alphabetically; mapping by *name* is what keeps the two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -135,8 +135,3 @@ AFFECTNET = LabelSpace.from_names(
     "AffectNet (0..10)",
     ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt", "none", "uncertain", "no-face"),
 )
-
-
-def names_of(labels: Sequence[int]) -> list[str]:
-    """The names of a row of indices in `Emotion` order."""
-    return [EMOTIONS[i].label for i in labels]

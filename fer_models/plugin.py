@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
     add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
-    add("--download", action="store_true", help="allow data and weights to be fetched from the network")
+    add("--download", action="store_true", help="allow the data to be fetched from the network")
     add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
     add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the root folder)")
     add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")

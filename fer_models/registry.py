@@ -31,7 +31,7 @@ class Runtime:
     Attributes:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto` (the model's own), `float32`, `bf16` or `fp16`.
-        download: weights may be fetched from the network.
+        download: what is missing may be fetched from the network (today: the dataset).
     """
 
     device: str = "auto"

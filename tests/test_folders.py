@@ -12,7 +12,7 @@ from PIL import Image
 
 from fer_models import images
 from fer_models.datasets import FaceSet, folders, synthetic
-from fer_models.emotions import LABELS, Emotion, names_of
+from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import DatasetError, ImageError, UnknownNameError
 
 FACE = synthetic.draw("test", 0)
@@ -28,7 +28,7 @@ def put(root: Path, *names: str) -> Path:
 
 def labels_of(faces: FaceSet) -> dict[str, str]:
     """The emotion of each source."""
-    return dict(zip(faces.sources, names_of(faces.labels.tolist()), strict=True))
+    return dict(zip(faces.sources, [LABELS[i] for i in faces.labels], strict=True))
 
 
 # -- layouts ------------------------------------------------------------------------------------------
