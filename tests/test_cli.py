@@ -137,9 +137,8 @@ def test_two_stored_runs_are_compared_face_by_face(capsys, tmp_path):
 def test_a_stored_run_is_compared_with_recorded_baselines(capsys, tmp_path):
     answers = some()
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    fingerprint = cli._fingerprint(answers)
     path = tmp_path / "baselines.json"
-    baselines.Baselines((baselines.make(SUBJECT, fingerprint, answers, measured, {}),)).write(path)
+    baselines.Baselines((baselines.make(SUBJECT, answers.fingerprint, answers, measured, {}),)).write(path)
     assert cli.main(["compare", str(path), str(stored(tmp_path / "now", some()))]) == 0
     assert cli.main(["compare", str(path), str(stored(tmp_path / "worse", some(30)))]) == 1
     assert cli.main(["compare", str(tmp_path / "none.json"), str(stored(tmp_path / "other", some()))]) == 4

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from fer_models.datasets.base import fingerprint
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import StoreError
 from fer_models.evaluation.subject import Subject
@@ -69,6 +70,11 @@ class Answers:
     def p_truth(self) -> NDArray[np.float64]:
         """The probability given to the labelled emotion, 0 where there is no answer; float64 (n,)."""
         return np.nan_to_num(self.probabilities[np.arange(len(self)), self.truth], nan=0.0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of these faces and labels: a whole split's is its `FaceSet.fingerprint`."""
+        return fingerprint(self.faces, self.truth)
 
     @classmethod
     def concatenate(cls, parts: list[Answers]) -> Answers:

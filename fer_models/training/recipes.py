@@ -66,11 +66,8 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def continued(self) -> Recipe:
-        """The recipe for going on from trained weights: half the peak rate, a short warm-up, and no small faces any more."""
-        later = self.sizes[1:] or self.sizes
-        first = later[0][0]
-        sizes = tuple(((share - first) / (1 - first), size) for share, size in later)
-        return replace(self, lr=self.lr / 2, warmup=0.05, sizes=sizes)
+        """The recipe for going on from trained weights: half the peak rate, a short warm-up, and full-size faces throughout."""
+        return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),))
 
     def size_at(self, epoch: int) -> int:
         """The side of the training faces in `epoch` (from 0)."""

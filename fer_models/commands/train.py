@@ -1,0 +1,84 @@
+"""`fer-models train`: train a network by its recipe."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from fer_models.commands.common import Commands, console, data_options
+
+
+def add(commands: Commands) -> None:
+    """Its parser."""
+    parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
+    parser.add_argument("model", help="vgg19, resnet50 or efficientnet_b0")
+    data_options(parser, default="fer2013")
+    parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="train on N faces only, stratified")
+    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument("--batch-size", type=int, metavar="N")
+    parser.add_argument("--lr", type=float, metavar="RATE")
+    parser.add_argument("--precision", choices=("float32", "bf16"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, metavar="FILE", help="go on from trained weights: no small faces, half the peak rate")
+    parser.add_argument("--fresh", action="store_true", help="ignore a checkpoint of an earlier run")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, with a progress bar."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from fer_models import datasets, weights
+    from fer_models.errors import UnknownNameError
+    from fer_models.training.recipes import RECIPES, adapt
+
+    if args.model not in RECIPES:
+        raise UnknownNameError("training recipe", args.model, RECIPES)
+    base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
+    recipe = adapt(base, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, precision=args.precision)
+    train, validation = datasets.training_splits(args.dataset, args.data_root)
+    faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
+    held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
+    if args.dataset != "synthetic" and not args.no_drawn:
+        faces.append(datasets.load("synthetic", "train"))
+    if args.limit is not None:
+        faces = [f.limit(max(1, args.limit * len(f) // sum(map(len, faces)))) for f in faces]
+        held_out = held_out.limit(args.limit)
+    from fer_models.training.loop import train as run  # torch, timm and accelerate: only now that the arguments are sound
+
+    screen = console()
+    screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn())
+    with Progress(*columns, console=screen) as bar:
+        task = bar.add_task(args.model, total=1, loss=float("nan"))
+
+        def show(title: str, step: int, steps: int, figures: dict[str, float]) -> None:
+            bar.update(task, description=title, completed=step, total=steps, loss=figures["loss"])
+            if step == steps and not screen.is_terminal:
+                screen.print(f"{title}: loss {figures['loss']:.3f}")
+
+        outcome = run(
+            args.model,
+            recipe,
+            faces,
+            held_out,
+            args.output or weights.user_folder(),
+            seed=args.seed,
+            device=args.device,
+            resume=not args.fresh,
+            start=args.start_from,
+            report=show,
+        )
+    for record in outcome.history:
+        scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
+        screen.print(
+            f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s{scored}"
+        )
+    screen.print(f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}")
+    return 0

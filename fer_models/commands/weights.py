@@ -1,0 +1,49 @@
+"""`fer-models weights`: where weights lie, what they are, and packing them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fer_models.commands.common import Commands
+
+
+def add(commands: Commands) -> None:
+    """Its parser."""
+    parser = commands.add_parser("weights", help="where each model's weights lie, and their sha256; pack trained weights for shipping")
+    parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or pack."""
+    import json
+
+    from fer_models import weights, zoo
+    from fer_models.errors import WeightsMissingError
+    from fer_models.registry import sha256_of
+
+    if args.pack is not None:
+        from fer_models.classifiers import tensors
+
+        state, metadata = tensors.read(args.pack)
+        output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
+        tensors.write(tensors.pack(state, args.bits), output, metadata)
+        print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+        return 0
+    if args.provenance is not None:
+        path = zoo.select(args.provenance, zoo.MODELS).weights_path()
+        said = weights.metadata(path).get("provenance") if path else None
+        print(json.dumps(json.loads(said), indent=1) if said else f"The weights of {args.provenance} do not say how they were trained.")
+        return 0
+    for spec in zoo.MODELS:
+        try:
+            path = spec.weights_path()
+            print(f"{spec.name}: {path or 'needs none'}" + (f"  sha256 {sha256_of(path)}" if path else ""))
+        except WeightsMissingError as missing:
+            print(str(missing))
+    print(f"your own weights folder: {weights.user_folder()}")
+    return 0
