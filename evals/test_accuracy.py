@@ -13,6 +13,11 @@ def test_recall_of_each_emotion_holds(gate):
     gate.holds("recall")
 
 
+def test_probability_of_the_truth_does_not_drift(gate):
+    """Sees smaller changes than accuracy does; a verdict carries DRIFT, which fails with --strict."""
+    gate.holds("drift")
+
+
 def test_every_face_is_accounted_for(predictions, faces):
     assert len(predictions) == len(faces)
     assert sorted(predictions.faces) == sorted(faces.hashes)

@@ -1,4 +1,4 @@
-"""The command line: `fer-models list | data | weights | train | predict | compare`. Each command is a module of `commands`."""
+"""The command line: `fer-models list | data | weights | train | predict | compare | gate`. Each command is a module of `commands`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fer_models.commands import compare, data, predict, train, weights
+from fer_models.commands import compare, data, gate, predict, train, weights
 from fer_models.commands import list as listing
 from fer_models.commands.common import USAGE_CODE, VERDICT_CODE
 from fer_models.errors import FerModelsError, UsageError
+from fer_models.report.markup import clean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except UsageError as error:
-        print(f"fer-models: {error}", file=sys.stderr)
+        print(f"fer-models: {clean(error)}", file=sys.stderr)
         return USAGE_CODE
     except FerModelsError as error:
-        print(f"fer-models: {error}", file=sys.stderr)
+        print(f"fer-models: {clean(error)}", file=sys.stderr)
         return VERDICT_CODE
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fer-models", description="Facial emotion models put to the question. The questions themselves: pytest evals")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in (listing, data, weights, train, predict, compare):
+    for command in (listing, data, weights, train, predict, compare, gate):
         command.add(commands)
     return parser
 

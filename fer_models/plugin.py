@@ -18,7 +18,7 @@ from rich.console import Console
 
 from fer_models import zoo
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.evaluation import baselines, gate
+from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Options, Pair, Suite, environment
@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
     add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the root folder)")
     add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")
+    add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
     add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the root folder)")
     # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `_strict`).
     with suppress(ValueError):
@@ -92,6 +93,7 @@ class State:
             batch_size=option("--batch-size"),
             store=option("--store") or config.rootpath / ".evals" / "store",
             baselines=option("--baselines") or config.rootpath / "baselines.json",
+            from_store_only=option("--from-store-only"),
         )
         self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
@@ -125,7 +127,7 @@ class State:
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
         faces = self.suite.faces
-        published = [dict(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
+        published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
         return {
             "schema": page.SCHEMA,
             "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
@@ -149,7 +151,7 @@ class State:
         with capture.global_and_fixture_disabled():
             if not sys.stderr.isatty():
                 reporter.ensure_newline()
-                reporter.write_line(f"asking {title}: {total} faces")
+                reporter.write_line(f"{title}: {total} faces")
                 yield lambda n: None
                 return
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -228,9 +230,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only a model with a training recipe can be asked is not asked of others."""
-    trained = {i: i.callspec.params["model"] for i in items if isinstance(i, pytest.Function) and "training_step" in i.fixturenames}
-    others = [item for item, name in trained.items() if name not in RECIPES]
+    """What only a model with a training recipe can be asked is not asked of others; with --from-store-only, what needs a model is not asked."""
+    functions = [i for i in items if isinstance(i, pytest.Function)]
+    others: list[pytest.Item] = [i for i in functions if "training_step" in i.fixturenames and i.callspec.params["model"] not in RECIPES]
+    if config.getoption("--from-store-only"):
+        others += [i for i in functions if {"classifier", "costs"} & set(i.fixturenames) and i not in others]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
@@ -270,6 +274,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.skipped |= told["skipped"]
     state.errors |= told["errors"]
     state.costs += told["costs"]
+    state.suite.audited = state.suite.audited or told["audit"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -285,7 +290,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             session.config.workeroutput["fer_models"] = _handover(state)  # type: ignore[attr-defined]
             return
-        if not (state.results or state.costs or state.errors or state.skipped):
+        if not (state.results or state.costs or state.errors or state.skipped or state.suite.audited):
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.update:
@@ -304,6 +309,7 @@ def _handover(state: State) -> str:
         "skipped": state.skipped,
         "errors": state.errors,
         "costs": state.costs,
+        "audit": state.suite.audited,
     })  # fmt: skip
 
 
@@ -339,8 +345,9 @@ def pytest_html_report_title(report: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
     """The deliverable stands at the top of the page."""
-    if _STATE in session.config.stash and (session.config.stash[_STATE].results or session.config.stash[_STATE].skipped):
-        prefix.append(page.summary_html(session.config.stash[_STATE].report()))
+    state = session.config.stash.get(_STATE, None)
+    if state is not None and (state.results or state.skipped or state.suite.audited):
+        prefix.append(page.summary_html(state.report()))
 
 
 # -- fixtures -------------------------------------------------------------------------------------
@@ -353,7 +360,7 @@ class Gate:
         self.state, self.pair = state, pair
 
     def holds(self, metric: str) -> None:
-        """Fail unless `metric` (`accuracy`, `macro_f1`, or `recall` for all seven) holds its baseline."""
+        """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its baseline."""
         __tracebackhide__ = True
         verdict = self.state.suite.verdict(self.pair)
         reason = verdicts.why_not(verdict, metric, self.state.strict)
@@ -396,6 +403,12 @@ def predictions(suite: Suite, pair: Pair) -> Answers:
 def gate_fixture(request: pytest.FixtureRequest, pair: Pair) -> Gate:
     """The gate for the pair."""
     return Gate(state_of(request.config), pair)
+
+
+@pytest.fixture(scope="session")
+def audit(suite: Suite) -> dict[str, Any]:
+    """What is wrong with the faces, as `fer-models data audit` finds it; it stands on the page too."""
+    return suite.audit()
 
 
 @pytest.fixture

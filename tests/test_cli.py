@@ -2,19 +2,12 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from fakes import answers_of, drawn
+from fakes import drawn
 from PIL import Image
 
 from fer_models import cli
 from fer_models.emotions import LABELS
-from fer_models.evaluation import baselines
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.store import Store
-from fer_models.evaluation.subject import Subject
-
-SUBJECT = Subject("drawn", "validation", "raw", "net")
 
 
 @pytest.fixture
@@ -104,48 +97,3 @@ def test_an_unknown_command_ends_with_code_4(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["evaluate"])
     assert caught.value.code == 4
-
-
-def stored(root, answers):
-    shelf = Store(root).shelf(SUBJECT, "k" * 64, answers.faces, answers.truth)
-    with shelf.locked():
-        shelf.write(0, answers, {}, 1.0)
-    return shelf.folder
-
-
-def some(wrong=0):
-    truth = np.arange(490) % 7
-    answer = truth.copy()
-    answer[::3] = (truth[::3] + 1) % 7
-    right = np.flatnonzero(answer == truth)[:wrong]
-    answer[right] = (truth[right] + 1) % 7
-    return answers_of(truth, answer)
-
-
-def test_two_stored_runs_are_compared_face_by_face(capsys, tmp_path):
-    before, same, worse = (stored(tmp_path / name, some(k)) for name, k in (("a", 0), ("b", 0), ("c", 30)))
-    assert cli.main(["compare", str(before), str(same)]) == 0
-    assert "PASS" in capsys.readouterr().out
-    assert cli.main(["compare", str(before), str(worse)]) == 1
-    said = capsys.readouterr().out
-    assert "FAIL" in said
-    assert "30 faces were right and are wrong now, 0 the other way" in said
-    assert cli.main(["compare", str(before), str(worse), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["changes"]["faces"]["fell"] == 30
-
-
-def test_a_stored_run_is_compared_with_recorded_baselines(capsys, tmp_path):
-    answers = some()
-    measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    path = tmp_path / "baselines.json"
-    baselines.Baselines((baselines.make(SUBJECT, answers.fingerprint, answers, measured, {}),)).write(path)
-    assert cli.main(["compare", str(path), str(stored(tmp_path / "now", some()))]) == 0
-    assert cli.main(["compare", str(path), str(stored(tmp_path / "worse", some(30)))]) == 1
-    assert cli.main(["compare", str(tmp_path / "none.json"), str(stored(tmp_path / "other", some()))]) == 4
-
-
-def test_runs_on_different_faces_are_not_compared(capsys, tmp_path):
-    a = stored(tmp_path / "a", some())
-    b = stored(tmp_path / "b", answers_of(np.arange(70) % 7, np.arange(70) % 7))
-    assert cli.main(["compare", str(a), str(b)]) == 1
-    assert "different faces" in capsys.readouterr().err

@@ -73,6 +73,21 @@ def test_taking_rows_keeps_images_labels_sources_hashes_and_notes_together() -> 
         assert faces.hashes[3] != faces.hashes[1], known
 
 
+def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
+    labels = np.arange(20, dtype=np.int64) % 7
+    images = np.zeros((20, 4, 4), np.uint8)
+    faces = FaceSet("drawn", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
+    assert faces.take([3, 1]).take([1]).votes.tolist() == [list(range(10, 20))]
+    rows = faces.stratified(9)
+    assert np.array_equal(faces.limit(9).votes[:, 0], 10 * rows)
+    assert face_set([0, 1]).take([1]).votes is None
+
+
+def test_votes_for_another_number_of_faces_are_refused() -> None:
+    with pytest.raises(DatasetError, match="drawn/test: 2 images and votes for 3 do not match"):
+        FaceSet("drawn", "test", np.zeros((2, 4, 4), np.uint8), np.array([0, 1], np.int64), votes=np.zeros((3, 10), np.int64))
+
+
 def test_batches_are_the_faces_in_order_the_last_one_shorter() -> None:
     faces = face_set([0, 1, 2, 3, 4])
     seen = [(rows.tolist(), [int(face[0, 0, 2]) for face in batch]) for rows, batch in faces.batches(2)]

@@ -4,7 +4,7 @@ import pytest
 from fakes import answers_of
 from hypothesis import given, settings
 
-from fer_models.errors import BaselinesError, FacesDifferError
+from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
 from fer_models.evaluation import baselines, gate
 from fer_models.evaluation.metrics import measure
 from fer_models.evaluation.subject import Subject
@@ -156,6 +156,85 @@ def test_few_changed_faces_cannot_fail_macro_f1_by_the_bootstrap_alone():
     check = compare(before, turned(before, first_right(before, 5)), resamples=9999).checks[1]
     assert check.metric == "macro_f1"
     assert check.p >= 0.5**5
+
+
+def doubting(answers, by, rows=slice(None)):
+    """The same answers, with less probability given to them."""
+    p = answers.probabilities.copy()
+    kept = 1 - by
+    p[rows] = p[rows] * kept + by / 7
+    return with_probabilities(answers, p)
+
+
+def with_probabilities(answers, probabilities):
+    return type(answers)(answers.faces, answers.index, answers.truth, answers.answer, probabilities, answers.status, answers.text)
+
+
+def test_drift_is_found_where_accuracy_sees_nothing():
+    before = a_model()
+    said = verdict(before, doubting(before, 0.1))
+    assert said.status == gate.PASS
+    assert said.drifted
+    assert said.comparison.drift.now < said.comparison.drift.before
+    assert "DRIFT" in verdicts.message(said)
+    assert "fails with --strict" in verdicts.message(said)
+    assert verdicts.why_not(said, "drift", strict=False) is None
+    assert verdicts.why_not(said, "drift", strict=True) is not None
+    assert verdicts.why_not(said, "accuracy", strict=True) is None
+
+
+def test_a_change_too_small_to_matter_is_no_drift_however_sure_it_is():
+    before = a_model(n=14000)
+    said = verdict(before, doubting(before, 0.1, rows=slice(0, 200)))
+    assert said.comparison.drift.p < 1e-6
+    assert -gate.DRIFT_MARGIN < said.comparison.drift.change < 0
+    assert not said.drifted
+
+
+def test_where_accuracy_failed_drift_adds_a_line_and_no_second_verdict():
+    before = a_model()
+    said = verdict(before, turned(before, first_right(before, 60)))
+    assert said.status == gate.FAIL
+    assert not said.drifted
+    assert "probability given to the true emotion fell" in verdicts.message(said)
+
+
+def test_probabilities_that_differ_less_than_a_record_can_tell_are_no_drift():
+    before = a_model()
+    p = before.probabilities + 1e-5 * (np.arange(7) == 0) - 1e-5 * (np.arange(7) == 1)
+    assert verdict(before, with_probabilities(before, p)).comparison.drift.change == 0
+
+
+def test_few_faces_cannot_drift_however_alike_they_move():
+    before = a_model(n=1400)
+    check = verdict(before, doubting(before, 0.9, rows=slice(0, 5))).comparison.drift
+    assert check.p >= 0.5**5
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.5), st.floats(0, 0.4))
+def test_doubting_more_never_makes_drift_vanish(seed, by, more):
+    before = a_model(n=280, right=1.0, seed=seed)
+    less, most = (verdict(before, doubting(before, b), resamples=99) for b in (by, by + more))
+    assert most.comparison.drift.change <= less.comparison.drift.change + 1e-12
+    assert most.drifted >= less.drifted
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.sampled_from([np.nan, np.inf, -0.1]))
+def test_no_probability_that_is_none_gets_a_verdict(seed, n, flaw):
+    answers = a_model(n=n, seed=seed)
+    p = answers.probabilities.copy()
+    p[seed % n, seed % 7] = flaw
+    with pytest.raises(PredictionError):
+        compare(answers, with_probabilities(answers, p))
+
+
+def test_no_faces_get_no_verdict():
+    answers = a_model(n=7)
+    none = type(answers)((), *(a[:0] for a in (answers.index, answers.truth, answers.answer, answers.probabilities)), (), ())
+    with pytest.raises(PredictionError, match="nothing to judge"):
+        gate.compare(SUBJECT, none, measured(answers), None, fingerprint=FINGERPRINT, total=0)
 
 
 RANK = {gate.PASS: 0, gate.INCONCLUSIVE: 1, gate.FAIL: 2}

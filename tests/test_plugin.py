@@ -33,7 +33,8 @@ class Knowing:
             name = face_hash(face)
             truth = KNOWN.get(name, 0)
             wrong = int(name, 16) % 5 == 0 or sorted(KNOWN).index(name) < TURNED if name in KNOWN else False
-            row[(truth + 1) % 7 if wrong else truth] = 0.7
+            row[:] = (1 - {sure}) / 6
+            row[(truth + 1) % 7 if wrong else truth] = {sure}
         return Predictions.from_probabilities(rows)
 
 MODELS = [ModelSpec("knowing", load=lambda runtime: Knowing(){extra})]
@@ -84,8 +85,8 @@ class Bench:
     def report(self):
         return json.loads((self.folder / "reports" / "evals.json").read_text())
 
-    def write_model(self, name="model.py", turned=0, body="pass", extra=""):
-        (self.folder / name).write_text(MODEL.format(labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra))
+    def write_model(self, name="model.py", turned=0, body="pass", extra="", sure=0.7):
+        (self.folder / name).write_text(MODEL.format(labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra, sure=sure))
 
 
 @pytest.fixture
@@ -125,6 +126,48 @@ def test_the_life_of_a_baseline(bench):
 
     bench.write_model("other.py", turned=1)
     assert "PASS" in bench.run("--limit", 35, model="model.py").stdout
+
+
+def test_stored_answers_are_judged_again_without_a_model(bench):
+    first = bench.run("--from-store-only")
+    assert "1 of 1 shards are not in the store" in first.stdout
+    assert not bench.report()["results"]
+    bench.run("--update-baselines")
+    again = bench.run("--from-store-only", questions="accuracy or controls or cost")
+    assert "PASS" in again.stdout
+    assert "skipped" not in again.stdout
+    assert bench.report()["results"][0]["from_store"] is True
+
+
+def test_drift_stands_beside_the_verdict_and_fails_only_when_strict(bench):
+    bench.run("--update-baselines")
+    bench.write_model("doubting.py", body="pass", sure=0.5)
+    calm = bench.run(model="doubting.py")
+    assert "PASS, DRIFT" in calm.stdout
+    assert bench.report()["results"][0]["drift"]["found"] is True
+    assert "DRIFT" in (bench.folder / "reports" / "evals.html").read_text()
+    strict = bench.run("--strict", model="doubting.py", code=1)
+    assert "the probability given to the true emotion fell, from 0.5" in strict.stdout
+
+
+def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench):
+    for label in ("happy", "sad"):
+        folder = bench.folder / "split" / "train" / label
+        folder.mkdir(parents=True)
+        for path in sorted((bench.folder / "faces" / label).iterdir())[:3]:
+            (folder / path.name).write_bytes(path.read_bytes())
+    (bench.folder / "faces").rename(bench.folder / "split" / "test")
+    bench.run("--split", "test", faces="split", questions="accuracy")
+    result = bench.report()["results"][0]
+    assert result["leaks"]["faces"] == 6
+    assert result["metrics"]["accuracy_without_leaks"]["n"] == FACES - 6
+    page = (bench.folder / "reports" / "evals.html").read_text()
+    assert "Leaks and label noise" in page
+    done = bench.ask(["-m", "pytest", *[a if not a.startswith("(") else "data" for a in bench.command("--split", "test", faces="split")]], 0)
+    assert "test_data.py" in done.stdout
+    audit = bench.report()["data"]["split/test"]["audit"]
+    assert [(o["earlier"], o["later"], o["copies"]) for o in audit["overlaps"]] == [("train", "test", 6)]
+    assert "pairs to look at" in (bench.folder / "reports" / "evals.html").read_text()
 
 
 def test_strict_makes_new_fail_and_says_how_to_record(bench):

@@ -26,6 +26,7 @@ from fer_models.evaluation.statistics import (
     holm,
     mcnemar_fall,
     paired_fall,
+    paired_mean_fall,
     smallest_fall,
     wilson,
 )
@@ -141,7 +142,7 @@ class TestHolm:
             worst = max(worst, (len(p_values) - rank) * p_values[index])
             stepped[index] = min(1.0, worst)
         assert holm(p_values) == pytest.approx(stepped)
-        assert holm(p_values) == multipletests(p_values, method="holm")[1].tolist()
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist(), abs=1e-15)
 
     @pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
     def test_what_is_no_p_value_is_an_error(self, p: float) -> None:
@@ -330,3 +331,34 @@ class TestPairedFall:
     def test_impossible_arrays_are_an_error(self, truth: list[int], before: list[int], now: list[float], message: str) -> None:
         with pytest.raises(PredictionError, match=message):
             paired_fall(truth, before, now, metrics.macro_f1)
+
+
+class TestPairedMeanFall:
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(10, 200), st.floats(-0.3, 0.3))
+    def test_it_is_scipys_paired_t_test(self, seed: int, n: int, shift: float) -> None:
+        rng = np.random.default_rng(seed)
+        before = rng.normal(size=n)
+        now = before + shift + rng.normal(scale=0.4, size=n)
+        found, expected = paired_mean_fall(before, now), stats.ttest_rel(now, before, alternative="less")
+        assert found.p == pytest.approx(max(expected.pvalue, 0.5**n))
+        both = stats.ttest_rel(now, before).confidence_interval(0.95)
+        assert (found.low, found.change, found.high) == pytest.approx((both.low, (now - before).mean(), both.high))
+
+    def test_equal_scores_have_not_fallen(self) -> None:
+        assert paired_mean_fall(np.ones(5), np.ones(5)) == (0.0, 0.0, 0.0, 1.0)
+
+    def test_faces_that_all_moved_alike_prove_no_more_than_their_number(self) -> None:
+        assert paired_mean_fall(np.zeros(4), np.full(4, -1.0)).p == 0.5**4
+        assert paired_mean_fall(np.zeros(4), np.full(4, 1.0)).p == 1.0
+        assert paired_mean_fall(np.zeros(1), np.full(1, -1.0)).p == 0.5
+
+    def test_the_order_of_the_faces_changes_nothing(self) -> None:
+        before, now = np.random.default_rng(0).normal(size=(2, 50))
+        order = np.random.default_rng(1).permutation(50)
+        assert paired_mean_fall(before, now) == paired_mean_fall(before[order], now[order])
+
+    @pytest.mark.parametrize(("before", "now"), [([], []), ([1.0], [math.nan]), ([math.inf], [1.0]), ([1.0, 2.0], [1.0])])
+    def test_what_cannot_be_compared_is_an_error(self, before: list[float], now: list[float]) -> None:
+        with pytest.raises(PredictionError):
+            paired_mean_fall(np.array(before), np.array(now))

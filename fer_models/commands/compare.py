@@ -3,55 +3,108 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fer_models.commands.common import VERDICT_CODE, Commands
 from fer_models.errors import UsageError
 
+if TYPE_CHECKING:
+    from fer_models.evaluation.sides import Pairing
+    from fer_models.images import Face
+    from fer_models.report.comparison import Compared, Comparison
+
+_STORE = Path(".evals/store")
+
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("compare", help="two runs, face by face: exit code 1 when the second fell")
-    parser.add_argument("before", type=Path, help="a folder of stored answers (under .evals/store), or a baselines.json")
-    parser.add_argument("after", type=Path, help="a folder of stored answers")
-    parser.add_argument("--json", action="store_true")
+    parser = commands.add_parser("compare", help="two runs, face by face: exit code 1 when the second is worse")
+    parser.add_argument(
+        "before",
+        metavar="BEFORE",
+        help="a store, one subject's folder in it, a baselines.json, or a git revision that holds one (main, HEAD~1, REV:path/to/baselines.json)",
+    )
+    parser.add_argument("after", metavar="AFTER", nargs="?", type=Path, default=_STORE, help=f"a store, or one subject's folder in it ({_STORE})")
+    parser.add_argument(
+        "--format", choices=("text", "markdown", "json", "html"), default="text", help="text (default), markdown for a pull request, …"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where it goes (default: standard output)")
+    parser.add_argument("--flips", type=int, default=20, metavar="N", help="list at most N faces per subject and direction (default 20, 0 for none)")
+    parser.add_argument("--strict", action="store_true", help="INCONCLUSIVE and DRIFT fail too")
+    parser.add_argument("--dataset", metavar="NAME", help="with --format html: show the listed faces, found in this dataset by their pixels")
+    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
+    parser.add_argument("--download", action="store_true", help="allow that dataset to be fetched from the network")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the comparison."""
-    import json
+    """Print or write the comparison; 1 if a verdict fails, else 0."""
+    if args.flips < 0:
+        raise UsageError(f"--flips must be at least 0, got {args.flips}.")
+    if args.dataset is None and (args.data_root is not None or args.download):
+        raise UsageError("--data-root and --download say where a dataset comes from, but not which it is. Add --dataset NAME.")
+    if args.dataset is not None and args.format != "html":
+        raise UsageError(f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out.")
+    from fer_models.evaluation import sides
+    from fer_models.report import comparison as report
 
-    from fer_models.evaluation import gate
-    from fer_models.report import verdicts
-
-    comparison = _comparison(args.before, args.after)
-    verdict = gate.judge([comparison])[0]
-    if args.json:
-        print(json.dumps({"subject": comparison.subject.as_json(), "verdict": verdict.status, "changes": verdict.changes_json()}, indent=1))
+    earlier, later = sides.before(args.before), sides.after(args.after)
+    paired = sides.pair(earlier, later)
+    found = report.Comparison(
+        earlier.name,
+        later.name,
+        _judged(paired),
+        paired.only_before,
+        paired.only_after,
+        paired.refused,
+        (*earlier.notes, *later.notes),
+        args.flips,
+        args.strict,
+    )
+    if args.format == "html":
+        said = report.html(found, None if args.dataset is None else _pictures(args, found))
     else:
-        print(f"{verdict.status}  {comparison.subject.id}")
-        print(verdicts.table(verdict))
-    return VERDICT_CODE if verdict.status == gate.FAIL else 0
+        said = {"text": report.text, "markdown": report.markdown, "json": report.as_json}[args.format](found)
+    _write(said, args.output)
+    return VERDICT_CODE if found.failed else 0
 
 
-def _comparison(before: Path, after: Path) -> Any:
-    from fer_models.errors import FacesDifferError
-    from fer_models.evaluation import baselines, gate, metrics
-    from fer_models.evaluation.store import stored
+def _judged(paired: Pairing) -> list[Compared]:
+    from fer_models.evaluation import gate, metrics, sides
+    from fer_models.report.comparison import Compared
 
-    answers, subject = stored(after)
-    measured = metrics.measure(answers.truth, answers.answer, answers.probabilities)
-    if before.suffix == ".json":
-        record = baselines.read(before).find(subject)
-        if record is None:
-            raise UsageError(f"{before} holds no record of {subject.id}.")
-    else:
-        earlier, _ = stored(before)
-        if earlier.faces != answers.faces or earlier.truth.tolist() != answers.truth.tolist():
-            raise FacesDifferError(
-                f"{before} and {after} hold answers to different faces ({len(earlier)} and {len(answers)}): they cannot be compared."
-            )
-        record = baselines.make(subject, earlier.fingerprint, earlier, metrics.measure(earlier.truth, earlier.answer, earlier.probabilities), {})
-    return gate.compare(subject, answers, measured, record, fingerprint=answers.fingerprint, total=len(answers))
+    # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
+    resamples = max(9999, 400 * len(paired.pairs))
+    comparisons = []
+    for pair in paired.pairs:
+        a = pair.answers
+        measured = metrics.measure(a.truth, a.answer, a.probabilities)
+        comparisons.append(gate.compare(pair.subject, a, measured, pair.record, fingerprint=a.fingerprint, total=len(a), resamples=resamples))
+    judged = zip(paired.pairs, gate.judge(comparisons), strict=True)
+    return [Compared(pair.earlier, verdict, *sides.flips(pair)) for pair, verdict in judged]
+
+
+def _pictures(args: argparse.Namespace, found: Comparison) -> dict[str, Face]:
+    """The listed faces by pixel hash: the same pixels are the same face, whatever its dataset is called."""
+    from fer_models import datasets
+
+    wanted = {flip.face for flip in found.flips()}
+    splits = {result.verdict.comparison.subject.split for result in found.results if result.fell or result.rose}
+    pictures: dict[str, Face] = {}
+    for split in sorted(splits & set(datasets.splits(args.dataset, args.data_root))):
+        faces = datasets.load(args.dataset, split, args.data_root, download=args.download)
+        pictures |= {face: faces.face(row) for row, face in enumerate(faces.hashes) if face in wanted}
+    return pictures
+
+
+def _write(text: str, path: Path | None) -> None:
+    if path is None:
+        sys.stdout.write(text)
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another: --output FILE") from error

@@ -1,4 +1,4 @@
-"""`fer-models data`: what a dataset holds."""
+"""`fer-models data`: what a dataset holds; `data audit` and `data check-claim` are modules of their own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fer_models.commands import audit, check_claim
 from fer_models.commands.common import Commands, data_options
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
+    """Its parser, and those of its questions."""
     parser = commands.add_parser("data", help="what a dataset holds: counts, fingerprint, deviations, a sheet of faces")
     data_options(parser)
     parser.add_argument("--split", metavar="NAME", help="one split (default: all)")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a sheet of faces, one row per emotion")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
+    questions: Commands = parser.add_subparsers(title="more questions", metavar="[QUESTION]")
+    for question in (audit, check_claim):
+        question.add(questions)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from fer_models.datasets import fer2013, folders, hub, synthetic
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
-__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "load", "splits", "training_splits"]
+__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "splits", "training_splits"]
 
 #: The datasets known by name; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
@@ -45,8 +45,16 @@ def load(name: str, split: str | None = None, root: Path | None = None, *, downl
         if root is None and not download:
             raise UsageError("fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download.")
         return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
-    folder = _folder(name, root)
-    return folders.load(split or default_split(name, root), folder, None if root is None else name)
+    return folders.load(split or default_split(name, root), _folder(name, root), None if root is None else name)
+
+
+def folder(name: str, root: Path | None = None, *, download: bool = False) -> Path | None:
+    """Where the files of a dataset lie; None for `synthetic`, which has none. Arguments and errors as `load`."""
+    if name == "synthetic":
+        return None
+    if name == "fer2013":
+        return root if root is not None or not download else hub.download(hub.FER2013_REPO)
+    return _folder(name, root)
 
 
 def splits(name: str, root: Path | None = None) -> tuple[str, ...]:

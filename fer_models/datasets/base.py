@@ -37,6 +37,7 @@ class FaceSet:
         labels: the emotion of each row as its `Emotion` value, int64, shape (n,).
         sources: what to call each row in messages and pages (a file name, `row 17`); as many as rows.
         notes: what a reader of any result must know: deviations from official counts, dropped classes, …
+        votes: how many raters saw what in each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None where there are no votes.
     """
 
     dataset: str
@@ -45,12 +46,15 @@ class FaceSet:
     labels: NDArray[np.int64]
     sources: Sequence[str] = ()
     notes: tuple[str, ...] = ()
+    votes: NDArray[np.int64] | None = None
     _hashes: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
             raise DatasetError(f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match.")
+        if self.votes is not None and len(self.votes) != n:
+            raise DatasetError(f"{self.name}: {n} images and votes for {len(self.votes)} do not match.")
         if n == 0:
             raise DatasetError(f"{self.name} holds no face. Check --data-root and --split.")
 
@@ -103,6 +107,7 @@ class FaceSet:
             self.labels[rows],
             [self.sources[i] for i in rows] if self.sources else (),
             (*self.notes, note) if note else self.notes,
+            None if self.votes is None else self.votes[rows],
             {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
         )
 

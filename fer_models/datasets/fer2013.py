@@ -8,6 +8,9 @@
 
 A root that is itself a csv or parquet file is read as that. The faces and their fingerprint do not depend on the form, except that the
 class folders hold JPEG copies, whose pixels differ slightly; a note says so.
+
+The votes of FER+ (`fer2013new.csv`, see `ferplus`) are joined to the faces where they lie beside them and the form keeps the rows of
+`fer2013.csv`: that file itself, and parquet files with a column `row`.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_models import images
+from fer_models.datasets import ferplus
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError, UnknownNameError
@@ -62,6 +67,8 @@ class _Rows:
     sources: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)  # where the face stood in fer2013.csv, as far as its form knows
     notes: list[str] = field(default_factory=list)
+    numbered: bool = False  # whether `numbers` are the rows of fer2013.csv
+    whole: int | None = None  # how many rows the file has, all splits together, where a row's number is its place in the file
 
     def add(self, pixels: bytes, label: int, source: str, number: int) -> None:
         self.pixels += pixels
@@ -88,11 +95,12 @@ def load(split: str, root: Path) -> FaceSet:
         root: a folder that holds FER-2013 in one of its forms, or one csv or parquet file.
 
     Returns:
-        The faces. Class counts that deviate from the official ones are no error: they stand in `notes`.
+        The faces, with the votes of FER+ where these can be joined. Class counts that deviate from the official ones are no error, and neither
+        are votes that belong to other rows: both stand in `notes`.
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: nothing is found, the form does not hold this split with its labels, or a row or file is broken.
+        DatasetError: nothing is found, the form does not hold this split with its labels, or a row or file is broken (that of the votes too).
     """
     if split not in SPLITS:
         raise UnknownNameError("split of fer2013", split, SPLITS)
@@ -102,7 +110,24 @@ def load(split: str, root: Path) -> FaceSet:
         raise DatasetError(f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. {_WAYS_OUT}")
     pixels = np.frombuffer(bytes(rows.pixels), dtype=np.uint8).reshape(-1, SIZE, SIZE)  # read-only, as it stands on bytes
     labels = np.array(rows.labels, dtype=np.int64)
-    return FaceSet("fer2013", split, pixels, labels, rows.sources, (*rows.notes, *_deviations(split, rows.labels)))
+    votes, why_not = _votes(root, rows, split)
+    return FaceSet("fer2013", split, pixels, labels, rows.sources, (*rows.notes, *_deviations(split, rows.labels), *why_not), votes)
+
+
+def _votes(root: Path, rows: _Rows, split: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """The votes of FER+ for `rows`, or a note why the votes that are there were not joined."""
+    path = ferplus.find(root)
+    if path is None:
+        return None, ()
+    if not rows.numbered:
+        return None, ("FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv",)
+    table = ferplus.read(path)
+    numbers = np.array(rows.numbers, dtype=np.int64)
+    if rows.whole not in (None, len(table.votes)):  # rows left out of a csv file move all that follow, perhaps within their split
+        reason = f"the csv file has {rows.whole} rows and the votes {len(table.votes)}, so a row's number does not say which face it is"
+    else:
+        reason = table.misfit(numbers, split)
+    return (None, (f"FER+ votes are there but not joined: {reason}",)) if reason else (table.votes[numbers], ())
 
 
 def _deviations(split: str, labels: list[int]) -> Iterator[str]:
@@ -154,6 +179,7 @@ def _read_csv(path: Path, split: str) -> _Rows:
     emotion_at, pixels_at = names.index("emotion"), names.index("pixels")
     usage_at = names.index("usage") if "usage" in names else None
     parts = {part: _Rows() for part in _PARTS[split]}
+    row = -1
     for row, (line, fields) in enumerate(lines):
         if len(fields) != len(names):
             raise DatasetError(f"{_at(path, row, line)} has {len(fields)} columns instead of {len(names)}: the file was cut or edited. {_ANEW}")
@@ -163,7 +189,9 @@ def _read_csv(path: Path, split: str) -> _Rows:
             raise DatasetError(f"{_at(path, row, line)} has the label {fields[emotion_at][:20]!r}; FER-2013 knows 0..6 ({FER2013.spell()}).")
         if part in parts:
             parts[part].add(_pixels(fields[pixels_at], path, row, line), label, f"row {row}", row)
-    return _joined(parts.values())
+    rows = _joined(parts.values())
+    rows.numbered, rows.whole = names == ["emotion", "pixels", "usage"], row + 1  # icml_face_data.csv has other columns, and another order
+    return rows
 
 
 _ANEW = "Get the file anew."
@@ -284,7 +312,9 @@ def _read_parquet(path: Path, split: str) -> _Rows:
     if not parts:
         together = "; its PublicTest and PrivateTest cannot be told apart: use --split test" if "test" in shards else ""
         raise DatasetError(f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {_WAYS_OUT}")
-    return _joined(_by_number(_joined(_read_shard(shard) for shard in shards[part])) for part in parts)
+    rows = _joined(_by_number(_joined(_read_shard(shard) for shard in shards[part])) for part in parts)
+    rows.numbered = -1 not in rows.numbers
+    return rows
 
 
 def _parquet_files(folder: Path) -> list[Path]:

@@ -72,15 +72,23 @@ class Record:
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
 
     def decoded_p_truth(self) -> NDArray[np.float64]:
-        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps."""
+        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as `in_steps` has it."""
         return (np.array([STEPS.index(c) for c in self.p_truth], dtype=np.float64) + 0.5) / len(STEPS)
+
+
+def in_steps(p_truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities as coarse as a record keeps them, so that they can be set beside a record's: the middles of 64 steps of 0..1."""
+    return (_steps(p_truth) + 0.5) / len(STEPS)
+
+
+def _steps(p_truth: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip((p_truth * len(STEPS)).astype(np.int64), 0, len(STEPS) - 1)
 
 
 def encode(answers: Answers) -> tuple[str, str]:
     """The strings `answers` and `p_truth` of a record."""
     letters = "".join(NO_ANSWER if a < 0 else str(a) for a in answers.answer.tolist())
-    steps = np.clip((answers.p_truth * len(STEPS)).astype(int), 0, len(STEPS) - 1)
-    return letters, "".join(STEPS[s] for s in steps)
+    return letters, "".join(STEPS[s] for s in _steps(answers.p_truth))
 
 
 @dataclass(frozen=True)

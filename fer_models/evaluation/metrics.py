@@ -116,16 +116,22 @@ def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.Arra
     true, said = emotion_codes("truth", truth), emotion_codes("answer", answer, lowest=NO_ANSWER)
     require_same_length(truth=true, answer=said)
     answered = said != NO_ANSWER
-    confusion: IntArray = confusion_matrix(true, said, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(np.int64)
-    confusion.flags.writeable = False
-    draws = bootstrap_confusions(confusion, resamples, seed)
+    counts = confusion(true, said)
+    draws = bootstrap_confusions(counts, resamples, seed)
 
-    overall = {"accuracy": wilson(int(np.trace(confusion)), len(true)), **_averages(true, said, draws)}
+    overall = {"accuracy": wilson(int(np.trace(counts)), len(true)), **_averages(true, said, draws)}
     if probabilities is not None:
         rows = _checked_probabilities(probabilities, answered)
         if answered.any():
             overall |= _calibration(true[answered], said[answered], rows, resamples, seed)
-    return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, confusion, draws), confusion)
+    return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
+
+
+def confusion(truth: IntArray, answer: IntArray) -> IntArray:
+    """(7, 8) counts, read-only: the true emotion of `truth` (0..6) by the answer (-1..6), the last column without an answer."""
+    counts: IntArray = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(np.int64)
+    counts.flags.writeable = False
+    return counts
 
 
 # Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. Parts of an average that are 0 / 0 count as 0.

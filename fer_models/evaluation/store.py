@@ -170,7 +170,14 @@ class Shelf:
         for emotion in EMOTIONS:
             p = answers.probabilities[:, emotion].astype(np.float32)
             columns[f"p_{emotion.label}"] = pa.array(p, mask=np.isnan(p))
-        said = {"schema": SCHEMA_VERSION, "subject": self.subject.as_json(), "key": self.key, "shard": shard, "provenance": dict(provenance)}
+        said = {
+            "schema": SCHEMA_VERSION,
+            "subject": self.subject.as_json(),
+            "key": self.key,
+            "shard": shard,
+            "n": len(self.faces),
+            "provenance": dict(provenance),
+        }
         table = pa.table({f.name: columns[f.name] for f in _SCHEMA}, schema=_SCHEMA.with_metadata({"fer-models": json.dumps(said, sort_keys=True)}))
         path = self._path(shard)
         part = path.with_suffix(f".{os.getpid()}.part")
@@ -268,7 +275,12 @@ def stored(folder: Path) -> tuple[Answers, Subject]:
     parts = [read_shard(p) for p in paths]
     if len({said.get("key") for _, said in parts}) != 1:
         raise StoreError(f"{folder} mixes the answers of several subjects. Delete it and run again.")
-    return Answers.concatenate([a for a, _ in parts]), Subject.from_json(parts[0][1]["subject"])
+    answers = Answers.concatenate([a for a, _ in parts])
+    if len(answers) != parts[0][1].get("n"):
+        raise StoreError(
+            f"{folder} holds {len(answers)} answers of {parts[0][1].get('n', 'unknown many')} faces. Run it again; it goes on from there."
+        )
+    return answers, Subject.from_json(parts[0][1]["subject"])
 
 
 def _answers(table: pa.Table, path: Path) -> Answers:

@@ -6,6 +6,7 @@ whole; each test reads its part. It knows nothing of pytest.
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterable
@@ -22,11 +23,14 @@ from numpy.typing import NDArray
 
 from fer_models import datasets
 from fer_models.classifiers.base import Classifier
+from fer_models.datasets import audit
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
+from fer_models.errors import DatasetError, FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import gate, metrics
+from fer_models.evaluation import gate, leaks, metrics, raters
+from fer_models.evaluation.cache import kept
 from fer_models.evaluation.run import Progress, Run, answer
+from fer_models.evaluation.statistics import wilson
 from fer_models.evaluation.store import Shelf, Store, canonical_order
 from fer_models.evaluation.subject import Subject
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
@@ -52,6 +56,7 @@ class Options:
         batch_size: faces per forward pass.
         store: the folder of stored answers.
         baselines: the baselines file.
+        from_store_only: ask nobody; what is not in the store is skipped.
     """
 
     dataset: str = "synthetic"
@@ -62,6 +67,12 @@ class Options:
     batch_size: int = 64
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
+    from_store_only: bool = False
+
+    @property
+    def cache(self) -> Path:
+        """Where what is slow to find out about the faces is kept."""
+        return self.store.parent / "cache"
 
 
 Pair = tuple[str, str]  # model, restoration
@@ -88,6 +99,8 @@ class Suite:
         self._metrics: dict[Pair, metrics.Metrics] = {}
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
+        self.not_seen = ""
+        self.audited: dict[str, Any] | None = None
 
     # -- faces ------------------------------------------------------------------------------------
 
@@ -120,6 +133,35 @@ class Suite:
         place[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
         return np.sort(place[self.whole.stratified(self.options.limit)])
 
+    @cached_property
+    def seen(self) -> frozenset[str] | None:
+        """The pixel hashes of the faces in `train`; None where the dataset has no such split, or this is it, or `not_seen` says why."""
+        o = self.options
+        try:
+            return leaks.training_hashes(o.dataset, o.data_root, self.faces.split, o.cache, download=o.runtime.download)
+        except DatasetError as error:
+            self.not_seen = f"not checked for leaks from train: {error}"
+            return None
+
+    def audit(self) -> dict[str, Any]:
+        """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept until a file changes.
+
+        Raises:
+            DatasetError: `train` cannot be read.
+        """
+        if self.audited is None:
+            o = self.options
+            made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download)) + self.whole.name
+            self.audited = json.loads(kept(o.cache, "audit", made_of, self._audit))
+        return self.audited
+
+    def _audit(self) -> str:
+        o, sets = self.options, [self.whole]
+        if self.whole.split != leaks.TRAIN and leaks.TRAIN in datasets.splits(o.dataset, o.data_root):
+            sets.insert(0, datasets.load(o.dataset, leaks.TRAIN, o.data_root, download=o.runtime.download))
+        with self.show(f"auditing {self.whole.name}", sum(map(len, sets))) as advance:
+            return json.dumps(audit.audit(sets, progress=_ReadingOnly(advance)).as_json())
+
     # -- subjects ---------------------------------------------------------------------------------
 
     def select(self, pairs: Iterable[Pair], start: int = 0) -> None:
@@ -143,7 +185,12 @@ class Suite:
             self.models[pair[0]].weights_path()
         except WeightsMissingError as missing:
             return str(missing)
-        return self.restorer_unavailable(pair[1])
+        reason = self.restorer_unavailable(pair[1])
+        if reason is None and self.options.from_store_only:
+            shelf = self.shelf(pair)
+            if absent := len(shelf.missing()):
+                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store. Leave out --from-store-only to ask."
+        return reason
 
     def restorer_unavailable(self, restoration: str) -> str | None:
         """Why a restorer cannot run on this machine, with the command that changes it; None if it can."""
@@ -214,7 +261,7 @@ class Suite:
                 "environment": environment(),
             }
 
-        title = f"{self.subject(pair).id}"
+        title = f"asking {self.subject(pair).id}"
         with self.show(title, len(self.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
                 shelf,
@@ -314,24 +361,62 @@ class Suite:
         except FerModelsError as error:
             verdict, message = None, message or str(error)
         record = self.baselines.find(subject)
+        described = measured.as_json()
+        leaked = None if self.seen is None else leaks.score(run.answers, self.seen)
+        if leaked is not None and leaked.without is not None:
+            described["metrics"]["accuracy_without_leaks"] = {**leaked.without.as_json(), "n": leaked.without.n}
+        votes = self.faces.votes
         return {
             "subject": subject.as_json(),
             "id": subject.id,
-            **measured.as_json(),
+            **described,
+            "leaks": leaked.as_json() if leaked else None,
+            "votes": None if votes is None else raters.score(run.answers, votes[self.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR",
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
             "changes": verdict.changes_json() if verdict else None,
+            "drift": verdict.comparison.drift.as_json() if verdict and verdict.comparison.drift else None,
             "inference_seconds": round(run.seconds, 3),
             "from_store": run.from_store,
-            "notes": list(self.faces.notes),
+            "notes": [*self.faces.notes, *([self.not_seen] if self.not_seen else [])],
             "key": self.shelf(pair).key,
         }
 
     def data_json(self) -> dict[str, Any]:
         """The entry `data` in evals.json."""
         f = self.faces
-        return {f.name: {"n": len(f), "of": len(self.whole), "fingerprint": self.whole.fingerprint, "counts": f.counts, "notes": list(f.notes)}}
+        return {
+            f.name: {
+                "n": len(f),
+                "of": len(self.whole),
+                "fingerprint": self.whole.fingerprint,
+                "counts": f.counts,
+                "notes": list(f.notes),
+                "references": self.references(),
+                "audit": self.audited,
+            }
+        }
+
+    def references(self) -> list[dict[str, Any]]:
+        """What answers without a model score on these faces: always the most frequent emotion, and the raters where their votes are known."""
+        labels, votes = self.faces.labels, self.faces.votes
+        emotion, k = max(self.faces.counts.items(), key=lambda item: item[1])
+        rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": wilson(k, len(labels)).as_json()}]
+        return rows if votes is None else [raters.reference(labels, votes), *rows]
+
+
+class _ReadingOnly:
+    """Turns the audit's stages into faces read, of which a bar can show the share."""
+
+    def __init__(self, advance: Progress) -> None:
+        self.advance, self.stage, self.told = advance, "", 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage.startswith("reading"):
+            self.told = self.told if stage == self.stage else 0
+            self.advance(done - self.told)
+            self.stage, self.told = stage, done
 
 
 def _device(runtime: Runtime) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import figures, tables
+from fer_models.report import faces, figures, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -23,7 +23,8 @@ _SHOWN = 3  # so many confusion matrices stand open, one row of them; the others
 
 # pytest-html's page is white whatever the reader's system prefers, so this block is white too, and says so: a dark block on that page would
 # clash, and on a dark page of someone's own it stays legible as a white sheet. Every selector begins with .fer, so nothing outside changes.
-_STYLE = """
+#: The style of everything inside `class="fer"`.
+STYLE = """
 .fer { color-scheme: light; background: #fff; color: #24292f; font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif;
        max-width: 1180px; margin: 0 0 32px; }
 .fer p, .fer li { color: inherit; }
@@ -31,6 +32,7 @@ _STYLE = """
 .fer h4 { font-size: 14px; font-weight: 600; margin: 14px 0 4px; }
 .fer .lead, .fer .caption, .fer .empty { color: #57606a; margin: 4px 0 10px; max-width: 80ch; }
 .fer .scroll { overflow-x: auto; }
+.fer .scroll + .scroll { margin-top: 14px; }
 .fer table { border-collapse: collapse; font-size: 13px; }
 .fer caption { text-align: left; font-weight: 600; padding: 0 0 4px; }
 .fer caption .bounds { font-weight: 400; }
@@ -49,6 +51,7 @@ _STYLE = """
 .fer .verdict.pass { background: #dcf3e2; color: #11622b; }
 .fer .verdict.fail { background: #fde1e0; color: #a11a1a; }
 .fer .verdict.inconclusive { background: #fdf0cd; color: #7a4d00; }
+.fer .verdict.drift { background: #f3e3fb; color: #6a1b91; }
 .fer .verdict.new { background: #ddeafb; color: #11498a; }
 .fer pre { margin: 8px 0; padding: 10px 14px; overflow-x: auto; border-left: 3px solid #b26a00; background: #f6f8fa; color: #24292f;
            font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
@@ -71,6 +74,9 @@ _STYLE = """
 .fer table.heat .zero { background: #f9fafb; color: #afb8c1; }
 .fer ul { margin: 4px 0; padding-left: 18px; }
 .fer td.text ul { margin: 0; padding: 0; list-style: none; }
+.fer .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(196px, 1fr)); gap: 14px; margin-top: 8px; }
+.fer figure { margin: 0; }
+.fer figcaption { color: #57606a; font-size: 12px; overflow-wrap: anywhere; }
 .fer .key { color: #57606a; }
 .fer .claims { border: 1px dashed #afb8c1; border-radius: 6px; padding: 0 14px 10px; margin-top: 34px; }
 .fer .claims h3 { border: 0; margin-top: 12px; padding: 0; }
@@ -82,7 +88,7 @@ def summary_html(report: Record) -> Html:
 
     Sections without content are left out.
     """
-    return element("div", element("style", Html(_STYLE)), _lead(report), *_sections(report), class_="fer")
+    return element("div", element("style", Html(STYLE)), _lead(report), *_sections(report), class_="fer")
 
 
 def _sections(report: Record) -> Iterator[Html]:
@@ -93,12 +99,13 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Accuracy", figures.leaderboard(report))
     yield _section("Confusion matrices", _confusions(results))
     yield _section("Per emotion", _per_class(results))
+    yield _labels(report)
     yield _section("Restoration", tables.records_html(report.get("restorations") or []))
     yield _section("Prompts", tables.records_html(report.get("prompts") or []))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)
-    yield _section("Faces", tables.data_html(report), _bullets(_notes(results)))
+    yield _section("Faces", faces.data_html(report), _bullets(_notes(results)))
     yield _section("Environment", tables.environment_html(report))
 
 
@@ -121,9 +128,22 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def _labels(report: Record) -> Html:
+    table = faces.labels_html(report)
+    if not table:
+        return table
+    said = (
+        "A face that also stands in train, pixel for pixel, may have been learnt by heart. Where FER+ votes are known: accuracy against the "
+        "single most frequent vote of ten raters (faces whose votes tie, or mostly say contempt, unknown or no face, are left out), the expected "
+        "agreement with one rater drawn at random, and accuracy against the label by how many raters agree with each other."
+    )
+    return element("section", element("h3", "Leaks and label noise"), element("p", said, class_="caption"), table)
+
+
 def _failures(results: Sequence[Record]) -> Html:
-    """The failures' own words; then, behind a click, those of falls that so few faces cannot establish."""
+    """The failures' own words, and DRIFT's; then, behind a click, those of falls that so few faces cannot establish."""
     failed = [element("pre", r["message"], class_="fail") for r in results if r.get("verdict") == "FAIL" and r.get("message")]
+    failed += [element("pre", r["message"]) for r in results if r.get("verdict") == "PASS" and r.get("message")]
     unsure = [element("pre", r["message"]) for r in results if r.get("verdict") == "INCONCLUSIVE" and r.get("message")]
     title = f"{len(unsure)} inconclusive: a fall that this many faces cannot establish"
     return join(*failed, _folded(title, join(*unsure), opened=not failed))
@@ -177,7 +197,10 @@ def _published(report: Record) -> Html:
     table = tables.published_html(report)
     if not table:
         return table
-    warning = "Numbers from publications, under their own protocols. They were not measured here, and no verdict depends on them."
+    warning = (
+        "Numbers from publications, under their own protocols. They were not measured here, and no verdict depends on them. "
+        "The check says whether so many faces can give such a number at all, and where it lies."
+    )
     return element("section", element("h3", "Published claims, not measured here"), element("p", warning, class_="caption"), table, class_="claims")
 
 

@@ -116,6 +116,18 @@ def amount(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def verdict_of(result: Record) -> str:
+    """`PASS`, `FAIL`, …, with DRIFT beside it where the probabilities moved though accuracy does not show it."""
+    verdict = str(result.get("verdict") or NOTHING)
+    return f"{verdict}, DRIFT" if verdict not in ("FAIL", "ERROR") and (result.get("drift") or {}).get("found") else verdict
+
+
+def references(report: Record, faces: str) -> Sequence[Record]:
+    """What answers without a model score on some faces: rows for comparison, which nothing judges."""
+    rows: Sequence[Record] = face_sets(report).get(faces, {}).get("references") or []
+    return rows
+
+
 def _duration(result: Record) -> str:
     return "stored" if result.get("from_store") else seconds(result.get("inference_seconds"))
 
@@ -140,15 +152,21 @@ def leaderboard(report: Record) -> Table:
             table.add_row(Text(clean(faces), style="bold"))
         for result in results:
             table.add_row(*_leaderboard_row(result))
+        for row in references(report, faces):
+            table.add_row(*(Text(clean(cell), style="dim") for cell in (row["name"], row["n"], _compact({"metrics": row}, "accuracy"))))
     return table
 
 
 def _leaderboard_row(result: Record) -> list[Text]:
-    verdict = str(result.get("verdict") or NOTHING)
+    verdict = verdict_of(result)
     change = change_of(result)
     cells = (name_of(result), result.get("n", NOTHING), _compact(result, "accuracy"), _compact(result, "macro_f1"), signed(change))
     # Text and not str: a name with brackets in it is a name, not rich's markup.
-    return [*(Text(clean(cell)) for cell in cells), Text(clean(verdict), style=_VERDICT_STYLES.get(verdict, "dim")), Text(_duration(result), "dim")]
+    return [
+        *(Text(clean(cell)) for cell in cells),
+        Text(clean(verdict), style=_VERDICT_STYLES.get("INCONCLUSIVE" if "DRIFT" in verdict else verdict, "dim")),
+        Text(_duration(result), "dim"),
+    ]
 
 
 def _compact(result: Record, metric: str) -> str:
@@ -259,8 +277,10 @@ def _metric_html(result: Record, metric: str) -> Html:
 
 
 def verdict_html(verdict: object) -> Html:
-    """The verdict as a small coloured label."""
-    known = str(verdict) if verdict in _VERDICT_STYLES else ""
+    """The verdict as a small coloured label; `PASS, DRIFT` as two."""
+    if isinstance(verdict, str) and verdict.endswith(", DRIFT"):
+        return join(verdict_html(verdict.removesuffix(", DRIFT")), " ", verdict_html("DRIFT"))
+    known = str(verdict) if verdict in _VERDICT_STYLES or verdict == "DRIFT" else ""
     return element("span", verdict, class_=f"verdict {known.lower()}".strip()) if verdict else escape(NOTHING)
 
 
@@ -271,11 +291,12 @@ def leaderboard_html(report: Record) -> Html:
         return element("p", "No model was measured.", class_="empty")
     unanswered = any(result.get("unanswered") for result in chain.from_iterable(groups.values()))
     silent = ["#no answer"] if unanswered else []
-    headings = ["model", "#n", *silent, "#accuracy", "#macro F1", "#ECE", "#baseline", "#change", "#p", "verdict", "#time"]
+    headings = ["model", "#n", *silent, "#accuracy", "#without leaks", "#macro F1", "#ECE", "#baseline", "#change", "#p", "verdict", "#time"]
     rows = []
     for faces, results in groups.items():
         rows.append(element("tr", element("th", faces, colspan=len(headings), scope="rowgroup"), class_="group"))
         rows += [_leaderboard_row_html(result, unanswered) for result in results]
+        rows += [_reference_row_html(row, unanswered) for row in references(report, faces)]
     return table_html(headings, rows)
 
 
@@ -286,14 +307,20 @@ def _leaderboard_row_html(result: Record, unanswered: bool) -> Html:
         result.get("n", NOTHING),
         *([result.get("unanswered", NOTHING)] if unanswered else []),
         _metric_html(result, "accuracy"),
+        number(value_of(result, "accuracy_without_leaks")),
         _metric_html(result, "macro_f1"),
         number(value_of(result, "ece")),
         number(_baseline(result, "accuracy")),
         signed(change_of(result)),
         p_value(p),
-        text_cell(verdict_html(result.get("verdict"))),
+        text_cell(verdict_html(verdict_of(result))),
         _duration(result),
     )
+
+
+def _reference_row_html(row: Record, unanswered: bool) -> Html:
+    cells = [row.get("n", NOTHING), *(["0"] if unanswered else []), _metric_html({"metrics": row}, "accuracy")]
+    return element("tr", element("th", row.get("name"), scope="row"), *map(number_cell, cells), element("td", colspan=8), class_="average")
 
 
 def per_class_html(result: Record) -> Html:
@@ -400,23 +427,3 @@ def face_sets(report: Record) -> dict[str, Record]:
             name, split = str(data.get("name", key)), data.get("split")
             described[name if "/" in name or not split else f"{name}/{split}"] = data
     return described
-
-
-def data_html(report: Record) -> Html:
-    """The faces: how many of each emotion, what identifies them, and what a reader must know of them."""
-    return join(*(_face_set_html(name, data) for name, data in face_sets(report).items()))
-
-
-def _face_set_html(name: str, data: Record) -> Html:
-    counts: Record = data.get("counts") or {}
-    total = sum(counts.values()) or 1
-    shares = [row_html(label, count, f"{count / total:.1%}") for label, count in counts.items()]
-    notes: Sequence[str] = data.get("notes") or []
-    return element(
-        "div",
-        element("h4", name, f" · {data['n']} faces" if data.get("n") is not None else ""),
-        table_html(["emotion", "#faces", "#share"], shares) if shares else "",
-        element("p", "fingerprint ", element("code", data["fingerprint"])) if data.get("fingerprint") else "",
-        element("ul", *(element("li", note) for note in notes), class_="notes") if notes else "",
-        class_="faces",
-    )

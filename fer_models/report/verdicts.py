@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fer_models.evaluation.gate import FAIL, INCONCLUSIVE, NEW, Check, Verdict
-from fer_models.report.tables import FailureRow, failure_table
+from fer_models.evaluation.gate import DRIFT_MARGIN, FAIL, INCONCLUSIVE, NEW, Check, Verdict
+from fer_models.report.tables import FailureRow, failure_table, p_value
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
 
 
 def message(verdict: Verdict, strict: bool = False) -> str:
-    """What a reader must know of a verdict; empty for PASS."""
+    """What a reader must know of a verdict; empty for PASS without DRIFT."""
     subject = verdict.comparison.subject.id
     if verdict.status == NEW:
         return f"{subject}: no baseline yet{' (fails with --strict)' if strict else ''}. Record it: pytest evals --update-baselines"
@@ -20,11 +20,25 @@ def message(verdict: Verdict, strict: bool = False) -> str:
     if verdict.status == INCONCLUSIVE:
         what = [_name(c) for c in verdict.comparison.checks if c.fell and not c.metric.startswith("recall:")]
         return table(verdict, f"{_list(what)} fell, but this many faces cannot establish it.")
-    return ""
+    return drift(verdict)
+
+
+def drift(verdict: Verdict) -> str:
+    """What moved where a verdict carries DRIFT; empty where it does not."""
+    moved = verdict.comparison.drift
+    if moved is None or not verdict.drifted:
+        return ""
+    return (
+        f"{verdict.comparison.subject.id}: DRIFT. Accuracy does not show it, but the probability given to the true emotion fell, "
+        f"from {moved.before:.3f} to {moved.now:.3f} on average.\n"
+        f"  log score {moved.change:+.3f} nats [{moved.low:+.3f}, {moved.high:+.3f}], p = {p_value(moved.p)}; "
+        f"from {DRIFT_MARGIN} nats on this is DRIFT, and fails with --strict\n"
+        f"  {HINT}"
+    )
 
 
 def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
-    """The failure text if `metric` (`accuracy`, `macro_f1`, `recall`) does not hold, else None.
+    """The failure text if `metric` (`accuracy`, `macro_f1`, `recall`, `drift`) does not hold, else None. DRIFT fails only under `strict`.
 
     The record's floor and the bound on unanswered faces belong to accuracy, and so do NEW and INCONCLUSIVE under `strict`.
     """
@@ -32,6 +46,8 @@ def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
         return message(verdict, strict)
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
         return message(verdict, strict)
+    if metric == "drift" and strict and verdict.drifted:
+        return drift(verdict)
     return None
 
 
@@ -45,6 +61,8 @@ def table(verdict: Verdict, headline: str = "") -> str:
         f"{c.fell} faces were right and are wrong now, {c.rose} the other way"
         + (f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}" if worst else "")
     ]
+    if c.drift is not None and c.drift.found:
+        facts.append(f"the probability given to the true emotion fell on average from {c.drift.before:.3f} to {c.drift.now:.3f}")
     facts += [f"{p}." for p in verdict.problems]
     if verdict.establishes is not None:
         facts.append(f"n = {c.metrics.n} can establish a fall of {100 * verdict.establishes:.1f} points")

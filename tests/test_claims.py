@@ -1,0 +1,243 @@
+import argparse
+import json
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from fer_models import cli
+from fer_models.commands import check_claim
+from fer_models.errors import UnknownNameError, UsageError
+from fer_models.evaluation import baselines, claims
+from fer_models.evaluation.claims import check, parse
+
+places = st.integers(0, 5)
+
+
+def rounded(k, n, decimals, way=ROUND_HALF_UP):
+    """100k / n as it would be published. No quotient of such small numbers is so near a half that 28 digits mistake it for one."""
+    return str((Decimal(100 * k) / n).quantize(Decimal(1).scaleb(-decimals), rounding=way)) + "%"
+
+
+@settings(deadline=None)
+@given(st.integers(1, 50_000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), places)
+def test_what_was_measured_on_n_faces_is_possible_on_n_faces(measured, decimals):
+    n, k = measured
+    found = check(parse(rounded(k, n, decimals)), n)
+    assert found.possible
+    assert k in found.k
+    assert found.nearest == ()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 80), st.integers(0, 2), st.data())
+def test_a_claim_is_possible_exactly_when_trying_every_count_says_so(n, decimals, data):
+    claim = f"{Decimal(data.draw(st.integers(0, 100 * 10**decimals))).scaleb(-decimals):f}%"
+    value = Decimal(claim[:-1])
+    fitting = [k for k in range(n + 1) if value in {Decimal(rounded(k, n, decimals, way)[:-1]) for way in (ROUND_HALF_UP, ROUND_HALF_DOWN)}]
+    found = check(parse(claim), n)
+    assert list(found.k) == fitting
+    if not fitting:
+        (below, low), (above, high) = found.nearest
+        assert above == below + 1
+        assert Decimal(low) < value < Decimal(high)
+        assert 100 * Decimal(below) / n < value < 100 * Decimal(above) / n
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 300))
+def test_the_share_of_claims_that_are_possible_is_what_counting_them_gives(n):
+    found = [check(parse(f"{tenths / 10:.1f}%"), n) for tenths in range(1001)]
+    counted = sum(one.possible for one in found) / len(found)
+    ties = sum(2000 * k % (2 * n) == n for k in range(n + 1)) / len(found)  # an exact half makes two claims possible
+    assert found[0].allowed == pytest.approx(counted - ties)
+
+
+@pytest.mark.parametrize(("text", "n", "k"), [("86.44", 3589, None), ("51.66", 3589, 1854), ("86.44", 7178, 6205), ("0.8644", 7178, 6205)])
+def test_the_published_accuracies_are_checked(text, n, k):
+    assert list(check(parse(text), n).k) == ([] if k is None else [k])
+
+
+def test_an_impossible_claim_names_its_neighbours():
+    assert check(parse("86.44"), 3589).nearest == ((3102, "86.43"), (3103, "86.46"))
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [
+        ("86.44", "86.44"), ("86.44%", "86.44"), (" 86.44 % ", "86.44"), ("0.8644", "86.44"), (".5", "50"), ("0.9", "90"), ("0.70", "70"),
+        ("0.7080", "70.80"), ("1", "1"), ("1.0", "100"), ("0.5%", "0.5"), ("100", "100"), ("0", "0"), ("73.10", "73.10"), ("1.5", "1.5"),
+    ],
+)  # fmt: skip
+def test_a_claim_is_read_as_it_is_published(text, percent):
+    assert parse(text).percent == percent
+
+
+@pytest.mark.parametrize("text", ["", "%", "much", "-5", "100.01", "101", "86,44", "nan", "inf", "1e1", "86.", "1.2.3", "٨٦", "0." + "1" * 11])
+def test_what_is_no_accuracy_is_refused_with_an_example(text):
+    with pytest.raises(UsageError, match=r"such as 86\.44"):
+        parse(text)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=12))
+def test_any_text_is_a_claim_in_0_to_100_or_refused(text):
+    try:
+        claim = parse(text)
+    except UsageError:
+        return
+    assert 0 <= claim.share <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "band"),
+    [
+        ("24.4", 3589, "under chance"),
+        ("24.7", 7178, "under chance"),
+        ("24.72", 7178, "between chance and the clean range"),
+        ("65.99", 3589, "between chance and the clean range"),
+        ("66", 3589, "in the clean range"),
+        ("74.00", 7178, "in the clean range"),
+        ("74.01", 3589, "above the clean range: within the best published ensemble (76.82)"),
+        ("76.82", 3589, "above the clean range: within the best published ensemble (76.82)"),
+        ("76.83", 3589, "above every clean published result"),
+        ("86.44", 1000, "above every clean published result"),
+    ],
+)
+def test_a_claim_lies_in_a_band(text, n, band):
+    assert check(parse(text), n).band == band
+
+
+def test_chance_is_that_of_the_split_which_has_so_many_faces():
+    def chance(*arguments):
+        return check(parse("50"), *arguments).as_json()["chance"]
+
+    assert chance(3589) == {"private_test": 24.49, "public_test": 24.94}
+    assert chance(3589, "public_test") == {"public_test": 24.94}
+    assert chance(7178) == {"test": 24.71}
+    assert set(chance(1000)) == {"private_test", "public_test", "test"}
+
+
+def test_a_split_that_does_not_exist_or_has_another_size_is_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'public_test'"):
+        check(parse("50"), 3589, "publictest")
+    with pytest.raises(UsageError, match="has 7178 faces, not 3589"):
+        check(parse("50"), 3589, "test")
+
+
+# The command.
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs `check-claim` and returns its exit code, what it printed and what it complained of."""
+    parser = argparse.ArgumentParser()
+    check_claim.add(parser.add_subparsers())
+
+    def run(*arguments):
+        args = parser.parse_args(["check-claim", *arguments])
+        try:
+            code = args.run(args)
+        except UsageError as error:
+            return 4, "", str(error)
+        return code, capsys.readouterr().out, ""
+
+    return run
+
+
+def test_the_exit_code_says_whether_it_is_possible(command):
+    assert command("86.44", "--n", "3589")[0] == 1
+    assert command("51.66", "--n", "3589")[0] == 0
+    assert command("86.44", "--n", "7178")[0] == 0
+
+
+def test_a_few_lines_say_it_all(command):
+    _, said, _ = command("86.44", "--n", "3589")
+    assert 3 <= len(said.splitlines()) <= 5
+    assert "impossible on 3,589 faces" in said
+    assert "3,102 right, 86.43 %, and 3,103 right, 86.46 %" in said
+    assert "35.9 % of all claims" in said
+    assert "above every clean published result" in said
+    assert "24.49 % on private_test, 24.94 % on public_test" in said
+
+
+def test_where_faces_allow_every_claim_the_check_says_that_it_proves_nothing(command):
+    assert "a possible one proves nothing" in command("86", "--n", "3589")[1]
+
+
+def test_a_size_that_is_no_official_one_is_said_to_be_none(command):
+    assert "none of them has 1,000 faces" in command("50.0", "--n", "1000")[1]
+
+
+def test_json_holds_the_same(command):
+    code, said, _ = command("86.44%", "--n", "7178", "--json")
+    found = json.loads(said)
+    assert code == 0
+    assert (found["claim"], found["possible"], found["k"], found["nearest"]) == (86.44, True, [6205, 6205], [])
+    assert json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"][0] == {"k": 3102, "percent": 86.43}
+
+
+@pytest.mark.parametrize("arguments", [("much", "--n", "10"), ("-3", "--n", "10"), ("101", "--n", "10"), ("50", "--n", "0"), ("50", "--n", "-1")])
+def test_bad_input_is_a_usage_error(command, arguments):
+    assert command(*arguments)[0] == 4
+
+
+def test_the_command_is_part_of_data(capsys):
+    assert cli.main(["data", "check-claim", "86.44", "--n", "3589"]) == 1
+    assert cli.main(["data", "check-claim", "much", "--n", "3589"]) == 4
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["data", "check-claim", "50"])
+    assert caught.value.code == 4
+
+
+# Published records.
+
+
+def published(accuracy, n=None, dataset="fer2013"):
+    return {"model": "net", "dataset": dataset, "split": None, "n": n, "accuracy": accuracy, "source": "somewhere", "protocol": "unknown"}
+
+
+def test_a_published_record_without_a_size_is_tried_on_the_official_ones():
+    said = claims.annotate(published(0.8644))
+    assert {key: value for key, value in said.items() if key != "check"} == published(0.8644)
+    assert "possible on 7,178 faces" in said["check"]
+    assert "impossible on 3,589" in said["check"]
+    assert said["check"].endswith("above every clean published result.")
+    assert "possible on 3,589 faces (one official test split) and on 7,178" in claims.annotate(published(0.5166))["check"]
+    assert "impossible on 3,589 and on 7,178 faces" in claims.annotate(published(0.864412))["check"]
+
+
+def test_a_published_record_with_a_size_is_checked_on_it():
+    assert claims.annotate(published(0.7311, 3589))["check"] == "Possible: 2,624 of 3,589 faces; in the clean range."
+    assert claims.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
+
+
+def test_zeros_that_json_left_out_are_put_back():
+    assert "Possible: 2,541 of 3,589" in claims.annotate(published(0.708, 3589))["check"]
+    assert "Impossible" in claims.annotate(published(0.5, 3589))["check"]  # 50.00 %: half of an odd number
+
+
+def test_the_bands_are_about_fer2013_alone():
+    assert claims.annotate(published(0.5, 10, dataset="rafdb"))["check"] == "Possible: 5 of 10 faces."
+    assert claims.annotate(published(0.5, dataset="rafdb"))["check"] == "No size is given, so it cannot be checked."
+
+
+@pytest.mark.parametrize("accuracy", ["86.44", 86.44, -0.1, float("nan"), True, []])
+def test_an_accuracy_that_is_none_is_said_to_be_none(accuracy):
+    assert "cannot be checked" in claims.annotate(published(accuracy))["check"]
+
+
+@pytest.mark.parametrize("n", [0, -3, "3589", 0.5, True])
+def test_a_size_that_is_none_is_said_to_be_none(n):
+    assert "cannot be checked" in claims.annotate(published(0.5, n))["check"]
+
+
+def test_a_record_that_claims_no_accuracy_stays_as_it_is():
+    assert claims.annotate({"model": "net", "source": "somewhere"}) == {"model": "net", "source": "somewhere"}
+
+
+def test_every_published_record_of_this_project_is_possible(repository):
+    for record in baselines.read(repository / "baselines.json").published:
+        assert "ossible" in claims.annotate(record)["check"]
+        assert record["n"] is None or claims.annotate(record)["check"].startswith("Possible")

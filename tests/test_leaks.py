@@ -1,0 +1,90 @@
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from fakes import answers_of, drawn
+from hypothesis import given, settings
+from PIL import Image
+from statsmodels.stats.proportion import proportion_confint
+
+from fer_models.emotions import LABELS
+from fer_models.evaluation import leaks
+
+
+def some(right):
+    truth = np.zeros(len(right), dtype=np.int64)
+    return answers_of(truth, np.where(right, 0, 1))
+
+
+def test_accuracy_is_given_with_and_without_the_faces_that_stand_in_train():
+    answers = some([True] * 8 + [False, False])
+    scored = leaks.score(answers, set(answers.faces[:5]))
+    assert scored.faces == 5
+    assert scored.on.value == 1.0
+    assert scored.without.value == 0.6
+    assert scored.without.n == 5
+    assert scored.difference.value == pytest.approx(0.8 - 0.6)
+    assert (scored.without.low, scored.without.high) == pytest.approx(proportion_confint(3, 5, method="wilson"))
+
+
+def test_without_a_leak_nothing_differs():
+    scored = leaks.score(some([True, False, True]), {"elsewhere"})
+    assert scored.faces == 0
+    assert scored.on is None
+    assert scored.difference.value == scored.difference.low == scored.difference.high == 0
+
+
+def test_where_every_face_leaks_there_is_no_accuracy_without_leaks():
+    answers = some([True, False])
+    scored = leaks.score(answers, set(answers.faces))
+    assert scored.without is None
+    assert scored.difference is None
+    assert scored.as_json() == {"faces": 2, "accuracy_on_leaks": {**scored.on.as_json(), "n": 2}, "difference": None}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_the_parts_add_up_to_the_whole(faces):
+    answers = some([right for right, _ in faces])
+    known = {face for face, (_, leaked) in zip(answers.faces, faces, strict=True) if leaked}
+    scored = leaks.score(answers, known, resamples=200)
+    on = scored.on.value * scored.faces if scored.on else 0
+    without = scored.without.value * scored.without.n if scored.without else 0
+    assert on + without == pytest.approx(answers.right.sum())
+    if scored.difference:
+        assert scored.difference.low <= scored.difference.value <= scored.difference.high
+
+
+def test_the_interval_of_the_difference_is_paired():
+    """Both accuracies stand on the same faces: the difference is far surer than two independent accuracies would be."""
+    rng = np.random.default_rng(0)
+    answers = some(rng.random(3000) < 0.7)
+    scored = leaks.score(answers, set(answers.faces[:200]))
+    width = scored.difference.high - scored.difference.low
+    assert width < 0.5 * (scored.without.high - scored.without.low)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    some = drawn(28)
+    for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
+        place = tmp_path / "faces" / ("train" if i < 21 else "test") / LABELS[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:03d}.png")
+    return tmp_path / "faces"
+
+
+def test_training_hashes_are_those_of_the_train_split_and_are_kept_until_it_changes(folder, tmp_path):
+    def ask(split="test"):
+        return leaks.training_hashes(str(folder), None, split, tmp_path / "cache")
+
+    assert ask() == frozenset(drawn(28).hashes[:21])
+    kept = list((tmp_path / "cache").glob("train-*.txt"))
+    assert ask() == frozenset(drawn(28).hashes[:21])
+    assert list((tmp_path / "cache").glob("train-*.txt")) == kept
+    next((folder / "train").rglob("*.png")).unlink()
+    assert len(ask()) == 20
+    assert ask("train") is None
+
+
+def test_a_dataset_without_train_is_not_checked(folder, tmp_path):
+    assert leaks.training_hashes(str(folder / "test"), None, "all", tmp_path / "cache") is None
