@@ -1,4 +1,3 @@
-import argparse
 import json
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 
@@ -7,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 
 from fer_models import cli
-from fer_models.commands import check_claim
 from fer_models.errors import UnknownNameError, UsageError
 from fer_models.evaluation import baselines, claims
 from fer_models.evaluation.claims import check, parse
@@ -132,16 +130,11 @@ def test_a_split_that_does_not_exist_or_has_another_size_is_refused():
 @pytest.fixture
 def command(capsys):
     """Runs `check-claim` and returns its exit code, what it printed and what it complained of."""
-    parser = argparse.ArgumentParser()
-    check_claim.add(parser.add_subparsers())
 
     def run(*arguments):
-        args = parser.parse_args(["check-claim", *arguments])
-        try:
-            code = args.run(args)
-        except UsageError as error:
-            return 4, "", str(error)
-        return code, capsys.readouterr().out, ""
+        code = cli.main(["data", "check-claim", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
 
     return run
 

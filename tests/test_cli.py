@@ -2,12 +2,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from fakes import drawn
 from PIL import Image
 
 from fer_models import cli
 from fer_models.emotions import LABELS
+from fer_models.evaluation.store import Answers, Store
+from fer_models.evaluation.subject import Subject
 
 
 @pytest.fixture
@@ -91,6 +94,29 @@ def test_what_cannot_work_ends_with_code_4_and_one_line(capsys, arguments, messa
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(7, 0.35), 600)
+    truth = np.array([rng.choice(7, p=row) for row in p])
+    answers = Answers(tuple(f"{i:064x}" for i in range(600)), np.arange(600), truth, p.argmax(axis=1), p, ("ok",) * 600, ("",) * 600)
+    shelf = Store(tmp_path).shelf(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth)
+    with shelf.locked():
+        for shard in range(shelf.shards):
+            rows = shelf.rows(shard)
+            columns = (answers.index, answers.truth, answers.answer, answers.probabilities)
+            shelf.write(shard, Answers(answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]), {}, 0.1)
+    assert cli.main(["gate", "selftest", "--store", str(tmp_path), "--runs", "3", "--n", "300", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["source"]["model"] == "net"
+    assert [s["fall"] for s in said["scenarios"]][:3] == [0.0, 0.0, 0.005]
+    assert set(said["scenarios"][0]["called"]) == {"FAIL", "FAIL or DRIFT", "McNemar", "DRIFT", "unpaired", "threshold"}
+    next(shelf.folder.glob("part-00002*")).unlink()
+    assert cli.main(["gate", "selftest", "--store", str(tmp_path)]) == 4
+    assert "no finished run" in capsys.readouterr().err
+    assert cli.main(["gate", "selftest", str(shelf.folder)]) == 1
+    assert "512 answers of 600 faces" in capsys.readouterr().err
 
 
 def test_an_unknown_command_ends_with_code_4(capsys):

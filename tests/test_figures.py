@@ -95,7 +95,7 @@ def test_drawing_leaves_no_trace_in_pyplot() -> None:
 
 
 def test_the_majority_share_is_drawn_if_the_counts_are_known(drawn: list[Figure]) -> None:
-    report = {"results": [result()], "data": {"dataset": {"name": "fer2013", "split": "private_test", "counts": COUNTS}}}
+    report = {"results": [result()], "data": {"fer2013/private_test": {"counts": COUNTS}}}
     figures.leaderboard(report)
     lines = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]  # type: ignore[index]
     assert lines == [pytest.approx(879 / 3589)]
@@ -154,7 +154,7 @@ def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(monkeypatch: pyte
     assert pixels(figures.leaderboard(report)).size
 
 
-@pytest.mark.parametrize("report", [{}, {"results": []}, {"results": [{}]}, {"results": [{"metrics": {}}], "costs": [{}], "data": {"dataset": {}}}])
+@pytest.mark.parametrize("report", [{}, {"results": []}, {"results": [{}]}, {"results": [{"metrics": {}}], "costs": [{}], "data": {"a/b": {}}}])
 def test_where_there_is_nothing_to_draw_there_is_no_picture(report: dict[str, Any]) -> None:
     assert figures.leaderboard(report) == figures.cost(report) == figures.confusion({}) == ""
 

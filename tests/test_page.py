@@ -32,7 +32,7 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
         "id": f"{model}-raw on fer2013/private_test",
         "n": 3589,
         "unanswered": 3,
-        "metrics": dict.fromkeys(("accuracy", "macro_f1", "macro_precision", "macro_recall", "ece"), scores),
+        "metrics": dict.fromkeys(("accuracy", "accuracy_without_leaks", "macro_f1", "macro_precision", "macro_recall", "ece"), scores),
         "per_class": dict.fromkeys(LABELS, per_class),
         "confusion": [[1] * 7] * 7,
         "no_answer": [3, *[0] * 6],
@@ -40,10 +40,27 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
         "message": message,
         "baseline": {"metrics": {"accuracy": 0.668, "macro_f1": 0.631}, "recorded": {"date": "2026-01-01"}},
         "changes": {"accuracy": {"change": 0.0, "p": 0.5, "fell": 1, "rose": 1}},
+        "drift": {"before": 0.52, "now": 0.5, "change": -0.03, "low": -0.04, "high": -0.02, "p": 0.0001, "found": verdict == "INCONCLUSIVE"},
+        "leaks": {"faces": 289, "accuracy_on_leaks": {**scores, "n": 289}, "difference": {**scores, "n": 3589}},
+        "votes": {"majority": {**scores, "n": 3350}, "one_rater": {**scores, "n": 3589}, "strata": {"9-10": {**scores, "n": 5}, "0-5": None}},
         "inference_seconds": 3.1,
         "from_store": False,
         "notes": ["its prompt was chosen on public_test"],
         "store": "shard.parquet",
+    }
+
+
+def audit() -> dict[str, Any]:
+    faces = [{"split": "train", "source": "row 3", "label": "sad"}, {"split": "private_test", "source": "row 9", "label": "fear"}]
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    near = {"faces": 2, "only": 1, "pairs": 3}
+    split = {"split": "train", "n": 7, "copies": 1, "conflicts": 1, "near": near, "constant": ["row 1"], "tiny": [], "unreadable": []}
+    return {
+        "n": 14,
+        "distinct": 13,
+        "splits": [split, {**split, "split": "private_test", "near": None}],
+        "overlaps": [{"earlier": "train", "later": "private_test", "copies": 1, "conflicts": 1, "near": near}],
+        "examples": [{"kind": kind, "faces": faces, "correlation": 0.95, "picture": picture} for kind in ("conflict", "near")],
     }
 
 
@@ -61,13 +78,13 @@ def full_report() -> dict[str, Any]:
         "prompts": [{"prompt": "a photo of a {} face", "accuracy": 0.42}],
         "restorations": [{"model": "vgg19", "restoration": "gfpgan", "change": -0.041}],
         "data": {
-            "dataset": {
-                "name": "fer2013",
-                "split": "private_test",
+            "fer2013/private_test": {
                 "n": 7,
                 "fingerprint": "9c11",
                 "counts": dict.fromkeys(LABELS, 1),
                 "notes": ["ok"],
+                "references": [{"name": "majority of ten raters", "n": 7, "accuracy": {"value": 0.633, "low": 0.617, "high": 0.649}}],
+                "audit": audit(),
             }
         },
         "skipped": [{"model": "phi-3.5-vision", "reason": "its weights are not here.", "command": "fer-models weights get phi-3.5-vision"}],
@@ -123,6 +140,10 @@ def with_every_string(value: Any, text: str) -> Any:
 def skeleton(text: str) -> Skeleton:
     report = with_every_string(full_report(), text)
     report["prompts"][0][text] = text
+    (faces,) = (data for name, data in report["data"].items() if name.startswith("fer2013/"))
+    for pair, genuine in zip(faces["audit"]["examples"], audit()["examples"], strict=True):
+        pair["picture"] = genuine["picture"]  # anything else is not shown
+    report["data"] = {f"{text}/{text}": faces}
     with patch.object(figures, "_image", lambda figure, description: Html("<img>")):
         page = summary_html(report)
     page.encode("utf-8")
@@ -174,7 +195,18 @@ def test_the_page_closes_every_element_it_opens() -> None:
 
 def test_the_sections_stand_in_the_order_of_what_matters() -> None:
     titles = re.findall(r"<h3>([^<]*)</h3>", summary_html(full_report()))
-    expected = ["Leaderboard", "What fell", "Accuracy", "Confusion matrices", "Per emotion", "Restoration", "Prompts", "Costs", "Skipped"]
+    expected = [
+        "Leaderboard",
+        "What fell",
+        "Accuracy",
+        "Confusion matrices",
+        "Per emotion",
+        "Leaks and label noise",
+        "Restoration",
+        "Prompts",
+        "Costs",
+        "Skipped",
+    ]
     assert titles == [*expected, "Published claims, not measured here", "Faces", "Environment"]
 
 
@@ -299,3 +331,17 @@ def test_a_file_that_is_missing_or_binary_is_refused_with_the_reason(tmp_path: P
 def test_numpy_floats_are_written_as_numbers(tmp_path: Path) -> None:
     write_json({"schema": 1, "results": [], "x": np.float64(0.5)}, tmp_path / "evals.json")
     assert json.loads((tmp_path / "evals.json").read_text())["x"] == 0.5
+
+
+def test_a_reader_sees_leaks_raters_drift_and_pairs_of_faces() -> None:
+    page = summary_html(full_report())
+    for said in ("Leaks and label noise", "majority of ten raters", "DRIFT", "2 pairs to look at", "the same pixels, two labels", "n = 3350"):
+        assert said in page
+
+
+def test_no_picture_is_fetched_from_elsewhere() -> None:
+    report = full_report()
+    for pair in report["data"]["fer2013/private_test"]["audit"]["examples"]:
+        pair["picture"] = "https://example.org/face.png"
+    assert "example.org" not in summary_html(report)
+    assert "pairs to look at" not in summary_html(report)

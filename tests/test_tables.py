@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_models.emotions import LABELS
-from fer_models.report import tables
+from fer_models.report import faces, tables
 from fer_models.report.markup import Html, element
 from fer_models.report.tables import FailureRow, failure_table
 
@@ -175,10 +175,10 @@ def test_any_records_become_a_table_with_all_their_keys() -> None:
 
 
 def test_the_faces_are_described_with_shares_fingerprint_and_notes() -> None:
-    data = {"dataset": {"name": "fer2013", "split": "test", "n": 4, "fingerprint": "9c11", "counts": {"happy": 3, "sad": 1}, "notes": ["two twice"]}}
-    block = tables.data_html({"data": data})
+    data = {"fer2013/test": {"n": 4, "fingerprint": "9c11", "counts": {"happy": 3, "sad": 1}, "notes": ["two twice"]}}
+    block = faces.data_html({"data": data})
     assert all(word in block for word in ("fer2013/test", "4 faces", "75.0%", "<code>9c11</code>", "two twice"))
-    assert tables.data_html({}) == ""
+    assert faces.data_html({}) == ""
 
 
 def test_nested_values_of_the_environment_are_written_as_lists() -> None:
@@ -194,13 +194,13 @@ def test_nested_values_of_the_environment_are_written_as_lists() -> None:
         {"results": None, "costs": None, "data": None, "environment": None, "skipped": None, "published": None},
         {"results": [{}]},
         {"results": [{"subject": None, "metrics": None, "baseline": None, "changes": None, "per_class": None, "verdict": None}], "costs": [{}]},
-        {"results": [{"metrics": {"accuracy": {"value": None}}}], "data": {"dataset": {}, "more": 3}, "skipped": [{}], "published": [{}]},
+        {"results": [{"metrics": {"accuracy": {"value": None}}}], "data": {"a/b": {}, "more": 3}, "skipped": [{}], "published": [{}]},
     ],
 )
 def test_missing_keys_leave_cells_empty(broken: dict[str, Any]) -> None:
     printed(tables.leaderboard(broken))
     tables.skips(broken)
-    for render in (tables.leaderboard_html, tables.costs_html, tables.published_html, tables.environment_html, tables.data_html):
+    for render in (tables.leaderboard_html, tables.costs_html, tables.published_html, tables.environment_html, faces.data_html, faces.labels_html):
         assert isinstance(render(broken), Html)
 
 

@@ -19,7 +19,7 @@ from fer_models.emotions import LABELS
 from fer_models.errors import BaselinesError, FacesDifferError, StoreError, UsageError
 from fer_models.evaluation import baselines, metrics
 from fer_models.evaluation.baselines import Record
-from fer_models.evaluation.store import SHARD, Answers, stored
+from fer_models.evaluation.store import Answers, stored
 from fer_models.evaluation.subject import Subject
 
 #: Where a revision keeps its records, unless the argument says otherwise.
@@ -227,11 +227,10 @@ def _faces(held: Answers | Record) -> tuple[int, str]:
 
 def _refusal(name: str, was: Subject, held: Answers | Record, other: str, subject: Subject, answers: Answers) -> str:
     (n, fingerprint), (m, now) = _faces(held), _faces(answers)
-    cut = f" The run in {other} may not have been finished: run it again, it goes on where it stopped." if m < n and m % SHARD == 0 else ""
     return (
         f"{subject.id}: the two sides hold answers to different faces: {name} to {n} of {was.dataset}/{was.split} (fingerprint {fingerprint[:12]}…), "
         f"{other} to {m} of {subject.dataset}/{subject.split} (fingerprint {now[:12]}…). Accuracies on different splits or sizes cannot be compared; "
-        f"give two runs on the same faces.{cut}"
+        "give two runs on the same faces."
     )
 
 

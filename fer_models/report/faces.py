@@ -126,4 +126,6 @@ def _example_html(example: Record) -> Html:
     said = " | ".join(f"{face.get('label')}, {face.get('split')} {face.get('source')}" for face in faces)
     kind = _KINDS.get(str(example.get("kind")), str(example.get("kind")))
     alike = f", correlation {example['correlation']:.3f}" if example.get("kind") == "near" else ""
-    return element("figure", element("img", src=picture, alt=said, width=192, height=96), element("figcaption", f"{kind}{alike}: {said}"))
+    return element(
+        "figure", element("img", src=picture, alt="two faces, side by side", width=192, height=96), element("figcaption", f"{kind}{alike}: {said}")
+    )

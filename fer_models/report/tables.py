@@ -421,9 +421,4 @@ def environment_html(report: Record) -> Html:
 
 def face_sets(report: Record) -> dict[str, Record]:
     """The descriptions of the faces used, by their `dataset/split`."""
-    described: dict[str, Record] = {}
-    for key, data in (report.get("data") or {}).items():
-        if isinstance(data, Mapping):
-            name, split = str(data.get("name", key)), data.get("split")
-            described[name if "/" in name or not split else f"{name}/{split}"] = data
-    return described
+    return {name: data for name, data in (report.get("data") or {}).items() if isinstance(data, Mapping)}
