@@ -22,6 +22,14 @@ from fer_models.restorers.base import Restorer
 
 PRECISIONS = ("float32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: What a model's name ends with (before `@FILE`) when it is asked with test-time augmentation.
+TTA = "+tta"
+
+
+def base_name(name: str) -> str:
+    """The model behind a declared test-time augmentation: `vgg19` for `vgg19+tta`; any other name as it is."""
+    network, at, file = name.partition("@")
+    return f"{network.removesuffix(TTA)}{at}{file}"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ Importing this module imports none of their libraries; that happens inside each 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from fer_models import weights
 from fer_models.classifiers.base import Classifier
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, Weights, from_entry_points, from_file
+from fer_models.registry import TTA, ModelSpec, Registry, RestorerSpec, Runtime, Weights, base_name, from_entry_points, from_file
 from fer_models.restorers.base import Bicubic, Raw
 
 
@@ -64,9 +65,13 @@ def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[Restor
 def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
 
+    `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
+
     Raises:
         UnknownNameError, UsageError: no such model, or no such file.
     """
+    if base_name(name) != name:
+        return _augmented(select(base_name(name), models))
     if "@" not in name:
         if name.startswith("timm:"):
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
@@ -92,6 +97,22 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         labels=_labels_in(path, sidecar),
         weights=where,
         settings=settings,
+    )
+
+
+def _augmented(spec: ModelSpec) -> ModelSpec:
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.augmented import mirrored
+
+        return mirrored(spec.load(runtime))
+
+    network, at, file = spec.name.partition("@")
+    return replace(
+        spec,
+        name=f"{network}{TTA}{at}{file}",
+        load=load,
+        description=f"{spec.description}; mean of face and mirror image",
+        settings={**spec.settings, "tta": "mean of face and mirror image"},
     )
 
 

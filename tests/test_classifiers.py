@@ -4,7 +4,8 @@ import pytest
 from fakes import oracle_labels
 from hypothesis import given
 
-from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.augmented import mirrored
+from fer_models.classifiers.base import Countable, Predictions
 from fer_models.classifiers.controls import Constant, Mute, Oracle
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import DatasetError, PredictionError
@@ -63,3 +64,45 @@ def test_the_oracle_is_always_right_and_the_constant_model_always_the_same(few):
     assert Oracle(oracle_labels(few)).predict(faces).answer.tolist() == few.labels.tolist()
     assert set(Constant(Emotion.FEAR).predict(faces).answer.tolist()) == {int(Emotion.FEAR)}
     assert set(Mute().predict(faces).answer.tolist()) == {-1}
+
+
+class LeftHanded:
+    """Sees happiness in the share of light that falls on the left half of a face; silent about faces that are all black."""
+
+    parameters, macs = 3, 10
+
+    def predict(self, faces):
+        left = [face[:, : face.shape[1] // 2].sum() / max(1, face.sum()) for face in faces]
+        rows = np.zeros((len(faces), 7))
+        rows[:, Emotion.HAPPY], rows[:, Emotion.SAD] = left, 1 - np.array(left)
+        return Predictions.from_probabilities(rows, unanswered={i: "dark" for i, face in enumerate(faces) if not face.any()})
+
+
+def lit(left, right):
+    face = np.zeros((4, 4, 3), dtype=np.uint8)
+    face[:, :2], face[:, 2:] = left, right
+    return face
+
+
+def test_a_mirrored_model_answers_the_mean_of_a_face_and_its_mirror_image():
+    said = mirrored(LeftHanded()).predict([lit(90, 10), lit(0, 200)])
+    np.testing.assert_allclose(said.probabilities[:, Emotion.HAPPY], [0.5, 0.5])
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_a_mirrored_model_says_the_same_of_a_face_and_of_its_mirror_image(left, right):
+    both = mirrored(LeftHanded()).predict([lit(left, right), lit(right, left)])
+    np.testing.assert_allclose(both.probabilities[0], both.probabilities[1])
+
+
+def test_a_mirrored_model_stays_silent_where_the_model_is():
+    said = mirrored(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
+    assert said.status == ("dark", "ok")
+    assert said.answer[0] == -1
+
+
+def test_a_mirrored_model_costs_twice_and_is_no_larger():
+    counted = mirrored(LeftHanded())
+    assert isinstance(counted, Countable)
+    assert (counted.parameters, counted.macs) == (3, 20)
+    assert not isinstance(mirrored(Constant(Emotion.SAD)), Countable)

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fer_models import registry, weights, zoo
@@ -174,3 +175,18 @@ def test_importing_what_does_not_compute_imports_no_torch(module):
 def test_all_errors_of_the_package_are_one_family():
     assert issubclass(UnknownNameError, UsageError)
     assert issubclass(UsageError, FerModelsError)
+
+
+def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_path):
+    plain = ModelSpec("own", load=lambda runtime: Constant(Emotion.SAD))
+    models = Registry("model", plain)
+    augmented = zoo.select("own+tta", models)
+    assert augmented.name == "own+tta"
+    assert augmented.identity(Runtime()) != plain.identity(Runtime())
+    assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [Emotion.SAD]
+    with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
+        zoo.select("onw+tta", models)
+    file = tmp_path / "my+tta.safetensors"
+    file.write_bytes(b"")
+    assert zoo.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
+    assert zoo.select(f"vgg19@{file}", models).name == "vgg19@my+tta"

@@ -33,7 +33,7 @@ from fer_models.evaluation.run import Progress, Run, answer
 from fer_models.evaluation.statistics import wilson
 from fer_models.evaluation.store import Shelf, Store, canonical_order
 from fer_models.evaluation.subject import Subject
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name
 from fer_models.restorers.base import Restorer
 
 #: A context manager factory: (title, faces in all) -> what to tell how many were answered.
@@ -342,7 +342,8 @@ class Suite:
         return [
             r.subject
             for r in self.baselines.measured
-            if (r.dataset, r.split) == (self.whole.dataset, self.whole.split) and (r.model not in self.known or r.restoration not in self.restorers)
+            if (r.dataset, r.split) == (self.whole.dataset, self.whole.split)
+            and (base_name(r.model) not in self.known or r.restoration not in self.restorers)
         ]
 
     # -- what it leaves ---------------------------------------------------------------------------
