@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from fer_models import datasets
 from fer_models.datasets import synthetic
-from fer_models.evaluation.cache import kept
 from fer_models.evaluation.statistics import Measurement, bootstrapped, wilson
 from fer_models.evaluation.store import Answers
 
+#: The split that models train on.
 TRAIN = "train"
 
 
@@ -67,21 +66,6 @@ def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Accuracy on all minus accuracy without the leaked, of counts (..., 4)."""
     everything = (cells[..., 0] + cells[..., 2]) / cells.sum(axis=-1)
     return np.asarray(everything - cells[..., 2] / cells[..., 2:].sum(axis=-1))
-
-
-def training_hashes(dataset: str, root: Path | None, split: str, cache: Path, *, download: bool = False) -> frozenset[str] | None:
-    """The pixel hashes of a dataset's `train` split; None where there is none, or where `split` is it.
-
-    They are kept in `cache`, a folder, until a file of the dataset changes: decoding tens of thousands of faces takes seconds.
-
-    Raises:
-        DatasetError: `train` cannot be read.
-    """
-    if split == TRAIN or TRAIN not in datasets.splits(dataset, root):
-        return None
-    made_of = stamp(datasets.folder(dataset, root, download=download))
-    text = kept(cache, "train", made_of, lambda: "\n".join(sorted(datasets.load(dataset, TRAIN, root, download=download).hashes)))
-    return frozenset(text.split())
 
 
 def stamp(folder: Path | None) -> str:

@@ -134,14 +134,26 @@ class Suite:
         return np.sort(place[self.whole.stratified(self.options.limit)])
 
     @cached_property
-    def seen(self) -> frozenset[str] | None:
-        """The pixel hashes of the faces in `train`; None where the dataset has no such split, or this is it, or `not_seen` says why."""
+    def train(self) -> FaceSet | None:
+        """The faces of `train`; None where the dataset has no such split, or this run asks about it.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
         o = self.options
+        if self.faces.split == leaks.TRAIN or leaks.TRAIN not in datasets.splits(o.dataset, o.data_root):
+            return None
+        return datasets.load(o.dataset, leaks.TRAIN, o.data_root, download=o.runtime.download)
+
+    @cached_property
+    def seen(self) -> frozenset[str] | None:
+        """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train, or `not_seen` says why not."""
         try:
-            return leaks.training_hashes(o.dataset, o.data_root, self.faces.split, o.cache, download=o.runtime.download)
+            hashes = self._kept_text("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else "none")
         except DatasetError as error:
             self.not_seen = f"not checked for leaks from train: {error}"
             return None
+        return None if hashes == "none" else frozenset(hashes.split())
 
     def audit(self) -> dict[str, Any]:
         """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept until a file changes.
@@ -150,17 +162,19 @@ class Suite:
             DatasetError: `train` cannot be read.
         """
         if self.audited is None:
-            o = self.options
-            made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download)) + self.whole.name
-            self.audited = json.loads(kept(o.cache, "audit", made_of, self._audit))
+            self.audited = json.loads(self._kept_text("audit", self._audit))
         return self.audited
 
     def _audit(self) -> str:
-        o, sets = self.options, [self.whole]
-        if self.whole.split != leaks.TRAIN and leaks.TRAIN in datasets.splits(o.dataset, o.data_root):
-            sets.insert(0, datasets.load(o.dataset, leaks.TRAIN, o.data_root, download=o.runtime.download))
+        sets = [faces for faces in (self.train, self.whole) if faces is not None]
         with self.show(f"auditing {self.whole.name}", sum(map(len, sets))) as advance:
             return json.dumps(audit.audit(sets, progress=_ReadingOnly(advance)).as_json())
+
+    def _kept_text(self, name: str, make: Callable[[], str]) -> str:
+        """Text about the files of this run's dataset, made once until they change: it takes a look at tens of thousands of faces."""
+        o = self.options
+        made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download))
+        return kept(o.cache, name, f"{made_of}\n{self.whole.name}", make)
 
     # -- subjects ---------------------------------------------------------------------------------
 
