@@ -257,7 +257,11 @@ class TestPairedFall:
 
     def test_one_face_suffices(self) -> None:
         assert paired_fall([3], [3], [3], metrics.macro_f1, 20) == (0.0, 0.0, 0.0, 1.0)
-        assert paired_fall([3], [3], [-1], metrics.macro_f1, 19) == (-1.0, -1.0, -1.0, 0.05)
+        fallen = paired_fall([3], [3], [-1], metrics.macro_f1, 999)
+        assert fallen[:3] == (-1.0, -1.0, -1.0)
+        assert fallen.p == pytest.approx(0.5, abs=0.06)  # it could as well have gone the other way
+        five = paired_fall([3] * 5, [3] * 5, [-1] * 5, metrics.macro_f1, 9999)
+        assert five.p == pytest.approx(0.5**5, abs=0.006)
 
     def test_its_change_is_the_difference_that_scikit_learn_sees(self, truth: np.ndarray) -> None:
         before, now = answers_of(truth, 0.7, 1), answers_of(truth, 0.5, 2)

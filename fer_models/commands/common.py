@@ -31,4 +31,4 @@ def console() -> Any:
     """A rich console that does not break lines where nobody watches."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140)
+    return Console(width=None if sys.stdout.isatty() else 160)

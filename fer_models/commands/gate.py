@@ -90,7 +90,7 @@ def _table(outcomes: list[Outcome], smallest: dict[str, float | None]) -> Any:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("true fall")
+    table.add_column("true fall", no_wrap=True)
     table.add_column("discordant", justify="right")
     table.add_column("answers changed", justify="right")
     table.add_column("log score", justify="right")
