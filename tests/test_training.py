@@ -13,6 +13,7 @@ from fer_models.registry import sha256_of
 from fer_models.training import loop
 from fer_models.training.augment import augment
 from fer_models.training.recipes import RECIPES, Augmentation, Recipe, adapt
+from fer_models.training.targets import targets
 
 STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
 #: A real network and the real loop, small.
@@ -81,6 +82,38 @@ def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path,
     assert pupil.history[0]["loss"] != plain.history[0]["loss"]
     provenance = json.loads(tensors.read(pupil.weights)[1]["provenance"])
     assert provenance["teacher"] == {"model": "tiny", "sha256": sha256_of(teacher)}
+
+
+def voting(faces, votes):
+    return replace(faces, votes=np.asarray(votes))
+
+
+def test_votes_become_shares_where_most_raters_saw_one_of_the_seven_emotions():
+    faces = drawn(4)
+    votes = [[5, 0, 5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 3, 0, 0, 3, 1, 2, 1], [1, 0, 0, 0, 0, 0, 0, 4, 3, 2], [0] * 10]
+    found = targets([voting(faces, votes)], replace(TINY, targets="votes"), torch.device("cpu")).numpy()
+    expected = np.eye(7)[faces.labels]
+    expected[0], expected[1] = [0.5, 0, 0.5, 0, 0, 0, 0], [0, 0, 0, 0.5, 0, 0, 0.5]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_recipe_that_learns_from_votes_needs_some_and_writes_down_which(tmp_path):
+    by_votes = replace(TINY, targets="votes", epochs=1)
+    with pytest.raises(UsageError, match="learns from the votes"):
+        train(tmp_path / "none", by_votes)
+    votes = np.zeros((42, 10), dtype=np.int64)
+    votes[:, 3] = 10
+    sets = [voting(drawn(42), votes), drawn(14, "train")]
+    outcome = loop.train("tiny", by_votes, sets, drawn(28, "test"), tmp_path / "some", device="cpu")
+    assert outcome.history[0]["loss"] != train(tmp_path / "labels", replace(TINY, epochs=1)).history[0]["loss"]
+    said = json.loads(tensors.read(outcome.weights)[1]["provenance"])["votes"]
+    assert said[0] is not None
+    assert said[1] is None
+
+
+def test_every_network_has_a_recipe_for_votes_under_a_name_of_its_own():
+    assert RECIPES["vgg19-ferplus"] == replace(RECIPES["vgg19"], targets="votes")
+    assert {name.removesuffix("-ferplus") for name in RECIPES} == {"vgg19", "resnet50", "efficientnet_b0"}
 
 
 def test_going_on_from_trained_weights_keeps_their_record(tmp_path):

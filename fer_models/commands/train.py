@@ -12,7 +12,7 @@ from fer_models.commands.common import Commands, console, data_options
 def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
-    parser.add_argument("model", help="vgg19, resnet50 or efficientnet_b0")
+    parser.add_argument("model", help="vgg19, resnet50 or efficientnet_b0; NAME-ferplus learns from the votes of FER+")
     data_options(parser, default="fer2013")
     parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
     parser.add_argument(

@@ -26,17 +26,17 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn import functional as F
 
-from fer_models import weights
 from fer_models.classifiers import tensors
 from fer_models.classifiers.architecture import Architecture
-from fer_models.classifiers.cnn import build, load, normalise, require_fit
+from fer_models.classifiers.cnn import build, normalise, require_fit
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError, WeightsMissingError
+from fer_models.errors import UsageError, WeightsError
 from fer_models.images import grey, resize
 from fer_models.registry import sha256_of
 from fer_models.training.augment import augment
 from fer_models.training.recipes import Recipe
+from fer_models.training.targets import described, targets
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # epoch title, step, steps, figures
 
@@ -132,10 +132,7 @@ class _Session:
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
         self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
-        labels = torch.cat([torch.from_numpy(s.labels) for s in training])
-        self.targets, self.teacher = F.one_hot(labels, len(LABELS)).float(), None
-        if recipe.teacher is not None:
-            self.targets, self.teacher = _taught(self.targets, training, recipe, accelerator.device)
+        self.targets, self.learnt_from = targets(training, recipe, accelerator.device), described(training, recipe)
         self.validation_faces = as_tensor(validation, recipe.architecture.channels, recipe.architecture.size)
         self.validation_labels = torch.from_numpy(validation.labels)
         self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
@@ -236,7 +233,7 @@ class _Session:
             "seed": self.seed,
             "training_data": self.data[:-1],
             "validation_data": self.data[-1],
-            "teacher": self.teacher,
+            **self.learnt_from,
             "started_from": self.started_from,
             "history": self.history,
             "device": _device_name(self.accelerator.device),
@@ -288,7 +285,7 @@ class _Session:
 
     def _identity(self) -> str:
         return json.dumps(
-            {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "teacher": self.teacher, "start": self.started_from}, sort_keys=True
+            {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, **self.learnt_from, "start": self.started_from}, sort_keys=True
         )
 
 
@@ -310,21 +307,6 @@ def start_from(network: nn.Module, architecture: Architecture, path: Path) -> di
     require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
-
-
-def _taught(targets: torch.Tensor, training: list[FaceSet], recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, dict[str, str]]:
-    """The labels (n, 7), mixed with what the recipe's teacher says of the same faces; and which teacher that was.
-
-    Raises:
-        WeightsMissingError: the teacher is not on this machine.
-    """
-    path = weights.find(str(recipe.teacher))
-    if path is None:
-        raise WeightsMissingError(f"The recipe's teacher {recipe.teacher} is not on this machine. Get it first: fer-models train {recipe.teacher}")
-    teacher = load(path, device=device.type, precision="bf16")
-    said = [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
-    mixed = (1 - recipe.teacher_share) * targets + recipe.teacher_share * torch.from_numpy(np.concatenate(said)).float()
-    return mixed, {"model": str(recipe.teacher), "sha256": sha256_of(path)}
 
 
 def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:

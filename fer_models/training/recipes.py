@@ -7,6 +7,9 @@ from typing import Any
 
 from fer_models.classifiers.architecture import Architecture
 
+#: What a recipe learns from: the dataset's labels, or the votes of FER+.
+BY_LABEL, VOTES = "labels", "votes"
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -40,6 +43,8 @@ class Recipe:
         lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
         ema: decay per update of the averaged weights, which are what is validated and kept.
         precision: `float32` or `bf16` (autocast).
+        targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of the seven (Barsoum et al. 2016,
+            arXiv:1608.01041: their cross-entropy scheme); the label elsewhere.
         teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
             arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given.
         teacher_share: the weight of the teacher's probabilities against the label's, 0..1.
@@ -60,6 +65,7 @@ class Recipe:
     ema: float = 0.998
     clip_grad: float | None = None
     precision: str = "float32"
+    targets: str = BY_LABEL
     teacher: str | None = None
     teacher_share: float = 0.6
     validate_from: float = 0.7
@@ -109,6 +115,8 @@ RECIPES: dict[str, Recipe] = {
         augmentation=Augmentation(erase=0.1, rotate=12.0),
     ),
 }
+#: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its own.
+RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
 
 
 def adapt(
