@@ -59,7 +59,8 @@ class Scenario:
     kind: str = EVERYWHERE
 
 
-#: No change with the noise of another precision or batch size, and with that of a retraining; then true falls.
+#: No change, with more noise than another precision makes (bfloat16 changed 0.2 % of a thousand faces between right and wrong) and with as
+#: much as training on did (10.3 % of PrivateTest between two versions of `vgg19`); then true falls.
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(0.0, 0.01),
     Scenario(0.0, 0.10),
