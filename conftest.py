@@ -20,4 +20,4 @@ def restoration(request, suite):
 @pytest.fixture(scope="session")
 def faces(suite):
     """The faces of this run."""
-    return suite.faces
+    return suite.data.faces

@@ -63,6 +63,13 @@ def test_cost_of_a_training_step(measured, training_step, model):
     measured("training step", step, batch, model=model.name, rounds=3)
 
 
+def test_cost_of_training(training_record, costs, model):
+    """Not timed here but read from the record in the weights: what it took to train them, where that was done."""
+    figures = cost.training(training_record)
+    assert figures["seconds"] > 0
+    costs.append({"name": f"training of {model.name}", "phase": "training", "model": model.name, "restoration": "raw", **figures})
+
+
 def test_cost_of_evaluation(measured, predictions, model, restoration):
     p = predictions
     measured("evaluation", lambda: measure(p.truth, p.answer, p.probabilities), len(p), model=model.name, restoration=restoration.name, rounds=3)

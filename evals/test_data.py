@@ -19,4 +19,4 @@ def test_the_counts_are_the_official_ones(audit):
 
 def test_leaks_from_train_are_known(suite):
     """Every score stands beside the one without faces that are in train; that needs a train split that can be read, if there is one."""
-    assert suite.seen is not None or not suite.not_seen, suite.not_seen
+    assert suite.data.seen is not None or not suite.data.not_seen, suite.data.not_seen

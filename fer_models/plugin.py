@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fer_models import zoo
+from fer_models import weights, zoo
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
+from fer_models.evaluation.options import Options
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
-from fer_models.evaluation.suite import Options, Pair, Suite, environment
+from fer_models.evaluation.suite import Pair, Suite, environment
 from fer_models.registry import DEVICES, PRECISIONS, ModelSpec, Registry, RestorerSpec, Runtime
 from fer_models.report import page, tables, verdicts
 from fer_models.training.recipes import RECIPES
@@ -126,7 +127,7 @@ class State:
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
-        faces = self.suite.faces
+        faces = self.suite.data.faces
         published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
         return {
             "schema": page.SCHEMA,
@@ -135,7 +136,7 @@ class State:
             "costs": self.costs,
             "prompts": [],
             "restorations": [],
-            "data": self.suite.data_json(),
+            "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
             "published": published,
@@ -203,12 +204,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     state = state_of(session.config)
     try:
-        assert state.suite.faces is not None
+        assert state.suite.data.faces is not None
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
-        for line in (*state.notes, *(f"{state.suite.faces.name}: {n}" for n in state.suite.faces.notes)):
+        for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
             reporter.write_line(line)
 
 
@@ -232,7 +233,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What only a model with a training recipe can be asked is not asked of others; with --from-store-only, what needs a model is not asked."""
     functions = [i for i in items if isinstance(i, pytest.Function)]
-    others: list[pytest.Item] = [i for i in functions if "training_step" in i.fixturenames and i.callspec.params["model"] not in RECIPES]
+    trained = {"training_step", "training_record"}
+    others: list[pytest.Item] = [i for i in functions if trained & set(i.fixturenames) and i.callspec.params["model"] not in RECIPES]
     if config.getoption("--from-store-only"):
         others += [i for i in functions if {"classifier", "costs"} & set(i.fixturenames) and i not in others]
     if others:
@@ -274,7 +276,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.skipped |= told["skipped"]
     state.errors |= told["errors"]
     state.costs += told["costs"]
-    state.suite.audited = state.suite.audited or told["audit"]
+    state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -290,7 +292,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             session.config.workeroutput["fer_models"] = _handover(state)  # type: ignore[attr-defined]
             return
-        if not (state.results or state.costs or state.errors or state.skipped or state.suite.audited):
+        if not (state.results or state.costs or state.errors or state.skipped or state.suite.data.audited):
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.update:
@@ -309,7 +311,7 @@ def _handover(state: State) -> str:
         "skipped": state.skipped,
         "errors": state.errors,
         "costs": state.costs,
-        "audit": state.suite.audited,
+        "audit": state.suite.data.audited,
     })  # fmt: skip
 
 
@@ -346,7 +348,7 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
     """The deliverable stands at the top of the page."""
     state = session.config.stash.get(_STATE, None)
-    if state is not None and (state.results or state.skipped or state.suite.audited):
+    if state is not None and (state.results or state.skipped or state.suite.data.audited):
         prefix.append(page.summary_html(state.report()))
 
 
@@ -408,7 +410,7 @@ def gate_fixture(request: pytest.FixtureRequest, pair: Pair) -> Gate:
 @pytest.fixture(scope="session")
 def audit(suite: Suite) -> dict[str, Any]:
     """What is wrong with the faces, as `fer-models data audit` finds it; it stands on the page too."""
-    return suite.audit()
+    return suite.data.audit()
 
 
 @pytest.fixture
@@ -429,4 +431,16 @@ def training_step(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite
     """One update of the model's own recipe on a batch of this run's faces: (call it, faces in the batch)."""
     from fer_models.training import loop
 
-    return loop.single_step(RECIPES[model.name], suite.faces, suite.options.runtime.device)
+    return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
+
+
+@pytest.fixture
+def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[str, Any]:
+    """How the model's weights were trained, as `fer-models train` wrote it into them; skipped for weights that do not say."""
+    _available(state_of(request.config), (model.name, "raw"))
+    path = model.weights_path()
+    said = None if path is None else weights.metadata(path).get("provenance")
+    if said is None:
+        pytest.skip(f"the weights of {model.name} do not say how they were trained")
+    record: dict[str, Any] = json.loads(said)
+    return record

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,6 +30,19 @@ def base_name(name: str) -> str:
     """The model behind a declared test-time augmentation: `vgg19` for `vgg19+tta`; any other name as it is."""
     network, at, file = name.partition("@")
     return f"{network.removesuffix(TTA)}{at}{file}"
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The models that a fusion's name puts together: `vgg19` and `resnet50+tta` for `vgg19+resnet50+tta`; any other name alone."""
+    if "@" in name:
+        return (name,)
+    marked = name.replace(TTA, "\0")
+    return tuple(part.replace("\0", TTA) for part in marked.split("+")) if not marked.startswith("\0") else (name,)
+
+
+def is_known(name: str, known: Collection[str]) -> bool:
+    """Whether `name` is one of `known`, or is made of them: with test-time augmentation, or by fusion."""
+    return name in known or all(base_name(part) in known for part in parts_of(name))
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class ModelSpec:
         precision: what `auto` means for it.
         prompt: the name of its prompt set, for models that read one.
         source: where it was defined, when not in the zoo.
+        parts: for a fusion, the models whose answers it pools; its weights are a `fusion.Fusion` then.
     """
 
     name: str
@@ -85,6 +99,7 @@ class ModelSpec:
     precision: str = "float32"
     prompt: str | None = None
     source: Path | None = None
+    parts: tuple[ModelSpec, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)
@@ -101,8 +116,10 @@ class ModelSpec:
         """Where the weights lie; None for a model without weights.
 
         Raises:
-            WeightsMissingError: they are not on this machine; the text says how to get them.
+            WeightsMissingError: they, or those of a part, are not on this machine; the text says how to get them.
         """
+        for part in self.parts:
+            part.weights_path()
         if self.weights is None:
             return None
         path = self.weights.find()
@@ -117,7 +134,7 @@ class ModelSpec:
             WeightsMissingError: see `weights_path`.
         """
         path = self.weights_path()
-        return {
+        own = {
             "model": self.name,
             "weights": sha256_of(path) if path else None,
             "code": sha256_of(self.source) if self.source else None,
@@ -125,6 +142,7 @@ class ModelSpec:
             "settings": dict(self.settings),
             "precision": self.resolve(runtime).precision,
         }
+        return own | {"parts": [part.identity(runtime) for part in self.parts]} if self.parts else own
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,13 @@ def manifest() -> dict[str, str]:
     return dict(json.loads(MANIFEST.read_text())) if MANIFEST.exists() else {}
 
 
-def find(name: str) -> Path | None:
-    """The weights of `name`: the shipped file, else the user's own, else None.
+def find(name: str, suffix: str = ".safetensors") -> Path | None:
+    """The weights of `name`: the shipped file, else the user's own, else None. A fusion's are `.json`.
 
     Raises:
         WeightsError: the shipped file is not the one that was shipped.
     """
-    file = f"{name}.safetensors"
+    file = f"{name}{suffix}"
     shipped = SHIPPED / file
     if shipped.exists():
         _verify(shipped, shipped.stat().st_mtime_ns)

@@ -6,15 +6,16 @@ Importing this module imports none of their libraries; that happens inside each 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fer_models import weights
-from fer_models.classifiers import peers
+from fer_models.classifiers import fusion, peers
 from fer_models.classifiers.base import Classifier
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
-from fer_models.registry import TTA, ModelSpec, Registry, RestorerSpec, Runtime, Weights, base_name, from_entry_points, from_file
+from fer_models.registry import TTA, ModelSpec, Registry, RestorerSpec, Runtime, Weights, base_name, from_entry_points, from_file, parts_of, sha256_of
 from fer_models.restorers.base import Bicubic, Raw
 
 
@@ -82,10 +83,15 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
+    `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
 
     Raises:
         UnknownNameError, UsageError: no such model, or no such file.
     """
+    if name in models:
+        return models[name]
+    if len(parts_of(name)) > 1:
+        return _fused([select(part, models) for part in parts_of(name)])
     if base_name(name) != name:
         return _augmented(select(base_name(name), models))
     if "@" not in name:
@@ -129,6 +135,32 @@ def _augmented(spec: ModelSpec) -> ModelSpec:
         load=load,
         description=f"{spec.description}; mean of face and mirror image",
         settings={**spec.settings, "tta": "mean of face and mirror image"},
+    )
+
+
+def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
+    """Late fusion of `parts`: a model whose weights are the exponents that were fitted for exactly these weights of its parts."""
+    name = "+".join(part.name for part in parts)
+    command = f"fer-models fuse {' '.join(part.name for part in parts)} --dataset fer2013 --data-root FOLDER"
+    path = weights.find(name, ".json")
+    said = None if path is None else fusion.read(path)
+
+    def find() -> Path | None:
+        if said is not None and [sha256_of(p) if (p := part.weights_path()) else None for part in parts] != list(said.weights):
+            return None  # fitted for other weights: as good as none
+        return path
+
+    def load(runtime: Runtime) -> Classifier:
+        assert said is not None  # `ModelSpec.weights_path` has refused a missing file before
+        return fusion.Fused([part.load(part.resolve(runtime)) for part in parts], said.exponents)
+
+    return ModelSpec(
+        name,
+        load,
+        f"late fusion of {' and '.join(part.name for part in parts)}, from their answers",
+        weights=Weights(find, command),
+        settings={} if said is None else {"fitted_on": dict(said.fitted_on)},
+        parts=tuple(parts),
     )
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fer_models.errors import WeightsError
 from fer_models.evaluation import cost
 
 
@@ -17,3 +18,23 @@ def test_peak_memory_sees_what_a_step_allocates():
 def test_a_step_that_fails_fails():
     with pytest.raises(ZeroDivisionError):
         cost.peak_memory_mb(lambda: 1 / 0)
+
+
+def epoch(size=48, seconds=10.0, rate=100.0, **more):
+    return {"epoch": 1, "size": size, "loss": 1.0, "seconds": seconds, "images_per_second": rate, **more}
+
+
+def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
+    first = {"history": [epoch(32, 4, 200, peak_memory_mb=900, joules=50), epoch(48, 8, 100, peak_memory_mb=1000, joules=90)]}
+    last = [epoch(32, 5, 160, peak_memory_mb=800, joules=60), epoch(48, 10, 80, peak_memory_mb=900, joules=100), epoch(48, 20, 40, joules=1)]
+    figures = cost.training({"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}})
+    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (5, 47, 15, "a GPU")
+    assert figures["images_per_second"] == pytest.approx(5 * 800 / 47)
+    assert figures["joules"] == 301
+    assert figures["peak_memory_mb"] is None  # one epoch does not tell
+
+
+@pytest.mark.parametrize("record", [{}, {"history": []}, {"history": [{"epoch": 1, "size": 48, "loss": 1.0}]}, {"history": None}])
+def test_a_record_without_times_is_refused(record):
+    with pytest.raises(WeightsError, match="how long each epoch took"):
+        cost.training(record)

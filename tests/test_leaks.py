@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
-from fer_models import zoo
 from fer_models.emotions import LABELS
 from fer_models.evaluation import leaks
-from fer_models.evaluation.suite import Options, Suite
+from fer_models.evaluation.data import Data
+from fer_models.evaluation.options import Options
 
 
 def some(right):
@@ -75,27 +75,27 @@ def folder(tmp_path):
     return tmp_path / "faces"
 
 
-def suite(folder, tmp_path, split="test"):
+def data(folder, tmp_path, split="test"):
     options = Options(dataset=str(folder), split=split, store=tmp_path / "store", baselines=tmp_path / "baselines.json")
-    return Suite(options, zoo.MODELS, zoo.RESTORERS)
+    return Data(options)
 
 
 def test_the_faces_of_train_are_kept_until_a_file_changes(folder, tmp_path):
-    assert suite(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
+    assert data(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
     kept = list((tmp_path / "cache").glob("train-*.txt"))
-    assert suite(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
+    assert data(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
     assert list((tmp_path / "cache").glob("train-*.txt")) == kept
     next((folder / "train").rglob("*.png")).unlink()
-    assert len(suite(folder, tmp_path).seen) == 20
-    assert suite(folder, tmp_path, "train").seen is None
+    assert len(data(folder, tmp_path).seen) == 20
+    assert data(folder, tmp_path, "train").seen is None
 
 
 def test_a_dataset_without_train_is_not_checked(folder, tmp_path):
-    assert suite(folder / "test", tmp_path, None).seen is None
+    assert data(folder / "test", tmp_path, None).seen is None
 
 
 def test_a_train_split_that_cannot_be_read_is_said_and_hides_no_score(folder, tmp_path):
     next((folder / "train").rglob("*.png")).write_bytes(b"no picture")
-    asked = suite(folder, tmp_path)
+    asked = data(folder, tmp_path)
     assert asked.seen is None
     assert "not checked for leaks from train" in asked.not_seen

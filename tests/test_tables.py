@@ -156,6 +156,17 @@ def test_an_emotion_without_a_score_has_a_dash_and_the_averages_come_last() -> N
     assert tables.per_class_html(result()) == ""
 
 
+def test_what_training_took_stands_in_a_table_of_its_own() -> None:
+    figures = {"epochs": 24, "seconds_per_epoch": 620.0, "seconds": 12_000.0, "images_per_second": 55.0, "peak_memory_mb": 3000.0, "joules": None}
+    trained = {"phase": "training", "model": "<vgg19>", "restoration": "raw", "device": "cpu, 2 threads", **figures}
+    page = tables.costs_html({"costs": [trained, {"phase": "inference", "model": "vgg19", "restoration": "raw", "seconds": 0.1}]})
+    assert page.count("<table") == 2
+    for cell in ("&lt;vgg19&gt;", "cpu, 2 threads", "10 min 20 s", "3 h 20 min", "3,000 MB"):
+        assert cell in page
+    assert tables.costs_html({"costs": [trained]}).count("<table") == 1
+    assert "1.5 kWh" in tables.costs_html({"costs": [trained | {"joules": 5.4e6}]})
+
+
 def test_costs_stand_in_the_order_of_a_models_life() -> None:
     costs = [{"phase": phase, "model": "vgg19", "restoration": "raw"} for phase in ("training step", "unheard of", "inference", "preprocessing")]
     table = tables.costs_html({"costs": costs})

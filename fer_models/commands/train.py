@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fer_models.commands.common import Commands, console, data_options
 
@@ -32,8 +35,6 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from fer_models import datasets, weights
     from fer_models.errors import UnknownNameError
     from fer_models.training.recipes import RECIPES, adapt
@@ -54,15 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn())
-    with Progress(*columns, console=screen) as bar:
-        task = bar.add_task(args.model, total=1, loss=float("nan"))
-
-        def show(title: str, step: int, steps: int, figures: dict[str, float]) -> None:
-            bar.update(task, description=title, completed=step, total=steps, loss=figures["loss"])
-            if step == steps and not screen.is_terminal:
-                screen.print(f"{title}: loss {figures['loss']:.3f}")
-
+    with progress(args.model, screen) as report:
         outcome = run(
             args.model,
             recipe,
@@ -73,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             resume=not args.fresh,
             start=args.start_from,
-            report=show,
+            report=report,
         )
     for record in outcome.history:
         scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
@@ -82,3 +75,20 @@ def run(args: argparse.Namespace) -> int:
         )
     screen.print(f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}")
     return 0
+
+
+@contextmanager
+def progress(title: str, screen: Any) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """A bar that `loop.train` reports to; one line per epoch where nobody watches."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn())
+    with Progress(*columns, console=screen) as bar:
+        task = bar.add_task(title, total=1, loss=float("nan"))
+
+        def show(epoch: str, step: int, steps: int, figures: dict[str, float]) -> None:
+            bar.update(task, description=epoch, completed=step, total=steps, loss=figures["loss"])
+            if step == steps and not screen.is_terminal:
+                screen.print(f"{epoch}: loss {figures['loss']:.3f}")
+
+        yield show

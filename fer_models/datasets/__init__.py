@@ -9,7 +9,7 @@ from fer_models.datasets import fer2013, folders, hub, synthetic
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
-__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "splits", "training_splits"]
+__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "reporting_split", "splits", "training_splits"]
 
 #: The datasets known by name; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
@@ -114,3 +114,16 @@ def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
             f"{name} has the splits {', '.join(there)}; training needs train and validation folders, so that no epoch is chosen on test."
         )
     return "train", validation
+
+
+def reporting_split(name: str, root: Path | None = None) -> str:
+    """The split that neither trains nor chooses: fer2013's private_test, `test` elsewhere.
+
+    Raises:
+        UsageError: a folder without one.
+    """
+    if name == "fer2013":
+        return "private_test"
+    if "test" not in (there := splits(name, root)):
+        raise UsageError(f"{name} has the splits {', '.join(there)}, and no test.")
+    return "test"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+from fer_models.errors import WeightsError
 
 _STATM = Path("/proc/self/statm")
 
@@ -50,6 +53,39 @@ def peak_memory_mb(step: Callable[[], Any]) -> float | None:
         done.set()
         watcher.join()
     return max(0.0, (max(peak[0], _resident()) - before) / 2**20)
+
+
+def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What training a network took, from the record in its weights, over all runs that led to them.
+
+    Args:
+        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and `started_from` an earlier run.
+
+    Returns:
+        epochs, seconds (in all), seconds_per_epoch (the median of the last run's epochs at full size), images_per_second over everything,
+        peak_memory_mb and joules (each None where the machine did not tell for every epoch), device (of the last run).
+
+    Raises:
+        WeightsError: the record does not say how long each epoch took.
+    """
+    runs = [provenance]
+    while (earlier := (runs[-1].get("started_from") or {}).get("provenance")) is not None:
+        runs.append(earlier)
+    epochs = [epoch for run in runs for epoch in run.get("history") or []]
+    if not epochs or any(not epoch.get("seconds") or not epoch.get("images_per_second") for epoch in epochs):
+        raise WeightsError("The record of this training does not say how long each epoch took. Train anew: fer-models train")
+    total = sum(epoch["seconds"] for epoch in epochs)
+    largest = max(epoch["size"] for epoch in provenance["history"])
+    memory, energy = ([epoch.get(figure) for epoch in epochs] for figure in ("peak_memory_mb", "joules"))
+    return {
+        "epochs": len(epochs),
+        "seconds": total,
+        "seconds_per_epoch": median(epoch["seconds"] for epoch in provenance["history"] if epoch["size"] == largest),
+        "images_per_second": sum(epoch["seconds"] * epoch["images_per_second"] for epoch in epochs) / total,
+        "peak_memory_mb": None if None in memory else max(memory),
+        "joules": None if None in energy else sum(energy),
+        "device": provenance.get("device"),
+    }
 
 
 def _resident() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_models.classifiers.base import Classifier, Predictions
 from fer_models.datasets.base import FaceSet
+from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.evaluation.store import Answers, Shelf
 from fer_models.images import Face
@@ -78,6 +79,34 @@ def answer(
             answers = _collect(parts, shelf, shard, rows)
             shelf.write(shard, answers, provenance(), time.perf_counter() - started)
     return Run(shelf.read(), shelf.seconds(), from_store=not missing)
+
+
+def pooled(
+    shelf: Shelf, parts: Sequence[Run], pool: Callable[[Sequence[Predictions]], Predictions], provenance: Callable[[], Mapping[str, Any]]
+) -> Run:
+    """Fill `shelf` from the answers of several subjects to the same faces, and read it all. No face is asked.
+
+    Args:
+        parts: the runs whose answers are pooled.
+        pool: one `Predictions` from those of the parts.
+        provenance: as in `answer`.
+
+    Raises:
+        StoreError: the store broke its contract.
+    """
+    with shelf.locked():
+        missing = shelf.missing()
+        for shard in missing:
+            started, rows = time.perf_counter(), shelf.rows(shard)
+            said = pool([_predictions(part.answers, rows) for part in parts])
+            answers = _collect([said], shelf, shard, parts[0].answers.index[rows])
+            shelf.write(shard, answers, provenance(), time.perf_counter() - started)
+    asked = all(part.from_store for part in parts)
+    return Run(shelf.read(), shelf.seconds() + sum(part.seconds for part in parts), from_store=asked)
+
+
+def _predictions(answers: Answers, rows: slice) -> Predictions:
+    return Predictions(answers.probabilities[rows], answers.status[rows], answers.text[rows], LABELS)
 
 
 def predict_checked(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:

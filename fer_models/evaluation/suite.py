@@ -6,74 +6,27 @@ whole; each test reads its part. It knows nothing of pytest.
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
 from datetime import date
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fer_models import datasets
+from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Classifier
-from fer_models.datasets import audit
-from fer_models.datasets.base import FaceSet
-from fer_models.errors import DatasetError, FerModelsError, PredictionError, WeightsMissingError
+from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
 from fer_models.evaluation import gate, leaks, metrics, raters
-from fer_models.evaluation.cache import kept
-from fer_models.evaluation.run import Progress, Run, answer
-from fer_models.evaluation.statistics import wilson
-from fer_models.evaluation.store import Shelf, Store, canonical_order
+from fer_models.evaluation.data import Data
+from fer_models.evaluation.options import Options, ShowProgress, no_progress
+from fer_models.evaluation.run import Run, answer, pooled
+from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, is_known
 from fer_models.restorers.base import Restorer
-
-#: A context manager factory: (title, faces in all) -> what to tell how many were answered.
-ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
-
-
-def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
-    """Show nothing."""
-    return nullcontext(lambda n: None)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked of a run.
-
-    Attributes:
-        dataset, data_root, split, download: see `datasets.load`.
-        limit: at most this many faces, stratified; None for all.
-        runtime: device, precision, download.
-        batch_size: faces per forward pass.
-        store: the folder of stored answers.
-        baselines: the baselines file.
-        from_store_only: ask nobody; what is not in the store is skipped.
-    """
-
-    dataset: str = "synthetic"
-    data_root: Path | None = None
-    split: str | None = None
-    limit: int | None = None
-    runtime: Runtime = field(default_factory=Runtime)
-    batch_size: int = 64
-    store: Path = Path(".evals/store")
-    baselines: Path = Path("baselines.json")
-    from_store_only: bool = False
-
-    @property
-    def cache(self) -> Path:
-        """Where what is slow to find out about the faces is kept."""
-        return self.store.parent / "cache"
-
 
 Pair = tuple[str, str]  # model, restoration
 
@@ -91,6 +44,7 @@ class Suite:
     ) -> None:
         """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is about fewer."""
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
+        self.data = Data(options, show)
         self.known = models.names if known is None else known
         self.baselines = records.read(options.baselines)
         self.pairs: tuple[Pair, ...] = ()
@@ -99,82 +53,6 @@ class Suite:
         self._metrics: dict[Pair, metrics.Metrics] = {}
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
-        self.not_seen = ""
-        self.audited: dict[str, Any] | None = None
-
-    # -- faces ------------------------------------------------------------------------------------
-
-    @cached_property
-    def whole(self) -> FaceSet:
-        """All faces of the split.
-
-        Raises:
-            DatasetError, UsageError: see `datasets.load`.
-        """
-        o = self.options
-        return datasets.load(o.dataset, o.split, o.data_root, download=o.runtime.download)
-
-    @cached_property
-    def faces(self) -> FaceSet:
-        """The faces that are asked: all, or `--limit` of them."""
-        return self.whole if self.options.limit is None else self.whole.limit(self.options.limit)
-
-    @cached_property
-    def order(self) -> NDArray[np.int64]:
-        """The rows of `faces` in canonical order."""
-        return canonical_order(self.faces.hashes, self.faces.labels)
-
-    @cached_property
-    def _kept(self) -> NDArray[np.int64] | None:
-        """Where the asked faces stand in the canonical order of the whole split; None for all."""
-        if self.options.limit is None or len(self.faces) == len(self.whole):
-            return None
-        place = np.empty(len(self.whole), dtype=np.int64)
-        place[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
-        return np.sort(place[self.whole.stratified(self.options.limit)])
-
-    @cached_property
-    def train(self) -> FaceSet | None:
-        """The faces of `train`; None where the dataset has no such split, or this run asks about it.
-
-        Raises:
-            DatasetError: it cannot be read.
-        """
-        o = self.options
-        if self.faces.split == leaks.TRAIN or leaks.TRAIN not in datasets.splits(o.dataset, o.data_root):
-            return None
-        return datasets.load(o.dataset, leaks.TRAIN, o.data_root, download=o.runtime.download)
-
-    @cached_property
-    def seen(self) -> frozenset[str] | None:
-        """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train, or `not_seen` says why not."""
-        try:
-            hashes = self._kept_text("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else "none")
-        except DatasetError as error:
-            self.not_seen = f"not checked for leaks from train: {error}"
-            return None
-        return None if hashes == "none" else frozenset(hashes.split())
-
-    def audit(self) -> dict[str, Any]:
-        """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept until a file changes.
-
-        Raises:
-            DatasetError: `train` cannot be read.
-        """
-        if self.audited is None:
-            self.audited = json.loads(self._kept_text("audit", self._audit))
-        return self.audited
-
-    def _audit(self) -> str:
-        sets = [faces for faces in (self.train, self.whole) if faces is not None]
-        with self.show(f"auditing {self.whole.name}", sum(map(len, sets))) as advance:
-            return json.dumps(audit.audit(sets, progress=_ReadingOnly(advance)).as_json())
-
-    def _kept_text(self, name: str, make: Callable[[], str]) -> str:
-        """Text about the files of this run's dataset, made once until they change: it takes a look at tens of thousands of faces."""
-        o = self.options
-        made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download))
-        return kept(o.cache, name, f"{made_of}\n{self.whole.name}", make)
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -190,8 +68,10 @@ class Suite:
 
     def subject(self, pair: Pair) -> Subject:
         """The subject of a pair on this run's faces."""
-        model, restoration = pair
-        return Subject(self.faces.dataset, self.faces.split, restoration, model, prompt=self.models[model].prompt)
+        return self._subject(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
+        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, prompt=model.prompt)
 
     def unavailable(self, pair: Pair) -> str | None:
         """Why a pair cannot be asked on this machine, with the command that changes it; None if it can."""
@@ -216,8 +96,10 @@ class Suite:
 
     def classifier(self, model: str) -> Classifier:
         """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this package."""
-        spec = self.models[model]
-        found: Classifier = self._load("model", model, lambda: spec.load(spec.resolve(self.options.runtime)))
+        return self._classifier(self.models[model])
+
+    def _classifier(self, spec: ModelSpec) -> Classifier:
+        found: Classifier = self._load("model", spec.name, lambda: spec.load(spec.resolve(self.options.runtime)))
         return found
 
     def restorer(self, restoration: str) -> Restorer:
@@ -245,7 +127,7 @@ class Suite:
         """
         if pair not in self._runs:
             try:
-                self._runs[pair] = self._answer(pair)
+                self._runs[pair] = self._answer(self.models[pair[0]], self.restorers[pair[1]])
             except FerModelsError as error:
                 self._runs[pair] = error
         found = self._runs[pair]
@@ -255,38 +137,45 @@ class Suite:
 
     def shelf(self, pair: Pair) -> Shelf:
         """Where the store keeps the answers of a pair."""
-        model, restorer = self.models[pair[0]], self.restorers[pair[1]]
-        key = self.subject(pair).key(
-            {"faces": self.faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()}
-        )
-        hashes = tuple(self.faces.hashes[i] for i in self.order)
-        return Store(self.options.store).shelf(self.subject(pair), key, hashes, self.faces.labels[self.order])
+        return self._shelf(self.models[pair[0]], self.restorers[pair[1]])
 
-    def _answer(self, pair: Pair) -> Run:
-        shelf, spec = self.shelf(pair), self.models[pair[0]]
-        runtime = spec.resolve(self.options.runtime)
+    def _shelf(self, model: ModelSpec, restorer: RestorerSpec) -> Shelf:
+        faces, order, subject = self.data.faces, self.data.order, self._subject(model, restorer)
+        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()})
+        return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
+
+    def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
+        shelf, runtime = self._shelf(model, restorer), model.resolve(self.options.runtime)
 
         def provenance() -> dict[str, Any]:
             return {
-                "identity": spec.identity(runtime),
-                "restorer": self.restorers[pair[1]].identity(),
+                "identity": model.identity(runtime),
+                "restorer": restorer.identity(),
                 "device": _device(runtime),
                 "batch_size": self.options.batch_size,
                 "environment": environment(),
             }
 
-        title = f"asking {self.subject(pair).id}"
-        with self.show(title, len(self.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+        if model.parts:
+            exponents = fusion.read(cast(Path, model.weights_path())).exponents
+            return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
+        title = f"asking {shelf.subject.id}"
+        with self.show(title, len(self.data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
                 shelf,
-                self.faces,
-                self.order,
-                lambda: (self.restorer(pair[1]), self.classifier(pair[0])),
-                labels=spec.labels,
+                self.data.faces,
+                self.data.order,
+                lambda: (self.restorer(restorer.name), self._classifier(model)),
+                labels=model.labels,
                 batch_size=self.options.batch_size,
                 provenance=provenance,
                 progress=progress,
             )
+
+    def _part(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
+        """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about it too."""
+        known = self._runs.get((model.name, restorer.name))
+        return known if isinstance(known, Run) and self.models[model.name] is model else self._answer(model, restorer)
 
     def asked(self) -> list[Pair]:
         """The pairs that were answered in this run."""
@@ -345,9 +234,9 @@ class Suite:
             self.run(pair).answers,
             self.metrics(pair),
             self.baselines.find(subject),
-            fingerprint=self.whole.fingerprint,
-            total=len(self.whole),
-            kept=self._kept,
+            fingerprint=self.data.whole.fingerprint,
+            total=len(self.data.whole),
+            kept=self.data.kept_rows,
             resamples=resamples,
         )
 
@@ -356,8 +245,8 @@ class Suite:
         return [
             r.subject
             for r in self.baselines.measured
-            if (r.dataset, r.split) == (self.whole.dataset, self.whole.split)
-            and (base_name(r.model) not in self.known or r.restoration not in self.restorers)
+            if (r.dataset, r.split) == (self.data.whole.dataset, self.data.whole.split)
+            and (not is_known(r.model, self.known) or r.restoration not in self.restorers)
         ]
 
     # -- what it leaves ---------------------------------------------------------------------------
@@ -366,7 +255,7 @@ class Suite:
         """What would be recorded of a pair. Call it on whole splits only."""
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
-        return records.make(self.subject(pair), self.whole.fingerprint, run.answers, self.metrics(pair), measured)
+        return records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
         """The entry of a pair in evals.json. Raises as `run`; the verdict is null where it cannot be judged."""
@@ -377,16 +266,16 @@ class Suite:
             verdict, message = None, message or str(error)
         record = self.baselines.find(subject)
         described = measured.as_json()
-        leaked = None if self.seen is None else leaks.score(run.answers, self.seen)
+        leaked = None if self.data.seen is None else leaks.score(run.answers, self.data.seen)
         if leaked is not None and leaked.without is not None:
             described["metrics"]["accuracy_without_leaks"] = {**leaked.without.as_json(), "n": leaked.without.n}
-        votes = self.faces.votes
+        votes = self.data.faces.votes
         return {
             "subject": subject.as_json(),
             "id": subject.id,
             **described,
             "leaks": leaked.as_json() if leaked else None,
-            "votes": None if votes is None else raters.score(run.answers, votes[self.order]).as_json(),
+            "votes": None if votes is None else raters.score(run.answers, votes[self.data.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR",
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
@@ -394,44 +283,16 @@ class Suite:
             "drift": verdict.comparison.drift.as_json() if verdict and verdict.comparison.drift else None,
             "inference_seconds": round(run.seconds, 3),
             "from_store": run.from_store,
-            "notes": [*self.faces.notes, *([self.not_seen] if self.not_seen else [])],
+            "notes": self._notes(pair),
             "key": self.shelf(pair).key,
         }
 
-    def data_json(self) -> dict[str, Any]:
-        """The entry `data` in evals.json."""
-        f = self.faces
-        return {
-            f.name: {
-                "n": len(f),
-                "of": len(self.whole),
-                "fingerprint": self.whole.fingerprint,
-                "counts": f.counts,
-                "notes": list(f.notes),
-                "references": self.references(),
-                "audit": self.audited,
-            }
-        }
-
-    def references(self) -> list[dict[str, Any]]:
-        """What answers without a model score on these faces: always the most frequent emotion, and the raters where their votes are known."""
-        labels, votes = self.faces.labels, self.faces.votes
-        emotion, k = max(self.faces.counts.items(), key=lambda item: item[1])
-        rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": wilson(k, len(labels)).as_json()}]
-        return rows if votes is None else [raters.reference(labels, votes), *rows]
-
-
-class _ReadingOnly:
-    """Turns the audit's stages into faces read, of which a bar can show the share."""
-
-    def __init__(self, advance: Progress) -> None:
-        self.advance, self.stage, self.told = advance, "", 0
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage.startswith("reading"):
-            self.told = self.told if stage == self.stage else 0
-            self.advance(done - self.told)
-            self.stage, self.told = stage, done
+    def _notes(self, pair: Pair) -> list[str]:
+        """What a reader of this result must know."""
+        fitted = self.models[pair[0]].settings.get("fitted_on", {})
+        chosen = fitted.get("fingerprint") == self.data.whole.fingerprint
+        own = [f"{pair[0]}: its parts were weighed on these very faces, so its score is not an independent one"] if chosen else []
+        return [*self.data.faces.notes, *own, *([self.data.not_seen] if self.data.not_seen else [])]
 
 
 def _device(runtime: Runtime) -> str:

@@ -23,6 +23,7 @@ Record: TypeAlias = Mapping[str, Any]
 NOTHING = "-"
 _VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "ERROR": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
 _PHASES = ("preprocessing", "inference", "single face", "evaluation", "training step")
+_TRAINING = "training"
 
 
 # What a result is called, and which results may stand beside each other.
@@ -98,9 +99,11 @@ def p_value(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """`3.1 ms`, `4.2 s`, `3 min 20 s`."""
+    """`3.1 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
     if value is None:
         return NOTHING
+    if value >= 7200:
+        return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
     if value >= 120:
         return f"{value // 60:.0f} min {value % 60:.0f} s"
     return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
@@ -350,12 +353,33 @@ def _average_row(result: Record, kind: str) -> Html:
 
 
 def costs_html(report: Record) -> Html:
-    """What each stage costs: time, throughput, size and memory."""
+    """What each stage costs, timed now: time, throughput, size and memory; and what training took, as the weights record it."""
     costs: Sequence[Record] = report.get("costs") or []
-    if not costs:
-        return Html("")
+    timed, trained = ([c for c in costs if (c.get("phase") == _TRAINING) is past] for past in (False, True))
     headings = ["model", "stage", "#batch", "#median", "#images/s", "#parameters", "#MACs", "#peak memory"]
-    return table_html(headings, map(_cost_row, sorted(costs, key=_by_phase)))
+    past_headings = ["training, as recorded", "on", "#epochs", "#an epoch", "#in all", "#images/s", "#peak memory", "#energy"]
+    return join(
+        table_html(headings, map(_cost_row, sorted(timed, key=_by_phase))) if timed else "",
+        table_html(past_headings, map(_training_row, trained)) if trained else "",
+    )
+
+
+def _training_row(cost: Record) -> Html:
+    joules = cost.get("joules")
+    return row_html(
+        cost.get("model", NOTHING),
+        text_cell(cost.get("device") or NOTHING),
+        cost.get("epochs", NOTHING),
+        seconds(cost.get("seconds_per_epoch")),
+        seconds(cost.get("seconds")),
+        _rate(cost.get("images_per_second")),
+        _megabytes(cost.get("peak_memory_mb")),
+        NOTHING if joules is None else f"{joules / 3.6e6:.3g} kWh",
+    )
+
+
+def _megabytes(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f} MB"
 
 
 def _by_phase(cost: Record) -> int:
@@ -370,7 +394,6 @@ def _rate(value: float | None) -> str:
 
 
 def _cost_row(cost: Record) -> Html:
-    memory = cost.get("peak_memory_mb")
     return row_html(
         name_of({"subject": cost, "id": cost.get("name")}),
         text_cell(cost.get("phase", NOTHING)),
@@ -379,7 +402,7 @@ def _cost_row(cost: Record) -> Html:
         _rate(cost.get("images_per_second")),
         amount(cost.get("parameters")),
         amount(cost.get("macs")),
-        NOTHING if memory is None else f"{memory:,.0f} MB",
+        _megabytes(cost.get("peak_memory_mb")),
     )
 
 

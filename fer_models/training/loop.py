@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from fer_models.errors import UsageError, WeightsError
 from fer_models.images import grey, resize
 from fer_models.registry import sha256_of
 from fer_models.training.augment import augment
+from fer_models.training.energy import Meter
 from fer_models.training.recipes import Recipe
 from fer_models.training.targets import described, targets
 
@@ -70,6 +72,7 @@ def train(
     resume: bool = True,
     start: Path | None = None,
     report: Report | None = None,
+    also: Mapping[str, FaceSet] = MappingProxyType({}),
 ) -> Outcome:
     """Train one network and write its weights.
 
@@ -82,6 +85,7 @@ def train(
         resume: go on from a checkpoint of the same recipe, data and seed where there is one.
         start: weights to go on from instead of random ones, such as an earlier run's; its record becomes part of this one's.
         report: called after each step, for a progress bar.
+        also: further splits, by name, that are scored whenever the validation split is (`accuracy on NAME` in the history). They choose nothing.
 
     Raises:
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
@@ -89,7 +93,7 @@ def train(
     """
     accelerator = _accelerator(device)
     output.mkdir(parents=True, exist_ok=True)
-    session = _Session(name, recipe, training, validation, seed, accelerator, start)
+    session = _Session(name, recipe, training, validation, seed, accelerator, start, also)
     checkpoint = output / f"{name}.checkpoint.safetensors"
     if resume and checkpoint.exists():
         session.restore(checkpoint)
@@ -127,14 +131,14 @@ class _Session:
         seed: int,
         accelerator: Accelerator,
         start: Path | None = None,
+        also: Mapping[str, FaceSet] = MappingProxyType({}),
     ) -> None:
         self.name, self.recipe, self.seed, self.accelerator = name, recipe, seed, accelerator
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
         self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
         self.targets, self.learnt_from = targets(training, recipe, accelerator.device), described(training, recipe)
-        self.validation_faces = as_tensor(validation, recipe.architecture.channels, recipe.architecture.size)
-        self.validation_labels = torch.from_numpy(validation.labels)
+        self.validation, self.also = self._held_out(validation), {name: self._held_out(faces) for name, faces in also.items()}
         self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
@@ -157,7 +161,7 @@ class _Session:
     def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
         """Train one epoch and, late enough, score the averaged weights."""
         recipe, device = self.recipe, self.accelerator.device
-        size, losses, started = recipe.size_at(epoch), [], time.perf_counter()
+        size, losses, started, meter = recipe.size_at(epoch), [], time.perf_counter(), Meter(device.type)
         self.network.train()
         for step, rows in enumerate(self._batches(epoch)):
             losses.append(self.step(rows, size, epoch, step))
@@ -168,8 +172,11 @@ class _Session:
         record["images_per_second"] = self.steps * recipe.batch_size / seconds
         if (peak := _peak_memory_mb(device)) is not None:
             record["peak_memory_mb"] = peak
+        if (joules := meter.joules()) is not None:
+            record["joules"] = joules
         if epoch + 1 >= recipe.validate_from * recipe.epochs or epoch + 1 == recipe.epochs:
-            record["validation_accuracy"] = self.validate()
+            record["validation_accuracy"] = self.score(*self.validation)
+            record |= {f"accuracy on {name}": self.score(*held_out) for name, held_out in self.also.items()}
         self.history.append(record)
         return record
 
@@ -202,17 +209,21 @@ class _Session:
         for step in range(self.steps):
             yield order[step * size : (step + 1) * size][rank::ranks]
 
+    def _held_out(self, faces: FaceSet) -> tuple[torch.Tensor, torch.Tensor]:
+        architecture = self.recipe.architecture
+        return as_tensor(faces, architecture.channels, architecture.size), torch.from_numpy(faces.labels)
+
     @torch.inference_mode()
-    def validate(self) -> float:
-        """Accuracy of the averaged weights on the validation split, at full size, without augmentation."""
+    def score(self, faces: torch.Tensor, labels: torch.Tensor) -> float:
+        """Accuracy of the averaged weights on `faces`, at full size, without augmentation."""
         device, right = self.accelerator.device, 0
         self.ema.module.eval()
-        for rows in torch.split(torch.arange(len(self.validation_faces)), 256):
-            x = normalise(self.validation_faces[rows].to(device).float(), self.recipe.architecture)
+        for rows in torch.split(torch.arange(len(faces)), 256):
+            x = normalise(faces[rows].to(device).float(), self.recipe.architecture)
             with self._autocast():
                 logits = self.ema.module(x.contiguous(memory_format=torch.channels_last))
-            right += int((logits.argmax(1).cpu() == self.validation_labels[rows]).sum())
-        return right / len(self.validation_faces)
+            right += int((logits.argmax(1).cpu() == labels[rows]).sum())
+        return right / len(faces)
 
     def best(self) -> tuple[int, float]:
         """The epoch (from 1) with the highest validation accuracy so far, the first one where several tie."""

@@ -93,12 +93,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "resnet50": Recipe(
         Architecture("resnet50", size=64),
-        epochs=30,
-        batch_size=128,
-        lr=0.1,
-        drop_rate=0.2,
+        epochs=15,
+        batch_size=64,
+        lr=0.05,
+        drop_rate=0.1,
         sizes=((0.0, 48), (0.6, 64)),
         precision="bf16",
+        teacher="vgg19",
+        augmentation=Augmentation(erase=0.1),
     ),
     "efficientnet_b0": Recipe(
         Architecture("efficientnet_b0", stem_stride=1),

@@ -1,0 +1,49 @@
+"""What the user asked of a run, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fer_models.evaluation.run import Progress
+from fer_models.registry import Runtime
+
+#: A context manager factory: (title, faces in all) -> what to tell how many were answered.
+ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
+    """Show nothing."""
+    return nullcontext(lambda n: None)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked of a run.
+
+    Attributes:
+        dataset, data_root, split, download: see `datasets.load`.
+        limit: at most this many faces, stratified; None for all.
+        runtime: device, precision, download.
+        batch_size: faces per forward pass.
+        store: the folder of stored answers.
+        baselines: the baselines file.
+        from_store_only: ask nobody; what is not in the store is skipped.
+    """
+
+    dataset: str = "synthetic"
+    data_root: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    batch_size: int = 64
+    store: Path = Path(".evals/store")
+    baselines: Path = Path("baselines.json")
+    from_store_only: bool = False
+
+    @property
+    def cache(self) -> Path:
+        """Where what is slow to find out about the faces is kept."""
+        return self.store.parent / "cache"

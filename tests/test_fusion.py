@@ -1,0 +1,259 @@
+import json
+
+import numpy as np
+import pytest
+from fakes import drawn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from fer_models import zoo
+from fer_models.classifiers import fusion
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.controls import Constant, Mute
+from fer_models.classifiers.fusion import Fused, Fusion, fit, negative_log_likelihood, pool
+from fer_models.emotions import Emotion
+from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
+from fer_models.evaluation.options import Options
+from fer_models.evaluation.suite import Suite
+from fer_models.registry import ModelSpec, Registry, Runtime, is_known, parts_of
+
+
+def some(seed, n=400, sharpness=1.0):
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.full(7, 0.5), n) ** sharpness
+    return Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True))
+
+
+probabilities = arrays(np.float64, (5, 7), elements=st.floats(0.01, 1)).map(
+    lambda p: Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True))
+)
+
+
+@given(probabilities, probabilities, st.floats(0, 3), st.floats(0.01, 3))
+@settings(deadline=None)
+def test_a_pool_does_not_depend_on_the_order_of_its_parts(a, b, v, w):
+    np.testing.assert_allclose(pool([a, b], (v, w)).probabilities, pool([b, a], (w, v)).probabilities, atol=1e-12)
+
+
+@given(probabilities, probabilities)
+@settings(deadline=None)
+def test_a_part_that_counts_nothing_changes_nothing(a, b):
+    np.testing.assert_allclose(pool([a, b], (1, 0)).probabilities, a.probabilities, atol=1e-9)
+
+
+@given(probabilities, st.floats(0, 1))
+@settings(deadline=None)
+def test_a_model_pooled_with_itself_says_the_same(a, w):
+    np.testing.assert_allclose(pool([a, a], (w, 1 - w)).probabilities, a.probabilities, atol=1e-9)
+
+
+def test_a_face_that_a_part_did_not_answer_has_no_answer_and_says_why():
+    faces = drawn(3).faces(range(3))
+    said = pool([Constant(Emotion.SAD).predict(faces), Mute().predict(faces)], (1, 1))
+    assert said.answer.tolist() == [-1, -1, -1]
+    assert said.status == Mute().predict(faces).status
+    assert np.isnan(said.probabilities).all()
+
+
+def truth_of(a, b, v, w, seed=0):
+    rows = pool([a, b], (v, w)).probabilities
+    rng = np.random.default_rng(seed)
+    return np.array([rng.choice(7, p=row) for row in rows])
+
+
+def test_the_exponents_that_made_the_truth_are_found():
+    a, b = some(1, 8000), some(2, 8000)
+    assert fit([a, b], truth_of(a, b, 0.9, 0.4)) == pytest.approx((0.9, 0.4), abs=0.06)
+
+
+def test_a_part_that_misleads_gets_no_weight_at_all():
+    a, misleading = some(1), some(2)
+    exponents = fit([a, misleading], truth_of(a, misleading, 1.2, -0.5))
+    assert exponents[1] == 0
+    assert exponents[0] > 0.5
+
+
+def test_no_other_exponents_are_more_likely():
+    a, b = some(3), some(4)
+    truth = truth_of(a, b, 0.7, 0.3)
+    fitted = fit([a, b], truth)
+    least = log_loss(truth, pool([a, b], fitted).probabilities, labels=range(7))
+    assert negative_log_likelihood(pool([a, b], fitted), truth) == pytest.approx(least, abs=1e-6)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        other = np.maximum(0, np.array(fitted) + rng.normal(0, 0.3, 2))
+        assert log_loss(truth, pool([a, b], other).probabilities, labels=range(7)) >= least - 1e-6
+
+
+def test_with_two_emotions_it_is_logistic_regression():
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(0.05, 0.95, (2, 3000))
+
+    def two(p):
+        rows = np.full((len(p), 7), 1e-9)
+        rows[:, 0], rows[:, 1] = p, 1 - p
+        return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True))
+
+    logits = np.stack([np.log(p / (1 - p)) for p in (first, second)], axis=1)
+    truth = (rng.random(3000) > 1 / (1 + np.exp(-(logits @ [0.8, 0.5])))).astype(np.int64)
+    oracle = LogisticRegression(C=1e6, fit_intercept=False).fit(logits, truth == 0)
+    assert fit([two(first), two(second)], truth) == pytest.approx(tuple(oracle.coef_[0]), abs=0.01)
+
+
+def test_nothing_is_fitted_where_no_face_was_answered_by_all():
+    faces = drawn(3).faces(range(3))
+    with pytest.raises(DatasetError, match="answered by all"):
+        fit([Constant(Emotion.SAD).predict(faces), Mute().predict(faces)], np.zeros(3, dtype=np.int64))
+
+
+def test_a_fusion_is_read_as_it_was_written(tmp_path):
+    weighed = Fusion(("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"})
+    weighed.write(tmp_path / "deep" / "f.json")
+    assert fusion.read(tmp_path / "deep" / "f.json") == weighed
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        "[]",
+        "null",
+        '{"format": "other"}',
+        '{"format": "fer-models-fusion"}',
+        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1, -1], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [0, 0], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1, NaN], "weights": [null, null], "fitted_on": {}}',
+    ],
+)
+def test_a_broken_fusion_file_is_refused_with_the_way_out(tmp_path, broken):
+    (tmp_path / "f.json").write_text(broken)
+    with pytest.raises(WeightsError, match="fer-models fuse"):
+        fusion.read(tmp_path / "f.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("vgg19", ("vgg19",)),
+        ("vgg19+tta", ("vgg19+tta",)),
+        ("vgg19+resnet50", ("vgg19", "resnet50")),
+        ("vgg19+tta+resnet50+tta", ("vgg19+tta", "resnet50+tta")),
+        ("vgg19+tta@a+b.safetensors", ("vgg19+tta@a+b.safetensors",)),
+    ],
+)
+def test_a_fusions_name_names_its_parts(name, parts):
+    assert parts_of(name) == parts
+
+
+def test_a_fusion_of_known_models_is_no_orphan():
+    assert is_known("a+b+tta", {"a", "b"})
+    assert not is_known("a+c", {"a", "b"})
+
+
+# -- as a subject -----------------------------------------------------------------------------
+
+
+class Counting:
+    """Leans towards one emotion, more where a face is bright, and counts what it is asked."""
+
+    asked = 0
+
+    def __init__(self, emotion):
+        self.emotion = emotion
+
+    def predict(self, faces):
+        Counting.asked += len(faces)
+        rows = np.full((len(faces), 7), 0.1)
+        rows[:, self.emotion] += [float(face.mean()) / 255 for face in faces]
+        return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True))
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(Counting, "asked", 0)
+    return Registry(
+        "model",
+        ModelSpec("happily", lambda runtime: Counting(3)),
+        ModelSpec("sadly", lambda runtime: Counting(4)),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split in ("train", "validation", "test"):
+        some_faces = drawn(14, "train" if split == "train" else "validation")
+        for i, (image, label) in enumerate(zip(some_faces.images, some_faces.labels, strict=True)):
+            place = tmp_path / "faces" / split / Emotion(int(label)).label
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{i}.png")
+    return tmp_path / "faces"
+
+
+def weigh(folder, weights=(None, None), fingerprint="elsewhere"):
+    Fusion(("happily", "sadly"), (0.5, 2.0), weights, {"fingerprint": fingerprint}).write(folder / "weights" / "happily+sadly.json")
+
+
+def suite_of(tmp_path, folder, models):
+    return Suite(Options(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, zoo.RESTORERS)
+
+
+def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
+    weigh(tmp_path)
+    models.add(zoo.select("happily+sadly", models))
+    suite = suite_of(tmp_path, folder, models)
+    first, second = (suite.run((name, "raw")).answers for name in ("happily", "sadly"))
+    asked = Counting.asked
+    fused = suite.run(("happily+sadly", "raw"))
+    assert Counting.asked == asked == 28
+    said = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
+    np.testing.assert_allclose(fused.answers.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6)
+    again = suite_of(tmp_path, folder, models).run(("happily+sadly", "raw"))
+    assert again.from_store
+    np.testing.assert_array_equal(again.answers.probabilities, fused.answers.probabilities)
+
+
+def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder, models):
+    weigh(tmp_path)
+    only = zoo.select("happily+sadly", models)
+    suite = suite_of(tmp_path, folder, Registry("model", only))
+    run = suite.run((only.name, "raw"))
+    assert Counting.asked == 28
+    assert suite.asked() == [(only.name, "raw")]
+    asked_directly = only.load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+    assert isinstance(only.load(Runtime()), Fused)
+    np.testing.assert_allclose(run.answers.probabilities, asked_directly.probabilities, atol=1e-6)
+
+
+def test_a_fusion_that_was_not_weighed_names_the_command(models):
+    with pytest.raises(WeightsMissingError, match="fer-models fuse happily sadly"):
+        zoo.select("happily+sadly", models).weights_path()
+
+
+def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
+    weigh(tmp_path, weights=("0" * 64, None))
+    with pytest.raises(WeightsMissingError, match="fer-models fuse"):
+        zoo.select("happily+sadly", models).weights_path()
+
+
+def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
+    weigh(tmp_path)
+    before = zoo.select("happily+sadly", models).identity(Runtime())
+    assert [part["model"] for part in before["parts"]] == ["happily", "sadly"]
+    path = tmp_path / "weights" / "happily+sadly.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"exponents": [1, 1]}))
+    assert zoo.select("happily+sadly", models).identity(Runtime()) != before
+
+
+def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
+    faces = suite_of(tmp_path, folder, models).data.whole
+    weigh(tmp_path, fingerprint=faces.fingerprint)
+    models.add(zoo.select("happily+sadly", models))
+    suite = suite_of(tmp_path, folder, models)
+    assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
+    assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
