@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from fer_models import weights, zoo
+from fer_models.classifiers import prompts
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.options import Options
@@ -25,7 +26,7 @@ from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Pair, Suite, environment
 from fer_models.registry import DEVICES, PRECISIONS, ModelSpec, Registry, RestorerSpec, Runtime
 from fer_models.report import page, tables, verdicts
-from fer_models.training.recipes import RECIPES
+from fer_models.training.recipes import CLIP_NANO, RECIPES
 
 _STATE = pytest.StashKey["State"]()
 
@@ -48,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights",
     )
+    sets = ", ".join(prompts.names())
+    add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
@@ -85,6 +88,8 @@ class State:
         self.models: Registry[ModelSpec] = (
             Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
         )
+        if option("--prompts") is not None:
+            self.models = zoo.reprompted(self.models, prompts.load(option("--prompts")))
         options = Options(
             dataset=option("--dataset"),
             data_root=option("--data-root"),
@@ -233,8 +238,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What only a model with a training recipe can be asked is not asked of others; with --from-store-only, what needs a model is not asked."""
     functions = [i for i in items if isinstance(i, pytest.Function)]
-    trained = {"training_step", "training_record"}
-    others: list[pytest.Item] = [i for i in functions if trained & set(i.fixturenames) and i.callspec.params["model"] not in RECIPES]
+    recipes = {"training_step": [*RECIPES], "training_record": [*RECIPES, CLIP_NANO]}
+    others: list[pytest.Item] = [
+        i for i in functions if any(name in i.fixturenames and i.callspec.params["model"] not in known for name, known in recipes.items())
+    ]
     if config.getoption("--from-store-only"):
         others += [i for i in functions if {"classifier", "costs"} & set(i.fixturenames) and i not in others]
     if others:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
 from fer_models.restorers.base import Restorer
@@ -67,10 +68,12 @@ class Weights:
     Attributes:
         find: the path, or None when it is not here.
         command: what the user types to get it.
+        fetch: gets it from the network, for `fer-models weights --fetch`; None where it cannot be fetched.
     """
 
     find: Callable[[], Path | None]
     command: str
+    fetch: Callable[[], Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class ModelSpec:
         settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values. Part of its identity.
         precision: what `auto` means for it.
         prompt: the name of its prompt set, for models that read one.
+        reprompted: the same model with another prompt set, for models that read one.
         source: where it was defined, when not in the zoo.
+        embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
         parts: for a fusion, the models whose answers it pools; its weights are a `fusion.Fusion` then.
     """
 
@@ -99,6 +104,8 @@ class ModelSpec:
     precision: str = "float32"
     prompt: str | None = None
     source: Path | None = None
+    reprompted: Callable[[PromptSet], ModelSpec] | None = None
+    embeds: bool = False
     parts: tuple[ModelSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -143,6 +150,12 @@ class ModelSpec:
             "precision": self.resolve(runtime).precision,
         }
         return own | {"parts": [part.identity(runtime) for part in self.parts]} if self.parts else own
+
+    def embedding_identity(self, runtime: Runtime) -> dict[str, Any]:
+        """What decides the directions of faces: `identity` without the model's name and its words. Raises as `identity`."""
+        own = self.identity(runtime)
+        settings = {key: value for key, value in own["settings"].items() if key != "prompts"}
+        return {"weights": own["weights"], "code": own["code"], "settings": settings, "precision": own["precision"]}
 
 
 @dataclass(frozen=True)

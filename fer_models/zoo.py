@@ -6,13 +6,17 @@ Importing this module imports none of their libraries; that happens inside each 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from fer_models import weights
+from fer_models import hub, weights
 from fer_models.classifiers import fusion, peers
+from fer_models.classifiers import prompts as prompt_sets
 from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
 from fer_models.registry import TTA, ModelSpec, Registry, RestorerSpec, Runtime, Weights, base_name, from_entry_points, from_file, parts_of, sha256_of
@@ -51,7 +55,81 @@ MINI_XCEPTION = ModelSpec(
     weights=Weights(peers.mini_xception_file, peers.MINI_XCEPTION_COMMAND),
 )
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, MINI_XCEPTION)
+
+def _clip(
+    name: str,
+    description: str,
+    weights: Weights,
+    load: Callable[[Path, PromptSet, Runtime], Classifier],
+    prompts: PromptSet | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> ModelSpec:
+    """A model that is asked in words; `load` makes it from its file."""
+    asked = prompts or prompt_sets.load(DEFAULT_PROMPTS)
+
+    def made(runtime: Runtime) -> Classifier:
+        path = weights.find()
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        return load(path, asked, runtime)
+
+    return ModelSpec(
+        name,
+        made,
+        description,
+        weights=weights,
+        settings={**settings, "prompts": asked.as_json()},
+        prompt=asked.name,
+        reprompted=lambda other: _clip(name, description, weights, load, other, settings),
+        embeds=True,
+    )
+
+
+def _open_clip(name: str, architecture: str, tag: str, repository: str) -> ModelSpec:
+    """A checkpoint of open_clip's list, whose repository on the Hub is known here so that listing it imports nothing."""
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        preprocess = clip.of_tag(architecture, tag)[1]
+        return clip.load(path, prompts, architecture=architecture, preprocess=preprocess, device=runtime.device, precision=runtime.precision)
+
+    return _clip(
+        name,
+        f"CLIP {architecture}/{tag} (open_clip), zero-shot",
+        Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, HUB_FILES)),
+        load,
+        settings={"network": f"{architecture}/{tag}"},
+    )
+
+
+def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers import clip
+
+    return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
+
+
+#: What CLIP models are asked with when nothing else is said: the prompts of the CLIP paper's authors.
+DEFAULT_PROMPTS = "openai"
+#: How open_clip calls the weights in a repository on the Hub, best first; pickles are not among them.
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+
+CLIP_NANO = _clip(
+    "clip-nano",
+    "a small CLIP of our own (EfficientNet-B0 and a 3-layer text tower, open_clip), zero-shot",
+    Weights(lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"),
+    _nano,
+)
+CLIPS = (
+    CLIP_NANO,
+    _open_clip("clip-vit-b-32", "ViT-B-32-quickgelu", "openai", "timm/vit_base_patch32_clip_224.openai"),
+    _open_clip("clip-vit-b-16", "ViT-B-16-quickgelu", "openai", "timm/vit_base_patch16_clip_224.openai"),
+    _open_clip("clip-vit-l-14", "ViT-L-14-quickgelu", "openai", "timm/vit_large_patch14_clip_224.openai"),
+    _open_clip("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", "openai", "timm/vit_large_patch14_clip_336.openai"),
+    _open_clip("clip-vit-b-32-laion2b", "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+    _open_clip("clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
+)
+
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, MINI_XCEPTION)
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(
@@ -83,6 +161,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
+    `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
     `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
 
     Raises:
@@ -94,6 +173,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return _fused([select(part, models) for part in parts_of(name)])
     if base_name(name) != name:
         return _augmented(select(base_name(name), models))
+    if name.startswith(("open_clip:", "hf-hub:")):
+        return _foreign_clip(name)
     if "@" not in name:
         if name.startswith("timm:"):
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
@@ -136,6 +217,50 @@ def _augmented(spec: ModelSpec) -> ModelSpec:
         description=f"{spec.description}; mean of face and mirror image",
         settings={**spec.settings, "tta": "mean of face and mirror image"},
     )
+
+
+def _foreign_clip(name: str) -> ModelSpec:
+    """Any model of open_clip's: by its name and tag, with a checkpoint of one's own, or a repository on the Hub."""
+    if name.startswith("hf-hub:"):
+        return _hub_clip(name)
+    network, at, file = name.removeprefix("open_clip:").partition("@")
+    if not at:
+        architecture, slash, tag = network.rpartition("/")
+        if not slash:
+            raise UsageError(f"{name!r} needs a checkpoint: --model {name}/TAG, or --model {name}@FILE.safetensors")
+        from fer_models.classifiers import clip
+
+        return _open_clip(name, architecture, tag, clip.of_tag(architecture, tag)[0])
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load(path, prompts, architecture=network, device=runtime.device, precision=runtime.precision)
+
+    where = Weights(lambda: path, f"put the file at {path}")
+    description = f"{network} (open_clip) with the weights in {path.name}"
+    return _clip(f"open_clip:{network}@{path.stem}", description, where, load, None, {"network": network})
+
+
+def _hub_clip(name: str) -> ModelSpec:
+    repository = name.removeprefix("hf-hub:")
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
+
+    beside = ("open_clip_config.json", "*token*", "*.txt", "*.model")
+    where = Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, HUB_FILES, beside))
+    return _clip(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
+
+
+def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
+    """The same models, those that are asked in words with `prompts`."""
+    return Registry(models.kind, *(spec.reprompted(prompts) if spec.reprompted is not None else spec for spec in models))
 
 
 def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:

@@ -132,3 +132,16 @@ class Countable(Protocol):
     def macs(self) -> int:
         """Multiply-accumulate operations for one face."""
         ...
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A classifier that gives a face a direction first, and an answer from that alone: another prompt needs no look at the face."""
+
+    def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
+        """The direction of each face, float32 (n, d)."""
+        ...
+
+    def classify(self, features: NDArray[np.float32], /) -> Predictions:
+        """The answers to faces given by their directions."""
+        ...

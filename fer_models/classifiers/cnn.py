@@ -50,6 +50,15 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
     return network
 
 
+@timm.models.register_model
+def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Module:
+    """EfficientNet-B0 for small pictures, by a name that timm (and so open_clip) builds it from: see `Architecture.stem_stride`."""
+    model: Any = timm.create_model("efficientnet_b0", pretrained=pretrained, **options)
+    model.conv_stem.stride = (1, 1)
+    network: nn.Module = model
+    return network
+
+
 def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
     """Float faces (n, channels, h, w) in 0..255 as the network wants them."""
     mean, std = (torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1) for v in (architecture.mean, architecture.std))

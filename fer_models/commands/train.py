@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fer_models.commands.common import Commands, console, data_options
 def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
-    parser.add_argument("model", help="vgg19, resnet50 or efficientnet_b0; NAME-ferplus learns from the votes of FER+")
+    parser.add_argument("model", help="vgg19, resnet50, efficientnet_b0 or clip-nano; NAME-ferplus learns from the votes of FER+")
     data_options(parser, default="fer2013")
     parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
     parser.add_argument(
@@ -36,13 +37,13 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar."""
     from fer_models import datasets, weights
-    from fer_models.errors import UnknownNameError
-    from fer_models.training.recipes import RECIPES, adapt
+    from fer_models.errors import UnknownNameError, UsageError
+    from fer_models.training.recipes import CLIP_NANO, RECIPES, adapt
 
-    if args.model not in RECIPES:
-        raise UnknownNameError("training recipe", args.model, RECIPES)
-    base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
-    recipe = adapt(base, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, precision=args.precision)
+    if args.model not in RECIPES and args.model != CLIP_NANO:
+        raise UnknownNameError("training recipe", args.model, [*RECIPES, CLIP_NANO])
+    if args.model == CLIP_NANO and (args.start_from or args.precision):
+        raise UsageError(f"{CLIP_NANO} is trained in float32, and always from the start: it takes minutes. Leave --start-from and --precision out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -51,23 +52,33 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None:
         faces = [f.limit(max(1, args.limit * len(f) // sum(map(len, faces)))) for f in faces]
         held_out = held_out.limit(args.limit)
-    from fer_models.training.loop import train as run  # torch, timm and accelerate: only now that the arguments are sound
-
+    output = args.output or weights.user_folder()
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     with progress(args.model, screen) as report:
-        outcome = run(
-            args.model,
-            recipe,
-            faces,
-            held_out,
-            args.output or weights.user_folder(),
-            seed=args.seed,
-            device=args.device,
-            resume=not args.fresh,
-            start=args.start_from,
-            report=report,
-        )
+        # torch, timm and accelerate, or open_clip: only now that the arguments are sound
+        if args.model == CLIP_NANO:
+            from fer_models.training import contrastive
+
+            recipe = replace(contrastive.ContrastiveRecipe(), **{k: v for k, v in given.items() if v is not None})
+            outcome = contrastive.train(recipe, faces, held_out, output, seed=args.seed, device=args.device, report=report)
+        else:
+            from fer_models.training import loop
+
+            base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
+            outcome = loop.train(
+                args.model,
+                adapt(base, **given, precision=args.precision),
+                faces,
+                held_out,
+                output,
+                seed=args.seed,
+                device=args.device,
+                resume=not args.fresh,
+                start=args.start_from,
+                report=report,
+            )
     for record in outcome.history:
         scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
         screen.print(

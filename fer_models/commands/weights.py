@@ -12,6 +12,7 @@ def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("weights", help="where each model's weights lie, and their sha256; pack trained weights for shipping")
     parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
+    parser.add_argument("--fetch", metavar="NAME", help="get a model's weights from the network (the only command that does)")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from fer_models import weights, zoo
-    from fer_models.errors import WeightsMissingError
+    from fer_models.errors import UsageError, WeightsMissingError
     from fer_models.registry import sha256_of
 
     if args.pack is not None:
@@ -33,6 +34,13 @@ def run(args: argparse.Namespace) -> int:
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
         tensors.write(tensors.pack(state, args.bits), output, metadata)
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+        return 0
+    if args.fetch is not None:
+        spec = zoo.select(args.fetch, zoo.MODELS)
+        if spec.weights is None or spec.weights.fetch is None:
+            raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.command}' if spec.weights else 'It needs no weights.'}")
+        got = spec.weights.fetch()
+        print(f"{spec.name}: {got}  sha256 {sha256_of(got)}")
         return 0
     if args.provenance is not None:
         path = zoo.select(args.provenance, zoo.MODELS).weights_path()

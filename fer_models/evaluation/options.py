@@ -47,3 +47,8 @@ class Options:
     def cache(self) -> Path:
         """Where what is slow to find out about the faces is kept."""
         return self.store.parent / "cache"
+
+    @property
+    def features(self) -> Path:
+        """Where the directions of faces are kept, for models that have such."""
+        return self.store.parent / "features"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Classifier, Predictions
+from fer_models.classifiers.base import Classifier, Embedding, Predictions
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError
@@ -105,28 +106,67 @@ def pooled(
     return Run(shelf.read(), shelf.seconds() + sum(part.seconds for part in parts), from_store=asked)
 
 
+def classified(
+    shelf: Shelf,
+    order: np.ndarray[Any, np.dtype[np.int64]],
+    features: Callable[[], NDArray[np.float32]],
+    load: Callable[[], Embedding],
+    *,
+    labels: tuple[str, ...],
+    provenance: Callable[[], Mapping[str, Any]],
+) -> Run:
+    """Fill `shelf` from the stored directions of its faces, and read it all.
+
+    Args:
+        order: the faces' rows in canonical order.
+        features: gets the directions, (n, d) in canonical order; called only when an answer is missing, as `load` is.
+        labels, provenance: as in `answer`.
+
+    Raises:
+        PredictionError, RestorationError, StoreError: as `answer`.
+    """
+    missing = shelf.missing()
+    started = time.perf_counter()
+    known = features() if missing else None
+    looked = time.perf_counter() - started
+    with shelf.locked():
+        for shard in shelf.missing():
+            assert known is not None
+            started, rows = time.perf_counter(), shelf.rows(shard)
+            model, some = load(), known[rows]
+            said = checked(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
+            share = looked * len(some) / len(shelf.faces)
+            shelf.write(shard, _collect([said], shelf, shard, order[rows]), provenance(), time.perf_counter() - started + share)
+    return Run(shelf.read(), shelf.seconds(), from_store=not missing)
+
+
 def _predictions(answers: Answers, rows: slice) -> Predictions:
     return Predictions(answers.probabilities[rows], answers.status[rows], answers.text[rows], LABELS)
 
 
 def predict_checked(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
-    """`classifier.predict(faces)`, held to its contract.
+    """`classifier.predict(faces)`, held to its contract. Raises as `checked`."""
+    return checked(lambda: classifier.predict(faces), name, labels, len(faces))
+
+
+def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int) -> Predictions:
+    """What `ask` says of `n` faces, held to the contract of a classifier.
 
     Raises:
         PredictionError: it raised, or what it returned is not one sound prediction per face in the declared label order.
     """
     try:
-        predictions = classifier.predict(faces)
+        predictions = ask()
     except FerModelsError as error:
         raise PredictionError(f"Model {name!r}: {error}") from error
     except Exception as error:
-        raise PredictionError(f"Model {name!r} failed on a batch of {len(faces)} faces: {type(error).__name__}: {error}") from error
+        raise PredictionError(f"Model {name!r} failed on a batch of {n} faces: {type(error).__name__}: {error}") from error
     if not isinstance(predictions, Predictions):
         raise PredictionError(
             f"Model {name!r} returned {type(predictions).__name__}; return Predictions.from_probabilities(rows, labels) (from fer_models)."
         )
-    if len(predictions) != len(faces):
-        raise PredictionError(f"Model {name!r} was given {len(faces)} faces and answered {len(predictions)}.")
+    if len(predictions) != n:
+        raise PredictionError(f"Model {name!r} was given {n} faces and answered {len(predictions)}.")
     if predictions.labels != labels:
         raise PredictionError(
             f"Model {name!r} declares the label order {', '.join(labels)} but answers in the order {', '.join(predictions.labels)}. "

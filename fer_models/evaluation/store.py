@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,22 +108,26 @@ class Store:
             key: `Subject.key` of everything that decides the answers.
             faces, truth: the hash and label of each face in canonical order.
         """
-        return Shelf(self.root / subject.folder(key), subject, key, faces, truth)
+        return Shelf(self.root / subject.folder(key), key, faces, subject, truth)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """One subject's shards."""
+class Shards:
+    """A folder of files with `SHARD` faces each, written whole, one process at a time.
+
+    Attributes:
+        folder: made when it is first locked.
+        key: the content of everything that decides what is in the files.
+        faces: the pixel hash of each face, in canonical order.
+    """
 
     folder: Path
-    subject: Subject
     key: str
     faces: tuple[str, ...]
-    truth: NDArray[np.int64]
 
     @property
     def shards(self) -> int:
-        """How many shards make the subject complete."""
+        """How many shards make the folder complete."""
         return -(-len(self.faces) // SHARD)
 
     def rows(self, shard: int) -> slice:
@@ -136,7 +140,7 @@ class Shelf:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold this subject: one process answers, the others wait and then read.
+        """Hold this folder: one process fills it, the others wait and then read.
 
         Raises:
             StoreError: the store's folder cannot be written.
@@ -153,6 +157,30 @@ class Shelf:
             yield
         finally:
             lock.release()
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"part-{shard:05d}.parquet"
+
+    def _put(self, shard: int, table: pa.Table) -> None:
+        """Write one shard, whole or not at all. Raises StoreError when it cannot be."""
+        path = self._path(shard)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            pq.write_table(table, part, compression="zstd")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(
+                f"{path} cannot be written ({error.strerror}). What was stored before is whole; free some space or choose --store FOLDER."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Shelf(Shards):
+    """One subject's answers; `truth` are the faces' labels."""
+
+    subject: Subject
+    truth: NDArray[np.int64]
 
     def write(self, shard: int, answers: Answers, provenance: Mapping[str, Any], seconds: float) -> None:
         """Write one shard, whole or not at all. Call it under `locked`.
@@ -179,17 +207,8 @@ class Shelf:
             "provenance": dict(provenance),
         }
         table = pa.table({f.name: columns[f.name] for f in _SCHEMA}, schema=_SCHEMA.with_metadata({"fer-models": json.dumps(said, sort_keys=True)}))
-        path = self._path(shard)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            pq.write_table(table, part, compression="zstd")
-            part.replace(path)
-            self._time(shard, seconds)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise StoreError(
-                f"{path} cannot be written ({error.strerror}). What was stored before is whole; free some space or choose --store FOLDER."
-            ) from error
+        self._put(shard, table)
+        self._time(shard, seconds)
 
     def read(self) -> Answers:
         """All answers of a complete subject, in canonical order.
@@ -223,9 +242,6 @@ class Shelf:
         """How long inference took, in all, when these shards were written."""
         return float(sum(self._timings().values()))
 
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"part-{shard:05d}.parquet"
-
     def _timings(self) -> dict[str, float]:
         try:
             return dict(json.loads((self.folder / "seconds.json").read_text()))
@@ -235,8 +251,9 @@ class Shelf:
     def _time(self, shard: int, seconds: float) -> None:
         timings = self._timings() | {str(shard): round(seconds, 3)}
         part = self.folder / f"seconds.{os.getpid()}.part"
-        part.write_text(json.dumps(timings))
-        part.replace(self.folder / "seconds.json")
+        with suppress(OSError):  # as above
+            part.write_text(json.dumps(timings))
+            part.replace(self.folder / "seconds.json")
 
 
 def read_shard(path: Path) -> tuple[Answers, dict[str, Any]]:

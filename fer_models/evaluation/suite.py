@@ -15,14 +15,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer_models.classifiers import fusion
-from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import gate, leaks, metrics, raters
+from fer_models.evaluation import features, gate, leaks, metrics, raters
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
-from fer_models.evaluation.run import Run, answer, pooled
+from fer_models.evaluation.run import Run, answer, classified, pooled
 from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, is_known
@@ -159,6 +162,15 @@ class Suite:
         if model.parts:
             exponents = fusion.read(cast(Path, model.weights_path())).exponents
             return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
+        if model.embeds:
+            return classified(
+                shelf,
+                self.data.order,
+                lambda: self._features(model, restorer),
+                lambda: self._embedding(model),
+                labels=model.labels,
+                provenance=provenance,
+            )
         title = f"asking {shelf.subject.id}"
         with self.show(title, len(self.data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
@@ -171,6 +183,37 @@ class Suite:
                 provenance=provenance,
                 progress=progress,
             )
+
+    def features(self, pair: Pair) -> NDArray[np.float32]:
+        """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at now, or read from disk.
+
+        Raises:
+            PredictionError, RestorationError, StoreError: as `run`.
+        """
+        return self._features(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
+        faces, order = self.data.faces, self.data.order
+        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": restorer.identity()}
+        shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
+        title = f"looking at {faces.name} ({restorer.name}) as {model.name} sees it"
+        with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+            return features.embed(
+                shelf,
+                faces,
+                order,
+                lambda: (self.restorer(restorer.name), self._embedding(model)),
+                name=model.name,
+                restoration=restorer.name,
+                batch_size=self.options.batch_size,
+                progress=progress,
+            )
+
+    def _embedding(self, model: ModelSpec) -> Embedding:
+        found = self._classifier(model)
+        if not isinstance(found, Embedding):
+            raise PredictionError(f"Model {model.name!r} declares embeds=True, but has no embed and classify.")
+        return found
 
     def _part(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
         """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about it too."""

@@ -119,6 +119,8 @@ RECIPES: dict[str, Recipe] = {
 }
 #: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its own.
 RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
+#: Trained otherwise: see `training.contrastive`.
+CLIP_NANO = "clip-nano"
 
 
 def adapt(

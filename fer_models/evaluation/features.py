@@ -1,0 +1,104 @@
+"""The directions that a two-tower model gives to faces, kept like answers: whatever is asked with new words looks at no face again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fer_models.classifiers.base import Embedding
+from fer_models.datasets.base import FaceSet
+from fer_models.errors import FerModelsError, PredictionError, StoreError
+from fer_models.evaluation.run import Progress
+from fer_models.evaluation.store import Shards
+from fer_models.restorers.base import Restorer, restore_checked
+
+
+@dataclass(frozen=True)
+class FeatureShelf(Shards):
+    """One model's directions of one set of faces, restored one way."""
+
+    def write(self, shard: int, features: NDArray[np.float32]) -> None:
+        """Write one shard, float32 (rows, d). Call it under `locked`."""
+        said = {"key": self.key, "shard": shard}
+        columns = {"face": list(self.faces[self.rows(shard)]), "features": pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])}
+        self._put(shard, pa.table(columns).replace_schema_metadata({"fer-models-features": json.dumps(said)}))
+
+    def read(self) -> NDArray[np.float32]:
+        """The directions of all faces, float32 (n, d), in canonical order.
+
+        Raises:
+            StoreError: a shard is missing, corrupt, or another model's.
+        """
+        return np.concatenate([self._read(shard) for shard in range(self.shards)])
+
+    def _read(self, shard: int) -> NDArray[np.float32]:
+        path, rows = self._path(shard), self.rows(shard)
+        try:
+            table = pq.read_table(path)
+            said = json.loads((table.schema.metadata or {})[b"fer-models-features"])
+            faces, column = table["face"].to_pylist(), table["features"].combine_chunks()
+            features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(faces), -1)
+        except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException) as error:
+            raise StoreError(f"{path} holds no sound features ({str(error).splitlines()[0]}). Delete it and run again.") from error
+        if said.get("key") != self.key or tuple(faces) != self.faces[rows] or not np.isfinite(features).all():
+            raise StoreError(f"{path} holds the features of other faces or another model. Delete it and run again.")
+        return np.asarray(features, dtype=np.float32)
+
+
+def shelf(root: Path, name: str, parts: Mapping[str, Any], faces: tuple[str, ...]) -> FeatureShelf:
+    """Where under `root` the directions are kept that `parts` decide (the identities of model, restorer and preparation)."""
+    key = hashlib.sha256(json.dumps([parts, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()).hexdigest()
+    return FeatureShelf(root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, faces)
+
+
+def embed(
+    shelf: FeatureShelf,
+    faces: FaceSet,
+    order: NDArray[np.int64],
+    load: Callable[[], tuple[Restorer, Embedding]],
+    *,
+    name: str,
+    restoration: str,
+    batch_size: int,
+    progress: Progress = lambda n: None,
+) -> NDArray[np.float32]:
+    """Look at the faces that `shelf` misses, and read all; arguments as in `run.answer`.
+
+    Raises:
+        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written before stay.
+    """
+    with shelf.locked():
+        missing = shelf.missing()
+        progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
+        if missing:
+            restorer, model = load()
+        for shard in missing:
+            rows, parts = order[shelf.rows(shard)], []
+            for start in range(0, len(rows), batch_size):
+                batch = restore_checked(restorer, restoration, faces.faces(rows[start : start + batch_size]))
+                parts.append(_checked(model, name, batch))
+                progress(len(batch))
+            shelf.write(shard, np.concatenate(parts))
+    return shelf.read()
+
+
+def _checked(model: Embedding, name: str, faces: list[Any]) -> NDArray[np.float32]:
+    try:
+        found = np.asarray(model.embed(faces), dtype=np.float32)
+    except FerModelsError:
+        raise
+    except Exception as error:
+        raise PredictionError(f"Model {name!r} failed to embed {len(faces)} faces: {type(error).__name__}: {error}") from error
+    if found.ndim != 2 or len(found) != len(faces) or not np.isfinite(found).all():
+        raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers.")
+    return found

@@ -1,0 +1,218 @@
+"""open_clip's models, small ones, with random weights: what we answer is what open_clip's own parts say."""
+
+import json
+import os
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from fakes import drawn
+from PIL import Image
+from safetensors.torch import save_file
+
+from fer_models import zoo
+from fer_models.classifiers import clip, prompts, tensors
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.emotions import LABELS
+from fer_models.errors import UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.registry import Runtime
+
+SMALL = {
+    "embed_dim": 32,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 48, "layers": 2, "width": 64, "head_width": 32, "patch_size": 12},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The name of a small architecture of open_clip's own parts, and a checkpoint of it."""
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "small-clip.json").write_text(json.dumps(SMALL))
+    open_clip.add_model_config(folder / "small-clip.json")
+    torch.manual_seed(0)
+    model = clip.create("small-clip")
+    save_file(model.state_dict(), folder / "small.safetensors")
+    return folder / "small.safetensors"
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("nano") / "clip-nano.safetensors"
+    clip.save(clip.create(clip.NANO), path, {"provenance": "{}"})
+    return path
+
+
+def by_open_clip_alone(architecture, path, asked, faces):
+    """A plain loop of open_clip's own functions in float32, as its README shows it."""
+    model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=None, pretrained_text=False)
+    model.load_state_dict(tensors.read(path)[0])
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(architecture)
+    with torch.no_grad():
+        columns = []
+        for emotion in range(7):
+            texts = model.encode_text(tokenizer(asked.texts(emotion)))
+            texts /= texts.norm(dim=-1, keepdim=True)
+            mean = texts.mean(dim=0)
+            columns.append(mean / mean.norm())
+        images = model.encode_image(torch.stack([transform(Image.fromarray(face)) for face in faces]))
+        images /= images.norm(dim=-1, keepdim=True)
+        return (model.logit_scale.exp() * images @ torch.stack(columns).T).softmax(dim=-1).numpy()
+
+
+@pytest.mark.filterwarnings("ignore")  # open_clip's own, in its own loop
+@pytest.mark.parametrize("name", ["openai", "clip-benchmark", "plain", "descriptive"])
+def test_our_answers_are_those_of_a_plain_open_clip_loop_face_by_face(small, name):
+    asked, faces = prompts.load(name), drawn(42).faces(range(42))
+    ours = clip.load(small, asked, architecture="small-clip", device="cpu").predict(faces)
+    theirs = by_open_clip_alone("small-clip", small, asked, faces)
+    np.testing.assert_allclose(ours.probabilities, theirs, atol=1e-5)
+    np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
+
+
+def test_with_one_word_each_our_directions_are_open_clips_zero_shot_classifier(small):
+    asked = prompts.load("clip-benchmark")
+    model = clip.load(small, asked, architecture="small-clip", device="cpu")
+    theirs = open_clip.build_zero_shot_classifier(model.model, model.tokenizer, [w for (w,) in asked.words], [t.format for t in asked.templates])
+    np.testing.assert_allclose(model.directions(asked), theirs.T.numpy(), atol=1e-6)
+
+
+def test_a_file_of_ours_says_all_that_is_needed(nano):
+    model = clip.load(nano, prompts.load("openai"), device="cpu")
+    faces = drawn(14).faces(range(14))
+    said = model.predict(faces)
+    assert len(said) == 14
+    np.testing.assert_allclose(model.classify(model.embed(faces)).probabilities, said.probabilities, atol=1e-6)
+    assert model.preprocess(faces).shape == (14, 3, 48, 48)
+    assert model.parameters == sum(t.numel() for k, t in tensors.read(nano)[0].items() if "running" not in k and "num_batches" not in k)
+    assert model.macs > 1e6
+
+
+def test_a_face_has_the_same_direction_whatever_is_asked(nano):
+    faces = drawn(7).faces(range(7))
+    one, other = (clip.load(nano, prompts.load(name), device="cpu") for name in ("openai", "plain"))
+    np.testing.assert_array_equal(one.embed(faces), other.embed(faces))
+    np.testing.assert_array_equal(one.classify(one.embed(faces), prompts.load("plain")).probabilities, other.predict(faces).probabilities)
+
+
+def test_a_text_is_encoded_once(nano, monkeypatch):
+    model = clip.load(nano, prompts.load("openai"), device="cpu")
+    model.directions(prompts.load("openai"))
+    monkeypatch.setattr(model.model, "encode_text", lambda *_: pytest.fail("encoded again"))
+    model.directions(prompts.load("openai"))
+
+
+def test_packed_to_eight_bits_it_is_small_and_says_nearly_the_same(nano, tmp_path):
+    state, metadata = tensors.read(nano)
+    tensors.write(tensors.pack(state, 8), tmp_path / "packed.safetensors", metadata)
+    assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
+    faces = drawn(14).faces(range(14))
+    exact, packed = (clip.load(p, prompts.load("plain"), device="cpu").predict(faces) for p in (nano, tmp_path / "packed.safetensors"))
+    assert np.abs(exact.probabilities - packed.probabilities).max() < 0.1
+
+
+def test_a_prompt_that_the_model_would_cut_is_refused(nano):
+    model = clip.load(nano, prompts.load("plain"), device="cpu")
+    long = PromptSet("long", ("a photo of " + "very " * 40 + "{} face",), tuple((label,) for label in LABELS))
+    with pytest.raises(UsageError, match=r"takes \d+ tokens; this model reads 32"):
+        model.directions(long)
+
+
+def test_nothing_is_left_to_random_weights(small, nano, tmp_path):
+    state = tensors.read(small)[0]
+    state.pop("ln_final.weight")
+    save_file(state, tmp_path / "broken.safetensors")
+    with pytest.raises(WeightsError, match="does not fit small-clip"):
+        clip.load(tmp_path / "broken.safetensors", prompts.load("plain"), architecture="small-clip")
+    with pytest.raises(WeightsError, match="does not fit"):
+        clip.load(small, prompts.load("plain"), architecture=clip.NANO)
+    with pytest.raises(WeightsError, match="open_clip:ARCHITECTURE@"):
+        clip.load(small, prompts.load("plain"))
+    with pytest.raises(UnknownNameError, match="small-clip"):
+        clip.load(small, prompts.load("plain"), architecture="smal-clip")
+
+
+def test_another_activation_than_the_checkpoint_was_trained_with_is_refused():
+    with pytest.raises(UsageError, match="open_clip:ViT-B-32-quickgelu/openai"):
+        clip.of_tag("ViT-B-32", "openai")
+    with pytest.raises(UnknownNameError, match="openai"):
+        clip.of_tag("ViT-B-32-quickgelu", "opnai")
+
+
+@pytest.mark.parametrize("spec", [s for s in zoo.CLIPS if s.name != "clip-nano"], ids=lambda s: s.name)
+def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
+    architecture, tag = spec.settings["network"].rsplit("/", 1)
+    repository, preprocess = clip.of_tag(architecture, tag)
+    assert spec.weights.find.__closure__ is not None
+    assert repository in [cell.cell_contents for cell in spec.weights.find.__closure__]
+    assert set(preprocess) == {"mean", "std", "interpolation", "resize_mode"}
+
+
+# -- as subjects ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small):
+    spec = zoo.select(f"open_clip:small-clip@{small}", zoo.MODELS)
+    faces = drawn(7).faces(range(7))
+    np.testing.assert_allclose(
+        spec.load(Runtime(device="cpu")).predict(faces).probabilities,
+        by_open_clip_alone("small-clip", small, prompts.load("openai"), faces),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("open_clip:ViT-B-32", "needs a checkpoint"),
+        ("open_clip:ViT-B-32-quickgelu/opnai", "openai"),
+        ("open_clip:ViT-B-23/openai", "Did you mean"),
+        ("open_clip:ViT-B-32@nowhere.safetensors", "does not exist"),
+    ],
+)
+def test_a_clip_that_cannot_be_says_why(name, message):
+    with pytest.raises(UsageError, match=message):
+        zoo.select(name, zoo.MODELS)
+
+
+def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
+        with pytest.raises(WeightsMissingError, match=f"fer-models weights --fetch {name}"):
+            zoo.select(name, zoo.MODELS).weights_path()
+
+
+def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, small):
+    """Laid out as the Hub's library lays it out: refs, snapshots."""
+    folder = tmp_path / "models--someone--small" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (tmp_path / "models--someone--small" / "refs").mkdir()
+    (tmp_path / "models--someone--small" / "refs" / "main").write_text("abc")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": SMALL, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}))
+    os.link(small, folder / "open_clip_model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = zoo.select("hf-hub:someone/small", zoo.MODELS)
+    assert spec.weights_path() == folder / "open_clip_model.safetensors"
+    model = spec.load(Runtime(device="cpu"))
+    assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
+    (folder / "open_clip_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="no model of open_clip's"):
+        spec.load(Runtime(device="cpu"))
+
+
+def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, monkeypatch):
+    plain = zoo.reprompted(zoo.MODELS, prompts.load("plain"))
+    one, other = zoo.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
+    assert (one.prompt, other.prompt) == ("openai", "plain")
+    assert plain["vgg19"] is zoo.MODELS["vgg19"]
+    one, other = zoo.CLIP_NANO, plain["clip-nano"]
+    monkeypatch.setattr("fer_models.weights.find", lambda name: nano)
+    assert one.identity(Runtime()) != other.identity(Runtime())
+    assert one.embedding_identity(Runtime()) == other.embedding_identity(Runtime())

@@ -1,0 +1,166 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from fakes import drawn, in_order
+
+from fer_models.classifiers.base import Predictions
+from fer_models.emotions import LABELS
+from fer_models.errors import PredictionError, StoreError
+from fer_models.evaluation import features
+from fer_models.evaluation.options import Options
+from fer_models.evaluation.store import SHARD
+from fer_models.evaluation.suite import Suite
+from fer_models.registry import ModelSpec, Registry, Runtime
+from fer_models.restorers.base import Raw
+from fer_models.zoo import RESTORERS
+
+
+class Looking:
+    """Its direction of a face is the brightness of three stripes; what it is asked only picks columns."""
+
+    looked = 0
+
+    def __init__(self, first=0):
+        self.first = first
+
+    def embed(self, faces):
+        Looking.looked += len(faces)
+        return np.array([[float(part.mean()) for part in np.array_split(face, 3)] for face in faces], dtype=np.float32)
+
+    def classify(self, known):
+        rows = np.full((len(known), 7), 0.05)
+        rows[np.arange(len(known)), (known.argmax(axis=1) + self.first) % 7] = 0.7
+        return Predictions.from_probabilities(rows, LABELS)
+
+    def predict(self, faces):
+        return self.classify(self.embed(faces))
+
+
+@pytest.fixture(autouse=True)
+def from_zero(monkeypatch):
+    monkeypatch.setattr(Looking, "looked", 0)
+
+
+FACES = drawn(SHARD + 20)
+
+
+def embed(root, model, faces=FACES, parts=None):
+    order, hashes, _ = in_order(faces)
+    shelf = features.shelf(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
+    return shelf, features.embed(shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32)
+
+
+def test_directions_are_kept_in_canonical_order_and_looked_at_once(tmp_path):
+    order, _, _ = in_order(FACES)
+    _, first = embed(tmp_path, Looking())
+    np.testing.assert_array_equal(first, Looking().embed(FACES.faces(order)))
+    looked = Looking.looked
+    _, again = embed(tmp_path, Looking())
+    assert Looking.looked == looked
+    np.testing.assert_array_equal(first, again)
+    embed(tmp_path, Looking(), parts={"model": 2})
+    assert Looking.looked > looked
+
+
+def test_a_killed_look_goes_on_where_it_stopped(tmp_path):
+    class Tiring(Looking):
+        def embed(self, faces):
+            if Looking.looked >= SHARD:
+                raise KeyboardInterrupt
+            return super().embed(faces)
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(tmp_path, Tiring())
+    looked = Looking.looked
+    embed(tmp_path, Looking())
+    assert Looking.looked - looked == 20
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no parquet"])
+def test_damaged_features_are_named_and_not_used(tmp_path, damage):
+    shelf, _ = embed(tmp_path, Looking())
+    path = shelf.folder / "part-00000.parquet"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StoreError, match="Delete it and run again"):
+        embed(tmp_path, Looking())
+
+
+def test_features_of_another_model_or_other_faces_are_refused(tmp_path):
+    one, _ = embed(tmp_path, Looking())
+    other = features.shelf(tmp_path, "drawn", {"model": 2}, one.faces)
+    other.folder.mkdir(parents=True)
+    for part in one.folder.glob("*.parquet"):
+        (other.folder / part.name).write_bytes(part.read_bytes())
+    with pytest.raises(StoreError, match="another model"):
+        other.read()
+
+
+def test_features_are_plain_parquet(tmp_path):
+    shelf, known = embed(tmp_path, Looking())
+    table = pq.read_table(shelf.folder / "part-00000.parquet")
+    assert table.column_names == ["face", "features"]
+    np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
+
+
+@pytest.mark.parametrize(
+    "said", [lambda n: np.zeros((n - 1, 3)), lambda n: np.zeros(n), lambda n: np.full((n, 3), np.nan), lambda n: 1 / 0, lambda n: "nothing"]
+)
+def test_what_is_no_direction_per_face_is_an_error_that_names_the_model(tmp_path, said):
+    class Wrong(Looking):
+        def embed(self, faces):
+            return said(len(faces))
+
+    with pytest.raises(PredictionError, match="looking"):
+        embed(tmp_path, Wrong())
+
+
+# -- in a run -----------------------------------------------------------------------------------
+
+
+def spec(name="looking", first=0, **more):
+    return ModelSpec(name, lambda runtime: Looking(first), settings={"prompts": first}, embeds=True, **more)
+
+
+def suite(tmp_path, *specs):
+    return Suite(Options("synthetic", split="validation", limit=70, store=tmp_path / "store"), Registry("model", *specs), RESTORERS)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(70))
+
+
+def test_another_prompt_looks_at_no_face_again(tmp_path, few):
+    one = suite(tmp_path, spec())
+    first = one.run(("looking", "raw"))
+    assert (Looking.looked, first.from_store) == (70, False)
+    other = suite(tmp_path, spec(first=3))
+    second = other.run(("looking", "raw"))
+    assert Looking.looked == 70
+    assert not np.array_equal(first.answers.answer, second.answers.answer)
+    np.testing.assert_array_equal(one.features(("looking", "raw")), other.features(("looking", "raw")))
+    assert suite(tmp_path, spec()).run(("looking", "raw")).from_store
+    other.run(("looking", "bicubic"))
+    assert Looking.looked == 140  # restored faces are other faces
+
+
+def test_answers_from_directions_are_those_of_predict(tmp_path, few):
+    one = suite(tmp_path, spec())
+    answers = one.run(("looking", "raw")).answers
+    direct = Looking().predict([one.data.faces.face(int(i)) for i in one.data.order])
+    np.testing.assert_array_equal(answers.answer, direct.answer)
+
+
+def test_a_model_that_only_claims_to_embed_is_told(tmp_path, few):
+    class Deaf:
+        def predict(self, faces):
+            return None
+
+    wrong = ModelSpec("deaf", lambda runtime: Deaf(), embeds=True)
+    with pytest.raises(PredictionError, match="has no embed and classify"):
+        suite(tmp_path, wrong).run(("deaf", "raw"))
+
+
+def test_the_identity_of_directions_is_without_words_and_name():
+    assert spec().embedding_identity(Runtime()) == spec("other", first=2).embedding_identity(Runtime())
+    assert spec().identity(Runtime()) != spec(first=2).identity(Runtime())
