@@ -21,6 +21,7 @@ from fer_models.classifiers import prompts
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.options import Options
+from fer_models.evaluation.prompting import Robustness
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Pair, Suite, environment
@@ -51,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     sets = ", ".join(prompts.names())
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
+    add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
@@ -84,6 +86,8 @@ class State:
             raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
         if option("--batch-size") < 1:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
+        if option("--prompt-examples") < 1:
+            raise UsageError(f"--prompt-examples must be at least 1, got {option('--prompt-examples')}.")
         models, self.restorers, self.notes = zoo.known(option("--models-from"))
         self.models: Registry[ModelSpec] = (
             Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
@@ -100,11 +104,13 @@ class State:
             store=option("--store") or config.rootpath / ".evals" / "store",
             baselines=option("--baselines") or config.rootpath / "baselines.json",
             from_store_only=option("--from-store-only"),
+            prompt_examples=option("--prompt-examples"),
         )
         self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []
+        self.prompts: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
@@ -122,6 +128,9 @@ class State:
             self.merge(result)
             if self.update:
                 self.records[result["id"]] = self.suite.record(pair)
+        for name, measured in self.suite.prompted.items():
+            subject = self.suite.subject((name, "raw"))
+            self.prompts[subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
@@ -139,7 +148,7 @@ class State:
             "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
-            "prompts": [],
+            "prompts": [self.prompts[k] for k in sorted(self.prompts)],
             "restorations": [],
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
@@ -236,17 +245,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only a model with a training recipe can be asked is not asked of others; with --from-store-only, what needs a model is not asked."""
-    functions = [i for i in items if isinstance(i, pytest.Function)]
-    recipes = {"training_step": [*RECIPES], "training_record": [*RECIPES, CLIP_NANO]}
-    others: list[pytest.Item] = [
-        i for i in functions if any(name in i.fixturenames and i.callspec.params["model"] not in known for name, known in recipes.items())
-    ]
-    if config.getoption("--from-store-only"):
-        others += [i for i in functions if {"classifier", "costs"} & set(i.fixturenames) and i not in others]
+    """What only a model with a training recipe, or one that reads, can be asked is not asked of others; with --from-store-only, what needs a
+    model is not asked."""
+    asked = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    others = [i for i in asked if _of_another_kind(config, i)]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+
+
+def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
+    wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
+    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting"} & wanted:
+        return True
+    return (
+        ("training_step" in wanted and model not in RECIPES)
+        or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO))
+        or ("prompting" in wanted and state_of(config).models[str(model)].reprompted is None)
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -283,6 +299,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.skipped |= told["skipped"]
     state.errors |= told["errors"]
     state.costs += told["costs"]
+    state.prompts |= told["prompts"]
     state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
@@ -299,7 +316,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             session.config.workeroutput["fer_models"] = _handover(state)  # type: ignore[attr-defined]
             return
-        if not (state.results or state.costs or state.errors or state.skipped or state.suite.data.audited):
+        if not (state.results or state.costs or state.prompts or state.errors or state.skipped or state.suite.data.audited):
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.update:
@@ -318,6 +335,7 @@ def _handover(state: State) -> str:
         "skipped": state.skipped,
         "errors": state.errors,
         "costs": state.costs,
+        "prompts": state.prompts,
         "audit": state.suite.data.audited,
     })  # fmt: skip
 
@@ -327,7 +345,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if _STATE not in config.stash or hasattr(config, "workerinput"):
         return
     state = config.stash[_STATE]
-    if not (state.results or state.skipped or state.errors):
+    if not (state.results or state.skipped or state.errors or state.prompts):
         return
     report = state.report()
     terminalreporter.section("fer-models")
@@ -336,7 +354,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         width = max(terminalreporter._tw.fullwidth, 100)
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
-    for line in (*tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
+    for line in (*tables.prompts(report), *tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
         terminalreporter.write_line(line)
     if state.update and state.records:
         terminalreporter.write_line(
@@ -355,7 +373,7 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
     """The deliverable stands at the top of the page."""
     state = session.config.stash.get(_STATE, None)
-    if state is not None and (state.results or state.skipped or state.suite.data.audited):
+    if state is not None and (state.results or state.prompts or state.skipped or state.suite.data.audited):
         prefix.append(page.summary_html(state.report()))
 
 
@@ -451,3 +469,31 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
         pytest.skip(f"the weights of {model.name} do not say how they were trained")
     record: dict[str, Any] = json.loads(said)
     return record
+
+
+class Prompting:
+    """What a question asks of a model's prompts."""
+
+    def __init__(self, suite: Suite, model: str) -> None:
+        self.suite, self.model = suite, model
+
+    @property
+    def measured(self) -> Robustness:
+        """All that was measured."""
+        return self.suite.prompting(self.model)
+
+    def holds(self, kind: str) -> None:
+        """Fail where a figure of a kind (`template`, `word`, `found`, `changed`) is worse than its record by more than the margin."""
+        __tracebackhide__ = True
+        fallen = self.measured.fallen(self.suite.prompt_record(self.model), kind)
+        if fallen:
+            subject = self.suite.subject((self.model, "raw")).id
+            lines = "".join(f"\n  {line}" for line in fallen)
+            pytest.fail(f"{subject}: it hangs more on its words than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
+
+
+@pytest.fixture
+def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Prompting:
+    """How much the model's answers hang on its words; only models that are asked in words are asked this."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return Prompting(suite, model.name)

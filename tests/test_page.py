@@ -75,7 +75,24 @@ def full_report() -> dict[str, Any]:
             result("clip", "INCONCLUSIVE", "too few faces"),
         ],
         "costs": [{**cost, "images_per_second": 310.0, "parameters": 139_600_000, "macs": None, "peak_memory_mb": 412.4}],
-        "prompts": [{"prompt": "a photo of a {} face", "accuracy": 0.42}],
+        "prompts": [
+            {
+                "subject": {"dataset": "fer2013", "split": "private_test", "restoration": "raw", "model": "clip-nano", "prompt": "openai"},
+                "n": 3589,
+                "spread": {
+                    "ensemble": {"value": 0.62, "low": 0.6, "high": 0.64},
+                    "templates": {"a photo of a {} face": {"value": 0.42, "low": 0.4, "high": 0.44}},
+                    "words": {"happy": {"smiling": {"value": 0.5, "low": 0.4, "high": 0.6}}},
+                    **{"mean": 0.42, "sd": 0.0, "worst": 0.42, "best": 0.42, "kappa": None, "flip_rate": 0.1},
+                },
+                "invariances": {"upper case": 0.0},
+                "search": {
+                    "base": {"template": "a photo of a {} face", "words": {"happy": "happy"}, "edits": [], "accuracy": 0.42},
+                    "worst": {"template": "a photo of a photo {} face", "words": {}, "edits": ["insert 'photo'"], "accuracy": 0.2},
+                    **{"breaking": None, "tried": 200, "examples": 200, "seed": 0},
+                },
+            }
+        ],
         "restorations": [{"model": "vgg19", "restoration": "gfpgan", "change": -0.041}],
         "data": {
             "fer2013/private_test": {
@@ -139,7 +156,7 @@ def with_every_string(value: Any, text: str) -> Any:
 @cache
 def skeleton(text: str) -> Skeleton:
     report = with_every_string(full_report(), text)
-    report["prompts"][0][text] = text
+    report["prompts"][0]["spread"]["templates"][text] = {"value": 0.1}
     (faces,) = (data for name, data in report["data"].items() if name.startswith("fer2013/"))
     for pair, genuine in zip(faces["audit"]["examples"], audit()["examples"], strict=True):
         pair["picture"] = genuine["picture"]  # anything else is not shown

@@ -89,6 +89,12 @@ def _parse(text: str, name: str, where: str) -> PromptSet:
         said = json.loads(text)
     except ValueError as error:
         raise UsageError(f"The prompt set {where} is not JSON ({error}). It looks like {_EXAMPLE}") from error
+    return parse(said, name, where)
+
+
+def parse(said: Any, name: str, where: str = "") -> PromptSet:
+    """The set that `PromptSet.as_json` describes, called `name`; `where` is what messages call it. Raises UsageError as `load`."""
+    where = where or name
     try:
         unknown = set(said) - {"source", "templates", "emotions"}
         templates, emotions = said["templates"], said["emotions"]

@@ -31,6 +31,7 @@ class Options:
         store: the folder of stored answers.
         baselines: the baselines file.
         from_store_only: ask nobody; what is not in the store is skipped.
+        prompt_examples: how many prompts the search may write for each model that is asked in words.
     """
 
     dataset: str = "synthetic"
@@ -42,6 +43,7 @@ class Options:
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
     from_store_only: bool = False
+    prompt_examples: int = 200
 
     @property
     def cache(self) -> Path:

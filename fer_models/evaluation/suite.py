@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,11 +19,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.classifiers import fusion
+from fer_models.classifiers import fusion, prompts
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import features, gate, leaks, metrics, raters
+from fer_models.evaluation import features, gate, leaks, metrics, prompting, raters
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.run import Run, answer, classified, pooled
@@ -56,6 +57,7 @@ class Suite:
         self._metrics: dict[Pair, metrics.Metrics] = {}
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
+        self.prompted: dict[str, prompting.Robustness] = {}
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -235,6 +237,36 @@ class Suite:
             self._metrics[pair] = metrics.measure(answers.truth, answers.answer, answers.probabilities)
         return self._metrics[pair]
 
+    # -- prompts ----------------------------------------------------------------------------------
+
+    def prompting(self, model: str) -> prompting.Robustness:
+        """How much the answers of a model that is asked in words hang on them, on the faces as they are; once per run.
+
+        Raises:
+            PredictionError, StoreError: as `run`.
+        """
+        if model not in self.prompted:
+            spec, pair = self.models[model], (model, "raw")
+            asked, words = self._embedding(spec), prompts.parse(spec.settings["prompts"], spec.prompt or model)
+            grammar = [prompts.load(name) for name in prompts.names() if name != words.name]
+            title = f"writing {self.options.prompt_examples} prompts for {model}"
+            with self.show(title, 1) as progress:
+                self.prompted[model] = prompting.robustness(
+                    prompting.asker(cast(prompting.Asked, asked), self.features(pair)),
+                    words,
+                    self.data.faces.labels[self.data.order],
+                    grammar=grammar,
+                    examples=self.options.prompt_examples,
+                    kept=self.options.store.parent / "prompts" / f"{self.shelf(pair).key[:16]}.json",
+                )
+                progress(1)
+        return self.prompted[model]
+
+    def prompt_record(self, model: str) -> Mapping[str, float]:
+        """What was recorded of a model's prompts on these faces; nothing where only some of them are asked."""
+        record = None if self.data.kept_rows is not None else self.baselines.find(self.subject((model, "raw")))
+        return {} if record is None else record.metrics
+
     # -- verdicts ---------------------------------------------------------------------------------
 
     def verdict(self, pair: Pair) -> gate.Verdict:
@@ -298,7 +330,9 @@ class Suite:
         """What would be recorded of a pair. Call it on whole splits only."""
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
-        return records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
+        record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
+        words = self.prompted.get(pair[0]) if pair[1] == "raw" else None
+        return record if words is None else replace(record, metrics={**record.metrics, **words.figures()})
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
         """The entry of a pair in evals.json. Raises as `run`; the verdict is null where it cannot be judged."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import faces, figures, tables
+from fer_models.report import faces, figures, prompts, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -101,7 +101,7 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Per emotion", _per_class(results))
     yield _labels(report)
     yield _section("Restoration", tables.records_html(report.get("restorations") or []))
-    yield _section("Prompts", tables.records_html(report.get("prompts") or []))
+    yield _section("Prompts", prompts.prompts_html(report))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)

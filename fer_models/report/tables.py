@@ -180,6 +180,23 @@ def _compact(result: Record, metric: str) -> str:
     return f"{number(value.get('value'))}{bounds}"
 
 
+def prompts(report: Record) -> list[str]:
+    """One line per model and prompt set for the terminal: how far single templates lie apart, and what the worst prompt found costs."""
+    return [_prompted(entry) for entry in report.get("prompts") or []]
+
+
+def _prompted(entry: Record) -> str:
+    spread, found = entry.get("spread") or {}, entry.get("search") or {}
+    base, worst, breaking = (found.get(key) or {} for key in ("base", "worst", "breaking"))
+    edit = f"; {', '.join(breaking['edits'])} alone costs {100 * (base['accuracy'] - breaking['accuracy']):.0f} points" if breaking else ""
+    words = (
+        f"{name_of(entry)} on {faces_of(entry)}: single templates {number(spread.get('worst'))} to {number(spread.get('best'))};",
+        f"worst of {found.get('tried', 0)} prompts {number(worst.get('accuracy'))} ({worst.get('template')!r}),",
+        f"unedited {number(base.get('accuracy'))}{edit}",
+    )
+    return clean(" ".join(words))
+
+
 def skips(report: Record) -> list[str]:
     """One line for each model that was not asked, with the reason and the command that would change it."""
     return [_skip_line(record) for record in report.get("skipped") or []]

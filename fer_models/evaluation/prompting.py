@@ -1,0 +1,444 @@
+"""How much an answer hangs on the words: every template and synonym alone, edits that should not matter, and a search for the worst prompt.
+
+All of it works on directions of faces that were kept (see `features`): a prompt costs seven texts and one matrix product.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from statsmodels.stats.inter_rater import fleiss_kappa
+
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.emotions import EMOTIONS, LABELS
+from fer_models.errors import UsageError
+from fer_models.evaluation.statistics import wilson
+
+#: How far, in accuracy, a prompt must fall under the unedited one to count as breaking the model.
+BREAK = 0.10
+#: Words that a template may get: what people write around a face without meaning anything by it.
+FILLERS = (
+    *("photo", "picture", "image", "portrait", "close-up", "human", "person", "young"),
+    *("grey", "blurry", "of", "very", "the", "my", "real", "nice"),
+)
+_ENDS = (".", "!", "?", "...", ",")
+_ARTICLES = ("a", "an", "the")
+
+
+class Asked(Protocol):
+    """A model that answers from the directions of faces, by any prompt set."""
+
+    def classify(self, features: NDArray[np.float32], prompts: PromptSet | None = None, /) -> Predictions:
+        """See `clip.Clip.classify`."""
+        ...
+
+
+Answer = Callable[[PromptSet], NDArray[np.int64]]
+
+
+def asker(model: Asked, features: NDArray[np.float32]) -> Answer:
+    """The answers to all faces by a prompt set, int64 (n,)."""
+    return lambda prompts: model.classify(features, prompts).answer
+
+
+# -- the spread of a set --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a set's templates and words score alone. Accuracies are JSON measurements: value, low, high (Wilson, 95 %).
+
+    Attributes:
+        ensemble: the whole set, averaged as usual.
+        templates: each template with all words.
+        words: for each emotion with several words, each word alone in its place (the other emotions keep all theirs).
+        mean, sd, worst, best: over the templates' accuracies.
+        kappa: Fleiss' kappa between the templates' answers; None for a single one.
+        flip_rate: the mean share of faces to which a single template gives another answer than the whole set.
+    """
+
+    ensemble: dict[str, float]
+    templates: dict[str, dict[str, float]]
+    words: dict[str, dict[str, dict[str, float]]]
+    mean: float
+    sd: float
+    worst: float
+    best: float
+    kappa: float | None
+    flip_rate: float
+
+
+def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spread:
+    """Ask with every template and every word alone."""
+    whole = answer(prompts)
+    single = {template: answer(prompts.only(template=template)) for template in prompts.templates}
+    scores = [float((said == truth).mean()) for said in single.values()]
+    words = {
+        LABELS[e]: {word: _accuracy(answer(_with_words(prompts, e, (word,))), truth) for word in prompts.words[e]}
+        for e in EMOTIONS
+        if len(prompts.words[e]) > 1
+    }
+    return Spread(
+        _accuracy(whole, truth),
+        {template: _accuracy(said, truth) for template, said in single.items()},
+        words,
+        float(np.mean(scores)),
+        float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
+        min(scores),
+        max(scores),
+        _kappa(list(single.values())),
+        float(np.mean([(said != whole).mean() for said in single.values()])),
+    )
+
+
+def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> PromptSet:
+    return replace(prompts, words=tuple(words if e == emotion else own for e, own in enumerate(prompts.words)))
+
+
+def _accuracy(said: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
+    return dict(wilson(int((said == truth).sum()), len(truth)).as_json())
+
+
+def _kappa(answers: Sequence[NDArray[np.int64]]) -> float | None:
+    if len(answers) < 2:
+        return None
+    counts = np.stack([(np.stack(answers) == e).sum(axis=0) for e in EMOTIONS], axis=1)
+    if (counts.max(axis=1) == len(answers)).all() and (counts.sum(axis=0) > 0).sum() == 1:
+        return 1.0  # all say the same of every face: the formula would divide nothing by nothing
+    return float(fleiss_kappa(counts))
+
+
+# -- edits that should not matter -----------------------------------------------------------------
+
+#: What is changed in every template at once, by name; changes of case are made in the words too.
+INVARIANCES: Mapping[str, Callable[[str], str]] = {
+    "upper case": str.upper,
+    "title case": str.title,
+    "no final stop": lambda t: t.rstrip(" .!?") or t,
+    "final exclamation mark": lambda t: f"{t.rstrip(' .!?')}!",
+    "double spaces": lambda t: t.replace(" ", "  "),
+    "spaces around": lambda t: f"  {t}  ",
+    "the for a": lambda t: re.sub(r"\b(a|an)\b", "the", t, flags=re.IGNORECASE),
+    "no articles": lambda t: re.sub(r"\b(a|an|the) ", "", t, flags=re.IGNORECASE),
+}
+
+
+def invariances(answer: Answer, prompts: PromptSet) -> dict[str, float]:
+    """The share of faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words is turned round."""
+    whole = answer(prompts)
+    changed = {name: _templates(prompts, edit) for name, edit in INVARIANCES.items()}
+    turned = replace(prompts, templates=prompts.templates[::-1], words=tuple(own[::-1] for own in prompts.words))
+    return {name: float((answer(other) != whole).mean()) for name, other in {**changed, "order of the list": turned}.items()}
+
+
+def _templates(prompts: PromptSet, edit: Callable[[str], str]) -> PromptSet:
+    templates = tuple(dict.fromkeys(edit(template) for template in prompts.templates))
+    words = tuple(tuple(map(edit, own)) for own in prompts.words) if edit in (str.upper, str.title) else prompts.words
+    return replace(prompts, templates=templates, words=words)
+
+
+# -- the search -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One small change of a prompt.
+
+    Attributes:
+        kind: `insert` (a filler), `synonym` (another word for one emotion), `end` (punctuation), `article`, `drop` (a word of the
+            template), `case`, or `template` (another one).
+        what: what is put in: text, or for `synonym` an emotion's label and the word.
+        at: which word of the template, counted from 0 and around the end, for insert, drop and article.
+    """
+
+    kind: str
+    what: tuple[str, ...] = ()
+    at: int = 0
+
+    def __str__(self) -> str:
+        said = {"insert": "insert {0!r}", "synonym": "{1!r} for {0}", "end": "end with {0!r}", "article": "article {0!r}", "case": "{0} case"}
+        return {"drop": f"drop word {self.at + 1}", "template": "template {0!r}"}.get(self.kind, said.get(self.kind, self.kind)).format(*self.what)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One template, one word per emotion."""
+
+    template: str
+    words: tuple[str, ...]
+
+    def edited(self, edits: Sequence[Edit]) -> Prompt:
+        """The prompt with all edits made, one after the other; one that cannot be made changes nothing."""
+        prompt = self
+        for edit in edits:
+            prompt = _apply(prompt, edit)
+        return prompt
+
+    def as_set(self, name: str) -> PromptSet | None:
+        """It as a set to ask with; None where two emotions would be called the same, or the template lost its gap."""
+        if self.template.count("{}") != 1 or len({" ".join(w.lower().split()) for w in self.words}) < len(EMOTIONS):
+            return None
+        return PromptSet(name, (self.template,), tuple((w,) for w in self.words))
+
+
+def _apply(prompt: Prompt, edit: Edit) -> Prompt:
+    if edit.kind == "synonym":
+        emotion, word = edit.what
+        return replace(prompt, words=tuple(word if label == emotion else own for label, own in zip(LABELS, prompt.words, strict=True)))
+    template = prompt.template
+    tokens = template.split()
+    if edit.kind == "template":
+        template = edit.what[0]
+    elif edit.kind == "insert":
+        at = edit.at % (len(tokens) + 1)
+        template = " ".join([*tokens[:at], edit.what[0], *tokens[at:]])
+    elif edit.kind == "drop":
+        droppable = [i for i, token in enumerate(tokens) if "{}" not in token]
+        if droppable:
+            gone = droppable[edit.at % len(droppable)]
+            template = " ".join(token for i, token in enumerate(tokens) if i != gone)
+    elif edit.kind == "end":
+        template = template.rstrip(" .!?,") + edit.what[0]
+    elif edit.kind == "article":
+        places = [i for i, token in enumerate(tokens) if token.lower() in _ARTICLES]
+        if places:
+            tokens[places[edit.at % len(places)]] = edit.what[0]
+            template = " ".join(tokens)
+    elif edit.kind == "case":
+        template = {"upper": template.upper(), "title": template.title(), "lower": template.lower()}[edit.what[0]]
+    return replace(prompt, template=template)
+
+
+def edits_of(grammar: Sequence[PromptSet]) -> st.SearchStrategy[Edit]:
+    """All edits that the templates and words of some sets allow; the smallest kinds come first, for shrinking goes towards them."""
+    words = list(dict.fromkeys((LABELS[e], word) for prompts in grammar for e in EMOTIONS for word in prompts.words[e]))
+    templates = list(dict.fromkeys((template,) for prompts in grammar for template in prompts.templates))
+    place = st.integers(0, 11)
+    return st.one_of(
+        st.builds(Edit, st.just("insert"), st.sampled_from([(filler,) for filler in FILLERS]), place),
+        st.builds(Edit, st.just("end"), st.sampled_from([(end,) for end in _ENDS])),
+        st.builds(Edit, st.just("article"), st.sampled_from([(article,) for article in _ARTICLES]), place),
+        st.builds(Edit, st.just("drop"), st.just(()), place),
+        st.builds(Edit, st.just("case"), st.sampled_from([("upper",), ("title",)])),
+        st.builds(Edit, st.just("synonym"), st.sampled_from(words)),
+        st.builds(Edit, st.just("template"), st.sampled_from(templates)),
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found.
+
+    Attributes:
+        base: the unedited prompt, the set's first template and words, and its accuracy (0..1).
+        worst: the prompt with the lowest accuracy that was tried, the edits that lead to it, and its accuracy.
+        breaking: the smallest edits found that cost at least `BREAK`; None where nothing did.
+        tried: how many different prompts were asked.
+        examples, seed: what was asked for; the same two find the same again.
+    """
+
+    base: dict[str, Any]
+    worst: dict[str, Any]
+    breaking: dict[str, Any] | None
+    tried: int
+    examples: int
+    seed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For evals.json."""
+        return asdict(self)
+
+
+class _Broken(Exception):
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self.edits = tuple(edits)
+
+
+@dataclass
+class _Scores:
+    """The accuracy of each prompt that was tried, each asked once."""
+
+    answer: Answer
+    truth: NDArray[np.int64]
+    name: str
+    known: dict[Prompt, float] = field(default_factory=dict)
+
+    def __call__(self, prompt: Prompt) -> float | None:
+        if prompt not in self.known:
+            try:
+                asked = prompt.as_set(self.name)
+                if asked is None:
+                    return None
+                self.known[prompt] = float((self.answer(asked) == self.truth).mean())
+            except UsageError:  # longer than the model can read: no prompt that anybody could ask with
+                return None
+        return self.known[prompt]
+
+
+def search(
+    answer: Answer,
+    prompts: PromptSet,
+    truth: NDArray[np.int64],
+    *,
+    grammar: Sequence[PromptSet] = (),
+    examples: int = 200,
+    number: int = 0,
+    kept: Path | None = None,
+) -> Found:
+    """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
+
+    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to fewer and simpler edits.
+
+    Args:
+        prompts: its first template and first words are where the search starts.
+        grammar: sets whose templates and words may be put in, beside its own.
+        examples: how many prompts hypothesis may write; shrinking comes on top.
+        number: the seed.
+        kept: a file in which the edits that broke the model are kept, and tried first the next time. (hypothesis keeps no examples of a seeded
+            search.)
+    """
+    base = Prompt(prompts.templates[0], tuple(own[0] for own in prompts.words))
+    scores = _Scores(answer, truth, prompts.name)
+    plain = scores(base)
+    assert plain is not None  # a sound set has seven different words and one gap
+    ways: dict[Prompt, tuple[Edit, ...]] = {base: ()}
+
+    def written(breaks: bool) -> Callable[[], None]:
+        """hypothesis at work: with `breaks` it stops at what breaks the model, and shrinks it; without, it looks on for the worst."""
+
+        @seed(number)
+        @settings(
+            max_examples=examples,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.target, *([Phase.shrink] if breaks else [])),
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+            print_blob=False,
+            report_multiple_bugs=False,
+        )
+        @given(st.lists(edits_of([prompts, *grammar]), min_size=1, max_size=4))
+        def falls(edits: list[Edit]) -> None:
+            accuracy = tried(edits)
+            if accuracy is None:
+                return
+            target(-accuracy, label="accuracy, low")
+            if breaks and accuracy <= plain - BREAK:
+                raise _Broken(edits)
+
+        return falls
+
+    def tried(edits: Sequence[Edit]) -> float | None:
+        prompt = base.edited(edits)
+        accuracy = scores(prompt)
+        if accuracy is not None and (prompt not in ways or len(edits) < len(ways[prompt])):
+            ways[prompt] = tuple(edits)
+        return accuracy
+
+    broke = []
+    before = _kept(kept)
+    if before and (again := tried(before)) is not None and again <= plain - BREAK:
+        broke.append(before)
+    written(breaks=False)()
+    try:
+        written(breaks=True)()
+    except _Broken as broken:
+        broke.append(broken.edits)
+    smallest = min(broke, key=len, default=None)
+    if smallest is not None and kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([asdict(edit) for edit in smallest]))
+    breaking = None if smallest is None else _described(base.edited(smallest), smallest, scores)
+    worst = min(scores.known, key=lambda prompt: scores.known[prompt])
+    return Found(_described(base, (), scores), _described(worst, ways[worst], scores), breaking, len(scores.known), examples, number)
+
+
+def _kept(path: Path | None) -> tuple[Edit, ...]:
+    """The edits in a file that `search` wrote; none where there is no sound one."""
+    try:
+        return () if path is None else tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):  # a convenience: without it the search starts from nothing
+        return ()
+
+
+def _described(prompt: Prompt, edits: Sequence[Edit], scores: _Scores) -> dict[str, Any]:
+    return {
+        "template": prompt.template,
+        "words": dict(zip(LABELS, prompt.words, strict=True)),
+        "edits": [str(edit) for edit in edits],
+        "accuracy": scores.known[prompt],
+    }
+
+
+# -- all of it, and its record --------------------------------------------------------------------
+
+#: What the figures of a record are called in its `metrics`.
+PREFIX = "prompts: "
+#: How far a figure may fall (an accuracy) or rise (a share of changed answers) against its record: the same faces, so nothing but the
+#: model has changed.
+MARGIN = 0.02
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How much one model's answers to one set of faces hang on the words of one prompt set."""
+
+    prompts: PromptSet
+    n: int
+    spread: Spread
+    invariances: dict[str, float]
+    found: Found
+
+    def figures(self) -> dict[str, float]:
+        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
+        own = {"accuracy of the worst template": self.spread.worst, "accuracy of the worst prompt found": self.found.worst["accuracy"]}
+        for emotion, scores in self.spread.words.items():
+            own[f"accuracy of the worst word for {emotion}"] = min(score["value"] for score in scores.values())
+        own |= {"answers changed by one template": self.spread.flip_rate}
+        own |= {f"answers changed by {name}": share for name, share in self.invariances.items()}
+        return {f"{PREFIX}{name}": round(value, 6) for name, value in own.items()}
+
+    def fallen(self, record: Mapping[str, float], kind: str) -> list[str]:
+        """The figures of a kind (`template`, `word`, `found`, `changed`) that are worse than their record by more than `MARGIN`, in words."""
+        told = []
+        for name, value in self.figures().items():
+            before, said = record.get(name), name.removeprefix(PREFIX)
+            if before is None or kind not in said:
+                continue
+            worse = value - before if "changed" in said else before - value
+            if worse > MARGIN:
+                told.append(f"{said}: {before:.3f} -> {value:.3f}")
+        return told
+
+    def as_json(self) -> dict[str, Any]:
+        """For evals.json."""
+        return {
+            "n": self.n,
+            "set": {"name": self.prompts.name, **self.prompts.as_json()},
+            "spread": asdict(self.spread),
+            "invariances": self.invariances,
+            "search": self.found.as_json(),
+        }
+
+
+def robustness(
+    answer: Answer, prompts: PromptSet, truth: NDArray[np.int64], *, grammar: Sequence[PromptSet] = (), examples: int = 200, kept: Path | None = None
+) -> Robustness:
+    """Measure all of it; arguments as in `spread` and `search`."""
+    return Robustness(
+        prompts,
+        len(truth),
+        spread(answer, prompts, truth),
+        invariances(answer, prompts),
+        search(answer, prompts, truth, grammar=grammar, examples=examples, kept=kept),
+    )
