@@ -25,6 +25,8 @@ PRECISIONS = ("float32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: What a model's name ends with (before `@FILE`) when it is asked with test-time augmentation.
 TTA = "+tta"
+#: What the name of a linear probe on another model ends with.
+PROBE = "-probe"
 
 
 def base_name(name: str) -> str:
@@ -42,8 +44,8 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def is_known(name: str, known: Collection[str]) -> bool:
-    """Whether `name` is one of `known`, or is made of them: with test-time augmentation, or by fusion."""
-    return name in known or all(base_name(part) in known for part in parts_of(name))
+    """Whether `name` is one of `known`, or is made of them: with test-time augmentation, by a linear probe, or by fusion."""
+    return name in known or all(base_name(part).removesuffix(PROBE) in known for part in parts_of(name))
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class ModelSpec:
         reprompted: the same model with another prompt set, for models that read one.
         source: where it was defined, when not in the zoo.
         embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
-        parts: for a fusion, the models whose answers it pools; its weights are a `fusion.Fusion` then.
+        parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the one whose directions it reads.
     """
 
     name: str

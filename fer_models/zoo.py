@@ -13,13 +13,26 @@ from types import MappingProxyType
 from typing import Any
 
 from fer_models import hub, weights
-from fer_models.classifiers import fusion, peers
+from fer_models.classifiers import fusion, peers, probe
 from fer_models.classifiers import prompts as prompt_sets
-from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
-from fer_models.registry import TTA, ModelSpec, Registry, RestorerSpec, Runtime, Weights, base_name, from_entry_points, from_file, parts_of, sha256_of
+from fer_models.registry import (
+    PROBE,
+    TTA,
+    ModelSpec,
+    Registry,
+    RestorerSpec,
+    Runtime,
+    Weights,
+    base_name,
+    from_entry_points,
+    from_file,
+    parts_of,
+    sha256_of,
+)
 from fer_models.restorers.base import Bicubic, Raw
 
 
@@ -162,6 +175,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
     `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
+    `NAME-probe` is a linear probe on what a CLIP model sees, as `fer-models probe` fitted it.
     `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
 
     Raises:
@@ -173,6 +187,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return _fused([select(part, models) for part in parts_of(name)])
     if base_name(name) != name:
         return _augmented(select(base_name(name), models))
+    if name.endswith(PROBE) and "@" not in name:
+        return _probed(select(name.removesuffix(PROBE), models))
     if name.startswith(("open_clip:", "hf-hub:")):
         return _foreign_clip(name)
     if "@" not in name:
@@ -261,6 +277,28 @@ def _hub_clip(name: str) -> ModelSpec:
 def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
     """The same models, those that are asked in words with `prompts`."""
     return Registry(models.kind, *(spec.reprompted(prompts) if spec.reprompted is not None else spec for spec in models))
+
+
+def _probed(base: ModelSpec) -> ModelSpec:
+    """A linear probe on the directions that `base` gives: a model whose weights were fitted for exactly these weights of `base`."""
+    if not base.embeds:
+        raise UsageError(f"{base.name} has no directions of faces to probe: only CLIP models have.")
+    name = f"{base.name}{PROBE}"
+
+    def find() -> Path | None:
+        path, eyes = weights.find(name), base.weights_path()
+        if path is None or probe.read(path).base != (None if eyes is None else sha256_of(eyes)):
+            return None  # not fitted, or for other weights, which is as good as none
+        return path
+
+    def load(runtime: Runtime) -> Classifier:
+        path, eyes = find(), base.load(base.resolve(runtime))
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        assert isinstance(eyes, Embedding)
+        return probe.Probed(eyes, probe.read(path))
+
+    command = f"fer-models probe {base.name} --dataset fer2013 --data-root FOLDER"
+    return ModelSpec(name, load, f"linear probe on what {base.name} sees", weights=Weights(find, command), embeds=True, parts=(base,))
 
 
 def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 from fer_models.classifiers.base import ANSWERED, Classifier, Predictions
 from fer_models.emotions import LABELS
@@ -85,6 +84,8 @@ def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, 
     Raises:
         DatasetError: there is no face that all parts answered.
     """
+    from scipy.optimize import minimize
+
     heard = np.all([[s == ANSWERED for s in p.status] for p in parts], axis=0)
     if not heard.any():
         raise DatasetError("No face was answered by all parts, so nothing can be fitted. Ask on other faces.")

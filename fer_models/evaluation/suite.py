@@ -161,18 +161,18 @@ class Suite:
                 "environment": environment(),
             }
 
-        if model.parts:
-            exponents = fusion.read(cast(Path, model.weights_path())).exponents
-            return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
         if model.embeds:
             return classified(
                 shelf,
                 self.data.order,
-                lambda: self._features(model, restorer),
+                lambda: self._features(model.parts[0] if model.parts else model, restorer),
                 lambda: self._embedding(model),
                 labels=model.labels,
                 provenance=provenance,
             )
+        if model.parts:
+            exponents = fusion.read(cast(Path, model.weights_path())).exponents
+            return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
         title = f"asking {shelf.subject.id}"
         with self.show(title, len(self.data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
@@ -192,7 +192,8 @@ class Suite:
         Raises:
             PredictionError, RestorationError, StoreError: as `run`.
         """
-        return self._features(self.models[pair[0]], self.restorers[pair[1]])
+        model = self.models[pair[0]]
+        return self._features(model.parts[0] if model.parts else model, self.restorers[pair[1]])
 
     def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
         faces, order = self.data.faces, self.data.order

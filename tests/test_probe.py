@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+from fakes import drawn
+from sklearn.linear_model import LogisticRegression
+
+from fer_models import cli, zoo
+from fer_models.classifiers import probe
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.probe import Probe, fit
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, WeightsError, WeightsMissingError
+from fer_models.evaluation.options import Options
+from fer_models.evaluation.suite import Suite
+from fer_models.registry import ModelSpec, Registry, Runtime, Weights, sha256_of
+
+
+def some(n, seed=0, d=9):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 7
+    return (rng.normal(0, 0.6, (n, d)) + np.eye(7, d)[labels]).astype(np.float32), labels
+
+
+def test_a_probe_is_scikit_learns_logistic_regression():
+    (x, y), (v, w) = some(700), some(350, 1)
+    found = fit(x, y, v, w, base=None, strengths=(1.0,))
+    oracle = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
+    np.testing.assert_allclose(found.classify(v).probabilities, oracle.predict_proba(v), atol=1e-4)
+
+
+def test_the_penalty_is_the_one_that_answers_other_faces_best():
+    (x, y), (v, w) = some(70, d=40), some(700, 1, d=40)
+    found = fit(x, y, v, w, base="f")
+    accuracies = found.record["validation_accuracy"]
+    assert accuracies[str(found.record["strength"])] == max(accuracies.values())
+    assert (found.classify(v).answer == w).mean() == max(accuracies.values())
+    assert found.record["strength"] < 100
+
+
+def test_a_probe_is_read_as_it_was_written(tmp_path):
+    (x, y), (v, w) = some(70), some(70, 1)
+    found = fit(x, y, v, w, base="f" * 64, strengths=(1.0,))
+    found.write(tmp_path / "deep" / "p.safetensors")
+    read = probe.read(tmp_path / "deep" / "p.safetensors")
+    np.testing.assert_array_equal(read.weights, found.weights)
+    assert (read.base, dict(read.record)) == (found.base, dict(found.record))
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\x02\0\0\0\0\0\0\0{}"])
+def test_what_is_no_probe_is_refused_with_the_way_out(tmp_path, content):
+    (tmp_path / "p.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="fer-models probe"):
+        probe.read(tmp_path / "p.safetensors")
+
+
+def test_a_probe_with_other_than_seven_rows_is_refused(tmp_path):
+    Probe(np.zeros((3, 4), np.float32), np.zeros(3, np.float32), None, {}).write(tmp_path / "p.safetensors")
+    with pytest.raises(WeightsError, match="shape"):
+        probe.read(tmp_path / "p.safetensors")
+
+
+def test_a_probe_needs_all_emotions():
+    x, y = some(60)
+    with pytest.raises(WeightsError, match="all seven"):
+        fit(x[y < 6], y[y < 6], x, y, base=None)
+
+
+# -- as a model ---------------------------------------------------------------------------------
+
+
+class Eyes:
+    """Sees a face as eight by eight grey values, and reads nothing out of it."""
+
+    looked = 0
+
+    def embed(self, faces):
+        Eyes.looked += len(faces)
+        return np.array([face[::6, ::6, 0].ravel()[:64] / 255 for face in faces], dtype=np.float32)
+
+    def classify(self, features):
+        return Predictions.from_probabilities(np.full((len(features), 7), 1 / 7))
+
+    def predict(self, faces):
+        return self.classify(self.embed(faces))
+
+
+@pytest.fixture
+def eyes(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(Eyes, "looked", 0)
+    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(140, "train" if split == "train" else "validation"))
+    file = tmp_path / "eyes.bin"
+    file.write_bytes(b"eyes")
+    return ModelSpec("eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), embeds=True)
+
+
+def fitted(eyes, tmp_path):
+    x, y = some(140, d=64)
+    fit(x, y, x, y, base=sha256_of(tmp_path / "eyes.bin"), strengths=(1.0,)).write(tmp_path / "weights" / "eyes-probe.safetensors")
+
+
+def test_a_probe_shares_its_models_directions(eyes, tmp_path):
+    fitted(eyes, tmp_path)
+    models = Registry("model", eyes)
+    models.add(zoo.select("eyes-probe", models))
+    suite = Suite(Options("synthetic", split="validation", store=tmp_path / "store"), models, zoo.RESTORERS)
+    suite.run(("eyes", "raw"))
+    said = suite.run(("eyes-probe", "raw")).answers
+    assert Eyes.looked == 140
+    direct = models["eyes-probe"].load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+    np.testing.assert_array_equal(said.answer, direct.answer)
+    np.testing.assert_array_equal(suite.features(("eyes-probe", "raw")), suite.features(("eyes", "raw")))
+
+
+def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
+    fitted(eyes, tmp_path)
+    spec = zoo.select("eyes-probe", Registry("model", eyes))
+    assert spec.weights_path() is not None
+    (tmp_path / "eyes.bin").write_bytes(b"other eyes")
+    with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
+        spec.weights_path()
+
+
+def test_only_what_has_directions_can_be_probed():
+    with pytest.raises(UsageError, match="only CLIP models"):
+        zoo.select("vgg19-probe", zoo.MODELS)
+
+
+def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nfrom test_probe import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.registry import Weights\n"
+        f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
+    )
+    command = ["probe", "eyes", "--dataset", "synthetic", "--models-from", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "pytest evals --model eyes-probe" in said
+    found = probe.read(tmp_path / "weights" / "eyes-probe.safetensors")
+    assert found.record["fitted_to"]["n"] == 140
+    assert found.record["chosen_on"]["name"] == "drawn/validation"
+    assert json.dumps(dict(found.record))
+    assert found.weights.shape == (len(LABELS), 64)
+    assert cli.main(["probe", "vgg19"]) == 4
