@@ -22,7 +22,11 @@ FEW = ContrastiveRecipe(views=2, epochs=3, batch_size=28)
 def trained(tmp_path_factory):
     folder, told = tmp_path_factory.mktemp("contrastive"), []
     sets = [drawn(42), drawn(21, "train")]
-    outcome = contrastive.train(FEW, sets, drawn(28, "test"), folder, device="cpu", report=lambda title, step, of, figures: told.append((title, step, of)))
+
+    def report(title, step, of, figures):
+        told.append((title, step, of))
+
+    outcome = contrastive.train(FEW, sets, drawn(28, "test"), folder, device="cpu", report=report)
     return outcome, told
 
 
@@ -64,10 +68,11 @@ def test_the_record_says_what_was_learnt_from(trained):
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path):
-    once, again = (contrastive.train(replace(FEW, epochs=1, views=1), [drawn(28)], drawn(14, "test"), tmp_path / str(i), device="cpu") for i in range(2))
+    short = replace(FEW, epochs=1, views=1)
+    once, again = (contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / str(i), device="cpu") for i in range(2))
     a, b = (tensors.read(outcome.weights)[0] for outcome in (once, again))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
-    other = contrastive.train(replace(FEW, epochs=1, views=1), [drawn(28)], drawn(14, "test"), tmp_path / "other", device="cpu", seed=1)
+    other = contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / "other", device="cpu", seed=1)
     assert other.history[0]["loss"] != once.history[0]["loss"]
 
 
