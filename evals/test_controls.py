@@ -59,6 +59,14 @@ def test_neighbours_in_the_batch_do_not_matter(classifier, model, faces, sample)
     )
 
 
+def test_less_precise_arithmetic_gives_the_same_answers(classifier, in_float32, model, faces, sample):
+    """Asked only of models that run in less than float32 here; what differs is told, and bounded."""
+    pictures = faces.faces(sample[::3])
+    fast, exact = ask(classifier, model, pictures), ask(in_float32, model, pictures)
+    changed = int((fast.answer != exact.answer).sum())
+    assert changed <= 0.05 * len(pictures), f"{changed} of {len(pictures)} answers are others than in float32; ask with --precision float32"
+
+
 def test_the_label_order_is_plausible(predictions, model):
     """With the columns renamed in the best possible way, the answers must not score far better: that is what a wrong order looks like."""
     truth, answer = predictions.truth[predictions.answer >= 0], predictions.answer[predictions.answer >= 0]

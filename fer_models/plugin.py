@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,12 @@ def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO))
         or ("prompting" in wanted and state_of(config).models[str(model)].reprompted is None)
+        or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
     )
+
+
+def _resolved(state: State, model: str) -> Runtime:
+    return state.models[model].resolve(state.suite.options.runtime)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -449,6 +455,14 @@ def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -
     """The model itself, loaded; skipped where its weights are not here."""
     _available(state_of(request.config), (model.name, "raw"))
     return suite.classifier(model.name)
+
+
+@pytest.fixture(scope="session")
+def in_float32(request: pytest.FixtureRequest, model: ModelSpec) -> Any:
+    """The model loaded once more, in float32; asked for only where it runs in less."""
+    state = state_of(request.config)
+    _available(state, (model.name, "raw"))
+    return model.load(replace(state.suite.options.runtime, precision="float32"))
 
 
 @pytest.fixture

@@ -19,9 +19,12 @@ from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.machine import bf16_is_fast
 from fer_models.restorers.base import Restorer
 
 PRECISIONS = ("float32", "bf16", "fp16")
+#: A model's own precision where the machine decides it.
+FAST = "fast"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: What a model's name ends with (before `@FILE`) when it is asked with test-time augmentation.
 TTA = "+tta"
@@ -89,7 +92,7 @@ class ModelSpec:
         labels: the order of the model's own classes, by name.
         weights: its weights file, or None for a model without one.
         settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values. Part of its identity.
-        precision: what `auto` means for it.
+        precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast at it and float32 elsewhere.
         prompt: the name of its prompt set, for models that read one.
         reprompted: the same model with another prompt set, for models that read one.
         source: where it was defined, when not in the zoo.
@@ -119,7 +122,10 @@ class ModelSpec:
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """`runtime` with `auto` precision replaced by this model's own."""
-        return replace(runtime, precision=self.precision) if runtime.precision == "auto" else runtime
+        if runtime.precision != "auto":
+            return runtime
+        fast = "bf16" if self.precision == FAST and bf16_is_fast(runtime.device) else "float32"
+        return replace(runtime, precision=fast if self.precision == FAST else self.precision)
 
     def weights_path(self) -> Path | None:
         """Where the weights lie; None for a model without weights.

@@ -20,6 +20,7 @@ from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
 from fer_models.registry import (
+    FAST,
     PROBE,
     TTA,
     ModelSpec,
@@ -76,6 +77,7 @@ def _clip(
     load: Callable[[Path, PromptSet, Runtime], Classifier],
     prompts: PromptSet | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
+    precision: str = FAST,
 ) -> ModelSpec:
     """A model that is asked in words; `load` makes it from its file."""
     asked = prompts or prompt_sets.load(DEFAULT_PROMPTS)
@@ -91,8 +93,9 @@ def _clip(
         description,
         weights=weights,
         settings={**settings, "prompts": asked.as_json()},
+        precision=precision,
         prompt=asked.name,
-        reprompted=lambda other: _clip(name, description, weights, load, other, settings),
+        reprompted=lambda other: _clip(name, description, weights, load, other, settings, precision),
         embeds=True,
     )
 
@@ -131,6 +134,7 @@ CLIP_NANO = _clip(
     "a small CLIP of our own (EfficientNet-B0 and a 3-layer text tower, open_clip), zero-shot",
     Weights(lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"),
     _nano,
+    precision="float32",
 )
 CLIPS = (
     CLIP_NANO,
