@@ -3,8 +3,12 @@
 pytest-benchmark keeps the times (`--benchmark-autosave`, `pytest-benchmark compare`); figures beside them are in `extra_info`.
 """
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
+from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Countable, Staged
 from fer_models.evaluation import cost
 from fer_models.evaluation.metrics import measure
@@ -56,6 +60,13 @@ def test_cost_of_inference_in_batches(measured, classifier, model, faces):
 def test_cost_of_inference_on_a_single_face(measured, classifier, model, faces):
     picture = faces.faces([0])
     measured("single face", lambda: classifier.predict(picture), 1, model=model.name, rounds=10, classifier=classifier)
+
+
+def test_cost_of_another_prompt_set(measured, reader, model, faces):
+    """New words for faces that were looked at before: seven texts per template, and no face."""
+    seen, asked = reader.embed(faces.faces(range(min(BATCH, len(faces))))), prompts.load("clip-benchmark")
+    fresh = (replace(asked, templates=(f"{i} {asked.templates[0]}",)) for i in itertools.count())  # no text is encoded twice
+    measured("another prompt", lambda: reader.classify(seen, next(fresh)), len(seen), model=model.name)
 
 
 def test_cost_of_a_training_step(measured, training_step, model):

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from fer_models import weights, zoo
-from fer_models.classifiers import prompts
+from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.options import Options
@@ -53,6 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     sets = ", ".join(prompts.names())
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
+    asked = ", ".join(questions.QUESTIONS)
+    add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
     add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
@@ -95,6 +97,8 @@ class State:
         )
         if option("--prompts") is not None:
             self.models = zoo.reprompted(self.models, prompts.load(option("--prompts")))
+        if option("--question") is not None:
+            self.models = zoo.questioned(self.models, questions.load(option("--question")))
         options = Options(
             dataset=option("--dataset"),
             data_root=option("--data-root"),
@@ -257,12 +261,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting"} & wanted:
+    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "reader"} & wanted:
         return True
-    return (
+    return bool(
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO))
-        or ("prompting" in wanted and state_of(config).models[str(model)].reprompted is None)
+        or ({"prompting", "reader"} & wanted and state_of(config).models[str(model)].reprompted is None)
         or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
     )
 
@@ -455,6 +459,12 @@ def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -
     """The model itself, loaded; skipped where its weights are not here."""
     _available(state_of(request.config), (model.name, "raw"))
     return suite.classifier(model.name)
+
+
+@pytest.fixture(scope="session")
+def reader(classifier: Any) -> Any:
+    """A model that is asked in words, loaded; only such are asked what needs it."""
+    return classifier
 
 
 @pytest.fixture(scope="session")

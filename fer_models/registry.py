@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
 from fer_models.machine import bf16_is_fast
@@ -95,6 +96,7 @@ class ModelSpec:
         precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast at it and float32 elsewhere.
         prompt: the name of its prompt set, for models that read one.
         reprompted: the same model with another prompt set, for models that read one.
+        asked: the same model with another question, for models that write.
         source: where it was defined, when not in the zoo.
         embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
         parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the one whose directions it reads.
@@ -110,6 +112,7 @@ class ModelSpec:
     prompt: str | None = None
     source: Path | None = None
     reprompted: Callable[[PromptSet], ModelSpec] | None = None
+    asked: Callable[[Question], ModelSpec] | None = None
     embeds: bool = False
     parts: tuple[ModelSpec, ...] = ()
 

@@ -13,10 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from fer_models import hub, weights
-from fer_models.classifiers import fusion, peers, probe
+from fer_models.classifiers import fusion, peers, probe, questions
 from fer_models.classifiers import prompts as prompt_sets
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
 from fer_models.registry import (
@@ -124,6 +125,8 @@ def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
 
 
+#: What models that write are asked when nothing else is said.
+DEFAULT_QUESTION = "one-word"
 #: What CLIP models are asked with when nothing else is said: the prompts of the CLIP paper's authors.
 DEFAULT_PROMPTS = "openai"
 #: How open_clip calls the weights in a repository on the Hub, best first; pickles are not among them.
@@ -179,6 +182,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
     `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
+    `endpoint:MODEL@URL` is a model behind an OpenAI-compatible server.
     `NAME-probe` is a linear probe on what a CLIP model sees, as `fer-models probe` fitted it.
     `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
 
@@ -193,6 +197,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return _augmented(select(base_name(name), models))
     if name.endswith(PROBE) and "@" not in name:
         return _probed(select(name.removesuffix(PROBE), models))
+    if name.startswith("endpoint:"):
+        return _endpoint(name, questions.load(DEFAULT_QUESTION))
     if name.startswith(("open_clip:", "hf-hub:")):
         return _foreign_clip(name)
     if "@" not in name:
@@ -276,6 +282,31 @@ def _hub_clip(name: str) -> ModelSpec:
     beside = ("open_clip_config.json", "*token*", "*.txt", "*.model")
     where = Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, HUB_FILES, beside))
     return _clip(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
+
+
+def _endpoint(name: str, question: Question) -> ModelSpec:
+    model, at, url = name.removeprefix("endpoint:").partition("@")
+    if not at or not model:
+        raise UsageError(f"{name!r} names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1")
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.endpoint import Endpoint
+
+        return Endpoint(url, model, question)
+
+    return ModelSpec(
+        name,
+        load,
+        f"{model} as the server at {url} answers",
+        settings={"server": url, "question": question.as_json(), "answer": "generate"},
+        prompt=question.name,
+        asked=lambda other: _endpoint(name, other),
+    )
+
+
+def questioned(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
+    """The same models, those that write asked with `question`."""
+    return Registry(models.kind, *(spec.asked(question) if spec.asked is not None else spec for spec in models))
 
 
 def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:

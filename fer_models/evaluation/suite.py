@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -353,6 +354,7 @@ class Suite:
             "id": subject.id,
             **described,
             "leaks": leaked.as_json() if leaked else None,
+            "ledger": dict(Counter(run.answers.status)) if any(run.answers.text) or measured.unanswered else None,
             "votes": None if votes is None else raters.score(run.answers, votes[self.data.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR",
             "message": message,

@@ -22,7 +22,7 @@ Record: TypeAlias = Mapping[str, Any]
 
 NOTHING = "-"
 _VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "ERROR": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
-_PHASES = ("preprocessing", "inference", "single face", "evaluation", "training step")
+_PHASES = ("preprocessing", "restoration", "inference", "single face", "another prompt", "evaluation", "training step")
 _TRAINING = "training"
 
 

@@ -2,7 +2,8 @@
 
 `train` reads faces, follows a `Recipe` and leaves two files: `NAME.safetensors` (the averaged weights of the epoch that scored best
 on the validation split, with architecture, label order and provenance in its metadata) and, while it runs, `NAME.checkpoint.safetensors`
-from which a killed run goes on. Everything random is drawn from (seed, epoch, step), so a resumed run has the same loss curve.
+from which a killed run goes on. Everything random is drawn from (seed, epoch, step), and what is remembered of each face
+is in the checkpoint, so a resumed run has the same loss curve.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -25,7 +26,6 @@ from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
-from torch.nn import functional as F
 
 from fer_models.classifiers import tensors
 from fer_models.classifiers.architecture import Architecture
@@ -38,6 +38,7 @@ from fer_models.registry import sha256_of
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
 from fer_models.training.recipes import Recipe
+from fer_models.training.sampling import Sampler, cross_entropies
 from fer_models.training.targets import described, targets
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # epoch title, step, steps, figures
@@ -141,6 +142,9 @@ class _Session:
         self.validation, self.also = self._held_out(validation), {name: self._held_out(faces) for name, faces in also.items()}
         self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
+        # Several processes would have to tell each other what they saw; they have the power to see every face instead.
+        prune = recipe.prune if accelerator.num_processes == 1 else 0.0
+        self.sampler = Sampler(self.targets, recipe.label_smoothing, recipe.epochs, prune)
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
         self.started_from = None if start is None else start_from(network, recipe.architecture, start)
         optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
@@ -162,14 +166,16 @@ class _Session:
         """Train one epoch and, late enough, score the averaged weights."""
         recipe, device = self.recipe, self.accelerator.device
         size, losses, started, meter = recipe.size_at(epoch), [], time.perf_counter(), Meter(device.type)
+        batches = self._batches(epoch)
         self.network.train()
-        for step, rows in enumerate(self._batches(epoch)):
-            losses.append(self.step(rows, size, epoch, step))
+        for step, (rows, counts) in enumerate(batches):
+            losses.append(self.step(rows, counts, size, epoch, step, step / len(batches)))
             if report is not None:
-                report(f"epoch {epoch + 1}/{recipe.epochs} at {size} px", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+                report(f"epoch {epoch + 1}/{recipe.epochs} at {size} px", step + 1, len(batches), {"loss": float(np.mean(losses[-50:]))})
         seconds = time.perf_counter() - started
         record = {"epoch": epoch + 1, "size": size, "loss": float(np.mean(losses)), "lr": self.optimizer.param_groups[0]["lr"], "seconds": seconds}
-        record["images_per_second"] = self.steps * recipe.batch_size / seconds
+        record["faces"] = len(batches) * recipe.batch_size
+        record["images_per_second"] = record["faces"] / seconds
         if (peak := _peak_memory_mb(device)) is not None:
             record["peak_memory_mb"] = peak
         if (joules := meter.joules()) is not None:
@@ -180,16 +186,18 @@ class _Session:
         self.history.append(record)
         return record
 
-    def step(self, rows: torch.Tensor, size: int, epoch: int, step: int) -> float:
-        """One update on the faces in `rows`; returns the loss."""
-        recipe, device, update = self.recipe, self.accelerator.device, epoch * self.steps + step
+    def step(self, rows: torch.Tensor, counts: torch.Tensor, size: int, epoch: int, step: int, done: float) -> float:
+        """One update on the faces in `rows`, each counting as much as `counts` says, when `done` of the epoch is over; returns the loss."""
+        recipe, device, update = self.recipe, self.accelerator.device, epoch * self.steps + int(done * self.steps)
         self.scheduler.step_update(update)
         torch.manual_seed(_mix(self.seed, epoch, step, 1))  # dropout
         seed = _mix(self.seed, epoch, step, 2 + 2 * self.accelerator.process_index)  # each process augments its own share
         x = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
         x = normalise(x, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            loss = F.cross_entropy(self.network(x).float(), self.targets[rows].to(device), label_smoothing=recipe.label_smoothing)
+            losses = cross_entropies(self.network(x), self.targets[rows].to(device), recipe.label_smoothing)
+        self.sampler.learn(rows, losses)
+        loss = (losses * counts.to(device)).mean()
         self.accelerator.backward(loss)
         if recipe.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.clip_grad)
@@ -202,12 +210,12 @@ class _Session:
         # Not accelerate's own: its precision is fixed for the life of a process, and one process may run several recipes.
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
-    def _batches(self, epoch: int) -> Iterator[torch.Tensor]:
-        """The rows of each step: a fresh shuffle per epoch; each process takes its share of every batch."""
-        order = torch.randperm(len(self.faces), generator=torch.Generator().manual_seed(_mix(self.seed, epoch, 0, 0)))
+    def _batches(self, epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The rows of each step and how much they count: a fresh shuffle per epoch; each process takes its share of every batch."""
+        rows, counts = self.sampler.epoch(epoch, torch.Generator().manual_seed(_mix(self.seed, epoch, 0, 0)))
         size, ranks, rank = self.recipe.batch_size, self.accelerator.num_processes, self.accelerator.process_index
-        for step in range(self.steps):
-            yield order[step * size : (step + 1) * size][rank::ranks]
+        cuts = [slice(start, start + size) for start in range(0, max(1, len(rows) - size + 1), size)]
+        return [(rows[cut][rank::ranks], counts[cut][rank::ranks]) for cut in cuts]
 
     def _held_out(self, faces: FaceSet) -> tuple[torch.Tensor, torch.Tensor]:
         architecture = self.recipe.architecture
@@ -269,6 +277,7 @@ class _Session:
         state |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
         for index, slot in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in slot.items() if v is not None}
+        state["sampler.losses"] = self.sampler.losses
         tensors.write(state, path, {"run": self._identity(), "history": json.dumps(self.history)})
 
     def restore(self, path: Path) -> None:
@@ -292,6 +301,8 @@ class _Session:
             index, field = key.split(".", 1)
             state.setdefault(int(index), {})[field] = tensor
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if "sampler.losses" in saved:  # a checkpoint of an earlier version has seen every face every time
+            self.sampler.losses = saved["sampler.losses"]
         self.history = json.loads(metadata["history"])
 
     def _identity(self) -> str:
@@ -305,7 +316,7 @@ def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int
     few = faces.take(np.arange(min(batch, len(faces))))
     session = _Session("step", replace(recipe, batch_size=len(few), teacher=None), [few], few, 0, _accelerator(device))
     session.network.train()
-    return lambda: session.step(torch.arange(len(few)), recipe.architecture.size, 0, 0), len(few)
+    return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)
 
 
 def start_from(network: nn.Module, architecture: Architecture, path: Path) -> dict[str, Any]:

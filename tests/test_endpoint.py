@@ -1,0 +1,182 @@
+"""A server of others, stood in for by a small one on loopback that speaks as they do."""
+
+import base64
+import io
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from fakes import drawn
+from PIL import Image
+
+from fer_models import zoo
+from fer_models.classifiers import questions
+from fer_models.classifiers.endpoint import KEY, Endpoint, read_all
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import PredictionError, UsageError
+from fer_models.registry import Runtime
+
+ASKED = questions.load("one-word")
+
+
+class Server:
+    """Answers each request as `say` tells; counts them and keeps the last one."""
+
+    def __init__(self, say, port=0):
+        outer = self
+        self.asked, self.requests, self.headers = 0, [], []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.reply(200, {"data": []})
+
+            def do_POST(self):
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked += 1
+                outer.requests.append(request)
+                outer.headers.append(dict(self.headers))
+                self.reply(*say(request, outer.asked))
+
+            def reply(self, code, body, headers=()):
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(code)
+                for name, value in dict(headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port, self.url = self.http.server_address[1], f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def says(text):
+    return 200, {"choices": [{"message": {"role": "assistant", "content": text}}]}
+
+
+def brightness(request):
+    data = request["messages"][0]["content"][0]["image_url"]["url"].split(",")[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).mean()
+
+
+def test_each_face_is_sent_as_it_is_and_its_reply_is_read_in_order():
+    faces = [np.full((48, 48, 3), 20 * i, dtype=np.uint8) for i in range(7)]
+    with Server(lambda request, n: says(f"It looks {EMOTIONS[round(brightness(request) / 20)].label}.")) as server:
+        said = Endpoint(server.url, "some/model", ASKED).predict(faces)
+        assert said.answer.tolist() == list(range(7))
+        assert said.text[3] == "It looks happy."
+        assert (said.probabilities.max(axis=1) == 1).all()
+        request = server.requests[0]
+        assert (request["model"], request["temperature"]) == ("some/model", 0)
+        assert request["messages"][0]["content"][1]["text"] == ASKED.written()
+        assert "Authorization" not in server.headers[0]
+
+
+def test_a_reply_without_an_answer_has_its_reason_and_keeps_its_text():
+    said = read_all(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
+    assert said.status == ("empty", "refused", "ambiguous", "no emotion named", "ok")
+    assert said.answer.tolist() == [-1, -1, -1, -1, 4]
+    assert said.text[1] == "I cannot help with that."
+
+
+def test_letters_are_read_in_the_order_in_which_they_were_listed():
+    lettered = questions.load("lettered")
+    turned = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
+    assert read_all(["A", "(G)"], lettered).answer.tolist() == [0, 6]
+    assert read_all(["A", "(G)"], turned).answer.tolist() == [6, 0]
+    assert "A. neutral\nB. surprise" in turned.written()
+
+
+def test_a_busy_server_is_asked_again():
+    with Server(lambda request, n: (503, b"loading") if n % 3 else says("happy")) as server:
+        said = Endpoint(server.url, "m", ASKED, at_once=1).predict(drawn(4).faces(range(4)))
+        assert said.answer.tolist() == [3, 3, 3, 3]
+        assert server.asked == 12
+
+
+def test_a_server_that_is_killed_and_started_again_costs_no_answer():
+    faces = drawn(14).faces(range(14))
+    first = Server(lambda request, n: says("happy"))
+    model = Endpoint(first.url, "m", ASKED, at_once=1)
+    said = []
+    worker = threading.Thread(target=lambda: said.append([model.predict([face]).answer[0] for face in faces]))
+    worker.start()
+    while first.asked < 3:
+        time.sleep(0.005)
+    first.__exit__()
+    time.sleep(0.5)
+    with Server(lambda request, n: says("sad"), first.port):
+        worker.join(timeout=60)
+    assert len(said[0]) == 14
+    assert set(said[0]) == {3, 4}
+
+
+def test_a_server_that_stays_away_is_given_up_with_one_line():
+    server = Server(lambda request, n: (503, b"no"))
+    with server:
+        model = Endpoint(server.url, "m", ASKED, patience=0.6)
+        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*goes on from there"):
+            model.predict(drawn(1).faces([0]))
+
+
+def test_when_nothing_listens_one_line_says_so():
+    with Server(lambda request, n: says("")) as server:
+        url = server.url
+    with pytest.raises(PredictionError, match="Nothing listens at") as caught:
+        Endpoint(url, "m", ASKED)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((404, b'{"error": "no such model"}'), "404 .*no such model"),
+        ((401, b"key?"), "401"),
+        ((200, b'{"choices": []}'), "no chat completion"),
+        ((200, b"[]"), "no chat completion"),
+    ],
+)
+def test_a_server_that_refuses_is_quoted(answer, message):
+    with Server(lambda request, n: answer) as server, pytest.raises(PredictionError, match=message):
+        Endpoint(server.url, "m", ASKED, patience=0.5).predict(drawn(1).faces([0]))
+
+
+def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "never")
+    monkeypatch.setenv(KEY, "mine")
+    with Server(lambda request, n: says("sad")) as other, Server(lambda request, n: (302, b"", {"Location": f"{other.url}/x"})) as server:
+        with pytest.raises(PredictionError, match="302"):
+            Endpoint(server.url, "m", ASKED).predict(drawn(1).faces([0]))
+        assert server.headers[0]["Authorization"] == "Bearer mine"
+        assert other.asked == 0
+
+
+def test_an_endpoint_is_a_model_like_any_other():
+    with Server(lambda request, n: says("fear")) as server:
+        spec = zoo.select(f"endpoint:some/model@{server.url}", zoo.MODELS)
+        assert spec.prompt == "one-word"
+        assert spec.load(Runtime()).predict(drawn(2).faces(range(2))).answer.tolist() == [2, 2]
+        other = spec.asked(questions.load("described"))
+        assert other.identity(Runtime()) != spec.identity(Runtime())
+        assert "wrinkled nose" in other.settings["question"]["text"]
+
+
+@pytest.mark.parametrize("name", ["endpoint:model", "endpoint:@http://localhost/v1"])
+def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
+    with pytest.raises(UsageError, match="endpoint:MODEL@URL"):
+        zoo.select(name, zoo.MODELS)
+    with pytest.raises(UsageError, match="no address"):
+        Endpoint("file:///etc/passwd", "m", ASKED)
