@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_models import zoo
+from fer_models import names, zoo
 from fer_models.classifiers import prompts
 from fer_models.evaluation.suite import Suite
 from fer_models.registry import Registry
@@ -23,7 +23,7 @@ def test_published_zero_shot_accuracies_are_reproduced(suite):
         pytest.skip("nothing is published about these faces that can be asked here; it is about --dataset fer2013 --split test")
     asked, missing, wrong = 0, [], []
     for row in rows:
-        models = zoo.reprompted(Registry("model", zoo.select(row["asked_as"], zoo.MODELS)), prompts.load("clip-benchmark"))
+        models = names.reprompted(Registry("model", names.select(row["asked_as"], zoo.MODELS)), prompts.load("clip-benchmark"))
         own, pair = Suite(suite.options, models, zoo.RESTORERS, suite.show), (row["asked_as"], "raw")
         reason = own.unavailable(pair)
         if reason is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fer_models import weights, zoo
+from fer_models import names, weights, zoo
 from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
@@ -91,14 +91,14 @@ class State:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
         if option("--prompt-examples") < 1:
             raise UsageError(f"--prompt-examples must be at least 1, got {option('--prompt-examples')}.")
-        models, self.restorers, self.notes = zoo.known(option("--models-from"))
+        models, self.restorers, self.notes = names.known(option("--models-from"))
         self.models: Registry[ModelSpec] = (
-            Registry("model", *(zoo.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
+            Registry("model", *(names.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
         )
         if option("--prompts") is not None:
-            self.models = zoo.reprompted(self.models, prompts.load(option("--prompts")))
+            self.models = names.reprompted(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
-            self.models = zoo.questioned(self.models, questions.load(option("--question")))
+            self.models = names.questioned(self.models, questions.load(option("--question")))
         options = Options(
             dataset=option("--dataset"),
             data_root=option("--data-root"),

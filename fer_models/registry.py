@@ -99,6 +99,7 @@ class ModelSpec:
         asked: the same model with another question, for models that write.
         source: where it was defined, when not in the zoo.
         embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
+        pools: it is a late fusion: its answers come from its parts' answers, and its weights are a `fusion.Fusion`.
         parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the one whose directions it reads.
     """
 
@@ -114,6 +115,7 @@ class ModelSpec:
     reprompted: Callable[[PromptSet], ModelSpec] | None = None
     asked: Callable[[Question], ModelSpec] | None = None
     embeds: bool = False
+    pools: bool = False
     parts: tuple[ModelSpec, ...] = ()
 
     def __post_init__(self) -> None:

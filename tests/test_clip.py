@@ -11,7 +11,7 @@ from fakes import drawn
 from PIL import Image
 from safetensors.torch import save_file
 
-from fer_models import zoo
+from fer_models import names, zoo
 from fer_models.classifiers import clip, prompts, tensors
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
@@ -157,7 +157,7 @@ def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
 
 @pytest.mark.filterwarnings("ignore")
 def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small):
-    spec = zoo.select(f"open_clip:small-clip@{small}", zoo.MODELS)
+    spec = names.select(f"open_clip:small-clip@{small}", zoo.MODELS)
     faces = drawn(7).faces(range(7))
     np.testing.assert_allclose(
         spec.load(Runtime(device="cpu")).predict(faces).probabilities,
@@ -177,7 +177,7 @@ def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small
 )
 def test_a_clip_that_cannot_be_says_why(name, message):
     with pytest.raises(UsageError, match=message):
-        zoo.select(name, zoo.MODELS)
+        names.select(name, zoo.MODELS)
 
 
 def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_asked(monkeypatch, tmp_path):
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
         with pytest.raises(WeightsMissingError, match=f"fer-models weights --fetch {name}"):
-            zoo.select(name, zoo.MODELS).weights_path()
+            names.select(name, zoo.MODELS).weights_path()
 
 
 def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, small):
@@ -198,7 +198,7 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     os.link(small, folder / "open_clip_model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
-    spec = zoo.select("hf-hub:someone/small", zoo.MODELS)
+    spec = names.select("hf-hub:someone/small", zoo.MODELS)
     assert spec.weights_path() == folder / "open_clip_model.safetensors"
     model = spec.load(Runtime(device="cpu"))
     assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
@@ -208,7 +208,7 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
 
 
 def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, monkeypatch):
-    plain = zoo.reprompted(zoo.MODELS, prompts.load("plain"))
+    plain = names.reprompted(zoo.MODELS, prompts.load("plain"))
     one, other = zoo.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
     assert (one.prompt, other.prompt) == ("openai", "plain")
     assert plain["vgg19"] is zoo.MODELS["vgg19"]
@@ -216,3 +216,14 @@ def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, mo
     monkeypatch.setattr("fer_models.weights.find", lambda name: nano)
     assert one.identity(Runtime()) != other.identity(Runtime())
     assert one.embedding_identity(Runtime()) == other.embedding_identity(Runtime())
+
+
+def test_with_test_time_augmentation_it_is_asked_directly_and_keeps_it_under_other_prompts(nano, monkeypatch):
+    monkeypatch.setattr("fer_models.weights.find", lambda name, suffix=".safetensors": nano)
+    both = names.select("clip-nano+tta", zoo.MODELS)
+    assert not both.embeds
+    assert (both.reprompted(prompts.load("plain")).name, both.reprompted(prompts.load("plain")).prompt) == ("clip-nano+tta", "plain")
+    face = drawn(1).faces([0])
+    plain = zoo.CLIP_NANO.load(Runtime(device="cpu"))
+    mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2
+    np.testing.assert_allclose(both.load(Runtime(device="cpu")).predict(face).probabilities, mean, atol=1e-6)

@@ -12,7 +12,7 @@ import pytest
 from fakes import drawn
 from PIL import Image
 
-from fer_models import zoo
+from fer_models import names, zoo
 from fer_models.classifiers import questions
 from fer_models.classifiers.endpoint import KEY, Endpoint, read_all
 from fer_models.emotions import EMOTIONS
@@ -166,7 +166,7 @@ def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypa
 
 def test_an_endpoint_is_a_model_like_any_other():
     with Server(lambda request, n: says("fear")) as server:
-        spec = zoo.select(f"endpoint:some/model@{server.url}", zoo.MODELS)
+        spec = names.select(f"endpoint:some/model@{server.url}", zoo.MODELS)
         assert spec.prompt == "one-word"
         assert spec.load(Runtime()).predict(drawn(2).faces(range(2))).answer.tolist() == [2, 2]
         other = spec.asked(questions.load("described"))
@@ -177,6 +177,6 @@ def test_an_endpoint_is_a_model_like_any_other():
 @pytest.mark.parametrize("name", ["endpoint:model", "endpoint:@http://localhost/v1"])
 def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
     with pytest.raises(UsageError, match="endpoint:MODEL@URL"):
-        zoo.select(name, zoo.MODELS)
+        names.select(name, zoo.MODELS)
     with pytest.raises(UsageError, match="no address"):
         Endpoint("file:///etc/passwd", "m", ASKED)

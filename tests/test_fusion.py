@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from fer_models import zoo
+from fer_models import names, zoo
 from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.controls import Constant, Mute
@@ -205,7 +205,7 @@ def suite_of(tmp_path, folder, models):
 
 def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
     weigh(tmp_path)
-    models.add(zoo.select("happily+sadly", models))
+    models.add(names.select("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     first, second = (suite.run((name, "raw")).answers for name in ("happily", "sadly"))
     asked = Counting.asked
@@ -220,7 +220,7 @@ def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(t
 
 def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder, models):
     weigh(tmp_path)
-    only = zoo.select("happily+sadly", models)
+    only = names.select("happily+sadly", models)
     suite = suite_of(tmp_path, folder, Registry("model", only))
     run = suite.run((only.name, "raw"))
     assert Counting.asked == 28
@@ -232,28 +232,28 @@ def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder,
 
 def test_a_fusion_that_was_not_weighed_names_the_command(models):
     with pytest.raises(WeightsMissingError, match="fer-models fuse happily sadly"):
-        zoo.select("happily+sadly", models).weights_path()
+        names.select("happily+sadly", models).weights_path()
 
 
 def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
     weigh(tmp_path, weights=("0" * 64, None))
     with pytest.raises(WeightsMissingError, match="fer-models fuse"):
-        zoo.select("happily+sadly", models).weights_path()
+        names.select("happily+sadly", models).weights_path()
 
 
 def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
     weigh(tmp_path)
-    before = zoo.select("happily+sadly", models).identity(Runtime())
+    before = names.select("happily+sadly", models).identity(Runtime())
     assert [part["model"] for part in before["parts"]] == ["happily", "sadly"]
     path = tmp_path / "weights" / "happily+sadly.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"exponents": [1, 1]}))
-    assert zoo.select("happily+sadly", models).identity(Runtime()) != before
+    assert names.select("happily+sadly", models).identity(Runtime()) != before
 
 
 def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
     faces = suite_of(tmp_path, folder, models).data.whole
     weigh(tmp_path, fingerprint=faces.fingerprint)
-    models.add(zoo.select("happily+sadly", models))
+    models.add(names.select("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])

@@ -5,7 +5,7 @@ import pytest
 from fakes import drawn
 from sklearn.linear_model import LogisticRegression
 
-from fer_models import cli, zoo
+from fer_models import cli, names, zoo
 from fer_models.classifiers import probe
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.probe import Probe, fit
@@ -103,7 +103,7 @@ def fitted(eyes, tmp_path):
 def test_a_probe_shares_its_models_directions(eyes, tmp_path):
     fitted(eyes, tmp_path)
     models = Registry("model", eyes)
-    models.add(zoo.select("eyes-probe", models))
+    models.add(names.select("eyes-probe", models))
     suite = Suite(Options("synthetic", split="validation", store=tmp_path / "store"), models, zoo.RESTORERS)
     suite.run(("eyes", "raw"))
     said = suite.run(("eyes-probe", "raw")).answers
@@ -115,7 +115,7 @@ def test_a_probe_shares_its_models_directions(eyes, tmp_path):
 
 def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
     fitted(eyes, tmp_path)
-    spec = zoo.select("eyes-probe", Registry("model", eyes))
+    spec = names.select("eyes-probe", Registry("model", eyes))
     assert spec.weights_path() is not None
     (tmp_path / "eyes.bin").write_bytes(b"other eyes")
     with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
@@ -124,7 +124,7 @@ def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
 
 def test_only_what_has_directions_can_be_probed():
     with pytest.raises(UsageError, match="only CLIP models"):
-        zoo.select("vgg19-probe", zoo.MODELS)
+        names.select("vgg19-probe", zoo.MODELS)
 
 
 def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):

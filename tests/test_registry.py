@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_models import registry, weights, zoo
+from fer_models import names, registry, weights, zoo
 from fer_models.classifiers.controls import Constant
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import DatasetError, FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
@@ -94,20 +94,20 @@ def test_the_identity_changes_with_weights_settings_and_precision_and_with_nothi
 def test_a_file_of_ones_own_adds_models_and_restorers_and_its_content_is_part_of_their_identity(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    models, restorers, notes = zoo.known([path])
+    models, restorers, notes = names.known([path])
     assert "mine" in models
     assert "same" in restorers
     assert notes == []
     first = models["mine"].identity(Runtime())
     path.write_text(OWN + "# changed\n")
-    assert zoo.known([path])[0]["mine"].identity(Runtime()) != first
+    assert names.known([path])[0]["mine"].identity(Runtime()) != first
     assert "mine" not in zoo.MODELS
 
 
 def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN.replace('"mine"', '"vgg19"'))
-    models, _, notes = zoo.known([path])
+    models, _, notes = names.known([path])
     assert models["vgg19"].source == path
     assert notes == ["vgg19 comes from own.py, in place of the one already known"]
 
@@ -142,15 +142,15 @@ def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch)
             return module
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else [])
-    models, _, _ = zoo.known([])
+    models, _, _ = names.known([])
     assert models["theirs"].source == Path(__file__)
 
 
 def test_a_checkpoint_of_ones_own_needs_its_file():
     with pytest.raises(UsageError, match="does not exist"):
-        zoo.select("vgg19@none.safetensors", zoo.MODELS)
+        names.select("vgg19@none.safetensors", zoo.MODELS)
     with pytest.raises(UsageError, match="needs a checkpoint"):
-        zoo.select("timm:resnet18", zoo.MODELS)
+        names.select("timm:resnet18", zoo.MODELS)
 
 
 def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
@@ -180,13 +180,13 @@ def test_all_errors_of_the_package_are_one_family():
 def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_path):
     plain = ModelSpec("own", load=lambda runtime: Constant(Emotion.SAD))
     models = Registry("model", plain)
-    augmented = zoo.select("own+tta", models)
+    augmented = names.select("own+tta", models)
     assert augmented.name == "own+tta"
     assert augmented.identity(Runtime()) != plain.identity(Runtime())
     assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [Emotion.SAD]
     with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
-        zoo.select("onw+tta", models)
+        names.select("onw+tta", models)
     file = tmp_path / "my+tta.safetensors"
     file.write_bytes(b"")
-    assert zoo.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
-    assert zoo.select(f"vgg19@{file}", models).name == "vgg19@my+tta"
+    assert names.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
+    assert names.select(f"vgg19@{file}", models).name == "vgg19@my+tta"

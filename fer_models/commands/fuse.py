@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit on the validation split, where epochs are chosen too, and say what it brings there."""
-    from fer_models import datasets, weights, zoo
+    from fer_models import datasets, names, weights, zoo
     from fer_models.classifiers import fusion
     from fer_models.classifiers.base import Predictions
     from fer_models.emotions import LABELS
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     if len(set(args.models)) < 2:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
-    known = zoo.known(args.models_from)[0]
-    parts = [zoo.select(name, known) for name in args.models]
+    known = names.known(args.models_from)[0]
+    parts = [names.select(name, known) for name in args.models]
     name = "+".join(part.name for part in parts)
     if "@" in name:
         raise UsageError(f"{name}: give models by name. A model of one's own gets one in a file: --models-from FILE.py")

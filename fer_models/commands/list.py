@@ -18,10 +18,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the zoo."""
     from rich.table import Table
 
-    from fer_models import zoo
+    from fer_models import names
     from fer_models.errors import WeightsMissingError
 
-    models, restorers, notes = zoo.known(args.models_from)
+    models, restorers, notes = names.known(args.models_from)
     table, commands = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), []
     for heading in ("name", "kind", "weights"):
         table.add_column(heading, no_wrap=True)

@@ -27,13 +27,13 @@ def run(args: argparse.Namespace) -> int:
     """Print an answer per picture."""
     import json
 
-    from fer_models import images, zoo
+    from fer_models import images, names
     from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
     from fer_models.evaluation.run import predict_checked
     from fer_models.registry import Runtime
 
-    spec: ModelSpec = zoo.select(args.model, zoo.known(args.models_from)[0])
+    spec: ModelSpec = names.select(args.model, names.known(args.models_from)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
     classifier = spec.load(spec.resolve(Runtime(device=args.device)))

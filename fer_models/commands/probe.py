@@ -23,14 +23,14 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit on the train split, choose the penalty on the validation split."""
-    from fer_models import datasets, weights, zoo
+    from fer_models import datasets, names, weights, zoo
     from fer_models.classifiers import probe
     from fer_models.errors import UsageError
     from fer_models.evaluation.options import Options
     from fer_models.evaluation.suite import Suite
     from fer_models.registry import Registry, Runtime, sha256_of
 
-    spec = zoo.select(args.model, zoo.known(args.models_from)[0])
+    spec = names.select(args.model, names.known(args.models_from)[0])
     if not spec.embeds or spec.parts:
         raise UsageError(f"{spec.name} has no directions of faces to probe. Take a CLIP model: clip-nano")
     file, screen, known = spec.weights_path(), console(), []

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or pack."""
     import json
 
-    from fer_models import weights, zoo
+    from fer_models import names, weights, zoo
     from fer_models.errors import UsageError, WeightsMissingError
     from fer_models.registry import sha256_of
 
@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
         return 0
     if args.fetch is not None:
-        spec = zoo.select(args.fetch, zoo.MODELS)
+        spec = names.select(args.fetch, zoo.MODELS)
         if spec.weights is None or spec.weights.fetch is None:
             raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.command}' if spec.weights else 'It needs no weights.'}")
         got = spec.weights.fetch()
         print(f"{spec.name}: {got}  sha256 {sha256_of(got)}")
         return 0
     if args.provenance is not None:
-        path = zoo.select(args.provenance, zoo.MODELS).weights_path()
+        path = names.select(args.provenance, zoo.MODELS).weights_path()
         said = weights.metadata(path).get("provenance") if path else None
         print(json.dumps(json.loads(said), indent=1) if said else f"The weights of {args.provenance} do not say how they were trained.")
         return 0

@@ -171,7 +171,7 @@ class Suite:
                 labels=model.labels,
                 provenance=provenance,
             )
-        if model.parts:
+        if model.pools:
             exponents = fusion.read(cast(Path, model.weights_path())).exponents
             return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
         title = f"asking {shelf.subject.id}"

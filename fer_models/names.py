@@ -1,0 +1,258 @@
+"""From a name on the command line to a model: one of the zoo, one of the user's, or one that is made from them.
+
+A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@my.safetensors`, `vgg19+tta`, `vgg19+resnet50`, `clip-nano-probe`,
+`open_clip:ViT-B-32/laion2b_s34b_b79k`, `hf-hub:someone/model`, `endpoint:model@http://localhost:8000/v1`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from fer_models import hub, weights, zoo
+from fer_models.classifiers import fusion, probe, questions
+from fer_models.classifiers.base import Classifier, Embedding
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.questions import Question
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, WeightsError
+from fer_models.registry import (
+    PROBE,
+    TTA,
+    ModelSpec,
+    Registry,
+    RestorerSpec,
+    Runtime,
+    Weights,
+    base_name,
+    from_entry_points,
+    from_file,
+    parts_of,
+    sha256_of,
+)
+
+T = TypeVar("T")
+
+def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
+    """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
+
+    Returns:
+        models, restorers, and one line per record of the zoo that a user's file replaces.
+    """
+    models, restorers = zoo.MODELS.copy(), zoo.RESTORERS.copy()
+    added_models, added_restorers = from_entry_points()
+    models.add(*added_models)
+    restorers.add(*added_restorers)
+    notes = []
+    for path in models_from:
+        own_models, own_restorers = from_file(path)
+        for name in models.override(*own_models) + restorers.override(*own_restorers):
+            notes.append(f"{name} comes from {path.name}, in place of the one already known")
+    return models, restorers, notes
+
+
+def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
+    """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
+
+    `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
+    `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
+    `endpoint:MODEL@URL` is a model behind an OpenAI-compatible server.
+    `NAME-probe` is a linear probe on what a CLIP model sees, as `fer-models probe` fitted it.
+    `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
+
+    Raises:
+        UnknownNameError, UsageError: no such model, or no such file.
+    """
+    if name in models:
+        return models[name]
+    if len(parts_of(name)) > 1:
+        return _fused([select(part, models) for part in parts_of(name)])
+    if base_name(name) != name:
+        return _augmented(select(base_name(name), models))
+    if name.endswith(PROBE) and "@" not in name:
+        return _probed(select(name.removesuffix(PROBE), models))
+    if name.startswith("endpoint:"):
+        return _endpoint(name, questions.load(zoo.DEFAULT_QUESTION))
+    if name.startswith(("open_clip:", "hf-hub:")):
+        return _foreign_clip(name)
+    if "@" not in name:
+        if name.startswith("timm:"):
+            raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
+        return models[name]
+    network, file = name.split("@", 1)
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+    timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import cnn
+
+        return cnn.load(path, device=runtime.device, precision=runtime.precision, timm_name=timm_name)
+
+    where = Weights(lambda: path, f"put the file at {path}")
+    sidecar = path.with_suffix(".json")
+    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if sidecar.is_file() else None}
+    return ModelSpec(
+        f"{network}@{path.stem}",
+        load,
+        f"{network} with the weights in {path.name}",
+        labels=_labels_in(path, sidecar),
+        weights=where,
+        settings=settings,
+    )
+
+
+def _augmented(spec: ModelSpec) -> ModelSpec:
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.augmented import mirrored
+
+        return mirrored(spec.load(runtime))
+
+    network, at, file = spec.name.partition("@")
+    words, question = spec.reprompted, spec.asked
+    return replace(
+        spec,
+        name=f"{network}{TTA}{at}{file}",
+        load=load,
+        description=f"{spec.description}; mean of face and mirror image",
+        settings={**spec.settings, "tta": "mean of face and mirror image"},
+        reprompted=None if words is None else _then(words, _augmented),
+        asked=None if question is None else _then(question, _augmented),
+        embeds=False,  # the mirror image has a direction of its own, so both are asked directly
+        pools=False,
+    )
+
+
+def _then(first: Callable[[T], ModelSpec], second: Callable[[ModelSpec], ModelSpec]) -> Callable[[T], ModelSpec]:
+    return lambda other: second(first(other))
+
+
+def _foreign_clip(name: str) -> ModelSpec:
+    """Any model of open_clip's: by its name and tag, with a checkpoint of one's own, or a repository on the Hub."""
+    if name.startswith("hf-hub:"):
+        return _hub_clip(name)
+    network, at, file = name.removeprefix("open_clip:").partition("@")
+    if not at:
+        architecture, slash, tag = network.rpartition("/")
+        if not slash:
+            raise UsageError(f"{name!r} needs a checkpoint: --model {name}/TAG, or --model {name}@FILE.safetensors")
+        from fer_models.classifiers import clip
+
+        return zoo.open_clip_model(name, architecture, tag, clip.of_tag(architecture, tag)[0])
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load(path, prompts, architecture=network, device=runtime.device, precision=runtime.precision)
+
+    where = Weights(lambda: path, f"put the file at {path}")
+    description = f"{network} (open_clip) with the weights in {path.name}"
+    return zoo.clip_model(f"open_clip:{network}@{path.stem}", description, where, load, None, {"network": network})
+
+
+def _hub_clip(name: str) -> ModelSpec:
+    repository = name.removeprefix("hf-hub:")
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
+
+    beside, files = ("open_clip_config.json", "*token*", "*.txt", "*.model"), zoo.HUB_FILES
+    where = Weights(lambda: hub.cached(repository, files), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, files, beside))
+    return zoo.clip_model(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
+
+
+def _endpoint(name: str, question: Question) -> ModelSpec:
+    model, at, url = name.removeprefix("endpoint:").partition("@")
+    if not at or not model:
+        raise UsageError(f"{name!r} names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1")
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.endpoint import Endpoint
+
+        return Endpoint(url, model, question)
+
+    return ModelSpec(
+        name,
+        load,
+        f"{model} as the server at {url} answers",
+        settings={"server": url, "question": question.as_json(), "answer": "generate"},
+        prompt=question.name,
+        asked=lambda other: _endpoint(name, other),
+    )
+
+
+def questioned(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
+    """The same models, those that write asked with `question`."""
+    return Registry(models.kind, *(spec.asked(question) if spec.asked is not None else spec for spec in models))
+
+
+def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
+    """The same models, those that are asked in words with `prompts`."""
+    return Registry(models.kind, *(spec.reprompted(prompts) if spec.reprompted is not None else spec for spec in models))
+
+
+def _probed(base: ModelSpec) -> ModelSpec:
+    """A linear probe on the directions that `base` gives: a model whose weights were fitted for exactly these weights of `base`."""
+    if not base.embeds:
+        raise UsageError(f"{base.name} has no directions of faces to probe: only CLIP models have.")
+    name = f"{base.name}{PROBE}"
+
+    def find() -> Path | None:
+        path, eyes = weights.find(name), base.weights_path()
+        if path is None or probe.read(path).base != (None if eyes is None else sha256_of(eyes)):
+            return None  # not fitted, or for other weights, which is as good as none
+        return path
+
+    def load(runtime: Runtime) -> Classifier:
+        path, eyes = find(), base.load(base.resolve(runtime))
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        assert isinstance(eyes, Embedding)
+        return probe.Probed(eyes, probe.read(path))
+
+    command = f"fer-models probe {base.name} --dataset fer2013 --data-root FOLDER"
+    return ModelSpec(name, load, f"linear probe on what {base.name} sees", weights=Weights(find, command), embeds=True, parts=(base,))
+
+
+def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
+    """Late fusion of `parts`: a model whose weights are the exponents that were fitted for exactly these weights of its parts."""
+    name = "+".join(part.name for part in parts)
+    command = f"fer-models fuse {' '.join(part.name for part in parts)} --dataset fer2013 --data-root FOLDER"
+    path = weights.find(name, ".json")
+    said = None if path is None else fusion.read(path)
+
+    def find() -> Path | None:
+        if said is not None and [sha256_of(p) if (p := part.weights_path()) else None for part in parts] != list(said.weights):
+            return None  # fitted for other weights: as good as none
+        return path
+
+    def load(runtime: Runtime) -> Classifier:
+        assert said is not None  # `ModelSpec.weights_path` has refused a missing file before
+        return fusion.Fused([part.load(part.resolve(runtime)) for part in parts], said.exponents)
+
+    return ModelSpec(
+        name,
+        load,
+        f"late fusion of {' and '.join(part.name for part in parts)}, from their answers",
+        weights=Weights(find, command),
+        settings={} if said is None else {"fitted_on": dict(said.fitted_on)},
+        pools=True,
+        parts=tuple(parts),
+    )
+
+
+def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:
+    """The label order a checkpoint declares, read without loading its tensors."""
+    try:
+        own = weights.metadata(path).get("labels")
+        return tuple(json.loads(own) if own is not None else json.loads(sidecar.read_text())["labels"])
+    except (WeightsError, OSError, ValueError, KeyError, TypeError):
+        return LABELS  # it says nothing sound: `cnn.load` will tell the user, in words
