@@ -266,9 +266,14 @@ def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     return bool(
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO))
-        or ({"prompting", "reader"} & wanted and state_of(config).models[str(model)].reprompted is None)
+        or ({"prompting", "reader"} & wanted and not _reads(state_of(config).models[str(model)]))
         or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
     )
+
+
+def _reads(spec: ModelSpec) -> bool:
+    """Whether a model is asked in words about faces that it has looked at before."""
+    return spec.embeds and spec.reprompted is not None
 
 
 def _resolved(state: State, model: str) -> Runtime:

@@ -274,3 +274,64 @@ def test_costs_are_measured_and_left_for_the_page(bench):
     costs = bench.report()["costs"]
     assert {c["phase"] for c in costs} >= {"evaluation"}
     assert all(c["seconds"] > 0 and np.isfinite(c["images_per_second"]) for c in costs)
+
+
+READER = """
+import json
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from fer_models import ModelSpec, Predictions
+from fer_models.classifiers import prompts
+from fer_models.images import face_hash
+
+KNOWN = json.loads(Path({labels!r}).read_text())
+
+class Reading:
+    def __init__(self, asked):
+        self.asked = asked
+
+    def embed(self, faces):
+        return np.eye(7, dtype=np.float32)[[KNOWN.get(face_hash(face), 0) for face in faces]]
+
+    def classify(self, features, asked=None):
+        templates = (asked or self.asked).templates
+        weak = np.mean([{weak!r} in template for template in templates])
+        turned = np.arange(len(features)) < weak * len(features)
+        seen = np.where(turned[:, None], np.roll(features, 1, axis=1), features)
+        return Predictions.from_probabilities(seen * 0.93 + 0.01)
+
+    def predict(self, faces):
+        return self.classify(self.embed(faces))
+
+def spec(asked):
+    made = ModelSpec("reading", lambda runtime: Reading(asked), settings={{"prompts": asked.as_json()}}, prompt=asked.name, embeds=True)
+    return replace(made, reprompted=spec)
+
+MODELS = [spec(prompts.load("openai"))]
+"""
+
+
+def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(bench):
+    def ask(weak, *arguments, code=0):
+        (bench.folder / "reader.py").write_text(READER.format(labels=str(bench.folder / "labels.json"), weak=weak))
+        command = bench.command("--model", "reading", "--prompt-examples", "40", *arguments, model="reader.py")
+        command[command.index("-k") + 1] = "prompt_robustness"
+        return bench.ask(["-m", "pytest", *command], code).stdout
+
+    first = ask("never said", "--update-baselines")
+    assert "single templates 1.000 to 1.000" in first
+    recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"][0]
+    assert recorded["prompt"] == "openai"
+    assert recorded["metrics"]["prompts: accuracy of the worst template"] == 1.0
+    assert "5 passed" in ask("never said")
+    worse = ask("look at how", code=1)
+    assert "it hangs more on its words than its baseline says" in worse
+    assert "accuracy of the worst template: 1.000 -> 0.000" in worse
+    assert "Traceback" not in worse
+    (entry,) = bench.report()["prompts"]
+    assert entry["spread"]["worst"] == 0.0
+    assert "look at how" in (bench.folder / "reports" / "evals.html").read_text()
+    plain = ask("never said", "--prompts", "plain", "--update-baselines")
+    assert "reading-raw \u00b7 plain" in plain
+    assert len(json.loads((bench.folder / "baselines.json").read_text())["measured"]) == 2

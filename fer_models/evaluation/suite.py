@@ -249,6 +249,7 @@ class Suite:
         """
         if model not in self.prompted:
             spec, pair = self.models[model], (model, "raw")
+            self.run(pair)  # what is recorded of prompts stands beside the accuracy
             asked, words = self._embedding(spec), prompts.parse(spec.settings["prompts"], spec.prompt or model)
             grammar = [prompts.load(name) for name in prompts.names() if name != words.name]
             title = f"writing {self.options.prompt_examples} prompts for {model}"
