@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_training import TINY, train
 
+from fer_models.errors import UsageError
+from fer_models.training.recipes import adapt
 from fer_models.training.sampling import Sampler, cross_entropies
 
 TARGETS = torch.eye(7)[torch.arange(140) % 7]
@@ -87,3 +89,10 @@ def test_a_killed_run_that_leaves_faces_out_goes_on_with_the_same_loss_curve(tmp
     assert [r["loss"] for r in resumed.history] == pytest.approx([r["loss"] for r in whole.history], rel=1e-6)
     assert [r["faces"] for r in resumed.history] == [r["faces"] for r in whole.history]
     assert len(drawn(42)) == 42
+
+
+def test_a_share_that_cannot_be_is_refused():
+    assert adapt(TINY, prune=0.5).prune == 0.5
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UsageError, match="--prune"):
+            adapt(TINY, prune=share)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fer_models.classifiers.architecture import Architecture
+from fer_models.errors import UsageError
 
 #: What a recipe learns from: the dataset's labels, or the votes of FER+.
 BY_LABEL, VOTES = "labels", "votes"
@@ -48,7 +49,7 @@ class Recipe:
         teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
             arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given.
         teacher_share: the weight of the teacher's probabilities against the label's, 0..1.
-        prune: how many of the faces that are learnt already each epoch leaves out, 0..1 (see `sampling`); a third less work at 0.5.
+        prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see `sampling`).
         validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
     """
 
@@ -126,8 +127,20 @@ CLIP_NANO = "clip-nano"
 
 
 def adapt(
-    recipe: Recipe, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: str | None = None
+    recipe: Recipe,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    precision: str | None = None,
+    prune: float | None = None,
 ) -> Recipe:
-    """The recipe with the user's own values where given."""
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    """The recipe with the user's own values where given.
+
+    Raises:
+        UsageError: `prune` is outside 0 to below 1.
+    """
+    if prune is not None and not 0 <= prune < 1:
+        raise UsageError(f"--prune must be at least 0 and below 1, got {prune}.")
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision, "prune": prune}
     return replace(recipe, **{k: v for k, v in given.items() if v is not None})
