@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model not in RECIPES and args.model != CLIP_NANO:
         raise UnknownNameError("training recipe", args.model, [*RECIPES, CLIP_NANO])
     if args.model == CLIP_NANO and (args.start_from or args.precision or args.prune is not None):
-        raise UsageError(f"{CLIP_NANO} is trained in float32, and always from the start: it takes minutes. Leave --start-from, --precision and --prune out.")
+        raise UsageError(f"{CLIP_NANO} is trained in float32, always from the start. Leave --start-from, --precision and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
