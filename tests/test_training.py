@@ -81,7 +81,17 @@ def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path,
     plain = train(tmp_path / "plain", replace(taught, teacher=None))
     assert pupil.history[0]["loss"] != plain.history[0]["loss"]
     provenance = json.loads(tensors.read(pupil.weights)[1]["provenance"])
-    assert provenance["teacher"] == {"model": "tiny", "sha256": sha256_of(teacher)}
+    assert provenance["teachers"] == [{"model": "tiny", "sha256": sha256_of(teacher)}]
+
+
+def test_two_teachers_teach_the_mean_of_their_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
+    for seed, name in enumerate(("tiny", "other")):
+        loop.train(name, replace(TINY, epochs=1), [drawn(96)], drawn(48, "validation"), tmp_path, seed=seed, device="cpu")
+    faces, cpu = [drawn(12)], torch.device("cpu")
+    one, two, both = (targets(faces, replace(TINY, teacher=t, teacher_share=1.0), cpu) for t in ("tiny", "other", "tiny+other"))
+    assert not torch.equal(one, two)
+    torch.testing.assert_close(both, (one + two) / 2)
 
 
 def voting(faces, votes):

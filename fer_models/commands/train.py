@@ -28,6 +28,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--lr", type=float, metavar="RATE")
     parser.add_argument("--precision", choices=("float32", "bf16"))
     parser.add_argument("--prune", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (not for clip-nano)")
+    parser.add_argument(
+        "--teacher", metavar="NAME[+NAME]", help="learn from the answers of these trained networks too, and not of the recipe's (not for clip-nano)"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, metavar="FILE", help="go on from trained weights: no small faces, half the peak rate")
@@ -43,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.model not in RECIPES and args.model != CLIP_NANO:
         raise UnknownNameError("training recipe", args.model, [*RECIPES, CLIP_NANO])
-    if args.model == CLIP_NANO and (args.start_from or args.precision or args.prune is not None):
-        raise UsageError(f"{CLIP_NANO} is trained in float32, always from the start. Leave --start-from, --precision and --prune out.")
+    if args.model == CLIP_NANO and (args.start_from or args.precision or args.teacher or args.prune is not None):
+        raise UsageError(f"{CLIP_NANO} is trained in float32, always from the start. Leave --start-from, --precision, --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
             outcome = loop.train(
                 args.model,
-                adapt(base, **given, precision=args.precision, prune=args.prune),
+                adapt(base, **given, precision=args.precision, prune=args.prune, teacher=args.teacher),
                 faces,
                 held_out,
                 output,

@@ -47,8 +47,8 @@ class Recipe:
         targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of the seven (Barsoum et al. 2016,
             arXiv:1608.01041: their cross-entropy scheme); the label elsewhere.
         teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
-            arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given.
-        teacher_share: the weight of the teacher's probabilities against the label's, 0..1.
+            arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given. `A+B`: the mean of two.
+        teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
         prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see `sampling`).
         validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
     """
@@ -134,6 +134,7 @@ def adapt(
     lr: float | None = None,
     precision: str | None = None,
     prune: float | None = None,
+    teacher: str | None = None,
 ) -> Recipe:
     """The recipe with the user's own values where given.
 
@@ -142,5 +143,12 @@ def adapt(
     """
     if prune is not None and not 0 <= prune < 1:
         raise UsageError(f"--prune must be at least 0 and below 1, got {prune}.")
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision, "prune": prune}
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "precision": precision,
+        "prune": prune,
+        "teacher": teacher,
+    }
     return replace(recipe, **{k: v for k, v in given.items() if v is not None})

@@ -23,7 +23,7 @@ def targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> to
 
     Raises:
         UsageError: the recipe learns from votes, and no set has any.
-        WeightsMissingError: the recipe's teacher is not on this machine.
+        WeightsMissingError: a teacher of the recipe is not on this machine.
     """
     rows = torch.cat([torch.from_numpy(_voted(faces) if recipe.targets == VOTES else _labelled(faces)) for faces in training]).float()
     if recipe.targets == VOTES and all(faces.votes is None for faces in training):
@@ -31,18 +31,17 @@ def targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> to
             f"This recipe learns from the votes of FER+, and {', '.join(f.name for f in training)} come without any. "
             "Put fer2013new.csv (github.com/microsoft/FERPlus) beside fer2013.csv or the Parquet files."
         )
-    if recipe.teacher is None:
+    if not (teachers := _teachers(recipe)):
         return rows
-    teacher = load(_teacher(recipe.teacher), device=device.type, precision="bf16")
-    said = [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
-    return (1 - recipe.teacher_share) * rows + recipe.teacher_share * torch.from_numpy(np.concatenate(said)).float()
+    said = [_answers(path, training, device) for path in teachers.values()]
+    return (1 - recipe.teacher_share) * rows + recipe.teacher_share * torch.from_numpy(np.mean(said, axis=0)).float()
 
 
 def described(training: list[FaceSet], recipe: Recipe) -> dict[str, object]:
-    """Which teacher and which votes stand behind the targets, by content: the part of a run's record that tells what was learnt."""
+    """Which teachers and which votes stand behind the targets, by content: the part of a run's record that tells what was learnt."""
     cast = [hashlib.sha256(faces.votes.tobytes()).hexdigest() if faces.votes is not None else None for faces in training]
     return {
-        "teacher": None if recipe.teacher is None else {"model": recipe.teacher, "sha256": sha256_of(_teacher(recipe.teacher))},
+        "teachers": [{"model": name, "sha256": sha256_of(path)} for name, path in _teachers(recipe).items()],
         "votes": cast if recipe.targets == VOTES else None,
     }
 
@@ -62,8 +61,16 @@ def _voted(faces: FaceSet) -> NDArray[np.float64]:
     return rows
 
 
-def _teacher(name: str) -> Path:
-    path = weights.find(name)
-    if path is None:
-        raise WeightsMissingError(f"The recipe's teacher {name} is not on this machine. Get it first: fer-models train {name}")
-    return path
+def _answers(network: Path, training: list[FaceSet], device: torch.device) -> NDArray[np.float64]:
+    """What a network says of the training faces as they are; (n, 7)."""
+    teacher = load(network, device=device.type, precision="bf16")
+    return np.concatenate([teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)])
+
+
+def _teachers(recipe: Recipe) -> dict[str, Path]:
+    """The weights of the recipe's teachers, by name."""
+    found = {name: weights.find(name) for name in (recipe.teacher or "").split("+") if name}
+    for name, path in found.items():
+        if path is None:
+            raise WeightsMissingError(f"The recipe's teacher {name} is not on this machine. Get it first: fer-models train {name}")
+    return {name: path for name, path in found.items() if path is not None}
