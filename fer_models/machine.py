@@ -1,4 +1,4 @@
-"""What this machine is fast at, found without importing torch where that can be helped."""
+"""What this machine is fast at, and has room for, found without importing torch where that can be helped."""
 
 from __future__ import annotations
 
@@ -32,3 +32,16 @@ def _has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def free_memory(device: str, meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that a model may still take on `device` (`cpu`, `cuda`, `mps`); None where the system does not tell."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    return int(line.split()[1]) * 1024  # "MemAvailable:   23456789 kB"

@@ -16,13 +16,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from fer_models.classifiers import answers
-from fer_models.classifiers.base import ANSWERED, Predictions
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.interview import LONGEST, read_all
 from fer_models.classifiers.questions import Question
-from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PredictionError, UsageError
 from fer_models.images import Face
 
@@ -48,7 +46,7 @@ class Endpoint:
     """One model on one server."""
 
     def __init__(
-        self, url: str, model: str, question: Question, *, at_once: int = 8, timeout: float = 120.0, patience: float = 180.0, longest: int = 64
+        self, url: str, model: str, question: Question, *, at_once: int = 8, timeout: float = 120.0, patience: float = 180.0, longest: int = LONGEST
     ) -> None:
         """Look whether something listens.
 
@@ -119,16 +117,6 @@ class Endpoint:
         body = None if request is None else json.dumps(request).encode()
         with _OPENER.open(urllib.request.Request(f"{self.url}{path}", body, headers), timeout=timeout) as response:
             return json.loads(response.read(_LARGEST))
-
-
-def read_all(replies: Sequence[str], question: Question) -> Predictions:
-    """What replies mean: all probability on the emotion that is named, no answer where none can be read; the replies are kept."""
-    readings = [answers.read(reply, question.options) for reply in replies]
-    rows = np.zeros((len(replies), len(EMOTIONS)))
-    for row, reading in zip(rows, readings, strict=True):
-        row[reading.emotion if reading.emotion is not None else 0] = 1.0
-    silent = {i: reading.status for i, reading in enumerate(readings) if reading.status != ANSWERED}
-    return Predictions.from_probabilities(rows, LABELS, unanswered=silent, text=replies)
 
 
 def _data_url(face: Face) -> str:

@@ -45,6 +45,11 @@ class Question:
         """The emotions that letters stand for; none where they are not lettered."""
         return self.order if self.lettered else ()
 
+    @property
+    def replies(self) -> Sequence[str]:
+        """The reply that each emotion would be, in `Emotion` order: its letter where they are lettered, its name elsewhere."""
+        return [chr(ord("A") + self.order.index(e)) if self.lettered else e.label for e in EMOTIONS]
+
     def as_json(self) -> dict[str, Any]:
         """All that decides how it is asked."""
         return {"name": self.name, "text": self.written(), "order": [LABELS[e] for e in self.order]}
