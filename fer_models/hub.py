@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,44 @@ def cached(repository: str, files: Sequence[str]) -> Path | None:
         if isinstance(found, str):
             return Path(found)
     return None
+
+
+def cached_model(repository: str) -> Path | None:
+    """The folder in which the Hub's local cache holds a model of transformers' layout, whole; None where it does not. The network is not asked."""
+    config = cached(repository, ["config.json"])
+    if config is None:
+        return None
+    folder = config.parent
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        whole = all((folder / str(name)).exists() for name in index["weight_map"].values())
+    except FileNotFoundError:
+        whole = any(folder.glob("*.safetensors"))
+    except (OSError, ValueError, KeyError, AttributeError):
+        whole = False
+    return folder if whole else None
+
+
+def fetch_model(repository: str) -> Path:
+    """Fetch a model of transformers' layout: its safetensors, its settings and its words, and no code.
+
+    Raises:
+        WeightsError: the Hub cannot be reached, or has no such model.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
+    except (OSError, ValueError) as error:
+        raise _unfetched(repository, f"hf download {repository}", error) from error
+    if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
+        raise WeightsError(f"{repository} holds no model in safetensors on the Hub. Only safetensors are read.")
+    return folder
+
+
+def _unfetched(repository: str, by_hand: str, error: Exception) -> WeightsError:
+    reason = " ".join((str(error) or type(error).__name__).split())[:200]
+    return WeightsError(f"{repository} could not be fetched from the Hub ({reason}). Check the network, or run on a machine that has one: {by_hand}")
 
 
 def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> Path:
@@ -40,8 +79,5 @@ def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> 
             except EntryNotFoundError:
                 continue
     except (OSError, ValueError) as error:  # no network, no such repository, an impossible name
-        reason = " ".join((str(error) or type(error).__name__).split())[:200]
-        raise WeightsError(
-            f"{repository} could not be fetched from the Hub ({reason}). Check the network, or run on a machine that has one: {by_hand}"
-        ) from error
+        raise _unfetched(repository, by_hand, error) from error
     raise WeightsError(f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read.")

@@ -30,11 +30,13 @@ from fer_models.registry import (
     base_name,
     from_entry_points,
     from_file,
+    mark_of,
     parts_of,
     sha256_of,
 )
 
 T = TypeVar("T")
+
 
 def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
     """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
@@ -59,6 +61,9 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
     `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
+    `hf-vlm:ORGANISATION/NAME` is a vision-language model on the Hub, `hf-vlm:NAME@FOLDER` one in a folder; models that write are asked how
+    likely they find each emotion as `NAME+likelihood` (`+likelihood-normalized`, `+likelihood-calibrated`), and Phi-3.5-vision looks at
+    several crops as `NAME+4crops`.
     `endpoint:MODEL@URL` is a model behind an OpenAI-compatible server.
     `NAME-probe` is a linear probe on what a CLIP model sees, as `fer-models probe` fitted it.
     `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
@@ -70,14 +75,16 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return models[name]
     if len(parts_of(name)) > 1:
         return _fused([select(part, models) for part in parts_of(name)])
-    if base_name(name) != name:
-        return _augmented(select(base_name(name), models))
+    if mark := mark_of(name):
+        return _marked(select(base_name(name), models), mark)
     if name.endswith(PROBE) and "@" not in name:
         return _probed(select(name.removesuffix(PROBE), models))
     if name.startswith("endpoint:"):
         return _endpoint(name, questions.load(zoo.DEFAULT_QUESTION))
     if name.startswith(("open_clip:", "hf-hub:")):
         return _foreign_clip(name)
+    if name.startswith("hf-vlm:"):
+        return _foreign_chat(name)
     if "@" not in name:
         if name.startswith("timm:"):
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
@@ -106,6 +113,27 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     )
 
 
+def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
+    if mark == TTA:
+        return _augmented(spec)
+    if spec.marked is None:
+        raise UsageError(f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can.")
+    return spec.marked(mark)
+
+
+def _foreign_chat(name: str) -> ModelSpec:
+    """Any vision-language model of transformers': a repository on the Hub, or a folder."""
+    repository, at, file = name.removeprefix("hf-vlm:").partition("@")
+    if not at:
+        where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
+        return zoo.chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
+    folder = Path(file)
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"--model {name}: {folder} holds no config.json. Give a folder with a model as transformers saves one.")
+    where = Weights(lambda: folder, f"put the model at {folder}")
+    return zoo.chat_model(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
+
+
 def _augmented(spec: ModelSpec) -> ModelSpec:
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers.augmented import mirrored
@@ -113,7 +141,7 @@ def _augmented(spec: ModelSpec) -> ModelSpec:
         return mirrored(spec.load(runtime))
 
     network, at, file = spec.name.partition("@")
-    words, question = spec.reprompted, spec.asked
+    words, question, marked = spec.reprompted, spec.asked, spec.marked
     return replace(
         spec,
         name=f"{network}{TTA}{at}{file}",
@@ -122,6 +150,7 @@ def _augmented(spec: ModelSpec) -> ModelSpec:
         settings={**spec.settings, "tta": "mean of face and mirror image"},
         reprompted=None if words is None else _then(words, _augmented),
         asked=None if question is None else _then(question, _augmented),
+        marked=None if marked is None else _then(marked, _augmented),
         embeds=False,  # the mirror image has a direction of its own, so both are asked directly
         pools=False,
     )
@@ -186,6 +215,7 @@ def _endpoint(name: str, question: Question) -> ModelSpec:
         f"{model} as the server at {url} answers",
         settings={"server": url, "question": question.as_json(), "answer": "generate"},
         prompt=question.name,
+        question=question,
         asked=lambda other: _endpoint(name, other),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +22,12 @@ from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.options import Options
-from fer_models.evaluation.prompting import Robustness
+from fer_models.evaluation.prompting import Robustness, fallen
+from fer_models.evaluation.questioning import Wording
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Pair, Suite, environment
-from fer_models.registry import DEVICES, PRECISIONS, ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.registry import DEVICES, PRECISIONS, TTA, ModelSpec, Registry, RestorerSpec, Runtime
 from fer_models.report import page, tables, verdicts
 from fer_models.training.recipes import CLIP_NANO, RECIPES
 
@@ -55,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
     asked = ", ".join(questions.QUESTIONS)
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
+    add("--question-faces", type=int, default=70, metavar="N", help="faces that models which write are asked about in all ways to ask (default 70)")
     add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
@@ -89,8 +91,9 @@ class State:
             raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
         if option("--batch-size") < 1:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
-        if option("--prompt-examples") < 1:
-            raise UsageError(f"--prompt-examples must be at least 1, got {option('--prompt-examples')}.")
+        for least_one in ("--prompt-examples", "--question-faces"):
+            if option(least_one) < 1:
+                raise UsageError(f"{least_one} must be at least 1, got {option(least_one)}.")
         models, self.restorers, self.notes = names.known(option("--models-from"))
         self.models: Registry[ModelSpec] = (
             Registry("model", *(names.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
@@ -110,6 +113,7 @@ class State:
             baselines=option("--baselines") or config.rootpath / "baselines.json",
             from_store_only=option("--from-store-only"),
             prompt_examples=option("--prompt-examples"),
+            question_faces=option("--question-faces"),
         )
         self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
@@ -133,7 +137,7 @@ class State:
             self.merge(result)
             if self.update:
                 self.records[result["id"]] = self.suite.record(pair)
-        for name, measured in self.suite.prompted.items():
+        for name, measured in (*self.suite.prompted.items(), *self.suite.questioned.items()):
             subject = self.suite.subject((name, "raw"))
             self.prompts[subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
@@ -261,12 +265,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "reader"} & wanted:
+    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "reader"} & wanted:
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO))
         or ({"prompting", "reader"} & wanted and not _reads(state_of(config).models[str(model)]))
+        or ("questioning" in wanted and not _writes(state_of(config).models[str(model)]))
         or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
     )
 
@@ -274,6 +279,11 @@ def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
 def _reads(spec: ModelSpec) -> bool:
     """Whether a model is asked in words about faces that it has looked at before."""
     return spec.embeds and spec.reprompted is not None
+
+
+def _writes(spec: ModelSpec) -> bool:
+    """Whether a model is asked a question, and can be asked another one."""
+    return spec.question is not None and not spec.name.partition("@")[0].endswith(TTA)
 
 
 def _resolved(state: State, model: str) -> Runtime:
@@ -500,29 +510,36 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
     return record
 
 
-class Prompting:
-    """What a question asks of a model's prompts."""
+class Words:
+    """What a question asks of how a model is asked: `measured` are the figures, `holds` fails where they fell against their record."""
 
-    def __init__(self, suite: Suite, model: str) -> None:
-        self.suite, self.model = suite, model
+    def __init__(self, suite: Suite, model: str, measure: Callable[[str], Robustness | Wording]) -> None:
+        self.suite, self.model, self._measure = suite, model, measure
 
     @property
-    def measured(self) -> Robustness:
-        """All that was measured."""
-        return self.suite.prompting(self.model)
+    def measured(self) -> Any:
+        """All that was measured: `prompting.Robustness`, or `questioning.Wording`."""
+        return self._measure(self.model)
 
     def holds(self, kind: str) -> None:
-        """Fail where a figure of a kind (`template`, `word`, `found`, `changed`) is worse than its record by more than the margin."""
+        """Fail where a figure of a kind (a part of its name, such as `template` or `rotations`) is worse than its record by more than the margin."""
         __tracebackhide__ = True
-        fallen = self.measured.fallen(self.suite.prompt_record(self.model), kind)
-        if fallen:
+        worse = fallen(self.measured.figures(), self.suite.prompt_record(self.model), kind)
+        if worse:
             subject = self.suite.subject((self.model, "raw")).id
-            lines = "".join(f"\n  {line}" for line in fallen)
+            lines = "".join(f"\n  {line}" for line in worse)
             pytest.fail(f"{subject}: it hangs more on its words than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Prompting:
-    """How much the model's answers hang on its words; only models that are asked in words are asked this."""
+def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Words:
+    """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
     _available(state_of(request.config), (model.name, "raw"))
-    return Prompting(suite, model.name)
+    return Words(suite, model.name, suite.prompting)
+
+
+@pytest.fixture
+def questioning(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Words:
+    """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return Words(suite, model.name, suite.questioning)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,29 +29,42 @@ PRECISIONS = ("float32", "bf16", "fp16")
 #: A model's own precision where the machine decides it.
 FAST = "fast"
 DEVICES = ("auto", "cpu", "cuda", "mps")
-#: What a model's name ends with (before `@FILE`) when it is asked with test-time augmentation.
+#: The mark of test-time augmentation.
 TTA = "+tta"
+#: What may follow a model's name (before `@FILE`) and says how it is asked, where that is not the plain way.
+_MARK = re.compile(r"\+(?:tta|likelihood(?:-normalized|-calibrated)?|[1-9][0-9]*crops)(?=\+|$)")
 #: What the name of a linear probe on another model ends with.
 PROBE = "-probe"
 
 
+def mark_of(name: str) -> str:
+    """The last mark in a model's name: `+tta` of `vgg19+tta` and of `vgg19+tta@FILE`; nothing of `vgg19`."""
+    network = name.partition("@")[0]
+    marks = [m for m in _MARK.finditer(network) if m.end() == len(network)]
+    return marks[-1][0] if marks else ""
+
+
 def base_name(name: str) -> str:
-    """The model behind a declared test-time augmentation: `vgg19` for `vgg19+tta`; any other name as it is."""
+    """The name without its last mark: `vgg19` of `vgg19+tta`, `vgg19@FILE` of `vgg19+tta@FILE`; any other name as it is."""
     network, at, file = name.partition("@")
-    return f"{network.removesuffix(TTA)}{at}{file}"
+    return f"{network.removesuffix(mark_of(name))}{at}{file}"
 
 
 def parts_of(name: str) -> tuple[str, ...]:
     """The models that a fusion's name puts together: `vgg19` and `resnet50+tta` for `vgg19+resnet50+tta`; any other name alone."""
-    if "@" in name:
+    if "@" in name or name.startswith("+"):
         return (name,)
-    marked = name.replace(TTA, "\0")
-    return tuple(part.replace("\0", TTA) for part in marked.split("+")) if not marked.startswith("\0") else (name,)
+    return tuple(part.replace("\0", "+") for part in _MARK.sub(lambda mark: f"\0{mark[0][1:]}", name).split("+"))
 
 
 def is_known(name: str, known: Collection[str]) -> bool:
-    """Whether `name` is one of `known`, or is made of them: with test-time augmentation, by a linear probe, or by fusion."""
-    return name in known or all(base_name(part).removesuffix(PROBE) in known for part in parts_of(name))
+    """Whether `name` is one of `known`, or is made of them: asked in another way, by a linear probe, or by fusion."""
+    if name in known:
+        return True
+    parts = parts_of(name)
+    if len(parts) > 1:
+        return all(is_known(part, known) for part in parts)
+    return is_known(base_name(name), known) if mark_of(name) else name.removesuffix(PROBE) in known
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,9 @@ class ModelSpec:
         precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast at it and float32 elsewhere.
         prompt: the name of its prompt set, for models that read one.
         reprompted: the same model with another prompt set, for models that read one.
-        asked: the same model with another question, for models that write.
+        question: what it is asked, for models that write. asked: the same model with another question.
+        marked: the same model asked in the way that a mark in its name declares, for models that know more than the plain one; raises
+            `UsageError` for a mark it does not know.
         source: where it was defined, when not in the zoo.
         embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
         pools: it is a late fusion: its answers come from its parts' answers, and its weights are a `fusion.Fusion`.
@@ -113,7 +130,9 @@ class ModelSpec:
     prompt: str | None = None
     source: Path | None = None
     reprompted: Callable[[PromptSet], ModelSpec] | None = None
+    question: Question | None = None
     asked: Callable[[Question], ModelSpec] | None = None
+    marked: Callable[[str], ModelSpec] | None = None
     embeds: bool = False
     pools: bool = False
     parts: tuple[ModelSpec, ...] = ()
@@ -320,16 +339,29 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes.
+    """The sha256 of a file's bytes; of a folder, of what its files are called and hold.
 
     Raises:
         WeightsError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            return hashlib.sha256("".join(f"{p.name} {sha256_of(p)}\n" for p in files).encode()).hexdigest()
+        status = path.stat()
+        return _digest(path.resolve(), status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Of a file as it is: read again when its size or time changes, for weights of several gigabytes are asked about more than once."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 22):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _check_name(kind: str, name: str) -> None:

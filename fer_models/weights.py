@@ -45,6 +45,21 @@ def find(name: str, suffix: str = ".safetensors") -> Path | None:
     return own if own.exists() else None
 
 
+def find_folder(name: str) -> Path | None:
+    """The weights of a model that has a folder of files: the shipped one, else the user's own, else None.
+
+    Raises:
+        WeightsError: a shipped file is not the one that was shipped.
+    """
+    shipped = SHIPPED / name
+    if shipped.is_dir():
+        for path in sorted(shipped.iterdir()):
+            _verify(path, path.stat().st_mtime_ns)
+        return shipped
+    own = user_folder() / name
+    return own if (own / "config.json").exists() else None
+
+
 def metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says of itself (architecture, labels, provenance), read without its tensors.
 
@@ -63,6 +78,6 @@ def metadata(path: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _verify(path: Path, modified: int) -> None:
-    digest, expected = hashlib.sha256(path.read_bytes()).hexdigest(), manifest().get(path.name)
+    digest, expected = hashlib.sha256(path.read_bytes()).hexdigest(), manifest().get(path.relative_to(SHIPPED).as_posix())
     if digest != expected:
         raise WeightsError(f"{path} has sha256 {digest[:12]}…, {(expected or 'none')[:12]}… was shipped. Reinstall fer-models.")

@@ -11,10 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from fer_models import hub, weights
-from fer_models.classifiers import peers
+from fer_models.classifiers import interview, peers, questions
 from fer_models.classifiers import prompts as prompt_sets
 from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.interview import GENERATE
 from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.questions import Question
+from fer_models.errors import UsageError, WeightsError
 from fer_models.registry import (
     FAST,
     ModelSpec,
@@ -107,6 +110,70 @@ def open_clip_model(name: str, architecture: str, tag: str, repository: str) -> 
     )
 
 
+def chat_model(
+    name: str,
+    description: str,
+    weights: Weights,
+    question: Question | None = None,
+    way: str = GENERATE,
+    crops: int | None = None,
+    precision: str = FAST,
+) -> ModelSpec:
+    """A model that is shown a face and asked a question; its files are in the folder that `weights` finds.
+
+    Args:
+        name: without marks: those of `way` and `crops` are added.
+        way: one of `interview.WAYS`.
+        crops: Phi-3.5-vision's `num_crops` where it is not 1.
+    """
+    asked = question or questions.load(DEFAULT_QUESTION)
+
+    def made(runtime: Runtime) -> Classifier:
+        folder = weights.find()
+        assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
+        return interview.Interview(_chat(folder, runtime, crops), asked, way)
+
+    def marked(mark: str) -> ModelSpec:
+        if mark.removeprefix("+") in interview.WAYS:
+            return chat_model(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
+        return chat_model(name, description, weights, asked, way, int(mark.removeprefix("+").removesuffix("crops")), precision)
+
+    network, at, file = name.partition("@")
+    marks = ("" if crops is None else f"+{crops}crops") + ("" if way == GENERATE else f"+{way}")
+    how = "its written answer is read" if way == GENERATE else f"the probabilities of the seven replies are compared ({way})"
+    return ModelSpec(
+        f"{network}{marks}{at}{file}",
+        made,
+        f"{description}; {how}",
+        weights=weights,
+        settings={"question": asked.as_json(), "answer": way, "num_crops": crops},
+        precision=precision,
+        prompt=asked.name,
+        question=asked,
+        asked=lambda other: chat_model(name, description, weights, other, way, crops, precision),
+        marked=marked,
+    )
+
+
+def _chat(folder: Path, runtime: Runtime, crops: int | None) -> interview.Chat:
+    """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers elsewhere."""
+    import json
+
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{folder / 'config.json'} cannot be read ({error}). Fetch the model anew.") from error
+    if kind == "phi3_v":
+        from fer_models.classifiers import phi3v
+
+        return phi3v.load(folder, num_crops=crops or 1, device=runtime.device, precision=runtime.precision)
+    if crops is not None:
+        raise UsageError(f"{folder.name} is a {kind}: only Phi-3-vision and Phi-3.5-vision take a number of crops.")
+    from fer_models.classifiers import vlm
+
+    return vlm.load(folder, device=runtime.device, precision=runtime.precision)
+
+
 def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     from fer_models.classifiers import clip
 
@@ -137,7 +204,23 @@ CLIPS = (
     open_clip_model("clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
 )
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, MINI_XCEPTION)
+#: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so it always runs as it was published.
+PHI_35 = "microsoft/Phi-3.5-vision-instruct"
+PHI_35_VISION = chat_model(
+    "phi-3.5-vision",
+    f"{PHI_35} (4.2 B parameters)",
+    Weights(lambda: hub.cached_model(PHI_35), "fer-models weights --fetch phi-3.5-vision", lambda: hub.fetch_model(PHI_35)),
+    precision="bf16",
+)
+PHI3V_NANO = chat_model(
+    "phi3v-nano",
+    "a small network of our own with Phi-3.5-vision's architecture and files",
+    Weights(lambda: weights.find_folder("phi3v-nano"), "fer-models train phi3v-nano --dataset fer2013 --data-root FOLDER"),
+    precision="float32",
+)
+CHATS = tuple(spec for plain in (PHI3V_NANO, PHI_35_VISION) if plain.marked for spec in (plain, plain.marked("+likelihood")))
+
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *CHATS, MINI_XCEPTION)
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
 
 from fer_models.classifiers import phi3v
@@ -13,23 +15,30 @@ from fer_models.classifiers.questions import QUESTIONS
 SPECIAL = ("<unk>", "<s>", "</s>", "<|endoftext|>", "<|assistant|>", "<|user|>", "<|end|>")
 
 
-def tokenizer(size: int = 300) -> Tokenizer:
-    """Built like Llama's, which Phi-3's is: pieces of words behind a mark for the space, bytes for what has none."""
-    made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+def tokenizer(size: int = 120, special: tuple[str, ...] = SPECIAL) -> Tokenizer:
+    """Built like Llama's, which Phi-3's is: pieces of words behind a mark for the space, and bytes for what has no piece."""
+    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizer
+    learner.train_from_iterator([q.written() for q in QUESTIONS.values()], trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    learnt = json.loads(learner.to_str())["model"]
+    pieces = [*special[:3], *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(learnt["vocab"], key=learnt["vocab"].get)]
+    merges = [tuple(pair) for pair in learnt["merges"]]
+    made = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token=special[0], fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizer
     made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    made_of = [q.written() for q in QUESTIONS.values()]
-    alphabet = [f"<0x{byte:02X}>" for byte in range(256)]
-    made.train_from_iterator(made_of, trainers.BpeTrainer(vocab_size=size + 256, special_tokens=[*SPECIAL[:3], *alphabet], show_progress=False))
-    made.add_special_tokens([AddedToken(token, rstrip=True, normalized=False) for token in SPECIAL[3:]])
+    made.add_special_tokens([AddedToken(token, rstrip=True, normalized=False) for token in special[3:]])
     return made
 
 
-def config(vocabulary: int, *, hidden: int = 32, layers: int = 2, heads: int = 4, factors: float | None = 1.0, vision: dict | None = None, **more) -> dict:
-    """A config.json of the official form."""
+VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
+
+
+def config(vocabulary: int, *, hidden: int = 32, layers: int = 2, heads: int = 4, vision: dict | None = VISION, **more) -> dict:
+    """A config.json of the official form; `vision` None for the published tower."""
     half = hidden // heads // 2
-    scaling = None if factors is None else {"type": "su", "short_factor": [1.0 + 0.1 * i for i in range(half)], "long_factor": [factors + i for i in range(half)]}
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
+    scaling = {"type": "su", "short_factor": [1 + 0.1 * i for i in range(half)], "long_factor": [1 + i for i in range(half)]}
+    tower = {"image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336", "name": "clip_vision_model", "num_img_tokens": 144}
     return {
         "model_type": "phi3_v",
         "vocab_size": vocabulary,
@@ -49,7 +58,7 @@ def config(vocabulary: int, *, hidden: int = 32, layers: int = 2, heads: int = 4
         "eos_token_id": 2,
         "pad_token_id": 0,
         "tie_word_embeddings": False,
-        "img_processor": {"image_dim_out": 1024, "name": "clip_vision_model", "num_img_tokens": 144, "vision_config": vision or small},
+        "img_processor": tower if vision is None else {**tower, "vision_config": vision},
         **more,
     }
 
@@ -65,4 +74,79 @@ def checkpoint(folder: Path, seed: int = 0, spread: float = 0.4, dtype: str = "f
             if parameter.ndim > 1:
                 parameter.normal_(std=spread * parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else spread)
     phi3v.save(network, own, words, folder, {}, dtype)
+    return folder
+
+
+_TEMPLATE = (
+    "{% for message in messages %}<|user|>{% for part in message['content'] %}{% if part['type'] == 'image' %}PICTURE"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|end|>{% endfor %}<|assistant|>"
+)
+
+
+def llava(folder: Path, seed: int = 0) -> Path:
+    """A random LLaVA as transformers saves one."""
+    words = _fast(("<image>",))
+    vision = transformers.CLIPVisionConfig(**VISION)
+    text = transformers.LlamaConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0, initializer_range=0.3
+    )
+    own = transformers.LlavaConfig(vision_config=vision, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>"))
+    pictures = transformers.CLIPImageProcessor(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48})
+    made = transformers.LlavaProcessor(
+        pictures,
+        words,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=_TEMPLATE.replace("PICTURE", "<image>"),
+        num_additional_image_tokens=1,
+    )
+    return _saved(transformers.LlavaForConditionalGeneration, own, made, folder, seed)
+
+
+def qwen(folder: Path, seed: int = 0) -> Path:
+    """A random Qwen2-VL, whose positions have three axes, as transformers saves one."""
+    words = _fast(("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"))
+    known = words.convert_tokens_to_ids
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
+    text |= {
+        "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        "pad_token_id": 0,
+        "initializer_range": 0.3,
+    }
+    text |= {"bos_token_id": 1, "eos_token_id": 2}
+    vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 8, "initializer_range": 0.3}
+    marks = {"image_token_id": known("<|image_pad|>"), "video_token_id": known("<|video_pad|>")}
+    marks |= {"vision_start_token_id": known("<|vision_start|>"), "vision_end_token_id": known("<|vision_end|>")}
+    own = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **marks)
+    pictures = transformers.Qwen2VLImageProcessor(patch_size=8, min_pixels=32 * 32, max_pixels=64 * 64)
+    template = _TEMPLATE.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>")
+    made = transformers.Qwen2VLProcessor(pictures, words, transformers.Qwen2VLVideoProcessor(patch_size=8), chat_template=template)
+    return _saved(transformers.Qwen2VLForConditionalGeneration, own, made, folder, seed)
+
+
+def _fast(more: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer(special=(*SPECIAL, *more)),
+        bos_token="<s>",
+        eos_token="<|end|>",
+        pad_token="<unk>",
+        unk_token="<unk>",
+        extra_special_tokens={
+            f"{mark.strip('<|>').removesuffix('_pad')}_token": mark for mark in more if mark in ("<image>", "<|image_pad|>", "<|video_pad|>")
+        },
+    )
+
+
+def _saved(network: type, own: transformers.PreTrainedConfig, processor: transformers.ProcessorMixin, folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    model = network(own)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
     return folder

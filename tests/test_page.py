@@ -220,7 +220,7 @@ def test_the_sections_stand_in_the_order_of_what_matters() -> None:
         "Per emotion",
         "Leaks and label noise",
         "Restoration",
-        "Prompts",
+        "Prompts and questions",
         "Costs",
         "Skipped",
     ]

@@ -166,8 +166,8 @@ def test_a_model_that_hangs_more_on_its_words_than_before_is_told_by_kind():
     before = robustness(asker(Reader(), FACES), SET, TRUTH, examples=20).figures()
     assert all(name.startswith(prompting.PREFIX) for name in before)
     now = robustness(asker(Reader(lambda text: "look" in text or text.isupper()), FACES), SET, TRUTH, examples=20)
-    assert any("worst template: 1.000 -> 0.000" in line for line in now.fallen(before, "template"))
-    assert any("upper case" in line for line in now.fallen(before, "changed"))
-    assert not now.fallen(now.figures(), "changed")
-    assert not now.fallen({}, "template")
+    assert any("worst template: 1.000 -> 0.000" in line for line in prompting.fallen(now.figures(), before, "template"))
+    assert any("upper case" in line for line in prompting.fallen(now.figures(), before, "changed"))
+    assert not prompting.fallen(now.figures(), now.figures(), "changed")
+    assert not prompting.fallen(now.figures(), {}, "template")
     assert robustness(asker(Reader(), FACES), SET, TRUTH, examples=20).as_json()["set"]["name"] == "own"

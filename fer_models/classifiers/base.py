@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer_models.classifiers.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS, LabelSpace
 from fer_models.errors import PredictionError
 from fer_models.images import Face
@@ -144,4 +145,13 @@ class Embedding(Protocol):
 
     def classify(self, features: NDArray[np.float32], /) -> Predictions:
         """The answers to faces given by their directions."""
+        ...
+
+
+@runtime_checkable
+class Questioned(Protocol):
+    """A classifier that is asked a question, and can be asked another one without being loaded again."""
+
+    def asked(self, question: Question, /) -> Classifier:
+        """The same model with another question."""
         ...

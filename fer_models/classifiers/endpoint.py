@@ -6,6 +6,7 @@ The server decides which weights answer; what is stored is known by its address,
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import os
@@ -81,6 +82,12 @@ class Endpoint:
         with ThreadPoolExecutor(max_workers=self.at_once) as pool:
             replies = list(pool.map(self._reply, faces))
         return read_all(replies, self.question)
+
+    def asked(self, question: Question, /) -> Endpoint:
+        """The same model with another question."""
+        other = copy.copy(self)
+        other.question, other._asked = question, question.written()
+        return other
 
     def _reply(self, face: Face) -> str:
         content = [{"type": "image_url", "image_url": {"url": _data_url(face)}}, {"type": "text", "text": self._asked}]

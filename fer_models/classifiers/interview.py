@@ -65,6 +65,10 @@ class Interview:
             return read_all(self.chat.write(faces, self.question.written(), LONGEST), self.question)
         return Predictions.from_probabilities(softmax(self._scores(faces), axis=1), LABELS)
 
+    def asked(self, question: Question, /) -> Interview:
+        """The same model with another question."""
+        return Interview(self.chat, question, self.way)
+
     def _scores(self, faces: Sequence[Face]) -> NDArray[np.float64]:
         asked, replies = self.question.written(), self.question.replies
         scores = self.chat.score(faces, asked, replies)

@@ -27,9 +27,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, Phi3Co
 
 from fer_models.classifiers import tensors
 from fer_models.classifiers.cnn import pick_device
-from fer_models.errors import PredictionError, UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError
 from fer_models.images import Face
-from fer_models.machine import free_memory
 
 #: The mean and spread of the pixels that CLIP was trained on (Radford et al. 2021), which the pictures' preparation uses.
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -46,9 +45,6 @@ _JOINT, _TOWER = "model.vision_embed_tokens.", "model.vision_embed_tokens.img_pr
 _STOPS = ("<|end|>", "<|endoftext|>")
 #: Between the picture's place and what stands before and after it.
 _BEFORE, _AFTER = "<|user|>\n", "\n{}<|end|>\n<|assistant|>\n"
-_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-#: What a forward pass takes beside the weights, as a share of them: a generous guess, for a warning before it is too late.
-_BESIDE = 0.05
 
 
 # -- pictures -----------------------------------------------------------------------------------------
@@ -142,8 +138,9 @@ class Phi3V(nn.Module):
 
     def _rows(self, features: torch.Tensor, picture: Views) -> torch.Tensor:
         """The crops, a separator, the whole; each row of merged patches ends with a token of its own."""
-        whole, crops = features[:1], features[-picture.down * picture.across :]
-        return torch.cat([self._newlines(self._merged(crops, picture.down, picture.across)), self.glb_GN[0], self._newlines(self._merged(whole, 1, 1))])
+        crops = self._newlines(self._merged(features[-picture.down * picture.across :], picture.down, picture.across))
+        whole = self._newlines(self._merged(features[:1], 1, 1))
+        return torch.cat([crops, self.glb_GN[0], whole])
 
     def _merged(self, features: torch.Tensor, down: int, across: int) -> torch.Tensor:
         """Patches (down * across, patches**2, d) as one map of 2x2 neighbours: (down * patches / 2, across * patches / 2, 4 d)."""
@@ -208,9 +205,7 @@ class Chat:
         embeds, mask, positions = self._asked(faces, question)
         cache = DynamicCache()
         language, told = self.network.language, [self._ids(reply) for reply in replies]
-        out = language(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
+        out = language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
         first = out.logits[:, -1].float().log_softmax(-1)
         found = first[:, [ids[0] for ids in told]].double()
         fed = [token for ids in told for token in ids[:-1]]
@@ -285,7 +280,7 @@ def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: s
     """
     if num_crops < 1:
         raise UsageError(f"num_crops must be at least 1, got {num_crops}.")
-    target, dtype = pick_device(device), _DTYPES[precision]
+    target, dtype = pick_device(device), tensors.DTYPES[precision]
     config = _json(folder / "config.json")
     try:
         with torch.device("meta"):
@@ -293,7 +288,7 @@ def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: s
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # tokenizers raises nothing finer, and transformers' configs whatever they like
         raise WeightsError(f"{folder} is no Phi-3.5-vision ({' '.join(str(error).split())[:200]}). Fetch it anew.") from error
-    _require_memory(network, dtype, target, folder)
+    tensors.require_memory(sum(p.numel() for p in network.parameters()), dtype, target, folder.name)
     network.load_state_dict(_tensors(folder, network, dtype), assign=True)
     _restore_buffers(network)
     network.drop_last_layer()
@@ -305,7 +300,7 @@ def save(network: Phi3V, config: dict[str, Any], tokenizer: Tokenizer, folder: P
     folder.mkdir(parents=True, exist_ok=True)
     state = network.state_dict()
     tensors.write(
-        {official: state[own].to(_DTYPES[dtype]) for official, own in official_names(network).items()}, folder / "model.safetensors", metadata
+        {official: state[own].to(tensors.DTYPES[dtype]) for official, own in official_names(network).items()}, folder / "model.safetensors", metadata
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -350,7 +345,8 @@ def _tensors(folder: Path, network: Phi3V, dtype: torch.dtype) -> dict[str, torc
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"{path} cannot be read as safetensors ({error}). Fetch it anew.") from error
     absent = [name for name, own in names.items() if own not in state]
-    misshapen = [f"{name} {tuple(state[own].shape)} for {tuple(shapes[own])}" for name, own in names.items() if own in state and state[own].shape != shapes[own]]
+    found = {name: own for name, own in names.items() if own in state and state[own].shape != shapes[own]}
+    misshapen = [f"{name} {tuple(state[own].shape)} for {tuple(shapes[own])}" for name, own in found.items()]
     for what, which in (("lacks", absent), ("has, unexpectedly,", foreign), ("has in other shapes", misshapen)):
         if which:
             more = f" and {len(which) - 3} more" if len(which) > 3 else ""
@@ -365,14 +361,6 @@ def _restore_buffers(network: Phi3V) -> None:
     for module in network.tower.modules():
         if "position_ids" in module._buffers:
             module.register_buffer("position_ids", torch.arange(cast(Any, module).num_positions).expand(1, -1), persistent=False)
-
-
-def _require_memory(network: Phi3V, dtype: torch.dtype, device: torch.device, folder: Path) -> None:
-    needed = sum(p.numel() for p in network.parameters()) * dtype.itemsize * (1 + _BESIDE)
-    free = free_memory(device.type)
-    if free is not None and needed > free:
-        short = "" if dtype.itemsize == 2 else " With --precision bf16 it takes half of that."
-        raise PredictionError(f"{folder.name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{short}")
 
 
 def _json(path: Path) -> dict[str, Any]:

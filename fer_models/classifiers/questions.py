@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import UnknownNameError
@@ -49,6 +51,15 @@ class Question:
     def replies(self) -> Sequence[str]:
         """The reply that each emotion would be, in `Emotion` order: its letter where they are lettered, its name elsewhere."""
         return [chr(ord("A") + self.order.index(e)) if self.lettered else e.label for e in EMOTIONS]
+
+    def rotated(self, by: int) -> Question:
+        """The same question with the first `by` emotions of its list moved to the end."""
+        return self if by == 0 else replace(self, name=f"{self.name}, rotated by {by}", order=(*self.order[by:], *self.order[:by]))
+
+    def shuffled(self, seed: int) -> Question:
+        """The same question with its list in a random order."""
+        order = np.random.default_rng(seed).permutation(len(self.order))
+        return replace(self, name=f"{self.name}, shuffled ({seed})", order=tuple(self.order[i] for i in order))
 
     def as_json(self) -> dict[str, Any]:
         """All that decides how it is asked."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fer_models.errors import WeightsError
+from fer_models.errors import PredictionError, WeightsError
+from fer_models.machine import free_memory
 
+#: What precisions are called here, for models whose weights are kept in them.
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SCALE = "::scale"
+#: What a forward pass takes beside the weights, as a share of them: a guess, for a warning before it is too late.
+_BESIDE = 0.05
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -73,3 +80,31 @@ def unpack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             tensor = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
         out[name] = tensor.float() if tensor.is_floating_point() else tensor
     return out
+
+
+def elements(files: Sequence[Path]) -> int:
+    """How many numbers safetensors files hold, read from their headers.
+
+    Raises:
+        WeightsError: one is not a sound safetensors file.
+    """
+    total = 0
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
+    return total
+
+
+def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, name: str) -> None:
+    """Refuse a model that has no room, before it is loaded.
+
+    Raises:
+        PredictionError: its weights in `dtype` need more memory than is free on `device`.
+    """
+    needed, free = parameters * dtype.itemsize * (1 + _BESIDE), free_memory(device.type)
+    if free is not None and needed > free:
+        less = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
+        raise PredictionError(f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -64,6 +65,12 @@ class Data:
         place = np.empty(len(self.whole), dtype=np.int64)
         place[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
         return np.sort(place[self.whole.stratified(self.options.limit)])
+
+    def few(self, n: int) -> Data:
+        """At most `n` of these faces, stratified by emotion."""
+        smaller = Data(replace(self.options, limit=min(n, len(self.faces))), self.show)
+        smaller.__dict__["whole"] = self.whole  # read once
+        return smaller
 
     @cached_property
     def train(self) -> FaceSet | None:

@@ -32,6 +32,7 @@ class Options:
         baselines: the baselines file.
         from_store_only: ask nobody; what is not in the store is skipped.
         prompt_examples: how many prompts the search may write for each model that is asked in words.
+        question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
     """
 
     dataset: str = "synthetic"
@@ -44,6 +45,7 @@ class Options:
     baselines: Path = Path("baselines.json")
     from_store_only: bool = False
     prompt_examples: int = 200
+    question_faces: int = 70
 
     @property
     def cache(self) -> Path:

@@ -16,13 +16,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from statsmodels.stats.inter_rater import fleiss_kappa
 
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import UsageError
-from fer_models.evaluation.statistics import wilson
+from fer_models.evaluation.statistics import agreement, wilson
 
 #: How far, in accuracy, a prompt must fall under the unedited one to count as breaking the model.
 BREAK = 0.10
@@ -96,7 +95,7 @@ def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spre
         float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
         min(scores),
         max(scores),
-        _kappa(list(single.values())),
+        agreement(list(single.values())),
         float(np.mean([(said != whole).mean() for said in single.values()])),
     )
 
@@ -107,15 +106,6 @@ def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> Pro
 
 def _accuracy(said: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
     return dict(wilson(int((said == truth).sum()), len(truth)).as_json())
-
-
-def _kappa(answers: Sequence[NDArray[np.int64]]) -> float | None:
-    if len(answers) < 2:
-        return None
-    counts = np.stack([(np.stack(answers) == e).sum(axis=0) for e in EMOTIONS], axis=1)
-    if (counts.max(axis=1) == len(answers)).all() and (counts.sum(axis=0) > 0).sum() == 1:
-        return 1.0  # all say the same of every face: the formula would divide nothing by nothing
-    return float(fleiss_kappa(counts))
 
 
 # -- edits that should not matter -----------------------------------------------------------------
@@ -408,18 +398,6 @@ class Robustness:
         own |= {f"answers changed by {name}": share for name, share in self.invariances.items()}
         return {f"{PREFIX}{name}": round(value, 6) for name, value in own.items()}
 
-    def fallen(self, record: Mapping[str, float], kind: str) -> list[str]:
-        """The figures of a kind (`template`, `word`, `found`, `changed`) that are worse than their record by more than `MARGIN`, in words."""
-        told = []
-        for name, value in self.figures().items():
-            before, said = record.get(name), name.removeprefix(PREFIX)
-            if before is None or kind not in said:
-                continue
-            worse = value - before if "changed" in said else before - value
-            if worse > MARGIN:
-                told.append(f"{said}: {before:.3f} -> {value:.3f}")
-        return told
-
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         return {
@@ -429,6 +407,20 @@ class Robustness:
             "invariances": self.invariances,
             "search": self.found.as_json(),
         }
+
+
+def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str) -> list[str]:
+    """The figures of a kind (a part of their names) that are worse than their record by more than `MARGIN`, in words: accuracies that fell, and
+    all others (shares of changed answers, …) that rose."""
+    told = []
+    for name, value in figures.items():
+        before, said = record.get(name), name.removeprefix(PREFIX)
+        if before is None or kind not in said:
+            continue
+        worse = before - value if said.startswith("accuracy") else value - before
+        if worse > MARGIN:
+            told.append(f"{said}: {before:.3f} -> {value:.3f}")
+    return told
 
 
 def robustness(

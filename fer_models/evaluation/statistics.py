@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, binom, binomtest, ttest_1samp
+from statsmodels.stats.inter_rater import fleiss_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import EMOTIONS
@@ -378,3 +379,20 @@ def _percentile_interval(value: float, draws: FloatArray) -> tuple[float, float]
 def _require_resamples(resamples: int) -> None:
     if resamples < 1:
         raise PredictionError(f"A bootstrap needs at least one resample, got {resamples}.")
+
+
+def agreement(answers: Sequence[IntArray]) -> float | None:
+    """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for agreement as by chance.
+
+    Args:
+        answers: each (n,), the emotion answered, -1 for no answer, which counts as an answer of its own.
+
+    Returns:
+        None for a single list.
+    """
+    if len(answers) < 2:
+        return None
+    counts = np.stack([(np.stack(answers) == answer).sum(axis=0) for answer in (-1, *EMOTIONS)], axis=1)
+    if (counts.max(axis=1) == len(answers)).all():
+        return 1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
+    return float(fleiss_kappa(counts))

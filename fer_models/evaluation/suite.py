@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -21,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers import fusion, prompts
-from fer_models.classifiers.base import Classifier, Embedding
+from fer_models.classifiers.base import Classifier, Embedding, Questioned
+from fer_models.classifiers.questions import Question
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import features, gate, leaks, metrics, prompting, raters
+from fer_models.evaluation import features, gate, leaks, metrics, prompting, questioning, raters
 from fer_models.evaluation.data import Data
+from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.run import Run, answer, classified, pooled
 from fer_models.evaluation.store import Shelf, Store
@@ -59,6 +60,7 @@ class Suite:
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
         self.prompted: dict[str, prompting.Robustness] = {}
+        self.questioned: dict[str, questioning.Wording] = {}
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -145,22 +147,17 @@ class Suite:
         """Where the store keeps the answers of a pair."""
         return self._shelf(self.models[pair[0]], self.restorers[pair[1]])
 
-    def _shelf(self, model: ModelSpec, restorer: RestorerSpec) -> Shelf:
-        faces, order, subject = self.data.faces, self.data.order, self._subject(model, restorer)
+    def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data | None = None) -> Shelf:
+        asked, subject = data or self.data, self._subject(model, restorer)
+        faces, order = asked.faces, asked.order
         key = subject.key({"faces": faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()})
         return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
-        shelf, runtime = self._shelf(model, restorer), model.resolve(self.options.runtime)
+        shelf = self._shelf(model, restorer)
 
         def provenance() -> dict[str, Any]:
-            return {
-                "identity": model.identity(runtime),
-                "restorer": restorer.identity(),
-                "device": _device(runtime),
-                "batch_size": self.options.batch_size,
-                "environment": environment(),
-            }
+            return self._provenance(model, restorer)
 
         if model.embeds:
             return classified(
@@ -186,6 +183,16 @@ class Suite:
                 provenance=provenance,
                 progress=progress,
             )
+
+    def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
+        runtime = model.resolve(self.options.runtime)
+        return {
+            "identity": model.identity(runtime),
+            "restorer": restorer.identity(),
+            "device": _device(runtime),
+            "batch_size": self.options.batch_size,
+            "environment": environment(),
+        }
 
     def features(self, pair: Pair) -> NDArray[np.float32]:
         """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at now, or read from disk.
@@ -265,6 +272,46 @@ class Suite:
                 progress(1)
         return self.prompted[model]
 
+    def questioning(self, model: str) -> questioning.Wording:
+        """How much the answers of a model that writes hang on how it is asked, on some of the faces as they are; once per run.
+
+        Raises:
+            PredictionError, StoreError: as `run`.
+        """
+        if model not in self.questioned:
+            spec, raw = self.models[model], self.restorers["raw"]
+            own, asked = spec.question, spec.asked
+            assert own is not None  # only models that write are asked this
+            assert asked is not None
+            self.run((model, "raw"))  # what is recorded of questions stands beside the accuracy
+            few = self.data.few(self.options.question_faces)
+
+            def answers_to(question: Question) -> NDArray[np.int64]:
+                one = asked(question)
+                shelf = self._shelf(one, raw, few)
+                run = answer(
+                    shelf,
+                    few.faces,
+                    few.order,
+                    lambda: (self.restorer("raw"), self._questioned(spec).asked(question)),
+                    labels=spec.labels,
+                    batch_size=self.options.batch_size,
+                    provenance=lambda: self._provenance(one, raw),
+                    progress=progress,
+                )
+                return run.answers.answer
+
+            ways = questioning.variants(own)
+            with self.show(f"asking {model} in {len(ways)} ways", len(ways) * len(few.faces)) as progress:
+                self.questioned[model] = questioning.wording(answers_to, own, few.faces.labels[few.order])
+        return self.questioned[model]
+
+    def _questioned(self, model: ModelSpec) -> Questioned:
+        found = self._classifier(model)
+        if not isinstance(found, Questioned):
+            raise PredictionError(f"Model {model.name!r} declares a question, but cannot be asked another one (it has no method asked).")
+        return found
+
     def prompt_record(self, model: str) -> Mapping[str, float]:
         """What was recorded of a model's prompts on these faces; nothing where only some of them are asked."""
         record = None if self.data.kept_rows is not None else self.baselines.find(self.subject((model, "raw")))
@@ -334,7 +381,7 @@ class Suite:
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
         record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
-        words = self.prompted.get(pair[0]) if pair[1] == "raw" else None
+        words = (self.prompted.get(pair[0]) or self.questioned.get(pair[0])) if pair[1] == "raw" else None
         return record if words is None else replace(record, metrics={**record.metrics, **words.figures()})
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
@@ -355,7 +402,7 @@ class Suite:
             "id": subject.id,
             **described,
             "leaks": leaked.as_json() if leaked else None,
-            "ledger": dict(Counter(run.answers.status)) if any(run.answers.text) or measured.unanswered else None,
+            "ledger": ledger(run.answers, self.models[pair[0]].question),
             "votes": None if votes is None else raters.score(run.answers, votes[self.data.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR",
             "message": message,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import faces, figures, prompts, tables
+from fer_models.report import faces, figures, ledger, prompts, questions, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -74,6 +74,7 @@ STYLE = """
 .fer table.heat .zero { background: #f9fafb; color: #afb8c1; }
 .fer ul { margin: 4px 0; padding-left: 18px; }
 .fer td.text ul { margin: 0; padding: 0; list-style: none; }
+.fer td q { overflow-wrap: anywhere; white-space: pre-wrap; }
 .fer .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(196px, 1fr)); gap: 14px; margin-top: 8px; }
 .fer figure { margin: 0; }
 .fer figcaption { color: #57606a; font-size: 12px; overflow-wrap: anywhere; }
@@ -101,7 +102,8 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Per emotion", _per_class(results))
     yield _labels(report)
     yield _section("Restoration", tables.records_html(report.get("restorations") or []))
-    yield _section("Prompts", prompts.prompts_html(report))
+    yield _section("What models wrote", ledger.ledgers_html(report))
+    yield _section("Prompts and questions", prompts.prompts_html(report), questions.questions_html(report))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)

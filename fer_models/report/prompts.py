@@ -12,7 +12,7 @@ from fer_models.report.tables import NOTHING, Record
 
 def prompts_html(report: Record) -> Html:
     """One block per model and prompt set; nothing where no prompt was asked about."""
-    return join(*(_block(entry) for entry in report.get("prompts") or [] if isinstance(entry, Mapping)))
+    return join(*(_block(entry) for entry in report.get("prompts") or [] if isinstance(entry, Mapping) and "questions" not in entry))
 
 
 def _block(entry: Record) -> Html:

@@ -181,8 +181,21 @@ def _compact(result: Record, metric: str) -> str:
 
 
 def prompts(report: Record) -> list[str]:
-    """One line per model and prompt set for the terminal: how far single templates lie apart, and what the worst prompt found costs."""
-    return [_prompted(entry) for entry in report.get("prompts") or []]
+    """One line per model that is asked in words, for the terminal: how far its prompts or questions lie apart, and what the worst costs."""
+    return [_questioned(entry) if "questions" in entry else _prompted(entry) for entry in report.get("prompts") or []]
+
+
+def _questioned(entry: Record) -> str:
+    scores = {name: (said.get("accuracy") or {}).get("value") for name, said in (entry.get("questions") or {}).items()}
+    worst = min(scores, key=lambda name: scores[name] or 0.0, default="")
+    orders = (entry.get("orders") or {}).items()
+    turned = "; ".join(f"right in all rotations of {name!r} {number((o.get('circular') or {}).get('value'))}" for name, o in orders)
+    own = entry.get("question", "")
+    words = (
+        f"{name_of(entry)} on {entry.get('n')} of {faces_of(entry)}: {own!r} {number(scores.get(own))},",
+        f"worst of {len(scores)} questions {number(scores.get(worst))} ({worst!r}); {turned}",
+    )
+    return clean(" ".join(words))
 
 
 def _prompted(entry: Record) -> str:

@@ -1,0 +1,377 @@
+"""The port of Phi-3.5-vision, each stage against a computation of its own; the comparison with the original code is in docs/phi-3.5-vision.md."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from chats import VISION, checkpoint, config, tokenizer
+from fakes import drawn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torchvision.transforms import functional as tv
+
+from fer_models.classifiers import phi3v, questions, tensors
+from fer_models.classifiers.interview import Interview
+from fer_models.errors import PredictionError, UsageError, WeightsError
+
+ASKED = questions.load("one-word")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("phi3v"))
+
+
+@pytest.fixture(scope="module")
+def chat(folder):
+    return phi3v.load(folder, device="cpu")
+
+
+def faces(n=4):
+    return drawn(n).faces(range(n))
+
+
+def picture(width, height, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+# -- pictures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_crops", "tokens"), [(1, 313), (4, 757), (16, 2509)])
+def test_a_square_face_takes_as_many_tokens_as_published(num_crops, tokens):
+    assert phi3v.views(faces(1)[0], num_crops, 336).tokens(24) == tokens
+
+
+def hd_by_torchvision(pixels, num_crops, side):
+    """The transform as it is described, with torchvision's operations on a Pillow picture: enlarge, pad with white, normalise."""
+    image = Image.fromarray(pixels)
+    turned = image.width < image.height
+    image = image.transpose(Image.Transpose.TRANSPOSE) if turned else image
+    ratio = image.width / image.height
+    scale = max(s for s in range(1, num_crops + 1) if s * math.ceil(s / ratio) <= num_crops)
+    image = tv.resize(image, [max(1, int(scale * side / ratio)), scale * side])
+    missing = math.ceil(image.height / side) * side - image.height
+    image = tv.pad(image, [0, missing // 2, 0, missing - missing // 2], fill=(255, 255, 255))
+    image = image.transpose(Image.Transpose.TRANSPOSE) if turned else image
+    return tv.normalize(tv.to_tensor(image), [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 2, 4, 7, 16]))
+def test_crops_are_the_tiles_of_the_enlarged_padded_picture(width, height, num_crops):
+    pixels, side = picture(width, height), 24
+    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.views(pixels, num_crops, side)
+    assert (seen.down * side, seen.across * side) == whole.shape[1:]
+    assert seen.down * seen.across <= num_crops
+    for row in range(seen.down):
+        for column in range(seen.across):
+            tile = whole[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
+            own = seen.pixels[-seen.down * seen.across + row * seen.across + column]
+            torch.testing.assert_close(own, tile, atol=1e-6, rtol=0)
+    small = torch.nn.functional.interpolate(whole[None], size=(side, side), mode="bicubic")[0]
+    torch.testing.assert_close(seen.pixels[0], small, atol=1e-6, rtol=0)
+
+
+# -- the network, stage by stage ----------------------------------------------------------------------
+
+
+def norm(x, weight, eps=1e-5):
+    return weight * x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def phi3_by_numpy(files, c, x):
+    """Phi-3 mini in numpy, from the tensors by their official names: hidden states (t, d) in, logits (t, vocabulary) out."""
+    n, heads = len(x), c["num_attention_heads"]
+    half = c["hidden_size"] // heads // 2
+    long = n > c["original_max_position_embeddings"]
+    factors = np.array(c["rope_scaling"]["long_factor" if long else "short_factor"])
+    angles = np.arange(n)[:, None] / (factors * c["rope_theta"] ** (np.arange(half) / half))
+    stretch = math.sqrt(
+        1 + math.log(c["max_position_embeddings"] / c["original_max_position_embeddings"]) / math.log(c["original_max_position_embeddings"])
+    )
+    cos, sin = (np.tile(f(angles), 2) * stretch for f in (np.cos, np.sin))
+
+    def turned(v):
+        return v * cos + np.concatenate([-v[..., half:], v[..., :half]], -1) * sin
+
+    for layer in range(c["num_hidden_layers"]):
+        w = {k.split(f"layers.{layer}.")[1]: v for k, v in files.items() if k.startswith(f"model.layers.{layer}.")}
+        q, k, v = np.split(norm(x, w["input_layernorm.weight"]) @ w["self_attn.qkv_proj.weight"].T, 3, axis=-1)
+        q, k, v = (m.reshape(n, heads, -1).transpose(1, 0, 2) for m in (q, k, v))
+        scores = turned(q) @ turned(k).transpose(0, 2, 1) / math.sqrt(2 * half)
+        scores[:, np.triu(np.ones((n, n), bool), 1)] = -np.inf
+        x = x + (softmax(scores) @ v).transpose(1, 0, 2).reshape(n, -1) @ w["self_attn.o_proj.weight"].T
+        gate, up = np.split(norm(x, w["post_attention_layernorm.weight"]) @ w["mlp.gate_up_proj.weight"].T, 2, axis=-1)
+        x = x + (up * gate / (1 + np.exp(-gate))) @ w["mlp.down_proj.weight"].T
+    return norm(x, files["model.norm.weight"]) @ files["lm_head.weight"].T
+
+
+def tower_by_numpy(files, vision, pixels):
+    """The features of one view (3, side, side): what leaves the last layer but one, without the class token; (patches**2, d)."""
+    w = {k.split("vision_model.")[1]: v for k, v in files.items() if "vision_model." in k}
+    side, d, heads = vision["patch_size"], vision["hidden_size"], vision["num_attention_heads"]
+    count = vision["image_size"] // side
+    patches = pixels.reshape(3, count, side, count, side).transpose(1, 3, 0, 2, 4).reshape(count * count, -1)
+    x = np.concatenate([w["embeddings.class_embedding"][None], patches @ w["embeddings.patch_embedding.weight"].reshape(d, -1).T])
+    x = x + w["embeddings.position_embedding.weight"]
+
+    def layer_norm(v, name):
+        v = v - v.mean(-1, keepdims=True)
+        return v / np.sqrt((v**2).mean(-1, keepdims=True) + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def linear(v, name):
+        return v @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    x = layer_norm(x, "pre_layrnorm")
+    for layer in range(vision["num_hidden_layers"] - 1):
+        at = f"encoder.layers.{layer}"
+        q, k, v = (
+            linear(layer_norm(x, f"{at}.layer_norm1"), f"{at}.self_attn.{one}_proj").reshape(len(x), heads, -1).transpose(1, 0, 2) for one in "qkv"
+        )
+        mixed = softmax(q @ k.transpose(0, 2, 1) / math.sqrt(d // heads)) @ v
+        x = x + linear(mixed.transpose(1, 0, 2).reshape(len(x), d), f"{at}.self_attn.out_proj")
+        hidden = linear(layer_norm(x, f"{at}.layer_norm2"), f"{at}.mlp.fc1")
+        x = x + linear(hidden / (1 + np.exp(-1.702 * hidden)), f"{at}.mlp.fc2")
+    return x[1:]
+
+
+def joined_by_numpy(files, views, features, patches):
+    """Crops, separator, whole, through the projector: the tokens of one picture. `features`: one (patches**2, d) per view."""
+
+    def row_of(maps):  # crops side by side, as one map of patches
+        return np.concatenate([m.reshape(patches, patches, -1) for m in maps], axis=1)
+
+    def merged(whole_map):
+        lines = []
+        for i in range(0, whole_map.shape[0], 2):
+            for j in range(0, whole_map.shape[1], 2):
+                lines.append(np.concatenate([whole_map[i, j], whole_map[i, j + 1], whole_map[i + 1, j], whole_map[i + 1, j + 1]]))
+            lines.append(files["model.vision_embed_tokens.sub_GN"].reshape(-1))
+        return lines
+
+    crops = features[-views.down * views.across :]
+    rows = [row_of(crops[r * views.across : (r + 1) * views.across]) for r in range(views.down)]
+    lines = [*merged(np.concatenate(rows)), files["model.vision_embed_tokens.glb_GN"].reshape(-1), *merged(row_of(features[:1]))]
+    at = "model.vision_embed_tokens.img_projection"
+    hidden = np.stack(lines) @ files[f"{at}.0.weight"].T + files[f"{at}.0.bias"]
+    hidden = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
+    return hidden @ files[f"{at}.2.weight"].T + files[f"{at}.2.bias"]
+
+
+@pytest.fixture(scope="module")
+def files(folder):
+    return {name: tensor.double().numpy() for name, tensor in load_file(folder / "model.safetensors").items()}
+
+
+@pytest.mark.parametrize(("shape", "num_crops"), [((48, 48), 1), ((48, 48), 4), ((40, 70), 4), ((30, 90), 5), ((90, 20), 16)])
+def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_crops):
+    chat = phi3v.load(folder, num_crops=num_crops, device="cpu")
+    seen = phi3v.views(picture(shape[1], shape[0]), num_crops, 48)
+    features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in seen.pixels]
+    expected = joined_by_numpy(files, seen, features, 6)
+    with torch.inference_mode():
+        (own,) = chat.network.see([seen])
+    assert len(own) == seen.tokens(6)
+    np.testing.assert_allclose(own.numpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("original", [4096, 40], ids=["short factors", "long factors"])
+def test_the_language_model_does_what_the_files_say(folder, files, original):
+    """A text longer than the original length takes the long factors; a small original length shows that in few words."""
+    c = json.loads((folder / "config.json").read_text()) | {"original_max_position_embeddings": original, "max_position_embeddings": 32 * original}
+    network, ids = phi3v.Phi3V(c), np.random.default_rng(0).integers(0, 300, 60)
+    names = phi3v.official_names(network)
+    network.load_state_dict({names[official]: tensor for official, tensor in load_file(folder / "model.safetensors").items()})
+    with torch.inference_mode():
+        own = network.language(input_ids=torch.tensor(ids)[None]).logits[0]
+    expected = phi3_by_numpy(files, c, files["model.embed_tokens.weight"][ids])
+    np.testing.assert_allclose(own.numpy(), expected, atol=1e-4)
+
+
+def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
+    c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
+    before, after = chat.prompt(ASKED.written())
+    seen = phi3v.views(face, 1, 48)
+    seen_tokens = joined_by_numpy(files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6)
+    words = files["model.embed_tokens.weight"]
+    logits = phi3_by_numpy(files, c, np.concatenate([words[before], seen_tokens, words[after]]))
+    expected = logits[-1] - np.log(np.exp(logits[-1] - logits[-1].max()).sum()) - logits[-1].max()
+    replies = [reply for reply in ASKED.replies if chat.lengths([reply])[0] == 1]
+    first = [chat.tokenizer.encode(reply, add_special_tokens=False).ids[0] for reply in replies]
+    assert len(replies) > 1
+    np.testing.assert_allclose(chat.score([face], ASKED.written(), replies)[0], expected[first], atol=1e-4)
+
+
+def test_both_parts_of_the_prompt_begin_with_the_mark_of_the_beginning(chat):
+    before, after = chat.prompt("Who?")
+    words = chat.tokenizer
+    assert before == [1, words.token_to_id("<|user|>")]  # the line break after a special token belongs to it
+    assert after[0] == 1
+    assert words.token_to_id("<|end|>") in after
+    assert after[-1] == words.token_to_id("<|assistant|>")
+
+
+# -- answers ------------------------------------------------------------------------------------------
+
+
+def by_full_passes(chat, pictures, question, replies):
+    """One pass per reply over everything: what `score` says faster."""
+    columns = []
+    for reply in replies:
+        ids = chat.tokenizer.encode(reply, add_special_tokens=False).ids
+        embeds, mask, _ = chat._asked(pictures, question)
+        n, start = len(pictures), embeds.shape[1]
+        embeds = torch.cat([embeds, chat.network.read(ids).expand(n, -1, -1)], dim=1)
+        mask = torch.cat([mask, torch.ones(n, len(ids), dtype=torch.long)], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = chat.network.language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits.log_softmax(-1)
+        columns.append(sum(logits[:, start - 1 + j, token] for j, token in enumerate(ids)))
+    return torch.stack(columns, dim=1).numpy()
+
+
+def mixed(n=6):
+    return [*faces(n - 2), picture(90, 48), picture(30, 60)]
+
+
+def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
+    replies = ["happy", "neutral", "surprise", "A", "happy or sad"]
+    together = chat.score(mixed(), ASKED.written(), replies)
+    with torch.inference_mode():
+        apart = by_full_passes(chat, mixed(), ASKED.written(), replies)
+    assert (np.ptp(together, axis=0) > 0.1).all()  # the faces matter
+    np.testing.assert_allclose(together, apart, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"])
+def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way):
+    model = Interview(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
+    whole = model.predict(mixed())
+    for start in range(0, 6, 2):
+        part = model.predict(mixed()[start : start + 2])
+        assert part.text == whole.text[start : start + 2]
+        assert part.status == whole.status[start : start + 2]
+        np.testing.assert_allclose(part.probabilities, whole.probabilities[start : start + 2], atol=1e-5)
+
+
+def test_an_answer_ends_at_its_end_mark(chat, monkeypatch):
+    words = chat.tokenizer
+    ids = [*words.encode("happy", add_special_tokens=False).ids, words.token_to_id("<|end|>"), *words.encode("sad").ids]
+    assert chat._said(ids) == "happy"
+
+
+# -- files --------------------------------------------------------------------------------------------
+
+
+def test_the_whole_list_of_official_names_loads_and_nothing_else(tmp_path):
+    vision = {**VISION, "num_hidden_layers": 24}
+    whole = checkpoint(tmp_path / "whole", layers=32, vision=vision)
+    names = set(load_file(whole / "model.safetensors"))
+    assert len(names) == 32 * 6 + 3 + 24 * 16 + 7 + 2 + 4
+    tower = "model.vision_embed_tokens.img_processor.vision_model"
+    for name in (
+        *("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers.31.self_attn.qkv_proj.weight"),
+        *("model.layers.0.mlp.gate_up_proj.weight", "model.vision_embed_tokens.glb_GN", "model.vision_embed_tokens.img_projection.2.bias"),
+        *(f"{tower}.embeddings.class_embedding", f"{tower}.pre_layrnorm.weight", f"{tower}.encoder.layers.23.mlp.fc2.bias"),
+        *(f"{tower}.encoder.layers.0.self_attn.out_proj.weight", f"{tower}.post_layernorm.bias"),
+    ):
+        assert name in names
+    assert phi3v.load(whole, device="cpu").parameters > 0
+
+
+def test_the_published_widths_are_those_of_the_files(tmp_path):
+    """One layer of everything at full width, as the official config.json says, without its numbers."""
+    own = config(32064, hidden=3072, layers=1, heads=32, vision=None, intermediate_size=8192)
+    with torch.device("meta"):
+        shapes = {name: tuple(t.shape) for name, t in phi3v.Phi3V(own).state_dict().items()}
+        names = phi3v.official_names(phi3v.Phi3V(own))
+    official = {name: shapes[here] for name, here in names.items()}
+    tower = "model.vision_embed_tokens.img_processor.vision_model"
+    assert official["model.layers.0.self_attn.qkv_proj.weight"] == (9216, 3072)
+    assert official["model.layers.0.mlp.gate_up_proj.weight"] == (16384, 3072)
+    assert official["model.vision_embed_tokens.img_projection.0.weight"] == (3072, 4096)
+    assert official["model.vision_embed_tokens.sub_GN"] == (1, 1, 1, 4096)
+    assert official["model.vision_embed_tokens.glb_GN"] == (1, 1, 4096)
+    assert official[f"{tower}.embeddings.position_embedding.weight"] == (577, 1024)
+    assert official[f"{tower}.encoder.layers.23.mlp.fc1.weight"] == (4096, 1024)
+
+
+def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
+    vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 2, "num_attention_heads": 16, "image_size": 336, "patch_size": 14}
+    wide = checkpoint(tmp_path, dtype="bf16", hidden=3072, layers=1, heads=32, intermediate_size=8192, vision=vision)
+    chat = phi3v.load(wide, device="cpu", precision="bf16")
+    assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
+    assert chat.network.see([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
+    scores = chat.score(faces(1), ASKED.written(), ASKED.replies)
+    assert np.isfinite(scores).all()
+
+
+def altered(folder, to, change):
+    to.mkdir()
+    state = load_file(folder / "model.safetensors")
+    save_file(change(state), to / "model.safetensors")
+    for name in ("config.json", "tokenizer.json"):
+        (to / name).write_bytes((folder / name).read_bytes())
+    return to
+
+
+def test_a_missing_an_unexpected_and_a_misshapen_tensor_are_refused_by_name(folder, tmp_path):
+    without = altered(folder, tmp_path / "a", lambda s: {k: v for k, v in s.items() if k != "model.norm.weight"})
+    more = altered(folder, tmp_path / "b", lambda s: {**s, "model.layers.0.adapter.weight": torch.zeros(2)})
+    other = altered(folder, tmp_path / "c", lambda s: {**s, "lm_head.weight": torch.zeros(3, 3)})
+    for wrong, told in ((without, r"lacks model\.norm\.weight"), (more, r"unexpectedly, .*adapter"), (other, r"lm_head\.weight \(3, 3\)")):
+        with pytest.raises(WeightsError, match=told):
+            phi3v.load(wrong, device="cpu")
+
+
+def test_files_that_are_absent_cut_or_of_something_else_are_refused_in_words(folder, tmp_path):
+    with pytest.raises(WeightsError, match=r"config\.json cannot be read"):
+        phi3v.load(tmp_path, device="cpu")
+    cut = altered(folder, tmp_path / "cut", lambda s: s)
+    (cut / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="cannot be read as safetensors"):
+        phi3v.load(cut, device="cpu")
+    (cut / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="lacks its safetensors files"):
+        phi3v.load(cut, device="cpu")
+    (cut / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}))
+    with pytest.raises(WeightsError, match=r"lacks model-00002-of-00002\.safetensors"):
+        phi3v.load(cut, device="cpu")
+    (cut / "config.json").write_text('{"model_type": "phi3_v"}')
+    with pytest.raises(WeightsError, match=r"is no Phi-3\.5-vision"):
+        phi3v.load(cut, device="cpu")
+    with pytest.raises(UsageError, match="at least 1"):
+        phi3v.load(folder, num_crops=0)
+
+
+def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_path):
+    split = altered(folder, tmp_path / "split", lambda s: s)
+    state = load_file(split / "model.safetensors")
+    halves = {"model-1.safetensors": sorted(state)[::2], "model-2.safetensors": sorted(state)[1::2]}
+    for name, keys in halves.items():
+        save_file({key: state[key] for key in keys}, split / name)
+    (split / "model.safetensors").unlink()
+    (split / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {k: name for name, keys in halves.items() for k in keys}}))
+    again = phi3v.load(split, device="cpu")
+    np.testing.assert_array_equal(again.score(faces(), ASKED.written(), ASKED.replies), chat.score(faces(), ASKED.written(), ASKED.replies))
+
+
+def test_a_model_that_has_no_room_is_refused_before_it_is_loaded(folder, monkeypatch):
+    monkeypatch.setattr(tensors, "free_memory", lambda device: 100_000)
+    with pytest.raises(PredictionError, match=r"needs 0\.0 GB on cpu, 0\.0 GB are free\. With --precision bf16 it takes half"):
+        phi3v.load(folder, device="cpu")
+
+
+def test_the_tokenizer_of_the_tests_says_what_it_was_told():
+    words = tokenizer()
+    for text in ("happy", "Which emotion does this face show?", "1 € = ?"):
+        assert words.decode(words.encode(text, add_special_tokens=False).ids).strip() == text

@@ -1,0 +1,73 @@
+"""How much answers hang on how a model is asked, on models whose weaknesses are known."""
+
+import numpy as np
+import pytest
+
+from fer_models.classifiers import questions
+from fer_models.classifiers.questions import QUESTIONS
+from fer_models.emotions import EMOTIONS
+from fer_models.evaluation.prompting import fallen
+from fer_models.evaluation.questioning import variants, wording
+
+TRUTH = np.arange(70) % 7
+OWN = questions.load("one-word")
+
+
+def knowing(question):
+    return TRUTH.copy()
+
+
+def first_listed(question):
+    return np.full(len(TRUTH), int(question.order[0]))
+
+
+def test_a_model_that_knows_minds_no_words_and_no_order():
+    found = wording(knowing, OWN, TRUTH)
+    assert all(asked.accuracy["value"] == 1 and asked.changed == 0 for asked in (*found.questions.values(), *found.shuffles.values()))
+    for order in found.orders.values():
+        assert order.circular["value"] == 1.0
+        assert order.bias == pytest.approx(0.0)
+        assert order.places == pytest.approx([1 / 7] * 7)
+    assert found.kappa == 1.0
+
+
+def test_a_model_that_takes_what_stands_first_is_right_once_in_seven_and_never_in_all_orders():
+    found = wording(first_listed, OWN, TRUTH)
+    order = found.orders["one-word"]
+    assert [asked.accuracy["value"] for asked in order.rotations.values()] == pytest.approx([1 / 7] * 7)
+    assert order.circular["value"] == 0.0
+    assert order.places[0] == 1.0
+    assert order.bias == pytest.approx(6 / 7)
+
+
+def test_a_model_that_says_nothing_has_no_favourite_place_and_no_answer():
+    found = wording(lambda question: np.full(len(TRUTH), -1), OWN, TRUTH)
+    assert found.questions["one-word"].unanswered == 1.0
+    assert found.orders["lettered"].bias == pytest.approx(0.0)
+    assert found.figures()["prompts: accuracy of the worst question"] == 0.0
+
+
+def test_every_way_to_ask_is_asked_once_and_every_emotion_stands_everywhere_once():
+    asked = []
+    wording(lambda q: asked.append(q.name) or TRUTH, OWN, TRUTH)
+    assert len(asked) == len(set(asked)) == len(variants(OWN)) == len(QUESTIONS) + 6 + 6 + 3
+    for place in range(7):
+        assert {OWN.rotated(by).order[place] for by in range(7)} == set(EMOTIONS)
+    assert set(OWN.shuffled(1).order) == set(EMOTIONS)
+    assert OWN.shuffled(1) == OWN.shuffled(1) != OWN.shuffled(2)
+    assert len(variants(QUESTIONS["lettered"])) == len(QUESTIONS) + 6 + 3
+
+
+def test_the_answer_to_a_lettered_question_is_the_letter_of_its_place():
+    turned = QUESTIONS["lettered"].rotated(2)
+    assert turned.replies[turned.order[0]] == "A"
+    assert sorted(turned.replies) == list("ABCDEFG")
+    assert OWN.rotated(3).replies == OWN.replies
+
+
+def test_what_hangs_more_on_its_words_than_before_is_told_by_kind():
+    before, now = wording(knowing, OWN, TRUTH).figures(), wording(first_listed, OWN, TRUTH).figures()
+    assert fallen(now, before, "order")
+    assert any("all rotations of lettered: 1.000 -> 0.000" in line for line in fallen(now, before, "rotations"))
+    assert any("bias towards places in one-word: 0.000 -> 0.857" in line for line in fallen(now, before, "places"))
+    assert not fallen(before, before, "question")

@@ -1,0 +1,144 @@
+"""Vision-language models that transformers loads: tiny random ones, saved and read as anybody's."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from chats import checkpoint, llava, qwen
+from fakes import drawn
+from PIL import Image
+
+from fer_models import names, zoo
+from fer_models.classifiers import questions, vlm
+from fer_models.classifiers.interview import WAYS, Interview
+from fer_models.classifiers.questions import Question
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, WeightsError
+from fer_models.registry import Runtime, sha256_of
+
+ASKED = questions.load("one-word")
+
+
+@pytest.fixture(scope="module", params=[llava, qwen], ids=["llava", "qwen2-vl"])
+def folder(request, tmp_path_factory):
+    return request.param(tmp_path_factory.mktemp("vlm"))
+
+
+@pytest.fixture(scope="module")
+def chat(folder):
+    return vlm.load(folder, device="cpu")
+
+
+def faces(n=4):
+    return drawn(n).faces(range(n))
+
+
+def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
+    replies = ["happy", "neutral", "surprise", "happy or sad"]
+    together, columns = chat.score(faces(), ASKED.written(), replies), []
+    for reply in replies:
+        ids = torch.tensor(chat.words(reply, add_special_tokens=False)["input_ids"])
+        rows = []
+        for face in faces():
+            asked = chat._asked([face], ASKED.written())
+            start = asked["input_ids"].shape[1]
+            for key, filling in (("input_ids", ids), ("attention_mask", torch.ones_like(ids)), ("mm_token_type_ids", torch.zeros_like(ids))):
+                if key in asked:
+                    asked[key] = torch.cat([asked[key], filling[None]], dim=1)
+            with torch.inference_mode():
+                logits = chat.model(**asked).logits[0].log_softmax(-1)
+            rows.append(sum(float(logits[start - 1 + j, token]) for j, token in enumerate(ids)))
+        columns.append(rows)
+    assert (np.ptp(together, axis=0) > 0.05).all()  # the faces matter
+    np.testing.assert_allclose(together, np.array(columns).T, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_neighbours_in_the_batch_change_no_answer(chat, way):
+    model = Interview(chat, ASKED, way)
+    small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
+    pictures = [*faces(3), small]
+    whole = model.predict(pictures)
+    for i, picture in enumerate(pictures):
+        alone = model.predict([picture])
+        assert alone.text == whole.text[i : i + 1]
+        np.testing.assert_allclose(alone.probabilities[0], whole.probabilities[i], atol=1e-5)
+
+
+def test_what_is_written_is_what_transformers_generates(chat):
+    asked = chat._asked(faces(2), ASKED.written())
+    expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[:, asked["input_ids"].shape[1] :]
+    assert chat.write(faces(2), ASKED.written(), 6) == [chat.words.decode(row, skip_special_tokens=True).strip() for row in expected]
+
+
+def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
+    name = f"hf-vlm:mine@{folder}"
+    plain, likely = names.select(name, zoo.MODELS), names.select(f"hf-vlm:mine+likelihood@{folder}", zoo.MODELS)
+    assert plain.name == f"hf-vlm:mine@{folder.name}"
+    assert likely.name == f"hf-vlm:mine+likelihood@{folder.name}"
+    runtime = Runtime(device="cpu", precision="float32")
+    assert plain.identity(runtime)["weights"] == likely.identity(runtime)["weights"] == sha256_of(folder)
+    said = likely.load(likely.resolve(runtime)).predict(faces(2))
+    assert said.probabilities.shape == (2, 7)
+    assert set(said.status) == {"ok"}
+    assert plain.prompt == "one-word"
+    assert plain.asked(questions.load("lettered")).prompt == "lettered"
+
+
+def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_likely(folder, tmp_path):
+    cropped = names.select(f"hf-vlm:mine+4crops@{folder}", zoo.MODELS)
+    with pytest.raises(UsageError, match="number of crops"):
+        cropped.load(Runtime(device="cpu", precision="float32"))
+    with pytest.raises(UsageError, match=r"vgg19 cannot be asked \+likelihood"):
+        names.select("vgg19+likelihood", zoo.MODELS)
+    own = checkpoint(tmp_path / "phi")
+    spec = names.select(f"hf-vlm:phi+likelihood+4crops@{own}", zoo.MODELS)
+    assert spec.name == "hf-vlm:phi+4crops+likelihood@phi"
+    assert spec.load(Runtime(device="cpu", precision="float32")).chat.num_crops == 4
+
+
+def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):
+    with pytest.raises(UsageError, match=r"holds no config\.json"):
+        names.select(f"hf-vlm:mine@{tmp_path}", zoo.MODELS)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of", "auto_map": {"AutoModel": "evil.Model"}}))
+    (tmp_path / "evil.py").write_text("raise SystemExit('code that came with a model was run')")
+    with pytest.raises(WeightsError, match="no vision-language model that transformers loads by itself"):
+        vlm.load(tmp_path, device="cpu")
+
+
+def test_a_model_that_lacks_tensors_or_a_chat_template_is_refused(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(WeightsError, match="no chat template"):
+        vlm.load(tmp_path, device="cpu")
+    state = load_file(tmp_path / "model.safetensors")
+    save_file(dict(sorted(state.items())[1:]), tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match="lacks 1 tensors"):
+        vlm.load(tmp_path, device="cpu")
+
+
+def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_nothing():
+    class Chat:
+        """Finds `happy` likely whatever it sees, and one more reply a little likelier for a bright face."""
+
+        parameters = 0
+
+        def score(self, faces, question, replies):
+            rows = np.zeros((len(faces), 7))
+            rows[:, LABELS.index("happy")] = 3
+            rows[[i for i, f in enumerate(faces) if f.mean() > 200], LABELS.index("sad")] = 1
+            return rows
+
+        def lengths(self, replies):
+            return np.array([3 if r == "happy" else 1 for r in replies])
+
+    bright = [np.full((4, 4, 3), 250, np.uint8)]
+    question = Question("q", "{options}?")
+    assert Interview(Chat(), question, "likelihood").predict(bright).answer.tolist() == [LABELS.index("happy")]
+    assert Interview(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [LABELS.index("sad")]
+    normalized = Interview(Chat(), question, "likelihood-normalized").predict(bright).probabilities[0]
+    assert normalized[LABELS.index("happy")] == pytest.approx(normalized[LABELS.index("sad")])
