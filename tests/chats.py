@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import AddedToken
 
 from fer_models.classifiers import phi3v
-from fer_models.classifiers.questions import QUESTIONS
-
-SPECIAL = ("<unk>", "<s>", "</s>", "<|endoftext|>", "<|assistant|>", "<|user|>", "<|end|>")
-
-
-def tokenizer(size: int = 120, special: tuple[str, ...] = SPECIAL) -> Tokenizer:
-    """Built like Llama's, which Phi-3's is: pieces of words behind a mark for the space, and bytes for what has no piece."""
-    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    learner = Tokenizer(models.BPE())
-    learner.normalizer = normalizer
-    learner.train_from_iterator([q.written() for q in QUESTIONS.values()], trainers.BpeTrainer(vocab_size=size, show_progress=False))
-    learnt = json.loads(learner.to_str())["model"]
-    pieces = [*special[:3], *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(learnt["vocab"], key=learnt["vocab"].get)]
-    merges = [tuple(pair) for pair in learnt["merges"]]
-    made = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token=special[0], fuse_unk=True, byte_fallback=True))
-    made.normalizer = normalizer
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    made.add_special_tokens([AddedToken(token, rstrip=True, normalized=False) for token in special[3:]])
-    return made
-
+from fer_models.training.speaking import tokenizer
 
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
 
@@ -65,7 +45,7 @@ def config(vocabulary: int, *, hidden: int = 32, layers: int = 2, heads: int = 4
 
 def checkpoint(folder: Path, seed: int = 0, spread: float = 0.4, dtype: str = "float32", **options) -> Path:
     """A random checkpoint; `spread` makes its answers differ from face to face."""
-    words = tokenizer()
+    words = tokenizer(120)
     own = config(words.get_vocab_size(), **options)
     torch.manual_seed(seed)
     network = phi3v.Phi3V(own)
@@ -132,8 +112,10 @@ def qwen(folder: Path, seed: int = 0) -> Path:
 
 
 def _fast(more: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
+    words = tokenizer(120)
+    words.add_special_tokens([AddedToken(token, rstrip=True, normalized=False) for token in more])
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer(special=(*SPECIAL, *more)),
+        tokenizer_object=words,
         bos_token="<s>",
         eos_token="<|end|>",
         pad_token="<unk>",

@@ -59,6 +59,14 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
     return network
 
 
+@timm.models.register_model
+def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
+    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
+    small = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
+    network: nn.Module = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
+    return network
+
+
 def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
     """Float faces (n, channels, h, w) in 0..255 as the network wants them."""
     mean, std = (torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1) for v in (architecture.mean, architecture.std))

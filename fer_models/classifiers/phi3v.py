@@ -44,7 +44,7 @@ _JOINT, _TOWER = "model.vision_embed_tokens.", "model.vision_embed_tokens.img_pr
 #: The special tokens that end an answer.
 _STOPS = ("<|end|>", "<|endoftext|>")
 #: Between the picture's place and what stands before and after it.
-_BEFORE, _AFTER = "<|user|>\n", "\n{}<|end|>\n<|assistant|>\n"
+_BEFORE, _AFTER = "<|user|>\n", ("\n", "<|end|>\n<|assistant|>\n")
 
 
 # -- pictures -----------------------------------------------------------------------------------------
@@ -119,22 +119,23 @@ class Phi3V(nn.Module):
         self.img_projection = nn.Sequential(nn.Linear(merged, hidden), nn.GELU(), nn.Linear(hidden, hidden))
         self.side, self.patches = int(vision["image_size"]), int(vision["image_size"]) // int(vision["patch_size"])
 
-    def drop_last_layer(self) -> None:
-        """Take away the tower's last layer, whose output nobody reads: the features are those before it (`hidden_states[-2]`)."""
-        self._body.encoder.layers = self._body.encoder.layers[:-1]
-
-    @property
-    def _body(self) -> Any:
-        return getattr(self.tower, "vision_model", self.tower)
+    def look(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The features of views (n, 3, side, side): what leaves the tower's last layer but one, without the class token; (n, patches**2, d)."""
+        out = self.tower(pixels.to(self.sub_GN.device, self.sub_GN.dtype), output_hidden_states=True)
+        features: torch.Tensor = out.hidden_states[-2][:, 1:]
+        return features
 
     def see(self, pictures: Sequence[Views]) -> list[torch.Tensor]:
         """The language model's tokens for each picture: (tokens, hidden)."""
-        like = self.sub_GN
-        pixels = torch.cat([picture.pixels for picture in pictures]).to(like.device, like.dtype)
-        features = self.tower(pixels).last_hidden_state[:, 1:]  # without the class token
-        each = features.split([len(picture.pixels) for picture in pictures])
+        each = self.look(torch.cat([picture.pixels for picture in pictures])).split([len(picture.pixels) for picture in pictures])
         rows = [self._rows(own, picture) for own, picture in zip(each, pictures, strict=True)]
         return list(self.img_projection(torch.cat(rows)).split([len(own) for own in rows]))
+
+    def show(self, features: torch.Tensor) -> torch.Tensor:
+        """The language model's tokens for pictures of one crop, given by its features (n, patches**2, d): (n, tokens, hidden)."""
+        lines = torch.stack([self._rows(own[None], Views(own, 1, 1)) for own in features])
+        tokens: torch.Tensor = self.img_projection(lines)
+        return tokens
 
     def _rows(self, features: torch.Tensor, picture: Views) -> torch.Tensor:
         """The crops, a separator, the whole; each row of merged patches ends with a token of its own."""
@@ -234,7 +235,7 @@ class Chat:
 
     def prompt(self, question: str) -> tuple[list[int], list[int]]:
         """What stands before and after the picture. The original reads both parts by themselves, so that each has a mark of the beginning."""
-        return [self._start, *self._ids(_BEFORE)], [self._start, *self._ids(_AFTER.format(question))]
+        return [self._start, *self._ids(_BEFORE)], [self._start, *self._ids(f"{_AFTER[0]}{question}{_AFTER[1]}")]
 
     def _asked(self, faces: Sequence[Face], question: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The prompts of all faces, padded on the left: embeddings (n, t, hidden), mask (n, t), positions (n, t)."""
@@ -291,12 +292,11 @@ def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: s
     tensors.require_memory(sum(p.numel() for p in network.parameters()), dtype, target, folder.name)
     network.load_state_dict(_tensors(folder, network, dtype), assign=True)
     _restore_buffers(network)
-    network.drop_last_layer()
     return Chat(network.to(target), tokenizer, num_crops)
 
 
 def save(network: Phi3V, config: dict[str, Any], tokenizer: Tokenizer, folder: Path, metadata: dict[str, str], dtype: str = "bf16") -> None:
-    """Write a network (with all its layers) as `load` reads it."""
+    """Write a network as `load` reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = network.state_dict()
     tensors.write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.commands.common import Commands, console, data_options
+from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO
+
+#: Models that are trained in minutes on eyes that were trained before: the module, and its recipe.
+_SHORT = {
+    CLIP_NANO: ("fer_models.training.contrastive", "ContrastiveRecipe"),
+    PHI3V_NANO: ("fer_models.training.speaking", "SpeakingRecipe"),
+}
 
 
 def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
-    parser.add_argument("model", help="vgg19, resnet50, efficientnet_b0 or clip-nano; NAME-ferplus learns from the votes of FER+")
+    parser.add_argument(
+        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-eyes or phi3v-nano; NAME-ferplus learns from the votes of FER+"
+    )
     data_options(parser, default="fer2013")
     parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
     parser.add_argument(
@@ -27,9 +37,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N")
     parser.add_argument("--lr", type=float, metavar="RATE")
     parser.add_argument("--precision", choices=("float32", "bf16"))
-    parser.add_argument("--prune", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (not for clip-nano)")
     parser.add_argument(
-        "--teacher", metavar="NAME[+NAME]", help="learn from the answers of these trained networks too, and not of the recipe's (not for clip-nano)"
+        "--prune", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (a network's recipe only)"
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="NAME[+NAME]",
+        help="learn from the answers of these trained networks too, and not of the recipe's (a network's recipe only)",
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
     parser.add_argument("--seed", type=int, default=0)
@@ -42,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar."""
     from fer_models import datasets, weights
     from fer_models.errors import UnknownNameError, UsageError
-    from fer_models.training.recipes import CLIP_NANO, RECIPES, adapt
+    from fer_models.training.recipes import RECIPES, adapt
 
-    if args.model not in RECIPES and args.model != CLIP_NANO:
-        raise UnknownNameError("training recipe", args.model, [*RECIPES, CLIP_NANO])
-    if args.model == CLIP_NANO and (args.start_from or args.precision or args.teacher or args.prune is not None):
-        raise UsageError(f"{CLIP_NANO} is trained in float32, always from the start. Leave --start-from, --precision, --teacher and --prune out.")
+    if args.model not in RECIPES and args.model not in _SHORT:
+        raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT])
+    if args.model in _SHORT and (args.start_from or args.precision or args.teacher or args.prune is not None):
+        raise UsageError(f"{args.model} is trained in float32, always from the start. Leave --start-from, --precision, --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -61,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     with progress(args.model, screen) as report:
-        # torch, timm and accelerate, or open_clip: only now that the arguments are sound
-        if args.model == CLIP_NANO:
-            from fer_models.training import contrastive
-
-            recipe = replace(contrastive.ContrastiveRecipe(), **{k: v for k, v in given.items() if v is not None})
-            outcome = contrastive.train(recipe, faces, held_out, output, seed=args.seed, device=args.device, report=report)
+        # torch, timm and accelerate, open_clip, or transformers: only now that the arguments are sound
+        if args.model in _SHORT:
+            module, recipe_class = _SHORT[args.model]
+            trainer = importlib.import_module(module)
+            recipe = replace(getattr(trainer, recipe_class)(), **{k: v for k, v in given.items() if v is not None})
+            outcome = trainer.train(recipe, faces, held_out, output, seed=args.seed, device=args.device, report=report)
         else:
             from fer_models.training import loop
 

@@ -122,8 +122,23 @@ RECIPES: dict[str, Recipe] = {
 }
 #: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its own.
 RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
-#: Trained otherwise: see `training.contrastive`.
-CLIP_NANO = "clip-nano"
+#: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do (Touvron et al. 2021,
+#: arXiv:2012.12877), and faces as CLIP's image tower gets them.
+EYES = "phi3v-nano-eyes"
+RECIPES[EYES] = Recipe(
+    Architecture("phi3v_nano_eyes", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
+    epochs=24,
+    batch_size=128,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.05,
+    precision="bf16",
+    clip_grad=1.0,
+    teacher="vgg19",
+    teacher_share=0.8,
+)
+#: Trained otherwise, on eyes that were trained before: see `training.contrastive` and `training.speaking`.
+CLIP_NANO, PHI3V_NANO = "clip-nano", "phi3v-nano"
 
 
 def adapt(
