@@ -74,6 +74,18 @@ def test_our_answers_are_those_of_a_plain_open_clip_loop_face_by_face(small, nam
     np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
 
 
+@pytest.mark.filterwarnings("ignore")  # open_clip's own, in its own loop
+@pytest.mark.parametrize("architecture", [clip.NANO, "ViT-B-32"])
+def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tmp_path):
+    torch.manual_seed(2)
+    path, asked, faces = tmp_path / "random.safetensors", prompts.load("plain"), drawn(14).faces(range(14))
+    save_file(clip.create(architecture).state_dict(), path)
+    ours = clip.load(path, asked, architecture=architecture, device="cpu").predict(faces)
+    theirs = by_open_clip_alone(architecture, path, asked, faces)
+    np.testing.assert_allclose(ours.probabilities, theirs, atol=1e-5)
+    np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
+
+
 def test_with_one_word_each_our_directions_are_open_clips_zero_shot_classifier(small):
     asked = prompts.load("clip-benchmark")
     model = clip.load(small, asked, architecture="small-clip", device="cpu")

@@ -85,6 +85,16 @@ class Interview:
         """Number of parameters."""
         return self.chat.parameters
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates to read one face and the question once, counted by torch's own flop counter (2 flops each)."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
+        with counter:
+            self.chat.score([_NOTHING], self.question.written(), self.question.replies[:1])
+        return counter.get_total_flops() // 2
+
 
 def read_all(replies: Sequence[str], question: Question) -> Predictions:
     """What replies mean: all probability on the emotion that is named, no answer where none can be read; the replies are kept."""

@@ -27,7 +27,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, Phi3Co
 
 from fer_models.classifiers import tensors
 from fer_models.classifiers.cnn import pick_device
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import PredictionError, UsageError, WeightsError
 from fer_models.images import Face
 
 #: The mean and spread of the pixels that CLIP was trained on (Radford et al. 2021), which the pictures' preparation uses.
@@ -41,6 +41,8 @@ _LANGUAGE = (
 )
 #: How the files call what is not the language model's.
 _JOINT, _TOWER = "model.vision_embed_tokens.", "model.vision_embed_tokens.img_processor.vision_model."
+#: What some files hold beside: a table of 0, 1, 2, …, and the words' embeddings once more, by the name under which the tower shares them.
+_KNOWN = (".position_ids", "vision_embed_tokens.wte.weight")
 #: The special tokens that end an answer.
 _STOPS = ("<|end|>", "<|endoftext|>")
 #: Between the picture's place and what stands before and after it.
@@ -117,6 +119,8 @@ class Phi3V(nn.Module):
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))
         hidden = config["hidden_size"]
         self.img_projection = nn.Sequential(nn.Linear(merged, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        #: The length beyond which the positions' factors are others; None where there is one set of them.
+        self.changes_at: int | None = config["original_max_position_embeddings"] if config.get("rope_scaling") else None
         self.side, self.patches = int(vision["image_size"]), int(vision["image_size"]) // int(vision["patch_size"])
 
     def look(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -167,7 +171,9 @@ def _language(config: dict[str, Any]) -> Phi3Config:
     own = {key: config[key] for key in _LANGUAGE if key in config}
     rope: dict[str, Any] = {"rope_theta": config.get("rope_theta", 10_000.0), "rope_type": "default"}
     scaling = config.get("rope_scaling")
-    if scaling is not None:  # `su` in 2024's files, `longrope` since; cos and sin are scaled by sqrt(1 + ln(factor) / ln(original))
+    if scaling is not None:  # `su` in Microsoft's files, `longrope` elsewhere; cos and sin are scaled by sqrt(1 + ln(factor) / ln(original))
+        if scaling.get("type", scaling.get("rope_type")) not in ("su", "longrope"):
+            raise ValueError(f"its positions are scaled by {scaling.get('type')!r}; only su and longrope are known")
         original = config["original_max_position_embeddings"]
         rope |= {"rope_type": "longrope", "original_max_position_embeddings": original, "factor": config["max_position_embeddings"] / original}
         rope |= {key: scaling[key] for key in ("short_factor", "long_factor")}
@@ -183,13 +189,14 @@ class Chat:
     def __init__(self, network: Phi3V, tokenizer: Tokenizer, num_crops: int) -> None:
         self.network, self.tokenizer, self.num_crops = network.eval(), tokenizer, num_crops
         config = network.language.config
-        self._stops = sorted({config.eos_token_id, *(i for i in map(tokenizer.token_to_id, _STOPS) if i is not None)})
+        own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        self._stops = sorted({*own, *(i for i in map(tokenizer.token_to_id, _STOPS) if i is not None)})
         self._start = config.bos_token_id
 
     @torch.inference_mode()
     def write(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
         """See `interview.Chat.write`."""
-        embeds, mask, _ = self._asked(faces, question)
+        embeds, mask, _ = self._asked(faces, question, longest)
         pad = self.network.language.config.pad_token_id
         written = self.network.language.generate(
             inputs_embeds=embeds, attention_mask=mask, max_new_tokens=longest, do_sample=False, eos_token_id=self._stops, pad_token_id=pad
@@ -203,9 +210,8 @@ class Chat:
     @torch.inference_mode()
     def score(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
         """See `interview.Chat.score`. Each face and the question are read once; all replies follow them in one pass, unseen by each other."""
-        embeds, mask, positions = self._asked(faces, question)
-        cache = DynamicCache()
-        language, told = self.network.language, [self._ids(reply) for reply in replies]
+        language, told, cache = self.network.language, [self._ids(reply) for reply in replies], DynamicCache()
+        embeds, mask, positions = self._asked(faces, question, max(map(len, told)))
         out = language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
         first = out.logits[:, -1].float().log_softmax(-1)
         found = first[:, [ids[0] for ids in told]].double()
@@ -237,12 +243,23 @@ class Chat:
         """What stands before and after the picture. The original reads both parts by themselves, so that each has a mark of the beginning."""
         return [self._start, *self._ids(_BEFORE)], [self._start, *self._ids(f"{_AFTER[0]}{question}{_AFTER[1]}")]
 
-    def _asked(self, faces: Sequence[Face], question: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The prompts of all faces, padded on the left: embeddings (n, t, hidden), mask (n, t), positions (n, t)."""
+    def _asked(self, faces: Sequence[Face], question: str, answer: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The prompts of all faces, padded on the left: embeddings (n, t, hidden), mask (n, t), positions (n, t).
+
+        Args:
+            answer: how many tokens may follow.
+
+        Raises:
+            PredictionError: the answer would cross the length at which the model's positions change: what was kept of the prompt would be wrong.
+        """
         before, after = map(self.network.read, self.prompt(question))
         pictures = self.network.see([views(face, self.num_crops, self.network.side) for face in faces])
         prompts = [torch.cat([before, picture, after]) for picture in pictures]
-        room = max(map(len, prompts))
+        room, change = max(map(len, prompts)), self.network.changes_at
+        if change is not None and room <= change < room + answer:
+            raise PredictionError(
+                f"A prompt of {room} tokens leaves no room for an answer under {change}. Ask with fewer crops or a shorter question."
+            )
         embeds = torch.stack([F.pad(prompt, (0, 0, room - len(prompt), 0)) for prompt in prompts])
         sizes = torch.tensor([len(prompt) for prompt in prompts], device=embeds.device)
         mask = (torch.arange(room, device=embeds.device) >= room - sizes[:, None]).long()
@@ -340,7 +357,7 @@ def _tensors(folder: Path, network: Phi3V, dtype: torch.dtype) -> dict[str, torc
                 for name in file.keys():  # noqa: SIM118 (not a dict)
                     if name in names:
                         state[names[name]] = file.get_tensor(name).to(dtype)
-                    elif not name.endswith(".position_ids"):  # a table of 0, 1, 2, … in older files
+                    elif not name.endswith(_KNOWN):
                         foreign.append(name)
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"{path} cannot be read as safetensors ({error}). Fetch it anew.") from error

@@ -134,7 +134,7 @@ def tokenizer(pieces: int) -> Tokenizer:
     made = Tokenizer(models.BPE({piece: i for i, piece in enumerate(ids)}, merges, unk_token=SPECIAL[0], fuse_unk=True, byte_fallback=True))
     made.normalizer = normalizer
     made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    made.add_special_tokens([AddedToken(token, rstrip=True, normalized=False) for token in SPECIAL[3:]])
+    made.add_special_tokens([AddedToken(token, rstrip=token == "<|assistant|>", normalized=False) for token in SPECIAL[3:]])
     return made
 
 
