@@ -18,11 +18,11 @@ import torch
 from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.classifiers import tensors
+from fer_models import tensors
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import UnknownNameError, UsageError, WeightsError
+from fer_models.errors import UnknownNameError, WeightsError
 from fer_models.images import Face, grey, resize
 
 #: What marks a file of ours in its metadata.
@@ -129,23 +129,9 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     else:
         architecture, labels = _sidecar(path, timm_name)
     network = build(architecture, len(labels))
-    require_fit(network, state, architecture.timm, path)
+    tensors.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
-    return CNN(network, architecture, labels, pick_device(device), precision)
-
-
-def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
-    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
-    own = network.state_dict()
-    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-    if missing or unexpected:
-        named = "; ".join(
-            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)" for keys, what in ((missing, "missing"), (unexpected, "unexpected")) if keys
-        )
-        raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
-    for key, tensor in state.items():
-        if own[key].shape != tensor.shape:
-            raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
+    return CNN(network, architecture, labels, tensors.pick_device(device), precision)
 
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
@@ -166,16 +152,3 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
         raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {error}). Example: {example}.") from error
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; `auto` is the best one here.
-
-    Raises:
-        UsageError: this machine has no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
-        raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
-    return torch.device(name)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.registry import sha256_of
 
     if args.pack is not None:
-        from fer_models.classifiers import tensors
+        from fer_models import tensors
 
         state, metadata = tensors.read(args.pack)
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")

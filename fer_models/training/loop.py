@@ -27,9 +27,9 @@ from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.classifiers import tensors
+from fer_models import tensors
 from fer_models.classifiers.architecture import Architecture
-from fer_models.classifiers.cnn import build, normalise, require_fit
+from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
@@ -326,7 +326,7 @@ def start_from(network: nn.Module, architecture: Architecture, path: Path) -> di
         WeightsError: they are of another network.
     """
     state, metadata = tensors.read(path)
-    require_fit(network, state, architecture.timm, path)
+    tensors.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
 
