@@ -28,15 +28,15 @@ def faces(tmp_path):
 def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
-    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic"):
+    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic", "gfpgan", "gfpgan-1.3", "gfpgan-nano"):
         assert name in said
     assert "fer-models train resnet50" in said
+    assert "fer-models weights --fetch gfpgan-1.3" in said
 
 
 def test_list_imports_no_model_library():
-    code = (
-        "import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'sklearn', 'scipy')))"
-    )
+    heavy = ("torch", "timm", "spandrel", "sklearn", "scipy")
+    code = f"import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
