@@ -52,6 +52,30 @@ def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_
         assert picture.size == (14 * 96, 7 * 96)
 
 
+def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, monkeypatch):
+    from fer_models import zoo
+    from fer_models.registry import Runtime
+    from fer_models.restorers.gfpgan import Shape
+    from fer_models.training import restoration
+
+    recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16)
+    monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr("fer_models.weights.SHIPPED", tmp_path / "nothing shipped")
+    assert zoo.GFPGAN_NANO.weights.find() is None
+    common = ["train", "gfpgan-nano", "--dataset", str(faces), "--no-drawn", "--device", "cpu"]
+    assert cli.main([*common, "--epochs", "1", "--batch-size", "14"]) == 0
+    said = capsys.readouterr().out
+    assert "dB on faces/validation" in said
+    assert "kept epoch 1 (" in said
+    restorer = zoo.GFPGAN_NANO.load(zoo.GFPGAN_NANO.resolve(Runtime("cpu")))
+    assert [face.shape for face in restorer.restore(drawn(2).faces([0, 1]))] == [(16, 16, 3)] * 2
+    assert cli.main(["weights", "--provenance", "gfpgan-nano"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["batch_size"] == 14
+    assert cli.main([*common, "--teacher", "vgg19"]) == 4
+    assert "Leave --start-from, --teacher and --prune out" in capsys.readouterr().err
+
+
 def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypatch):
     from fer_models.classifiers.architecture import Architecture
     from fer_models.training import recipes

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser(
-        "weights", help="where weights lie, and their sha256; fetch them; pack trained ones for shipping"
-    )
+    parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; pack trained ones for shipping")
     parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
     parser.add_argument("--fetch", metavar="NAME", help="get the weights of a model or a restoration from the network (the only command that does)")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")

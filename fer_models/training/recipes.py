@@ -124,6 +124,8 @@ RECIPES: dict[str, Recipe] = {
 RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
 #: Trained otherwise: see `training.contrastive`.
 CLIP_NANO = "clip-nano"
+#: Trained otherwise: see `training.restoration`.
+GFPGAN_NANO = "gfpgan-nano"
 
 
 def adapt(
