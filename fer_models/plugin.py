@@ -430,7 +430,8 @@ def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: Restorer
 def _available(state: State, pair: Pair) -> Pair:
     reason = state.suite.unavailable(pair)
     if reason is not None:
-        state.skipped[pair[0]] = reason
+        missing = pair[1] if reason == state.suite.restorer_unavailable(pair[1]) else pair[0]
+        state.skipped[missing] = reason
         pytest.skip(reason)
     return pair
 
