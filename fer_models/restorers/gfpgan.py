@@ -51,7 +51,7 @@ class Shape:
 
 #: The published networks, of all versions from 1.2 on.
 FULL = Shape()
-#: `gfpgan-nano`: 64 pixels hold all that a 48-pixel face has; 1.1 million parameters, 2.2 MB in half precision.
+#: `gfpgan-nano`: 64 pixels hold all that a 48-pixel face has; 1,034,820 parameters, 2.1 MB in half precision.
 NANO = Shape(out_size=64, num_style_feat=64, num_mlp=0, narrow=0.125)
 
 
