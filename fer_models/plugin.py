@@ -137,7 +137,8 @@ class State:
             self.merge(result)
             if self.update:
                 self.records[result["id"]] = self.suite.record(pair)
-        for name, measured in (*self.suite.prompted.items(), *self.suite.questioned.items()):
+        worded: dict[str, Robustness | Wording] = {**self.suite.prompted, **self.suite.questioned}
+        for name, measured in worded.items():
             subject = self.suite.subject((name, "raw"))
             self.prompts[subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
@@ -440,7 +441,8 @@ def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: Restorer
 def _available(state: State, pair: Pair) -> Pair:
     reason = state.suite.unavailable(pair)
     if reason is not None:
-        state.skipped[pair[0]] = reason
+        missing = pair[1] if reason == state.suite.restorer_unavailable(pair[1]) else pair[0]
+        state.skipped[missing] = reason
         pytest.skip(reason)
     return pair
 

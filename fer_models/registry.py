@@ -5,14 +5,12 @@ A record says everything about a model except its weights' values; `load` is the
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import inspect
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,7 +19,8 @@ from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
-from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsMissingError
+from fer_models.files import sha256_of as sha256_of
 from fer_models.machine import bf16_is_fast
 from fer_models.restorers.base import Restorer
 
@@ -146,10 +145,7 @@ class ModelSpec:
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """`runtime` with `auto` precision replaced by this model's own."""
-        if runtime.precision != "auto":
-            return runtime
-        fast = "bf16" if self.precision == FAST and bf16_is_fast(runtime.device) else "float32"
-        return replace(runtime, precision=fast if self.precision == FAST else self.precision)
+        return _resolved(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
         """Where the weights lie; None for a model without weights.
@@ -192,7 +188,12 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class RestorerSpec:
-    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in `ModelSpec`."""
+    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in `ModelSpec`.
+
+    Attributes:
+        precision: what `auto` means for it, as in `ModelSpec`; None for a restorer that computes the same in any precision.
+        kept: it is slow enough that what it restored is kept on disk, face by face, for all models.
+    """
 
     name: str
     load: Callable[[Runtime], Restorer]
@@ -200,9 +201,15 @@ class RestorerSpec:
     weights: Weights | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     source: Path | None = None
+    precision: str | None = None
+    kept: bool = False
 
     def __post_init__(self) -> None:
         _check_name("restorer", self.name)
+
+    def resolve(self, runtime: Runtime) -> Runtime:
+        """See `ModelSpec.resolve`."""
+        return runtime if self.precision is None else _resolved(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
         """See `ModelSpec.weights_path`."""
@@ -213,15 +220,24 @@ class RestorerSpec:
             raise WeightsMissingError(f"the weights of {self.name} are not on this machine. Get them: {self.weights.command}")
         return path
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the restored pixels, as JSON."""
         path = self.weights_path()
-        return {
+        own = {
             "restorer": self.name,
             "weights": sha256_of(path) if path else None,
             "code": sha256_of(self.source) if self.source else None,
             "settings": dict(self.settings),
         }
+        return own if self.precision is None else own | {"precision": self.resolve(runtime).precision}
+
+
+def _resolved(runtime: Runtime, own: str) -> Runtime:
+    """`runtime` with `auto` precision replaced by `own`, and `fast` by what the machine is fast at."""
+    if runtime.precision != "auto":
+        return runtime
+    fast = "bf16" if own == FAST and bf16_is_fast(runtime.device) else "float32"
+    return replace(runtime, precision=fast if own == FAST else own)
 
 
 Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
@@ -336,32 +352,6 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
         if not isinstance(record, kind):
             raise UsageError(f"{where}: {record!r} is not a {kind.__name__}.")
     return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes; of a folder, of what its files are called and hold.
-
-    Raises:
-        WeightsError: it cannot be read.
-    """
-    try:
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-            return hashlib.sha256("".join(f"{p.name} {sha256_of(p)}\n" for p in files).encode()).hexdigest()
-        status = path.stat()
-        return _digest(path.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-@lru_cache(maxsize=256)
-def _digest(path: Path, size: int, modified: int) -> str:
-    """Of a file as it is: read again when its size or time changes, for weights of several gigabytes are asked about more than once."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 22):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _check_name(kind: str, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -42,6 +44,19 @@ def in_order(faces: FaceSet) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Rows, hashes and labels in canonical order."""
     order = canonical_order(faces.hashes, faces.labels)
     return order, tuple(faces.hashes[i] for i in order), faces.labels[order]
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """A disk that takes `size` bytes per file and no more: the system itself refuses the rest."""
+    import resource  # not on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def run(root, faces, model, restorer=None, **options):

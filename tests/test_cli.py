@@ -28,15 +28,15 @@ def faces(tmp_path):
 def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
-    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic"):
+    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic", "gfpgan", "gfpgan-1.3", "gfpgan-nano"):
         assert name in said
     assert "fer-models train resnet50" in said
+    assert "fer-models weights --fetch gfpgan-1.3" in said
 
 
 def test_list_imports_no_model_library():
-    code = (
-        "import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'sklearn', 'scipy')))"
-    )
+    heavy = ("torch", "timm", "spandrel", "sklearn", "scipy")
+    code = f"import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
@@ -50,6 +50,30 @@ def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_
     assert len(report["fingerprint"]) == 64
     with Image.open(sheet) as picture:
         assert picture.size == (14 * 96, 7 * 96)
+
+
+def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, monkeypatch):
+    from fer_models import zoo
+    from fer_models.registry import Runtime
+    from fer_models.restorers.gfpgan import Shape
+    from fer_models.training import restoration
+
+    recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16)
+    monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr("fer_models.weights.SHIPPED", tmp_path / "nothing shipped")
+    assert zoo.GFPGAN_NANO.weights.find() is None
+    common = ["train", "gfpgan-nano", "--dataset", str(faces), "--no-drawn", "--device", "cpu"]
+    assert cli.main([*common, "--epochs", "1", "--batch-size", "14"]) == 0
+    said = capsys.readouterr().out
+    assert "dB on faces/validation" in said
+    assert "kept epoch 1 (" in said
+    restorer = zoo.GFPGAN_NANO.load(zoo.GFPGAN_NANO.resolve(Runtime("cpu")))
+    assert [face.shape for face in restorer.restore(drawn(2).faces([0, 1]))] == [(16, 16, 3)] * 2
+    assert cli.main(["weights", "--provenance", "gfpgan-nano"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["batch_size"] == 14
+    assert cli.main([*common, "--teacher", "vgg19"]) == 4
+    assert "Leave --start-from, --teacher and --prune out" in capsys.readouterr().err
 
 
 def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypatch):

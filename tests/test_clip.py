@@ -11,8 +11,8 @@ from fakes import drawn
 from PIL import Image
 from safetensors.torch import save_file
 
-from fer_models import names, zoo
-from fer_models.classifiers import clip, prompts, tensors
+from fer_models import names, tensors, zoo
+from fer_models.classifiers import clip, prompts
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError, WeightsMissingError

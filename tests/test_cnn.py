@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fer_models.classifiers import cnn, tensors
+from fer_models import tensors
+from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError
@@ -150,4 +151,4 @@ def test_a_device_that_is_not_here_is_a_usage_error():
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here; run on a machine without one")
     with pytest.raises(UsageError, match="--device"):
-        cnn.pick_device("cuda")
+        tensors.pick_device("cuda")

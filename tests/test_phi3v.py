@@ -14,7 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import functional as tv
 
-from fer_models.classifiers import phi3v, questions, tensors
+from fer_models import tensors
+from fer_models.classifiers import phi3v, questions
 from fer_models.classifiers.interview import Interview
 from fer_models.errors import PredictionError, UsageError, WeightsError
 

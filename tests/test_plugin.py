@@ -251,6 +251,12 @@ def test_a_missing_model_is_skipped_with_its_command(bench):
     assert [s["model"] for s in bench.report()["skipped"]] == ["resnet50"]
 
 
+def test_a_missing_restoration_is_skipped_under_its_own_name(bench):
+    done = bench.run("-k", "accuracy and gfpgan-1.3")
+    assert "fer-models weights --fetch gfpgan-1.3" in done.stdout
+    assert [s["model"] for s in bench.report()["skipped"]] == ["gfpgan-1.3"]
+
+
 def test_the_readmes_own_model_works_as_it_stands(bench, repository):
     text = (repository / "README.md").read_text()
     code = text[text.index("```python") :].removeprefix("```python").split("```")[0]

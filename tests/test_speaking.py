@@ -8,8 +8,8 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models import cli, weights
-from fer_models.classifiers import cnn, interview, phi3v, questions, tensors
+from fer_models import cli, tensors, weights
+from fer_models.classifiers import cnn, interview, phi3v, questions
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
 from fer_models.training import loop, speaking

@@ -6,7 +6,8 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models.classifiers import cnn, tensors
+from fer_models import tensors
+from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from fer_models.classifiers import tensors
+from fer_models import tensors
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.cnn import pick_device
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError
@@ -194,7 +193,7 @@ def load(
         raise WeightsError(f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}")
     model = create(architecture, preprocess)
     _fill(model, state, architecture, path)
-    return Clip(model, open_clip.get_tokenizer(architecture), prompts, pick_device(device), precision)
+    return Clip(model, open_clip.get_tokenizer(architecture), prompts, tensors.pick_device(device), precision)
 
 
 def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
@@ -242,7 +241,7 @@ def load_repository(folder: Path, prompts: PromptSet, *, device: str = "auto", p
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         raise WeightsError(f"{folder} is no model of open_clip's ({' '.join(str(error).split())[:200]}). Fetch it anew.") from error
-    return Clip(model, tokenizer, prompts, pick_device(device), precision)
+    return Clip(model, tokenizer, prompts, tensors.pick_device(device), precision)
 
 
 def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architecture: str = NANO) -> None:

@@ -18,11 +18,11 @@ import torch
 from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.classifiers import tensors
+from fer_models import tensors
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import UnknownNameError, UsageError, WeightsError
+from fer_models.errors import UnknownNameError, WeightsError
 from fer_models.images import Face, grey, resize
 
 #: What marks a file of ours in its metadata.
@@ -62,7 +62,7 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
 @timm.models.register_model
 def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
     """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
-    small = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
+    small: Any = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
     network: nn.Module = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
     return network
 
@@ -137,23 +137,9 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     else:
         architecture, labels = _sidecar(path, timm_name)
     network = build(architecture, len(labels))
-    require_fit(network, state, architecture.timm, path)
+    tensors.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
-    return CNN(network, architecture, labels, pick_device(device), precision)
-
-
-def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
-    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
-    own = network.state_dict()
-    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-    if missing or unexpected:
-        named = "; ".join(
-            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)" for keys, what in ((missing, "missing"), (unexpected, "unexpected")) if keys
-        )
-        raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
-    for key, tensor in state.items():
-        if own[key].shape != tensor.shape:
-            raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
+    return CNN(network, architecture, labels, tensors.pick_device(device), precision)
 
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
@@ -174,16 +160,3 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
         raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {error}). Example: {example}.") from error
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; `auto` is the best one here.
-
-    Raises:
-        UsageError: this machine has no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
-        raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
-    return torch.device(name)

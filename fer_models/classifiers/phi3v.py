@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, Phi3Config, Phi3ForCausalLM
 
-from fer_models.classifiers import tensors
-from fer_models.classifiers.cnn import pick_device
+from fer_models import tensors
 from fer_models.errors import PredictionError, UsageError, WeightsError
 from fer_models.images import Face
+from fer_models.tensors import pick_device
 
 #: The mean and spread of the pixels that CLIP was trained on (Radford et al. 2021), which the pictures' preparation uses.
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -131,9 +131,9 @@ class Phi3V(nn.Module):
 
     def see(self, pictures: Sequence[Views]) -> list[torch.Tensor]:
         """The language model's tokens for each picture: (tokens, hidden)."""
-        each = self.look(torch.cat([picture.pixels for picture in pictures])).split([len(picture.pixels) for picture in pictures])
+        each = torch.split(self.look(torch.cat([picture.pixels for picture in pictures])), [len(picture.pixels) for picture in pictures])
         rows = [self._rows(own, picture) for own, picture in zip(each, pictures, strict=True)]
-        return list(self.img_projection(torch.cat(rows)).split([len(own) for own in rows]))
+        return list(torch.split(self.img_projection(torch.cat(rows)), [len(own) for own in rows]))
 
     def show(self, features: torch.Tensor) -> torch.Tensor:
         """The language model's tokens for pictures of one crop, given by its features (n, patches**2, d): (n, tokens, hidden)."""

@@ -17,10 +17,10 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from fer_models.classifiers import tensors
-from fer_models.classifiers.cnn import pick_device
+from fer_models import tensors
 from fer_models.errors import WeightsError
 from fer_models.images import Face
+from fer_models.tensors import pick_device
 
 #: What a model's own settings say about drawing tokens at random; the likeliest one is wanted here.
 _OF_CHANCE = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -109,7 +109,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> C
     tensors.require_memory(tensors.elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name)
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         processor: Any = AutoProcessor.from_pretrained(folder, **local)  # type: ignore[no-untyped-call]
         model, told = read_model(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)

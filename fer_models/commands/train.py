@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_models.commands.common import Commands, console, data_options
-from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO
+from fer_models.training.recipes import CLIP_NANO, GFPGAN_NANO, PHI3V_NANO
 
 #: Models that are trained in minutes on eyes that were trained before: the module, and its recipe.
 _SHORT = {
@@ -20,12 +20,15 @@ _SHORT = {
     PHI3V_NANO: ("fer_models.training.speaking", "SpeakingRecipe"),
 }
 
+if TYPE_CHECKING:
+    from fer_models.datasets.base import FaceSet
+
 
 def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
     parser.add_argument(
-        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-eyes or phi3v-nano; NAME-ferplus learns from the votes of FER+"
+        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-eyes, phi3v-nano or gfpgan-nano; NAME-ferplus learns from FER+'s votes"
     )
     data_options(parser, default="fer2013")
     parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
@@ -58,10 +61,12 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import UnknownNameError, UsageError
     from fer_models.training.recipes import RECIPES, adapt
 
-    if args.model not in RECIPES and args.model not in _SHORT:
-        raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT])
+    if args.model not in (*RECIPES, *_SHORT, GFPGAN_NANO):
+        raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT, GFPGAN_NANO])
     if args.model in _SHORT and (args.start_from or args.precision or args.teacher or args.prune is not None):
         raise UsageError(f"{args.model} is trained in float32, always from the start. Leave --start-from, --precision, --teacher and --prune out.")
+    if args.model == GFPGAN_NANO and (args.start_from or args.teacher or args.prune is not None):
+        raise UsageError(f"{GFPGAN_NANO} is trained from the start, on pixels alone. Leave --start-from, --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -74,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
+    if args.model == GFPGAN_NANO:
+        return _restorer(args, faces, held_out, output, screen, {**given, "precision": args.precision})
     with progress(args.model, screen) as report:
         # torch, timm and accelerate, open_clip, or transformers: only now that the arguments are sound
         if args.model in _SHORT:
@@ -103,6 +110,23 @@ def run(args: argparse.Namespace) -> int:
             f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s{scored}"
         )
     screen.print(f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}")
+    return 0
+
+
+def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet, output: Path, screen: Any, given: dict[str, Any]) -> int:
+    """Train a restoration network; `given` are the user's own values of its recipe, None where there is none."""
+    from fer_models.training import restoration
+
+    recipe = replace(restoration.RestorationRecipe(), **{k: v for k, v in given.items() if v is not None})
+    with progress(args.model, screen) as report:
+        outcome = restoration.train(
+            args.model, recipe, faces, held_out, output, seed=args.seed, device=args.device, resume=not args.fresh, report=report
+        )
+    for record in outcome.history:
+        speed = f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s"
+        screen.print(f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {speed}, {held_out.name} {record['validation_psnr']:.2f} dB")
+    before, after = outcome.unrestored_psnr, outcome.best_psnr
+    screen.print(f"kept epoch {outcome.best_epoch} ({after:.2f} dB on {held_out.name}, {before:.2f} dB unrestored): {outcome.weights}")
     return 0
 
 

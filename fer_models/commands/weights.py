@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_models.commands.common import Commands
+
+if TYPE_CHECKING:
+    from fer_models.registry import ModelSpec, RestorerSpec
 
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("weights", help="where each model's weights lie, and their sha256; pack trained weights for shipping")
+    parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; pack trained ones for shipping")
     parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
-    parser.add_argument("--fetch", metavar="NAME", help="get a model's weights from the network (the only command that does)")
+    parser.add_argument("--fetch", metavar="NAME", help="get the weights of a model or a restoration from the network (the only command that does)")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
@@ -23,12 +27,12 @@ def run(args: argparse.Namespace) -> int:
     """Print or pack."""
     import json
 
-    from fer_models import names, weights, zoo
+    from fer_models import weights, zoo
     from fer_models.errors import UsageError, WeightsMissingError
     from fer_models.registry import sha256_of
 
     if args.pack is not None:
-        from fer_models.classifiers import tensors
+        from fer_models import tensors
 
         state, metadata = tensors.read(args.pack)
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
@@ -36,18 +40,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
         return 0
     if args.fetch is not None:
-        spec = names.select(args.fetch, zoo.MODELS)
+        spec = _record(args.fetch)
         if spec.weights is None or spec.weights.fetch is None:
             raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.command}' if spec.weights else 'It needs no weights.'}")
         got = spec.weights.fetch()
         print(f"{spec.name}: {got}  sha256 {sha256_of(got)}")
         return 0
     if args.provenance is not None:
-        path = names.select(args.provenance, zoo.MODELS).weights_path()
+        path = _record(args.provenance).weights_path()
         said = weights.metadata(path).get("provenance") if path else None
         print(json.dumps(json.loads(said), indent=1) if said else f"The weights of {args.provenance} do not say how they were trained.")
         return 0
-    for spec in zoo.MODELS:
+    for spec in (*zoo.MODELS, *(restorer for restorer in zoo.RESTORERS if restorer.weights)):
         try:
             path = spec.weights_path()
             print(f"{spec.name}: {path or 'needs none'}" + (f"  sha256 {sha256_of(path)}" if path else ""))
@@ -55,3 +59,14 @@ def run(args: argparse.Namespace) -> int:
             print(str(missing))
     print(f"your own weights folder: {weights.user_folder()}")
     return 0
+
+
+def _record(name: str) -> ModelSpec | RestorerSpec:
+    """The restoration called `name`, or the model.
+
+    Raises:
+        UnknownNameError: there is neither.
+    """
+    from fer_models import names, zoo
+
+    return zoo.RESTORERS[name] if name in zoo.RESTORERS else names.select(name, zoo.MODELS)

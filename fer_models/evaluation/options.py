@@ -56,3 +56,8 @@ class Options:
     def features(self) -> Path:
         """Where the directions of faces are kept, for models that have such."""
         return self.store.parent / "features"
+
+    @property
+    def restored(self) -> Path:
+        """Where restored faces are kept, for restorers that are slow."""
+        return self.store.parent / "restored"

@@ -28,6 +28,7 @@ from fer_models.evaluation import features, gate, leaks, metrics, prompting, que
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
+from fer_models.evaluation.restored import Kept
 from fer_models.evaluation.run import Run, answer, classified, pooled
 from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
@@ -111,9 +112,16 @@ class Suite:
         return found
 
     def restorer(self, restoration: str) -> Restorer:
-        """The restorer, loaded once. Raises as `classifier`."""
-        found: Restorer = self._load("restorer", restoration, lambda: self.restorers[restoration].load(self.options.runtime))
+        """The restorer itself, loaded once; it restores whatever it is given, kept or not. Raises as `classifier`."""
+        spec = self.restorers[restoration]
+        found: Restorer = self._load("restorer", restoration, lambda: spec.load(spec.resolve(self.options.runtime)))
         return found
+
+    def _restorer(self, spec: RestorerSpec) -> Restorer:
+        """The restorer as models meet it: one that is slow is asked only for faces that are not kept."""
+        if not spec.kept:
+            return self.restorer(spec.name)
+        return Kept(self.options.restored, spec.name, spec.identity(self.options.runtime), lambda: self.restorer(spec.name))
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
@@ -150,7 +158,8 @@ class Suite:
     def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data | None = None) -> Shelf:
         asked, subject = data or self.data, self._subject(model, restorer)
         faces, order = asked.faces, asked.order
-        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(self.options.runtime), "restorer": restorer.identity()})
+        runtime = self.options.runtime
+        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": restorer.identity(runtime)})
         return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
@@ -177,7 +186,7 @@ class Suite:
                 shelf,
                 self.data.faces,
                 self.data.order,
-                lambda: (self.restorer(restorer.name), self._classifier(model)),
+                lambda: (self._restorer(restorer), self._classifier(model)),
                 labels=model.labels,
                 batch_size=self.options.batch_size,
                 provenance=provenance,
@@ -188,7 +197,7 @@ class Suite:
         runtime = model.resolve(self.options.runtime)
         return {
             "identity": model.identity(runtime),
-            "restorer": restorer.identity(),
+            "restorer": restorer.identity(self.options.runtime),
             "device": _device(runtime),
             "batch_size": self.options.batch_size,
             "environment": environment(),
@@ -205,7 +214,7 @@ class Suite:
 
     def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
         faces, order = self.data.faces, self.data.order
-        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": restorer.identity()}
+        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": restorer.identity(self.options.runtime)}
         shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
         title = f"looking at {faces.name} ({restorer.name}) as {model.name} sees it"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
@@ -213,7 +222,7 @@ class Suite:
                 shelf,
                 faces,
                 order,
-                lambda: (self.restorer(restorer.name), self._embedding(model)),
+                lambda: (self._restorer(restorer), self._embedding(model)),
                 name=model.name,
                 restoration=restorer.name,
                 batch_size=self.options.batch_size,

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from fer_models.errors import RestorationError
+from fer_models.errors import FerModelsError, RestorationError
 from fer_models.images import Face
 
 
@@ -44,10 +44,11 @@ def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> lis
 
     Raises:
         RestorationError: it raised, or returned another number of faces or something that is not a face.
+        FerModelsError: what it raised, where that is an error of this package (a StoreError of kept faces).
     """
     try:
         restored = list(restorer.restore(faces))
-    except RestorationError:
+    except FerModelsError:
         raise
     except Exception as error:
         raise RestorationError(f"Restorer {name!r} failed on a batch of {len(faces)} faces: {type(error).__name__}: {error}") from error

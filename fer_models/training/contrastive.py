@@ -23,10 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from fer_models import weights
-from fer_models.classifiers import clip, tensors
+from fer_models import tensors, weights
+from fer_models.classifiers import clip
 from fer_models.classifiers import prompts as prompt_sets
-from fer_models.classifiers.cnn import pick_device
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
@@ -84,7 +83,7 @@ def train(
         WeightsError: it does not fit the image tower.
     """
     torch.manual_seed(seed)
-    where, start = pick_device(device), weights.find(recipe.image_tower)
+    where, start = tensors.pick_device(device), weights.find(recipe.image_tower)
     if start is None:
         raise WeightsMissingError(f"{recipe.image_tower}, whose eyes {recipe.architecture} gets, is not here: fer-models train {recipe.image_tower}")
     model: Any = clip.create(recipe.architecture, _PREPROCESS).to(where)

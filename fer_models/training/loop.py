@@ -27,14 +27,15 @@ from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.classifiers import tensors
+from fer_models import tensors
 from fer_models.classifiers.architecture import Architecture
-from fer_models.classifiers.cnn import build, normalise, require_fit
+from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError
 from fer_models.images import grey, resize
 from fer_models.registry import sha256_of
+from fer_models.training import checkpoint
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
 from fer_models.training.recipes import Recipe
@@ -95,9 +96,9 @@ def train(
     accelerator = _accelerator(device)
     output.mkdir(parents=True, exist_ok=True)
     session = _Session(name, recipe, training, validation, seed, accelerator, start, also)
-    checkpoint = output / f"{name}.checkpoint.safetensors"
-    if resume and checkpoint.exists():
-        session.restore(checkpoint)
+    kept = output / f"{name}.checkpoint.safetensors"
+    if resume and kept.exists():
+        session.restore(kept)
     best = output / f"{name}.safetensors"
     for epoch in range(len(session.history), recipe.epochs):
         record = session.epoch(epoch, report)
@@ -108,11 +109,11 @@ def train(
         if accelerator.is_main_process:
             if session.is_best(record):
                 session.save_weights(best)
-            session.save(checkpoint)
+            session.save(kept)
         accelerator.wait_for_everyone()
     best_epoch, best_accuracy = session.best()
     if accelerator.is_main_process:
-        checkpoint.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
     return Outcome(best, best_epoch, best_accuracy, session.history)
 
 
@@ -272,38 +273,15 @@ class _Session:
 
     def save(self, path: Path) -> None:
         """Everything needed to go on after this epoch."""
-        network: nn.Module = self.accelerator.unwrap_model(self.network)
-        state = {f"network.{k}": v for k, v in network.state_dict().items()}
-        state |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
-        for index, slot in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in slot.items() if v is not None}
-        state["sampler.losses"] = self.sampler.losses
-        tensors.write(state, path, {"run": self._identity(), "history": json.dumps(self.history)})
+        network, more = self.accelerator.unwrap_model(self.network), {"sampler.losses": self.sampler.losses}
+        checkpoint.save(path, self._identity(), network, self.ema.module, self.optimizer, self.history, more)
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            UsageError: the checkpoint is of another recipe, data or seed.
-            WeightsError: it cannot be read.
-        """
-        try:
-            saved, metadata = tensors.read(path)
-        except WeightsError as error:
-            raise WeightsError(f"{error} Or delete it to start afresh.") from error
-        if metadata.get("run") != self._identity():
-            raise UsageError(f"{path} belongs to a run with another recipe, data or seed. Use another --output, or delete it to start afresh.")
-        part = {p: {k.removeprefix(p + "."): v for k, v in saved.items() if k.startswith(p + ".")} for p in ("network", "ema", "optimizer")}
-        self.accelerator.unwrap_model(self.network).load_state_dict(part["network"])
-        self.ema.module.load_state_dict(part["ema"])
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in part["optimizer"].items():
-            index, field = key.split(".", 1)
-            state.setdefault(int(index), {})[field] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        """Go on from a checkpoint. Raises as `checkpoint.restore`."""
+        network = self.accelerator.unwrap_model(self.network)
+        self.history, saved = checkpoint.restore(path, self._identity(), network, self.ema.module, self.optimizer)
         if "sampler.losses" in saved:  # a checkpoint of an earlier version has seen every face every time
             self.sampler.losses = saved["sampler.losses"]
-        self.history = json.loads(metadata["history"])
 
     def _identity(self) -> str:
         return json.dumps(
@@ -326,7 +304,7 @@ def start_from(network: nn.Module, architecture: Architecture, path: Path) -> di
         WeightsError: they are of another network.
     """
     state, metadata = tensors.read(path)
-    require_fit(network, state, architecture.timm, path)
+    tensors.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
 

@@ -139,6 +139,8 @@ RECIPES[EYES] = Recipe(
 )
 #: Trained otherwise, on eyes that were trained before: see `training.contrastive` and `training.speaking`.
 CLIP_NANO, PHI3V_NANO = "clip-nano", "phi3v-nano"
+#: Trained otherwise: see `training.restoration`.
+GFPGAN_NANO = "gfpgan-nano"
 
 
 def adapt(

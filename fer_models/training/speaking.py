@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
 from torch.nn import functional as F
 
-from fer_models import weights
-from fer_models.classifiers import phi3v, questions, tensors
-from fer_models.classifiers.cnn import normalise, pick_device
+from fer_models import tensors, weights
+from fer_models.classifiers import phi3v, questions
+from fer_models.classifiers.cnn import normalise
 from fer_models.classifiers.interview import LIKELIHOOD, Interview
 from fer_models.classifiers.questions import QUESTIONS, Question
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
+from fer_models.tensors import pick_device
 from fer_models.training.augment import augment
 from fer_models.training.loop import Outcome, Report, as_tensor
 from fer_models.training.recipes import EYES, PHI3V_NANO, RECIPES, Augmentation

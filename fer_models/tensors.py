@@ -1,4 +1,7 @@
-"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel for shipping."""
+"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel for shipping.
+
+And what goes with them: whether they fit a network, and which device they go to.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
-from fer_models.errors import PredictionError, WeightsError
+from fer_models.errors import PredictionError, UsageError, WeightsError
 from fer_models.machine import free_memory
 
 #: What precisions are called here, for models whose weights are kept in them.
@@ -108,3 +112,30 @@ def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, na
     if free is not None and needed > free:
         less = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
         raise PredictionError(f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}")
+
+
+def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
+    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
+    own = network.state_dict()
+    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
+    if missing or unexpected:
+        named = "; ".join(
+            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)" for keys, what in ((missing, "missing"), (unexpected, "unexpected")) if keys
+        )
+        raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
+    for key, tensor in state.items():
+        if own[key].shape != tensor.shape:
+            raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device called `name`; `auto` is the best one here.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
+        raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
+    return torch.device(name)

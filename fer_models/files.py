@@ -1,0 +1,40 @@
+"""What a file is, by its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from fer_models.errors import WeightsError
+
+_CHUNK = 2**20
+#: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment, each time.
+_LARGE = 2**25
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes; of a folder, of what its files are called and hold. A large file that did not change is read once per process.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+            return hashlib.sha256("".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+        now = path.stat()
+        return (_sha256 if now.st_size < _LARGE else _sha256_once)(path, now.st_size, now.st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _sha256(path: Path, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+_sha256_once = lru_cache(maxsize=64)(_sha256)

@@ -1,0 +1,276 @@
+"""Training of `gfpgan-nano`: a small GFPGAN network that learns to undo what happens to pictures like FER-2013's.
+
+The faces themselves are what it shall give back; what it gets are the same faces blurred, shrunk, made noisy and compressed, each time
+otherwise (the degradation of Wang et al. 2021, arXiv:2101.04061, eq. 1: blur, shrink, noise, JPEG). It learns from the distance of
+pixels and of their edges, without discriminator: a small network that must not invent a face is what FER needs. The epoch is chosen on
+the validation split, degraded once and for all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch.nn import functional as F
+
+from fer_models import corruptions, tensors
+from fer_models.datasets.base import FaceSet
+from fer_models.errors import UsageError
+from fer_models.images import Face, resize, to_rgb
+from fer_models.restorers import gfpgan
+from fer_models.training import checkpoint
+from fer_models.training.loop import Report, as_tensor
+
+#: The first words of the seeds of what is drawn for an epoch, and for the validation split.
+_EPOCH, _VALIDATION = 1, 2
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How badly a face is treated: each step has a strength between two bounds, and happens with a probability of its own.
+
+    The bounds reach as far as the corruptions of the same kinds do at severity 5, and begin at nothing.
+
+    Attributes:
+        blur: the standard deviation of a Gaussian, in pixels.
+        side: the shorter side to which the face is shrunk, in pixels, before it is enlarged again.
+        noise: the standard deviation of normal noise, for values 0..1.
+        jpeg: the quality.
+        likely: the probability of each step.
+    """
+
+    blur: tuple[float, float] = (0.0, 1.2)
+    side: tuple[float, float] = (12, 48)
+    noise: tuple[float, float] = (0.0, 0.18)
+    jpeg: tuple[float, float] = (25, 95)
+    likely: float = 0.6
+
+    def apply(self, face: Face, rng: np.random.Generator) -> Face:
+        """A degraded copy; about one in forty is none."""
+        picture = corruptions.to_picture(face)
+        happens = rng.random(4) < self.likely
+        blur, side, noise, quality = (rng.uniform(*bounds) for bounds in (self.blur, self.side, self.noise, self.jpeg))
+        if happens[0]:
+            picture = ndimage.gaussian_filter(picture, (blur, blur, 0))
+        if happens[1]:
+            picture = corruptions.low_resolution(picture, side, rng)
+        if happens[2]:
+            picture = corruptions.gaussian_noise(picture, noise, rng)
+        if happens[3]:
+            picture = corruptions.jpeg(picture, quality, rng)
+        return corruptions.to_face(picture)
+
+
+@dataclass(frozen=True)
+class RestorationRecipe:
+    """Everything that decides what the training does, but for its data and its machine.
+
+    Attributes:
+        shape: the network.
+        side: the side at which faces are degraded, in pixels: FER-2013's own.
+        lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
+        ema: decay per update of the averaged weights, which are what is validated and kept.
+        edges: the weight of the distance of neighbouring pixels' differences, against 1 for that of the pixels.
+        pyramid: the weight of the pictures that the network's first half gives at each size (GFPGAN's pyramid restoration guidance).
+        precision: `float32` or `bf16` (autocast).
+    """
+
+    shape: gfpgan.Shape = gfpgan.NANO
+    side: int = 48
+    epochs: int = 12
+    batch_size: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 1e-4
+    clip_grad: float = 1.0
+    ema: float = 0.998
+    edges: float = 1.0
+    pyramid: float = 0.5
+    precision: str = "float32"
+    degradation: Degradation = field(default_factory=Degradation)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run left.
+
+    Attributes:
+        weights: the safetensors file.
+        best_epoch: the epoch kept, from 1.
+        best_psnr: what it gives back of the degraded validation faces: the peak signal-to-noise ratio of all their pixels, in dB.
+        unrestored_psnr: the same of the degraded faces themselves, enlarged as the network gets them.
+        history: one record per epoch: loss, learning rate, seconds, and `validation_psnr`.
+    """
+
+    weights: Path
+    best_epoch: int
+    best_psnr: float
+    unrestored_psnr: float
+    history: checkpoint.History
+
+
+def train(
+    name: str,
+    recipe: RestorationRecipe,
+    training: list[FaceSet],
+    validation: FaceSet,
+    output: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = True,
+    report: Report | None = None,
+) -> Outcome:
+    """Train one network and write `NAME.safetensors`; a killed run goes on from its last epoch, with the same loss curve.
+
+    Args:
+        name, training, validation, output, seed, resume, report: as in `loop.train`; labels are not looked at.
+        device: as in `tensors.pick_device`.
+
+    Raises:
+        UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
+        WeightsError: the checkpoint cannot be read.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    session = _Session(name, recipe, training, validation, seed, tensors.pick_device(device))
+    kept, best = output / f"{name}.checkpoint.safetensors", output / f"{name}.safetensors"
+    if resume and kept.exists():
+        session.history, _ = checkpoint.restore(kept, session.identity, session.network, session.ema.module, session.optimizer)
+    for epoch in range(len(session.history), recipe.epochs):
+        record = session.epoch(epoch, report)
+        if not math.isfinite(record["loss"]):
+            raise UsageError(
+                f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr."
+            )
+        if session.best()["epoch"] == record["epoch"]:
+            gfpgan.save(session.ema.module, recipe.shape, best, {"provenance": json.dumps(session.provenance())})
+        checkpoint.save(kept, session.identity, session.network, session.ema.module, session.optimizer, session.history)
+    found = session.best()
+    kept.unlink(missing_ok=True)
+    return Outcome(best, int(found["epoch"]), found["validation_psnr"], session.unrestored, session.history)
+
+
+class _Session:
+    """The moving parts of one run."""
+
+    def __init__(self, name: str, recipe: RestorationRecipe, training: list[FaceSet], validation: FaceSet, seed: int, device: torch.device) -> None:
+        self.name, self.recipe, self.seed, self.device = name, recipe, seed, device
+        torch.manual_seed(seed)
+        self.faces = torch.cat([as_tensor(faces, 1, recipe.side) for faces in training]).numpy()
+        self.held_out = as_tensor(validation, 1, recipe.side).numpy()
+        self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
+        self.steps = len(self.faces) // recipe.batch_size or 1
+        self.network = gfpgan.build(recipe.shape).to(device)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
+        self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
+        self.unrestored = self._psnr(lambda degraded: degraded)
+        self.history: checkpoint.History = []
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint must be of."""
+        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data}, sort_keys=True)
+
+    def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
+        """Train one epoch and score the averaged weights."""
+        recipe, losses, started = self.recipe, [], time.perf_counter()
+        order = np.random.default_rng([self.seed, _EPOCH, epoch]).permutation(len(self.faces))
+        self.network.train()
+        for step in range(self.steps):
+            rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            losses.append(self._step(rows, epoch, step))
+            if report is not None:
+                report(f"epoch {epoch + 1}/{recipe.epochs}", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+        seconds, lr = time.perf_counter() - started, self.optimizer.param_groups[0]["lr"]
+        record = {"epoch": epoch + 1, "size": recipe.shape.out_size, "loss": float(np.mean(losses)), "lr": lr, "seconds": seconds}
+        record["faces"] = min(self.steps * recipe.batch_size, len(self.faces))
+        record["images_per_second"] = record["faces"] / seconds
+        record["validation_psnr"] = self._psnr(self._restored)
+        self.history.append(record)
+        return record
+
+    def _step(self, rows: np.ndarray[Any, Any], epoch: int, step: int) -> float:
+        """One update; returns the loss."""
+        done, total = epoch * self.steps + step, self.steps * self.recipe.epochs
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr * min((done + 1) / max(1.0, 0.05 * total), 0.5 * (1 + math.cos(math.pi * done / total)))
+        rng = np.random.default_rng([self.seed, _EPOCH, epoch, step])
+        faces = [to_rgb(face[0, :, :: rng.choice((1, -1))]) for face in self.faces[rows]]
+        degraded, sharp = self._pairs(faces, rng)
+        with self._autocast():
+            restored, smaller = self.network(degraded, randomize_noise=False)
+        loss = self._distance(restored, sharp)
+        for guess in smaller:
+            loss = loss + self.recipe.pyramid / len(smaller) * F.l1_loss(guess.float(), F.adaptive_avg_pool2d(sharp, guess.shape[-1]))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_grad)
+        self.optimizer.step()
+        self.ema.update(self.network, step=done)
+        return float(loss.item())
+
+    def _distance(self, restored: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+        """How far two batches are apart, in their pixels and in their edges."""
+        difference = restored.float() - sharp
+        across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
+        return difference.abs().mean() + self.recipe.edges * (across + down) / 2
+
+    def _pairs(self, faces: list[Face], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Degraded and sharp faces as the network gets and gives them: float32 (n, 3, size, size) in -1..1, on the device."""
+        size = self.recipe.shape.out_size
+        degraded = gfpgan.to_network([self.recipe.degradation.apply(face, rng) for face in faces], size)
+        return degraded.to(self.device), gfpgan.to_network([resize(face, size) for face in faces], size).to(self.device)
+
+    def _validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for start in range(0, len(self.held_out), 64):
+            faces = [to_rgb(face[0]) for face in self.held_out[start : start + 64]]
+            yield self._pairs(faces, np.random.default_rng([_VALIDATION, start]))
+
+    @torch.inference_mode()
+    def _psnr(self, restore: Any) -> float:
+        """The peak signal-to-noise ratio of all validation pixels, in dB, after `restore`."""
+        squares, n = 0.0, 0
+        for degraded, sharp in self._validation():
+            error = (restore(degraded).float().clamp(-1, 1) - sharp) / 2
+            squares, n = squares + float(error.double().square().sum()), n + error.numel()
+        return 10 * math.log10(n / max(squares, 1e-12))
+
+    def _restored(self, degraded: torch.Tensor) -> torch.Tensor:
+        self.ema.module.eval()
+        with self._autocast():
+            restored: torch.Tensor = self.ema.module(degraded, return_rgb=False, randomize_noise=False)[0]
+        return restored
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
+    def best(self) -> dict[str, float]:
+        """The record of the epoch with the highest ratio so far, the first one where several tie."""
+        return max(self.history, key=lambda r: (r["validation_psnr"], -r["epoch"]))
+
+    def provenance(self) -> dict[str, Any]:
+        """What these weights are and how they came about."""
+        return {
+            "model": self.name,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "training_data": self.data[:-1],
+            "validation_data": self.data[-1],
+            "unrestored_psnr": self.unrestored,
+            "history": self.history,
+            "device": str(self.device),
+            "versions": {p: version(p) for p in ("torch", "timm", "spandrel", "numpy", "scipy", "pillow")} | {"python": sys.version.split()[0]},
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }

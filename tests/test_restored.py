@@ -1,0 +1,188 @@
+"""Restored faces on disk: each face restored once, whatever happens."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+from fakes import drawn, full_disk
+from PIL import Image
+
+from fer_models.errors import RestorationError, StoreError
+from fer_models.evaluation import restored
+from fer_models.evaluation.options import Options
+from fer_models.evaluation.restored import Kept
+from fer_models.evaluation.suite import Suite
+from fer_models.images import face_hash
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.zoo import RAW
+
+FACES = drawn(28)
+
+
+class Negative:
+    """A restorer whose work is known, which counts the faces it is given and may die."""
+
+    def __init__(self, dies_after=None):
+        self.dies_after, self.given = dies_after, 0
+
+    def restore(self, faces):
+        if self.dies_after is not None and self.given >= self.dies_after:
+            raise KeyboardInterrupt
+        self.given += len(faces)
+        return [np.repeat(255 - face, 2, axis=0) for face in faces]
+
+
+def kept(root, restorer, identity=None):
+    return Kept(root, "negative", identity or {"restorer": "negative"}, lambda: restorer)
+
+
+def test_each_face_is_restored_once_and_comes_back_as_it_was_restored(tmp_path):
+    restorer, faces = Negative(), FACES.faces(range(28))
+    first = kept(tmp_path, restorer).restore(faces[:20])
+    again = kept(tmp_path, restorer).restore([*faces[10:], faces[0], faces[0]])
+    assert restorer.given == 28
+    for face, result in zip([*faces[:20], *faces[10:], faces[0], faces[0]], [*first, *again], strict=True):
+        np.testing.assert_array_equal(result, np.repeat(255 - face, 2, axis=0))
+
+
+def test_a_restorer_is_not_loaded_for_faces_that_are_kept(tmp_path):
+    faces = FACES.faces(range(4))
+    kept(tmp_path, Negative()).restore(faces)
+    Kept(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(faces)
+
+
+def test_other_weights_or_another_precision_share_nothing(tmp_path):
+    restorer, faces = Negative(), FACES.faces(range(3))
+    for identity in ({"weights": 1, "precision": "float32"}, {"weights": 2, "precision": "float32"}, {"weights": 1, "precision": "bf16"}):
+        kept(tmp_path, restorer, identity).restore(faces)
+    assert restorer.given == 9
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(restored, "AT_ONCE", 8)
+    faces = FACES.faces(range(28))
+    with pytest.raises(KeyboardInterrupt):
+        kept(tmp_path, Negative(dies_after=16)).restore(faces)
+    survivor = Negative()
+    kept(tmp_path, survivor).restore(faces)
+    assert survivor.given == 12
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    keeper = kept(tmp_path, Negative())
+    keeper.folder.mkdir()
+    (keeper.folder / "abc.123.part").write_bytes(b"half a pictu")
+    keeper.restore(FACES.faces([0]))
+    assert not list(keeper.folder.rglob("*.part"))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no picture", lambda b: b[:600] + b"\0" + b[601:]])
+def test_a_damaged_face_is_named_and_not_used(tmp_path, damage):
+    keeper, face = kept(tmp_path, Negative()), FACES.face(0)
+    keeper.restore([face])
+    path = keeper.path(face_hash(face))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StoreError, match=f"{path.name} .*Delete it and run again"):
+        keeper.restore([face])
+    path.unlink()
+    np.testing.assert_array_equal(keeper.restore([face])[0], np.repeat(255 - face, 2, axis=0))
+
+
+def test_a_picture_under_the_wrong_name_is_refused(tmp_path):
+    keeper, (one, other) = kept(tmp_path, Negative()), FACES.faces([0, 1])
+    keeper.restore([one, other])
+    keeper.path(face_hash(one)).write_bytes(keeper.path(face_hash(other)).read_bytes())
+    with pytest.raises(StoreError, match="holds another face"):
+        keeper.restore([one])
+    Image.fromarray(one).save(keeper.path(face_hash(one)))
+    with pytest.raises(StoreError, match="holds another face"):
+        keeper.restore([one])
+
+
+def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(restored, "AT_ONCE", 4)
+    keeper, faces = kept(tmp_path, Negative()), FACES.faces(range(8))
+    keeper.restore(faces[:4])
+    less_than_a_face = 1000
+    with full_disk(less_than_a_face), pytest.raises(StoreError, match=r"by negative cannot be kept in .+free some space or choose --store FOLDER"):
+        keeper.restore(faces)
+    assert len(list(keeper.folder.rglob("*.png"))) == 4
+    assert not list(keeper.folder.rglob("*.part"))
+    assert len(keeper.restore(faces)) == 8
+
+
+@pytest.mark.parametrize(
+    ("restore", "message"), [(lambda faces: faces[:1], "was given 2 faces and returned 1"), (lambda faces: 1 / 0, "ZeroDivisionError")]
+)
+def test_a_failure_to_restore_is_an_error_and_keeps_nothing(tmp_path, restore, message):
+    restorer = Negative()
+    restorer.restore = restore
+    with pytest.raises(RestorationError, match=message):
+        kept(tmp_path, restorer).restore(FACES.faces([0, 1]))
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def restore_and_count(root, counter):
+    """What a second process does."""
+
+    class Counting(Negative):
+        def restore(self, faces):
+            with counter.get_lock():
+                counter.value += len(faces)
+            return super().restore(faces)
+
+    kept(root, Counting()).restore(FACES.faces(range(28)))
+
+
+def test_two_processes_restore_no_face_twice(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("i", 0)
+    processes = [context.Process(target=restore_and_count, args=(tmp_path, counter)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [p.exitcode for p in processes] == [0, 0]
+    assert counter.value == 28
+
+
+def suite(tmp_path, restorer, **runtime):
+    """A run of two models over one slow restorer and none."""
+    from fer_models.classifiers.controls import Constant
+    from fer_models.emotions import Emotion
+
+    def spec(name, loaded, **fields):
+        return RestorerSpec(name, lambda given: loaded, **fields)
+
+    models = [ModelSpec(e.label, lambda given, e=e: Constant(e)) for e in (Emotion.SAD, Emotion.HAPPY)]
+    restorers = Registry("restorer", RAW, spec("slow", restorer, kept=True, precision="float32"), spec("quick", restorer))
+    options = Options("synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime))
+    return Suite(options, Registry("model", *models), restorers)
+
+
+def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
+    restorer = Negative()
+    run = suite(tmp_path, restorer)
+    for model in ("sad", "happy"):
+        assert len(run.run((model, "slow")).answers) == 21
+    assert restorer.given == 21
+    assert len(list((tmp_path / "restored").rglob("*.png"))) == 21
+    other = suite(tmp_path, restorer, precision="bf16")  # the models are others then, and so are the restored faces
+    other.run(("sad", "slow"))
+    assert restorer.given == 42
+
+
+def test_a_quick_restorer_keeps_nothing(tmp_path):
+    restorer = Negative()
+    run = suite(tmp_path, restorer)
+    for model in ("sad", "happy"):
+        run.run((model, "quick"))
+    assert restorer.given == 42
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_damaged_kept_face_stops_the_run_under_its_own_name(tmp_path):
+    suite(tmp_path, Negative()).run(("sad", "slow"))
+    next((tmp_path / "restored").rglob("*.png")).write_bytes(b"")
+    with pytest.raises(StoreError, match="Delete it and run again"):
+        suite(tmp_path, Negative()).run(("happy", "slow"))
