@@ -19,7 +19,7 @@ from rich.console import Console
 
 from fer_models import names, weights, zoo
 from fer_models.classifiers import prompts, questions
-from fer_models.errors import FerModelsError, UsageError
+from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.prompting import Robustness, fallen
@@ -27,7 +27,7 @@ from fer_models.evaluation.questioning import Wording
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Pair, Suite, environment
-from fer_models.registry import DEVICES, PRECISIONS, TTA, ModelSpec, Registry, RestorerSpec, Runtime, base_name
+from fer_models.registry import DEVICES, PRECISIONS, TTA, ModelSpec, Registry, RestorerSpec, Runtime
 from fer_models.report import page, tables, verdicts
 from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
 
@@ -254,14 +254,42 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.filterwarnings("default"))
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What only a model with a training recipe, or one that reads, can be asked is not asked of others; with --from-store-only, what needs a
-    model is not asked."""
+    model is not asked; and what is not on this machine is skipped once, and not in every question."""
     asked = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
-    others = [i for i in asked if _of_another_kind(config, i)]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+    gone = {i for i in asked if _of_another_kind(config, i)}
+    missing: set[str] = set()
+    for item in asked:
+        name = None if item in gone else _missing(state_of(config), item)
+        if name in missing:
+            gone.add(item)
+        missing |= {name} if name is not None else set()
+    if gone:
+        config.hook.pytest_deselected(items=[item for item in items if item in gone])
+        items[:] = [item for item in items if item not in gone]
+
+
+#: What asks a loaded model, or its stored answers; other questions about a model do not need its weights.
+_NEED_WEIGHTS = frozenset({"pair", "classifier", "prompting", "questioning", "training_record"})
+
+
+def _missing(state: State, item: pytest.Function) -> str | None:
+    """The model or restoration that a question needs and that is not on this machine; None where all is here."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if not _NEED_WEIGHTS & set(item.fixturenames):
+        return None
+    named: list[ModelSpec | RestorerSpec] = [state.models[params["model"]]] if "model" in params else []
+    named += [state.restorers[params["restoration"]]] if "restoration" in params else []
+    for spec in named:
+        try:
+            spec.weights_path()
+        except WeightsMissingError:
+            return f"{type(spec).__name__} {spec.name}"
+        except FerModelsError:  # unsound weights fail their own questions, in words
+            return None
+    return None
 
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
@@ -270,7 +298,7 @@ def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)
-        or ("training_record" in wanted and base_name(str(model)) not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
+        or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or ({"prompting", "reader"} & wanted and not _reads(state_of(config).models[str(model)]))
         or ("questioning" in wanted and not _writes(state_of(config).models[str(model)]))
         or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")

@@ -240,7 +240,7 @@ def test_inconclusive_falls_stand_open_if_nothing_failed() -> None:
 
 def test_the_first_line_counts_verdicts_and_skips() -> None:
     text = Skeleton(summary_html(full_report())).text
-    assert "3 subjects measured, 1 model skipped FAIL 1 INCONCLUSIVE 1 PASS 1" in text
+    assert "3 subjects measured, 1 not on this machine FAIL 1 INCONCLUSIVE 1 PASS 1" in text
 
 
 def test_only_the_first_row_of_matrices_stands_open() -> None:

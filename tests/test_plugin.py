@@ -249,12 +249,14 @@ def test_a_missing_model_is_skipped_with_its_command(bench):
     done = bench.run("--model", "resnet50", questions="accuracy and resnet50")
     assert "fer-models train resnet50" in done.stdout
     assert [s["model"] for s in bench.report()["skipped"]] == ["resnet50"]
+    assert "1 skipped" in done.stdout  # once, and not in every question
 
 
 def test_a_missing_restoration_is_skipped_under_its_own_name(bench):
     done = bench.run("-k", "accuracy and gfpgan-1.3")
     assert "fer-models weights --fetch gfpgan-1.3" in done.stdout
     assert [s["model"] for s in bench.report()["skipped"]] == ["gfpgan-1.3"]
+    assert "1 skipped" in done.stdout
 
 
 def test_the_readmes_own_model_works_as_it_stands(bench, repository):

@@ -119,7 +119,7 @@ def _lead(report: Record) -> Html:
     """How many subjects came to which verdict, in one line."""
     results: Sequence[Record] = report.get("results") or []
     skipped = report.get("skipped") or []
-    more = f", {_count(len(skipped), 'model')} skipped" if skipped else ""
+    more = f", {len(skipped)} not on this machine" if skipped else ""
     more += f", {len(errors)} could not be judged" if (errors := report.get("errors") or []) else ""
     verdicts = Counter(result.get("verdict") for result in results)
     known = [join(" ", tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
