@@ -5,6 +5,7 @@ Grey images become RGB here and nowhere else; files are decoded here and nowhere
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import warnings
@@ -107,3 +108,10 @@ def face_hash(face: Face) -> str:
     digest = hashlib.sha256(f"{face.shape[0]}x{face.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(face).data)
     return digest.hexdigest()
+
+
+def data_url(face: Face) -> str:
+    """A face as a PNG that a page or a request can hold in its own text."""
+    png = io.BytesIO()
+    Image.fromarray(face).save(png, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode('ascii')}"

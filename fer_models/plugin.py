@@ -21,6 +21,7 @@ from fer_models import names, weights, zoo
 from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
 from fer_models.evaluation import baselines, claims, gate
+from fer_models.evaluation.metamorphic import Metamorphic
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.prompting import Robustness, fallen
 from fer_models.evaluation.questioning import Wording
@@ -57,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     asked = ", ".join(questions.QUESTIONS)
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
     add("--question-faces", type=int, default=70, metavar="N", help="faces that models which write are asked about in all ways to ask (default 70)")
+    add("--changed-faces", type=int, default=70, metavar="N", help="faces that each model is asked about after small changes (default 70)")
     add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
@@ -91,7 +93,7 @@ class State:
             raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
         if option("--batch-size") < 1:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
-        for least_one in ("--prompt-examples", "--question-faces"):
+        for least_one in ("--prompt-examples", "--question-faces", "--changed-faces"):
             if option(least_one) < 1:
                 raise UsageError(f"{least_one} must be at least 1, got {option(least_one)}.")
         models, self.restorers, self.notes = names.known(option("--models-from"))
@@ -114,12 +116,14 @@ class State:
             from_store_only=option("--from-store-only"),
             prompt_examples=option("--prompt-examples"),
             question_faces=option("--question-faces"),
+            changed_faces=option("--changed-faces"),
         )
         self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []
         self.prompts: dict[str, dict[str, Any]] = {}
+        self.metamorphic: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
@@ -141,6 +145,9 @@ class State:
         for name, measured in worded.items():
             subject = self.suite.subject((name, "raw"))
             self.prompts[subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
+        for name, changes in self.suite.changed.items():
+            subject = self.suite.subject((name, "raw"))
+            self.metamorphic[subject.id] = {"subject": subject.as_json(), "id": subject.id, **changes.as_json()}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
@@ -159,6 +166,7 @@ class State:
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
             "prompts": [self.prompts[k] for k in sorted(self.prompts)],
+            "metamorphic": [self.metamorphic[k] for k in sorted(self.metamorphic)],
             "restorations": [],
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
@@ -272,7 +280,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 #: What asks a loaded model, or its stored answers; other questions about a model do not need its weights.
-_NEED_WEIGHTS = frozenset({"pair", "classifier", "prompting", "questioning", "training_record"})
+_NEED_WEIGHTS = frozenset({"pair", "classifier", "prompting", "questioning", "metamorphic", "training_record"})
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
@@ -294,7 +302,7 @@ def _missing(state: State, item: pytest.Function) -> str | None:
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "reader"} & wanted:
+    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "metamorphic", "reader"} & wanted:
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)
@@ -354,6 +362,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.errors |= told["errors"]
     state.costs += told["costs"]
     state.prompts |= told["prompts"]
+    state.metamorphic |= told["metamorphic"]
     state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
@@ -390,6 +399,7 @@ def _handover(state: State) -> str:
         "errors": state.errors,
         "costs": state.costs,
         "prompts": state.prompts,
+        "metamorphic": state.metamorphic,
         "audit": state.suite.data.audited,
     })  # fmt: skip
 
@@ -541,36 +551,44 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
     return record
 
 
-class Words:
-    """What a question asks of how a model is asked: `measured` are the figures, `holds` fails where they fell against their record."""
+class Hold:
+    """What a question asks of figures beside the accuracy: `measured` are they, `holds` fails where they are worse than their record."""
 
-    def __init__(self, suite: Suite, model: str, measure: Callable[[str], Robustness | Wording]) -> None:
-        self.suite, self.model, self._measure = suite, model, measure
+    def __init__(self, suite: Suite, model: str, measure: Callable[[str], Robustness | Wording | Metamorphic], on: str) -> None:
+        """`on` completes "it hangs more on …"."""
+        self.suite, self.model, self._measure, self._on = suite, model, measure, on
 
     @property
     def measured(self) -> Any:
-        """All that was measured: `prompting.Robustness`, or `questioning.Wording`."""
+        """All that was measured: `prompting.Robustness`, `questioning.Wording` or `metamorphic.Metamorphic`."""
         return self._measure(self.model)
 
     def holds(self, kind: str) -> None:
         """Fail where a figure of a kind (a part of its name, such as `template` or `rotations`) is worse than its record by more than the margin."""
         __tracebackhide__ = True
-        worse = fallen(self.measured.figures(), self.suite.prompt_record(self.model), kind)
+        worse = fallen(self.measured.figures(), self.suite.figures_record(self.model), kind)
         if worse:
             subject = self.suite.subject((self.model, "raw")).id
             lines = "".join(f"\n  {line}" for line in worse)
-            pytest.fail(f"{subject}: it hangs more on its words than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
+            pytest.fail(f"{subject}: it hangs more on {self._on} than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Words:
+def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
     """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
     _available(state_of(request.config), (model.name, "raw"))
-    return Words(suite, model.name, suite.prompting)
+    return Hold(suite, model.name, suite.prompting, "its words")
 
 
 @pytest.fixture
-def questioning(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Words:
+def questioning(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
     """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
     _available(state_of(request.config), (model.name, "raw"))
-    return Words(suite, model.name, suite.questioning)
+    return Hold(suite, model.name, suite.questioning, "how it is asked")
+
+
+@pytest.fixture
+def metamorphic(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
+    """How much small changes of the faces matter to the model."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return Hold(suite, model.name, suite.metamorphic, "small changes")

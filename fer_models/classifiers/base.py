@@ -46,6 +46,12 @@ class Predictions:
         return np.where(answered, np.argmax(np.nan_to_num(self.probabilities, nan=-1.0), axis=1), -1) if len(self) else np.zeros(0, dtype=np.int64)
 
     @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Predictions of one model about several batches, as one; at least one of them."""
+        rows = np.concatenate([part.probabilities for part in parts])
+        return cls(rows, tuple(s for part in parts for s in part.status), tuple(t for part in parts for t in part.text), parts[0].labels)
+
+    @classmethod
     def from_probabilities(
         cls, rows: ArrayLike, labels: Sequence[str] = LABELS, *, unanswered: dict[int, str] | None = None, text: Sequence[str] = ()
     ) -> Predictions:

@@ -5,9 +5,7 @@ The server decides which weights answer; what is stored is known by its address,
 
 from __future__ import annotations
 
-import base64
 import copy
-import io
 import json
 import os
 import time
@@ -17,13 +15,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from PIL import Image
-
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.interview import LONGEST, read_all
 from fer_models.classifiers.questions import Question
 from fer_models.errors import PredictionError, UsageError
-from fer_models.images import Face
+from fer_models.images import Face, data_url
 
 #: Where the key for a server that wants one is taken from, and from nowhere else. Not OPENAI_API_KEY: that must not travel to any address.
 KEY = "FER_MODELS_ENDPOINT_KEY"
@@ -90,7 +86,7 @@ class Endpoint:
         return other
 
     def _reply(self, face: Face) -> str:
-        content = [{"type": "image_url", "image_url": {"url": _data_url(face)}}, {"type": "text", "text": self._asked}]
+        content = [{"type": "image_url", "image_url": {"url": data_url(face)}}, {"type": "text", "text": self._asked}]
         request = {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": self.longest}
         said = self._patiently(request)
         try:
@@ -124,12 +120,6 @@ class Endpoint:
         body = None if request is None else json.dumps(request).encode()
         with _OPENER.open(urllib.request.Request(f"{self.url}{path}", body, headers), timeout=timeout) as response:
             return json.loads(response.read(_LARGEST))
-
-
-def _data_url(face: Face) -> str:
-    packed = io.BytesIO()
-    Image.fromarray(face).save(packed, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
 def _reason(error: Exception) -> str:

@@ -7,8 +7,6 @@ bounds are strict, so their number is a lower bound. Which of two splits is the 
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -450,9 +448,7 @@ def _first(read: Sequence[_Part], image: int) -> tuple[_Part, int]:
 def _picture(faces: Sequence[images.Face]) -> str:
     """The faces side by side, each SIDE pixels and then twice that, as a data URI."""
     row = np.concatenate([images.resize(face, SIDE) for face in faces], axis=1)
-    png = io.BytesIO()
-    Image.fromarray(row.repeat(2, axis=0).repeat(2, axis=1)).save(png, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    return images.data_url(row.repeat(2, axis=0).repeat(2, axis=1))
 
 
 # -- for the terminal ---------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Options:
         from_store_only: ask nobody; what is not in the store is skipped.
         prompt_examples: how many prompts the search may write for each model that is asked in words.
         question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
+        changed_faces: how many faces, at most, each model is asked about after small changes.
     """
 
     dataset: str = "synthetic"
@@ -46,6 +47,7 @@ class Options:
     from_store_only: bool = False
     prompt_examples: int = 200
     question_faces: int = 70
+    changed_faces: int = 70
 
     @property
     def cache(self) -> Path:

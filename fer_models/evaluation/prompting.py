@@ -414,7 +414,7 @@ def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str)
     all others (shares of changed answers, …) that rose."""
     told = []
     for name, value in figures.items():
-        before, said = record.get(name), name.removeprefix(PREFIX)
+        before, said = record.get(name), name.partition(": ")[2]
         if before is None or kind not in said:
             continue
         worse = before - value if said.startswith("accuracy") else value - before

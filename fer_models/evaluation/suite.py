@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import date
@@ -20,18 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers import fusion, prompts
-from fer_models.classifiers.base import Classifier, Embedding, Questioned
+from fer_models.classifiers.base import Classifier, Embedding, Predictions, Questioned
 from fer_models.classifiers.questions import Question
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import features, gate, leaks, metrics, prompting, questioning, raters
+from fer_models.evaluation import features, gate, leaks, metamorphic, metrics, prompting, questioning, raters
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.run import Run, answer, classified, pooled
+from fer_models.evaluation.run import Run, answer, classified, pooled, predict_checked
 from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
+from fer_models.images import Face
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, is_known
 from fer_models.restorers.base import Restorer
 
@@ -62,6 +63,7 @@ class Suite:
         self._loaded: dict[tuple[str, str], Any] = {}
         self.prompted: dict[str, prompting.Robustness] = {}
         self.questioned: dict[str, questioning.Wording] = {}
+        self.changed: dict[str, metamorphic.Metamorphic] = {}
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -321,8 +323,29 @@ class Suite:
             raise PredictionError(f"Model {model.name!r} declares a question, but cannot be asked another one (it has no method asked).")
         return found
 
-    def prompt_record(self, model: str) -> Mapping[str, float]:
-        """What was recorded of a model's prompts on these faces; nothing where only some of them are asked."""
+    def metamorphic(self, model: str) -> metamorphic.Metamorphic:
+        """How many answers small changes of the faces change, on some of the faces as they are; once per run.
+
+        Raises:
+            PredictionError, StoreError: as `run`.
+        """
+        if model not in self.changed:
+            spec, few = self.models[model], self.data.few(self.options.changed_faces)
+            self.run((model, "raw"))  # what is recorded of changes stands beside the accuracy
+            classifier, pictures = self.classifier(model), few.faces.faces(few.order)
+
+            def ask(faces: Sequence[Face]) -> Predictions:
+                size = self.options.batch_size
+                parts = [predict_checked(classifier, model, spec.labels, list(faces[i : i + size])) for i in range(0, len(faces), size)]
+                progress(len(faces))
+                return Predictions.joined(parts)
+
+            with self.show(f"changing faces a little for {model}", metamorphic.COPIES * len(pictures)) as progress:
+                self.changed[model] = metamorphic.measure(ask, pictures, [(few.faces.hashes[i], int(i)) for i in few.order])
+        return self.changed[model]
+
+    def figures_record(self, model: str) -> Mapping[str, float]:
+        """What was recorded of a model on these faces, as they are; nothing where only some of them are asked."""
         record = None if self.data.kept_rows is not None else self.baselines.find(self.subject((model, "raw")))
         return {} if record is None else record.metrics
 
@@ -390,8 +413,8 @@ class Suite:
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
         record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
-        words = (self.prompted.get(pair[0]) or self.questioned.get(pair[0])) if pair[1] == "raw" else None
-        return record if words is None else replace(record, metrics={**record.metrics, **words.figures()})
+        beside = [found[pair[0]] for found in (self.prompted, self.questioned, self.changed) if pair[1] == "raw" and pair[0] in found]
+        return replace(record, metrics={**record.metrics, **{k: v for found in beside for k, v in found.figures().items()}})
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
         """The entry of a pair in evals.json. Raises as `run`; the verdict is null where it cannot be judged."""

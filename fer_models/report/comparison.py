@@ -5,21 +5,17 @@ All four show the same cells, made once by `_cells` and `_flip_cells`; each form
 
 from __future__ import annotations
 
-import base64
 import html as entities
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from fer_models.evaluation.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
 from fer_models.evaluation.sides import Flip
 from fer_models.evaluation.subject import Subject
-from fer_models.images import Face, resize
+from fer_models.images import Face, data_url, resize
 from fer_models.report import page, tables, verdicts
 from fer_models.report.markup import Html, clean, element, join
 
@@ -317,10 +313,7 @@ def _flip_html(flip: Flip, pictures: Pictures) -> Html:
 
 
 def _picture(face: Face) -> Html:
-    file = io.BytesIO()
-    Image.fromarray(resize(face, PICTURE)).save(file, format="PNG")
-    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return element("img", src=uri, width=PICTURE, height=PICTURE, alt="the face")
+    return element("img", src=data_url(resize(face, PICTURE)), width=PICTURE, height=PICTURE, alt="the face")
 
 
 def _about_pictures(comparison: Comparison, pictures: Pictures) -> str:

@@ -8,7 +8,8 @@ from itertools import chain
 from fer_models.report.markup import Html, element, escape, join
 from fer_models.report.tables import NOTHING, Record, face_sets, faces_of, interval_html, name_of, ranked, row_html, signed, table_html
 
-_PICTURE = "data:image/png;base64,"
+#: What a picture on the page begins with: nothing is fetched.
+PICTURE = "data:image/png;base64,"
 _KINDS = {"conflict": "the same pixels, two labels", "copy": "the same pixels in two splits", "near": "nearly the same"}
 
 
@@ -120,7 +121,7 @@ def _examples_html(examples: Sequence[Record]) -> Html:
 
 def _example_html(example: Record) -> Html:
     picture = str(example.get("picture") or "")
-    if not picture.startswith(_PICTURE):  # nothing is fetched for the page
+    if not picture.startswith(PICTURE):  # nothing is fetched for the page
         return Html("")
     faces: Sequence[Record] = example.get("faces") or []
     said = " | ".join(f"{face.get('label')}, {face.get('split')} {face.get('source')}" for face in faces)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import faces, figures, ledger, prompts, questions, tables
+from fer_models.report import faces, figures, ledger, metamorphic, prompts, questions, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -77,6 +77,7 @@ STYLE = """
 .fer td q { overflow-wrap: anywhere; white-space: pre-wrap; }
 .fer .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(196px, 1fr)); gap: 14px; margin-top: 8px; }
 .fer figure { margin: 0; }
+.fer figure.pair img { display: inline-block; image-rendering: pixelated; margin-right: 4px; }
 .fer figcaption { color: #57606a; font-size: 12px; overflow-wrap: anywhere; }
 .fer .key { color: #57606a; }
 .fer .claims { border: 1px dashed #afb8c1; border-radius: 6px; padding: 0 14px 10px; margin-top: 34px; }
@@ -104,6 +105,7 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Restoration", tables.records_html(report.get("restorations") or []))
     yield _section("What models wrote", ledger.ledgers_html(report))
     yield _section("Prompts and questions", prompts.prompts_html(report), questions.questions_html(report))
+    yield _section("Small changes", metamorphic.metamorphic_html(report))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)
