@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fer_models import names, weights, zoo
+from fer_models import corruptions, names, weights, zoo
 from fer_models.classifiers import prompts, questions
+from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
 from fer_models.evaluation import baselines, claims, gate
+from fer_models.evaluation import restoration as restoration_effects
 from fer_models.evaluation.metamorphic import Metamorphic
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.prompting import Robustness, fallen
@@ -45,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
+    add("--corruption", metavar="NAME@SEVERITY", help=f"what befalls the faces first, at severity 1 to 5: {', '.join(corruptions.names())}")
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
     add(
         "--model",
@@ -109,6 +112,7 @@ class State:
             data_root=option("--data-root"),
             split=option("--split"),
             limit=option("--limit"),
+            corruption=Corruption.parse(option("--corruption")) if option("--corruption") else None,
             runtime=Runtime(option("--device"), option("--precision"), option("--download")),
             batch_size=option("--batch-size"),
             store=option("--store") or config.rootpath / ".evals" / "store",
@@ -124,6 +128,7 @@ class State:
         self.costs: list[dict[str, Any]] = []
         self.prompts: dict[str, dict[str, Any]] = {}
         self.metamorphic: dict[str, dict[str, Any]] = {}
+        self.restorations: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
@@ -148,6 +153,12 @@ class State:
         for name, changes in self.suite.changed.items():
             subject = self.suite.subject((name, "raw"))
             self.metamorphic[subject.id] = {"subject": subject.as_json(), "id": subject.id, **changes.as_json()}
+        if self.suite.compared:
+            for effect in self.suite.effects():
+                shown = {} if effect.model == restoration_effects.ALL_MODELS else self.suite.turned(effect)
+                about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.spoilt}
+                key = f"{effect.restoration} against {effect.against}: {effect.model}"
+                self.restorations[key] = {"subject": about, **effect.as_json(), "faces": shown}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
@@ -167,7 +178,7 @@ class State:
             "costs": self.costs,
             "prompts": [self.prompts[k] for k in sorted(self.prompts)],
             "metamorphic": [self.metamorphic[k] for k in sorted(self.metamorphic)],
-            "restorations": [],
+            "restorations": [self.restorations[k] for k in sorted(self.restorations)],
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
@@ -307,6 +318,7 @@ def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     return bool(
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
+        or ("effect" in wanted and item.callspec.params.get("restoration") == "raw")
         or ({"prompting", "reader"} & wanted and not _reads(state_of(config).models[str(model)]))
         or ("questioning" in wanted and not _writes(state_of(config).models[str(model)]))
         or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
@@ -363,6 +375,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.costs += told["costs"]
     state.prompts |= told["prompts"]
     state.metamorphic |= told["metamorphic"]
+    state.restorations |= told["restorations"]
     state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
@@ -400,6 +413,7 @@ def _handover(state: State) -> str:
         "costs": state.costs,
         "prompts": state.prompts,
         "metamorphic": state.metamorphic,
+        "restorations": state.restorations,
         "audit": state.suite.data.audited,
     })  # fmt: skip
 
@@ -418,7 +432,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         width = max(terminalreporter._tw.fullwidth, 100)
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
-    for line in (*tables.prompts(report), *tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
+    for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
         terminalreporter.write_line(line)
     if state.update and state.records:
         terminalreporter.write_line(
@@ -592,3 +606,10 @@ def metamorphic(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) 
     """How much small changes of the faces matter to the model."""
     _available(state_of(request.config), (model.name, "raw"))
     return Hold(suite, model.name, suite.metamorphic, "small changes")
+
+
+@pytest.fixture
+def effect(suite: Suite, pair: Pair) -> restoration_effects.Effect:
+    """What a restoration does to the model's answers, against the faces as they are."""
+    suite.compared = True
+    return suite.effect(pair)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fer_models.corruptions import Corruption
 from fer_models.evaluation.run import Progress
 from fer_models.registry import Runtime
 
@@ -34,6 +35,7 @@ class Options:
         prompt_examples: how many prompts the search may write for each model that is asked in words.
         question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
         changed_faces: how many faces, at most, each model is asked about after small changes.
+        corruption: what befalls the faces before anything else; None for nothing.
     """
 
     dataset: str = "synthetic"
@@ -48,6 +50,7 @@ class Options:
     prompt_examples: int = 200
     question_faces: int = 70
     changed_faces: int = 70
+    corruption: Corruption | None = None
 
     @property
     def cache(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 from fer_models.classifiers import fusion, prompts
 from fer_models.classifiers.base import Classifier, Embedding, Predictions, Questioned
 from fer_models.classifiers.questions import Question
+from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import features, gate, leaks, metamorphic, metrics, prompting, questioning, raters
+from fer_models.evaluation import features, gate, leaks, metamorphic, metrics, prompting, questioning, raters, restoration
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
@@ -32,11 +34,13 @@ from fer_models.evaluation.restored import Kept
 from fer_models.evaluation.run import Run, answer, classified, pooled, predict_checked
 from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
-from fer_models.images import Face
+from fer_models.images import Face, data_url, resize
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, is_known
-from fer_models.restorers.base import Restorer
+from fer_models.restorers.base import After, Restorer, restore_checked
 
 Pair = tuple[str, str]  # model, restoration
+#: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures on the page, in pixels.
+_LOOKED_AT, _SHOWN = 14, 96
 
 
 class Suite:
@@ -64,6 +68,9 @@ class Suite:
         self.prompted: dict[str, prompting.Robustness] = {}
         self.questioned: dict[str, questioning.Wording] = {}
         self.changed: dict[str, metamorphic.Metamorphic] = {}
+        self.compared = False  # whether a question was about what restorations do
+        self._effects: dict[tuple[str, str, str], restoration.Effect] = {}
+        self._measured: dict[str, tuple[float, float]] = {}
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -82,7 +89,12 @@ class Suite:
         return self._subject(self.models[pair[0]], self.restorers[pair[1]])
 
     def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
-        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, prompt=model.prompt)
+        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, self.spoilt, model.prompt)
+
+    @property
+    def spoilt(self) -> str | None:
+        """What befell the faces of this run, as subjects call it."""
+        return self.options.corruption.id if self.options.corruption is not None else None
 
     def unavailable(self, pair: Pair) -> str | None:
         """Why a pair cannot be asked on this machine, with the command that changes it; None if it can."""
@@ -120,10 +132,17 @@ class Suite:
         return found
 
     def _restorer(self, spec: RestorerSpec) -> Restorer:
-        """The restorer as models meet it: one that is slow is asked only for faces that are not kept."""
-        if not spec.kept:
-            return self.restorer(spec.name)
+        """The restorer as models meet it: one that is slow is asked only for faces that are not kept; before it, what befalls the faces."""
+        own = self.restorer(spec.name) if not spec.kept else self._kept(spec)
+        return own if self.options.corruption is None else After(self.options.corruption.apply, own)
+
+    def _kept(self, spec: RestorerSpec) -> Kept:
         return Kept(self.options.restored, spec.name, spec.identity(self.options.runtime), lambda: self.restorer(spec.name))
+
+    def _restoration(self, restorer: RestorerSpec) -> dict[str, Any]:
+        """All that decides the pixels that models see, beside the faces themselves."""
+        own = restorer.identity(self.options.runtime)
+        return own if self.options.corruption is None else {**own, "corruption": self.options.corruption.identity()}
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
@@ -161,7 +180,7 @@ class Suite:
         asked, subject = data or self.data, self._subject(model, restorer)
         faces, order = asked.faces, asked.order
         runtime = self.options.runtime
-        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": restorer.identity(runtime)})
+        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": self._restoration(restorer)})
         return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
@@ -199,7 +218,7 @@ class Suite:
         runtime = model.resolve(self.options.runtime)
         return {
             "identity": model.identity(runtime),
-            "restorer": restorer.identity(self.options.runtime),
+            "restorer": self._restoration(restorer),
             "device": _device(runtime),
             "batch_size": self.options.batch_size,
             "environment": environment(),
@@ -216,7 +235,7 @@ class Suite:
 
     def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
         faces, order = self.data.faces, self.data.order
-        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": restorer.identity(self.options.runtime)}
+        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": self._restoration(restorer)}
         shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
         title = f"looking at {faces.name} ({restorer.name}) as {model.name} sees it"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
@@ -332,7 +351,7 @@ class Suite:
         if model not in self.changed:
             spec, few = self.models[model], self.data.few(self.options.changed_faces)
             self.run((model, "raw"))  # what is recorded of changes stands beside the accuracy
-            classifier, pictures = self.classifier(model), few.faces.faces(few.order)
+            classifier, pictures = self.classifier(model), self._restorer(self.restorers["raw"]).restore(few.faces.faces(few.order))
 
             def ask(faces: Sequence[Face]) -> Predictions:
                 size = self.options.batch_size
@@ -348,6 +367,66 @@ class Suite:
         """What was recorded of a model on these faces, as they are; nothing where only some of them are asked."""
         record = None if self.data.kept_rows is not None else self.baselines.find(self.subject((model, "raw")))
         return {} if record is None else record.metrics
+
+    # -- restorations -----------------------------------------------------------------------------
+
+    def effect(self, pair: Pair, against: str = "raw") -> restoration.Effect:
+        """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for others. Raises as `run`."""
+        key = (*pair, against)
+        if key not in self._effects:
+            before, after = self.run((pair[0], against)).answers, self.run(pair).answers
+            found = restoration.effect(*pair, against, before, after)
+            seconds, alike = self._restored(pair[1])
+            self._effects[key] = replace(found, seconds_per_face=seconds, likeness=alike)
+        return self._effects[key]
+
+    def effects(self) -> list[restoration.Effect]:
+        """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many."""
+        asked = set(self.asked())
+        found = []
+        for name in self.restorers.names:
+            for against in ("raw", restoration.CONTROL):
+                if name in ("raw", against) or (against, name) == (restoration.CONTROL, restoration.CONTROL):
+                    continue
+                models = [m for m in self.models.names if {(m, name), (m, against)} <= asked]
+                own = [self.effect((model, name), against) for model in models]
+                if len(own) > 1:
+                    answers = {m: (self.run((m, against)).answers, self.run((m, name)).answers) for m in models}
+                    seconds, alike = self._restored(name)
+                    found.append(replace(restoration.over_all_models(own, answers), seconds_per_face=seconds, likeness=alike))
+                found += own
+        return restoration.adjusted(found)
+
+    def _restored(self, name: str) -> tuple[float, float]:
+        """What a restorer takes for a face, in seconds, and how much its faces are like what they were; on a few faces, once per run."""
+        if name not in self._measured:
+            few = self.data.few(_LOOKED_AT)
+            faces = self._restorer(self.restorers["raw"]).restore(few.faces.faces(few.order))  # as models meet them
+            restorer = self.restorer(name)
+            restorer.restore(faces[:1])  # the first face pays for what is made once
+            started = time.perf_counter()
+            restored = restore_checked(restorer, name, faces)
+            self._measured[name] = (time.perf_counter() - started) / len(faces), restoration.likeness(faces, restored)
+        return self._measured[name]
+
+    def turned(self, effect: restoration.Effect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
+        """Some of the faces that a restoration helped and hurt, with pictures, for the page."""
+        model, own = effect.model, self.restorers[effect.restoration]
+        before, after = self.run((model, effect.against)).answers, self.run((model, effect.restoration)).answers
+        found = {}
+        for kind, places in zip(("helped", "hurt"), restoration.turned(before, after, most), strict=True):
+            faces = self.data.faces.faces(before.index[places])
+            as_before, as_after = (self._restorer(self.restorers[name]).restore(faces) for name in (effect.against, own.name))
+            found[kind] = [
+                {
+                    "index": int(before.index[i]),
+                    "truth": LABELS[before.truth[i]],
+                    "answers": [LABELS[a.answer[i]] if a.answer[i] >= 0 else None for a in (before, after)],
+                    "pictures": [data_url(resize(one, _SHOWN)) for one in (as_before[k], as_after[k])],
+                }
+                for k, i in enumerate(places)
+            ]
+        return found
 
     # -- verdicts ---------------------------------------------------------------------------------
 

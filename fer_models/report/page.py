@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import faces, figures, ledger, metamorphic, prompts, questions, tables
+from fer_models.report import faces, figures, ledger, metamorphic, prompts, questions, restorations, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -102,7 +102,7 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Confusion matrices", _confusions(results))
     yield _section("Per emotion", _per_class(results))
     yield _labels(report)
-    yield _section("Restoration", tables.records_html(report.get("restorations") or []))
+    yield _section("Restoration", restorations.restorations_html(report))
     yield _section("What models wrote", ledger.ledgers_html(report))
     yield _section("Prompts and questions", prompts.prompts_html(report), questions.questions_html(report))
     yield _section("Small changes", metamorphic.metamorphic_html(report))

@@ -210,6 +210,21 @@ def _prompted(entry: Record) -> str:
     return clean(" ".join(words))
 
 
+def restorations(report: Record) -> list[str]:
+    """One line per effect of a restoration for the terminal."""
+    return [_effect(entry) for entry in report.get("restorations") or []]
+
+
+def _effect(entry: Record) -> str:
+    accuracy: Record = entry.get("accuracy") or {}
+    shown = "" if entry.get("verdict") != "no difference shown" else f"; these faces would show {100 * (entry.get('smallest') or 0):.1f} points"
+    return clean(
+        f"{entry.get('restoration')} against {entry.get('against')}, {entry.get('model')}: {entry.get('verdict')} "
+        f"({number(accuracy.get('before'))} -> {number(accuracy.get('after'))}, {entry.get('helped')} helped, {entry.get('hurt')} hurt, "
+        f"p {p_value(entry.get('p_adjusted'))}{shown})"
+    )
+
+
 def skips(report: Record) -> list[str]:
     """One line for each model that was not asked, with the reason and the command that would change it."""
     return [_skip_line(record) for record in report.get("skipped") or []]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,17 @@ class Bicubic:
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
         """Each face at `size` x `size`, by Pillow's bicubic filter."""
         return [np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC)) for f in faces]
+
+
+class After:
+    """A restorer that meets faces after something befell them."""
+
+    def __init__(self, befalls: Callable[[Face], Face], restorer: Restorer) -> None:
+        self.befalls, self.restorer = befalls, restorer
+
+    def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
+        """What the restorer makes of the spoilt faces."""
+        return self.restorer.restore([self.befalls(face) for face in faces])
 
 
 def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:
