@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from fakes import drawn
+from hypothesis import settings
 
 from fer_models.datasets.base import FaceSet
 
+settings.register_profile("untimed", deadline=None)  # how fast this machine is decides no test
+settings.load_profile("untimed")
 os.environ["FER_MODELS_WEIGHTS"] = os.devnull  # weights that happen to be on this machine decide no test
 
 

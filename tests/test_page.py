@@ -94,7 +94,13 @@ def full_report() -> dict[str, Any]:
             }
         ],
         "restorations": [
-            {"model": "vgg19", "restoration": "gfpgan", "against": "raw", "accuracy": {"before": 0.7, "after": 0.659, "change": -0.041}, "verdict": "harms"}
+            {
+                "model": "vgg19",
+                "restoration": "gfpgan",
+                "against": "raw",
+                "accuracy": {"before": 0.7, "after": 0.659, "change": -0.041},
+                "verdict": "harms",
+            }
         ],
         "data": {
             "fer2013/private_test": {

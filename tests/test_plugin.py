@@ -343,3 +343,58 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     plain = ask("never said", "--prompts", "plain", "--update-baselines")
     assert "reading-raw \u00b7 plain" in plain
     assert len(json.loads((bench.folder / "baselines.json").read_text())["measured"]) == 2
+
+
+CHANGING = """
+from fer_models import RestorerSpec
+
+class Darker:
+    def restore(self, faces):
+        return [face // 2 for face in faces]
+
+RESTORERS = [RestorerSpec("darker", lambda runtime: Darker())]
+"""
+
+
+def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(bench):
+    """`knowing` knows faces by their pixels alone, so whatever changes one leaves it with the answer angry."""
+    with (bench.folder / "model.py").open("a") as file:
+        file.write(CHANGING)
+
+    def ask(questions, *arguments, code=0):
+        command = bench.command("--changed-faces", "14", *arguments)
+        command[command.index("-k") + 1] = questions
+        return bench.ask(["-m", "pytest", *command], code).stdout
+
+    told = ask("(test_restoration and darker) or metamorphic", "--update-baselines")
+    assert "darker against raw, knowing: harms (" in told
+    report = bench.report()
+    (effect,) = report["restorations"]
+    assert (effect["verdict"], effect["helped"] > effect["hurt"]) == ("harms", False)
+    assert effect["likeness"] > 0.9
+    assert effect["per_class"]["happy"]["after"] == 0.0
+    assert len(effect["faces"]["hurt"]) == 4
+    (changes,) = report["metamorphic"]
+    assert changes["changed"]["mirror image"] > 0.5
+    page = (bench.folder / "reports" / "evals.html").read_text()
+    assert "Small changes" in page
+    assert "some faces" in page
+    recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
+    raw = next(r for r in recorded if r["restoration"] == "raw")
+    assert raw["metrics"]["metamorphic: answers changed by mirror image"] == pytest.approx(changes["changed"]["mirror image"], abs=1e-6)
+    assert "passed" in ask("metamorphic")
+
+
+def test_corrupted_faces_are_subjects_of_their_own(bench):
+    clean = bench.run("--update-baselines")
+    spoilt = bench.run("--corruption", "low-light@4", "--update-baselines")
+    assert "NEW" in spoilt.stdout
+    (result,) = bench.report()["results"]
+    assert result["subject"]["corruption"] == "low-light@4"
+    assert result["metrics"]["accuracy"]["value"] < 0.5
+    measured = json.loads((bench.folder / "baselines.json").read_text())["measured"]
+    assert {r["corruption"] for r in measured} == {None, "low-light@4"}
+    assert measured[0]["dataset_fingerprint"] == measured[1]["dataset_fingerprint"]
+    assert "PASS" in bench.run().stdout
+    assert "names: gaussian-noise" in bench.run("--corruption", "rain", code=4).stderr
+    assert clean.returncode == 0
