@@ -23,7 +23,6 @@ from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
 from fer_models.evaluation import baselines, claims, gate
 from fer_models.evaluation import restoration as restoration_effects
-from fer_models.evaluation.metamorphic import Metamorphic
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.prompting import Robustness, fallen
 from fer_models.evaluation.questioning import Wording
@@ -62,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
     add("--question-faces", type=int, default=70, metavar="N", help="faces that models which write are asked about in all ways to ask (default 70)")
     add("--changed-faces", type=int, default=70, metavar="N", help="faces that each model is asked about after small changes (default 70)")
+    add("--corrupted-faces", type=int, default=21, metavar="N", help="faces that each model is asked about after every corruption (default 21)")
     add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
@@ -96,7 +96,7 @@ class State:
             raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
         if option("--batch-size") < 1:
             raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
-        for least_one in ("--prompt-examples", "--question-faces", "--changed-faces"):
+        for least_one in ("--prompt-examples", "--question-faces", "--changed-faces", "--corrupted-faces"):
             if option(least_one) < 1:
                 raise UsageError(f"{least_one} must be at least 1, got {option(least_one)}.")
         models, self.restorers, self.notes = names.known(option("--models-from"))
@@ -121,6 +121,7 @@ class State:
             prompt_examples=option("--prompt-examples"),
             question_faces=option("--question-faces"),
             changed_faces=option("--changed-faces"),
+            corrupted_faces=option("--corrupted-faces"),
         )
         self.suite = Suite(options, self.models, self.restorers, self._progress, models.names)
         self.results: dict[str, dict[str, Any]] = {}
@@ -129,6 +130,7 @@ class State:
         self.prompts: dict[str, dict[str, Any]] = {}
         self.metamorphic: dict[str, dict[str, Any]] = {}
         self.restorations: dict[str, dict[str, Any]] = {}
+        self.corruptions: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
@@ -153,6 +155,9 @@ class State:
         for name, changes in self.suite.changed.items():
             subject = self.suite.subject((name, "raw"))
             self.metamorphic[subject.id] = {"subject": subject.as_json(), "id": subject.id, **changes.as_json()}
+        for pair, spoilt in self.suite.spoilt_faces.items():
+            subject = self.suite.subject(pair)
+            self.corruptions[subject.id] = {"subject": subject.as_json(), "id": subject.id, **spoilt.as_json()}
         if self.suite.compared:
             for effect in self.suite.effects():
                 shown = {} if effect.model == restoration_effects.ALL_MODELS else self.suite.turned(effect)
@@ -178,6 +183,7 @@ class State:
             "costs": self.costs,
             "prompts": [self.prompts[k] for k in sorted(self.prompts)],
             "metamorphic": [self.metamorphic[k] for k in sorted(self.metamorphic)],
+            "corruptions": [self.corruptions[k] for k in sorted(self.corruptions)],
             "restorations": [self.restorations[k] for k in sorted(self.restorations)],
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
@@ -313,7 +319,7 @@ def _missing(state: State, item: pytest.Function) -> str | None:
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "metamorphic", "reader"} & wanted:
+    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "metamorphic", "robustness", "reader"} & wanted:
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)
@@ -376,6 +382,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.prompts |= told["prompts"]
     state.metamorphic |= told["metamorphic"]
     state.restorations |= told["restorations"]
+    state.corruptions |= told["corruptions"]
     state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
@@ -414,6 +421,7 @@ def _handover(state: State) -> str:
         "prompts": state.prompts,
         "metamorphic": state.metamorphic,
         "restorations": state.restorations,
+        "corruptions": state.corruptions,
         "audit": state.suite.data.audited,
     })  # fmt: skip
 
@@ -568,21 +576,21 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
 class Hold:
     """What a question asks of figures beside the accuracy: `measured` are they, `holds` fails where they are worse than their record."""
 
-    def __init__(self, suite: Suite, model: str, measure: Callable[[str], Robustness | Wording | Metamorphic], on: str) -> None:
-        """`on` completes "it hangs more on …"."""
-        self.suite, self.model, self._measure, self._on = suite, model, measure, on
+    def __init__(self, suite: Suite, pair: Pair, measure: Callable[[], Any], on: str) -> None:
+        """`measure` gives what has `figures`; `on` completes "it hangs more on …"."""
+        self.suite, self.pair, self._measure, self._on = suite, pair, measure, on
 
     @property
     def measured(self) -> Any:
-        """All that was measured: `prompting.Robustness`, `questioning.Wording` or `metamorphic.Metamorphic`."""
-        return self._measure(self.model)
+        """All that was measured."""
+        return self._measure()
 
     def holds(self, kind: str) -> None:
         """Fail where a figure of a kind (a part of its name, such as `template` or `rotations`) is worse than its record by more than the margin."""
         __tracebackhide__ = True
-        worse = fallen(self.measured.figures(), self.suite.figures_record(self.model), kind)
+        worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), kind)
         if worse:
-            subject = self.suite.subject((self.model, "raw")).id
+            subject = self.suite.subject(self.pair).id
             lines = "".join(f"\n  {line}" for line in worse)
             pytest.fail(f"{subject}: it hangs more on {self._on} than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
 
@@ -590,22 +598,22 @@ class Hold:
 @pytest.fixture
 def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
     """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
-    _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, model.name, suite.prompting, "its words")
+    pair = _available(state_of(request.config), (model.name, "raw"))
+    return Hold(suite, pair, lambda: suite.prompting(model.name), "its words")
 
 
 @pytest.fixture
 def questioning(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
     """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
-    _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, model.name, suite.questioning, "how it is asked")
+    pair = _available(state_of(request.config), (model.name, "raw"))
+    return Hold(suite, pair, lambda: suite.questioning(model.name), "how it is asked")
 
 
 @pytest.fixture
 def metamorphic(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
     """How much small changes of the faces matter to the model."""
-    _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, model.name, suite.metamorphic, "small changes")
+    pair = _available(state_of(request.config), (model.name, "raw"))
+    return Hold(suite, pair, lambda: suite.metamorphic(model.name), "small changes")
 
 
 @pytest.fixture
@@ -613,3 +621,9 @@ def effect(suite: Suite, pair: Pair) -> restoration_effects.Effect:
     """What a restoration does to the model's answers, against the faces as they are."""
     suite.compared = True
     return suite.effect(pair)
+
+
+@pytest.fixture
+def robustness(suite: Suite, pair: Pair) -> Hold:
+    """How much worse the pair's answers become on bad pictures."""
+    return Hold(suite, pair, lambda: suite.robustness(pair), "good pictures")

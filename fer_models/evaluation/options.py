@@ -35,6 +35,7 @@ class Options:
         prompt_examples: how many prompts the search may write for each model that is asked in words.
         question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
         changed_faces: how many faces, at most, each model is asked about after small changes.
+        corrupted_faces: how many faces, at most, each model is asked about after every corruption, with each restoration.
         corruption: what befalls the faces before anything else; None for nothing.
     """
 
@@ -50,6 +51,7 @@ class Options:
     prompt_examples: int = 200
     question_faces: int = 70
     changed_faces: int = 70
+    corrupted_faces: int = 21
     corruption: Corruption | None = None
 
     @property

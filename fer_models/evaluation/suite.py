@@ -26,12 +26,12 @@ from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import baselines as records
-from fer_models.evaluation import features, gate, leaks, metamorphic, metrics, prompting, questioning, raters, restoration
+from fer_models.evaluation import features, gate, leaks, metamorphic, metrics, prompting, questioning, raters, restoration, robustness
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.run import Run, answer, classified, pooled, predict_checked
+from fer_models.evaluation.run import Progress, Run, answer, classified, pooled, predict_checked
 from fer_models.evaluation.store import Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.images import Face, data_url, resize
@@ -68,6 +68,7 @@ class Suite:
         self.prompted: dict[str, prompting.Robustness] = {}
         self.questioned: dict[str, questioning.Wording] = {}
         self.changed: dict[str, metamorphic.Metamorphic] = {}
+        self.spoilt_faces: dict[Pair, robustness.Robustness] = {}
         self.compared = False  # whether a question was about what restorations do
         self._effects: dict[tuple[str, str, str], restoration.Effect] = {}
         self._measured: dict[str, tuple[float, float]] = {}
@@ -351,21 +352,43 @@ class Suite:
         if model not in self.changed:
             spec, few = self.models[model], self.data.few(self.options.changed_faces)
             self.run((model, "raw"))  # what is recorded of changes stands beside the accuracy
-            classifier, pictures = self.classifier(model), self._restorer(self.restorers["raw"]).restore(few.faces.faces(few.order))
-
-            def ask(faces: Sequence[Face]) -> Predictions:
-                size = self.options.batch_size
-                parts = [predict_checked(classifier, model, spec.labels, list(faces[i : i + size])) for i in range(0, len(faces), size)]
-                progress(len(faces))
-                return Predictions.joined(parts)
+            classifier, pictures = self.classifier(model), few.faces.faces(few.order)
 
             with self.show(f"changing faces a little for {model}", metamorphic.COPIES * len(pictures)) as progress:
+                ask = self._asking(spec, self.restorers["raw"], classifier, progress)
                 self.changed[model] = metamorphic.measure(ask, pictures, [(few.faces.hashes[i], int(i)) for i in few.order])
         return self.changed[model]
 
-    def figures_record(self, model: str) -> Mapping[str, float]:
-        """What was recorded of a model on these faces, as they are; nothing where only some of them are asked."""
-        record = None if self.data.kept_rows is not None else self.baselines.find(self.subject((model, "raw")))
+    def robustness(self, pair: Pair) -> robustness.Robustness:
+        """How much worse the answers of a pair become on bad pictures, on some of the faces; once per run. Raises as `run`."""
+        if pair not in self.spoilt_faces:
+            spec, restorer, few = self.models[pair[0]], self.restorers[pair[1]], self.data.few(self.options.corrupted_faces)
+            self.run(pair)  # what is recorded of corruptions stands beside the accuracy
+            faces, truth = few.faces.faces(few.order), few.faces.labels[few.order]
+            with self.show(f"spoiling faces for {pair[0]}-{pair[1]}", robustness.COPIES * len(faces)) as progress:
+                ask = self._asking(spec, restorer, self.classifier(pair[0]), progress)
+                self.spoilt_faces[pair] = robustness.measure(ask, faces, truth)
+        return self.spoilt_faces[pair]
+
+    def _asking(
+        self, model: ModelSpec, restorer: RestorerSpec, classifier: Classifier, progress: Progress
+    ) -> Callable[[Sequence[Face]], Predictions]:
+        """A model behind its restoration, for faces that are no one's: nothing is kept but what was restored."""
+        restoring = self._restorer(restorer)
+
+        def ask(faces: Sequence[Face]) -> Predictions:
+            parts = []
+            for start in range(0, len(faces), self.options.batch_size):
+                restored = restore_checked(restoring, restorer.name, faces[start : start + self.options.batch_size])
+                parts.append(predict_checked(classifier, model.name, model.labels, restored))
+            progress(len(faces))
+            return Predictions.joined(parts)
+
+        return ask
+
+    def figures_record(self, pair: Pair) -> Mapping[str, float]:
+        """What was recorded of a pair on these faces; nothing where only some of them are asked."""
+        record = None if self.data.kept_rows is not None else self.baselines.find(self.subject(pair))
         return {} if record is None else record.metrics
 
     # -- restorations -----------------------------------------------------------------------------
@@ -492,7 +515,8 @@ class Suite:
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
         record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
-        beside = [found[pair[0]] for found in (self.prompted, self.questioned, self.changed) if pair[1] == "raw" and pair[0] in found]
+        beside: list[Any] = [found[pair[0]] for found in (self.prompted, self.questioned, self.changed) if pair[1] == "raw" and pair[0] in found]
+        beside += [self.spoilt_faces[pair]] if pair in self.spoilt_faces else []
         return replace(record, metrics={**record.metrics, **{k: v for found in beside for k, v in found.figures().items()}})
 
     def result(self, pair: Pair, message: str = "") -> dict[str, Any]:

@@ -210,7 +210,24 @@ def _cost_points(report: Record) -> dict[str, tuple[float, float]]:
     return points
 
 
-# What both charts share.
+def severities(entries: Sequence[Record]) -> Html:
+    """The mean accuracy over all corruptions at each severity, one line per entry of `corruptions` in evals.json; severity 0 is the face as it is."""
+    figure = Figure(figsize=(_WIDTH_INCHES, 3.2), layout="constrained")
+    ax = figure.subplots()
+    _plain(ax, "Accuracy on bad pictures, mean over corruptions")
+    for entry in entries[:_MOST_LINES]:
+        by_severity = zip(*(entry.get("accuracy") or {}).values(), strict=True)
+        means = [entry.get("clean") or 0.0, *(sum(scores) / len(scores) for scores in by_severity)]
+        ax.plot(range(len(means)), means, marker="o", markersize=3, linewidth=1.4, label=_label(name_of(entry)))
+    ax.set_ylim(0, 1)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_xlabel("severity", fontsize=9, color=_FAINT)
+    ax.grid(axis="y", color=_GRID, linewidth=0.8)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _image(figure, "Accuracy by severity of corruption, one line per model and restoration")
+
+
+# What the charts share.
 
 
 def _corrupted(result: Record) -> bool:

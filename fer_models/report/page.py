@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import faces, figures, ledger, metamorphic, prompts, questions, restorations, tables
+from fer_models.report import corruptions, faces, figures, ledger, metamorphic, prompts, questions, restorations, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -105,6 +105,7 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Restoration", restorations.restorations_html(report))
     yield _section("What models wrote", ledger.ledgers_html(report))
     yield _section("Prompts and questions", prompts.prompts_html(report), questions.questions_html(report))
+    yield _section("Bad pictures", corruptions.corruptions_html(report))
     yield _section("Small changes", metamorphic.metamorphic_html(report))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
