@@ -35,7 +35,7 @@ def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
 
 
 def test_list_imports_no_model_library():
-    heavy = ("torch", "timm", "spandrel", "sklearn", "scipy")
+    heavy = ("torch", "timm", "open_clip", "transformers", "spandrel", "sklearn", "scipy")
     code = f"import sys; from fer_models.cli import main; main(['list']); sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 

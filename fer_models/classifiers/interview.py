@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from fer_models.classifiers import answers
 from fer_models.classifiers.base import ANSWERED, Predictions
@@ -63,6 +62,8 @@ class Interview:
         """See `Classifier.predict`; what was written is the text."""
         if self.way == GENERATE:
             return read_all(self.chat.write(faces, self.question.written(), LONGEST), self.question)
+        from scipy.special import softmax  # here, so that listing the zoo does not wait for it
+
         return Predictions.from_probabilities(softmax(self._scores(faces), axis=1), LABELS)
 
     def asked(self, question: Question, /) -> Interview:
