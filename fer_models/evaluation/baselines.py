@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import BaselinesError
 from fer_models.evaluation.metrics import Metrics
-from fer_models.evaluation.prompting import PREFIX
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.subject import Subject
 
@@ -115,7 +114,7 @@ class Baselines:
             if old is not None and old.floor is not None:
                 new = replace(new, floor=old.floor)
             if old is not None:
-                new = replace(new, metrics={**_of_prompts(old.metrics), **new.metrics})
+                new = replace(new, metrics={**_beside(old.metrics), **new.metrics})
             if old is None or replace(new, recorded=old.recorded) != old:
                 by_subject[new.subject] = new
         return replace(
@@ -135,9 +134,9 @@ class Baselines:
         part.replace(path)
 
 
-def _of_prompts(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a record holds of prompts; it stays where a run did not ask about them."""
-    return {name: value for name, value in metrics.items() if name.startswith(PREFIX)}
+def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a record holds beside the answers (`prompts: …`, `metamorphic: …`, `corruptions: …`); it stays where a run did not ask about it."""
+    return {name: value for name, value in metrics.items() if ": " in name}
 
 
 def make(subject: Subject, fingerprint: str, answers: Answers, metrics: Metrics, recorded: Mapping[str, Any]) -> Record:
