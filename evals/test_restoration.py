@@ -4,11 +4,14 @@ Whatever the effect is, it is told (page, evals.json, terminal) and fails nothin
 restored faces worse than it did is for the gate (`test_accuracy.py`). What must hold is that a restored face is still that face.
 """
 
+import pytest
 
-def test_the_effect_of_a_restoration_is_measured_on_the_same_faces(effect, faces):
-    assert effect.n == len(faces)
-    assert effect.helped + effect.hurt <= effect.n
-    assert effect.verdict in ("helps", "harms", "no difference shown")
+
+def test_the_effect_of_a_restoration_is_that_of_the_faces_that_turned(effect, predictions, suite, model):
+    before, after = suite.run((model.name, effect.against)).answers, predictions
+    assert before.faces == after.faces
+    assert effect.helped - effect.hurt == after.right.sum() - before.right.sum()
+    assert effect.accuracy["change"] * effect.n == pytest.approx(effect.helped - effect.hurt, abs=1e-6)
 
 
 def test_a_restored_face_is_still_that_face(effect):
