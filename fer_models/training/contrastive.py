@@ -29,6 +29,7 @@ from fer_models.classifiers import prompts as prompt_sets
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
+from fer_models.training import schedule
 from fer_models.training.augment import augment
 from fer_models.training.loop import Outcome, Report, as_tensor
 from fer_models.training.recipes import Augmentation
@@ -171,12 +172,8 @@ class _Learner:
         texts = [captions.texts(emotion) for emotion in range(len(captions.words))]
         self.tokens = [tokenizer(some).to(device) for some in texts]
         self.steps = max(1, n // recipe.batch_size)
-        learning = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(learning, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-        total, warm = self.steps * recipe.epochs, max(1, self.steps * recipe.epochs // 20)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: min((step + 1) / warm, 0.5 * (1 + float(np.cos(np.pi * min(1.0, step / total)))))
-        )
+        parameters, total = model.parameters(), self.steps * recipe.epochs
+        self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
     def epoch(self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: Report | None) -> float:
         """One pass over all faces; returns the mean loss."""

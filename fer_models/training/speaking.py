@@ -34,6 +34,7 @@ from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
 from fer_models.tensors import pick_device
+from fer_models.training import schedule
 from fer_models.training.augment import augment
 from fer_models.training.loop import Outcome, Report, as_tensor
 from fer_models.training.recipes import EYES, PHI3V_NANO, RECIPES, Augmentation
@@ -227,12 +228,8 @@ class _Learner:
         self.chat, self.recipe, self.device, self.seed = chat, recipe, device, seed
         self.asked = [question for question in QUESTIONS.values() if question.name != recipe.kept_back]
         self.steps = max(1, n // recipe.batch_size)
-        learning = [p for p in chat.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(learning, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-        total, warm = self.steps * recipe.epochs, max(1, self.steps * recipe.epochs // 20)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: min((step + 1) / warm, 0.5 * (1 + float(np.cos(np.pi * min(1.0, step / total)))))
-        )
+        parameters, total = chat.network.parameters(), self.steps * recipe.epochs
+        self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
     def epoch(self, features: torch.Tensor, said: torch.Tensor, epoch: int, report: Report | None) -> float:
         """One pass over all faces, each batch asked one question; returns the mean loss."""
