@@ -92,6 +92,20 @@ def test_faces_are_asked_as_often_as_the_bar_is_told():
     assert sum(asked) == COPIES * len(FACES)
 
 
+def test_the_searched_faces_lie_evenly_between_doubtful_and_sure():
+    def turned_by_the_mirror(faces):  # and the surer, the lighter the face
+        rows = np.zeros((len(faces), 7))
+        for row, face in zip(rows, faces, strict=True):
+            first, second = (0, 1) if face[:, :24].mean() < face[:, 24:].mean() else (1, 0)
+            row[first] = 0.5 + face.mean() / 600
+            row[second] = 1 - row[first]
+        return Predictions.from_probabilities(rows)
+
+    by_light = sorted(range(14), key=lambda i: FACES[i].mean())
+    found = measure(turned_by_the_mirror, FACES, NAMES, searched=3)
+    assert [flip.index for flip in found.flips] == [by_light[2], by_light[7], by_light[11]]
+
+
 @pytest.mark.parametrize("number", [0, 1, 5])
 def test_the_same_seed_finds_the_same_changes(number):
     once, again = (measure(lopsided, FACES[:7], NAMES[:7], number=number, searched=1) for _ in range(2))

@@ -135,13 +135,14 @@ def progress(title: str, screen: Any) -> Iterator[Callable[[str, int, int, dict[
     """A bar that `loop.train` reports to; one line per epoch where nobody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
     with Progress(*columns, console=screen) as bar:
-        task = bar.add_task(title, total=1, loss=float("nan"))
+        task = bar.add_task(title, total=1, told="")
 
         def show(epoch: str, step: int, steps: int, figures: dict[str, float]) -> None:
-            bar.update(task, description=epoch, completed=step, total=steps, loss=figures["loss"])
+            told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            bar.update(task, description=epoch, completed=step, total=steps, told=told)
             if step == steps and not screen.is_terminal:
-                screen.print(f"{epoch}: loss {figures['loss']:.3f}")
+                screen.print(f"{epoch}: {told or 'done'}")
 
         yield show

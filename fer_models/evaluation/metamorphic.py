@@ -131,7 +131,7 @@ def measure(
     Args:
         ask: the model.
         names: each face's pixel hash and row.
-        searched: how many faces are searched: those that the model is surest of, for the others are turned by anything.
+        searched: how many faces are searched, evenly from those that the model doubts to those that it is sure of.
         examples: how many changes are tried for each of these, at most; shrinking comes on top.
         number: the seed.
     """
@@ -142,8 +142,9 @@ def measure(
         return float((ask([change.apply(face) for face in faces]).answer != before).mean())
 
     changed = {name: float(np.mean([turned(change) for change in family])) for name, family in FAMILIES.items()}
-    surest = np.argsort(-np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")[:searched]
-    found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in surest]
+    by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
+    picked = [by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))]
+    found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
     flips = tuple(flip for flip in found if flip is not None)
     return Metamorphic(len(faces), changed, flips, len(found) - len(flips))
 

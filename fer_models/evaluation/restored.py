@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image, PngImagePlugin
 
 from fer_models.errors import StoreError
+from fer_models.evaluation.folder import locked, put
 from fer_models.images import Face, face_hash
 from fer_models.restorers.base import Restorer, restore_checked
 
@@ -43,6 +41,7 @@ class Kept:
         """
         self.name, self.load = name, load
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self._what = f"Faces restored by {name}"
         self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
 
     def restore(self, faces: Sequence[Face], /) -> list[Face]:
@@ -63,7 +62,7 @@ class Kept:
 
     def _fill(self, faces: Mapping[str, Face]) -> None:
         """Restore what is missing, a few faces at a time."""
-        with self._locked():
+        with locked(self.folder, self._what):
             missing = [h for h in faces if not self.path(h).exists()]  # another process may have been here while we waited
             restorer = self.load() if missing else None
             for start in range(0, len(missing), AT_ONCE):
@@ -74,18 +73,11 @@ class Kept:
                     self._write(face, pixels)
 
     def _write(self, face: str, restored: Face) -> None:
-        path, said, png = self.path(face), PngImagePlugin.PngInfo(), io.BytesIO()
+        said, png = PngImagePlugin.PngInfo(), io.BytesIO()
         said.add_text(_SAYS, f"{self.key} {face}")
         # Level 1: the higher ones take several times as long for a few per cent.
         Image.fromarray(np.ascontiguousarray(restored)).save(png, "PNG", compress_level=1, pnginfo=said)
-        part = self.folder / f"{face}.{os.getpid()}.part"
-        try:
-            path.parent.mkdir(exist_ok=True)
-            part.write_bytes(png.getvalue())
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise self._unwritable(error) from error
+        put(self.folder, str(self.path(face).relative_to(self.folder)), lambda part: part.write_bytes(png.getvalue()), self._what)
 
     def _read(self, face: str) -> Face:
         path = self.path(face)
@@ -98,25 +90,3 @@ class Kept:
         if said != f"{self.key} {face}":
             raise StoreError(f"{path} holds another face, or what another restorer made of it. Delete it and run again.")
         return restored
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One process at a time restores; the others wait and then find the faces kept."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire()
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            for left_over in self.folder.glob("*.part"):  # of a run that was killed while it wrote
-                left_over.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.release()
-
-    def _unwritable(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"Faces restored by {self.name} cannot be kept in {self.folder} ({error.strerror}). "
-            "What was kept before is whole; free some space or choose --store FOLDER, and run again."
-        )

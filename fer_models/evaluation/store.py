@@ -8,9 +8,8 @@ ends with the same answers. A lock per folder lets several processes share the s
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from fer_models.datasets.base import fingerprint
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import StoreError
+from fer_models.evaluation.folder import locked, put
 from fer_models.evaluation.subject import Subject
 
 #: Faces per shard: what a killed run can lose.
 SHARD = 256
 SCHEMA_VERSION = 1
+_WHAT = "Answers"
 _SCHEMA = pa.schema(
     [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
     + [(f"p_{label}", pa.float32()) for label in LABELS]
@@ -138,41 +138,16 @@ class Shards:
         """The shards that are not written yet."""
         return [s for s in range(self.shards) if not self._path(s).exists()]
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold this folder: one process fills it, the others wait and then read.
-
-        Raises:
-            StoreError: the store's folder cannot be written.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire()
-        except OSError as error:
-            raise StoreError(f"The store {self.folder.parent} cannot be written ({error.strerror}). Choose another: --store FOLDER") from error
-        try:
-            for left_over in self.folder.glob("*.part"):  # of a run that was killed while it wrote
-                left_over.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.release()
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold this folder: one process fills it, the others wait and then read. Raises as `folder.locked`."""
+        return locked(self.folder, _WHAT)
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"part-{shard:05d}.parquet"
 
     def _put(self, shard: int, table: pa.Table) -> None:
-        """Write one shard, whole or not at all. Raises StoreError when it cannot be."""
-        path = self._path(shard)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            pq.write_table(table, part, compression="zstd")
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise StoreError(
-                f"{path} cannot be written ({error.strerror}). What was stored before is whole; free some space or choose --store FOLDER."
-            ) from error
+        """Write one shard. Raises as `folder.put`."""
+        put(self.folder, self._path(shard).name, lambda part: pq.write_table(table, part, compression="zstd"), _WHAT)
 
 
 @dataclass(frozen=True)
@@ -250,10 +225,8 @@ class Shelf(Shards):
 
     def _time(self, shard: int, seconds: float) -> None:
         timings = self._timings() | {str(shard): round(seconds, 3)}
-        part = self.folder / f"seconds.{os.getpid()}.part"
-        with suppress(OSError):  # as above
-            part.write_text(json.dumps(timings))
-            part.replace(self.folder / "seconds.json")
+        with suppress(StoreError):  # as above
+            put(self.folder, "seconds.json", lambda part: part.write_text(json.dumps(timings)), _WHAT)
 
 
 def read_shard(path: Path) -> tuple[Answers, dict[str, Any]]:

@@ -30,7 +30,7 @@ def _row(entry: Record, families: list[str]) -> Html:
 def _gallery(entry: Record) -> Html:
     shown = [figure for figure in map(_flip, entry.get("flips") or []) if figure]
     steady = entry.get("steady") or 0
-    said = f"{tables.name_of(entry)}: the smallest changes found that turn its surest answers"
+    said = f"{tables.name_of(entry)}: the smallest changes found that turn some answers, from doubtful to sure"
     rest = element("p", f"{steady} of the searched faces kept their answer under every change tried.", class_="caption") if steady else ""
     if not shown and not rest:
         return Html("")

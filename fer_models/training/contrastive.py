@@ -9,11 +9,8 @@ shared among all of them in the batch, in both directions (UniCL, Yang et al. 20
 from __future__ import annotations
 
 import json
-import sys
 import time
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,7 @@ from fer_models.classifiers import prompts as prompt_sets
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
-from fer_models.training import schedule
+from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
 from fer_models.training.loop import Outcome, Report, as_tensor
 from fer_models.training.recipes import Augmentation
@@ -107,8 +104,19 @@ def train(
         record |= {"images_per_second": learner.steps * recipe.batch_size / seconds, "validation_accuracy": accuracy}
         history.append(record)
         if accuracy > max((r["validation_accuracy"] for r in history[:-1]), default=-1.0):
-            provenance = _provenance(recipe, training, validation, seed, where, start, history)
-            clip.save(model, path, {"provenance": json.dumps(provenance)}, recipe.architecture)
+            made = provenance.record(
+                recipe.architecture,
+                recipe,
+                seed=seed,
+                training=map(provenance.described, training),
+                validation=provenance.described(validation),
+                history=history,
+                device=where,
+                packages=("torch", "timm", "open_clip_torch", "numpy"),
+                image_tower={"model": recipe.image_tower, "sha256": sha256_of(start)},
+                captions=prompt_sets.load(recipe.captions).as_json(),
+            )
+            clip.save(model, path, {"provenance": json.dumps(made)}, recipe.architecture)
     best = max(history, key=lambda r: (r["validation_accuracy"], -r["epoch"]))
     return Outcome(path, int(best["epoch"]), best["validation_accuracy"], history)
 
@@ -157,7 +165,7 @@ def _views(
             grey = batch.float() if view == 0 else augment(batch, side, recipe.augmentation, seed + view * len(faces) + start)
             parts.append(_trunk(model, (grey.expand(-1, 3, -1, -1) / 255 - mean) / std).half())
             if report is not None:
-                report(f"look {view + 1}/{recipe.views} at the faces", min(start + size, len(faces)), len(faces), {"loss": float("nan")})
+                report(f"look {view + 1}/{recipe.views} at the faces", min(start + size, len(faces)), len(faces), {})
         found.append(torch.cat(parts))
     return found
 
@@ -212,27 +220,3 @@ def _accuracy(model: Any, features: torch.Tensor, labels: NDArray[np.int64], pro
     asked = clip.Clip(model, open_clip.get_tokenizer(clip.NANO), prompt_sets.load(prompts), device)
     images = F.normalize(model.visual.head(features.to(device)), dim=-1).cpu().numpy()
     return float((asked.classify(images).answer == labels).mean())
-
-
-def _provenance(
-    recipe: ContrastiveRecipe,
-    training: list[FaceSet],
-    validation: FaceSet,
-    seed: int,
-    device: torch.device,
-    start: Path,
-    history: list[dict[str, float]],
-) -> dict[str, Any]:
-    return {
-        "model": recipe.architecture,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "training_data": [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in training],
-        "validation_data": {"name": validation.name, "n": len(validation), "fingerprint": validation.fingerprint},
-        "image_tower": {"model": recipe.image_tower, "sha256": sha256_of(start)},
-        "captions": prompt_sets.load(recipe.captions).as_json(),
-        "history": history,
-        "device": str(device),
-        "versions": {p: version(p) for p in ("torch", "timm", "open_clip_torch", "numpy")} | {"python": sys.version.split()[0]},
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }

@@ -13,8 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,7 +33,7 @@ from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
 from fer_models.images import grey, resize
 from fer_models.registry import sha256_of
-from fer_models.training import checkpoint
+from fer_models.training import checkpoint, provenance
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
 from fer_models.training.recipes import Recipe
@@ -141,7 +139,7 @@ class _Session:
         self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
         self.targets, self.learnt_from = targets(training, recipe, accelerator.device), described(training, recipe)
         self.validation, self.also = self._held_out(validation), {name: self._held_out(faces) for name, faces in also.items()}
-        self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
+        self.data = [provenance.described(faces) for faces in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
         # Several processes would have to tell each other what they saw; they have the power to see every face instead.
         prune = recipe.prune if accelerator.num_processes == 1 else 0.0
@@ -247,20 +245,19 @@ class _Session:
 
     def provenance(self) -> dict[str, Any]:
         """What these weights are and how they came about."""
-        return {
-            "model": self.name,
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "training_data": self.data[:-1],
-            "validation_data": self.data[-1],
+        return provenance.record(
+            self.name,
+            self.recipe,
+            seed=self.seed,
+            training=self.data[:-1],
+            validation=self.data[-1],
+            history=self.history,
+            device=self.accelerator.device,
+            packages=("torch", "timm", "accelerate", "numpy"),
             **self.learnt_from,
-            "started_from": self.started_from,
-            "history": self.history,
-            "device": _device_name(self.accelerator.device),
-            "processes": self.accelerator.num_processes,
-            "versions": {p: version(p) for p in ("torch", "timm", "accelerate", "numpy")} | {"python": sys.version.split()[0]},
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+            started_from=self.started_from,
+            processes=self.accelerator.num_processes,
+        )
 
     def save_weights(self, path: Path) -> None:
         metadata = {
@@ -333,7 +330,3 @@ def _peak_memory_mb(device: torch.device) -> float | None:
 
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,7 @@ from fer_models.datasets.base import FaceSet
 from fer_models.errors import UsageError
 from fer_models.images import Face, resize, to_rgb
 from fer_models.restorers import gfpgan
-from fer_models.training import checkpoint
+from fer_models.training import checkpoint, provenance
 from fer_models.training.loop import Report, as_tensor
 
 #: The first words of the seeds of what is drawn for an epoch, and for the validation split.
@@ -170,7 +167,7 @@ class _Session:
         torch.manual_seed(seed)
         self.faces = torch.cat([as_tensor(faces, 1, recipe.side) for faces in training]).numpy()
         self.held_out = as_tensor(validation, 1, recipe.side).numpy()
-        self.data = [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in (*training, validation)]
+        self.data = [provenance.described(faces) for faces in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
         self.network = gfpgan.build(recipe.shape).to(device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
@@ -262,15 +259,14 @@ class _Session:
 
     def provenance(self) -> dict[str, Any]:
         """What these weights are and how they came about."""
-        return {
-            "model": self.name,
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "training_data": self.data[:-1],
-            "validation_data": self.data[-1],
-            "unrestored_psnr": self.unrestored,
-            "history": self.history,
-            "device": str(self.device),
-            "versions": {p: version(p) for p in ("torch", "timm", "spandrel", "numpy", "scipy", "pillow")} | {"python": sys.version.split()[0]},
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+        return provenance.record(
+            self.name,
+            self.recipe,
+            seed=self.seed,
+            training=self.data[:-1],
+            validation=self.data[-1],
+            history=self.history,
+            device=self.device,
+            packages=("torch", "timm", "spandrel", "numpy", "scipy", "pillow"),
+            unrestored_psnr=self.unrestored,
+        )

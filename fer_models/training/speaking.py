@@ -10,12 +10,9 @@ language model reads questions, or has learnt them by heart.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +31,7 @@ from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
 from fer_models.tensors import pick_device
-from fer_models.training import schedule
+from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
 from fer_models.training.loop import Outcome, Report, as_tensor
 from fer_models.training.recipes import EYES, PHI3V_NANO, RECIPES, Augmentation
@@ -111,8 +108,19 @@ def train(
         history[-1]["images_per_second"] = learner.steps * recipe.batch_size / seconds
     network.eval()
     history[-1]["validation_accuracy"] = accuracy = _accuracy(chat, validation)
-    provenance = _provenance(recipe, training, validation, seed, where, eyes, history)
-    phi3v.save(network, config, words, output / PHI3V_NANO, {"provenance": json.dumps(provenance)})
+    seen = json.loads(weights.metadata(eyes).get("provenance", "null"))
+    made = provenance.record(
+        PHI3V_NANO,
+        recipe,
+        seed=seed,
+        training=map(provenance.described, training),
+        validation=provenance.described(validation),
+        history=history,
+        device=where,
+        packages=("torch", "transformers", "tokenizers", "numpy"),
+        image_tower={"model": EYES, "sha256": sha256_of(eyes), "provenance": seen},
+    )
+    phi3v.save(network, config, words, output / PHI3V_NANO, {"provenance": json.dumps(made)})
     return Outcome(output / PHI3V_NANO, recipe.epochs, accuracy, history)
 
 
@@ -217,7 +225,7 @@ def _seen(
         pixels = batch.float() if view == 0 else augment(batch, network.side, recipe.augmentation, seed + view * len(faces) + start)
         parts.append(network.look(normalise(pixels, RECIPES[EYES].architecture)).half().cpu())
         if report is not None:
-            report(f"look {view + 1}/{recipe.views} at the faces", min(start + _AT_ONCE, len(faces)), len(faces), {"loss": float("nan")})
+            report(f"look {view + 1}/{recipe.views} at the faces", min(start + _AT_ONCE, len(faces)), len(faces), {})
     return torch.cat(parts)
 
 
@@ -284,27 +292,3 @@ def _accuracy(chat: phi3v.Chat, faces: FaceSet) -> float:
     asked = Interview(chat, questions.load("one-word"), LIKELIHOOD)
     said = np.concatenate([asked.predict(batch).answer for _, batch in faces.batches(_AT_ONCE)])
     return float((said == faces.labels).mean())
-
-
-def _provenance(
-    recipe: SpeakingRecipe,
-    training: list[FaceSet],
-    validation: FaceSet,
-    seed: int,
-    device: torch.device,
-    eyes: Path,
-    history: list[dict[str, float]],
-) -> dict[str, Any]:
-    seen = json.loads(weights.metadata(eyes).get("provenance", "null"))
-    return {
-        "model": PHI3V_NANO,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "training_data": [{"name": s.name, "n": len(s), "fingerprint": s.fingerprint} for s in training],
-        "validation_data": {"name": validation.name, "n": len(validation), "fingerprint": validation.fingerprint},
-        "image_tower": {"model": EYES, "sha256": sha256_of(eyes), "provenance": seen},
-        "history": history,
-        "device": str(device),
-        "versions": {p: version(p) for p in ("torch", "transformers", "tokenizers", "numpy")} | {"python": sys.version.split()[0]},
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
