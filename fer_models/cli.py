@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fer_models.commands import compare, data, fuse, gate, predict, probe, study, train, weights
+from fer_models.commands import compare, data, fuse, gate, predict, probe, restore, study, train, weights
 from fer_models.commands import list as listing
 from fer_models.commands.common import USAGE_CODE, VERDICT_CODE
 from fer_models.errors import FerModelsError, UsageError
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fer-models", description="Facial emotion models put to the question. The questions themselves: pytest evals")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in (listing, data, weights, train, fuse, probe, study, predict, compare, gate):
+    for command in (listing, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
         command.add(commands)
     return parser
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fer_models.errors import ImageError
 
@@ -42,7 +42,7 @@ def to_rgb(image: NDArray[np.uint8]) -> Face:
 
 
 def decode(data: bytes, name: str) -> Face:
-    """The face in an encoded picture (JPEG, PNG, TIFF, …); transparency is laid over black, 16-bit grey is scaled.
+    """The face in an encoded picture (JPEG, PNG, TIFF, …), upright; transparency is laid over black, 16-bit grey is scaled.
 
     Args:
         data: the file's bytes.
@@ -70,6 +70,7 @@ def _decoded(data: bytes, name: str) -> Face:
         picture: Image.Image = opened
         if max(picture.size) > LARGEST_SIDE:
             raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
+        picture = ImageOps.exif_transpose(picture)  # a phone held upright writes the picture on its side, and says so
         if "A" in picture.getbands() or "transparency" in picture.info:
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
         if picture.mode.startswith("I;16"):

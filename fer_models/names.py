@@ -90,6 +90,10 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
         return models[name]
     network, file = name.split("@", 1)
+    if network == zoo.CLIP_NANO.name:
+        return _foreign_clip(f"open_clip:{name}")
+    if network == zoo.PHI3V_NANO.name:
+        return _foreign_chat(f"hf-vlm:{name}")
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")

@@ -1,6 +1,8 @@
 """Speed as ratios within one run, on a machine that does nothing else: `pytest tests/benchmarks.py`. Not part of `pytest tests`."""
 
+import importlib
 import itertools
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,8 @@ from fakes import drawn
 from test_phi3v import by_full_passes
 
 from fer_models.classifiers import clip, phi3v, prompts, questions
+from fer_models.machine import bf16_is_fast
+from fer_models.restorers import gfpgan, photographs
 
 ASKED = questions.load("one-word")
 
@@ -63,3 +67,47 @@ def test_asking_many_prompt_sets(benchmark, sets):
 
     seconds(benchmark, ask, rounds=3)
     benchmark.extra_info["image_passes"] = passes / 4  # three rounds and the warm-up
+
+
+@pytest.fixture(scope="module")
+def their_gfpganer(tmp_path_factory):
+    """GFPGAN's own `GFPGANer`, and our network on the same weights: the full-size network, freshly initialised, from a file."""
+    sys.modules.setdefault("torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional"))
+    theirs = pytest.importorskip("gfpgan", reason="the extra gfpgan is not installed", exc_type=ImportError)
+    from facexlib.detection.retinaface import RetinaFace
+    from facexlib.parsing.parsenet import ParseNet
+
+    folder = tmp_path_factory.mktemp("gfpgan")
+    own, found = folder / "GFPGAN.pth", folder / "gfpgan" / "weights"  # where it looks for what finds faces, under the working directory
+    found.mkdir(parents=True)
+    torch.manual_seed(0)
+    network = gfpgan.build(gfpgan.FULL)
+    torch.save({"params_ema": network.state_dict()}, own)
+    finders = (RetinaFace("resnet50", device="cpu"), ParseNet(in_size=512, out_size=512, parsing_ch=19))
+    for name, finder in zip(photographs.FILES, finders, strict=True):
+        torch.save(finder.state_dict(), found / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return theirs.GFPGANer(str(own), upscale=1, device=torch.device("cpu")), network
+
+
+@pytest.mark.filterwarnings("ignore")  # of packages that are years old
+@pytest.mark.benchmark(group="GFPGAN, face by face")
+@pytest.mark.parametrize("way", ["GFPGANer.enhance", "float32", "automatic precision"])
+def test_restoring_faces(benchmark, their_gfpganer, way):
+    """Faces of 48 pixels at full size, one by one; `largest_difference` is that of any pixel from GFPGANer's, in steps of 255."""
+    theirs, network = their_gfpganer
+    faces = drawn(3).faces(range(3))
+
+    def enhanced():
+        return [theirs.enhance(face[:, :, ::-1].copy(), has_aligned=True)[1][0][:, :, ::-1] for face in faces]
+
+    def ours():
+        precision = "bf16" if way == "automatic precision" and bf16_is_fast("cpu") else "float32"
+        restorer = gfpgan.Gfpgan(network, gfpgan.FULL.out_size, torch.device("cpu"), precision)
+        return [restorer.restore([face])[0] for face in faces]
+
+    restore = enhanced if way == "GFPGANer.enhance" else ours
+    seconds(benchmark, restore, rounds=3)
+    difference = np.abs(np.asarray(restore()).astype(int) - np.asarray(enhanced()))
+    benchmark.extra_info |= {"largest_difference": int(difference.max()), "faces": len(faces)}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import open_clip
@@ -102,6 +104,19 @@ def test_a_file_of_ours_says_all_that_is_needed(nano):
     assert model.preprocess(faces).shape == (14, 3, 48, 48)
     assert model.parameters == sum(t.numel() for k, t in tensors.read(nano)[0].items() if "running" not in k and "num_batches" not in k)
     assert model.macs > 1e6
+
+
+def test_it_is_built_in_a_process_that_knows_no_other_network_of_ours():
+    told = subprocess.run(
+        [sys.executable, "-c", "from fer_models.classifiers import clip; clip.create(clip.NANO)"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_weights_of_ones_own_are_asked_by_the_name_of_the_network_and_their_file(nano):
+    spec = names.select(f"clip-nano@{nano}", zoo.MODELS)
+    assert spec.embeds
+    assert len(spec.load(Runtime("cpu")).predict(drawn(7).faces(range(7)))) == 7
 
 
 def test_a_face_has_the_same_direction_whatever_is_asked(nano):

@@ -23,6 +23,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from fer_models import tensors
+from fer_models.classifiers import small  # noqa: F401 (the image tower of clip-nano)
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS

@@ -1,4 +1,4 @@
-"""Convolutional networks from timm. The only module that imports timm.
+"""Networks from timm, as classifiers.
 
 A network and everything needed to use it travel in one safetensors file: the tensors, and in its metadata an `Architecture`
 (how to build it, how to prepare a face), the label order, and the record of its training.
@@ -19,6 +19,7 @@ from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
 from fer_models import tensors
+from fer_models.classifiers import small  # noqa: F401 (timm knows its networks from here on)
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
@@ -47,23 +48,6 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
         stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
         stem.stride = (architecture.stem_stride, architecture.stem_stride)
     network: nn.Module = model
-    return network
-
-
-@timm.models.register_model
-def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Module:
-    """EfficientNet-B0 for small pictures, by a name that timm (and so open_clip) builds it from: see `Architecture.stem_stride`."""
-    model: Any = timm.create_model("efficientnet_b0", pretrained=pretrained, **options)
-    model.conv_stem.stride = (1, 1)
-    network: nn.Module = model
-    return network
-
-
-@timm.models.register_model
-def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
-    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
-    small: Any = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
-    network: nn.Module = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
     return network
 
 

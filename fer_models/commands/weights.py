@@ -16,7 +16,9 @@ def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; pack trained ones for shipping")
     parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
-    parser.add_argument("--fetch", metavar="NAME", help="get the weights of a model or a restoration from the network (the only command that does)")
+    parser.add_argument(
+        "--fetch", metavar="NAME", help="get the weights of a model, a restoration, or face-detection, from the network (the only command that does)"
+    )
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
@@ -30,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models import weights, zoo
     from fer_models.errors import UsageError, WeightsMissingError
     from fer_models.registry import sha256_of
+    from fer_models.restorers import photographs
 
     if args.pack is not None:
         from fer_models import tensors
@@ -38,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
         tensors.write(tensors.pack(state, args.bits), output, metadata)
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+        return 0
+    if args.fetch == photographs.FACE_DETECTION:
+        print(f"{args.fetch}: {photographs.fetch()}")
         return 0
     if args.fetch is not None:
         spec = _record(args.fetch)
@@ -57,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{spec.name}: {path or 'needs none'}" + (f"  sha256 {sha256_of(path)}" if path else ""))
         except WeightsMissingError as missing:
             print(str(missing))
+    here = photographs.folder() if photographs.folder().is_dir() else f"not here: fer-models weights --fetch {photographs.FACE_DETECTION}"
+    print(f"{photographs.FACE_DETECTION}: {here}")
     print(f"your own weights folder: {weights.user_folder()}")
     return 0
 

@@ -87,7 +87,7 @@ class RestorationRecipe:
 
     shape: gfpgan.Shape = gfpgan.NANO
     side: int = 48
-    epochs: int = 12
+    epochs: int = 3
     batch_size: int = 32
     lr: float = 2e-3
     weight_decay: float = 1e-4
@@ -95,7 +95,7 @@ class RestorationRecipe:
     ema: float = 0.998
     edges: float = 1.0
     pyramid: float = 0.5
-    precision: str = "float32"
+    precision: str = "bf16"
     degradation: Degradation = field(default_factory=Degradation)
 
 

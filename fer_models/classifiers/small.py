@@ -1,0 +1,25 @@
+"""Networks for small faces that timm has only for large pictures, under names by which timm (and so open_clip) builds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from torch import nn
+
+
+@timm.models.register_model
+def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Module:
+    """EfficientNet-B0 for small pictures: the first layer looks at every pixel (`Architecture.stem_stride`)."""
+    model: Any = timm.create_model("efficientnet_b0", pretrained=pretrained, **options)
+    model.conv_stem.stride = (1, 1)
+    network: nn.Module = model
+    return network
+
+
+@timm.models.register_model
+def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
+    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
+    small: Any = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
+    network: nn.Module = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
+    return network
