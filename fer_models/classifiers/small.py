@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import timm
+import torch
+from timm.layers import build_sincos2d_pos_embed  # type: ignore[attr-defined]
 from torch import nn
 
 
@@ -20,6 +22,11 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
 @timm.models.register_model
 def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
     """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
-    small: Any = {"img_size": 48, "patch_size": 6, "embed_dim": 192, "depth": 5, "num_heads": 3, "global_pool": "avg"}
-    network: nn.Module = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
+    side, patch, width = 48, 6, 192
+    small: Any = {"img_size": side, "patch_size": patch, "embed_dim": width, "depth": 5, "num_heads": 3, "global_pool": "avg"}
+    model: Any = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
+    # Positions that are told apart from the beginning: with few pictures it learns faster (Beyer et al. 2022, arXiv:2205.01580).
+    with torch.no_grad():
+        model.pos_embed[:, 1:] = build_sincos2d_pos_embed([side // patch, side // patch], width) / 2
+    network: nn.Module = model
     return network

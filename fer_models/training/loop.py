@@ -36,6 +36,7 @@ from fer_models.registry import sha256_of
 from fer_models.training import checkpoint, provenance
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
+from fer_models.training.hints import Hint
 from fer_models.training.recipes import Recipe
 from fer_models.training.sampling import Sampler, cross_entropies
 from fer_models.training.targets import described, targets
@@ -157,6 +158,7 @@ class _Session:
         )
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         self.ema = ModelEmaV3(accelerator.unwrap_model(self.network), decay=recipe.ema, use_warmup=True)
+        self.hint = None if recipe.hint is None else Hint(recipe.hint, accelerator.unwrap_model(self.network), accelerator.device)
         self.history: list[dict[str, float]] = []
 
     # -- one epoch --------------------------------------------------------------------------------
@@ -191,12 +193,14 @@ class _Session:
         self.scheduler.step_update(update)
         torch.manual_seed(_mix(self.seed, epoch, step, 1))  # dropout
         seed = _mix(self.seed, epoch, step, 2 + 2 * self.accelerator.process_index)  # each process augments its own share
-        x = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
-        x = normalise(x, recipe.architecture).contiguous(memory_format=torch.channels_last)
+        faces = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
+        x = normalise(faces, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self._autocast():
             losses = cross_entropies(self.network(x), self.targets[rows].to(device), recipe.label_smoothing)
         self.sampler.learn(rows, losses)
         loss = (losses * counts.to(device)).mean()
+        if self.hint is not None:
+            loss = loss + self.hint.loss(faces)
         self.accelerator.backward(loss)
         if recipe.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.clip_grad)
@@ -289,7 +293,7 @@ class _Session:
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
     """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
     few = faces.take(np.arange(min(batch, len(faces))))
-    session = _Session("step", replace(recipe, batch_size=len(few), teacher=None), [few], few, 0, _accelerator(device))
+    session = _Session("step", replace(recipe, batch_size=len(few), teacher=None, hint=None), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)
 

@@ -49,6 +49,7 @@ class Recipe:
         teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
             arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given. `A+B`: the mean of two.
         teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
+        hint: a trained network of the zoo whose features the middle of a transformer is led to (see `hints`).
         prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see `sampling`).
         validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
     """
@@ -70,6 +71,7 @@ class Recipe:
     targets: str = BY_LABEL
     teacher: str | None = None
     teacher_share: float = 0.6
+    hint: str | None = None
     prune: float = 0.0
     validate_from: float = 0.7
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -127,15 +129,18 @@ RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for 
 EYES = "phi3v-nano-eyes"
 RECIPES[EYES] = Recipe(
     Architecture("phi3v_nano_eyes", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
-    epochs=24,
-    batch_size=128,
+    epochs=16,
+    batch_size=64,
     optimizer="adamw",
     lr=1e-3,
     weight_decay=0.05,
+    warmup=0.05,
     precision="bf16",
     clip_grad=1.0,
     teacher="vgg19",
     teacher_share=0.8,
+    hint="efficientnet_b0",
+    augmentation=Augmentation(erase=0.0, rotate=10.0),
 )
 #: Trained otherwise, on eyes that were trained before: see `training.contrastive` and `training.speaking`.
 CLIP_NANO, PHI3V_NANO = "clip-nano", "phi3v-nano"

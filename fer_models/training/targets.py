@@ -38,9 +38,11 @@ def targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> to
 
 
 def described(training: list[FaceSet], recipe: Recipe) -> dict[str, object]:
-    """Which teachers and which votes stand behind the targets, by content: the part of a run's record that tells what was learnt."""
+    """Which teachers, hints and votes stand behind the targets, by content: the part of a run's record that tells what was learnt."""
     cast = [hashlib.sha256(faces.votes.tobytes()).hexdigest() if faces.votes is not None else None for faces in training]
+    hint = weights.find(recipe.hint) if recipe.hint else None
     return {
+        "hint": {"model": recipe.hint, "sha256": sha256_of(hint)} if hint else None,
         "teachers": [{"model": name, "sha256": sha256_of(path)} for name, path in _teachers(recipe).items()],
         "votes": cast if recipe.targets == VOTES else None,
     }
