@@ -47,10 +47,10 @@ def test_scoring_seven_replies(benchmark, chat, way):
 @pytest.mark.benchmark(group="prompt sets")
 @pytest.mark.parametrize("sets", [1, 24])
 def test_asking_many_prompt_sets(benchmark, sets):
-    """All faces of a run, looked at once, with one prompt set or 24: `image_passes` counts faces that the image tower saw."""
+    """As many faces as the embedded default has, looked at once, with one prompt set or 24: `image_passes` counts faces that the image tower saw."""
     torch.manual_seed(0)
-    model = clip.Clip(clip.create("RN50"), clip.open_clip.get_tokenizer("RN50"), prompts.load("openai"), torch.device("cpu"))
-    faces, fresh, passes = drawn(140).faces(range(140)), itertools.count(), 0
+    model = clip.Clip(clip.create(clip.NANO), clip.open_clip.get_tokenizer(clip.NANO), prompts.load("openai"), torch.device("cpu"))
+    faces, fresh, passes = drawn(1050, "test").faces(range(1050)), itertools.count(), 0
     looking = model._encode
 
     def counted(batch):

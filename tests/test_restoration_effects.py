@@ -1,5 +1,7 @@
 """What a restoration does to answers, where it is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import answers_of, drawn
@@ -56,11 +58,18 @@ def test_the_verdict_says_helps_harms_or_nothing_shown():
     assert 0 < nothing.smallest <= 1
 
 
+def test_many_models_do_not_drown_what_is_so_over_all_of_them():
+    """p of 0.004 over all models is no accident however many models are asked about beside it; of one model among many it may be one."""
+    one = replace(effect("m", "r", "raw", answering(range(40)), answering([])), p=0.004)
+    found = adjusted([replace(one, model=ALL_MODELS), *[replace(one, model=f"m{i}") for i in range(5)]])
+    assert found[0].verdict == HELPS
+    assert {e.verdict for e in found[1:]} == {NOTHING_SHOWN}
+    assert found[1].p_adjusted == pytest.approx(5 * 0.004)
+
+
 def test_a_face_more_that_is_right_has_its_price():
     found = effect("m", "r", "raw", answering(range(30)), answering(range(10)))
     assert found.seconds_per_corrected_face is None  # nobody measured the time
-    from dataclasses import replace
-
     assert replace(found, seconds_per_face=0.2).seconds_per_corrected_face == pytest.approx(0.2 * 210 / 20)
     harmful = replace(effect("m", "r", "raw", answering([]), answering([1])), seconds_per_face=0.2)
     assert harmful.seconds_per_corrected_face is None

@@ -28,6 +28,7 @@ from fer_models.evaluation.statistics import (
     paired_fall,
     paired_mean_fall,
     smallest_fall,
+    smallest_mean_change,
     wilson,
 )
 
@@ -366,3 +367,22 @@ class TestPairedMeanFall:
     def test_what_cannot_be_compared_is_an_error(self, before: list[float], now: list[float]) -> None:
         with pytest.raises(PredictionError):
             paired_mean_fall(np.array(before), np.array(now))
+
+
+class TestSmallestMeanChange:
+    @pytest.mark.parametrize(("n", "alpha", "power"), [(60, 0.05, 0.8), (300, 0.01, 0.8), (300, 0.01, 0.5)])
+    def test_a_change_of_that_size_is_found_as_often_as_asked(self, n: int, alpha: float, power: float) -> None:
+        rng = np.random.default_rng(0)
+        smallest = smallest_mean_change(rng.normal(size=100_000)[:n], alpha, power)
+        shift = smallest / np.std(np.random.default_rng(0).normal(size=100_000)[:n], ddof=1)
+        p = stats.ttest_1samp(rng.normal(shift, 1.0, size=(4000, n)), 0.0, axis=1).pvalue
+        assert np.mean(p < alpha) == pytest.approx(power, abs=0.03)
+
+    def test_it_grows_with_the_spread_and_ignores_the_direction(self) -> None:
+        differences = np.random.default_rng(0).normal(size=50)
+        assert smallest_mean_change(3 * differences) == pytest.approx(3 * smallest_mean_change(differences))
+        assert smallest_mean_change(-differences) == pytest.approx(smallest_mean_change(differences))
+
+    @pytest.mark.parametrize("differences", [np.zeros(50), np.ones(50)])
+    def test_where_nothing_varies_it_is_that_of_faces_of_which_none_changed(self, differences: np.ndarray) -> None:
+        assert smallest_mean_change(differences) == smallest_fall(50, 0, 0.005)

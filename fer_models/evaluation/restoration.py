@@ -18,7 +18,7 @@ from fer_models.emotions import EMOTIONS
 from fer_models.errors import FacesDifferError
 from fer_models.evaluation import metrics
 from fer_models.evaluation.gate import ALPHA
-from fer_models.evaluation.statistics import holm, paired_fall, paired_mean_fall, smallest_fall
+from fer_models.evaluation.statistics import holm, paired_fall, paired_mean_fall, smallest_fall, smallest_mean_change
 from fer_models.evaluation.store import Answers
 from fer_models.images import Face, grey, resize
 
@@ -128,14 +128,20 @@ def over_all_models(effects: Sequence[Effect], answers: Mapping[str, tuple[Answe
     accuracy = {"before": float(before.mean()), "after": float(after.mean()), "change": fall.change, "low": fall.low, "high": fall.high}
     p = min(1.0, 2 * min(fall.p, rise.p))
     helped, hurt = sum(e.helped for e in effects), sum(e.hurt for e in effects)
-    turned = int((before != after).sum())
-    smallest = smallest_fall(len(first), turned, ALPHA / 2)
+    smallest = smallest_mean_change(after - before, ALPHA)
     return Effect(ALL_MODELS, effects[0].restoration, effects[0].against, len(first), accuracy, {}, helped, hurt, p, smallest, {})
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """The same effects, their p-values adjusted for being many (Holm)."""
-    return [replace(e, p_adjusted=p) for e, p in zip(effects, holm([e.p for e in effects]), strict=True)]
+    """The same effects, their p-values adjusted for being many (Holm): those over all models among themselves, and those of single models.
+
+    Whether a restoration helps at all and whom it helps are two questions; many models must not drown the answer to the first.
+    """
+    p: dict[int, float] = {}
+    for over_all in (True, False):
+        family = [i for i, e in enumerate(effects) if (e.model == ALL_MODELS) == over_all]
+        p |= zip(family, holm([effects[i].p for i in family]), strict=True)
+    return [replace(e, p_adjusted=p[i]) for i, e in enumerate(effects)]
 
 
 def likeness(before: Sequence[Face], after: Sequence[Face]) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, binom, binomtest, ttest_1samp
 from statsmodels.stats.inter_rater import fleiss_kappa
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import EMOTIONS
@@ -206,6 +207,23 @@ def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0
     critical = int(binom.isf(alpha, discordant, 0.5)) + 1
     share_fallen = float(beta.ppf(power, critical, discordant - critical + 1))
     return discordant * (2 * share_fallen - 1) / n
+
+
+def smallest_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
+    """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would establish (statsmodels' power of t).
+
+    Args:
+        differences: (n,) finite; their spread is taken for the true one.
+        alpha, power: as in `smallest_fall`.
+
+    Returns:
+        a mean above 0, in the unit of the differences. Where these are all alike, so that their spread is unknown, what `smallest_fall` says
+        of as many faces of which none changed.
+    """
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    if spread <= _ROUNDING:
+        return smallest_fall(len(differences), 0, alpha / 2, power)
+    return spread * float(TTestPower().solve_power(nobs=len(differences), alpha=alpha, power=power))
 
 
 def _resample(counts: IntArray, resamples: int, seed: int) -> IntArray:
