@@ -30,7 +30,7 @@ def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
     said = capsys.readouterr().out
     for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic", "gfpgan", "gfpgan-1.3", "gfpgan-nano"):
         assert name in said
-    assert "fer-models train resnet50" in said
+    assert "fer-models weights --fetch clip-vit-b-32" in said
     assert "fer-models weights --fetch gfpgan-1.3" in said
 
 

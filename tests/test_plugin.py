@@ -246,9 +246,9 @@ def test_a_corrupt_shard_fails_in_one_line_and_stays(bench):
 
 
 def test_a_missing_model_is_skipped_with_its_command(bench):
-    done = bench.run("--model", "resnet50", questions="accuracy and resnet50")
-    assert "fer-models train resnet50" in done.stdout
-    assert [s["model"] for s in bench.report()["skipped"]] == ["resnet50"]
+    done = bench.run("--model", "clip-vit-b-32", questions="accuracy and clip")
+    assert "fer-models weights --fetch clip-vit-b-32" in done.stdout
+    assert [s["model"] for s in bench.report()["skipped"]] == ["clip-vit-b-32"]
     assert "1 skipped" in done.stdout  # once, and not in every question
 
 

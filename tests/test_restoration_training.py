@@ -22,6 +22,7 @@ TINY = RestorationRecipe(
     epochs=3,
     batch_size=7,
     lr=5e-3,
+    precision="float32",
     degradation=Degradation(side=(8, 16)),
 )
 
