@@ -1,3 +1,5 @@
+import gc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,20 @@ def test_peak_memory_sees_what_a_step_allocates():
     def step():
         return np.ones((64, 2**20), dtype=np.uint8).sum()  # 64 MiB, every page touched
 
+    peak = cost.peak_memory_mb(step)
+    if peak is None:
+        pytest.skip("this system does not tell a process its memory; run on Linux or with CUDA")
+    assert 48 <= peak <= 160
+
+
+def test_peak_memory_is_not_hidden_by_garbage_that_is_freed_meanwhile():
+    def step():
+        gc.collect()
+        return np.ones((64, 2**20), dtype=np.uint8).sum()
+
+    ring: list = [np.ones((128, 2**20), dtype=np.uint8)]
+    ring.append(ring)
+    del ring
     peak = cost.peak_memory_mb(step)
     if peak is None:
         pytest.skip("this system does not tell a process its memory; run on Linux or with CUDA")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ def synchronised(step: Callable[[], Any]) -> Callable[[], None]:
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:
     """The memory that one call of `step` adds at its peak, in MiB: on CUDA the allocator's count, elsewhere the resident set's, which Linux
     counts anew after a 5 in `clear_refs` (proc(5)). None where the system does not tell."""
+    gc.collect()  # else what was garbage before may be freed within the step and hide what the step takes
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
