@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,10 @@ from fer_models.classifiers import prompts, questions
 from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
 from fer_models.evaluation import baselines, claims, gate
-from fer_models.evaluation import restoration as restoration_effects
+from fer_models.evaluation.beside import KINDS, Measured
 from fer_models.evaluation.options import Options
-from fer_models.evaluation.prompting import Robustness, fallen
-from fer_models.evaluation.questioning import Wording
+from fer_models.evaluation.prompting import fallen
+from fer_models.evaluation.restoration import Effect
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.suite import Pair, Suite, environment
@@ -34,6 +34,9 @@ from fer_models.report import page, tables, verdicts
 from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
 
 _STATE = pytest.StashKey["State"]()
+#: The section of evals.json with what restorations do, and all sections that are made of entries by name.
+_EFFECTS = "restorations"
+_SECTIONS = (*dict.fromkeys(kind.section for kind in KINDS.values()), _EFFECTS)
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -127,10 +130,7 @@ class State:
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []
-        self.prompts: dict[str, dict[str, Any]] = {}
-        self.metamorphic: dict[str, dict[str, Any]] = {}
-        self.restorations: dict[str, dict[str, Any]] = {}
-        self.corruptions: dict[str, dict[str, Any]] = {}
+        self.sections: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _SECTIONS}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
@@ -148,22 +148,14 @@ class State:
             self.merge(result)
             if self.update:
                 self.records[result["id"]] = self.suite.record(pair)
-        worded: dict[str, Robustness | Wording] = {**self.suite.prompted, **self.suite.questioned}
-        for name, measured in worded.items():
-            subject = self.suite.subject((name, "raw"))
-            self.prompts[subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
-        for name, changes in self.suite.changed.items():
-            subject = self.suite.subject((name, "raw"))
-            self.metamorphic[subject.id] = {"subject": subject.as_json(), "id": subject.id, **changes.as_json()}
-        for pair, spoilt in self.suite.spoilt_faces.items():
+        for (kind, pair), measured in self.suite.measured.items():
             subject = self.suite.subject(pair)
-            self.corruptions[subject.id] = {"subject": subject.as_json(), "id": subject.id, **spoilt.as_json()}
-        if self.suite.compared:
-            for effect in self.suite.effects():
-                shown = {} if effect.model == restoration_effects.ALL_MODELS else self.suite.turned(effect)
-                about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.spoilt}
+            self.sections[KINDS[kind].section][subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
+        if self.suite.effects.wanted:
+            about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.spoilt}
+            for effect in self.suite.effects.all():
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
-                self.restorations[key] = {"subject": about, **effect.as_json(), "faces": shown}
+                self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.turned(effect)}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
@@ -181,10 +173,7 @@ class State:
             "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
-            "prompts": [self.prompts[k] for k in sorted(self.prompts)],
-            "metamorphic": [self.metamorphic[k] for k in sorted(self.metamorphic)],
-            "corruptions": [self.corruptions[k] for k in sorted(self.corruptions)],
-            "restorations": [self.restorations[k] for k in sorted(self.restorations)],
+            **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
@@ -297,7 +286,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 #: What asks a loaded model, or its stored answers; other questions about a model do not need its weights.
-_NEED_WEIGHTS = frozenset({"pair", "classifier", "prompting", "questioning", "metamorphic", "training_record"})
+_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "training_record"})
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
@@ -379,10 +368,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     state.skipped |= told["skipped"]
     state.errors |= told["errors"]
     state.costs += told["costs"]
-    state.prompts |= told["prompts"]
-    state.metamorphic |= told["metamorphic"]
-    state.restorations |= told["restorations"]
-    state.corruptions |= told["corruptions"]
+    for name, entries in told["sections"].items():
+        state.sections[name] |= entries
     state.suite.data.audited = state.suite.data.audited or told["audit"]
 
 
@@ -399,7 +386,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             session.config.workeroutput["fer_models"] = _handover(state)  # type: ignore[attr-defined]
             return
-        if not (state.results or state.costs or state.prompts or state.errors or state.skipped or state.suite.data.audited):
+        if not (state.results or state.costs or state.sections["prompts"] or state.errors or state.skipped or state.suite.data.audited):
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.update:
@@ -418,10 +405,7 @@ def _handover(state: State) -> str:
         "skipped": state.skipped,
         "errors": state.errors,
         "costs": state.costs,
-        "prompts": state.prompts,
-        "metamorphic": state.metamorphic,
-        "restorations": state.restorations,
-        "corruptions": state.corruptions,
+        "sections": state.sections,
         "audit": state.suite.data.audited,
     })  # fmt: skip
 
@@ -431,7 +415,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if _STATE not in config.stash or hasattr(config, "workerinput"):
         return
     state = config.stash[_STATE]
-    if not (state.results or state.skipped or state.errors or state.prompts):
+    if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
     report = state.report()
     terminalreporter.section("fer-models")
@@ -459,7 +443,7 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
     """The deliverable stands at the top of the page."""
     state = session.config.stash.get(_STATE, None)
-    if state is not None and (state.results or state.prompts or state.skipped or state.suite.data.audited):
+    if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audited):
         prefix.append(page.summary_html(state.report()))
 
 
@@ -576,19 +560,19 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
 class Hold:
     """What a question asks of figures beside the accuracy: `measured` are they, `holds` fails where they are worse than their record."""
 
-    def __init__(self, suite: Suite, pair: Pair, measure: Callable[[], Any], on: str) -> None:
-        """`measure` gives what has `figures`; `on` completes "it hangs more on …"."""
-        self.suite, self.pair, self._measure, self._on = suite, pair, measure, on
+    def __init__(self, suite: Suite, pair: Pair, kind: str, on: str) -> None:
+        """`kind` is one of `beside.KINDS`; `on` completes "it hangs more on …"."""
+        self.suite, self.pair, self._kind, self._on = suite, pair, kind, on
 
     @property
-    def measured(self) -> Any:
+    def measured(self) -> Measured:
         """All that was measured."""
-        return self._measure()
+        return self.suite.beside(self._kind, self.pair)
 
-    def holds(self, kind: str) -> None:
-        """Fail where a figure of a kind (a part of its name, such as `template` or `rotations`) is worse than its record by more than the margin."""
+    def holds(self, part: str) -> None:
+        """Fail where a figure with `part` in its name (such as `template` or `rotations`) is worse than its record by more than the margin."""
         __tracebackhide__ = True
-        worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), kind)
+        worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), part)
         if worse:
             subject = self.suite.subject(self.pair).id
             lines = "".join(f"\n  {line}" for line in worse)
@@ -596,34 +580,36 @@ class Hold:
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
+def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Pair:
+    """The model on the faces as they are; skipped where its weights are not here."""
+    return _available(state_of(request.config), (model.name, "raw"))
+
+
+@pytest.fixture
+def prompting(suite: Suite, raw_pair: Pair) -> Hold:
     """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
-    pair = _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, pair, lambda: suite.prompting(model.name), "its words")
+    return Hold(suite, raw_pair, "prompting", "its words")
 
 
 @pytest.fixture
-def questioning(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
+def questioning(suite: Suite, raw_pair: Pair) -> Hold:
     """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
-    pair = _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, pair, lambda: suite.questioning(model.name), "how it is asked")
+    return Hold(suite, raw_pair, "questioning", "how it is asked")
 
 
 @pytest.fixture
-def metamorphic(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Hold:
+def metamorphic(suite: Suite, raw_pair: Pair) -> Hold:
     """How much small changes of the faces matter to the model."""
-    pair = _available(state_of(request.config), (model.name, "raw"))
-    return Hold(suite, pair, lambda: suite.metamorphic(model.name), "small changes")
-
-
-@pytest.fixture
-def effect(suite: Suite, pair: Pair) -> restoration_effects.Effect:
-    """What a restoration does to the model's answers, against the faces as they are."""
-    suite.compared = True
-    return suite.effect(pair)
+    return Hold(suite, raw_pair, "metamorphic", "small changes")
 
 
 @pytest.fixture
 def robustness(suite: Suite, pair: Pair) -> Hold:
     """How much worse the pair's answers become on bad pictures."""
-    return Hold(suite, pair, lambda: suite.robustness(pair), "good pictures")
+    return Hold(suite, pair, "robustness", "good pictures")
+
+
+@pytest.fixture
+def effect(suite: Suite, pair: Pair) -> Effect:
+    """What a restoration does to the model's answers, against the faces as they are."""
+    return suite.effects.of(pair)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from fer_models.classifiers.base import Embedding
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import FerModelsError, PredictionError, StoreError
-from fer_models.evaluation.run import Progress
+from fer_models.evaluation.run import Progress, look
 from fer_models.evaluation.store import Shards
-from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.images import Face
+from fer_models.restorers.base import Restorer
 
 
 @dataclass(frozen=True)
@@ -77,22 +78,18 @@ def embed(
     Raises:
         PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written before stay.
     """
-    with shelf.locked():
-        missing = shelf.missing()
-        progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
-        if missing:
-            restorer, model = load()
-        for shard in missing:
-            rows, parts = order[shelf.rows(shard)], []
-            for start in range(0, len(rows), batch_size):
-                batch = restore_checked(restorer, restoration, faces.faces(rows[start : start + batch_size]))
-                parts.append(_checked(model, name, batch))
-                progress(len(batch))
-            shelf.write(shard, np.concatenate(parts))
+
+    def ask(model: Embedding, batch: list[Face]) -> NDArray[np.float32]:
+        return _checked(model, name, batch)
+
+    def write(shard: int, parts: list[NDArray[np.float32]], seconds: float) -> None:
+        shelf.write(shard, np.concatenate(parts))
+
+    look(shelf, faces, order, load, ask, write, restoration=restoration, batch_size=batch_size, progress=progress)
     return shelf.read()
 
 
-def _checked(model: Embedding, name: str, faces: list[Any]) -> NDArray[np.float32]:
+def _checked(model: Embedding, name: str, faces: list[Face]) -> NDArray[np.float32]:
     try:
         found = np.asarray(model.embed(faces), dtype=np.float32)
     except FerModelsError:

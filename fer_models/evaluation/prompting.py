@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -254,25 +254,81 @@ class _Broken(Exception):
         self.edits = tuple(edits)
 
 
-@dataclass
-class _Scores:
-    """The accuracy of each prompt that was tried, each asked once."""
+class _Search:
+    """The prompts that were tried around one, each asked once: their accuracies, and the fewest edits that lead to each."""
 
-    answer: Answer
-    truth: NDArray[np.int64]
-    name: str
-    known: dict[Prompt, float] = field(default_factory=dict)
+    def __init__(self, answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> None:
+        self._answer, self._truth, self._name = answer, truth, prompts.name
+        self.base = Prompt(prompts.templates[0], tuple(own[0] for own in prompts.words))
+        self.known: dict[Prompt, float] = {}
+        self.edits: dict[Prompt, tuple[Edit, ...]] = {}
+        plain = self.tried(())
+        assert plain is not None  # a sound set has seven different words and one gap
+        self.plain = plain
 
-    def __call__(self, prompt: Prompt) -> float | None:
+    @property
+    def worst(self) -> Prompt:
+        """The prompt with the lowest accuracy."""
+        return min(self.known, key=lambda prompt: self.known[prompt])
+
+    def tried(self, edits: Sequence[Edit]) -> float | None:
+        """The accuracy of the edited prompt; None where nobody could ask with it."""
+        prompt = self.base.edited(edits)
         if prompt not in self.known:
             try:
-                asked = prompt.as_set(self.name)
+                asked = prompt.as_set(self._name)
                 if asked is None:
                     return None
-                self.known[prompt] = float((self.answer(asked) == self.truth).mean())
-            except UsageError:  # longer than the model can read: no prompt that anybody could ask with
+                self.known[prompt] = float((self._answer(asked) == self._truth).mean())
+            except UsageError:  # longer than the model can read
                 return None
+        if prompt not in self.edits or len(edits) < len(self.edits[prompt]):
+            self.edits[prompt] = tuple(edits)
         return self.known[prompt]
+
+    def breaks(self, edits: Sequence[Edit]) -> bool:
+        """Whether the edits cost at least `BREAK`."""
+        accuracy = self.tried(edits)
+        return accuracy is not None and accuracy <= self.plain - BREAK
+
+    def explore(self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool) -> tuple[Edit, ...] | None:
+        """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at one that breaks the model, and
+        shrinks it to the one that is given back."""
+
+        @seed(number)
+        @settings(
+            max_examples=examples,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.target, *([Phase.shrink] if until_broken else [])),
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+            print_blob=False,
+            report_multiple_bugs=False,
+        )
+        @given(st.lists(edits, min_size=1, max_size=4))
+        def holds(written: list[Edit]) -> None:
+            accuracy = self.tried(written)
+            if accuracy is None:
+                return
+            target(-accuracy, label="accuracy, low")
+            if until_broken and self.breaks(written):
+                raise _Broken(written)
+
+        try:
+            holds()
+        except _Broken as broken:
+            return broken.edits
+        return None
+
+    def described(self, prompt: Prompt, edits: Sequence[Edit]) -> dict[str, Any]:
+        """A prompt that was tried, for evals.json."""
+        return {
+            "template": prompt.template,
+            "words": dict(zip(LABELS, prompt.words, strict=True)),
+            "edits": [str(edit) for edit in edits],
+            "accuracy": self.known[prompt],
+        }
 
 
 def search(
@@ -287,7 +343,8 @@ def search(
 ) -> Found:
     """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
 
-    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to fewer and simpler edits.
+    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to fewer and simpler edits: once on to
+    the end, for the worst, and once until the model breaks, for the smallest.
 
     Args:
         prompts: its first template and first words are where the search starts.
@@ -297,60 +354,22 @@ def search(
         kept: a file in which the edits that broke the model are kept, and tried first the next time. (hypothesis keeps no examples of a seeded
             search.)
     """
-    base = Prompt(prompts.templates[0], tuple(own[0] for own in prompts.words))
-    scores = _Scores(answer, truth, prompts.name)
-    plain = scores(base)
-    assert plain is not None  # a sound set has seven different words and one gap
-    ways: dict[Prompt, tuple[Edit, ...]] = {base: ()}
-
-    def written(breaks: bool) -> Callable[[], None]:
-        """hypothesis at work: with `breaks` it stops at what breaks the model, and shrinks it; without, it looks on for the worst."""
-
-        @seed(number)
-        @settings(
-            max_examples=examples,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate, Phase.target, *([Phase.shrink] if breaks else [])),
-            suppress_health_check=list(HealthCheck),
-            verbosity=Verbosity.quiet,
-            print_blob=False,
-            report_multiple_bugs=False,
-        )
-        @given(st.lists(edits_of([prompts, *grammar]), min_size=1, max_size=4))
-        def falls(edits: list[Edit]) -> None:
-            accuracy = tried(edits)
-            if accuracy is None:
-                return
-            target(-accuracy, label="accuracy, low")
-            if breaks and accuracy <= plain - BREAK:
-                raise _Broken(edits)
-
-        return falls
-
-    def tried(edits: Sequence[Edit]) -> float | None:
-        prompt = base.edited(edits)
-        accuracy = scores(prompt)
-        if accuracy is not None and (prompt not in ways or len(edits) < len(ways[prompt])):
-            ways[prompt] = tuple(edits)
-        return accuracy
-
-    broke = []
+    asked, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
     before = _kept(kept)
-    if before and (again := tried(before)) is not None and again <= plain - BREAK:
-        broke.append(before)
-    written(breaks=False)()
-    try:
-        written(breaks=True)()
-    except _Broken as broken:
-        broke.append(broken.edits)
-    smallest = min(broke, key=len, default=None)
+    asked.explore(edits, examples, number, until_broken=False)
+    found = [before if before and asked.breaks(before) else None, asked.explore(edits, examples, number, until_broken=True)]
+    smallest = min((broke for broke in found if broke is not None), key=len, default=None)
     if smallest is not None and kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps([asdict(edit) for edit in smallest]))
-    breaking = None if smallest is None else _described(base.edited(smallest), smallest, scores)
-    worst = min(scores.known, key=lambda prompt: scores.known[prompt])
-    return Found(_described(base, (), scores), _described(worst, ways[worst], scores), breaking, len(scores.known), examples, number)
+    return Found(
+        asked.described(asked.base, ()),
+        asked.described(asked.worst, asked.edits[asked.worst]),
+        None if smallest is None else asked.described(asked.base.edited(smallest), smallest),
+        len(asked.known),
+        examples,
+        number,
+    )
 
 
 def _kept(path: Path | None) -> tuple[Edit, ...]:
@@ -359,15 +378,6 @@ def _kept(path: Path | None) -> tuple[Edit, ...]:
         return () if path is None else tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):  # a convenience: without it the search starts from nothing
         return ()
-
-
-def _described(prompt: Prompt, edits: Sequence[Edit], scores: _Scores) -> dict[str, Any]:
-    return {
-        "template": prompt.template,
-        "words": dict(zip(LABELS, prompt.words, strict=True)),
-        "edits": [str(edit) for edit in edits],
-        "accuracy": scores.known[prompt],
-    }
 
 
 # -- all of it, and its record --------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from fer_models.classifiers.base import Classifier, Embedding, Predictions
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError
-from fer_models.evaluation.store import Answers, Shelf
+from fer_models.evaluation.store import Answers, Shards, Shelf
 from fer_models.images import Face
 from fer_models.restorers.base import Restorer, restore_checked
 
 Progress = Callable[[int], None]  # faces answered since the last call
+_Model = TypeVar("_Model")
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,53 @@ def answer(
         PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written
             before stay.
     """
+
+    def ask(classifier: Classifier, batch: list[Face]) -> Predictions:
+        return predict_checked(classifier, shelf.subject.model, labels, batch)
+
+    def write(shard: int, parts: list[Predictions], seconds: float) -> None:
+        shelf.write(shard, _collect(parts, shelf, shard, order[shelf.rows(shard)]), provenance(), seconds)
+
+    asked = look(shelf, faces, order, load, ask, write, restoration=shelf.subject.restoration, batch_size=batch_size, progress=progress)
+    return Run(shelf.read(), shelf.seconds(), from_store=not asked)
+
+
+def look(
+    shelf: Shards,
+    faces: FaceSet,
+    order: NDArray[np.int64],
+    load: Callable[[], tuple[Restorer, _Model]],
+    ask: Callable[[_Model, list[Face]], _Part],
+    write: Callable[[int, list[_Part], float], None],
+    *,
+    restoration: str,
+    batch_size: int,
+    progress: Progress,
+) -> bool:
+    """Show a model the faces whose shards are missing: the loop under all that looks at a whole face set.
+
+    Args:
+        shelf, faces, order, load, batch_size, progress: as in `answer`.
+        ask: what the model makes of a restored batch.
+        write: keeps what it made of a shard's batches, and the seconds that took.
+        restoration: the restorer's name, for its errors.
+
+    Returns:
+        Whether any face was looked at.
+    """
     with shelf.locked():
         missing = shelf.missing()
         progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
         if missing:
-            restorer, classifier = load()
+            restorer, model = load()
         for shard in missing:
-            started = time.perf_counter()
-            rows = order[shelf.rows(shard)]
-            parts = []
+            started, rows, parts = time.perf_counter(), order[shelf.rows(shard)], []
             for start in range(0, len(rows), batch_size):
                 batch = faces.faces(rows[start : start + batch_size])
-                restored = restore_checked(restorer, shelf.subject.restoration, batch)
-                parts.append(predict_checked(classifier, shelf.subject.model, labels, restored))
+                parts.append(ask(model, restore_checked(restorer, restoration, batch)))
                 progress(len(batch))
-            answers = _collect(parts, shelf, shard, rows)
-            shelf.write(shard, answers, provenance(), time.perf_counter() - started)
-    return Run(shelf.read(), shelf.seconds(), from_store=not missing)
+            write(shard, parts, time.perf_counter() - started)
+    return bool(missing)
 
 
 def pooled(

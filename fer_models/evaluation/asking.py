@@ -1,0 +1,294 @@
+"""Whom a run asks about which faces, and what they answer: each answer once, now or from the store.
+
+`Asking` turns the names of models and restorations into subjects, loads what must be asked, and keeps what was answered. What is made of the
+answers stands on it: `beside` (other words, small changes, bad pictures), `effects` (of restorations), `suite` (verdicts).
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.classifiers import fusion
+from fer_models.classifiers.base import Classifier, Embedding, Predictions
+from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
+from fer_models.evaluation import features, metrics
+from fer_models.evaluation.data import Data
+from fer_models.evaluation.options import Options, ShowProgress, no_progress
+from fer_models.evaluation.restored import Kept
+from fer_models.evaluation.run import Progress, Run, answer, classified, pooled, predict_checked
+from fer_models.evaluation.store import Shelf, Store
+from fer_models.evaluation.subject import Subject
+from fer_models.images import Face
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.restorers.base import After, Restorer, restore_checked
+
+Pair = tuple[str, str]  # model, restoration
+
+
+class Asking:
+    """The subjects of one run and their answers."""
+
+    def __init__(self, options: Options, models: Registry[ModelSpec], restorers: Registry[RestorerSpec], show: ShowProgress = no_progress) -> None:
+        """A run over `models` and `restorers`."""
+        self.options, self.models, self.restorers, self.show = options, models, restorers, show
+        self.data = Data(options, show)
+        self._runs: dict[Pair, Run | FerModelsError] = {}
+        self._metrics: dict[Pair, metrics.Metrics] = {}
+        self._loaded: dict[tuple[str, str], Any] = {}
+
+    # -- subjects ---------------------------------------------------------------------------------
+
+    def subject(self, pair: Pair) -> Subject:
+        """The subject of a pair on this run's faces."""
+        return self._subject(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
+        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, self.spoilt, model.prompt)
+
+    @property
+    def spoilt(self) -> str | None:
+        """What befell the faces of this run, as subjects call it."""
+        return self.options.corruption.id if self.options.corruption is not None else None
+
+    def unavailable(self, pair: Pair) -> str | None:
+        """Why a pair cannot be asked on this machine, with the command that changes it; None if it can."""
+        try:
+            self.models[pair[0]].weights_path()
+        except WeightsMissingError as missing:
+            return str(missing)
+        reason = self.restorer_unavailable(pair[1])
+        if reason is None and self.options.from_store_only:
+            shelf = self.shelf(pair)
+            if absent := len(shelf.missing()):
+                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store. Leave out --from-store-only to ask."
+        return reason
+
+    def restorer_unavailable(self, restoration: str) -> str | None:
+        """Why a restorer cannot run on this machine, with the command that changes it; None if it can."""
+        try:
+            self.restorers[restoration].weights_path()
+        except WeightsMissingError as missing:
+            return str(missing)
+        return None
+
+    def classifier(self, model: str) -> Classifier:
+        """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this package."""
+        return self._classifier(self.models[model])
+
+    def _classifier(self, spec: ModelSpec) -> Classifier:
+        found: Classifier = self._load("model", spec.name, lambda: spec.load(spec.resolve(self.options.runtime)))
+        return found
+
+    def restorer(self, restoration: str) -> Restorer:
+        """The restorer itself, loaded once; it restores whatever it is given, kept or not. Raises as `classifier`."""
+        spec = self.restorers[restoration]
+        found: Restorer = self._load("restorer", restoration, lambda: spec.load(spec.resolve(self.options.runtime)))
+        return found
+
+    def restoring(self, restoration: str) -> Restorer:
+        """The restorer as models meet it: one that is slow is asked only for faces that are not kept; before it, what befalls the faces."""
+        spec = self.restorers[restoration]
+        own = self.restorer(spec.name) if not spec.kept else self._kept(spec)
+        return own if self.options.corruption is None else After(self.options.corruption.apply, own)
+
+    def _kept(self, spec: RestorerSpec) -> Kept:
+        return Kept(self.options.restored, spec.name, spec.identity(self.options.runtime), lambda: self.restorer(spec.name))
+
+    def _restoration(self, restorer: RestorerSpec) -> dict[str, Any]:
+        """All that decides the pixels that models see, beside the faces themselves."""
+        own = restorer.identity(self.options.runtime)
+        return own if self.options.corruption is None else {**own, "corruption": self.options.corruption.identity()}
+
+    def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
+        if (kind, name) not in self._loaded:
+            try:
+                self._loaded[kind, name] = load()
+            except FerModelsError:
+                raise
+            except Exception as error:
+                raise PredictionError(f"The {kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+        return self._loaded[kind, name]
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def run(self, pair: Pair) -> Run:
+        """The answers of a pair, asked now or read from the store; once per run.
+
+        Raises:
+            PredictionError, RestorationError, StoreError: the same one each time.
+        """
+        if pair not in self._runs:
+            try:
+                self._runs[pair] = self._answer(self.models[pair[0]], self.restorers[pair[1]])
+            except FerModelsError as error:
+                self._runs[pair] = error
+        found = self._runs[pair]
+        if isinstance(found, FerModelsError):
+            raise found
+        return found
+
+    def shelf(self, pair: Pair) -> Shelf:
+        """Where the store keeps the answers of a pair."""
+        return self._shelf(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data | None = None) -> Shelf:
+        asked, subject = data or self.data, self._subject(model, restorer)
+        faces, order = asked.faces, asked.order
+        runtime = self.options.runtime
+        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": self._restoration(restorer)})
+        return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
+
+    def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
+        shelf = self._shelf(model, restorer)
+
+        def provenance() -> dict[str, Any]:
+            return self._provenance(model, restorer)
+
+        if model.embeds:
+            return classified(
+                shelf,
+                self.data.order,
+                lambda: self._features(model.parts[0] if model.parts else model, restorer),
+                lambda: self.embedding(model),
+                labels=model.labels,
+                provenance=provenance,
+            )
+        if model.pools:
+            exponents = fusion.read(cast(Path, model.weights_path())).exponents
+            return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
+        title = f"asking {shelf.subject.id}"
+        with self.show(title, len(self.data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+            return self._ask(shelf, self.data, model, restorer, lambda: self._classifier(model), progress)
+
+    def answer_as(self, model: ModelSpec, load: Callable[[], Classifier], few: Data, progress: Progress) -> Run:
+        """What `model`, one that no registry knows (another question put to one that is known), answers of some of the faces as they are.
+
+        Args:
+            load: makes it; called only when an answer is not in the store.
+
+        Raises:
+            PredictionError, StoreError: as `run`.
+        """
+        raw = self.restorers["raw"]
+        return self._ask(self._shelf(model, raw, few), few, model, raw, load, progress)
+
+    def _ask(self, shelf: Shelf, data: Data, model: ModelSpec, restorer: RestorerSpec, load: Callable[[], Classifier], progress: Progress) -> Run:
+        return answer(
+            shelf,
+            data.faces,
+            data.order,
+            lambda: (self.restoring(restorer.name), load()),
+            labels=model.labels,
+            batch_size=self.options.batch_size,
+            provenance=lambda: self._provenance(model, restorer),
+            progress=progress,
+        )
+
+    def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
+        runtime = model.resolve(self.options.runtime)
+        return {
+            "identity": model.identity(runtime),
+            "restorer": self._restoration(restorer),
+            "device": _device(runtime),
+            "batch_size": self.options.batch_size,
+            "environment": environment(),
+        }
+
+    def features(self, pair: Pair) -> NDArray[np.float32]:
+        """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at now, or read from disk.
+
+        Raises:
+            PredictionError, RestorationError, StoreError: as `run`.
+        """
+        model = self.models[pair[0]]
+        return self._features(model.parts[0] if model.parts else model, self.restorers[pair[1]])
+
+    def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
+        faces, order = self.data.faces, self.data.order
+        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": self._restoration(restorer)}
+        shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
+        title = f"looking at {faces.name} ({restorer.name}) as {model.name} sees it"
+        with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+            return features.embed(
+                shelf,
+                faces,
+                order,
+                lambda: (self.restoring(restorer.name), self.embedding(model)),
+                name=model.name,
+                restoration=restorer.name,
+                batch_size=self.options.batch_size,
+                progress=progress,
+            )
+
+    def embedding(self, model: ModelSpec) -> Embedding:
+        """A model that gives directions to faces, loaded once. Raises as `classifier`, and PredictionError where it gives none."""
+        found = self._classifier(model)
+        if not isinstance(found, Embedding):
+            raise PredictionError(f"Model {model.name!r} declares embeds=True, but has no embed and classify.")
+        return found
+
+    def _part(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
+        """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about it too."""
+        known = self._runs.get((model.name, restorer.name))
+        return known if isinstance(known, Run) and self.models[model.name] is model else self._answer(model, restorer)
+
+    def asked(self) -> list[Pair]:
+        """The pairs that were answered in this run."""
+        return [p for p, run in self._runs.items() if isinstance(run, Run)]
+
+    def failed(self) -> dict[Pair, FerModelsError]:
+        """The pairs that could not be answered, and why."""
+        return {p: run for p, run in self._runs.items() if not isinstance(run, Run)}
+
+    def metrics(self, pair: Pair) -> metrics.Metrics:
+        """What the answers of a pair measure. Raises as `run`."""
+        if pair not in self._metrics:
+            answers = self.run(pair).answers
+            self._metrics[pair] = metrics.measure(answers.truth, answers.answer, answers.probabilities)
+        return self._metrics[pair]
+
+    # -- faces that are no one's ------------------------------------------------------------------
+
+    def asker(self, pair: Pair, progress: Progress) -> Callable[[Sequence[Face]], Predictions]:
+        """A model behind its restoration, for faces of the caller's own; nothing is kept but what was restored. Raises as `classifier`."""
+        spec, classifier, restorer = self.models[pair[0]], self.classifier(pair[0]), self.restoring(pair[1])
+
+        def ask(faces: Sequence[Face]) -> Predictions:
+            parts = []
+            for start in range(0, len(faces), self.options.batch_size):
+                restored = restore_checked(restorer, pair[1], faces[start : start + self.options.batch_size])
+                parts.append(predict_checked(classifier, spec.name, spec.labels, restored))
+            progress(len(faces))
+            return Predictions.joined(parts)
+
+        return ask
+
+
+def _device(runtime: Runtime) -> str:
+    """Where a model that is loaded now runs, in words; models without torch run on the CPU."""
+    torch = sys.modules.get("torch")
+    if runtime.device == "cpu" or torch is None:
+        return "cpu"
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def environment() -> dict[str, str]:
+    """What the numbers may depend on: versions and the machine, without importing anything heavy."""
+    found = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
+    for package in ("fer-models", "torch", "timm", "numpy", "scikit-learn", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,91 @@
+"""What restorations do to the answers of one run: for each model, and over all of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from fer_models.emotions import LABELS
+from fer_models.evaluation import restoration
+from fer_models.evaluation.asking import Asking, Pair
+from fer_models.evaluation.restoration import Effect
+from fer_models.images import data_url, resize
+from fer_models.restorers.base import restore_checked
+
+#: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures on the page, in pixels.
+_LOOKED_AT, _SHOWN = 14, 96
+
+
+class Effects:
+    """The effects of restorations in one run, each measured once."""
+
+    def __init__(self, asking: Asking) -> None:
+        """The effects between the subjects of `asking`."""
+        self._asking = asking
+        self._known: dict[tuple[str, str, str], Effect] = {}
+        self._looked: dict[str, tuple[float, float]] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody asked for one."""
+        return bool(self._known)
+
+    def of(self, pair: Pair, against: str = "raw") -> Effect:
+        """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for others. Raises as `Asking.run`."""
+        key = (*pair, against)
+        if key not in self._known:
+            before, after = self._asking.run((pair[0], against)).answers, self._asking.run(pair).answers
+            self._known[key] = self._looked_at(restoration.effect(*pair, against, before, after))
+        return self._known[key]
+
+    def all(self) -> list[Effect]:
+        """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many."""
+        asking, asked = self._asking, set(self._asking.asked())
+        found = []
+        for name in asking.restorers.names:
+            for against in ("raw", restoration.CONTROL):
+                if name in ("raw", against) or (against, name) == (restoration.CONTROL, restoration.CONTROL):
+                    continue
+                models = [m for m in asking.models.names if {(m, name), (m, against)} <= asked]
+                own = [self.of((model, name), against) for model in models]
+                if len(own) > 1:
+                    answers = {m: (asking.run((m, against)).answers, asking.run((m, name)).answers) for m in models}
+                    found.append(self._looked_at(restoration.over_all_models(own, answers)))
+                found += own
+        return restoration.adjusted(found)
+
+    def turned(self, effect: Effect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
+        """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an effect over all models."""
+        if effect.model == restoration.ALL_MODELS:
+            return {}
+        asking, names = self._asking, (effect.against, effect.restoration)
+        before, after = (asking.run((effect.model, name)).answers for name in names)
+        found = {}
+        for kind, places in zip(("helped", "hurt"), restoration.turned(before, after, most), strict=True):
+            faces = asking.data.faces.faces(before.index[places])
+            as_before, as_after = (asking.restoring(name).restore(faces) for name in names)
+            found[kind] = [
+                {
+                    "index": int(before.index[i]),
+                    "truth": LABELS[before.truth[i]],
+                    "answers": [LABELS[a.answer[i]] if a.answer[i] >= 0 else None for a in (before, after)],
+                    "pictures": [data_url(resize(one, _SHOWN)) for one in (as_before[k], as_after[k])],
+                }
+                for k, i in enumerate(places)
+            ]
+        return found
+
+    def _looked_at(self, effect: Effect) -> Effect:
+        """With what the restorer takes for a face, in seconds, and how much its faces are like what they were; on a few faces, once per run."""
+        name = effect.restoration
+        if name not in self._looked:
+            few = self._asking.data.few(_LOOKED_AT)
+            faces = self._asking.restoring("raw").restore(few.faces.faces(few.order))  # as models meet them
+            restorer = self._asking.restorer(name)
+            restorer.restore(faces[:1])  # the first face pays for what is made once
+            started = time.perf_counter()
+            restored = restore_checked(restorer, name, faces)
+            self._looked[name] = (time.perf_counter() - started) / len(faces), restoration.likeness(faces, restored)
+        seconds, alike = self._looked[name]
+        return replace(effect, seconds_per_face=seconds, likeness=alike)
