@@ -1,0 +1,187 @@
+"""The fixtures that questions are asked with, beside `model` and `restoration`, which the root `conftest.py` parametrizes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fer_models import weights
+from fer_models.evaluation import gate
+from fer_models.evaluation.asking import Pair
+from fer_models.evaluation.beside import Measured
+from fer_models.evaluation.prompting import fallen
+from fer_models.evaluation.restoration import Effect
+from fer_models.evaluation.store import Answers
+from fer_models.evaluation.suite import Suite
+from fer_models.plugin.state import State, state_of
+from fer_models.registry import ModelSpec, RestorerSpec
+from fer_models.report import verdicts
+from fer_models.training.recipes import RECIPES
+
+
+class Gate:
+    """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a traceback."""
+
+    def __init__(self, state: State, pair: Pair) -> None:
+        self.state, self.pair = state, pair
+
+    def holds(self, metric: str) -> None:
+        """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its baseline."""
+        __tracebackhide__ = True
+        verdict = self.state.suite.verdict(self.pair)
+        reason = verdicts.why_not(verdict, metric, self.state.strict)
+        if reason is not None:
+            pytest.fail(reason, pytrace=False)
+
+    @property
+    def verdict(self) -> gate.Verdict:
+        """The verdict itself, for questions of one's own."""
+        return self.state.suite.verdict(self.pair)
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest) -> Suite:
+    """This run: its faces, answers and verdicts."""
+    return state_of(request.config).suite
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Pair:
+    """One model and one restoration that can be asked here; skipped with the command that would make it so."""
+    return _available(state_of(request.config), (model.name, restoration.name))
+
+
+def _available(state: State, pair: Pair) -> Pair:
+    reason = state.suite.unavailable(pair)
+    if reason is not None:
+        missing = pair[1] if reason == state.suite.restorer_unavailable(pair[1]) else pair[0]
+        state.skipped[missing] = reason
+        pytest.skip(reason)
+    return pair
+
+
+@pytest.fixture
+def predictions(suite: Suite, pair: Pair) -> Answers:
+    """What the pair answers of every face, from the store or asked now."""
+    return suite.run(pair).answers
+
+
+@pytest.fixture(name="gate")
+def gate_fixture(request: pytest.FixtureRequest, pair: Pair) -> Gate:
+    """The gate for the pair."""
+    return Gate(state_of(request.config), pair)
+
+
+@pytest.fixture(scope="session")
+def audit(suite: Suite) -> dict[str, Any]:
+    """What is wrong with the faces, as `fer-models data audit` finds it; it stands on the page too."""
+    return suite.data.audit()
+
+
+@pytest.fixture
+def costs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Where cost questions leave what they measured, for the page."""
+    return state_of(request.config).costs
+
+
+@pytest.fixture(scope="session")
+def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
+    """The model itself, loaded; skipped where its weights are not here."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return suite.classifier(model.name)
+
+
+@pytest.fixture(scope="session")
+def reader(classifier: Any) -> Any:
+    """A model that is asked in words, loaded; only such are asked what needs it."""
+    return classifier
+
+
+@pytest.fixture(scope="session")
+def in_float32(request: pytest.FixtureRequest, model: ModelSpec) -> Any:
+    """The model loaded once more, in float32; asked for only where it runs in less."""
+    state = state_of(request.config)
+    _available(state, (model.name, "raw"))
+    return model.load(replace(state.suite.options.runtime, precision="float32"))
+
+
+@pytest.fixture
+def training_step(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
+    """One update of the model's own recipe on a batch of this run's faces: (call it, faces in the batch)."""
+    from fer_models.training import loop
+
+    return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
+
+
+@pytest.fixture
+def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[str, Any]:
+    """How the model's weights were trained, as `fer-models train` wrote it into them; skipped for weights that do not say."""
+    _available(state_of(request.config), (model.name, "raw"))
+    path = model.weights_path()
+    file = path / "model.safetensors" if path is not None and path.is_dir() else path
+    said = None if file is None or not file.exists() else weights.metadata(file).get("provenance")
+    if said is None:
+        pytest.skip(f"the weights of {model.name} do not say how they were trained")
+    record: dict[str, Any] = json.loads(said)
+    return record
+
+
+class Hold:
+    """What a question asks of figures beside the accuracy: `measured` are they, `holds` fails where they are worse than their record."""
+
+    def __init__(self, suite: Suite, pair: Pair, kind: str, on: str) -> None:
+        """`kind` is one of `beside.KINDS`; `on` completes "it hangs more on …"."""
+        self.suite, self.pair, self._kind, self._on = suite, pair, kind, on
+
+    @property
+    def measured(self) -> Measured:
+        """All that was measured."""
+        return self.suite.beside(self._kind, self.pair)
+
+    def holds(self, part: str) -> None:
+        """Fail where a figure with `part` in its name (such as `template` or `rotations`) is worse than its record by more than the margin."""
+        __tracebackhide__ = True
+        worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), part)
+        if worse:
+            subject = self.suite.subject(self.pair).id
+            lines = "".join(f"\n  {line}" for line in worse)
+            pytest.fail(f"{subject}: it hangs more on {self._on} than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
+
+
+@pytest.fixture
+def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Pair:
+    """The model on the faces as they are; skipped where its weights are not here."""
+    return _available(state_of(request.config), (model.name, "raw"))
+
+
+@pytest.fixture
+def prompting(suite: Suite, raw_pair: Pair) -> Hold:
+    """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
+    return Hold(suite, raw_pair, "prompting", "its words")
+
+
+@pytest.fixture
+def questioning(suite: Suite, raw_pair: Pair) -> Hold:
+    """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
+    return Hold(suite, raw_pair, "questioning", "how it is asked")
+
+
+@pytest.fixture
+def metamorphic(suite: Suite, raw_pair: Pair) -> Hold:
+    """How much small changes of the faces matter to the model."""
+    return Hold(suite, raw_pair, "metamorphic", "small changes")
+
+
+@pytest.fixture
+def robustness(suite: Suite, pair: Pair) -> Hold:
+    """How much worse the pair's answers become on bad pictures."""
+    return Hold(suite, pair, "robustness", "good pictures")
+
+
+@pytest.fixture
+def effect(suite: Suite, pair: Pair) -> Effect:
+    """What a restoration does to the model's answers, against the faces as they are."""
+    return suite.effects.of(pair)
