@@ -114,4 +114,4 @@ def test_eyes_that_are_missing_or_of_another_network_are_an_error(home, tmp_path
 
 def test_the_command_refuses_what_this_training_has_not(capsys):
     assert cli.main(["train", "phi3v-nano", "--precision", "bf16"]) == 4
-    assert "phi3v-nano is trained in float32" in capsys.readouterr().err
+    assert "phi3v-nano is trained in its own precision" in capsys.readouterr().err

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.model not in (*RECIPES, *_SHORT, GFPGAN_NANO):
         raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT, GFPGAN_NANO])
     if args.model in _SHORT and (args.start_from or args.precision or args.teacher or args.prune is not None):
-        raise UsageError(f"{args.model} is trained in float32, always from the start. Leave --start-from, --precision, --teacher and --prune out.")
+        told = "is trained in its own precision, always from the start. Leave --start-from, --precision, --teacher and --prune out."
+        raise UsageError(f"{args.model} {told}")
     if args.model == GFPGAN_NANO and (args.start_from or args.teacher or args.prune is not None):
         raise UsageError(f"{GFPGAN_NANO} is trained from the start, on pixels alone. Leave --start-from, --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)

@@ -53,6 +53,7 @@ class SpeakingRecipe:
         views: differently augmented looks at each training face, the first one as it is.
         kept_back: the question that is never asked in training.
         lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
+        precision: `float32` or `bf16` (autocast; on a CPU that multiplies in bfloat16 a step takes a fifth less).
     """
 
     hidden: int = 192
@@ -62,10 +63,11 @@ class SpeakingRecipe:
     pieces: int = 160
     views: int = 2
     kept_back: str = "feeling"
-    epochs: int = 8
+    epochs: int = 4
     batch_size: int = 128
     lr: float = 1.5e-3
     weight_decay: float = 0.05
+    precision: str = "bf16"
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(erase=0.0, rotate=10.0))
 
 
@@ -253,7 +255,9 @@ class _Learner:
         return float(np.mean(losses))
 
     def _step(self, features: torch.Tensor, emotions: NDArray[np.int64], question: Question) -> float:
-        loss = answering_loss(self.chat, features.float().to(self.device), [question.replies[e] for e in emotions], question.written())
+        replies = [question.replies[e] for e in emotions]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            loss = answering_loss(self.chat, features.float().to(self.device), replies, question.written())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
