@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ def synchronised(step: Callable[[], Any]) -> Callable[[], None]:
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:
     """The memory that one call of `step` adds at its peak, in MiB: on CUDA the allocator's count, elsewhere the resident set's, which Linux
     counts anew after a 5 in `clear_refs` (proc(5)). None where the system does not tell."""
-    gc.collect()  # else what was garbage before may be freed within the step and hide what the step takes
+    _free()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -76,6 +77,15 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "joules": None if None in energy else sum(energy),
         "device": provenance.get("device"),
     }
+
+
+def _free() -> None:
+    """Give back what nobody uses: garbage, and what glibc's heap keeps for later (malloc_trim(3)). Else a step that takes it again seems to take
+    nothing."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # other C libraries have none
+        trim(0)
 
 
 def _status(field: str) -> int:
