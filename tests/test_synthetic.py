@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import full_disk
 
 from fer_models.datasets import synthetic
+from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import UnknownNameError
 
@@ -53,18 +57,68 @@ def test_a_face_is_a_48x48_grey_picture_with_contrast() -> None:
         assert face.std() > 10
 
 
-def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(synthetic.SPLITS, "test", 21)  # the whole split takes seconds to draw and shows nothing more
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A test split of 21 faces, and a home of its own; the whole split takes seconds to draw and shows nothing more."""
+    monkeypatch.setitem(synthetic.SPLITS, "test", 21)
+    monkeypatch.setitem(synthetic.PIXELS, "test", hashlib.sha256(prefix("test", 21).tobytes()).hexdigest())
+    monkeypatch.setenv("HOME", str(tmp_path))
     synthetic._render.cache_clear()
-    try:
-        faces = synthetic.load("test")
+    yield tmp_path
+    synthetic._render.cache_clear()
+
+
+def load_anew() -> FaceSet:
+    """As a new process would."""
+    synthetic._render.cache_clear()
+    return synthetic.load("test")
+
+
+def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(small: Path) -> None:
+    for faces in (load_anew(), load_anew()):  # drawn, and read
         assert set(faces.counts.values()) == {3}
         assert np.array_equal(np.stack([faces.images[i] for i in range(21)]), prefix("test", 21))
         assert (faces.name, faces.sources[20], faces.notes) == ("synthetic/test", "drawn test 20", ())
         with pytest.raises(ValueError, match="read-only"):
             faces.images[0][0, 0] = 1
-    finally:
-        synthetic._render.cache_clear()
+
+
+def test_a_split_is_drawn_once_and_read_by_the_next_process(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_anew()
+    assert [file.suffix for file in (small / ".cache" / "fer-models" / "drawn").iterdir()] == [".npy"]
+    monkeypatch.setattr(synthetic, "draw", lambda split, index: pytest.fail("drawn again"))
+    assert load_anew().fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "one pixel", "other faces", "a pickle", "a folder"])
+def test_a_damaged_copy_is_not_believed(small: Path, damage: str) -> None:
+    right = load_anew()
+    (copy,) = (small / ".cache" / "fer-models" / "drawn").iterdir()
+    if damage in ("truncated", "empty"):
+        copy.write_bytes(copy.read_bytes()[: 1000 if damage == "truncated" else 0])
+    elif damage == "a folder":
+        copy.unlink()
+        copy.mkdir()
+    else:
+        images = np.load(copy)
+        images[3, 5, 7] ^= 1
+        wrong = {"one pixel": images, "other faces": images[:14], "a pickle": np.array([{}], dtype=object)}[damage]
+        np.save(copy, wrong, allow_pickle=True)
+    again = load_anew()
+    assert again.fingerprint == right.fingerprint
+    assert not list(copy.parent.glob("*.part"))
+
+
+def test_a_home_that_cannot_be_written_costs_time_alone(small: Path) -> None:
+    (small / ".cache").write_text("no folder")
+    assert len(load_anew()) == 21
+
+
+def test_a_full_disk_costs_time_alone(small: Path) -> None:
+    with full_disk(500):
+        assert len(load_anew()) == 21
+    assert not list((small / ".cache" / "fer-models" / "drawn").iterdir())
+    assert len(load_anew()) == 21
 
 
 def test_the_splits_hold_as_many_faces_of_each_emotion() -> None:
