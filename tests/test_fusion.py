@@ -18,6 +18,7 @@ from fer_models.classifiers.fusion import Fused, Fusion, fit, negative_log_likel
 from fer_models.emotions import Emotion
 from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
 from fer_models.evaluation.options import Options
+from fer_models.evaluation.restoration import ALL_MODELS
 from fer_models.evaluation.suite import Suite
 from fer_models.registry import ModelSpec, Registry, Runtime, is_known, parts_of
 
@@ -257,3 +258,19 @@ def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
     suite = suite_of(tmp_path, folder, models)
     assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
+
+
+def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_path, folder, models):
+    models.add(ModelSpec("silent", lambda runtime: Mute()))
+    models.add(ModelSpec("happily+tta", lambda runtime: Mute()))
+    Fusion(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(tmp_path / "weights" / "happily+silent.json")
+    models.add(names.select("happily+silent", models))
+    suite = suite_of(tmp_path, folder, models)
+    for model in models.names:
+        for restoration in ("raw", "bicubic"):
+            suite.run((model, restoration))
+    effects = {effect.model: effect for effect in suite.effects.all()}
+    assert set(effects) == {*models.names, ALL_MODELS}
+    right = {name: effects[name].accuracy["before"] for name in models.names}
+    assert right == {"happily": 1 / 7, "sadly": 1 / 7, "silent": 0, "happily+tta": 0, "happily+silent": 0}
+    assert effects[ALL_MODELS].accuracy["before"] == pytest.approx(2 / 7 / 3)

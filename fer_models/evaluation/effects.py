@@ -11,6 +11,7 @@ from fer_models.evaluation import restoration
 from fer_models.evaluation.asking import Asking, Pair
 from fer_models.evaluation.restoration import Effect
 from fer_models.images import data_url, resize
+from fer_models.registry import is_known
 from fer_models.restorers.base import restore_checked
 
 #: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures on the page, in pixels.
@@ -40,7 +41,10 @@ class Effects:
         return self._known[key]
 
     def all(self) -> list[Effect]:
-        """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many."""
+        """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many.
+
+        Over all of them each counts once: what is made of others of this run (`NAME+likelihood`, `NAME-probe`, `NAME+NAME`) is left out there.
+        """
         asking, asked = self._asking, set(self._asking.asked())
         found = []
         for name in asking.restorers.names:
@@ -48,11 +52,13 @@ class Effects:
                 if name in ("raw", against) or (against, name) == (restoration.CONTROL, restoration.CONTROL):
                     continue
                 models = [m for m in asking.models.names if {(m, name), (m, against)} <= asked]
-                own = [self.of((model, name), against) for model in models]
-                if len(own) > 1:
-                    answers = {m: (asking.run((m, against)).answers, asking.run((m, name)).answers) for m in models}
-                    found.append(self._looked_at(restoration.over_all_models(own, answers)))
-                found += own
+                own = {model: self.of((model, name), against) for model in models}
+                # A model that is asked in another way too, probed or fused would count more than once.
+                plain = [model for model in models if not is_known(model, set(models) - {model})]
+                if len(plain) > 1:
+                    answers = {m: (asking.run((m, against)).answers, asking.run((m, name)).answers) for m in plain}
+                    found.append(self._looked_at(restoration.over_all_models([own[m] for m in plain], answers)))
+                found += own.values()
         return restoration.adjusted(found)
 
     def turned(self, effect: Effect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
