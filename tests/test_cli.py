@@ -58,7 +58,7 @@ def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, 
     from fer_models.restorers.gfpgan import Shape
     from fer_models.training import restoration
 
-    recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16)
+    recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None)
     monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr("fer_models.weights.SHIPPED", tmp_path / "nothing shipped")
@@ -73,7 +73,7 @@ def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, 
     assert cli.main(["weights", "--provenance", "gfpgan-nano"]) == 0
     assert json.loads(capsys.readouterr().out)["recipe"]["batch_size"] == 14
     assert cli.main([*common, "--teacher", "vgg19"]) == 4
-    assert "Leave --start-from, --teacher and --prune out" in capsys.readouterr().err
+    assert "Leave --teacher and --prune out" in capsys.readouterr().err
 
 
 def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypatch):

@@ -48,14 +48,14 @@ def test_the_first_half_of_the_network_learns_and_neither_the_rest_nor_the_teach
     hint.loss(batch()).backward()
     assert network.blocks[0].attn.qkv.weight.grad is not None
     assert network.blocks[-1].attn.qkv.weight.grad is None
-    assert all(p.grad is None for p in hint._network.parameters())
+    assert all(p.grad is None for p in hint.teacher.network.parameters())
 
 
 def test_the_place_of_a_token_matters(pupil):
     network, hint = pupil
     faces = batch()
     network(normalise(faces, RECIPE.architecture))
-    wanted = hint._seen(faces)
+    wanted = hint.teacher.features(faces)
     assert wanted.shape == (14, 112, 6, 6)
     straight = hint.loss(faces)
     assert not torch.allclose(straight, hint.loss(faces.flip(3)), atol=1e-4)

@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.model in _SHORT and (args.start_from or args.precision or args.teacher or args.prune is not None):
         told = "is trained in its own precision, always from the start. Leave --start-from, --precision, --teacher and --prune out."
         raise UsageError(f"{args.model} {told}")
-    if args.model == GFPGAN_NANO and (args.start_from or args.teacher or args.prune is not None):
-        raise UsageError(f"{GFPGAN_NANO} is trained from the start, on pixels alone. Leave --start-from, --teacher and --prune out.")
+    if args.model == GFPGAN_NANO and (args.teacher or args.prune is not None):
+        raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
     held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
@@ -118,16 +118,28 @@ def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet,
     """Train a restoration network; `given` are the user's own values of its recipe, None where there is none."""
     from fer_models.training import restoration
 
-    recipe = replace(restoration.RestorationRecipe(), **{k: v for k, v in given.items() if v is not None})
+    base = restoration.RestorationRecipe() if args.start_from is None else restoration.RestorationRecipe().continued()
+    recipe = replace(base, **{k: v for k, v in given.items() if v is not None})
     with progress(args.model, screen) as report:
         outcome = restoration.train(
-            args.model, recipe, faces, held_out, output, seed=args.seed, device=args.device, resume=not args.fresh, report=report
+            args.model,
+            recipe,
+            faces,
+            held_out,
+            output,
+            seed=args.seed,
+            device=args.device,
+            resume=not args.fresh,
+            start=args.start_from,
+            report=report,
         )
     for record in outcome.history:
         speed = f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s"
-        screen.print(f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {speed}, {held_out.name} {record['validation_psnr']:.2f} dB")
-    before, after = outcome.unrestored_psnr, outcome.best_psnr
-    screen.print(f"kept epoch {outcome.best_epoch} ({after:.2f} dB on {held_out.name}, {before:.2f} dB unrestored): {outcome.weights}")
+        scored = f"{held_out.name} {record['validation_distance']:.4f} away, {record['validation_psnr']:.2f} dB"
+        screen.print(f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {speed}, {scored}")
+    before, after = outcome.unrestored, outcome.best
+    gained = f"{after.distance:.4f} away, {after.psnr:.2f} dB on {held_out.name}; unrestored {before.distance:.4f}, {before.psnr:.2f} dB"
+    screen.print(f"kept epoch {outcome.best_epoch} ({gained}): {outcome.weights}")
     return 0
 
 

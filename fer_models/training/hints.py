@@ -6,18 +6,13 @@ for more than an epoch. What another network sees at each place does tell it, in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fer_models import weights
-from fer_models.classifiers.cnn import load, normalise
-from fer_models.errors import WeightsMissingError
-
-#: Which of a timm network's feature maps is looked at: the last but one, where EfficientNet-B0 has 6 x 6 places for a face of 48 pixels.
-_MAP = -2
+from fer_models.training.perception import LossNetwork, standardised
 
 
 class Hint:
@@ -29,12 +24,7 @@ class Hint:
         Raises:
             WeightsMissingError: that network is not on this machine.
         """
-        if (path := weights.find(name)) is None:
-            raise WeightsMissingError(f"The recipe's hints come from {name}, which is not on this machine. Get it first: fer-models train {name}")
-        teacher = load(path, device=device.type)
-        seen_by: Any = teacher.network
-        pupil: Any = network
-        self._network, self._architecture, self._at = seen_by, teacher.architecture, [len(seen_by.feature_info) + _MAP]
+        self.teacher, pupil = LossNetwork(name, device), cast(Any, network)
         self._prefix, self._tokens = int(pupil.num_prefix_tokens), torch.empty(0)
         pupil.blocks[len(pupil.blocks) // 2].register_forward_hook(self._remember)
 
@@ -49,15 +39,9 @@ class Hint:
         Args:
             faces: float (n, channels, h, w) in 0..255.
         """
-        tokens, wanted = self._tokens[:, self._prefix :].float(), self._seen(faces)
+        tokens = self._tokens[:, self._prefix :].float()
         side = round(tokens.shape[1] ** 0.5)
-        wanted = F.interpolate(wanted, (side, side), mode="bilinear").flatten(2).transpose(1, 2)
-        wanted = (wanted - wanted.mean((0, 1))) / wanted.std((0, 1)).clamp(min=1e-6)
+        with torch.no_grad():
+            wanted = F.interpolate(self.teacher.features(faces), (side, side), mode="bilinear")
+            wanted = standardised(wanted, wanted).flatten(2).transpose(1, 2)
         return 1 - F.cosine_similarity(tokens[..., : wanted.shape[-1]], wanted, dim=-1).mean()
-
-    @torch.no_grad()
-    def _seen(self, faces: torch.Tensor) -> torch.Tensor:
-        own = faces if faces.shape[1] == self._architecture.channels else faces.mean(1, keepdim=True)
-        prepared = normalise(own, self._architecture)
-        seen: torch.Tensor = self._network.forward_intermediates(prepared, indices=self._at, intermediates_only=True, stop_early=True)[0]
-        return seen.float()

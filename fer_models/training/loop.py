@@ -26,7 +26,6 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
 from fer_models import tensors
-from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
@@ -146,7 +145,7 @@ class _Session:
         prune = recipe.prune if accelerator.num_processes == 1 else 0.0
         self.sampler = Sampler(self.targets, recipe.label_smoothing, recipe.epochs, prune)
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
-        self.started_from = None if start is None else start_from(network, recipe.architecture, start)
+        self.started_from = None if start is None else start_from(network, recipe.architecture.timm, start)
         optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
         self.scheduler = CosineLRScheduler(
             optimizer,
@@ -298,14 +297,14 @@ def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int
     return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)
 
 
-def start_from(network: nn.Module, architecture: Architecture, path: Path) -> dict[str, Any]:
-    """Put the weights at `path` into `network`; returns their sha256 and the record of how they were trained.
+def start_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
+    """Put the weights at `path` into `network`, which errors call `kind`; returns their sha256 and the record of how they were trained.
 
     Raises:
         WeightsError: they are of another network.
     """
     state, metadata = tensors.read(path)
-    tensors.require_fit(network, state, architecture.timm, path)
+    tensors.require_fit(network, state, kind, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
 

@@ -2,8 +2,9 @@
 
 The faces themselves are what it shall give back; what it gets are the same faces blurred, shrunk, made noisy and compressed, each time
 otherwise (the degradation of Wang et al. 2021, arXiv:2101.04061, eq. 1: blur, shrink, noise, JPEG). It learns from the distance of
-pixels and of their edges, without discriminator: a small network that must not invent a face is what FER needs. The epoch is chosen on
-the validation split, degraded once and for all.
+pixels and of their edges, and from what a network of the zoo sees in the restored face and in the face itself (there the identity
+preserving loss, with a face recognition network), without discriminator: a small network that must not invent a face is what FER needs.
+The epoch is chosen on the validation split, degraded once and for all.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from fer_models.errors import UsageError
 from fer_models.images import Face, resize, to_rgb
 from fer_models.restorers import gfpgan
 from fer_models.training import checkpoint, provenance
-from fer_models.training.loop import Report, as_tensor
+from fer_models.training.loop import Report, as_tensor, start_from
+from fer_models.training.perception import LossNetwork, standardised
 
 #: The first words of the seeds of what is drawn for an epoch, and for the validation split.
 _EPOCH, _VALIDATION = 1, 2
@@ -82,6 +84,8 @@ class RestorationRecipe:
         ema: decay per update of the averaged weights, which are what is validated and kept.
         edges: the weight of the distance of neighbouring pixels' differences, against 1 for that of the pixels.
         pyramid: the weight of the pictures that the network's first half gives at each size (GFPGAN's pyramid restoration guidance).
+        recogniser: the network of the zoo whose features are compared, None for none.
+        recognition: the weight of their distance, which is 0..2, against 1 for that of the pixels.
         precision: `float32` or `bf16` (autocast).
     """
 
@@ -95,8 +99,27 @@ class RestorationRecipe:
     ema: float = 0.998
     edges: float = 1.0
     pyramid: float = 0.5
+    recogniser: str | None = "resnet50"
+    recognition: float = 0.5
     precision: str = "bf16"
     degradation: Degradation = field(default_factory=Degradation)
+
+    def continued(self) -> RestorationRecipe:
+        """The recipe for going on from trained weights: half the peak rate."""
+        return replace(self, lr=self.lr / 2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near faces are to what they should be.
+
+    Attributes:
+        distance: what the training makes small, but for the pyramid: of pixels, of edges and of what the recogniser sees.
+        psnr: the peak signal-to-noise ratio of all their pixels, in dB.
+    """
+
+    distance: float
+    psnr: float
 
 
 @dataclass(frozen=True)
@@ -105,16 +128,16 @@ class Outcome:
 
     Attributes:
         weights: the safetensors file.
-        best_epoch: the epoch kept, from 1.
-        best_psnr: what it gives back of the degraded validation faces: the peak signal-to-noise ratio of all their pixels, in dB.
-        unrestored_psnr: the same of the degraded faces themselves, enlarged as the network gets them.
-        history: one record per epoch: loss, learning rate, seconds, and `validation_psnr`.
+        best_epoch: the epoch kept, from 1: the one that gives back the degraded validation faces with the smallest distance.
+        best: how near it brings them.
+        unrestored: how near they are themselves, enlarged as the network gets them.
+        history: one record per epoch: loss, learning rate, seconds, `validation_distance` and `validation_psnr`.
     """
 
     weights: Path
     best_epoch: int
-    best_psnr: float
-    unrestored_psnr: float
+    best: Score
+    unrestored: Score
     history: checkpoint.History
 
 
@@ -128,20 +151,22 @@ def train(
     seed: int = 0,
     device: str = "auto",
     resume: bool = True,
+    start: Path | None = None,
     report: Report | None = None,
 ) -> Outcome:
     """Train one network and write `NAME.safetensors`; a killed run goes on from its last epoch, with the same loss curve.
 
     Args:
-        name, training, validation, output, seed, resume, report: as in `loop.train`; labels are not looked at.
+        name, training, validation, output, seed, resume, start, report: as in `loop.train`; labels are not looked at.
         device: as in `tensors.pick_device`.
 
     Raises:
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
-        WeightsError: the checkpoint cannot be read.
+        WeightsError: the checkpoint cannot be read, or `start` is not a network of this recipe.
+        WeightsMissingError: the recogniser is not on this machine.
     """
     output.mkdir(parents=True, exist_ok=True)
-    session = _Session(name, recipe, training, validation, seed, tensors.pick_device(device))
+    session = _Session(name, recipe, training, validation, seed, tensors.pick_device(device), start)
     kept, best = output / f"{name}.checkpoint.safetensors", output / f"{name}.safetensors"
     if resume and kept.exists():
         session.history, _ = checkpoint.restore(kept, session.identity, session.network, session.ema.module, session.optimizer)
@@ -156,29 +181,47 @@ def train(
         checkpoint.save(kept, session.identity, session.network, session.ema.module, session.optimizer, session.history)
     found = session.best()
     kept.unlink(missing_ok=True)
-    return Outcome(best, int(found["epoch"]), found["validation_psnr"], session.unrestored, session.history)
+    score = Score(found["validation_distance"], found["validation_psnr"])
+    return Outcome(best, int(found["epoch"]), score, session.unrestored, session.history)
 
 
 class _Session:
     """The moving parts of one run."""
 
-    def __init__(self, name: str, recipe: RestorationRecipe, training: list[FaceSet], validation: FaceSet, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        name: str,
+        recipe: RestorationRecipe,
+        training: list[FaceSet],
+        validation: FaceSet,
+        seed: int,
+        device: torch.device,
+        start: Path | None = None,
+    ) -> None:
         self.name, self.recipe, self.seed, self.device = name, recipe, seed, device
         torch.manual_seed(seed)
         self.faces = torch.cat([as_tensor(faces, 1, recipe.side) for faces in training]).numpy()
         self.held_out = as_tensor(validation, 1, recipe.side).numpy()
         self.data = [provenance.described(faces) for faces in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
+        self.recogniser = None if recipe.recogniser is None else LossNetwork(recipe.recogniser, device)
         self.network = gfpgan.build(recipe.shape).to(device)
+        self.started_from = None if start is None else start_from(self.network, "GFPGAN", start)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
-        self.unrestored = self._psnr(lambda degraded: degraded)
+        self.unrestored = self.score(lambda degraded: degraded)
         self.history: checkpoint.History = []
 
     @property
     def identity(self) -> str:
         """What a checkpoint must be of."""
-        return json.dumps({"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data}, sort_keys=True)
+        ran = {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "start": self.started_from, "recogniser": self.seen_by}
+        return json.dumps(ran, sort_keys=True)
+
+    @property
+    def seen_by(self) -> str | None:
+        """The sha256 of the recogniser's weights."""
+        return None if self.recogniser is None else self.recogniser.sha256
 
     def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
         """Train one epoch and score the averaged weights."""
@@ -194,7 +237,8 @@ class _Session:
         record = {"epoch": epoch + 1, "size": recipe.shape.out_size, "loss": float(np.mean(losses)), "lr": lr, "seconds": seconds}
         record["faces"] = min(self.steps * recipe.batch_size, len(self.faces))
         record["images_per_second"] = record["faces"] / seconds
-        record["validation_psnr"] = self._psnr(self._restored)
+        score = self.score(self._restored)
+        record |= {"validation_distance": score.distance, "validation_psnr": score.psnr}
         self.history.append(record)
         return record
 
@@ -208,7 +252,7 @@ class _Session:
         degraded, sharp = self._pairs(faces, rng)
         with self._autocast():
             restored, smaller = self.network(degraded, randomize_noise=False)
-        loss = self._distance(restored, sharp)
+            loss = self._distance(restored, sharp)
         for guess in smaller:
             loss = loss + self.recipe.pyramid / len(smaller) * F.l1_loss(guess.float(), F.adaptive_avg_pool2d(sharp, guess.shape[-1]))
         self.optimizer.zero_grad()
@@ -219,10 +263,17 @@ class _Session:
         return float(loss.item())
 
     def _distance(self, restored: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
-        """How far two batches are apart, in their pixels and in their edges."""
+        """How far two batches are apart: in their pixels, in their edges, and in what the recogniser sees."""
         difference = restored.float() - sharp
         across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
-        return difference.abs().mean() + self.recipe.edges * (across + down) / 2
+        distance = difference.abs().mean() + self.recipe.edges * (across + down) / 2
+        if self.recogniser is None:
+            return distance
+        with torch.no_grad():
+            wanted = self.recogniser.features(_shown(sharp))
+        seen = self.recogniser.features(_shown(restored))
+        alike = F.cosine_similarity(standardised(seen, wanted), standardised(wanted, wanted), dim=1)
+        return distance + self.recipe.recognition * (1 - alike).mean()
 
     def _pairs(self, faces: list[Face], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Degraded and sharp faces as the network gets and gives them: float32 (n, 3, size, size) in -1..1, on the device."""
@@ -236,13 +287,16 @@ class _Session:
             yield self._pairs(faces, np.random.default_rng([_VALIDATION, start]))
 
     @torch.inference_mode()
-    def _psnr(self, restore: Any) -> float:
-        """The peak signal-to-noise ratio of all validation pixels, in dB, after `restore`."""
-        squares, n = 0.0, 0
+    def score(self, restore: Callable[[torch.Tensor], torch.Tensor]) -> Score:
+        """How near all validation faces are to what they should be, after `restore`."""
+        squares, n, distance, faces = 0.0, 0, 0.0, 0
         for degraded, sharp in self._validation():
-            error = (restore(degraded).float().clamp(-1, 1) - sharp) / 2
+            restored = restore(degraded).float().clamp(-1, 1)
+            error = (restored - sharp) / 2
             squares, n = squares + float(error.double().square().sum()), n + error.numel()
-        return 10 * math.log10(n / max(squares, 1e-12))
+            with self._autocast():
+                distance, faces = distance + float(self._distance(restored, sharp)) * len(sharp), faces + len(sharp)
+        return Score(distance / faces, 10 * math.log10(n / max(squares, 1e-12)))
 
     def _restored(self, degraded: torch.Tensor) -> torch.Tensor:
         self.ema.module.eval()
@@ -254,8 +308,8 @@ class _Session:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def best(self) -> dict[str, float]:
-        """The record of the epoch with the highest ratio so far, the first one where several tie."""
-        return max(self.history, key=lambda r: (r["validation_psnr"], -r["epoch"]))
+        """The record of the epoch with the smallest distance so far, the first one where several tie."""
+        return min(self.history, key=lambda r: (r["validation_distance"], r["epoch"]))
 
     def provenance(self) -> dict[str, Any]:
         """What these weights are and how they came about."""
@@ -268,5 +322,12 @@ class _Session:
             history=self.history,
             device=self.device,
             packages=("torch", "timm", "spandrel", "numpy", "scipy", "pillow"),
-            unrestored_psnr=self.unrestored,
+            unrestored=asdict(self.unrestored),
+            recogniser=None if self.seen_by is None else {"model": self.recipe.recogniser, "sha256": self.seen_by},
+            started_from=self.started_from,
         )
+
+
+def _shown(faces: torch.Tensor) -> torch.Tensor:
+    """Faces in -1..1 as a recogniser gets them: 0..255."""
+    return (faces.float() + 1) * 127.5
