@@ -93,18 +93,8 @@ def run(args: argparse.Namespace) -> int:
             from fer_models.training import loop
 
             base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
-            outcome = loop.train(
-                args.model,
-                adapt(base, **given, precision=args.precision, prune=args.prune, teacher=args.teacher),
-                faces,
-                held_out,
-                output,
-                seed=args.seed,
-                device=args.device,
-                resume=not args.fresh,
-                start=args.start_from,
-                report=report,
-            )
+            whole = adapt(base, **given, precision=args.precision, prune=args.prune, teacher=args.teacher)
+            outcome = loop.train(args.model, whole, faces, held_out, output, report=report, **_how(args))
     for record in outcome.history:
         scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
         screen.print(
@@ -114,6 +104,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _how(args: argparse.Namespace) -> dict[str, Any]:
+    """What the user said of a run that is no part of its recipe; a long run, which can be gone on with."""
+    return {"seed": args.seed, "device": args.device, "resume": not args.fresh, "start": args.start_from}
+
+
 def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet, output: Path, screen: Any, given: dict[str, Any]) -> int:
     """Train a restoration network; `given` are the user's own values of its recipe, None where there is none."""
     from fer_models.training import restoration
@@ -121,18 +116,7 @@ def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet,
     base = restoration.RestorationRecipe() if args.start_from is None else restoration.RestorationRecipe().continued()
     recipe = replace(base, **{k: v for k, v in given.items() if v is not None})
     with progress(args.model, screen) as report:
-        outcome = restoration.train(
-            args.model,
-            recipe,
-            faces,
-            held_out,
-            output,
-            seed=args.seed,
-            device=args.device,
-            resume=not args.fresh,
-            start=args.start_from,
-            report=report,
-        )
+        outcome = restoration.train(args.model, recipe, faces, held_out, output, report=report, **_how(args))
     for record in outcome.history:
         speed = f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s"
         scored = f"{held_out.name} {record['validation_distance']:.4f} away, {record['validation_psnr']:.2f} dB"
