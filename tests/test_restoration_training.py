@@ -52,7 +52,7 @@ def test_what_is_lost_is_learnt_to_be_given_back(trained):
 def test_the_weights_restore_as_the_validation_said(trained):
     outcome, _ = trained
     restorer = gfpgan.load(outcome.weights, device="cpu")
-    session = restoration._Session("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
+    session = restoration._Training("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
     assert asdict(session.score(restorer.infer)) == pytest.approx(asdict(outcome.best), abs=1e-3)
     assert asdict(session.unrestored) == pytest.approx(asdict(outcome.unrestored))
 
@@ -121,7 +121,7 @@ def test_learning_with_a_recogniser_brings_nearer_what_it_sees(tmp_path, trained
     before, _ = trained
     without, looking = replace(TINY, lr=2e-3, epochs=2), replace(TINY, lr=2e-3, epochs=2, recogniser="efficientnet_b0", recognition=5.0)
     blind, led = (train(tmp_path / str(i), recipe, start=before.weights) for i, recipe in enumerate((without, looking)))
-    judge = restoration._Session("tiny", looking, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
+    judge = restoration._Training("tiny", looking, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
     assert judge.score(gfpgan.load(led.weights, device="cpu").infer).distance == pytest.approx(led.best.distance, rel=1e-3)
     assert led.best.distance < judge.score(gfpgan.load(blind.weights, device="cpu").infer).distance - 0.05
     record = json.loads(weights.metadata(led.weights)["provenance"])
@@ -129,10 +129,10 @@ def test_learning_with_a_recogniser_brings_nearer_what_it_sees(tmp_path, trained
 
 
 def test_faces_that_are_given_back_whole_look_the_same_to_a_recogniser():
-    session = restoration._Session("tiny", replace(TINY, recogniser="efficientnet_b0"), [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
+    session = restoration._Training("tiny", replace(TINY, recogniser="efficientnet_b0"), [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
     degraded, sharp = next(session._validation())
     assert session._distance(sharp, sharp) == pytest.approx(0, abs=1e-6)
-    without = restoration._Session("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
+    without = restoration._Training("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
     seen_apart = session._distance(degraded, sharp) - without._distance(degraded, sharp)
     assert 0.01 < seen_apart < 2 * TINY.recognition
     assert all(not p.requires_grad for p in session.recogniser.network.parameters())

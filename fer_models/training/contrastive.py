@@ -28,8 +28,9 @@ from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.registry import sha256_of
 from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
-from fer_models.training.loop import Outcome, Report, as_tensor
+from fer_models.training.loop import Outcome, as_tensor
 from fer_models.training.recipes import Augmentation
+from fer_models.training.session import Report
 
 #: How `cnn` prepares pictures for the network the image tower starts from; open_clip prepares them the same way from these.
 _PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "interpolation": "bicubic", "resize_mode": "squash"}

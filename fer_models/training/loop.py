@@ -1,9 +1,7 @@
 """The training loop: one for every network, on any device, resumable at every epoch.
 
-`train` reads faces, follows a `Recipe` and leaves two files: `NAME.safetensors` (the averaged weights of the epoch that scored best
-on the validation split, with architecture, label order and provenance in its metadata) and, while it runs, `NAME.checkpoint.safetensors`
-from which a killed run goes on. Everything random is drawn from (seed, epoch, step), and what is remembered of each face
-is in the checkpoint, so a resumed run has the same loss curve.
+`train` reads faces, follows a `Recipe` and leaves `NAME.safetensors`: the averaged weights of the epoch that scored best on the validation
+split, with architecture, label order and provenance in its metadata. How a killed run goes on is told in `session`.
 """
 
 from __future__ import annotations
@@ -23,24 +21,20 @@ from accelerate import Accelerator
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
-from torch import nn
 
 from fer_models import tensors
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError
 from fer_models.images import grey, resize
-from fer_models.registry import sha256_of
-from fer_models.training import checkpoint, provenance
+from fer_models.training import provenance
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
 from fer_models.training.hints import Hint
 from fer_models.training.recipes import Recipe
 from fer_models.training.sampling import Sampler, cross_entropies
+from fer_models.training.session import History, Report, Session, start_from
 from fer_models.training.targets import described, targets
-
-Report = Callable[[str, int, int, dict[str, float]], None]  # epoch title, step, steps, figures
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Outcome:
     weights: Path
     best_epoch: int
     best_accuracy: float
-    history: list[dict[str, float]]
+    history: History
 
 
 def train(
@@ -91,36 +85,20 @@ def train(
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
         WeightsError: `start` is not a network of this recipe.
     """
-    accelerator = _accelerator(device)
-    output.mkdir(parents=True, exist_ok=True)
-    session = _Session(name, recipe, training, validation, seed, accelerator, start, also)
-    kept = output / f"{name}.checkpoint.safetensors"
-    if resume and kept.exists():
-        session.restore(kept)
-    best = output / f"{name}.safetensors"
-    for epoch in range(len(session.history), recipe.epochs):
-        record = session.epoch(epoch, report)
-        if not np.isfinite(record["loss"]):
-            raise UsageError(
-                f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr."
-            )
-        if accelerator.is_main_process:
-            if session.is_best(record):
-                session.save_weights(best)
-            session.save(kept)
-        accelerator.wait_for_everyone()
-    best_epoch, best_accuracy = session.best()
-    if accelerator.is_main_process:
-        kept.unlink(missing_ok=True)
-    return Outcome(best, best_epoch, best_accuracy, session.history)
+    session = _Training(name, recipe, training, validation, seed, _accelerator(device), start, also)
+    weights = session.run(output, resume, report)
+    best = max(session.scored(), key=_accuracy)
+    return Outcome(weights, int(best["epoch"]), best["validation_accuracy"], session.history)
 
 
 def _accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu")
 
 
-class _Session:
-    """The moving parts of one run."""
+class _Training(Session):
+    """One run of a network that learns to answer."""
+
+    recipe: Recipe
 
     def __init__(
         self,
@@ -155,10 +133,12 @@ class _Session:
             warmup_prefix=False,
             t_in_epochs=False,
         )
-        self.network, self.optimizer = accelerator.prepare(network, optimizer)
-        self.ema = ModelEmaV3(accelerator.unwrap_model(self.network), decay=recipe.ema, use_warmup=True)
-        self.hint = None if recipe.hint is None else Hint(recipe.hint, accelerator.unwrap_model(self.network), accelerator.device)
-        self.history: list[dict[str, float]] = []
+        self.trained, self.optimizer = accelerator.prepare(network, optimizer)
+        self.network = accelerator.unwrap_model(self.trained)
+        self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
+        self.hint = None if recipe.hint is None else Hint(recipe.hint, self.network, accelerator.device)
+        self.history = []
+        self.leads = accelerator.is_main_process
 
     # -- one epoch --------------------------------------------------------------------------------
 
@@ -195,7 +175,7 @@ class _Session:
         faces = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
         x = normalise(faces, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            losses = cross_entropies(self.network(x), self.targets[rows].to(device), recipe.label_smoothing)
+            losses = cross_entropies(self.trained(x), self.targets[rows].to(device), recipe.label_smoothing)
         self.sampler.learn(rows, losses)
         loss = (losses * counts.to(device)).mean()
         if self.hint is not None:
@@ -205,7 +185,7 @@ class _Session:
             self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.clip_grad)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.ema.update(self.accelerator.unwrap_model(self.network), step=update)
+        self.ema.update(self.network, step=update)
         return float(loss.item())
 
     def _autocast(self) -> torch.autocast:
@@ -235,14 +215,15 @@ class _Session:
             right += int((logits.argmax(1).cpu() == labels[rows]).sum())
         return right / len(faces)
 
-    def best(self) -> tuple[int, float]:
-        """The epoch (from 1) with the highest validation accuracy so far, the first one where several tie."""
-        scored = [(r["validation_accuracy"], -r["epoch"]) for r in self.history if "validation_accuracy" in r]
-        accuracy, epoch = max(scored)
-        return int(-epoch), accuracy
+    def scored(self) -> History:
+        """The records of the epochs that were scored on the validation split."""
+        return [r for r in self.history if "validation_accuracy" in r]
 
-    def is_best(self, record: dict[str, float]) -> bool:
-        return "validation_accuracy" in record and self.best()[0] == record["epoch"]
+    def best(self) -> dict[str, float] | None:
+        return max(self.scored(), key=_accuracy, default=None)
+
+    def wait(self) -> None:
+        self.accelerator.wait_for_everyone()
 
     # -- files ------------------------------------------------------------------------------------
 
@@ -271,42 +252,26 @@ class _Session:
         }
         tensors.write(self.ema.module.state_dict(), path, metadata)
 
-    def save(self, path: Path) -> None:
-        """Everything needed to go on after this epoch."""
-        network, more = self.accelerator.unwrap_model(self.network), {"sampler.losses": self.sampler.losses}
-        checkpoint.save(path, self._identity(), network, self.ema.module, self.optimizer, self.history, more)
+    def identity(self) -> dict[str, Any]:
+        return {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, **self.learnt_from, "start": self.started_from}
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises as `checkpoint.restore`."""
-        network = self.accelerator.unwrap_model(self.network)
-        self.history, saved = checkpoint.restore(path, self._identity(), network, self.ema.module, self.optimizer)
-        if "sampler.losses" in saved:  # a checkpoint of an earlier version has seen every face every time
-            self.sampler.losses = saved["sampler.losses"]
+    def remembered(self) -> dict[str, torch.Tensor]:
+        return {"losses": self.sampler.losses}
 
-    def _identity(self) -> str:
-        return json.dumps(
-            {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, **self.learnt_from, "start": self.started_from}, sort_keys=True
-        )
+    def remember(self, saved: Mapping[str, torch.Tensor]) -> None:
+        self.sampler.losses = saved["losses"]
+
+
+def _accuracy(record: dict[str, float]) -> float:
+    return record["validation_accuracy"]
 
 
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
     """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
     few = faces.take(np.arange(min(batch, len(faces))))
-    session = _Session("step", replace(recipe, batch_size=len(few), teacher=None, hint=None), [few], few, 0, _accelerator(device))
+    session = _Training("step", replace(recipe, batch_size=len(few), teacher=None, hint=None), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)
-
-
-def start_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
-    """Put the weights at `path` into `network`, which errors call `kind`; returns their sha256 and the record of how they were trained.
-
-    Raises:
-        WeightsError: they are of another network.
-    """
-    state, metadata = tensors.read(path)
-    tensors.require_fit(network, state, kind, path)
-    network.load_state_dict(state)
-    return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
 
 
 def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:

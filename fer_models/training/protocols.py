@@ -28,8 +28,9 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.evaluation.statistics import wilson
 from fer_models.training.augment import augment
-from fer_models.training.loop import Report, as_tensor, train
+from fer_models.training.loop import as_tensor, train
 from fer_models.training.recipes import Augmentation, Recipe
+from fer_models.training.session import Report
 
 #: A network small enough that the whole study is a matter of an hour or two without an accelerator.
 RECIPE = Recipe(

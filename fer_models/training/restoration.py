@@ -26,12 +26,12 @@ from torch.nn import functional as F
 
 from fer_models import corruptions, tensors
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import UsageError
 from fer_models.images import Face, resize, to_rgb
 from fer_models.restorers import gfpgan
-from fer_models.training import checkpoint, provenance
-from fer_models.training.loop import Report, as_tensor, start_from
+from fer_models.training import provenance
+from fer_models.training.loop import as_tensor
 from fer_models.training.perception import LossNetwork, standardised
+from fer_models.training.session import History, Report, Session, start_from
 
 #: The first words of the seeds of what is drawn for an epoch, and for the validation split.
 _EPOCH, _VALIDATION = 1, 2
@@ -138,7 +138,7 @@ class Outcome:
     best_epoch: int
     best: Score
     unrestored: Score
-    history: checkpoint.History
+    history: History
 
 
 def train(
@@ -165,28 +165,16 @@ def train(
         WeightsError: the checkpoint cannot be read, or `start` is not a network of this recipe.
         WeightsMissingError: the recogniser is not on this machine.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    session = _Session(name, recipe, training, validation, seed, tensors.pick_device(device), start)
-    kept, best = output / f"{name}.checkpoint.safetensors", output / f"{name}.safetensors"
-    if resume and kept.exists():
-        session.history, _ = checkpoint.restore(kept, session.identity, session.network, session.ema.module, session.optimizer)
-    for epoch in range(len(session.history), recipe.epochs):
-        record = session.epoch(epoch, report)
-        if not math.isfinite(record["loss"]):
-            raise UsageError(
-                f"Training {name}: the loss is {record['loss']} in epoch {epoch + 1}. Lower the learning rate (now {recipe.lr}) with --lr."
-            )
-        if session.best()["epoch"] == record["epoch"]:
-            gfpgan.save(session.ema.module, recipe.shape, best, {"provenance": json.dumps(session.provenance())})
-        checkpoint.save(kept, session.identity, session.network, session.ema.module, session.optimizer, session.history)
-    found = session.best()
-    kept.unlink(missing_ok=True)
-    score = Score(found["validation_distance"], found["validation_psnr"])
-    return Outcome(best, int(found["epoch"]), score, session.unrestored, session.history)
+    session = _Training(name, recipe, training, validation, seed, tensors.pick_device(device), start)
+    weights, best = session.run(output, resume, report), session.best()
+    score = Score(best["validation_distance"], best["validation_psnr"])
+    return Outcome(weights, int(best["epoch"]), score, session.unrestored, session.history)
 
 
-class _Session:
-    """The moving parts of one run."""
+class _Training(Session):
+    """One run of a network that learns to restore."""
+
+    recipe: RestorationRecipe
 
     def __init__(
         self,
@@ -210,13 +198,10 @@ class _Session:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
         self.unrestored = self.score(lambda degraded: degraded)
-        self.history: checkpoint.History = []
+        self.history = []
 
-    @property
-    def identity(self) -> str:
-        """What a checkpoint must be of."""
-        ran = {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "start": self.started_from, "recogniser": self.seen_by}
-        return json.dumps(ran, sort_keys=True)
+    def identity(self) -> dict[str, Any]:
+        return {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "start": self.started_from, "recogniser": self.seen_by}
 
     @property
     def seen_by(self) -> str | None:
@@ -308,8 +293,11 @@ class _Session:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def best(self) -> dict[str, float]:
-        """The record of the epoch with the smallest distance so far, the first one where several tie."""
-        return min(self.history, key=lambda r: (r["validation_distance"], r["epoch"]))
+        """The record of the epoch with the smallest distance so far."""
+        return min(self.history, key=lambda r: r["validation_distance"])
+
+    def save_weights(self, path: Path) -> None:
+        gfpgan.save(self.ema.module, self.recipe.shape, path, {"provenance": json.dumps(self.provenance())})
 
     def provenance(self) -> dict[str, Any]:
         """What these weights are and how they came about."""

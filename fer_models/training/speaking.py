@@ -33,8 +33,9 @@ from fer_models.registry import sha256_of
 from fer_models.tensors import pick_device
 from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
-from fer_models.training.loop import Outcome, Report, as_tensor
+from fer_models.training.loop import Outcome, as_tensor
 from fer_models.training.recipes import EYES, PHI3V_NANO, RECIPES, Augmentation
+from fer_models.training.session import Report
 from fer_models.training.targets import targets
 
 #: Phi-3's special tokens, by their names there; numbers are given in this order.
