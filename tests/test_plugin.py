@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from fakes import drawn, oracle_labels
 from PIL import Image
+from processes import run_python
 
 from fer_models.emotions import LABELS
 
@@ -78,7 +77,7 @@ class Bench:
     def ask(self, command, code):
         # A run of its own, also where these tests themselves run in several processes.
         alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        done = subprocess.run([sys.executable, *command], cwd=self.repository, capture_output=True, text=True, timeout=240, env=alone)
+        done = run_python(command, self.repository, alone)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -176,11 +175,15 @@ def test_strict_makes_new_fail_and_says_how_to_record(bench):
     assert "--update-baselines" in done.stdout
 
 
-def test_two_processes_give_the_same_results_and_ask_once(bench):
-    bench.write_model(body=f"with open({str(bench.folder / 'asked')!r}, 'a') as file: file.write('x' * len(faces))")
+def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    said = "import os; print(len(faces), os.environ.get('OMP_NUM_THREADS'), file=file)"
+    bench.write_model(body=f"with open({str(bench.folder / 'asked')!r}, 'a') as file: {said}")
     bench.run("-n", 2, questions="accuracy or recall or macro or plausible")
     several = bench.report()["results"]
-    assert len((bench.folder / "asked").read_text()) == FACES
+    asked = [line.split() for line in (bench.folder / "asked").read_text().splitlines()]
+    assert sum(int(n) for n, _ in asked) == FACES
+    assert {threads for _, threads in asked} == {str(max(1, os.cpu_count() // 2))}
     (bench.folder / "store").rename(bench.folder / "old")
     bench.run(questions="accuracy or recall or macro or plausible")
     alone = bench.report()["results"]

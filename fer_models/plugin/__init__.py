@@ -6,6 +6,7 @@ The root `conftest.py` names this plugin; other suites opt in with `-p fer_model
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,11 @@ def _asks_questions(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """An evals run leaves its page beside evals.json unless --html says otherwise."""
+    """An evals run leaves its page beside evals.json unless --html says otherwise. Of several processes (`-n`) each uses its share of the cores."""
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        # OpenMP's threads wait for each other busily: with more of them than cores a network takes several times its own time. torch, which is
+        # imported with the first model, reads this.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if _asks_questions(config) and not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath"):
         if not config.option.htmlpath:
             folder: Path = config.getoption("--report-dir") or config.rootpath / "reports"
