@@ -36,9 +36,9 @@ class Sampler:
         """The rows of an epoch (from 0) in random order, and how much each counts: int64 (k,), float32 (k,)."""
         n = len(self.losses)
         order = torch.randperm(n, generator=generator)
-        if not self._share or epoch >= self._last or self.losses.isnan().any():
+        if not self._share or epoch >= self._last:
             return order, torch.ones(n)
-        learnt = self.losses < self.losses.mean()
+        learnt = self.losses < self.losses.nanmean()  # a face that was not seen yet is not learnt
         out = learnt & (torch.rand(n, generator=generator) < self._share)
         counts = torch.where(learnt, 1 / (1 - self._share), 1.0)
         rows = order[~out[order]]
