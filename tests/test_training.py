@@ -67,6 +67,10 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
     with pytest.raises(UsageError, match="another recipe, data or seed"):
         train(tmp_path, seed=1)
     content = checkpoint.read_bytes()
+    state, metadata = tensors.read(checkpoint)
+    tensors.write(state | {"sampler.losses": torch.zeros(1)}, checkpoint, metadata)
+    with pytest.raises(UsageError, match="of another version"):
+        train(tmp_path)
     checkpoint.write_bytes(content[:1000])
     with pytest.raises(WeightsError, match="delete it to start afresh"):
         train(tmp_path)

@@ -118,9 +118,10 @@ class Session(ABC):
             saved, metadata = tensors.read(path)
         except WeightsError as error:
             raise WeightsError(f"{error} Or delete it to start afresh.") from error
-        if metadata.get("run") != self._run():
-            raise UsageError(f"{path} belongs to a run with another recipe, data or seed. Use another --output, or delete it to start afresh.")
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "ema": {}, "optimizer": {}, "remembered": {}}
+        if metadata.get("run") != self._run() or not {name.split(".")[0] for name in saved} <= parts.keys():
+            told = f"{path} belongs to a run with another recipe, data or seed, or of another version."
+            raise UsageError(f"{told} Use another --output, or delete it to start afresh.")
         for name, tensor in saved.items():
             part, field = name.split(".", 1)
             parts[part][field] = tensor
