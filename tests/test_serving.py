@@ -35,7 +35,8 @@ class Server:
 
     def start(self):
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1", "--port", str(self.port), "--device", "cpu"]
-        quiet = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        (cache := self.folder / "cache").mkdir(exist_ok=True)  # it lists what lies there, and fails where there is no such folder
+        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
         self.process = subprocess.Popen([*command, str(self.folder)], env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def wait(self, seconds=120):
@@ -58,9 +59,11 @@ class Server:
 def server(tmp_path_factory):
     made = Server(llava(tmp_path_factory.mktemp("served")))
     made.start()
-    made.wait()
-    yield made
-    made.kill()
+    try:
+        made.wait()
+        yield made
+    finally:
+        made.kill()
 
 
 def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_again(server, tmp_path):
