@@ -9,12 +9,12 @@ the true emotion: a little on every face, or much on a few; how much is solved f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import proportions_ztest
@@ -140,17 +140,11 @@ def run(
         raise UsageError(f"The self-test needs at least one run of at least one face, got {runs} runs of {n} faces.")
     source = _source(answers)
     tasks = [(source, scenario, runs, n, (seed, i)) for i, scenario in enumerate(scenarios)]
-    if processes == 1:
-        outcomes = []
-        for task in tasks:
-            outcomes.append(_outcome(*task))
-            progress(1)
-        return outcomes
-    with ProcessPoolExecutor(processes) as pool:
-        futures = [pool.submit(_outcome, *task) for task in tasks]
-        for _ in as_completed(futures):
-            progress(1)
-        return [future.result() for future in futures]
+    outcomes = []
+    for outcome in Parallel(n_jobs=processes, return_as="generator")(delayed(_outcome)(*task) for task in tasks):
+        outcomes.append(outcome)
+        progress(1)
+    return outcomes
 
 
 def smallest_found(outcomes: Sequence[Outcome], test: str, power: float = 0.8) -> float | None:
