@@ -142,7 +142,9 @@ def test_going_on_from_trained_weights_keeps_their_record(tmp_path):
         train(tmp_path / "third", replace(TINY, architecture=Architecture("resnet18", size=32)), start=first)
 
 
-def test_a_recipe_that_goes_on_leaves_the_small_faces_out():
+def test_a_recipe_that_goes_on_leaves_teacher_and_small_faces_out():
+    assert RECIPES["resnet50"].teacher == "vgg19"
+    assert RECIPES["resnet50"].continued().teacher is None
     assert RECIPES["vgg19"].continued().size_at(0) == 48
     assert RECIPES["vgg19"].continued().lr == RECIPES["vgg19"].lr / 2
     assert TINY.continued().size_at(0) == 32

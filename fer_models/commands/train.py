@@ -50,7 +50,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start-from", type=Path, metavar="FILE", help="go on from trained weights: no small faces, half the peak rate")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="FILE", help="go on from trained weights: half the peak rate, no small faces, no teacher but a given one"
+    )
     parser.add_argument("--fresh", action="store_true", help="ignore a checkpoint of an earlier run")
     parser.set_defaults(run=run)
 

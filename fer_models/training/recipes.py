@@ -77,8 +77,11 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def continued(self) -> Recipe:
-        """The recipe for going on from trained weights: half the peak rate, a short warm-up, and full-size faces throughout."""
-        return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),))
+        """The recipe for going on from trained weights: half the peak rate, a short warm-up, full-size faces throughout, and the labels alone.
+
+        A teacher brings a beginner forward. A trained network may know more than the teacher does, and would be led back to it.
+        """
+        return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),), teacher=None)
 
     def size_at(self, epoch: int) -> int:
         """The side of the training faces in `epoch` (from 0)."""
