@@ -93,6 +93,11 @@ def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypa
     capsys.readouterr()
     assert cli.main(["weights", "--provenance", f"tiny@{packed}"]) == 0
     assert json.loads(capsys.readouterr().out)["validation_data"]["name"] == "faces/validation"
+    assert cli.main(["weights", "--average", str(weights), str(weights)]) == 0
+    averaged = tmp_path / "out" / "tiny-average.safetensors"
+    assert str(averaged) in capsys.readouterr().out
+    assert cli.main(["weights", "--provenance", f"tiny@{averaged}"]) == 0
+    assert [made["provenance"]["model"] for made in json.loads(capsys.readouterr().out)["averaged"]] == ["tiny", "tiny"]
     picture = next((faces / "test").rglob("*.png"))
     capsys.readouterr()
     assert cli.main(["predict", f"tiny@{packed}", str(picture), "--json", "--device", "cpu"]) == 0
@@ -111,6 +116,7 @@ def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypa
         (["predict", "vgg18", "x.png"], "Did you mean 'vgg19'"),
         (["predict", "vgg19", "no-such-picture.png"], "no-such-picture.png"),
         (["weights", "--pack", "none.safetensors"], "none.safetensors"),
+        (["weights", "--average", "none.safetensors"], "at least two files"),
     ],
 )
 def test_what_cannot_work_ends_with_code_4_and_one_line(capsys, arguments, message):

@@ -59,7 +59,29 @@ def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
     assert figures["peak_memory_mb"] is None  # one epoch does not tell
 
 
-@pytest.mark.parametrize("record", [{}, {"history": []}, {"history": [{"epoch": 1, "size": 48, "loss": 1.0}]}, {"history": None}])
+def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
+    def went_on(*epochs, earlier, **more):
+        return {"history": list(epochs), "started_from": {"sha256": "f", "provenance": earlier}, **more}
+
+    first = {"history": [epoch(32, 4, 200)]}
+    second = went_on(epoch(48, 8, 100), earlier=first)
+    third = went_on(epoch(48, 10, 80), epoch(48, 12, 70), earlier=second, device="a GPU")
+    averaged = {"averaged": [{"sha256": "g", "provenance": second}, {"sha256": "h", "provenance": third}]}
+    assert cost.training(averaged) == cost.training(third)
+    figures = cost.training(went_on(epoch(48, 6, 90), earlier=averaged))
+    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"]) == (5, 40, 6)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"averaged": [{"sha256": "f", "provenance": None}]},
+        {"history": []},
+        {"history": [{"epoch": 1, "size": 48, "loss": 1.0}]},
+        {"history": None},
+    ],
+)
 def test_a_record_without_times_is_refused(record):
     with pytest.raises(WeightsError, match="how long each epoch took"):
         cost.training(record)

@@ -1,4 +1,4 @@
-"""`fer-models weights`: where weights lie, what they are, and packing them."""
+"""`fer-models weights`: where weights lie, what they are, and averaging and packing them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; pack trained ones for shipping")
+    parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; average trained ones, and pack them for shipping")
     parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
     parser.add_argument(
         "--fetch", metavar="NAME", help="get the weights of a model, a restoration, or face-detection, from the network (the only command that does)"
     )
+    parser.add_argument(
+        "--average", type=Path, nargs="+", metavar="FILE", help="the mean of trainings of one network that went on from common weights"
+    )
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the packed file goes")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where the average, or the packed file, goes")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print or pack."""
+    """Print, fetch, average or pack."""
     import json
 
     from fer_models import weights, zoo
@@ -34,6 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.registry import sha256_of
     from fer_models.restorers import photographs
 
+    if args.average is not None:
+        from fer_models.training.averaging import average
+
+        output = args.output or args.average[-1].with_name(f"{args.average[-1].stem}-average.safetensors")
+        average(args.average, output)
+        print(f"{output}: sha256 {sha256_of(output)}")
+        return 0
     if args.pack is not None:
         from fer_models import tensors
 

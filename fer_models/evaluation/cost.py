@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +51,9 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What training a network took, from the record in its weights, over all runs that led to them.
 
     Args:
-        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and `started_from` an earlier run.
+        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and `started_from` an earlier run; or what
+            `fer-models weights --average` wrote: the records of all that was `averaged`, the last run last. A run that several go back to counts
+            once.
 
     Returns:
         epochs, seconds (in all), seconds_per_epoch (the median of the last run's epochs at full size), images_per_second over everything,
@@ -59,24 +62,32 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         WeightsError: the record does not say how long each epoch took.
     """
-    runs = [provenance]
-    while (earlier := (runs[-1].get("started_from") or {}).get("provenance")) is not None:
-        runs.append(earlier)
+    runs = _runs(provenance)
     epochs = [epoch for run in runs for epoch in run.get("history") or []]
     if not epochs or any(not epoch.get("seconds") or not epoch.get("images_per_second") for epoch in epochs):
         raise WeightsError("The record of this training does not say how long each epoch took. Train anew: fer-models train")
     total = sum(epoch["seconds"] for epoch in epochs)
-    largest = max(epoch["size"] for epoch in provenance["history"])
+    last = runs[0]
+    largest = max(epoch["size"] for epoch in last["history"])
     memory, energy = ([epoch.get(figure) for epoch in epochs] for figure in ("peak_memory_mb", "joules"))
     return {
         "epochs": len(epochs),
         "seconds": total,
-        "seconds_per_epoch": median(epoch["seconds"] for epoch in provenance["history"] if epoch["size"] == largest),
+        "seconds_per_epoch": median(epoch["seconds"] for epoch in last["history"] if epoch["size"] == largest),
         "images_per_second": sum(epoch["seconds"] * epoch["images_per_second"] for epoch in epochs) / total,
         "peak_memory_mb": None if None in memory else max(memory),
         "joules": None if None in energy else sum(energy),
-        "device": provenance.get("device"),
+        "device": last.get("device"),
     }
+
+
+def _runs(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All training runs behind a record, the last first, each once."""
+    averaged = provenance.get("averaged")
+    made = reversed(averaged) if averaged else [provenance.get("started_from") or {}]
+    earlier = [run for weights in made if weights.get("provenance") for run in _runs(weights["provenance"])]
+    runs = earlier if averaged else [provenance, *earlier]
+    return list({json.dumps(run, sort_keys=True): run for run in runs}.values())
 
 
 def _free() -> None:
