@@ -23,7 +23,10 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from fer_models import tensors
-from fer_models.classifiers import small  # noqa: F401 (the image tower of clip-nano)
+from fer_models.classifiers import (
+    arithmetic,
+    small,  # noqa: F401 (the image tower of clip-nano)
+)
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
@@ -127,13 +130,8 @@ class Clip:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one face (the image tower), counted by torch's own flop counter (2 flops each)."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        counter = FlopCounterMode(display=False)
-        with torch.no_grad(), counter:
-            self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]))
-        return counter.get_total_flops() // 2
+        """Multiply-accumulates for one face (the image tower), see `arithmetic.macs`."""
+        return arithmetic.macs(lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)])))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)

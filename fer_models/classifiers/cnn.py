@@ -19,7 +19,10 @@ from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
 from fer_models import tensors
-from fer_models.classifiers import small  # noqa: F401 (timm knows its networks from here on)
+from fer_models.classifiers import (
+    arithmetic,
+    small,  # noqa: F401 (timm knows its networks from here on)
+)
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
@@ -93,14 +96,9 @@ class CNN:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the convolutions and linear layers for one face, counted by torch's own flop counter (2 flops each)."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        counter = FlopCounterMode(display=False)
+        """Multiply-accumulates for one face; see `arithmetic.macs`."""
         side = self.architecture.size
-        with torch.no_grad(), counter:
-            self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device))
-        return counter.get_total_flops() // 2
+        return arithmetic.macs(lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device)))
 
 
 def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None) -> CNN:

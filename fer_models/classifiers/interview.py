@@ -88,13 +88,10 @@ class Interview:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates to read one face and the question once, counted by torch's own flop counter (2 flops each)."""
-        from torch.utils.flop_counter import FlopCounterMode
+        """Multiply-accumulates to read one face and the question once, see `arithmetic.macs`."""
+        from fer_models.classifiers import arithmetic
 
-        counter = FlopCounterMode(display=False)
-        with counter:
-            self.chat.score([_NOTHING], self.question.written(), self.question.replies[:1])
-        return counter.get_total_flops() // 2
+        return arithmetic.macs(lambda: self.chat.score([_NOTHING], self.question.written(), self.question.replies[:1]))
 
 
 def read_all(replies: Sequence[str], question: Question) -> Predictions:
