@@ -18,7 +18,8 @@ def test_probability_of_the_truth_does_not_drift(gate):
     gate.holds("drift")
 
 
-def test_every_face_is_accounted_for(predictions, faces):
+def test_every_face_is_accounted_for(predictions, suite, pair):
+    faces = suite.data_of(pair).faces
     assert len(predictions) == len(faces)
     assert sorted(predictions.faces) == sorted(faces.hashes)
 

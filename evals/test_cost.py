@@ -1,6 +1,7 @@
-"""What does each model cost: preparing faces, a training step, answering a batch and a single face, and evaluating the answers?
+"""What does each model cost: preprocessing, a training step, inference on a batch and on a single face, and the evaluation itself?
 
-pytest-benchmark keeps the times (`--benchmark-autosave`, `pytest-benchmark compare`); figures beside them are in `extra_info`.
+Times are measured once per code, model and machine, and shown as stored after that; `--measure-costs` measures anew. pytest-benchmark keeps
+them (`--benchmark-autosave`, `pytest-benchmark compare`: these measure anew too); further figures are in `extra_info`.
 """
 
 import itertools
@@ -18,60 +19,102 @@ pytestmark = pytest.mark.benchmark(min_rounds=3, warmup=False)
 
 
 @pytest.fixture
-def measured(benchmark, costs):
-    """Time one step over some faces, and leave its figures with the benchmark and for the page."""
+def measure_cost(request, suite, costs):
+    """Time one step over some faces, or find its stored figures, and leave them for the page and for pytest-benchmark."""
 
-    def measure_step(phase, step, faces, *, model, restoration="raw", rounds=5, classifier=None):
-        figures = {"phase": phase, "model": model, "restoration": restoration, "batch": faces}
-        if isinstance(classifier, Countable):
+    def measure_step(phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False):
+        """Measure one step.
+
+        `build` returns the step; it is called only if the step is not stored. `profiled` returns a model that knows its size. A step
+        that takes the same time for all models and restorations (`same_for_all`) is measured once.
+        """
+        specs, runtime = {"model": model, "restoration": restoration}, suite.options.runtime
+        name = {"phase": phase, "model": model and model.name, "restoration": restoration.name if restoration else "raw", "batch": faces}
+        identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
+        step = {"phase": phase, "batch": faces, "identities": None if same_for_all else identities}
+        figures = suite.costs.find(step)
+        if figures is None:
+            figures = time_step(build(), faces, rounds or suite.options.depth.cost_rounds, name, profiled)
+            if figures is None:
+                return
+            suite.costs.keep(step, figures)
+        costs.append({"name": request.node.name, **name, **figures})
+
+    def time_step(step, faces, rounds, name, profiled):
+        benchmark, figures = request.getfixturevalue("benchmark"), {}
+        if profiled is not None and isinstance(classifier := profiled(), Countable):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = cost.peak_memory_mb(step)  # also the warm-up
-        benchmark.extra_info.update(figures)
+        benchmark.extra_info.update(name | figures)
         benchmark.pedantic(cost.synchronised(step), rounds=rounds, iterations=1)
         if benchmark.stats is None:  # switched off: --benchmark-disable, or several processes
-            return
+            return None
         seconds = benchmark.stats.stats.median
         benchmark.extra_info["images_per_second"] = faces / seconds
-        costs.append({"name": benchmark.name, **figures, "seconds": seconds, "images_per_second": faces / seconds})
+        return figures | {"seconds": seconds, "images_per_second": faces / seconds}
 
     return measure_step
 
 
-def test_cost_of_preprocessing(measured, classifier, model, faces):
-    pictures = faces.faces(range(min(BATCH, len(faces))))
-    prepare = classifier.preprocess if isinstance(classifier, Staged) else lambda batch: [face.copy() for face in batch]
-    measured("preprocessing", lambda: prepare(pictures), len(pictures), model=model.name)
+@pytest.fixture
+def batch(faces):
+    """Up to `BATCH` faces."""
+    return faces.faces(range(min(BATCH, len(faces))))
 
 
-def test_cost_of_restoration(measured, suite, restoration, faces):
+def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
+    def build():
+        classifier = load_classifier()
+        prepare = classifier.preprocess if isinstance(classifier, Staged) else lambda faces: [face.copy() for face in faces]
+        return lambda: prepare(batch)
+
+    measure_cost("preprocessing", build, len(batch), model=model)
+
+
+def test_cost_of_restoration(measure_cost, suite, restoration, batch):
     reason = suite.restorer_unavailable(restoration.name)
     if reason is not None:
         pytest.skip(reason)
-    pictures = faces.faces(range(min(BATCH, len(faces))))
-    restorer = suite.restorer(restoration.name)
-    measured("restoration", lambda: restorer.restore(pictures), len(pictures), model=None, restoration=restoration.name)
+
+    def build():
+        restorer = suite.restorer(restoration.name)
+        return lambda: restorer.restore(batch)
+
+    measure_cost("restoration", build, len(batch), restoration=restoration)
 
 
-def test_cost_of_inference_in_batches(measured, classifier, model, faces):
-    pictures = faces.faces(range(min(BATCH, len(faces))))
-    measured("inference", lambda: classifier.predict(pictures), len(pictures), model=model.name, classifier=classifier)
+def test_cost_of_inference_in_batches(measure_cost, load_classifier, model, batch):
+    def build():
+        classifier = load_classifier()
+        return lambda: classifier.predict(batch)
+
+    measure_cost("inference", build, len(batch), model=model, profiled=load_classifier)
 
 
-def test_cost_of_inference_on_a_single_face(measured, classifier, model, faces):
-    picture = faces.faces([0])
-    measured("single face", lambda: classifier.predict(picture), 1, model=model.name, rounds=10, classifier=classifier)
+def test_cost_of_inference_on_a_single_face(measure_cost, load_classifier, model, suite, batch):
+    def build():
+        classifier = load_classifier()
+        return lambda: classifier.predict(batch[:1])
+
+    rounds = 2 * suite.options.depth.cost_rounds
+    measure_cost("single face", build, 1, model=model, rounds=rounds, profiled=load_classifier)
 
 
-def test_cost_of_another_prompt_set(measured, reader, model, faces):
-    """New words for faces that were looked at before: seven texts per template, and no face."""
-    seen, asked = reader.embed(faces.faces(range(min(BATCH, len(faces))))), prompts.load("clip-benchmark")
-    fresh = (replace(asked, templates=(f"{i} {asked.templates[0]}",)) for i in itertools.count())  # no text is encoded twice
-    measured("another prompt", lambda: reader.classify(seen, next(fresh)), len(seen), model=model.name)
+def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, model, batch):
+    """New prompts for faces that are embedded already: seven texts per template, and no face."""
+
+    def build():
+        classifier, plain = load_zero_shot_classifier(), prompts.load("clip-benchmark")
+        embeddings = classifier.embed(batch)
+        new = (replace(plain, templates=(f"{i} {plain.templates[0]}",)) for i in itertools.count())  # no text is encoded twice
+        return lambda: classifier.classify(embeddings, next(new))
+
+    measure_cost("another prompt", build, len(batch), model=model)
 
 
-def test_cost_of_a_training_step(measured, training_step, model):
-    step, batch = training_step
-    measured("training step", step, batch, model=model.name, rounds=3)
+def test_cost_of_a_training_step(measure_cost, training_step, model, suite, batch):
+    rounds = max(1, suite.options.depth.cost_rounds - 2)
+    measure_cost("training step", lambda: training_step()[0], len(batch), model=model, rounds=rounds)
 
 
 def test_cost_of_training(training_record, costs, model):
@@ -81,6 +124,7 @@ def test_cost_of_training(training_record, costs, model):
     costs.append({"name": f"training of {model.name}", "phase": "training", "model": model.name, "restoration": "raw", **figures})
 
 
-def test_cost_of_evaluation(measured, predictions, model, restoration):
-    p = predictions
-    measured("evaluation", lambda: measure(p.truth, p.answer, p.probabilities), len(p), model=model.name, restoration=restoration.name, rounds=3)
+def test_cost_of_evaluation(measure_cost, predictions, model, restoration):
+    """Metrics with their intervals, from predictions: no model is needed, so one time serves all."""
+    p, names = predictions, {"model": model, "restoration": restoration}
+    measure_cost("evaluation", lambda: lambda: measure(p.truth, p.answer, p.probabilities), len(p), **names, same_for_all=True)

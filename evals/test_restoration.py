@@ -8,7 +8,8 @@ import pytest
 
 
 def test_the_effect_of_a_restoration_is_that_of_the_faces_that_turned(effect, predictions, suite, model):
-    before, after = suite.run((model.name, effect.against)).answers, predictions
+    restored = suite.data_of((model.name, effect.restoration))
+    before, after = suite.answers_among((model.name, effect.against), restored), predictions
     assert before.faces == after.faces
     assert effect.helped - effect.hurt == after.right.sum() - before.right.sum()
     assert effect.accuracy["change"] * effect.n == pytest.approx(effect.helped - effect.hurt, abs=1e-6)

@@ -29,6 +29,14 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
 
 
+@lru_cache
+def package_sha256() -> str:
+    """The sha256 of this package's own source code."""
+    root = Path(__file__).parent
+    files = sorted(root.rglob("*.py"))
+    return hashlib.sha256("".join(f"{file.relative_to(root)} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+
+
 def _sha256(path: Path, size: int, modified: int) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,31 @@ def bf16_is_fast(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return bool(_BF16_FLAGS & set(flags.split()))
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """`precision`, or for `auto` what `device` is fast at: `bf16` where it has instructions for it, else `float32`.
+
+    Without such instructions a step in bfloat16 takes many times as long as one in float32.
+    """
+    if precision != "auto":
+        return precision
+    return "bf16" if bf16_is_fast(device) else "float32"
+
+
+@lru_cache
+def describe_machine(cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/proc/driver/nvidia/gpus")) -> str:
+    """The processor, its cores and the NVIDIA GPUs, in one line, without importing torch."""
+    try:
+        names = (line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
+        processor = next(names, "")
+    except OSError:
+        processor = ""
+    parts = [processor or platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
+    for information in sorted(gpus.glob("*/information")):
+        lines = information.read_text().splitlines()
+        parts += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+    return ", ".join(parts)
 
 
 def _has_gpu() -> bool:

@@ -222,6 +222,9 @@ CHATS = tuple(spec for plain in (PHI3V_NANO, PHI_35_VISION) if plain.marked for 
 
 MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *CHATS, MINI_XCEPTION)
 
+#: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).
+FASTEST = (EFFICIENTNET_B0.name, RESNET50.name, CLIP_NANO.name, PHI3V_NANO.name, VGG19.name)
+
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(
     "bicubic", lambda runtime: Bicubic(512), "enlarged to 512 pixels without a model (the control for GFPGAN)", settings={"size": 512}

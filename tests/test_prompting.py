@@ -10,7 +10,7 @@ from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.evaluation import prompting
-from fer_models.evaluation.prompting import INVARIANCES, Edit, Prompt, asker, edits_of, invariances, robustness, search, spread
+from fer_models.evaluation.prompting import INVARIANCES, Edit, Prompt, edits_of, invariances, robustness, search, spread
 
 TRUTH = np.arange(350) % 7
 FACES = np.eye(7, dtype=np.float32)[TRUTH]
@@ -30,6 +30,11 @@ class Reader:
             rows = np.flatnonzero(features.argmax(axis=1) == emotion)
             answers[rows[: round(disliked * self.share * len(rows))]] = (emotion + 1) % 7
         return Predictions.from_probabilities(np.eye(7)[answers] * 0.93 + 0.01)
+
+
+def asker(model, embeddings):
+    """The predicted emotion of all faces by a prompt set, as a run computes it."""
+    return lambda prompts: model.classify(embeddings, prompts).answer
 
 
 SET = PromptSet("own", ("a {} face", "they look {}"), tuple((label, f"very {label}") for label in LABELS))

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS, LabelSpace
 from fer_models.errors import PredictionError
@@ -151,6 +152,14 @@ class Embedding(Protocol):
 
     def classify(self, features: NDArray[np.float32], /) -> Predictions:
         """The answers to faces given by their directions."""
+        ...
+
+
+class Promptable(Protocol):
+    """An `Embedding` that classifies by any prompt set."""
+
+    def classify(self, features: NDArray[np.float32], prompts: PromptSet | None = None, /) -> Predictions:
+        """See `clip.Clip.classify`."""
         ...
 
 

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--epochs", type=int, metavar="N")
     parser.add_argument("--batch-size", type=int, metavar="N")
     parser.add_argument("--lr", type=float, metavar="RATE")
-    parser.add_argument("--precision", choices=("float32", "bf16"))
+    parser.add_argument("--precision", choices=("auto", "float32", "bf16"))
     parser.add_argument(
         "--prune", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (a network's recipe only)"
     )

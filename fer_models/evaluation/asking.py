@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -18,17 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers import fusion
-from fer_models.classifiers.base import Classifier, Embedding, Predictions
+from fer_models.classifiers.base import Classifier, Embedding, Predictions, Promptable, Questioned
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.questions import Question
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import features, metrics
+from fer_models.evaluation.cost_store import CostStore
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
+from fer_models.evaluation.prediction_cache import Classify, Predict, PredictionCache, PromptCache
 from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.run import Progress, Run, answer, classified, pooled, predict_checked
-from fer_models.evaluation.store import Shelf, Store
+from fer_models.evaluation.run import Progress, Run, answer, classified, no_count, pooled, predict_checked
+from fer_models.evaluation.store import Answers, Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.images import Face
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, mark_of
 from fer_models.restorers.base import After, Restorer, restore_checked
 
 Pair = tuple[str, str]  # model, restoration
@@ -41,11 +47,26 @@ class Asking:
         """A run over `models` and `restorers`."""
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
         self.data = Data(options, show)
+        self.costs = CostStore(options.costs, measure_anew=options.measure_costs)
         self._runs: dict[Pair, Run | FerModelsError] = {}
         self._metrics: dict[Pair, metrics.Metrics] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
+        self._caches: dict[str, PredictionCache] = {}
 
     # -- subjects ---------------------------------------------------------------------------------
+
+    def data_of(self, pair: Pair) -> Data:
+        """The faces that a pair is evaluated on: all, or those that the depth allows for the variants of a model."""
+        return self._data_of(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> Data:
+        answer_mode = bool(mark_of(model.name)) and base_name(model.name) in self.models and not self.options.named_models
+        return self._variant_data if restorer.name != "raw" or answer_mode else self.data
+
+    @cached_property
+    def _variant_data(self) -> Data:
+        limit = self.options.depth.variant_limit
+        return self.data if limit is None or self.options.whole_variants else self.data.few(limit)
 
     def subject(self, pair: Pair) -> Subject:
         """The subject of a pair on this run's faces."""
@@ -96,9 +117,13 @@ class Asking:
 
     def restoring(self, restoration: str) -> Restorer:
         """The restorer as models meet it: one that is slow is asked only for faces that are not kept; before it, what befalls the faces."""
-        spec = self.restorers[restoration]
-        own = self.restorer(spec.name) if not spec.kept else self._kept(spec)
+        own = self.cached_restorer(restoration)
         return own if self.options.corruption is None else After(self.options.corruption.apply, own)
+
+    def cached_restorer(self, restoration: str) -> Restorer:
+        """The restorer, with its cache on disk if it is slow. Raises as `classifier`."""
+        spec = self.restorers[restoration]
+        return self._kept(spec) if spec.kept else self.restorer(spec.name)
 
     def _kept(self, spec: RestorerSpec) -> Kept:
         return Kept(self.options.restored, spec.name, spec.identity(self.options.runtime), lambda: self.restorer(spec.name))
@@ -128,7 +153,7 @@ class Asking:
         """
         if pair not in self._runs:
             try:
-                self._runs[pair] = self._answer(self.models[pair[0]], self.restorers[pair[1]])
+                self._runs[pair] = self._answer(self.models[pair[0]], self.restorers[pair[1]], self.data_of(pair))
             except FerModelsError as error:
                 self._runs[pair] = error
         found = self._runs[pair]
@@ -138,17 +163,15 @@ class Asking:
 
     def shelf(self, pair: Pair) -> Shelf:
         """Where the store keeps the answers of a pair."""
-        return self._shelf(self.models[pair[0]], self.restorers[pair[1]])
+        return self._shelf(self.models[pair[0]], self.restorers[pair[1]], self.data_of(pair))
 
-    def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data | None = None) -> Shelf:
-        asked, subject = data or self.data, self._subject(model, restorer)
-        faces, order = asked.faces, asked.order
-        runtime = self.options.runtime
+    def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Shelf:
+        subject, faces, order, runtime = self._subject(model, restorer), data.faces, data.order, self.options.runtime
         key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": self._restoration(restorer)})
         return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
 
-    def _answer(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
-        shelf = self._shelf(model, restorer)
+    def _answer(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Run:
+        shelf = self._shelf(model, restorer, data)
 
         def provenance() -> dict[str, Any]:
             return self._provenance(model, restorer)
@@ -156,42 +179,28 @@ class Asking:
         if model.embeds:
             return classified(
                 shelf,
-                self.data.order,
-                lambda: self._features(model.parts[0] if model.parts else model, restorer),
+                data.order,
+                lambda: self._features(model.parts[0] if model.parts else model, restorer, data),
                 lambda: self.embedding(model),
                 labels=model.labels,
                 provenance=provenance,
             )
         if model.pools:
             exponents = fusion.read(cast(Path, model.weights_path())).exponents
-            return pooled(shelf, [self._part(part, restorer) for part in model.parts], lambda said: fusion.pool(said, exponents), provenance)
-        title = f"asking {shelf.subject.id}"
-        with self.show(title, len(self.data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
-            return self._ask(shelf, self.data, model, restorer, lambda: self._classifier(model), progress)
-
-    def answer_as(self, model: ModelSpec, load: Callable[[], Classifier], few: Data, progress: Progress) -> Run:
-        """What `model`, one that no registry knows (another question put to one that is known), answers of some of the faces as they are.
-
-        Args:
-            load: makes it; called only when an answer is not in the store.
-
-        Raises:
-            PredictionError, StoreError: as `run`.
-        """
-        raw = self.restorers["raw"]
-        return self._ask(self._shelf(model, raw, few), few, model, raw, load, progress)
-
-    def _ask(self, shelf: Shelf, data: Data, model: ModelSpec, restorer: RestorerSpec, load: Callable[[], Classifier], progress: Progress) -> Run:
-        return answer(
-            shelf,
-            data.faces,
-            data.order,
-            lambda: (self.restoring(restorer.name), load()),
-            labels=model.labels,
-            batch_size=self.options.batch_size,
-            provenance=lambda: self._provenance(model, restorer),
-            progress=progress,
-        )
+            parts = [self._part(part, restorer, data) for part in model.parts]
+            return pooled(shelf, parts, lambda said: fusion.pool(said, exponents), provenance)
+        title = f"predicting {shelf.subject.id}"
+        with self.show(title, len(data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+            return answer(
+                shelf,
+                data.faces,
+                data.order,
+                lambda: (self.restoring(restorer.name), self._classifier(model)),
+                labels=model.labels,
+                batch_size=self.options.batch_size,
+                provenance=provenance,
+                progress=progress,
+            )
 
     def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
         runtime = model.resolve(self.options.runtime)
@@ -210,13 +219,13 @@ class Asking:
             PredictionError, RestorationError, StoreError: as `run`.
         """
         model = self.models[pair[0]]
-        return self._features(model.parts[0] if model.parts else model, self.restorers[pair[1]])
+        return self._features(model.parts[0] if model.parts else model, self.restorers[pair[1]], self.data_of(pair))
 
-    def _features(self, model: ModelSpec, restorer: RestorerSpec) -> NDArray[np.float32]:
-        faces, order = self.data.faces, self.data.order
+    def _features(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> NDArray[np.float32]:
+        faces, order = data.faces, data.order
         parts = {"model": model.embedding_identity(self.options.runtime), "restorer": self._restoration(restorer)}
         shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
-        title = f"looking at {faces.name} ({restorer.name}) as {model.name} sees it"
+        title = f"embedding {faces.name} ({restorer.name}) with {model.name}"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return features.embed(
                 shelf,
@@ -236,10 +245,16 @@ class Asking:
             raise PredictionError(f"Model {model.name!r} declares embeds=True, but has no embed and classify.")
         return found
 
-    def _part(self, model: ModelSpec, restorer: RestorerSpec) -> Run:
+    def _part(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Run:
         """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about it too."""
         known = self._runs.get((model.name, restorer.name))
-        return known if isinstance(known, Run) and self.models[model.name] is model else self._answer(model, restorer)
+        same = model.name in self.models and self.models[model.name] is model and self._data_of(model, restorer) is data
+        return known if same and isinstance(known, Run) else self._answer(model, restorer, data)
+
+    def answers_among(self, pair: Pair, data: Data) -> Answers:
+        """The answers of a pair to some of its faces, in their canonical order, with `data`'s row numbers. Raises as `run`."""
+        answers, own = self.run(pair).answers, self.data_of(pair)
+        return answers if own is data else replace(answers.take(own.places_of(data)), index=data.order)
 
     def asked(self) -> list[Pair]:
         """The pairs that were answered in this run."""
@@ -256,21 +271,85 @@ class Asking:
             self._metrics[pair] = metrics.measure(answers.truth, answers.answer, answers.probabilities)
         return self._metrics[pair]
 
-    # -- faces that are no one's ------------------------------------------------------------------
+    # -- faces outside the dataset ----------------------------------------------------------------
 
-    def asker(self, pair: Pair, progress: Progress) -> Callable[[Sequence[Face]], Predictions]:
-        """A model behind its restoration, for faces of the caller's own; nothing is kept but what was restored. Raises as `classifier`."""
-        spec, classifier, restorer = self.models[pair[0]], self.classifier(pair[0]), self.restoring(pair[1])
+    @contextmanager
+    def predictor(
+        self, pair: Pair, *, question: Question | None = None, precision: str | None = None, variant: str = "", progress: Progress = no_count
+    ) -> Iterator[Predict]:
+        """A function from faces to predictions, by a model behind its restoration; each image is predicted once, now or in an earlier run.
 
-        def ask(faces: Sequence[Face]) -> Predictions:
-            parts = []
+        Args:
+            question: another question than the model's own, for a model that has one.
+            precision: another precision than the model's own.
+            variant: a name for predictions that must not be taken from others, such as those of reversed batches.
+            progress: told how many faces were asked for.
+
+        Raises:
+            PredictionError, RestorationError, StoreError: when it is called; as `run`.
+        """
+        own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
+        spec = own.asked(question) if other and question is not None and own.asked is not None else own
+        runtime = spec.resolve(self.options.runtime if precision is None else replace(self.options.runtime, precision=precision))
+        restorer = self.restorers[pair[1]]
+        identity = {"model": spec.identity(runtime), "restorer": self._restoration(restorer), "variant": variant}
+
+        def load() -> Classifier:
+            if other and question is not None:
+                return self._with_question(pair[0], question)
+            if runtime != spec.resolve(self.options.runtime):
+                found: Classifier = self._load(f"{precision} model", spec.name, lambda: spec.load(runtime))
+                return found
+            return self.classifier(pair[0])
+
+        def compute(faces: Sequence[Face]) -> Predictions:
+            classifier, restoring, parts = load(), self.restoring(restorer.name), []
             for start in range(0, len(faces), self.options.batch_size):
-                restored = restore_checked(restorer, pair[1], faces[start : start + self.options.batch_size])
+                restored = restore_checked(restoring, restorer.name, list(faces[start : start + self.options.batch_size]))
                 parts.append(predict_checked(classifier, spec.name, spec.labels, restored))
-            progress(len(faces))
             return Predictions.joined(parts)
 
-        return ask
+        new = PredictionCache(self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute)
+        cache = self._caches.setdefault(new.key, new)
+        known = self._runs.get(pair)
+        if cache is new and isinstance(known, Run) and not (other or precision or variant):
+            answers = known.answers
+            cache.add(answers.faces, Predictions(answers.probabilities, answers.status, answers.text, spec.labels))
+
+        def predict(faces: Sequence[Face]) -> Predictions:
+            predictions = cache.predict(faces)
+            progress(len(faces))
+            return predictions
+
+        try:
+            yield predict
+        finally:
+            cache.save()
+
+    def _with_question(self, model: str, question: Question) -> Classifier:
+        classifier = self.classifier(model)
+        if not isinstance(classifier, Questioned):
+            raise PredictionError(f"Model {model!r} declares a question, but takes no other (it has no method asked).")
+        return classifier.asked(question)
+
+    @contextmanager
+    def prompt_classifier(self, pair: Pair) -> Iterator[Classify]:
+        """A function from a prompt set to the predicted emotion of each of the pair's faces in canonical order; cached like `predictor`."""
+        model, restorer, data = self.models[pair[0]], self.restorers[pair[1]], self.data_of(pair)
+        identity = {
+            "model": model.embedding_identity(self.options.runtime),
+            "restorer": self._restoration(restorer),
+            "faces": [data.faces.hashes[i] for i in data.order],
+        }
+
+        def classify(prompts: PromptSet) -> NDArray[np.int64]:
+            return cast(Promptable, self.embedding(model)).classify(self.features(pair), prompts).answer
+
+        cache = PromptCache(self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify)
+        try:
+            yield cache.classify
+        finally:
+            cache.save()
 
 
 def _device(runtime: Runtime) -> str:

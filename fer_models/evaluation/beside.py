@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers import prompts
-from fer_models.classifiers.base import Classifier, Questioned
 from fer_models.classifiers.questions import Question
-from fer_models.errors import PredictionError
 from fer_models.evaluation import metamorphic, prompting, questioning, robustness
 from fer_models.evaluation.asking import Asking, Pair
 
@@ -43,57 +41,63 @@ class Kind:
 
 
 def _prompting(asking: Asking, pair: Pair) -> prompting.Robustness:
-    """How much the answers of a model that is asked in words hang on them; from kept directions of all faces."""
-    spec, options = asking.models[pair[0]], asking.options
-    words = prompts.parse(spec.settings["prompts"], spec.prompt or spec.name)
-    with asking.show(f"writing {options.prompt_examples} prompts for {spec.name}", 1) as progress:
+    """Prompt sensitivity of a zero-shot model, from the embeddings of all faces."""
+    spec, depth, data = asking.models[pair[0]], asking.options.depth, asking.data_of(pair)
+    own = prompts.parse(spec.settings["prompts"], spec.prompt or spec.name)
+    title = f"{spec.name}: searching {depth.prompt_search_examples} prompts"
+    with asking.show(title, 1) as progress, asking.prompt_classifier(pair) as classify:
         found = prompting.robustness(
-            prompting.asker(cast(prompting.Asked, asking.embedding(spec)), asking.features(pair)),
-            words,
-            asking.data.faces.labels[asking.data.order],
-            grammar=[prompts.load(name) for name in prompts.names() if name != words.name],
-            examples=options.prompt_examples,
-            kept=options.store.parent / "prompts" / f"{asking.shelf(pair).key[:16]}.json",
+            classify,
+            own,
+            data.faces.labels[data.order],
+            grammar=[prompts.load(name) for name in prompts.names() if name != own.name],
+            examples=depth.prompt_search_examples,
+            suffix=depth.size_suffix("prompt_search_examples"),
+            kept=asking.options.store.parent / "prompts" / f"{asking.shelf(pair).key[:16]}.json",
         )
         progress(1)
     return found
 
 
 def _questioning(asking: Asking, pair: Pair) -> questioning.Wording:
-    """How much the answers of a model that writes hang on how it is asked; on some of the faces."""
-    spec, few = asking.models[pair[0]], asking.data.few(asking.options.question_faces)
-    own, asked = spec.question, spec.asked
-    assert own is not None  # only models that write are asked this
-    assert asked is not None
-
-    def put(question: Question) -> Classifier:
-        model = asking.classifier(spec.name)
-        if not isinstance(model, Questioned):
-            raise PredictionError(f"Model {spec.name!r} declares a question, but cannot be asked another one (it has no method asked).")
-        return model.asked(question)
+    """Question and option-order robustness of a vision-language model; on some of the faces."""
+    depth = asking.options.depth
+    own, few = asking.models[pair[0]].question, asking.data.few(depth.question_limit)
+    assert own is not None  # other models are deselected
+    pictures, variants = few.faces.faces(few.order), questioning.variants(own)
 
     def answers_to(question: Question) -> NDArray[np.int64]:
-        return asking.answer_as(asked(question), lambda: put(question), few, progress).answers.answer
+        with asking.predictor(pair, question=question, progress=progress) as predict:
+            return predict(pictures).answer
 
-    ways = questioning.variants(own)
-    with asking.show(f"asking {spec.name} in {len(ways)} ways", len(ways) * len(few.faces)) as progress:
-        return questioning.wording(answers_to, own, few.faces.labels[few.order])
+    with asking.show(f"{pair[0]}: {len(variants)} questions", len(variants) * len(pictures)) as progress:
+        return questioning.wording(answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit"))
 
 
 def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
-    """How many answers small changes of the faces change; on some of the faces."""
-    few = asking.data.few(asking.options.changed_faces)
+    """Metamorphic robustness: how many predictions small perturbations change; on some of the faces."""
+    depth = asking.options.depth
+    few = asking.data.few(depth.metamorphic_limit)
     pictures = few.faces.faces(few.order)
-    with asking.show(f"changing faces a little for {pair[0]}", metamorphic.COPIES * len(pictures)) as progress:
-        return metamorphic.measure(asking.asker(pair, progress), pictures, [(few.faces.hashes[i], int(i)) for i in few.order])
+    names = [(few.faces.hashes[i], int(i)) for i in few.order]
+    title = f"{pair[0]}: metamorphic robustness"
+    with (
+        asking.show(title, metamorphic.COPIES * len(pictures)) as progress,
+        asking.predictor(pair, progress=progress) as predict,
+    ):
+        sizes = {"searched": depth.searched_faces, "examples": depth.search_examples}
+        return metamorphic.measure(predict, pictures, names, **sizes, suffix=depth.size_suffix("metamorphic_limit"))
 
 
 def _robustness(asking: Asking, pair: Pair) -> robustness.Robustness:
-    """How much worse the answers become on bad pictures; on some of the faces."""
-    few = asking.data.few(asking.options.corrupted_faces)
+    """Corruption robustness; on some of the faces."""
+    depth = asking.options.depth
+    few = asking.data.few(depth.corruption_limit)
     pictures, truth = few.faces.faces(few.order), few.faces.labels[few.order]
-    with asking.show(f"spoiling faces for {pair[0]}-{pair[1]}", robustness.COPIES * len(pictures)) as progress:
-        return robustness.measure(asking.asker(pair, progress), pictures, truth)
+    title, n = f"{pair[0]}-{pair[1]}: corruption robustness", robustness.copies(depth.severities) * len(pictures)
+    with asking.show(title, n) as progress, asking.predictor(pair, progress=progress) as predict:
+        suffix = depth.size_suffix("corruption_limit", "severities")
+        return robustness.measure(predict, pictures, truth, depth.severities, suffix)
 
 
 #: Every kind, by the name of the fixture that asks for it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models import datasets
-from fer_models.datasets import audit
+from fer_models.datasets import audit, synthetic
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import DatasetError
 from fer_models.evaluation import leaks, raters
@@ -31,11 +30,16 @@ class Data:
         audited: what `audit` found; None until it was asked for.
     """
 
-    def __init__(self, options: Options, show: ShowProgress = no_progress) -> None:
-        """The faces that `options` name; nothing is read before it is asked for."""
+    def __init__(self, options: Options, show: ShowProgress = no_progress, *, superset: Data | None = None, n: int = 0) -> None:
+        """The faces that `options` name; nothing is read before it is asked for.
+
+        Args:
+            superset, n: these are at most `n` of the faces of another `Data`, stratified by emotion.
+        """
         self.options, self.show = options, show
         self.not_seen = ""
         self.audited: dict[str, Any] | None = None
+        self._superset, self._n = superset, n
 
     @cached_property
     def whole(self) -> FaceSet:
@@ -44,13 +48,24 @@ class Data:
         Raises:
             DatasetError, UsageError: see `datasets.load`.
         """
+        if self._superset is not None:
+            return self._superset.whole
         o = self.options
         return datasets.load(o.dataset, o.split, o.data_root, download=o.runtime.download)
 
     @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows of `whole` that are evaluated, ascending."""
+        if self._superset is not None:
+            return self._superset.rows[self._superset.faces.stratified(min(self._n, len(self._superset.faces)))]
+        limits = [n for n in (self.options.limit, self.options.depth.limit) if n is not None]
+        return self.whole.stratified(min(limits)) if limits else np.arange(len(self.whole), dtype=np.int64)
+
+    @cached_property
     def faces(self) -> FaceSet:
-        """The faces that are asked: all, or `--limit` of them."""
-        return self.whole if self.options.limit is None else self.whole.limit(self.options.limit)
+        """The faces that are evaluated: all, or as many as `--limit` or the depth allow."""
+        n, total = len(self.rows), len(self.whole)
+        return self.whole if n == total else self.whole.take(self.rows, f"limited to {n} of {total} faces, stratified by emotion")
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -59,18 +74,24 @@ class Data:
 
     @cached_property
     def kept_rows(self) -> NDArray[np.int64] | None:
-        """Where the asked faces stand in the canonical order of the whole split; None for all."""
-        if self.options.limit is None or len(self.faces) == len(self.whole):
-            return None
-        place = np.empty(len(self.whole), dtype=np.int64)
-        place[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
-        return np.sort(place[self.whole.stratified(self.options.limit)])
+        """Where the evaluated faces are in the canonical order of the whole split, ascending; None for all."""
+        return None if len(self.rows) == len(self.whole) else np.sort(self._places[self.rows])
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """The place of each row of `whole` in its canonical order."""
+        places = np.empty(len(self.whole), dtype=np.int64)
+        places[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
+        return places
 
     def few(self, n: int) -> Data:
         """At most `n` of these faces, stratified by emotion."""
-        smaller = Data(replace(self.options, limit=min(n, len(self.faces))), self.show)
-        smaller.__dict__["whole"] = self.whole  # read once
-        return smaller
+        return self if n >= len(self.faces) else Data(self.options, self.show, superset=self, n=n)
+
+    def places_of(self, subset: Data) -> NDArray[np.int64]:
+        """Where the faces of a `subset` of these, in its canonical order, are in the canonical order of these; int64."""
+        mine, theirs = (np.arange(len(d.whole)) if d.kept_rows is None else d.kept_rows for d in (self, subset))
+        return np.searchsorted(mine, theirs)
 
     @cached_property
     def train(self) -> FaceSet | None:
@@ -87,6 +108,8 @@ class Data:
     @cached_property
     def seen(self) -> frozenset[str] | None:
         """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train, or `not_seen` says why not."""
+        if self.options.dataset == "synthetic":
+            return None if self.faces.split == leaks.TRAIN else synthetic.train_hashes()
         try:
             hashes = self._kept("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else "none")
         except DatasetError as error:
@@ -101,11 +124,13 @@ class Data:
             DatasetError: `train` cannot be read.
         """
         if self.audited is None:
-            self.audited = json.loads(self._kept("audit", self._audit))
+            name = "audit" if self.options.depth.near_copies_of_train else "audit-of-one-split"
+            self.audited = json.loads(self._kept(name, self._audit))
         return self.audited
 
     def _audit(self) -> str:
-        sets = [faces for faces in (self.train, self.whole) if faces is not None]
+        train = self.train if self.options.depth.near_copies_of_train else None
+        sets = [faces for faces in (train, self.whole) if faces is not None]
         with self.show(f"auditing {self.whole.name}", sum(map(len, sets))) as advance:
             return json.dumps(audit.audit(sets, progress=_ReadingOnly(advance)).as_json())
 

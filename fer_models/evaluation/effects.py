@@ -10,6 +10,7 @@ from fer_models.emotions import LABELS
 from fer_models.evaluation import restoration
 from fer_models.evaluation.asking import Asking, Pair
 from fer_models.evaluation.restoration import Effect
+from fer_models.evaluation.store import Answers
 from fer_models.images import data_url, resize
 from fer_models.registry import is_known
 from fer_models.restorers.base import restore_checked
@@ -36,9 +37,13 @@ class Effects:
         """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for others. Raises as `Asking.run`."""
         key = (*pair, against)
         if key not in self._known:
-            before, after = self._asking.run((pair[0], against)).answers, self._asking.run(pair).answers
-            self._known[key] = self._looked_at(restoration.effect(*pair, against, before, after))
+            self._known[key] = self._looked_at(restoration.effect(*pair, against, *self._answers(pair, against)))
         return self._known[key]
+
+    def _answers(self, pair: Pair, against: str) -> tuple[Answers, Answers]:
+        """The answers before and after a restoration, on the faces of the restored pair."""
+        data = self._asking.data_of(pair)
+        return self._asking.answers_among((pair[0], against), data), self._asking.run(pair).answers
 
     def all(self) -> list[Effect]:
         """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many.
@@ -56,7 +61,7 @@ class Effects:
                 # A model that is asked in another way too, probed or fused would count more than once.
                 plain = [model for model in models if not is_known(model, set(models) - {model})]
                 if len(plain) > 1:
-                    answers = {m: (asking.run((m, against)).answers, asking.run((m, name)).answers) for m in plain}
+                    answers = {m: self._answers((m, name), against) for m in plain}
                     found.append(self._looked_at(restoration.over_all_models([own[m] for m in plain], answers)))
                 found += own.values()
         return restoration.adjusted(found)
@@ -66,14 +71,15 @@ class Effects:
         if effect.model == restoration.ALL_MODELS:
             return {}
         asking, names = self._asking, (effect.against, effect.restoration)
-        before, after = (asking.run((effect.model, name)).answers for name in names)
+        before, after = self._answers((effect.model, effect.restoration), effect.against)
+        data = asking.data_of((effect.model, effect.restoration))
         found = {}
         for kind, places in zip(("helped", "hurt"), restoration.turned(before, after, most), strict=True):
-            faces = asking.data.faces.faces(before.index[places])
+            faces = data.faces.faces(after.index[places])
             as_before, as_after = (asking.restoring(name).restore(faces) for name in names)
             found[kind] = [
                 {
-                    "index": int(before.index[i]),
+                    "index": int(data.rows[after.index[i]]),
                     "truth": LABELS[before.truth[i]],
                     "answers": [LABELS[a.answer[i]] if a.answer[i] >= 0 else None for a in (before, after)],
                     "pictures": [data_url(resize(one, _SHOWN)) for one in (as_before[k], as_after[k])],
@@ -86,12 +92,20 @@ class Effects:
         """With what the restorer takes for a face, in seconds, and how much its faces are like what they were; on a few faces, once per run."""
         name = effect.restoration
         if name not in self._looked:
-            few = self._asking.data.few(_LOOKED_AT)
-            faces = self._asking.restoring("raw").restore(few.faces.faces(few.order))  # as models meet them
-            restorer = self._asking.restorer(name)
-            restorer.restore(faces[:1])  # the first face pays for what is made once
-            started = time.perf_counter()
-            restored = restore_checked(restorer, name, faces)
-            self._looked[name] = (time.perf_counter() - started) / len(faces), restoration.likeness(faces, restored)
+            asking = self._asking
+            few = asking.data.few(_LOOKED_AT)
+            faces = asking.restoring("raw").restore(few.faces.faces(few.order))  # as models meet them
+
+            def timed() -> dict[str, float]:
+                restorer = asking.restorer(name)
+                restorer.restore(faces[:1])  # the first face pays for what is made once
+                started = time.perf_counter()
+                restore_checked(restorer, name, faces)
+                return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}
+
+            step = {"phase": "seconds per face", "restorer": asking.restorers[name].identity(asking.options.runtime)}
+            restored = restore_checked(asking.cached_restorer(name), name, faces)
+            seconds = float(asking.costs.measured(step, timed)["seconds_per_face"])
+            self._looked[name] = seconds, restoration.likeness(faces, restored)
         seconds, alike = self._looked[name]
         return replace(effect, seconds_per_face=seconds, likeness=alike)

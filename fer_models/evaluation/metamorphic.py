@@ -107,24 +107,33 @@ class Metamorphic:
         changed: the share of changed answers for each of `FAMILIES`.
         flips: for some faces the smallest change that turns the answer.
         steady: how many of the searched faces no change of these sizes turned.
+        suffix: what the recorded figures' names say of `n` (`Depth.size_suffix`).
     """
 
     n: int
     changed: dict[str, float]
     flips: tuple[Flip, ...]
     steady: int
+    suffix: str = ""
 
     def figures(self) -> dict[str, float]:
         """What is recorded, and must not rise."""
-        return {f"{PREFIX}answers changed by {name}": round(share, 6) for name, share in self.changed.items()}
+        return {f"{PREFIX}answers changed by {name}{self.suffix}": round(share, 6) for name, share in self.changed.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "suffix"}
 
 
 def measure(
-    ask: Ask, faces: Sequence[Face], names: Sequence[tuple[str, int]], *, searched: int = 3, examples: int = 60, number: int = 0
+    ask: Ask,
+    faces: Sequence[Face],
+    names: Sequence[tuple[str, int]],
+    *,
+    searched: int = 3,
+    examples: int = 60,
+    number: int = 0,
+    suffix: str = "",
 ) -> Metamorphic:
     """Change all faces by all of `FAMILIES`, and look for the smallest change that turns some of them.
 
@@ -134,19 +143,19 @@ def measure(
         searched: how many faces are searched, evenly from those that the model doubts to those that it is sure of.
         examples: how many changes are tried for each of these, at most; shrinking comes on top.
         number: the seed.
+        suffix: as in `Metamorphic`.
     """
     plain = ask(faces)
     before = plain.answer
-
-    def turned(change: Change) -> float:
-        return float((ask([change.apply(face) for face in faces]).answer != before).mean())
-
-    changed = {name: float(np.mean([turned(change) for change in family])) for name, family in FAMILIES.items()}
+    every = [change for family in FAMILIES.values() for change in family]
+    after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(len(every), len(faces))
+    flipped = dict(zip(every, (float(row.mean()) for row in after != before), strict=True))
+    changed = {name: float(np.mean([flipped[change] for change in family])) for name, family in FAMILIES.items()}
     by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
     picked = [by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))]
     found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
     flips = tuple(flip for flip in found if flip is not None)
-    return Metamorphic(len(faces), changed, flips, len(found) - len(flips))
+    return Metamorphic(len(faces), changed, flips, len(found) - len(flips), suffix)
 
 
 def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int) -> Flip | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_models.corruptions import Corruption
+from fer_models.evaluation.depth import FULL, Depth
 from fer_models.evaluation.run import Progress
 from fer_models.registry import Runtime
 
@@ -32,10 +33,10 @@ class Options:
         store: the folder of stored answers.
         baselines: the baselines file.
         from_store_only: ask nobody; what is not in the store is skipped.
-        prompt_examples: how many prompts the search may write for each model that is asked in words.
-        question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
-        changed_faces: how many faces, at most, each model is asked about after small changes.
-        corrupted_faces: how many faces, at most, each model is asked about after every corruption, with each restoration.
+        depth: how much is evaluated, and on how many faces.
+        measure_costs: measure costs anew, also those that are stored.
+        whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs them.
+        named_models: the models were chosen by name, so no answer mode of one counts as a variant of another.
         corruption: what befalls the faces before anything else; None for nothing.
     """
 
@@ -48,10 +49,10 @@ class Options:
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
     from_store_only: bool = False
-    prompt_examples: int = 200
-    question_faces: int = 70
-    changed_faces: int = 70
-    corrupted_faces: int = 21
+    depth: Depth = FULL
+    measure_costs: bool = False
+    whole_variants: bool = False
+    named_models: bool = False
     corruption: Corruption | None = None
 
     @property
@@ -68,3 +69,13 @@ class Options:
     def restored(self) -> Path:
         """Where restored faces are kept, for restorers that are slow."""
         return self.store.parent / "restored"
+
+    @property
+    def predictions(self) -> Path:
+        """Where predictions for faces outside the dataset are cached: perturbed, corrupted, blank ones."""
+        return self.store.parent / "predictions"
+
+    @property
+    def costs(self) -> Path:
+        """Where measured costs are kept."""
+        return self.store.parent / "costs"

@@ -10,14 +10,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import UsageError
@@ -34,20 +33,8 @@ _ENDS = (".", "!", "?", "...", ",")
 _ARTICLES = ("a", "an", "the")
 
 
-class Asked(Protocol):
-    """A model that answers from the directions of faces, by any prompt set."""
-
-    def classify(self, features: NDArray[np.float32], prompts: PromptSet | None = None, /) -> Predictions:
-        """See `clip.Clip.classify`."""
-        ...
-
-
+#: The predicted emotion of every face by a prompt set, int64 (n,), -1 for none.
 Answer = Callable[[PromptSet], NDArray[np.int64]]
-
-
-def asker(model: Asked, features: NDArray[np.float32]) -> Answer:
-    """The answers to all faces by a prompt set, int64 (n,)."""
-    return lambda prompts: model.classify(features, prompts).answer
 
 
 # -- the spread of a set --------------------------------------------------------------------------
@@ -391,17 +378,25 @@ MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Robustness:
-    """How much one model's answers to one set of faces hang on the words of one prompt set."""
+    """Prompt sensitivity of one model on one set of faces.
+
+    Attributes:
+        suffix: what the name of the recorded search figure says of its size (`Depth.size_suffix`).
+    """
 
     prompts: PromptSet
     n: int
     spread: Spread
     invariances: dict[str, float]
     found: Found
+    suffix: str = ""
 
     def figures(self) -> dict[str, float]:
         """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
-        own = {"accuracy of the worst template": self.spread.worst, "accuracy of the worst prompt found": self.found.worst["accuracy"]}
+        own = {
+            "accuracy of the worst template": self.spread.worst,
+            f"accuracy of the worst prompt found{self.suffix}": self.found.worst["accuracy"],
+        }
         for emotion, scores in self.spread.words.items():
             own[f"accuracy of the worst word for {emotion}"] = min(score["value"] for score in scores.values())
         own |= {"answers changed by one template": self.spread.flip_rate}
@@ -434,13 +429,21 @@ def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str)
 
 
 def robustness(
-    answer: Answer, prompts: PromptSet, truth: NDArray[np.int64], *, grammar: Sequence[PromptSet] = (), examples: int = 200, kept: Path | None = None
+    answer: Answer,
+    prompts: PromptSet,
+    truth: NDArray[np.int64],
+    *,
+    grammar: Sequence[PromptSet] = (),
+    examples: int = 200,
+    suffix: str = "",
+    kept: Path | None = None,
 ) -> Robustness:
-    """Measure all of it; arguments as in `spread` and `search`."""
+    """Measure all of it; arguments as in `spread`, `search` and `Robustness`."""
     return Robustness(
         prompts,
         len(truth),
         spread(answer, prompts, truth),
         invariances(answer, prompts),
         search(answer, prompts, truth, grammar=grammar, examples=examples, kept=kept),
+        suffix,
     )

@@ -67,6 +67,7 @@ class Wording:
         kappa: Fleiss' kappa between the answers to these, with no answer as an answer of its own.
         orders: for the model's own question, and for the lettered one, what the order of the list does.
         shuffles: the model's own question with random orders.
+        suffix: what the recorded figures' names say of `n` (`Depth.size_suffix`).
     """
 
     question: str
@@ -75,6 +76,7 @@ class Wording:
     kappa: float | None
     orders: dict[str, Order]
     shuffles: dict[str, Asked]
+    suffix: str = ""
 
     def figures(self) -> dict[str, float]:
         """What is recorded: accuracies, which must not fall, and shares, which must not rise."""
@@ -84,11 +86,11 @@ class Wording:
         for name, order in self.orders.items():
             own[f"accuracy in all rotations of {name}"] = order.circular["value"]
             own[f"bias towards places in {name}"] = order.bias
-        return {f"{PREFIX}{name}": round(value, 6) for name, value in own.items()}
+        return {f"{PREFIX}{name}{self.suffix}": round(value, 6) for name, value in own.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "suffix"}
 
 
 def variants(question: Question) -> list[Question]:
@@ -103,13 +105,14 @@ def _listed(question: Question) -> list[Question]:
     return [question] if question.lettered else [question, QUESTIONS["lettered"]]
 
 
-def wording(answer: Answer, question: Question, truth: NDArray[np.int64]) -> Wording:
+def wording(answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = "") -> Wording:
     """Ask all of `variants`.
 
     Args:
         answer: the answers to all faces by a question.
         question: the model's own.
         truth: (n,) emotions.
+        suffix: as in `Wording`.
     """
     said = {q.name: answer(q) for q in variants(question)}
     own = said[question.name]
@@ -121,6 +124,7 @@ def wording(answer: Answer, question: Question, truth: NDArray[np.int64]) -> Wor
         agreement([said[name] for name in names]),
         {q.name: _order(q, said, own, truth) for q in _listed(question)},
         {q.name: _asked(said[q.name], own, truth) for q in (question.shuffled(seed) for seed in range(SHUFFLES))},
+        suffix,
     )
 
 

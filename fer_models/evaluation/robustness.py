@@ -17,8 +17,11 @@ from fer_models.images import Face
 Ask = Callable[[Sequence[Face]], Predictions]
 #: What the figures of a record are called in its `metrics`.
 PREFIX = "corruptions: "
-#: How often a face is asked: as it is, and spoilt.
-COPIES = 1 + len(SEVERITIES) * len(corruptions.names())
+
+
+def copies(severities: Sequence[int]) -> int:
+    """How many images there are of each face: as it is, and corrupted."""
+    return 1 + len(severities) * len(corruptions.names())
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Robustness:
     Attributes:
         n: faces asked.
         clean: accuracy on these faces as they are, 0..1.
-        accuracy: for each corruption its accuracy at severity 1 to 5.
+        accuracy: for each corruption its accuracy at each of `severities`.
+        severities: 1 to 5, or some of them.
+        suffix: what the recorded figure's name says of these sizes (`Depth.size_suffix`).
     """
 
     n: int
     clean: float
     accuracy: dict[str, tuple[float, ...]]
+    severities: tuple[int, ...] = SEVERITIES
+    suffix: str = ""
 
     @property
     def mean_error(self) -> float:
@@ -43,26 +50,32 @@ class Robustness:
 
     def figures(self) -> dict[str, float]:
         """What is recorded, and must not rise."""
-        return {f"{PREFIX}mean error": round(self.mean_error, 6)}
+        return {f"{PREFIX}mean error{self.suffix}": round(self.mean_error, 6)}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return {**asdict(self), "mean_error": self.mean_error}
+        fields = {name: value for name, value in asdict(self).items() if name != "suffix"}
+        return {**fields, "mean_error": self.mean_error}
 
 
-def measure(ask: Ask, faces: Sequence[Face], truth: NDArray[np.int64]) -> Robustness:
-    """Spoil all faces in every way.
+def measure(
+    ask: Ask, faces: Sequence[Face], truth: NDArray[np.int64], severities: tuple[int, ...] = SEVERITIES, suffix: str = ""
+) -> Robustness:
+    """Accuracy on every corruption of all faces.
 
     Args:
         ask: the model, behind its restoration.
         faces: as they are.
         truth: (n,) emotions.
+        severities: of 1 to 5, those to corrupt with.
+        suffix: as in `Robustness`.
     """
-
-    def accuracy(pictures: Sequence[Face]) -> float:
-        return float((ask(pictures).answer == truth).mean())
-
-    found = {
-        name: tuple(accuracy([Corruption(name, severity).apply(face) for face in faces]) for severity in SEVERITIES) for name in corruptions.names()
+    variants = [Corruption(name, severity) for name in corruptions.names() for severity in severities]
+    images = [*faces, *(variant.apply(face) for variant in variants for face in faces)]
+    correct = (ask(images).answer == np.tile(truth, 1 + len(variants))).reshape(1 + len(variants), len(faces))
+    accuracy = [float(row.mean()) for row in correct]
+    each = {
+        name: tuple(accuracy[1 + k * len(severities) + j] for j in range(len(severities)))
+        for k, name in enumerate(corruptions.names())
     }
-    return Robustness(len(faces), accuracy(faces), found)
+    return Robustness(len(faces), accuracy[0], each, severities, suffix)

@@ -23,6 +23,10 @@ _Model = TypeVar("_Model")
 _Part = TypeVar("_Part")
 
 
+def no_count(n: int) -> None:
+    """A progress that is shown to nobody."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One subject's answers, and where they came from.

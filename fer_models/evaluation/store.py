@@ -76,6 +76,13 @@ class Answers:
         """Of these faces and labels: a whole split's is its `FaceSet.fingerprint`."""
         return fingerprint(self.faces, self.truth)
 
+    def take(self, places: NDArray[np.int64]) -> Answers:
+        """The rows at `places`, in that order."""
+        text, status = tuple(self.text[i] for i in places), tuple(self.status[i] for i in places)
+        faces = tuple(self.faces[i] for i in places)
+        columns = (self.index[places], self.truth[places], self.answer[places], self.probabilities[places])
+        return Answers(faces, *columns, status, text)
+
     @classmethod
     def concatenate(cls, parts: list[Answers]) -> Answers:
         """Several shards as one."""

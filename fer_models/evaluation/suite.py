@@ -101,7 +101,7 @@ class Suite(Asking):
             self.baselines.find(subject),
             fingerprint=self.data.whole.fingerprint,
             total=len(self.data.whole),
-            kept=self.data.kept_rows,
+            kept=self.data_of(pair).kept_rows,
             resamples=resamples,
         )
 
@@ -150,14 +150,16 @@ class Suite(Asking):
         leaked = None if self.data.seen is None else leaks.score(run.answers, self.data.seen)
         if leaked is not None and leaked.without is not None:
             described["metrics"]["accuracy_without_leaks"] = {**leaked.without.as_json(), "n": leaked.without.n}
-        votes = self.data.faces.votes
+        data = self.data_of(pair)
+        votes = data.faces.votes
         return {
             "subject": subject.as_json(),
             "id": subject.id,
             **described,
+            "of": len(data.whole),
             "leaks": leaked.as_json() if leaked else None,
             "ledger": ledger(run.answers, self.models[pair[0]].question),
-            "votes": None if votes is None else raters.score(run.answers, votes[self.data.order]).as_json(),
+            "votes": None if votes is None else raters.score(run.answers, votes[data.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR",
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
@@ -174,4 +176,4 @@ class Suite(Asking):
         fitted = self.models[pair[0]].settings.get("fitted_on", {})
         chosen = fitted.get("fingerprint") == self.data.whole.fingerprint
         own = [f"{pair[0]}: its parts were weighed on these very faces, so its score is not an independent one"] if chosen else []
-        return [*self.data.faces.notes, *own, *([self.data.not_seen] if self.data.not_seen else [])]
+        return [*self.data_of(pair).faces.notes, *own, *([self.data.not_seen] if self.data.not_seen else [])]

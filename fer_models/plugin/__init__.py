@@ -101,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 #: What asks a loaded model, or its stored answers; other questions about a model do not need its weights.
-_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "training_record"})
+_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
@@ -123,16 +123,37 @@ def _missing(state: State, item: pytest.Function) -> str | None:
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "metamorphic", "robustness", "reader"} & wanted:
+    if config.getoption("--from-store-only") and _NEED_MODEL & wanted:
+        return True
+    if _left_out(state_of(config), item, wanted, model):
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or ("effect" in wanted and item.callspec.params.get("restoration") == "raw")
-        or ({"prompting", "reader"} & wanted and not _reads(state_of(config).models[str(model)]))
+        or ({"prompting", "load_zero_shot_classifier"} & wanted and not _reads(state_of(config).models[str(model)]))
         or ("questioning" in wanted and not _writes(state_of(config).models[str(model)]))
-        or ("in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
+        or ("predict_in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
     )
+
+
+#: What may need a loaded model although all predictions for the dataset are stored.
+_NEED_MODEL = frozenset(
+    {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
+)
+#: What a quick run leaves out: restorations, robustness, controls, data quality and costs.
+_BESIDE_PREDICTIONS = _NEED_MODEL | {"effect", "audit", "sample"}
+
+
+def _left_out(state: State, item: pytest.Function, wanted: set[str], model: str | None) -> bool:
+    """Whether the run's depth leaves this test out."""
+    depth, params = state.suite.options.depth, getattr(getattr(item, "callspec", None), "params", {})
+    restoration = params.get("restoration")
+    if not depth.checks and (_BESIDE_PREDICTIONS & wanted or restoration not in (None, "raw")):
+        return True
+    if model is not None and depth.zoo_models is not None and model not in state.fastest_models:
+        return True
+    return "robustness" in wanted and not depth.restored_corruptions and restoration != "raw"
 
 
 def _reads(spec: ModelSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from fer_models import weights
 from fer_models.evaluation import gate
 from fer_models.evaluation.asking import Pair
 from fer_models.evaluation.beside import Measured
+from fer_models.evaluation.prediction_cache import Predict
 from fer_models.evaluation.prompting import fallen
 from fer_models.evaluation.restoration import Effect
 from fer_models.evaluation.store import Answers
@@ -95,25 +96,49 @@ def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -
 
 
 @pytest.fixture(scope="session")
-def reader(classifier: Any) -> Any:
-    """A model that is asked in words, loaded; only such are asked what needs it."""
-    return classifier
+def load_classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Callable[[], Any]:
+    """A function that returns the loaded model, for tests that need it only if nothing is stored; skipped without its weights."""
+    _available(state_of(request.config), (model.name, "raw"))
+    return lambda: suite.classifier(model.name)
 
 
 @pytest.fixture(scope="session")
-def in_float32(request: pytest.FixtureRequest, model: ModelSpec) -> Any:
-    """The model loaded once more, in float32; asked for only where it runs in less."""
-    state = state_of(request.config)
-    _available(state, (model.name, "raw"))
-    return model.load(replace(state.suite.options.runtime, precision="float32"))
+def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[], Any]:
+    """`load_classifier`, for zero-shot models only: tests with it are deselected for others."""
+    return load_classifier
 
 
 @pytest.fixture
-def training_step(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
-    """One update of the model's own recipe on a batch of this run's faces: (call it, faces in the batch)."""
-    from fer_models.training import loop
+def predict(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+    """A function from faces to the model's predictions; each image is predicted once, now or in an earlier run."""
+    with suite.predictor(raw_pair) as function:
+        yield function
 
-    return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
+
+@pytest.fixture
+def predict_reversed(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+    """`predict` for faces in the reverse order, with predictions of its own: they show whether neighbours in a batch matter."""
+    with suite.predictor(raw_pair, variant="reversed batch") as function:
+        yield lambda faces: function(faces[::-1])
+
+
+@pytest.fixture
+def predict_in_float32(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+    """`predict` in float32; tests with it are deselected for models that run in float32 anyway."""
+    with suite.predictor(raw_pair, precision="float32") as function:
+        yield function
+
+
+@pytest.fixture
+def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable[[], float], int]]:
+    """A function that builds one update of the model's own recipe on a batch of this run's faces: (the update, faces in the batch)."""
+
+    def build() -> tuple[Callable[[], float], int]:
+        from fer_models.training import loop
+
+        return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
+
+    return build
 
 
 @pytest.fixture

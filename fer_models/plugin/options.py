@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,26 @@ from fer_models import corruptions, zoo
 from fer_models.classifiers import prompts, questions
 from fer_models.corruptions import Corruption
 from fer_models.errors import UsageError
+from fer_models.evaluation.depth import DEPTHS
 from fer_models.evaluation.options import Options
 from fer_models.registry import DEVICES, PRECISIONS, Runtime
+
+#: The options that change a size of the depth, and the field they change.
+_SIZES = {
+    "--restoration-limit": "variant_limit",
+    "--question-faces": "question_limit",
+    "--changed-faces": "metamorphic_limit",
+    "--corrupted-faces": "corruption_limit",
+    "--prompt-examples": "prompt_search_examples",
+}
+#: Options of pytest-benchmark that use times measured in this run.
+_KEEPS_BENCHMARKS = ("benchmark_save", "benchmark_autosave", "benchmark_json", "benchmark_compare", "benchmark_only")
+
+
+def _sizes(field: str) -> str:
+    """The sizes of the depths that a help text names: `standard 7, full 21`."""
+    values = {name: getattr(DEPTHS[name], field) for name in ("standard", "full")}
+    return ", ".join(f"{name} {'all' if value is None else value}" for name, value in values.items())
 
 
 def add(parser: pytest.Parser) -> None:
@@ -35,10 +55,13 @@ def add(parser: pytest.Parser) -> None:
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
     asked = ", ".join(questions.QUESTIONS)
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
-    add("--question-faces", type=int, default=70, metavar="N", help="faces that models which write are asked about in all ways to ask (default 70)")
-    add("--changed-faces", type=int, default=70, metavar="N", help="faces that each model is asked about after small changes (default 70)")
-    add("--corrupted-faces", type=int, default=21, metavar="N", help="faces that each model is asked about after every corruption (default 21)")
-    add("--prompt-examples", type=int, default=200, metavar="N", help="prompts that the search for the worst one may write (default 200)")
+    add("--depth", default="standard", choices=tuple(DEPTHS), help="how much is evaluated: quick, standard (default) or full")
+    add("--restoration-limit", type=int, metavar="N", help=f"faces predicted after a restoration ({_sizes('variant_limit')})")
+    add("--question-faces", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")
+    add("--changed-faces", type=int, metavar="N", help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})")
+    add("--corrupted-faces", type=int, metavar="N", help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})")
+    add("--prompt-examples", type=int, metavar="N", help=f"prompts that the search writes ({_sizes('prompt_search_examples')})")
+    add("--measure-costs", action="store_true", help="measure all costs anew, also those stored for this code, model and machine")
     add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
@@ -66,13 +89,14 @@ def read(config: pytest.Config) -> Options:
         UsageError: an option cannot work.
     """
     option = config.getoption
-    if option("--update-baselines") and option("--limit") is not None:
-        raise UsageError("--update-baselines records whole splits only. Leave --limit out.")
+    if option("--update-baselines") and (option("--limit") is not None or option("--depth") == "quick"):
+        raise UsageError("--update-baselines records whole splits only. Leave --limit and --depth quick out.")
     if option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
-    for least_one in ("--prompt-examples", "--question-faces", "--changed-faces", "--corrupted-faces"):
-        if option(least_one) < 1:
-            raise UsageError(f"{least_one} must be at least 1, got {option(least_one)}.")
+    sizes: dict[str, Any] = {field: option(name) for name, field in _SIZES.items() if option(name) is not None}
+    for name, field in _SIZES.items():
+        if sizes.get(field, 1) < 1:
+            raise UsageError(f"{name} must be at least 1, got {sizes[field]}.")
     return Options(
         dataset=option("--dataset"),
         data_root=option("--data-root"),
@@ -84,8 +108,8 @@ def read(config: pytest.Config) -> Options:
         store=option("--store") or config.rootpath / ".evals" / "store",
         baselines=option("--baselines") or config.rootpath / "baselines.json",
         from_store_only=option("--from-store-only"),
-        prompt_examples=option("--prompt-examples"),
-        question_faces=option("--question-faces"),
-        changed_faces=option("--changed-faces"),
-        corrupted_faces=option("--corrupted-faces"),
+        depth=replace(DEPTHS[option("--depth")], **sizes),
+        measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
+        whole_variants=option("--update-baselines"),
+        named_models=bool(option("--model")),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fer_models import names
+from fer_models import names, zoo
 from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.evaluation import baselines, claims
@@ -52,6 +52,14 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
 
+    @property
+    def fastest_models(self) -> frozenset[str]:
+        """The models that a depth with `zoo_models` evaluates: the fastest of the zoo, all of the user's own, and all chosen by name."""
+        n = self.suite.options.depth.zoo_models
+        fastest = [name for name in zoo.FASTEST if name in self.models][:n]
+        own = [m.name for m in self.models if self.suite.options.named_models or (m.name not in zoo.MODELS or zoo.MODELS[m.name] is not m)]
+        return frozenset([*fastest, *own])
+
     # -- what the run leaves ----------------------------------------------------------------------
 
     def collect(self) -> None:
@@ -64,7 +72,7 @@ class State:
                 message = str(error)
             result = self.suite.result(pair, message)
             self.merge(result)
-            if self.update:
+            if self.update and self.suite.data_of(pair).kept_rows is None:
                 self.records[result["id"]] = self.suite.record(pair)
         for (kind, pair), measured in self.suite.measured.items():
             subject = self.suite.subject(pair)
@@ -88,6 +96,7 @@ class State:
         published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
         return {
             "schema": page.SCHEMA,
+            "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out()},
             "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,

@@ -218,7 +218,8 @@ def severities(entries: Sequence[Record]) -> Html:
     for entry in entries[:_MOST_LINES]:
         by_severity = zip(*(entry.get("accuracy") or {}).values(), strict=True)
         means = [entry.get("clean") or 0.0, *(sum(scores) / len(scores) for scores in by_severity)]
-        ax.plot(range(len(means)), means, marker="o", markersize=3, linewidth=1.4, label=_label(name_of(entry)))
+        severities = [0, *(entry.get("severities") or range(1, len(means)))]
+        ax.plot(severities, means, marker="o", markersize=3, linewidth=1.4, label=_label(name_of(entry)))
     ax.set_ylim(0, 1)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_xlabel("severity", fontsize=9, color=_FAINT)

@@ -37,10 +37,12 @@ def name_of(result: Record) -> str:
 
 
 def faces_of(result: Record) -> str:
-    """`dataset/split`, with the corruption if there is one: results with the same faces can be ranked."""
+    """`dataset/split`, with the corruption if there is one, and how many of its faces if not all: results with the same faces can be ranked."""
     subject: Record = result.get("subject") or {}
-    faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key))
-    return f"{faces or 'unknown faces'}{', ' + str(subject['corruption']) if subject.get('corruption') else ''}"
+    faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key)) or "unknown faces"
+    n, total = result.get("n"), result.get("of")
+    some = f", {n:,} of {total:,} faces" if isinstance(n, int) and isinstance(total, int) and n < total else ""
+    return f"{faces}{', ' + str(subject['corruption']) if subject.get('corruption') else ''}{some}"
 
 
 def value_of(result: Record, metric: str) -> float | None:
@@ -223,6 +225,15 @@ def _effect(entry: Record) -> str:
         f"({number(accuracy.get('before'))} -> {number(accuracy.get('after'))}, {entry.get('helped')} helped, {entry.get('hurt')} hurt, "
         f"p {p_value(entry.get('p_adjusted'))}{shown})"
     )
+
+
+def left_out(report: Record) -> list[str]:
+    """What the depth of this run left out, and the command that evaluates it; nothing after a full run."""
+    depth: Record = report.get("depth") or {}
+    phrases = depth.get("left_out") or []
+    if not phrases:
+        return []
+    return [f"Depth {depth.get('name')} left out:", *(f"  - {phrase}" for phrase in phrases), "Everything: pytest evals --depth full"]
 
 
 def skips(report: Record) -> list[str]:

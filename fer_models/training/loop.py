@@ -27,6 +27,7 @@ from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.images import grey, resize
+from fer_models.machine import resolve_precision
 from fer_models.training import provenance
 from fer_models.training.augment import augment
 from fer_models.training.energy import Meter
@@ -111,6 +112,7 @@ class _Training(Session):
         start: Path | None = None,
         also: Mapping[str, FaceSet] = MappingProxyType({}),
     ) -> None:
+        recipe = replace(recipe, precision=resolve_precision(recipe.precision, accelerator.device.type))
         self.name, self.recipe, self.seed, self.accelerator = name, recipe, seed, accelerator
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))

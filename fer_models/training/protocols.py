@@ -27,6 +27,7 @@ from fer_models.classifiers.architecture import Architecture
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.evaluation.statistics import wilson
+from fer_models.machine import resolve_precision
 from fer_models.training.augment import augment
 from fer_models.training.loop import as_tensor, train
 from fer_models.training.recipes import Augmentation, Recipe
@@ -34,7 +35,7 @@ from fer_models.training.session import Report
 
 #: A network small enough that the whole study is a matter of an hour or two without an accelerator.
 RECIPE = Recipe(
-    Architecture("resnet18"), epochs=12, batch_size=64, lr=0.05, precision="bf16", validate_from=0.5, augmentation=Augmentation(erase=0.1)
+    Architecture("resnet18"), epochs=12, batch_size=64, lr=0.05, validate_from=0.5, augmentation=Augmentation(erase=0.1)
 )
 #: How copies are altered before the split: what is usual where that is done (mirror, small turns and shifts, light).
 ALTERED = Augmentation(mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0)
@@ -185,7 +186,7 @@ def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device
     outcome = train(
         protocol.name, recipe, [protocol.training], protocol.choosing, folder, seed=seed, device=device, report=named, also={"reported": reported}
     )
-    model = cnn.load(outcome.weights, device=device, precision=recipe.precision)
+    model = cnn.load(outcome.weights, device=device, precision=resolve_precision(recipe.precision, device))
     answers = np.concatenate([model.predict(batch).answer for _, batch in reported.batches(256)])
     right = np.equal(answers, reported.labels)
     curve = [(int(r["epoch"]), r["validation_accuracy"], r["accuracy on reported"]) for r in outcome.history if "validation_accuracy" in r]

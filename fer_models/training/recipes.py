@@ -43,7 +43,7 @@ class Recipe:
             cost of a full one, and the early epochs lose little by it (progressive learning, Tan & Le 2021, arXiv:2104.00298).
         lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
         ema: decay per update of the averaged weights, which are what is validated and kept.
-        precision: `float32` or `bf16` (autocast).
+        precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
         targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of the seven (Barsoum et al. 2016,
             arXiv:1608.01041: their cross-entropy scheme); the label elsewhere.
         teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
@@ -67,7 +67,7 @@ class Recipe:
     sizes: tuple[tuple[float, int], ...] = ((0.0, 48),)
     ema: float = 0.998
     clip_grad: float | None = None
-    precision: str = "float32"
+    precision: str = "auto"
     targets: str = BY_LABEL
     teacher: str | None = None
     teacher_share: float = 0.6
@@ -96,7 +96,6 @@ RECIPES: dict[str, Recipe] = {
         lr=0.05,
         drop_rate=0.1,
         sizes=((0.0, 32), (0.4, 40), (0.9, 48)),
-        precision="bf16",
         augmentation=Augmentation(erase=0.1),
     ),
     "resnet50": Recipe(
@@ -106,7 +105,6 @@ RECIPES: dict[str, Recipe] = {
         lr=0.05,
         drop_rate=0.1,
         sizes=((0.0, 48), (0.6, 64)),
-        precision="bf16",
         teacher="vgg19",
         augmentation=Augmentation(erase=0.1),
     ),
@@ -138,7 +136,6 @@ RECIPES[EYES] = Recipe(
     lr=1e-3,
     weight_decay=0.05,
     warmup=0.05,
-    precision="bf16",
     clip_grad=1.0,
     teacher="vgg19",
     teacher_share=0.8,

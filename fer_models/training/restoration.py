@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from fer_models import corruptions, tensors
 from fer_models.datasets.base import FaceSet
 from fer_models.images import Face, resize, to_rgb
+from fer_models.machine import resolve_precision
 from fer_models.restorers import gfpgan
 from fer_models.training import provenance
 from fer_models.training.loop import as_tensor
@@ -86,7 +87,7 @@ class RestorationRecipe:
         pyramid: the weight of the pictures that the network's first half gives at each size (GFPGAN's pyramid restoration guidance).
         recogniser: the network of the zoo whose features are compared, None for none.
         recognition: the weight of their distance, which is 0..2, against 1 for that of the pixels.
-        precision: `float32` or `bf16` (autocast).
+        precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
     """
 
     shape: gfpgan.Shape = gfpgan.NANO
@@ -101,7 +102,7 @@ class RestorationRecipe:
     pyramid: float = 0.5
     recogniser: str | None = "resnet50"
     recognition: float = 0.5
-    precision: str = "bf16"
+    precision: str = "auto"
     degradation: Degradation = field(default_factory=Degradation)
 
     def continued(self) -> RestorationRecipe:
@@ -186,6 +187,7 @@ class _Training(Session):
         device: torch.device,
         start: Path | None = None,
     ) -> None:
+        recipe = replace(recipe, precision=resolve_precision(recipe.precision, device.type))
         self.name, self.recipe, self.seed, self.device = name, recipe, seed, device
         torch.manual_seed(seed)
         self.faces = torch.cat([as_tensor(faces, 1, recipe.side) for faces in training]).numpy()

@@ -14,6 +14,7 @@ from fer_models.classifiers.cnn import load
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import UsageError, WeightsMissingError
+from fer_models.machine import resolve_precision
 from fer_models.registry import sha256_of
 from fer_models.training.recipes import VOTES, Recipe
 
@@ -65,7 +66,7 @@ def _voted(faces: FaceSet) -> NDArray[np.float64]:
 
 def _answers(network: Path, training: list[FaceSet], device: torch.device) -> NDArray[np.float64]:
     """What a network says of the training faces as they are; (n, 7)."""
-    teacher = load(network, device=device.type, precision="bf16")
+    teacher = load(network, device=device.type, precision=resolve_precision("auto", device.type))
     return np.concatenate([teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)])
 
 

@@ -1,0 +1,106 @@
+"""How much a run evaluates: `quick`, `standard` (the default) or `full`, as data.
+
+Every size that a depth reduces is a field here, and `FULL` holds the sizes that nothing is left out of. A figure that is measured at
+another size than `FULL`'s is recorded under a name that says so (`size_suffix`), so it is never compared with a figure of another size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The field of a depth -> how its size reads in the name of a figure. `{}` is the size.
+_READS = {
+    "corruption_limit": "{} faces",
+    "severities": "severity {}",
+    "metamorphic_limit": "{} faces",
+    "question_limit": "{} faces",
+    "prompt_search_examples": "{} prompts written",
+}
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What one run evaluates, and on how many faces. `None` is for all.
+
+    Attributes:
+        name: `quick`, `standard` or `full`.
+        zoo_models: how many of the zoo's models, those with the least time per face first. Models of the user's own are always evaluated.
+        limit: faces of the split.
+        variant_limit: faces for the variants of a model: each restoration, and each further answer mode of a vision-language model.
+        checks: whether anything is evaluated beside the predictions for the faces as they are: restorations, robustness, controls,
+            data quality, costs.
+        restored_corruptions: whether corruption robustness is measured after each restoration too.
+        corruption_limit, severities: faces and severities of the corruption check.
+        metamorphic_limit: faces of the metamorphic check.
+        searched_faces, search_examples: faces for which the smallest perturbation that changes the prediction is searched, and the
+            number of perturbations tried for each.
+        question_limit: faces of the question check of vision-language models.
+        prompt_search_examples: prompts that the search for the worst prompt writes.
+        control_limit: faces of each control (blank faces, shuffled pixels, …).
+        cost_rounds: how often each step is timed; a multiple of it for a single face.
+        near_copies_of_train: whether the audit compares the faces with all of `train` by perceptual hash. Exact copies are always found.
+    """
+
+    name: str = "full"
+    zoo_models: int | None = None
+    limit: int | None = None
+    variant_limit: int | None = None
+    checks: bool = True
+    restored_corruptions: bool = True
+    corruption_limit: int = 21
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    metamorphic_limit: int = 70
+    searched_faces: int = 3
+    search_examples: int = 60
+    question_limit: int = 70
+    prompt_search_examples: int = 200
+    control_limit: int = 210
+    cost_rounds: int = 5
+    near_copies_of_train: bool = True
+
+    def size_suffix(self, *fields: str) -> str:
+        """What the name of a figure says of these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at others."""
+        if all(getattr(self, name) == getattr(FULL, name) for name in fields):
+            return ""
+        values = {name: getattr(self, name) for name in fields}
+        texts = {n: " ".join(map(str, v)) if isinstance(v, tuple) else str(v) for n, v in values.items()}
+        return f" ({', '.join(_READS[name].format(text) for name, text in texts.items())})"
+
+    def left_out(self) -> list[str]:
+        """What `full` evaluates and this depth does not, one phrase each."""
+        if self.name == "full":
+            return []
+        if not self.checks:
+            return [
+                f"all but the {self.zoo_models} fastest models, and all but {self.limit} faces",
+                "restorations, robustness, controls, data quality, costs",
+            ]
+        severities = ", ".join(str(s) for s in FULL.severities if s not in self.severities)
+        return [
+            f"restorations and +likelihood beyond {self.variant_limit} faces",
+            f"corruption severities {severities}, and corruptions after a restoration",
+            f"robustness checks beyond {self.corruption_limit} (corruptions), {self.metamorphic_limit} (perturbations) and "
+            f"{self.question_limit} (questions) faces",
+            f"prompt searches beyond {self.prompt_search_examples} prompts",
+            "near copies of training images",
+        ]
+
+
+FULL = Depth()
+STANDARD = Depth(
+    name="standard",
+    variant_limit=105,
+    restored_corruptions=False,
+    corruption_limit=7,
+    severities=(3,),
+    metamorphic_limit=14,
+    searched_faces=1,
+    search_examples=15,
+    question_limit=7,
+    prompt_search_examples=60,
+    control_limit=35,
+    cost_rounds=2,
+    near_copies_of_train=False,
+)
+QUICK = Depth(name="quick", zoo_models=3, limit=350, checks=False, near_copies_of_train=False)
+DEPTHS = {depth.name: depth for depth in (QUICK, STANDARD, FULL)}

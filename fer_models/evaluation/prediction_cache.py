@@ -1,0 +1,226 @@
+"""Predictions for faces outside the dataset (perturbed, corrupted, blank), cached on disk by the sha256 of their pixels.
+
+A robustness check needs predictions for thousands of images that exist for a moment only. The cache keeps each of them under the hash of
+its pixels, in a folder named by everything that decides the prediction, so that the next run predicts nothing twice. A changed corruption
+or perturbation gives other pixels and therefore other entries: no version number can be forgotten. `PromptCache` does the same for the
+prompt sets of a zero-shot model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.emotions import EMOTIONS, LABELS
+from fer_models.errors import StoreError, UsageError
+from fer_models.evaluation.folder import locked, put
+from fer_models.images import Face, face_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Predict = Callable[[Sequence[Face]], Predictions]
+Classify = Callable[[PromptSet], NDArray[np.int64]]
+_WHAT = "Predictions"
+#: The metadata field of each file that names the folder's key.
+_KEY = b"fer-models-predictions"
+
+
+class _CacheFolder:
+    """Parquet files that are only ever added, in a folder named by the identity of what computes their content."""
+
+    def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
+        self.key = _digest(identity)
+        self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
+        """Every file's table. Raises StoreError for a file that is corrupt, or another cache's."""
+        for path in self._files():
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            try:
+                table = pq.read_table(path)
+                key = (table.schema.metadata or {})[_KEY].decode()
+            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+                raise _invalid(path, error) from error
+            if key != self.key:
+                raise StoreError(f"{path} holds predictions of another model. Delete it and run again.")
+            yield path, table
+
+    def _add_file(self, columns: Mapping[str, Any]) -> None:
+        """Write one more file. Raises StoreError if that fails; the files written before stay."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table(columns).replace_schema_metadata({_KEY: self.key})
+        with locked(self.folder, _WHAT):
+            name = f"part-{len(self._files()):05d}.parquet"
+            put(self.folder, name, lambda part: pq.write_table(table, part, compression="zstd"), _WHAT)
+
+
+class PredictionCache(_CacheFolder):
+    """A predictor with a memory on disk. `predict` computes what is missing, `save` writes what was computed."""
+
+    def __init__(
+        self, root: Path, name: str, identity: Mapping[str, Any], labels: Sequence[str], predict: Predict
+    ) -> None:
+        """Cache predictions in a folder under `root`.
+
+        Args:
+            name: readable part of the folder's name.
+            identity: everything that decides a prediction beside the pixels (weights, settings, precision), as JSON.
+            labels: the label order that the model declares.
+            predict: predicts faces; called only for faces that are not cached.
+        """
+        super().__init__(root, name, identity)
+        self.labels, self._predict = tuple(labels), predict
+        self._rows: dict[str, tuple[NDArray[np.float64], str, str]] = {}
+        self._unsaved: list[str] = []
+        self._loaded = False
+
+    def add(self, faces: Iterable[str], predictions: Predictions) -> None:
+        """Use predictions that are stored elsewhere, such as those of the dataset itself. They are not written again.
+
+        Args:
+            faces: the sha256 of each face's pixels, in the order of `predictions`.
+        """
+        for face, row in zip(faces, _rows(predictions), strict=True):
+            self._rows.setdefault(face, row)
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """Predictions for `faces`, in their order; each image that is not cached is predicted once.
+
+        Raises:
+            PredictionError, RestorationError: the model or its restorer failed.
+            StoreError: a file of the cache is corrupt.
+        """
+        self._load()
+        hashes = [face_hash(face) for face in faces]
+        missing = {h: face for h, face in zip(hashes, faces, strict=True) if h not in self._rows}
+        if missing:
+            self._rows |= zip(missing, _rows(self._predict(list(missing.values()))), strict=True)
+            self._unsaved += missing
+        rows = [self._rows[h] for h in hashes]
+        probabilities = np.stack([row[0] for row in rows]) if rows else np.empty((0, len(EMOTIONS)))
+        return Predictions(probabilities, tuple(row[1] for row in rows), tuple(row[2] for row in rows), self.labels)
+
+    def save(self) -> None:
+        """Write the predictions computed since the last call.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        if self._unsaved:
+            import pyarrow as pa
+
+            rows = [self._rows[face] for face in self._unsaved]
+            p = np.stack([row[0] for row in rows]).astype(np.float32)
+            columns = {f"p_{label}": pa.array(p[:, i], mask=np.isnan(p[:, i])) for i, label in enumerate(LABELS)}
+            status, text = pa.array([r[1] for r in rows], pa.string()), pa.array([r[2] for r in rows], pa.string())
+            self._add_file({"face": self._unsaved, **columns, "status": status, "text": text})
+        self._unsaved = []
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for path, table in self._tables():
+            try:
+                p = np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
+                faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
+            except (ValueError, KeyError) as error:
+                raise _invalid(path, error) from error
+            if (p < 0).any() or (p > 1).any():
+                raise StoreError(f"{path} holds probabilities outside 0..1. Delete it and run again.")
+            for face, *row in zip(faces, p, status, text, strict=True):
+                self._rows.setdefault(face, (row[0], row[1], row[2]))
+
+
+class PromptCache(_CacheFolder):
+    """Predicted emotions by prompt set, for a fixed set of face embeddings: a search that runs again needs no text encoder."""
+
+    def __init__(self, root: Path, name: str, identity: Mapping[str, Any], classify: Classify) -> None:
+        """Cache in a folder under `root`.
+
+        Args:
+            identity: everything that decides a prediction beside the prompts: model, faces, restoration; as JSON.
+            classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new prompt sets.
+                Its `UsageError` (a text too long for the model) is cached too.
+        """
+        super().__init__(root, name, identity)
+        self._classify = classify
+        self._known: dict[str, NDArray[np.int64] | str] = {}
+        self._unsaved: list[str] = []
+        self._loaded = False
+
+    def classify(self, prompts: PromptSet) -> NDArray[np.int64]:
+        """The predicted emotion of every face, int64 (n,), -1 for none.
+
+        Raises:
+            UsageError: a text is longer than the model reads.
+            StoreError: a file of the cache is corrupt.
+        """
+        self._load()
+        digest = _digest(prompts.as_json())
+        if digest not in self._known:
+            try:
+                self._known[digest] = self._classify(prompts)
+            except UsageError as error:
+                self._known[digest] = str(error)
+            self._unsaved.append(digest)
+        known = self._known[digest]
+        if isinstance(known, str):
+            raise UsageError(known)
+        return known
+
+    def save(self) -> None:
+        """Write what was computed since the last call. Raises as `PredictionCache.save`."""
+        if self._unsaved:
+            import pyarrow as pa
+
+            known = [self._known[digest] for digest in self._unsaved]
+            emotions = [None if isinstance(k, str) else k.astype(np.int8).tobytes() for k in known]
+            errors = [k if isinstance(k, str) else None for k in known]
+            columns = {"emotions": pa.array(emotions, pa.binary()), "error": pa.array(errors, pa.string())}
+            self._add_file({"prompts": self._unsaved, **columns})
+        self._unsaved = []
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for path, table in self._tables():
+            try:
+                rows = zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
+                for digest, emotions, error in rows:
+                    self._known[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
+            except (ValueError, KeyError, TypeError) as error:
+                raise _invalid(path, error) from error
+
+
+def _rows(predictions: Predictions) -> Iterable[tuple[NDArray[np.float64], str, str]]:
+    """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with the same numbers."""
+    p = predictions.probabilities.astype(np.float32).astype(np.float64)
+    return zip(p, predictions.status, predictions.text, strict=True)
+
+
+def _invalid(path: Path, error: Exception) -> StoreError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return StoreError(f"{path} holds no valid predictions ({reason}). Delete it and run again.")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

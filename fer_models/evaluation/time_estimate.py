@@ -1,0 +1,76 @@
+"""How long a run will take on this machine: the number of predictions that are still missing, times a short measurement of each model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+from fer_models.errors import FerModelsError
+from fer_models.evaluation import metamorphic, questioning, robustness
+from fer_models.evaluation.asking import Asking, Pair
+from fer_models.images import Face
+
+#: Faces in the measurement of a model; one that needs more than `_SLOW` seconds for its first face is measured on that face alone.
+_FACES, _SLOW = 16, 1.0
+#: Faces that the cost checks of one model predict, per round and once more for the warm-up: a batch, and single faces.
+_COST_FACES = 40
+#: Seconds that a run needs for each pair beside its predictions (metrics, verdict, page), and in all; measured on two cores.
+_SECONDS_PER_PAIR, _SECONDS = 0.3, 3.0
+
+
+def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str, Pair]]) -> float:
+    """Seconds that a run will take, roughly (within a factor of 1.5 on the machines tried).
+
+    A model whose predictions for the dataset are stored counts as done: its checks are stored with them. A model that cannot be
+    loaded, or that a server runs, counts as nothing.
+
+    Args:
+        pairs: the (model, restoration) pairs whose predictions the selected tests need.
+        checks: (kind, pair) of the other selected tests: `robustness`, `metamorphic`, `questioning`, `predict`, `costs`.
+    """
+    missing = {p for p in pairs if asking.unavailable(p) is None and asking.shelf(p).missing()}
+    faces: dict[str, int] = {}
+    for pair in missing:
+        faces[pair[0]] = faces.get(pair[0], 0) + len(asking.data_of(pair).faces)
+    for kind, pair in checks:
+        if pair[0] in faces:
+            faces[pair[0]] += _check_faces(asking, kind, pair)
+    seconds = _SECONDS + _SECONDS_PER_PAIR * len(pairs)
+    sample = asking.data.faces.faces(range(min(_FACES, len(asking.data.faces))))
+    for model, n in faces.items():
+        if asking.models[model].weights is not None or asking.models[model].question is None:  # no server behind it
+            seconds += n * _seconds_per_face(lambda: asking.classifier(model).predict, sample)  # noqa: B023 (called at once)
+    for restoration in {r for _, r in missing if r != "raw"}:
+        n = max(len(asking.data_of(p).faces) for p in missing if p[1] == restoration)
+        few = sample[:4]
+        seconds += n * _seconds_per_face(lambda: asking.restorer(restoration).restore, few)  # noqa: B023 (called at once)
+    return seconds
+
+
+def _check_faces(asking: Asking, kind: str, pair: Pair) -> int:
+    depth, question = asking.options.depth, asking.models[pair[0]].question
+    if kind == "robustness":
+        return robustness.copies(depth.severities) * depth.corruption_limit
+    if kind == "metamorphic":
+        return metamorphic.COPIES * depth.metamorphic_limit + depth.searched_faces * depth.search_examples
+    if kind == "questioning" and question is not None:
+        return len(questioning.variants(question)) * depth.question_limit
+    if kind == "costs":
+        return _COST_FACES * (1 + depth.cost_rounds)
+    return 2 * depth.control_limit if kind == "predict" else 0
+
+
+def _seconds_per_face(load: Callable[[], Callable[[Sequence[Face]], Any]], faces: Sequence[Face]) -> float:
+    with suppress(FerModelsError):
+        step = load()
+        started = time.perf_counter()
+        step(faces[:1])  # the first face pays for what is made once
+        first = time.perf_counter() - started
+        if first > _SLOW:
+            return first
+        started = time.perf_counter()
+        step(faces)
+        return (time.perf_counter() - started) / len(faces)
+    return 0.0
