@@ -6,10 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fer_models.corruptions import Corruption
-from fer_models.evaluation.run import Progress
+from fer_models.progress import Progress
 from fer_models.registry import Runtime
+
+if TYPE_CHECKING:
+    from fer_models.corruptions import Corruption
 
 #: A context manager factory: (title, faces in all) -> what to tell how many were answered.
 ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
@@ -31,6 +34,7 @@ class Options:
         batch_size: faces per forward pass.
         store: the folder of stored answers.
         baselines: the baselines file.
+        shipped_baselines: what is read where `baselines` does not exist yet; None for nothing.
         from_store_only: ask nobody; what is not in the store is skipped.
         prompt_examples: how many prompts the search may write for each model that is asked in words.
         question_faces: how many faces, at most, a model that writes is asked about in all ways to put the question.
@@ -47,12 +51,18 @@ class Options:
     batch_size: int = 64
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
+    shipped_baselines: Path | None = None
     from_store_only: bool = False
     prompt_examples: int = 200
     question_faces: int = 70
     changed_faces: int = 70
     corrupted_faces: int = 21
     corruption: Corruption | None = None
+
+    @property
+    def baselines_source(self) -> Path:
+        """The file that baselines are read from: `baselines`, or `shipped_baselines` where there is no such file."""
+        return self.shipped_baselines if self.shipped_baselines is not None and not self.baselines.exists() else self.baselines
 
     @property
     def cache(self) -> Path:

@@ -9,20 +9,27 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
 
+from fer_models import resources
 from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
-from fer_models.evaluation.asking import Pair
-from fer_models.plugin import options
-from fer_models.plugin.state import State, known_state, state_of
+from fer_models.plugin import html_report, keywords, options
+from fer_models.plugin.session import chosen, known_state, show_header, state_of
 from fer_models.registry import TTA, ModelSpec, RestorerSpec, Runtime
-from fer_models.report import page, tables
-from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
+
+if TYPE_CHECKING:  # heavy imports come after the first line of output (`session.show_header`)
+    from fer_models.evaluation.asking import Pair
+    from fer_models.plugin.state import State
 
 pytest_plugins = ["fer_models.plugin.fixtures"]
+
+
+#: An error of the command line that was noticed while tests were collected.
+_USAGE_ERROR = pytest.StashKey[str]()
+#: Names of the tests that were collected, selected or not: what `-k` can match.
+_TEST_NAMES = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,38 +37,71 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
-def _asks_questions(config: pytest.Config) -> bool:
-    """Whether this run is about the evals, judging by the paths on the command line."""
-    evals = config.rootpath / "evals"
+def _is_evals_run(config: pytest.Config) -> bool:
+    """Whether the command line names the evals, so that everything can be checked before the first test.
+
+    A suite of one's own is recognised later, by the fixtures that its tests use.
+    """
+    evals = {resources.evals_dir(), config.rootpath / "evals"}
     paths = [Path(config.invocation_params.dir, str(a).split("::")[0]).resolve() for a in config.args]
-    return any(p == evals or evals in p.parents for p in paths)
+    return _names_installed_evals(config) or any(p in evals or not evals.isdisjoint(p.parents) for p in paths)
+
+
+def _names_installed_evals(config: pytest.Config) -> bool:
+    """Whether the command line names the evals of an installed package, by module name or by path."""
+    names = [str(a).split("::")[0] for a in config.args]
+    if config.getoption("pyargs") and any(f"{name}.".startswith(f"{resources.EVALS_MODULE}.") for name in names):
+        return True
+    evals = resources.evals_dir()
+    paths = [Path(config.invocation_params.dir, name).resolve() for name in names]
+    return resources.is_installed() and any(evals in (p, *p.parents) for p in paths)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """An evals run leaves its page beside evals.json unless --html says otherwise. Of several processes (`-n`) each uses its share of the cores."""
+    """Print the first line and check the options. Of several processes (`-n`) each uses its share of the cores.
+
+    The evals of an installed package belong to no root folder: their files go to the current folder.
+    """
+    if config.getoption("--work-dir") is None and _names_installed_evals(config):
+        config.option.work_dir = config.invocation_params.dir
     if workers := getattr(config, "workerinput", {}).get("workercount"):
         # OpenMP's threads wait for each other busily: with more of them than cores a network takes several times its own time. torch, which is
         # imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    if _asks_questions(config) and not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath"):
-        if not config.option.htmlpath:
-            folder: Path = config.getoption("--report-dir") or config.rootpath / "reports"
-            config.option.htmlpath = str(folder / "evals.html")
-        config.option.self_contained_html = True
+    if _is_evals_run(config):
+        show_header(config)
+        if getattr(config.option, "htmlpath", None):
+            config.option.self_contained_html = True
+    if html_report.wanted(config):
+        config.pluginmanager.register(html_report.PageStarter(config))
+    try:
+        options.check(config)
+        if _is_evals_run(config):
+            chosen(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Everything a user can get wrong on the command line is found before the first test."""
-    if not _asks_questions(session.config):
-        return
-    state = state_of(session.config)
+    if _is_evals_run(session.config):
+        _load_faces(session.config)
+
+
+def _load_faces(config: pytest.Config) -> None:
+    """Load the faces, and print what a user must know of them.
+
+    Raises:
+        pytest.UsageError: there are no such faces.
+    """
+    state = state_of(config)
     try:
         assert state.suite.data.faces is not None
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and not hasattr(session.config, "workerinput"):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
         for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
             reporter.write_line(line)
 
@@ -71,14 +111,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = set(metafunc.fixturenames)
     if "suite" not in names:  # somebody else's `model`
         return
+    config = metafunc.config
+    try:
+        _, restorers, _, models = chosen(config)
+    except UsageError as error:  # here it would be one error per test file
+        config.stash[_USAGE_ERROR] = str(error)
+        return
     if "model" in names:
-        metafunc.parametrize("model", state_of(metafunc.config).models.names, indirect=True, scope="session")
+        metafunc.parametrize("model", models.names, indirect=True, scope="session")
     if "restoration" in names:
-        metafunc.parametrize("restoration", state_of(metafunc.config).restorers.names, indirect=True, scope="session")
+        metafunc.parametrize("restoration", restorers.names, indirect=True, scope="session")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
+    item.config.stash.setdefault(_TEST_NAMES, set()).update({getattr(item, "originalname", item.name), item.path.stem})
     if "suite" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.filterwarnings("default"))
 
@@ -87,7 +134,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What only a model with a training recipe, or one that reads, can be asked is not asked of others; with --from-store-only, what needs a
     model is not asked; and what is not on this machine is skipped once, and not in every question."""
+    if _USAGE_ERROR in config.stash:
+        raise pytest.UsageError(config.stash[_USAGE_ERROR])
     asked = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    if asked and not _is_evals_run(config) and not config.option.collectonly:
+        _load_faces(config)
     gone = {i for i in asked if _of_another_kind(config, i)}
     missing: set[str] = set()
     for item in asked:
@@ -122,6 +173,8 @@ def _missing(state: State, item: pytest.Function) -> str | None:
 
 
 def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
+    from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
+
     wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
     if config.getoption("--from-store-only") and {"classifier", "costs", "prompting", "questioning", "metamorphic", "robustness", "reader"} & wanted:
         return True
@@ -167,6 +220,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
         report.longrepr = str(call.excinfo.value)
+    if "suite" in getattr(item, "fixturenames", ()):
+        setattr(report, html_report.MARK, True)
     return report  # type: ignore[return-value]
 
 
@@ -187,6 +242,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
         return
+    from fer_models.report import page
+
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
@@ -202,13 +259,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The leaderboard, the skips with their commands, and where the page lies."""
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """The leaderboard, the skips with their commands, and where the page lies; suggestions where `-k` selects nothing."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and _is_evals_run(config):
+        _, restorers, _, models = chosen(config)
+        names = {*models.names, *restorers.names, *config.stash.get(_TEST_NAMES, set())}
+        for line in keywords.suggestions(config.option.keyword, names):
+            terminalreporter.write_line(line)
     state = known_state(config)
     if state is None or hasattr(config, "workerinput"):
         return
     if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
+    from rich.console import Console
+
+    from fer_models.report import tables
+
     report = state.report()
     terminalreporter.section("fer-models")
     if state.results:
@@ -236,4 +302,6 @@ def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: 
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
     if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audited):
+        from fer_models.report import page
+
         prefix.append(page.summary_html(state.report()))
