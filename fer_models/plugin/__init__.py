@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # heavy imports come after the first line of output (`session
     from fer_models.plugin.state import State
 
 pytest_plugins = ["fer_models.plugin.fixtures"]
+pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 
 #: An error of the command line that was noticed while tests were collected.
@@ -59,7 +60,7 @@ def _names_installed_evals(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Print the first line and check the options. Of several processes (`-n`) each uses its share of the cores.
+    """Of several processes (`-n`) each uses its share of the cores. The page starts with the first test of ours.
 
     The evals of an installed package belong to no root folder: their files go to the current folder.
     """
@@ -69,37 +70,32 @@ def pytest_configure(config: pytest.Config) -> None:
         # OpenMP's threads wait for each other busily: with more of them than cores a network takes several times its own time. torch, which is
         # imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    if _is_evals_run(config):
-        show_header(config)
-        if getattr(config.option, "htmlpath", None):
-            config.option.self_contained_html = True
+    if _is_evals_run(config) and getattr(config.option, "htmlpath", None):
+        config.option.self_contained_html = True
     if html_report.wanted(config):
         config.pluginmanager.register(html_report.PageStarter(config))
-    try:
-        options.check(config)
-        if _is_evals_run(config):
-            chosen(config)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Everything a user can get wrong on the command line is found before the first test."""
-    if _is_evals_run(session.config):
-        _load_faces(session.config)
+    try:
+        options.check(session.config)
+        if _is_evals_run(session.config):
+            show_header(session.config)
+            chosen(session.config)
+            _load_faces(session.config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _load_faces(config: pytest.Config) -> None:
     """Load the faces, and print what a user must know of them.
 
     Raises:
-        pytest.UsageError: there are no such faces.
+        UsageError: there are no such faces.
     """
     state = state_of(config)
-    try:
-        assert state.suite.data.faces is not None
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+    assert state.suite.data.faces is not None
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
         for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
@@ -138,7 +134,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(config.stash[_USAGE_ERROR])
     asked = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
     if asked and not _is_evals_run(config) and not config.option.collectonly:
-        _load_faces(config)
+        try:
+            _load_faces(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
     gone = {i for i in asked if _of_another_kind(config, i)}
     missing: set[str] = set()
     for item in asked:
@@ -284,6 +283,8 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         terminalreporter.write_line(text.getvalue().rstrip())
     for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
         terminalreporter.write_line(line)
+    if state.suite.options.baselines_source != state.suite.options.baselines:
+        terminalreporter.write_line(f"baselines: those of the package, because there is no {state.suite.options.baselines}")
     if state.update and state.records:
         terminalreporter.write_line(
             f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +23,7 @@ def header(config: pytest.Config) -> str:
     """The first line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
-    models = ", ".join(option("--model")) or "all models"
+    models = ", ".join(Path(name).name if name.endswith(".py") else name for name in option("--model")) or "all models"
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
     return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}"
@@ -33,10 +35,9 @@ def show_header(config: pytest.Config) -> None:
         return
     config.stash[_HEADER_SHOWN] = True
     capture, reporter = config.pluginmanager.get_plugin("capturemanager"), config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:  # before the terminal reporter is there, nothing is captured
-        print(header(config), flush=True)
+    if reporter is None:
         return
-    with capture.global_and_fixture_disabled():
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
         reporter.ensure_newline()
         reporter.write_line(header(config), flush=True)
 
@@ -53,7 +54,7 @@ def chosen(config: pytest.Config) -> names.Chosen:
 
 
 def state_of(config: pytest.Config) -> State:
-    """The state of the run, created at first use.
+    """The state of the run, created at first use, after the first line of output.
 
     Raises:
         pytest.UsageError: an option cannot work; pytest ends with code 4.
