@@ -29,7 +29,7 @@ pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imp
 
 #: An error of the command line that was noticed while tests were collected.
 _USAGE_ERROR = pytest.StashKey[str]()
-#: Names of the tests that were collected, selected or not: what `-k` can match.
+#: Names of our tests that were collected, selected or not: what `-k` can match.
 _TEST_NAMES = pytest.StashKey[set[str]]()
 
 
@@ -84,6 +84,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             show_header(session.config)
             chosen(session.config)
             _load_faces(session.config)
+        elif getattr(session.config.option, "numprocesses", None):  # workers cannot report a usage error
+            chosen(session.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -121,8 +123,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
-    item.config.stash.setdefault(_TEST_NAMES, set()).update({getattr(item, "originalname", item.name), item.path.stem})
     if "suite" in getattr(item, "fixturenames", ()):
+        item.config.stash.setdefault(_TEST_NAMES, set()).update({getattr(item, "originalname", item.name), item.path.stem})
         item.add_marker(pytest.mark.filterwarnings("default"))
 
 
@@ -230,7 +232,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     sent = getattr(node, "workeroutput", {}).get("fer_models")
     if sent is None:
         return
-    state_of(node.config).take(sent)
+    state_of(node.config, announce=False).take(sent)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -260,7 +262,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """The leaderboard, the skips with their commands, and where the page lies; suggestions where `-k` selects nothing."""
-    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and _is_evals_run(config):
+    ours = _TEST_NAMES in config.stash or _is_evals_run(config)
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and ours:
         _, restorers, _, models = chosen(config)
         names = {*models.names, *restorers.names, *config.stash.get(_TEST_NAMES, set())}
         for line in keywords.suggestions(config.option.keyword, names):

@@ -53,14 +53,15 @@ def chosen(config: pytest.Config) -> names.Chosen:
     return config.stash[_CHOSEN]
 
 
-def state_of(config: pytest.Config) -> State:
+def state_of(config: pytest.Config, *, announce: bool = True) -> State:
     """The state of the run, created at first use, after the first line of output.
 
     Raises:
         pytest.UsageError: an option cannot work; pytest ends with code 4.
     """
     if _STATE not in config.stash:
-        show_header(config)
+        if announce:
+            show_header(config)
         from fer_models.plugin.state import State
 
         try:
