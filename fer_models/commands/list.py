@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import WeightsMissingError
 
     models, restorers, notes = names.known(args.models_from)
-    commands: dict[str, None] = {}
+    commands: dict[str, str] = {}
     width = max(len(spec.name) for specs in (models, restorers) for spec in specs)
     for heading, specs in (("model", models), ("restoration", restorers)):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -34,15 +34,15 @@ def run(args: argparse.Namespace) -> int:
                 state = "here" if spec.weights_path() else "needs none"
             except WeightsMissingError:
                 state = "missing"
-                assert spec.weights is not None
-                commands[spec.weights.command] = None
+                if spec.weights is not None:
+                    commands.setdefault(spec.weights.command, spec.name)
             table.add_row(spec.name, state, spec.description)
         console().print(table)
         print()
     if commands:
         print("Commands for the missing weights:")
-    for command in commands:
-        print(f"  {command}")
+    for command, name in commands.items():
+        print(f"  {command}" if name in command else f"  {command}  # {name}")
     for note in notes:
         print(note)
     return 0
