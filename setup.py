@@ -1,4 +1,7 @@
-"""What pyproject.toml cannot say: the folder `evals` is the package `fer_models.evals`, and the wheel carries the baselines of the synthetic faces."""
+"""What pyproject.toml cannot express.
+
+The folder `evals` is installed as the package `fer_models.evals`, and the wheel contains the baselines of the synthetic faces.
+"""
 
 import json
 from pathlib import Path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # heavy imports come after the first line of output (`session
     from fer_models.evaluation.asking import Pair
     from fer_models.plugin.state import State
 
-pytest_plugins = ["fer_models.plugin.fixtures"]
+pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 

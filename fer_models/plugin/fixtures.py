@@ -1,4 +1,4 @@
-"""Fixtures of the evals, and those that `parametrized_fixtures` defines."""
+"""Fixtures of the evals, in addition to those of `parametrized_fixtures`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fer_models import weights
-from fer_models.parametrized_fixtures import faces, model, restoration  # noqa: F401: provided by the plugin
 from fer_models.plugin.session import state_of
 from fer_models.registry import ModelSpec, RestorerSpec
 

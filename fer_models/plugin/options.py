@@ -21,7 +21,7 @@ def add(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
-    add("--corruption", metavar="NAME@SEVERITY", help="corruption of every face, at severity 1 to 5, such as gaussian-noise@4 (--corruption help lists all)")
+    add("--corruption", metavar="NAME@SEVERITY", help="corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)")
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
     add(
         "--model",

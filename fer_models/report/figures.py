@@ -242,7 +242,7 @@ def _figure(height: float) -> Figure:
     return Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
 
 
-def _percent(value: float, position: int | None) -> str:
+def _percent(value: float, position: float) -> str:
     return f"{100 * value:.0f}%"
 
 
