@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fer_models.commands import compare, data, fuse, gate, predict, probe, restore, study, train, weights
+from fer_models import __version__
+from fer_models.commands import compare, data, fuse, gate, init, predict, probe, restore, study, train, weights
+from fer_models.commands import eval as evaluation
 from fer_models.commands import list as listing
 from fer_models.commands.common import USAGE_CODE, VERDICT_CODE
 from fer_models.errors import FerModelsError, UsageError
@@ -17,7 +19,10 @@ from fer_models.report.markup import clean
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a verdict, 4 for a usage error."""
-    args = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["eval"]:
+        return evaluation.run(arguments[1:])  # every option is pytest's or the plugin's
+    args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
     except UsageError as error:
@@ -41,9 +46,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fer-models", description="Facial emotion models put to the question. The questions themselves: pytest evals")
+    parser = _Parser(prog="fer-models", description="Evaluate facial emotion recognition models, and fail when one got worse.")
+    parser.add_argument("--version", action="version", version=f"fer-models {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in (listing, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
+    for command in (evaluation, init, listing, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
         command.add(commands)
     return parser
 

@@ -7,10 +7,10 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from fer_models import hub, weights, zoo
 from fer_models.classifiers import fusion, probe, questions
@@ -36,6 +36,8 @@ from fer_models.registry import (
 )
 
 T = TypeVar("T")
+#: All models, all restorers, notes on replaced records, and the selected models.
+Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str], Registry[ModelSpec]]
 
 
 def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
@@ -44,16 +46,40 @@ def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[Restor
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
     """
+    return _with_files({path: from_file(path) for path in models_from})
+
+
+def _with_files(
+    files: Mapping[Path, tuple[list[ModelSpec], list[RestorerSpec]]],
+) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
     models, restorers = zoo.MODELS.copy(), zoo.RESTORERS.copy()
     added_models, added_restorers = from_entry_points()
     models.add(*added_models)
     restorers.add(*added_restorers)
     notes = []
-    for path in models_from:
-        own_models, own_restorers = from_file(path)
+    for path, (own_models, own_restorers) in files.items():
         for name in models.override(*own_models) + restorers.override(*own_restorers):
             notes.append(f"{name} comes from {path.name}, in place of the one already known")
     return models, restorers, notes
+
+
+def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
+    """Models and restorers as `known` returns them, and the models that are selected by `model_names`: all of them where it is empty.
+
+    A name that ends in `.py` selects every model of that file.
+
+    Raises:
+        UnknownNameError, UsageError: as `known` and `select`.
+    """
+    paths = [*models_from, *(Path(name) for name in model_names if name.endswith(".py"))]
+    files = {path: from_file(path) for path in dict.fromkeys(paths)}
+    models, restorers, notes = _with_files(files)
+    if not model_names:
+        return models, restorers, notes, models
+    selected: list[str] = []
+    for name in model_names:
+        selected += [spec.name for spec in files[Path(name)][0]] if name.endswith(".py") else [name]
+    return models, restorers, notes, Registry("model", *(select(name, models) for name in dict.fromkeys(selected)))
 
 
 def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:

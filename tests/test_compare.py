@@ -212,11 +212,14 @@ def test_every_subject_on_both_sides_is_compared_and_the_others_are_listed(compa
     for root, subjects in (("a", (SUBJECT, OTHER, third)), ("b", (SUBJECT, OTHER, fourth))):
         for subject in subjects:
             stored(tmp_path / root, some(30 if (root, subject) == ("b", OTHER) else 0), subject)
-    code, said, _ = compare(tmp_path / "a", tmp_path / "b")
+    code, said, _ = compare(tmp_path / "a", tmp_path / "b", "--all")
     assert code == 1
     assert "2 subjects compared: 1 FAIL, 1 PASS" in said
     assert f"Only in {tmp_path / 'a'}: gone-raw on drawn/validation" in said
     assert f"Only in {tmp_path / 'b'}: new-raw on drawn/validation" in said
+    counted = compare(tmp_path / "a", tmp_path / "b")[1]
+    assert f"Only in {tmp_path / 'a'}: 1 subject (--all lists them)" in counted
+    assert "gone-raw" not in counted
     found = json.loads(compare(tmp_path / "a", tmp_path / "b", "--format", "json")[1])
     assert [r["verdict"] for r in found["results"]] == ["FAIL", "PASS"]
     assert (found["only_before"], found["only_after"]) == ([third.as_json()], [fourth.as_json()])
@@ -238,6 +241,20 @@ def test_of_several_answers_of_a_subject_the_newest_count(compare, tmp_path):
     assert compare(before, tmp_path / "now")[0] == 0
     stored(tmp_path / "now", some(30), key="p", age=-60)
     assert compare(before, tmp_path / "now")[0] == 1
+
+
+def test_of_several_folders_of_a_subject_the_one_on_the_same_faces_counts(compare, tmp_path):
+    """The evals of questions and orders store 70 faces of a subject after all of its faces."""
+    records = recorded(tmp_path / "baselines.json", record(some()))
+    stored(tmp_path / "now", some(30), key="w", age=120)
+    stored(tmp_path / "now", some(), key="a", age=60)
+    stored(tmp_path / "now", some(n=70), key="q")
+    code, said, _ = compare(records, tmp_path / "now")
+    assert code == 0
+    assert "1 subject compared: 1 PASS" in said
+    assert "Not compared" not in said
+    few = stored(tmp_path / "few", some(n=70))
+    assert compare(tmp_path / "now", few)[0] == 0
 
 
 def test_in_a_store_what_is_incomplete_or_corrupt_is_named_and_left_out(compare, tmp_path):

@@ -22,19 +22,27 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import WeightsMissingError
 
     models, restorers, notes = names.known(args.models_from)
-    table, commands = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), []
-    for heading in ("name", "kind", "weights"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("what it is", overflow="fold")
-    for kind, specs in (("model", models), ("restoration", restorers)):
+    commands: dict[str, str] = {}
+    width = max(len(spec.name) for specs in (models, restorers) for spec in specs)
+    for heading, specs in (("model", models), ("restoration", restorers)):
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(heading, no_wrap=True, min_width=width)
+        table.add_column("weights", no_wrap=True, min_width=len("needs none"))
+        table.add_column("description", overflow="fold")
         for spec in specs:
             try:
                 state = "here" if spec.weights_path() else "needs none"
-            except WeightsMissingError as missing:
+            except WeightsMissingError:
                 state = "missing"
-                commands.append(str(missing))
-            table.add_row(spec.name, kind, state, spec.description)
-    console().print(table)
-    for line in (*commands, *notes):
-        print(line)
+                if spec.weights is not None:
+                    commands.setdefault(spec.weights.command, spec.name)
+            table.add_row(spec.name, state, spec.description)
+        console().print(table)
+        print()
+    if commands:
+        print("Commands for the missing weights:")
+    for command, name in commands.items():
+        print(f"  {command}" if name in command else f"  {command}  # {name}")
+    for note in notes:
+        print(note)
     return 0

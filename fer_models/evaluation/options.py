@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fer_models.corruptions import Corruption
 from fer_models.evaluation.depth import FULL, Depth
-from fer_models.evaluation.run import Progress
+from fer_models.progress import Progress
 from fer_models.registry import Runtime
+
+if TYPE_CHECKING:
+    from fer_models.corruptions import Corruption
 
 #: A context manager factory: (title, faces in all) -> what to tell how many were answered.
 ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
@@ -32,6 +35,7 @@ class Options:
         batch_size: faces per forward pass.
         store: the folder of stored answers.
         baselines: the baselines file.
+        shipped_baselines: what is read where `baselines` does not exist yet; None for nothing.
         from_store_only: ask nobody; what is not in the store is skipped.
         depth: how much is evaluated, and on how many faces.
         measure_costs: measure costs anew, also those that are stored.
@@ -48,12 +52,18 @@ class Options:
     batch_size: int = 64
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
+    shipped_baselines: Path | None = None
     from_store_only: bool = False
     depth: Depth = FULL
     measure_costs: bool = False
     whole_variants: bool = False
     named_models: bool = False
     corruption: Corruption | None = None
+
+    @property
+    def baselines_source(self) -> Path:
+        """The file that baselines are read from: `baselines`, or `shipped_baselines` where there is no such file."""
+        return self.shipped_baselines if self.shipped_baselines is not None and not self.baselines.exists() else self.baselines
 
     @property
     def cache(self) -> Path:

@@ -16,9 +16,9 @@ from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.evaluation.store import Answers, Shards, Shelf
 from fer_models.images import Face
+from fer_models.progress import Progress as Progress
 from fer_models.restorers.base import Restorer, restore_checked
 
-Progress = Callable[[int], None]  # faces answered since the last call
 _Model = TypeVar("_Model")
 _Part = TypeVar("_Part")
 

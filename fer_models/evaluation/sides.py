@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -37,12 +37,19 @@ class Side(Generic[_Held]):
         subjects: the answers or the record of each subject.
         single: it is the folder of one subject, not a collection.
         notes: a sentence on each part that was left out.
+        older: further predictions of a subject, newest first: on other faces, or with earlier weights.
     """
 
     name: str
     subjects: Mapping[Subject, _Held]
     single: bool = False
     notes: tuple[str, ...] = ()
+    older: Mapping[Subject, tuple[_Held, ...]] = field(default_factory=dict)
+
+    def candidates(self, subject: Subject) -> Iterator[_Held]:
+        """Everything that this side holds of a subject, newest first."""
+        yield self.subjects[subject]
+        yield from self.older.get(subject, ())
 
 
 def before(argument: str) -> Side[Answers | Record]:
@@ -65,7 +72,7 @@ def before(argument: str) -> Side[Answers | Record]:
 
 
 def after(folder: Path) -> Side[Answers]:
-    """What a later side holds: one subject's folder in a store, or a store, of which the newest complete answers of each subject count.
+    """What a later side holds: one subject's folder in a store, or a store with its complete answers, the newest first.
 
     Raises:
         UsageError: there is no such folder, or nothing is stored in it.
@@ -81,7 +88,7 @@ def _folder(folder: Path) -> Side[Answers]:
         answers, subject = stored(folder)
         return Side(str(folder), {subject: answers}, single=True)
     newest_first = sorted((f for f in folder.iterdir() if f.is_dir() and _shards(f)), key=lambda f: (_written(f), f.name), reverse=True)
-    subjects: dict[Subject, Answers] = {}
+    stored_of: dict[Subject, list[Answers]] = {}
     notes = []
     for one in newest_first:
         try:
@@ -89,13 +96,14 @@ def _folder(folder: Path) -> Side[Answers]:
         except StoreError as error:
             notes.append(f"{one.name} was left out: {error}")
         else:
-            subjects.setdefault(subject, answers)
-    if not subjects:
+            stored_of.setdefault(subject, []).append(answers)
+    if not stored_of:
         reasons = f" {' '.join(notes)}" if notes else ""
         raise UsageError(
             f"{folder} holds no complete stored answers.{reasons} Run `pytest evals` first, or give a folder that it wrote with --store."
         )
-    return Side(str(folder), subjects, notes=tuple(notes))
+    newest = {subject: found[0] for subject, found in stored_of.items()}
+    return Side(str(folder), newest, notes=tuple(notes), older={subject: tuple(found[1:]) for subject, found in stored_of.items()})
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -180,6 +188,8 @@ class Pairing:
 def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
     """The subjects that both sides hold; if each is a single subject's folder, these two, also of two models.
 
+    Of several stored folders of a subject those count whose faces are the same on both sides, and of these the newest.
+
     Raises:
         UsageError: the sides have no subject in common.
         FacesDifferError: nothing that they have in common stands on the same faces.
@@ -192,7 +202,7 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
         raise UsageError(f"{earlier.name} and {later.name} have no subject in common. {_contents(earlier)} {_contents(later)}")
     pairs, refused = [], []
     for was, subject in both:
-        held, answers = earlier.subjects[was], later.subjects[subject]
+        held, answers = _same_faces(earlier, was, later, subject)
         if (was.dataset, was.split, _faces(held)) == (subject.dataset, subject.split, _faces(answers)):
             pairs.append(_pair(was, subject, held, answers))
         else:
@@ -205,6 +215,15 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
         tuple(sorted(set(later.subjects) - {subject for _, subject in both}, key=_by_name)),
         tuple(refused),
     )
+
+
+def _same_faces(earlier: Side[Answers | Record], was: Subject, later: Side[Answers], subject: Subject) -> tuple[Answers | Record, Answers]:
+    """The newest of both sides that are about the same faces; the newest of each side where there are none."""
+    for answers in later.candidates(subject):
+        for held in earlier.candidates(was):
+            if _faces(held) == _faces(answers):
+                return held, answers
+    return earlier.subjects[was], later.subjects[subject]
 
 
 def _pair(was: Subject, subject: Subject, held: Answers | Record, answers: Answers) -> Pair:

@@ -40,7 +40,7 @@ class Suite(Asking):
         """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is about fewer."""
         super().__init__(options, models, restorers, show)
         self.known = models.names if known is None else known
-        self.baselines = records.read(options.baselines)
+        self.baselines = records.read(options.baselines_source)
         self.effects = Effects(self)
         self.pairs: tuple[Pair, ...] = ()
         self._turn: tuple[Pair, ...] = ()

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from fer_models.errors import FerModelsError, UsageError, WeightsMissingError
-from fer_models.evaluation.asking import Pair
-from fer_models.plugin import options
-from fer_models.plugin.state import State, known_state, state_of
-from fer_models.registry import TTA, ModelSpec, RestorerSpec, Runtime
-from fer_models.report import page, tables
-from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
+from fer_models import resources
+from fer_models.errors import FerModelsError, UsageError
+from fer_models.plugin import html_report, keywords, options
+from fer_models.plugin.session import chosen, known_state, show_header, state_of
 
-pytest_plugins = ["fer_models.plugin.fixtures"]
+pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
+pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
+
+
+#: An error of the command line that was noticed while tests were collected.
+_USAGE_ERROR = pytest.StashKey[str]()
+#: Names of our tests that were collected, selected or not: what `-k` can match.
+_TEST_NAMES = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,38 +33,68 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
-def _asks_questions(config: pytest.Config) -> bool:
-    """Whether this run is about the evals, judging by the paths on the command line."""
-    evals = config.rootpath / "evals"
+def _is_evals_run(config: pytest.Config) -> bool:
+    """Whether the command line names the evals, so that everything can be checked before the first test.
+
+    A suite of one's own is recognised later, by the fixtures that its tests use.
+    """
+    evals = {resources.evals_dir(), config.rootpath / "evals"}
     paths = [Path(config.invocation_params.dir, str(a).split("::")[0]).resolve() for a in config.args]
-    return any(p == evals or evals in p.parents for p in paths)
+    return _names_installed_evals(config) or any(p in evals or not evals.isdisjoint(p.parents) for p in paths)
+
+
+def _names_installed_evals(config: pytest.Config) -> bool:
+    """Whether the command line names the evals of an installed package, by module name or by path."""
+    names = [str(a).split("::")[0] for a in config.args]
+    if config.getoption("pyargs") and any(f"{name}.".startswith(f"{resources.EVALS_MODULE}.") for name in names):
+        return True
+    evals = resources.evals_dir()
+    paths = [Path(config.invocation_params.dir, name).resolve() for name in names]
+    return resources.is_installed() and any(evals in (p, *p.parents) for p in paths)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """An evals run leaves its page beside evals.json unless --html says otherwise. Of several processes (`-n`) each uses its share of the cores."""
+    """Of several processes (`-n`) each uses its share of the cores. The page starts with the first test of ours.
+
+    The evals of an installed package belong to no root folder: their files go to the current folder.
+    """
+    if config.getoption("--work-dir") is None and _names_installed_evals(config):
+        config.option.work_dir = config.invocation_params.dir
     if workers := getattr(config, "workerinput", {}).get("workercount"):
         # OpenMP's threads wait for each other busily: with more of them than cores a network takes several times its own time. torch, which is
         # imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    if _asks_questions(config) and not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath"):
-        if not config.option.htmlpath:
-            folder: Path = config.getoption("--report-dir") or config.rootpath / "reports"
-            config.option.htmlpath = str(folder / "evals.html")
+    if _is_evals_run(config) and getattr(config.option, "htmlpath", None):
         config.option.self_contained_html = True
+    if html_report.wanted(config):
+        config.pluginmanager.register(html_report.PageStarter(config))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Everything a user can get wrong on the command line is found before the first test."""
-    if not _asks_questions(session.config):
-        return
-    state = state_of(session.config)
     try:
-        assert state.suite.data.faces is not None
+        options.check(session.config)
+        if _is_evals_run(session.config):
+            show_header(session.config)
+            chosen(session.config)
+            _load_faces(session.config)
+        elif getattr(session.config.option, "numprocesses", None):  # workers cannot report a usage error
+            chosen(session.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and not hasattr(session.config, "workerinput"):
+
+
+def _load_faces(config: pytest.Config) -> None:
+    """Load the faces, and print what a user must know of them.
+
+    Raises:
+        UsageError: there are no such faces.
+    """
+    state = state_of(config)
+    assert state.suite.data.faces is not None
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
         for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
             reporter.write_line(line)
 
@@ -71,115 +104,59 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = set(metafunc.fixturenames)
     if "suite" not in names:  # somebody else's `model`
         return
+    config = metafunc.config
+    try:
+        _, restorers, _, models = chosen(config)
+    except UsageError as error:  # here it would be one error per test file
+        config.stash[_USAGE_ERROR] = str(error)
+        return
     if "model" in names:
-        metafunc.parametrize("model", state_of(metafunc.config).models.names, indirect=True, scope="session")
+        metafunc.parametrize("model", models.names, indirect=True, scope="session")
     if "restoration" in names:
-        metafunc.parametrize("restoration", state_of(metafunc.config).restorers.names, indirect=True, scope="session")
+        metafunc.parametrize("restoration", restorers.names, indirect=True, scope="session")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
     if "suite" in getattr(item, "fixturenames", ()):
+        item.config.stash.setdefault(_TEST_NAMES, set()).update({getattr(item, "originalname", item.name), item.path.stem})
         item.add_marker(pytest.mark.filterwarnings("default"))
 
 
 @pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only a model with a training recipe, or one that reads, can be asked is not asked of others; with --from-store-only, what needs a
-    model is not asked; and what is not on this machine is skipped once, and not in every question."""
-    asked = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
-    gone = {i for i in asked if _of_another_kind(config, i)}
-    missing: set[str] = set()
-    for item in asked:
-        name = None if item in gone else _missing(state_of(config), item)
-        if name in missing:
-            gone.add(item)
-        missing |= {name} if name is not None else set()
-    if gone:
+    """Deselect what does not apply, what the depth leaves out, and all but one test of what is not on this machine."""
+    if _USAGE_ERROR in config.stash:
+        raise pytest.UsageError(config.stash[_USAGE_ERROR])
+    ours = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    if not ours:
+        return
+    if not _is_evals_run(config) and not config.option.collectonly:
+        try:
+            _load_faces(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+    from fer_models.plugin import selection
+
+    if gone := selection.deselected(state_of(config), ours):
         config.hook.pytest_deselected(items=[item for item in items if item in gone])
         items[:] = [item for item in items if item not in gone]
 
 
-#: What asks a loaded model, or its stored answers; other questions about a model do not need its weights.
-_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
-
-
-def _missing(state: State, item: pytest.Function) -> str | None:
-    """The model or restoration that a question needs and that is not on this machine; None where all is here."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    if not _NEED_WEIGHTS & set(item.fixturenames):
-        return None
-    named: list[ModelSpec | RestorerSpec] = [state.models[params["model"]]] if "model" in params else []
-    named += [state.restorers[params["restoration"]]] if "restoration" in params else []
-    for spec in named:
-        try:
-            spec.weights_path()
-        except WeightsMissingError:
-            return f"{type(spec).__name__} {spec.name}"
-        except FerModelsError:  # unsound weights fail their own questions, in words
-            return None
-    return None
-
-
-def _of_another_kind(config: pytest.Config, item: pytest.Function) -> bool:
-    wanted, model = set(item.fixturenames), getattr(getattr(item, "callspec", None), "params", {}).get("model")
-    if config.getoption("--from-store-only") and _NEED_MODEL & wanted:
-        return True
-    if _left_out(state_of(config), item, wanted, model):
-        return True
-    return bool(
-        ("training_step" in wanted and model not in RECIPES)
-        or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
-        or ("effect" in wanted and item.callspec.params.get("restoration") == "raw")
-        or ({"prompting", "load_zero_shot_classifier"} & wanted and not _reads(state_of(config).models[str(model)]))
-        or ("questioning" in wanted and not _writes(state_of(config).models[str(model)]))
-        or ("predict_in_float32" in wanted and _resolved(state_of(config), str(model)).precision == "float32")
-    )
-
-
-#: What may need a loaded model although all predictions for the dataset are stored.
-_NEED_MODEL = frozenset(
-    {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
-)
-#: What a quick run leaves out: restorations, robustness, controls, data quality and costs.
-_BESIDE_PREDICTIONS = _NEED_MODEL | {"effect", "audit", "sample"}
-
-
-def _left_out(state: State, item: pytest.Function, wanted: set[str], model: str | None) -> bool:
-    """Whether the run's depth leaves this test out."""
-    depth, params = state.suite.options.depth, getattr(getattr(item, "callspec", None), "params", {})
-    restoration = params.get("restoration")
-    if not depth.checks and (_BESIDE_PREDICTIONS & wanted or restoration not in (None, "raw")):
-        return True
-    if model is not None and depth.zoo_models is not None and model not in state.fastest_models:
-        return True
-    return "robustness" in wanted and not depth.restored_corruptions and restoration != "raw"
-
-
-def _reads(spec: ModelSpec) -> bool:
-    """Whether a model is asked in words about faces that it has looked at before."""
-    return spec.embeds and spec.reprompted is not None
-
-
-def _writes(spec: ModelSpec) -> bool:
-    """Whether a model is asked a question, and can be asked another one."""
-    return spec.question is not None and not spec.name.partition("@")[0].endswith(TTA)
-
-
-def _resolved(state: State, model: str) -> Runtime:
-    return state.models[model].resolve(state.suite.options.runtime)
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The subjects that the selected tests gate are judged together."""
-    pairs: list[Pair] = []
-    for item in session.items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        if "gate" in getattr(item, "fixturenames", ()) and {"model", "restoration"} <= params.keys():
-            pairs.append((params["model"], params["restoration"]))
-    if pairs:
+    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test."""
+    ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    if not ours or session.config.option.collectonly:
+        return
+    from fer_models.plugin import selection
+
+    state = state_of(session.config)
+    if pairs := selection.gated_pairs(ours):
         worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
-        state_of(session.config).suite.select(pairs, start=int(worker.removeprefix("gw")))
+        state.suite.select(pairs, start=int(worker.removeprefix("gw")))
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(session.config, "workerinput"):
+        reporter.write_line(selection.expected_time(state, ours), flush=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,6 +165,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
         report.longrepr = str(call.excinfo.value)
+    if "suite" in getattr(item, "fixturenames", ()):
+        setattr(report, html_report.MARK, True)
     return report  # type: ignore[return-value]
 
 
@@ -197,7 +176,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     sent = getattr(node, "workeroutput", {}).get("fer_models")
     if sent is None:
         return
-    state_of(node.config).take(sent)
+    state_of(node.config, announce=False).take(sent)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -208,6 +187,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
         return
+    from fer_models.report import page
+
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
@@ -223,13 +204,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The leaderboard, the skips with their commands, and where the page lies."""
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """The leaderboard, the skips with their commands, and where the page lies; suggestions where `-k` selects nothing."""
+    ours = _TEST_NAMES in config.stash or _is_evals_run(config)
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and ours:
+        _, restorers, _, models = chosen(config)
+        names = {*models.names, *restorers.names, *config.stash.get(_TEST_NAMES, set())}
+        for line in keywords.suggestions(config.option.keyword, names):
+            terminalreporter.write_line(line)
     state = known_state(config)
     if state is None or hasattr(config, "workerinput"):
         return
     if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
+    from rich.console import Console
+
+    from fer_models.report import tables
+
     report = state.report()
     terminalreporter.section("fer-models")
     if state.results:
@@ -237,8 +228,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         width = max(terminalreporter._tw.fullwidth, 100)
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
-    for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *(f"error: {m}" for m in state.errors.values())):
+    errors = [f"error: {message}" for message in state.errors.values()]
+    for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
+    if state.suite.options.baselines_source != state.suite.options.baselines:
+        terminalreporter.write_line(f"baselines: those of the package, because there is no {state.suite.options.baselines}")
     if state.update and state.records:
         terminalreporter.write_line(
             f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
@@ -257,4 +251,6 @@ def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: 
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
     if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audited):
+        from fer_models.report import page
+
         prefix.append(page.summary_html(state.report()))

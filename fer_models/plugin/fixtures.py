@@ -1,26 +1,26 @@
-"""The fixtures that questions are asked with, beside `model` and `restoration`, which the root `conftest.py` parametrizes."""
+"""Fixtures of the evals, in addition to those of `parametrized_fixtures`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fer_models import weights
-from fer_models.evaluation import gate
-from fer_models.evaluation.asking import Pair
-from fer_models.evaluation.beside import Measured
-from fer_models.evaluation.prediction_cache import Predict
-from fer_models.evaluation.prompting import fallen
-from fer_models.evaluation.restoration import Effect
-from fer_models.evaluation.store import Answers
-from fer_models.evaluation.suite import Suite
-from fer_models.plugin.state import State, state_of
+from fer_models.plugin.session import state_of
 from fer_models.registry import ModelSpec, RestorerSpec
-from fer_models.report import verdicts
-from fer_models.training.recipes import RECIPES
+
+if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these pays nothing for them
+    from fer_models.evaluation import gate
+    from fer_models.evaluation.asking import Pair
+    from fer_models.evaluation.beside import Measured
+    from fer_models.evaluation.prediction_cache import Predict
+    from fer_models.evaluation.restoration import Effect
+    from fer_models.evaluation.store import Answers
+    from fer_models.evaluation.suite import Suite
+    from fer_models.plugin.state import State
 
 
 class Gate:
@@ -32,6 +32,8 @@ class Gate:
     def holds(self, metric: str) -> None:
         """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its baseline."""
         __tracebackhide__ = True
+        from fer_models.report import verdicts
+
         verdict = self.state.suite.verdict(self.pair)
         reason = verdicts.why_not(verdict, metric, self.state.strict)
         if reason is not None:
@@ -135,6 +137,7 @@ def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable
 
     def build() -> tuple[Callable[[], float], int]:
         from fer_models.training import loop
+        from fer_models.training.recipes import RECIPES
 
         return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
 
@@ -169,6 +172,9 @@ class Hold:
     def holds(self, part: str) -> None:
         """Fail where a figure with `part` in its name (such as `template` or `rotations`) is worse than its record by more than the margin."""
         __tracebackhide__ = True
+        from fer_models.evaluation.prompting import fallen
+        from fer_models.report import verdicts
+
         worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), part)
         if worse:
             subject = self.suite.subject(self.pair).id

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from fer_models import corruptions, zoo
+from fer_models import resources, zoo
 from fer_models.classifiers import prompts, questions
-from fer_models.corruptions import Corruption
 from fer_models.errors import UsageError
-from fer_models.evaluation.depth import DEPTHS
+from fer_models.evaluation.depth import DEPTHS, Depth
 from fer_models.evaluation.options import Options
 from fer_models.registry import DEVICES, PRECISIONS, Runtime
 
@@ -42,14 +41,14 @@ def add(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
-    add("--corruption", metavar="NAME@SEVERITY", help=f"what befalls the faces first, at severity 1 to 5: {', '.join(corruptions.names())}")
+    add("--corruption", metavar="NAME@SEVERITY", help="corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)")
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
     add(
         "--model",
         action="append",
         default=[],
         metavar="NAME",
-        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights",
+        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights; FILE.py: only the models of that file",
     )
     sets = ", ".join(prompts.names())
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
@@ -68,10 +67,11 @@ def add(parser: pytest.Parser) -> None:
     add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
     add("--download", action="store_true", help="allow the data to be fetched from the network")
     add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
-    add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the root folder)")
-    add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")
+    add("--work-dir", type=Path, metavar="FOLDER", help="folder of baselines.json, reports and .evals (default: pytest's root folder)")
+    add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the work folder, else the packaged one)")
+    add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the work folder)")
     add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
-    add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the root folder)")
+    add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the work folder)")
     # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `strict`).
     with suppress(ValueError):
         add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")
@@ -82,8 +82,20 @@ def strict(config: pytest.Config) -> bool:
     return config.getoption("strict", False) is True or "strict=true" in (config.getoption("override_ini", None) or ())
 
 
-def read(config: pytest.Config) -> Options:
-    """What the user asked of a run.
+def work_dir(config: pytest.Config) -> Path:
+    """Folder of baselines.json, reports and .evals: `--work-dir`, else pytest's root folder."""
+    folder: Path | None = config.getoption("--work-dir")
+    return config.rootpath if folder is None else folder.absolute()
+
+
+def report_dir(config: pytest.Config) -> Path:
+    """Folder of evals.html and evals.json."""
+    folder: Path | None = config.getoption("--report-dir")
+    return work_dir(config) / "reports" if folder is None else folder
+
+
+def check(config: pytest.Config) -> None:
+    """Check what can be checked without a heavy import.
 
     Raises:
         UsageError: an option cannot work.
@@ -93,10 +105,27 @@ def read(config: pytest.Config) -> Options:
         raise UsageError("--update-baselines records whole splits only. Leave --limit and --depth quick out.")
     if option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
-    sizes: dict[str, Any] = {field: option(name) for name, field in _SIZES.items() if option(name) is not None}
-    for name, field in _SIZES.items():
-        if sizes.get(field, 1) < 1:
-            raise UsageError(f"{name} must be at least 1, got {sizes[field]}.")
+    for name in _SIZES:
+        if option(name) is not None and option(name) < 1:
+            raise UsageError(f"{name} must be at least 1, got {option(name)}.")
+
+
+def depth_of(config: pytest.Config) -> Depth:
+    """The depth of a run, with the sizes that the user changed."""
+    sizes: dict[str, Any] = {field: config.getoption(name) for name, field in _SIZES.items() if config.getoption(name) is not None}
+    return replace(DEPTHS[config.getoption("--depth")], **sizes)
+
+
+def read(config: pytest.Config) -> Options:
+    """What the user asked of a run.
+
+    Raises:
+        UsageError: an option cannot work.
+    """
+    from fer_models.corruptions import Corruption
+
+    check(config)
+    option = config.getoption
     return Options(
         dataset=option("--dataset"),
         data_root=option("--data-root"),
@@ -105,10 +134,11 @@ def read(config: pytest.Config) -> Options:
         corruption=Corruption.parse(option("--corruption")) if option("--corruption") else None,
         runtime=Runtime(option("--device"), option("--precision"), option("--download")),
         batch_size=option("--batch-size"),
-        store=option("--store") or config.rootpath / ".evals" / "store",
-        baselines=option("--baselines") or config.rootpath / "baselines.json",
+        store=option("--store") or work_dir(config) / ".evals" / "store",
+        baselines=option("--baselines") or work_dir(config) / "baselines.json",
+        shipped_baselines=None if option("--baselines") else resources.shipped_baselines(),
         from_store_only=option("--from-store-only"),
-        depth=replace(DEPTHS[option("--depth")], **sizes),
+        depth=depth_of(config),
         measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
         whole_variants=option("--update-baselines"),
         named_models=bool(option("--model")),

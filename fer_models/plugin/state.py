@@ -11,17 +11,16 @@ import pytest
 
 from fer_models import names, zoo
 from fer_models.classifiers import prompts, questions
-from fer_models.errors import FerModelsError, UsageError
+from fer_models.errors import FerModelsError
 from fer_models.evaluation import baselines, claims
 from fer_models.evaluation.asking import environment
 from fer_models.evaluation.beside import KINDS
 from fer_models.evaluation.suite import Suite
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
-from fer_models.registry import ModelSpec, Registry
+from fer_models.plugin.session import chosen
 from fer_models.report import page, verdicts
 
-_STATE = pytest.StashKey["State"]()
 #: The section of evals.json with what restorations do, and all sections that are made of entries by name.
 _EFFECTS = "restorations"
 _SECTIONS = (*dict.fromkeys(kind.section for kind in KINDS.values()), _EFFECTS)
@@ -33,13 +32,10 @@ class State:
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
         self.config = config
-        self.report_dir: Path = option("--report-dir") or config.rootpath / "reports"
+        self.report_dir: Path = options.report_dir(config)
         self.update: bool = option("--update-baselines")
         self.strict = options.strict(config)
-        models, self.restorers, self.notes = names.known(option("--models-from"))
-        self.models: Registry[ModelSpec] = (
-            Registry("model", *(names.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
-        )
+        models, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
             self.models = names.reprompted(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
@@ -135,22 +131,3 @@ class State:
         for name, entries in told["sections"].items():
             self.sections[name] |= entries
         self.suite.data.audited = self.suite.data.audited or told["audit"]
-
-
-def state_of(config: pytest.Config) -> State:
-    """The run's state, made when first asked for.
-
-    Raises:
-        pytest.UsageError: an option cannot work; pytest ends with code 4.
-    """
-    if _STATE not in config.stash:
-        try:
-            config.stash[_STATE] = State(config)
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
-    return config.stash[_STATE]
-
-
-def known_state(config: pytest.Config) -> State | None:
-    """The run's state, if anything asked for it."""
-    return config.stash.get(_STATE, None)

@@ -64,6 +64,7 @@ class Comparison:
         notes: a sentence on each part of the sides that was left out.
         listed: how many faces are listed per subject and direction, at least 0.
         strict: INCONCLUSIVE and DRIFT fail too.
+        all_names: one-sided subjects are named, not counted.
     """
 
     before: str
@@ -75,6 +76,7 @@ class Comparison:
     notes: Sequence[str] = ()
     listed: int = 20
     strict: bool = False
+    all_names: bool = False
 
     @property
     def failed(self) -> bool:
@@ -91,7 +93,8 @@ class Comparison:
         """What is beside the verdicts: one-sided subjects, refusals, notes."""
         for name, subjects in ((self.before, self.only_before), (self.after, self.only_after)):
             if subjects:
-                yield f"Only in {name}: {'; '.join(subject.id for subject in subjects)}"
+                ids = "; ".join(subject.id for subject in subjects)
+                yield f"Only in {name}: {ids if self.all_names else _count(len(subjects), 'subject') + ' (--all lists them)'}"
         yield from (f"Not compared: {sentence}" for sentence in self.refused)
         yield from (f"Note: {sentence}" for sentence in self.notes)
 

@@ -13,16 +13,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from typing import TYPE_CHECKING
 
 from fer_models.emotions import LABELS
 from fer_models.report.markup import Html, clean, element
 from fer_models.report.tables import Record, face_sets, name_of, ranked, title_html, value_of
+
+if TYPE_CHECKING:  # matplotlib is imported when a chart is drawn, at the end of a run
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _BLUE, _INK, _FAINT, _GRID = "#2563a8", "#24292f", "#6e7781", "#e4e7eb"
 _VERDICT_COLOURS = {"FAIL": "#c62828", "INCONCLUSIVE": "#b26a00"}
@@ -86,7 +86,7 @@ def leaderboard(report: Record) -> Html:
     if not panels:
         return Html("")
     heights = [min(len(lines), _MOST_LINES) + 0.2 for lines in panels.values()]
-    figure = Figure(figsize=(_WIDTH_INCHES, 0.27 * sum(heights) + 0.4 * len(heights) + 0.7), layout="constrained")
+    figure = _figure(0.27 * sum(heights) + 0.4 * len(heights) + 0.7)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     majorities = _majorities(report)
     for ax, (faces, lines) in zip(axes, panels.items(), strict=True):
@@ -123,7 +123,7 @@ def _draw_panel(ax: Axes, faces: str, lines: Mapping[str, _Line], majority: floa
     ax.grid(axis="x", color=_GRID, linewidth=0.8)
     ax.set_yticks(range(len(lines)), [_label(name) for name in lines], parse_math=False, fontsize=9, color=_INK)
     ax.set_ylim(len(lines) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.xaxis.set_major_formatter(_percent)
     if majority is not None:
         ax.axvline(majority, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     for y, line in enumerate(lines.values()):
@@ -145,6 +145,8 @@ def _draw_measured(ax: Axes, y: int, result: Record) -> None:
 
 def _legend(lines: Sequence[_Line], majority: bool) -> list[Line2D]:
     """A key to each mark that occurs, and to no other."""
+    from matplotlib.lines import Line2D
+
     measured = [line.measured for line in lines if line.measured is not None]
     marks = [
         (bool(measured), Line2D([], [], color=_BLUE, marker="o", linewidth=2.2, label="measured here, 95 % interval")),
@@ -163,13 +165,13 @@ def cost(report: Record) -> Html:
     points = _cost_points(report)
     if not points:
         return Html("")
-    figure = Figure(figsize=(_WIDTH_INCHES, 3.4), layout="constrained")
+    figure = _figure(3.4)
     ax = figure.subplots()
     _plain(ax, "")
     ax.grid(color=_GRID, linewidth=0.8)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_formatter(_percent)
     ax.set_xlabel("images per second (more is faster)", color=_FAINT, fontsize=9)
     ax.set_ylabel("accuracy", color=_FAINT, fontsize=9)
     ax.plot([x for x, _ in points.values()], [y for _, y in points.values()], "o", color=_BLUE, markersize=7, markeredgecolor="white")
@@ -212,7 +214,7 @@ def _cost_points(report: Record) -> dict[str, tuple[float, float]]:
 
 def severities(entries: Sequence[Record]) -> Html:
     """The mean accuracy over all corruptions at each severity, one line per entry of `corruptions` in evals.json; severity 0 is the face as it is."""
-    figure = Figure(figsize=(_WIDTH_INCHES, 3.2), layout="constrained")
+    figure = _figure(3.2)
     ax = figure.subplots()
     _plain(ax, "Accuracy on bad pictures, mean over corruptions")
     for entry in entries[:_MOST_LINES]:
@@ -221,7 +223,7 @@ def severities(entries: Sequence[Record]) -> Html:
         severities = [0, *(entry.get("severities") or range(1, len(means)))]
         ax.plot(severities, means, marker="o", markersize=3, linewidth=1.4, label=_label(name_of(entry)))
     ax.set_ylim(0, 1)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(_percent)
     ax.set_xlabel("severity", fontsize=9, color=_FAINT)
     ax.grid(axis="y", color=_GRID, linewidth=0.8)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -233,6 +235,16 @@ def severities(entries: Sequence[Record]) -> Html:
 
 def _corrupted(result: Record) -> bool:
     return bool((result.get("subject") or {}).get("corruption"))
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
+
+
+def _percent(value: float, position: float) -> str:
+    return f"{100 * value:.0f}%"
 
 
 def _plain(ax: Axes, title: str) -> None:
@@ -251,6 +263,8 @@ def _label(name: str) -> str:
 
 def _image(figure: Figure, description: str) -> Html:
     """The figure as an `<img>` that holds its own pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     png = io.BytesIO()
     with warnings.catch_warnings():

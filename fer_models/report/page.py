@@ -126,7 +126,14 @@ def _lead(report: Record) -> Html:
     more += f", {len(errors)} could not be judged" if (errors := report.get("errors") or []) else ""
     verdicts = Counter(result.get("verdict") for result in results)
     known = [join(" ", tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
-    return element("p", f"{_count(len(results), 'subject')} measured{more}", *known, class_="lead")
+    lead = element("p", f"{_count(len(results), 'subject')} measured{more}", *known, class_="lead")
+    return join(lead, _left_out(report))
+
+
+def _left_out(report: Record) -> Html:
+    """What the depth of the run left out, behind a click."""
+    lines = tables.left_out(report)
+    return _folded(lines[0].removesuffix(":"), _bullets([line.removeprefix("  - ") for line in lines[1:]])) if lines else Html("")
 
 
 def _count(n: int, noun: str) -> str:

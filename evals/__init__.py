@@ -1,0 +1,1 @@
+"""The evals: one module per question. Installed as `fer_models.evals`."""

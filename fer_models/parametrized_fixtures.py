@@ -1,0 +1,35 @@
+"""Parametrized fixtures: one test per model and restoration.
+
+The only definition. The root `conftest.py` of a clone imports it; everywhere else the plugin provides it, and a
+fixture of the same name in a suite's own `conftest.py` overrides it. It lies outside `fer_models.plugin`, because a
+`conftest.py` that imports from a plugin package hides that package from pytest's assertion rewriting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fer_models.datasets.base import FaceSet
+    from fer_models.evaluation.suite import Suite
+    from fer_models.registry import ModelSpec, RestorerSpec
+
+
+@pytest.fixture(scope="session")
+def model(request: pytest.FixtureRequest, suite: Suite) -> ModelSpec:
+    """One model: parametrized over the zoo, installed packages, `--models-from` and `--model`."""
+    return suite.models[request.param]
+
+
+@pytest.fixture(scope="session")
+def restoration(request: pytest.FixtureRequest, suite: Suite) -> RestorerSpec:
+    """One restoration configuration: parametrized over all that are known."""
+    return suite.restorers[request.param]
+
+
+@pytest.fixture(scope="session")
+def faces(suite: Suite) -> FaceSet:
+    """The faces of this run."""
+    return suite.data.faces

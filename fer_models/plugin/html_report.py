@@ -1,0 +1,51 @@
+"""Start of the HTML page: at the first test that uses this plugin's fixtures.
+
+A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`, a suite that
+only loads the plugin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fer_models.plugin import options
+
+#: Attribute of a test report whose test uses this plugin's fixtures; workers transmit it.
+MARK = "uses_fer_models"
+
+
+class PageStarter:
+    """Register pytest-html at the first marked report, with the page beside evals.json."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.session: pytest.Session | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Keep the session, which pytest-html needs."""
+        self.session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Start the page."""
+        if not getattr(report, MARK, False):
+            return
+        manager = self.config.pluginmanager
+        manager.unregister(self)
+        before = manager.get_plugins()
+        self.config.option.htmlpath = str(options.report_dir(self.config) / "evals.html")
+        self.config.option.self_contained_html = True
+        html: Any = manager.get_plugin("html")
+        html.pytest_configure(self.config)
+        for started in manager.get_plugins() - before:
+            started.pytest_sessionstart(self.session)
+            if getattr(self.session, "items", None):
+                started.pytest_collection_finish(self.session)
+            started.pytest_runtest_logreport(report)  # pluggy calls it from the next report on
+
+
+def wanted(config: pytest.Config) -> bool:
+    """Whether this process writes the page: not a worker, pytest-html is there, and `--html` names no other file."""
+    return not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath") and not config.option.htmlpath

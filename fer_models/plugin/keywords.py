@@ -1,0 +1,27 @@
+"""Suggestions for a `-k` expression that selects no test."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+
+_OPERATORS = frozenset({"and", "or", "not"})
+
+
+def suggestions(expression: str, names: Collection[str]) -> list[str]:
+    """One sentence per word of a `-k` expression that is part of no name: the closest names, if any.
+
+    Args:
+        expression: as given to `-k`.
+        names: the names that a word can match: models, restorations, tests, files.
+    """
+    lower = {name.lower(): name for name in names}
+    sentences = []
+    for word in dict.fromkeys(re.findall(r"[^\s()]+", expression)):
+        if word in _OPERATORS or any(word.lower() in name for name in lower):
+            continue
+        close = difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(lower[name] for name in close)}?" if close else "`fer-models list` shows the models."
+        sentences.append(f"-k: no test, model or restoration matches {word!r}. {hint}")
+    return sentences

@@ -1,0 +1,123 @@
+"""Which of the collected tests run: those that apply to their model, that the depth includes, and that this machine can run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fer_models.errors import FerModelsError, WeightsMissingError
+from fer_models.evaluation.asking import Pair
+from fer_models.evaluation.time_estimate import estimate
+from fer_models.plugin.state import State
+from fer_models.registry import TTA, ModelSpec, RestorerSpec
+from fer_models.report import tables
+from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
+
+#: Fixtures that need the weights of the model, or its stored predictions.
+_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
+#: Fixtures that may need the loaded model although all predictions for the dataset are stored.
+_NEED_MODEL = frozenset(
+    {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
+)
+#: Fixtures of what `Depth.checks` switches off.
+_CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
+#: Fixtures whose cost in predictions the expected time counts.
+_COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
+
+
+def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
+    """The tests that do not run: not applicable, left out by the depth, or a further test of something that is not on this machine."""
+    gone = {item for item in items if _not_applicable(state, item) or _left_out(state, item)}
+    missing: set[str] = set()
+    for item in items:
+        name = None if item in gone else _missing(state, item)
+        if name in missing:
+            gone.add(item)
+        missing |= {name} if name is not None else set()
+    return gone
+
+
+def gated_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
+    """The (model, restoration) pairs that the tests judge by the gate."""
+    params = [_params(item) for item in items if "gate" in item.fixturenames]
+    return [(p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys()]
+
+
+def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
+    """A line that says how long the tests will take on this machine."""
+    pairs, checks = set(), set()
+    for item in items:
+        params = _params(item)
+        if "model" not in params:
+            continue
+        pair = (params["model"], params.get("restoration", "raw"))
+        if {"pair", "raw_pair", "effect"} & set(item.fixturenames):
+            pairs.add(pair)
+        checks |= {(kind, pair, item.originalname) for kind in _COUNTED if kind in item.fixturenames}
+    seconds = estimate(state.suite, sorted(pairs), [(kind, pair) for kind, pair, _ in sorted(checks)])
+    depth = state.suite.options.depth.name
+    return f"depth {depth}: about {tables.seconds(float(round(seconds, -1) or 10))} on this machine"
+
+
+def _params(item: pytest.Function) -> dict[str, Any]:
+    return dict(getattr(getattr(item, "callspec", None), "params", {}))
+
+
+def _not_applicable(state: State, item: pytest.Function) -> bool:
+    """Whether the test is for models of another kind, or needs a model in a run that reads stored predictions only."""
+    wanted, params = set(item.fixturenames), _params(item)
+    model = params.get("model")
+    if state.config.getoption("--from-store-only") and _NEED_MODEL & wanted:
+        return True
+    return bool(
+        ("training_step" in wanted and model not in RECIPES)
+        or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
+        or ("effect" in wanted and params.get("restoration") == "raw")
+        or ({"prompting", "load_zero_shot_classifier"} & wanted and not _is_promptable(state.models[str(model)]))
+        or ("questioning" in wanted and not _takes_questions(state.models[str(model)]))
+        or ("predict_in_float32" in wanted and _precision(state, str(model)) == "float32")
+    )
+
+
+def _left_out(state: State, item: pytest.Function) -> bool:
+    """Whether the depth of the run leaves the test out."""
+    depth, wanted, params = state.suite.options.depth, set(item.fixturenames), _params(item)
+    model, restoration = params.get("model"), params.get("restoration")
+    if not depth.checks and (_CHECKS & wanted or restoration not in (None, "raw")):
+        return True
+    if model is not None and depth.zoo_models is not None and model not in state.fastest_models:
+        return True
+    return "robustness" in wanted and not depth.restored_corruptions and restoration != "raw"
+
+
+def _missing(state: State, item: pytest.Function) -> str | None:
+    """The model or restoration that the test needs and that is not on this machine; None where all is here."""
+    params = _params(item)
+    if not _NEED_WEIGHTS & set(item.fixturenames):
+        return None
+    named: list[ModelSpec | RestorerSpec] = [state.models[params["model"]]] if "model" in params else []
+    named += [state.restorers[params["restoration"]]] if "restoration" in params else []
+    for spec in named:
+        try:
+            spec.weights_path()
+        except WeightsMissingError:
+            return f"{type(spec).__name__} {spec.name}"
+        except FerModelsError:  # invalid weights fail their own tests, with a message
+            return None
+    return None
+
+
+def _is_promptable(spec: ModelSpec) -> bool:
+    """Whether a zero-shot model takes other prompts for faces that are embedded already."""
+    return spec.embeds and spec.reprompted is not None
+
+
+def _takes_questions(spec: ModelSpec) -> bool:
+    """Whether a vision-language model takes other questions."""
+    return spec.question is not None and not spec.name.partition("@")[0].endswith(TTA)
+
+
+def _precision(state: State, model: str) -> str:
+    return state.models[model].resolve(state.suite.options.runtime).precision

@@ -1,0 +1,76 @@
+"""The state of a pytest session, created at first use, and the first line of output."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fer_models import __version__, names
+from fer_models.errors import UsageError
+
+if TYPE_CHECKING:
+    from fer_models.plugin.state import State
+
+_STATE = pytest.StashKey["State"]()
+_HEADER_SHOWN = pytest.StashKey[bool]()
+_CHOSEN = pytest.StashKey["names.Chosen"]()
+
+
+def header(config: pytest.Config) -> str:
+    """The first line of output: what this run evaluates, from the options alone."""
+    option = config.getoption
+    dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
+    models = ", ".join(Path(name).name if name.endswith(".py") else name for name in option("--model")) or "all models"
+    faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
+    keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
+    return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
+
+
+def show_header(config: pytest.Config) -> None:
+    """Print `header` once per run, before the heavy imports; not in a worker process."""
+    if hasattr(config, "workerinput") or config.stash.get(_HEADER_SHOWN, False):
+        return
+    config.stash[_HEADER_SHOWN] = True
+    capture, reporter = config.pluginmanager.get_plugin("capturemanager"), config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        reporter.ensure_newline()
+        reporter.write_line(header(config), flush=True)
+
+
+def chosen(config: pytest.Config) -> names.Chosen:
+    """The models and restorers of the run; files of models are executed once.
+
+    Raises:
+        UsageError: an unknown name, or a file that cannot be used.
+    """
+    if _CHOSEN not in config.stash:
+        config.stash[_CHOSEN] = names.chosen(config.getoption("--model"), config.getoption("--models-from"))
+    return config.stash[_CHOSEN]
+
+
+def state_of(config: pytest.Config, *, announce: bool = True) -> State:
+    """The state of the run, created at first use, after the first line of output.
+
+    Raises:
+        pytest.UsageError: an option cannot work; pytest ends with code 4.
+    """
+    if _STATE not in config.stash:
+        if announce:
+            show_header(config)
+        from fer_models.plugin.state import State
+
+        try:
+            config.stash[_STATE] = State(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_STATE]
+
+
+def known_state(config: pytest.Config) -> State | None:
+    """The state of the run, or None if nothing used it."""
+    return config.stash.get(_STATE, None)
