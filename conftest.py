@@ -1,7 +1,23 @@
-"""The parametrized fixtures of the evals, defined once for a clone and for an installed package, and the plugin behind them."""
+"""The parametrized fixtures that the questions in `evals/` are asked with. What stands behind them is in `fer_models.plugin`."""
 
-from fer_models.parametrized_fixtures import faces, model, restoration
-
-__all__ = ["faces", "model", "restoration"]
+import pytest
 
 pytest_plugins = ["fer_models.plugin"]
+
+
+@pytest.fixture(scope="session")
+def model(request, suite):
+    """One model: parametrized over the zoo, installed packages, `--models-from` and `--model`."""
+    return suite.models[request.param]
+
+
+@pytest.fixture(scope="session")
+def restoration(request, suite):
+    """One restoration configuration: parametrized over all that are known."""
+    return suite.restorers[request.param]
+
+
+@pytest.fixture(scope="session")
+def faces(suite):
+    """The faces of this run."""
+    return suite.data.faces

@@ -146,3 +146,9 @@ def test_intensities_stay_between_0_and_1() -> None:
 def test_an_unknown_split_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):
         synthetic.load("validaton")
+
+
+def test_the_shipped_hashes_of_the_training_faces_are_those_of_the_drawn_faces():
+    """To write the file: `path.write_bytes(b"".join(bytes.fromhex(h) for h in synthetic.load("train").hashes))`."""
+    assert synthetic.train_hashes() == set(synthetic.load("train").hashes)
+    assert len(synthetic.train_hashes()) == 4200

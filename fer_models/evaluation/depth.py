@@ -38,7 +38,7 @@ class Depth:
         prompt_search_examples: prompts that the search for the worst prompt writes.
         control_limit: faces of each control (blank faces, shuffled pixels, …).
         cost_rounds: how often each step is timed; a multiple of it for a single face.
-        near_copies_of_train: whether the audit compares the faces with all of `train` by perceptual hash. Exact copies are always found.
+        near_copies: whether the audit searches near copies, by perceptual hash; exact copies and leaks are always found.
     """
 
     name: str = "full"
@@ -56,7 +56,7 @@ class Depth:
     prompt_search_examples: int = 200
     control_limit: int = 210
     cost_rounds: int = 5
-    near_copies_of_train: bool = True
+    near_copies: bool = True
 
     def size_suffix(self, *fields: str) -> str:
         """What the name of a figure says of these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at others."""
@@ -82,7 +82,7 @@ class Depth:
             f"robustness checks beyond {self.corruption_limit} (corruptions), {self.metamorphic_limit} (perturbations) and "
             f"{self.question_limit} (questions) faces",
             f"prompt searches beyond {self.prompt_search_examples} prompts",
-            "near copies of training images",
+            "near copies in the data (exact copies are found)",
         ]
 
 
@@ -100,7 +100,7 @@ STANDARD = Depth(
     prompt_search_examples=60,
     control_limit=35,
     cost_rounds=2,
-    near_copies_of_train=False,
+    near_copies=False,
 )
-QUICK = Depth(name="quick", zoo_models=3, limit=350, checks=False, near_copies_of_train=False)
+QUICK = Depth(name="quick", zoo_models=3, limit=350, checks=False, near_copies=False)
 DEPTHS = {depth.name: depth for depth in (QUICK, STANDARD, FULL)}

@@ -1,0 +1,60 @@
+"""Costs are measured once per code, versions and machine."""
+
+from fakes import full_disk
+
+from fer_models.evaluation.cost_store import CostStore
+from fer_models.machine import describe_machine, resolve_precision
+
+STEP = {"phase": "inference", "batch": 32, "identities": {"model": {"weights": "abc"}}}
+
+
+def test_a_step_is_measured_once_and_says_when(tmp_path):
+    calls = []
+
+    def measure():
+        calls.append(1)
+        return {"seconds": 0.25}
+
+    first = CostStore(tmp_path).measured(STEP, measure)
+    second = CostStore(tmp_path).measured(STEP, measure)
+    assert len(calls) == 1
+    assert first["seconds"] == second["seconds"] == 0.25
+    assert "measured_on" in second
+
+
+def test_other_steps_and_other_machines_are_measured_themselves(tmp_path, monkeypatch):
+    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
+    assert CostStore(tmp_path).find({**STEP, "batch": 1}) is None
+    monkeypatch.setattr("fer_models.evaluation.cost_store._environment", lambda: {"machine": "another"})
+    assert CostStore(tmp_path).find(STEP) is None
+
+
+def test_measuring_anew_replaces_the_stored_figures(tmp_path):
+    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
+    CostStore(tmp_path, measure_anew=True).measured(STEP, lambda: {"seconds": 0.5})
+    assert CostStore(tmp_path).find(STEP)["seconds"] == 0.5
+
+
+def test_a_damaged_file_and_a_full_disk_cost_a_measurement_and_nothing_else(tmp_path):
+    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
+    (file,) = tmp_path.glob("*.json")
+    file.write_text("{")
+    with full_disk(3):
+        assert CostStore(tmp_path).measured(STEP, lambda: {"seconds": 0.5}) == {"seconds": 0.5}
+
+
+def test_the_machine_is_described_by_processor_cores_and_gpus(tmp_path):
+    (tmp_path / "cpuinfo").write_text("model name\t: Fast CPU\nflags\t: avx2\n")
+    (tmp_path / "gpus" / "0000:01").mkdir(parents=True)
+    (tmp_path / "gpus" / "0000:01" / "information").write_text("Model: \t\t NVIDIA H100\nIRQ: 7\n")
+    text = describe_machine(tmp_path / "cpuinfo", tmp_path / "gpus")
+    assert text.startswith("Fast CPU, ")
+    assert text.endswith("NVIDIA H100")
+    assert describe_machine(tmp_path / "none", tmp_path / "none")
+
+
+def test_automatic_precision_is_what_the_device_is_fast_at():
+    assert resolve_precision("bf16", "cpu") == "bf16"
+    assert resolve_precision("float32", "cuda") == "float32"
+    assert resolve_precision("auto", "mps") == "float32"
+    assert resolve_precision("auto", "cpu") in ("float32", "bf16")

@@ -1,0 +1,42 @@
+"""Depths: what a run evaluates, and how figures of different sizes are kept apart."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from fer_models.evaluation import data
+from fer_models.evaluation.depth import DEPTHS, FULL, QUICK, STANDARD
+from fer_models.evaluation.options import Options
+
+
+def test_full_leaves_nothing_out_and_the_others_say_what():
+    assert FULL.left_out() == []
+    assert all(depth.left_out() for depth in (QUICK, STANDARD))
+    assert list(DEPTHS) == ["quick", "standard", "full"]
+
+
+def test_no_depth_evaluates_more_than_full():
+    for depth in (QUICK, STANDARD):
+        for field in fields(depth):
+            mine, whole = getattr(depth, field.name), getattr(FULL, field.name)
+            if isinstance(whole, int) and not isinstance(whole, bool):
+                assert mine <= whole, field.name
+
+
+def test_a_figure_of_another_size_has_another_name():
+    assert FULL.size_suffix("corruption_limit", "severities") == ""
+    assert STANDARD.size_suffix("corruption_limit", "severities") == " (7 faces, severity 3)"
+    assert replace(FULL, metamorphic_limit=9).size_suffix("metamorphic_limit") == " (9 faces)"
+    assert replace(STANDARD, question_limit=FULL.question_limit).size_suffix("question_limit") == ""
+
+
+@pytest.mark.parametrize(("limit", "few"), [(None, 105), (350, 105), (100, 30), (30, 100), (7, 3)])
+def test_the_faces_of_a_subset_are_found_among_all(limit, few):
+    whole = data.Data(Options(limit=limit))
+    subset = whole.few(few)
+    assert len(subset.faces) == min(few, len(whole.faces)) or few < 7
+    hashes = [whole.faces.hashes[i] for i in whole.order]
+    found = [hashes[i] for i in whole.places_of(subset)]
+    assert found == [subset.faces.hashes[i] for i in subset.order]
+    np.testing.assert_array_equal(np.sort(whole.whole.labels[subset.rows]), np.sort(subset.faces.labels))
