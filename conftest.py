@@ -1,4 +1,4 @@
-"""The parametrized fixtures of the evals, defined once for a clone and for an installed package, and the plugin behind them."""
+"""The parametrized fixtures of the evals, with one definition for clone and package, and the plugin behind them."""
 
 from fer_models.parametrized_fixtures import faces, model, restoration
 

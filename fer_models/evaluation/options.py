@@ -61,8 +61,8 @@ class Options:
 
     @property
     def baselines_source(self) -> Path:
-        """The file that baselines are read from: `baselines`, or `shipped_baselines` where there is no such file."""
-        return self.shipped_baselines if self.shipped_baselines is not None and not self.baselines.exists() else self.baselines
+        """File that baselines are read from: `baselines`, or `shipped_baselines` where it does not exist."""
+        return self.baselines if self.shipped_baselines is None or self.baselines.exists() else self.shipped_baselines
 
     @property
     def cache(self) -> Path:
