@@ -1,4 +1,4 @@
-"""The parametrized fixtures of the evals, with one definition for clone and package, and the plugin behind them."""
+"""The parametrized fixtures of the evals, and the plugin that they belong to."""
 
 from fer_models.parametrized_fixtures import faces, model, restoration
 

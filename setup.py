@@ -12,7 +12,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithBaselines(build_py):
-    """Build the package with `fer_models/baselines.json`: synthetic records of the root file, and published claims."""
+    """Build the package with `fer_models/baselines.json`: the synthetic records, and the published claims."""
 
     def run(self):
         super().run()

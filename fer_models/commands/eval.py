@@ -52,8 +52,8 @@ def _help() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "fer-models eval",
         usage="fer-models eval [OPTION ...]",
-        description="Evaluate models with the packaged evals. Write reports and .evals into the current folder. "
-        "Read baselines.json there, or the packaged baselines where there is no such file. "
+        description="Evaluate models with the packaged evals. Write reports and .evals here. "
+        "Read baselines.json of the current folder, or the packaged baselines where there is no such file. "
         "Every option of pytest works (`pytest --help`), such as -k NAME, -n 2, -x, -q.",
     )
     options.add(_ArgparseGroups(parser))  # type: ignore[arg-type]

@@ -62,7 +62,9 @@ class Options:
     @property
     def baselines_source(self) -> Path:
         """File that baselines are read from: `baselines`, or `shipped_baselines` where it does not exist."""
-        return self.baselines if self.shipped_baselines is None or self.baselines.exists() else self.shipped_baselines
+        if self.shipped_baselines is None or self.baselines.exists():
+            return self.baselines
+        return self.shipped_baselines
 
     @property
     def cache(self) -> Path:

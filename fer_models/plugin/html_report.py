@@ -1,7 +1,7 @@
 """Start of the HTML page: at the first test that uses this plugin's fixtures.
 
-A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`, a suite
-that only loads the plugin.
+A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`,
+or a suite that only loads the plugin.
 """
 
 from __future__ import annotations
