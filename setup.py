@@ -1,6 +1,7 @@
 """What pyproject.toml cannot express.
 
-The folder `evals` is installed as the package `fer_models.evals`, and the wheel contains the baselines of the synthetic faces.
+The folder `evals` is installed as the package `fer_models.evals`.
+The wheel contains the baselines of the synthetic faces.
 """
 
 import json
@@ -11,14 +12,15 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithBaselines(build_py):
-    """Build the package with `fer_models/baselines.json`: the synthetic records of the root file, and the published claims."""
+    """Build the package with `fer_models/baselines.json`: the synthetic records, and the published claims."""
 
     def run(self):
         super().run()
         if not self.editable_mode:
             baselines = json.loads(Path("baselines.json").read_text(encoding="utf-8"))
-            baselines["measured"] = [record for record in baselines["measured"] if record["dataset"] == "synthetic"]
-            Path(self.build_lib, "fer_models", "baselines.json").write_text(json.dumps(baselines) + "\n", encoding="utf-8")
+            baselines["measured"] = [r for r in baselines["measured"] if r["dataset"] == "synthetic"]
+            path = Path(self.build_lib, "fer_models", "baselines.json")
+            path.write_text(json.dumps(baselines) + "\n", encoding="utf-8")
 
     def get_outputs(self, include_bytecode=True):
         generated = [] if self.editable_mode else [str(Path(self.build_lib, "fer_models", "baselines.json"))]

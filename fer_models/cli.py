@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer_models import __version__
-from fer_models.commands import compare, data, fuse, gate, init, predict, probe, restore, study, train, weights
+from fer_models.commands import compare, data, fuse, gate, predict, probe, restore, study, train, weights
 from fer_models.commands import eval as evaluation
+from fer_models.commands import init as initialisation
 from fer_models.commands import list as listing
 from fer_models.commands.common import USAGE_CODE, VERDICT_CODE
 from fer_models.errors import FerModelsError, UsageError
@@ -46,10 +47,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fer-models", description="Evaluate facial emotion recognition models, and fail when one got worse.")
+    description = "Evaluate facial emotion recognition models, and fail when one got worse."
+    parser = _Parser(prog="fer-models", description=description)
     parser.add_argument("--version", action="version", version=f"fer-models {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in (evaluation, init, listing, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
+    first = (evaluation, initialisation, listing)
+    for command in (*first, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
         command.add(commands)
     return parser
 

@@ -64,9 +64,9 @@ def _with_files(
 
 
 def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
-    """Models and restorers as `known` returns them, and the models that are selected by `model_names`: all of them where it is empty.
+    """Models and restorers as `known` returns them, and the models that `model_names` selects.
 
-    A name that ends in `.py` selects every model of that file.
+    No name selects all models. A name that ends in `.py` selects every model of that file.
 
     Raises:
         UnknownNameError, UsageError: as `known` and `select`.
@@ -79,7 +79,8 @@ def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
     selected: list[str] = []
     for name in model_names:
         selected += [spec.name for spec in files[Path(name)][0]] if name.endswith(".py") else [name]
-    return models, restorers, notes, Registry("model", *(select(name, models) for name in dict.fromkeys(selected)))
+    specs = [select(name, models) for name in dict.fromkeys(selected)]
+    return models, restorers, notes, Registry("model", *specs)
 
 
 def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:

@@ -1,8 +1,8 @@
 """Parametrized fixtures: one test per model and restoration.
 
-The only definition. The root `conftest.py` of a clone imports it; everywhere else the plugin provides it, and a
-fixture of the same name in a suite's own `conftest.py` overrides it. It lies outside `fer_models.plugin`, because a
-`conftest.py` that imports from a plugin package hides that package from pytest's assertion rewriting.
+The only definition. The root `conftest.py` of a clone imports it; everywhere else the plugin provides it. A
+fixture of the same name in a suite's own `conftest.py` overrides it. It is not in `fer_models.plugin`,
+because pytest warns of a plugin that was imported before pytest loaded it.
 """
 
 from __future__ import annotations

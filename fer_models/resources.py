@@ -1,4 +1,4 @@
-"""Paths of the files that come with the package: the evals, the baselines of the embedded default, the templates."""
+"""Paths of the files that come with the package: evals, baselines of the embedded default, templates."""
 
 from __future__ import annotations
 

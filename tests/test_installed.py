@@ -40,7 +40,16 @@ def unpacked(tmp_path_factory, repository):
                     shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
                 else:
                     shutil.copy(path, source / name)
-            command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(shared / "dist"), str(source)]
+            command = [
+                sys.executable,
+                "-m",
+                "build",
+                "--wheel",
+                "--no-isolation",
+                "--outdir",
+                str(shared / "dist"),
+                str(source),
+            ]
             built = subprocess.run(command, capture_output=True, text=True)
             assert built.returncode == 0, built.stdout + built.stderr
             (wheel,) = (shared / "dist").glob("*.whl")
@@ -55,6 +64,10 @@ class Folder:
 
     path: Path
     unpacked: Path
+
+    def write_model(self):
+        template = self.unpacked / "fer_models" / "templates" / "my_models.py.txt"
+        shutil.copy(template, self.path / "my_models.py")
 
     def run(self, *arguments, code=0):
         alone = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON"))}
@@ -73,15 +86,24 @@ def folder(tmp_path, unpacked):
 
 def test_the_wheel_carries_the_evals_and_the_baselines_of_the_synthetic_faces(unpacked, repository):
     evals = {path.name: path.read_bytes() for path in (repository / "evals").glob("*.py")}
-    assert {path.name: path.read_bytes() for path in (unpacked / "fer_models" / "evals").glob("*.py")} == evals
+    installed = unpacked / "fer_models"
+    assert {path.name: path.read_bytes() for path in (installed / "evals").glob("*.py")} == evals
     packaged = json.loads((unpacked / "fer_models" / "baselines.json").read_text())
     root = json.loads((repository / "baselines.json").read_text())
     assert packaged["measured"] == [record for record in root["measured"] if record["dataset"] == "synthetic"]
     assert packaged["measured"]
     assert packaged["published"] == root["published"]
     modules = {str(path.relative_to(repository)) for path in (repository / "fer_models").rglob("*.py")}
-    assert modules == {str(path.relative_to(unpacked)) for path in (unpacked / "fer_models").rglob("*.py") if path.parent.name != "evals"}
-    for name in ("plugin/evals.ini", "templates/conftest.py.txt", "weights/manifest.json", "prompts/openai.json"):
+    found = {
+        str(path.relative_to(unpacked)) for path in installed.rglob("*.py") if path.parent.name != "evals"
+    }
+    assert found == modules
+    for name in (
+        "plugin/evals.ini",
+        "templates/conftest.py.txt",
+        "weights/manifest.json",
+        "prompts/openai.json",
+    ):
         assert (unpacked / "fer_models" / name).is_file()
 
 
@@ -103,8 +125,9 @@ def test_eval_runs_in_an_empty_folder_and_writes_only_there(folder):
 
 
 def test_pyargs_writes_into_the_current_folder_whatever_lies_above_it(folder):
-    (folder.path.parent / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--strict-markers -ra"\ntestpaths = ["tests"]\n')
-    (folder.path / "my_models.py").write_text((folder.unpacked / "fer_models" / "templates" / "my_models.py.txt").read_text())
+    settings = '[tool.pytest.ini_options]\naddopts = "--strict-markers -ra"\ntestpaths = ["tests"]\n'
+    (folder.path.parent / "pyproject.toml").write_text(settings)
+    folder.write_model()
     common = ["-k", "accuracy and raw", "--model", "my_models.py"]
     evals = ["--pyargs", "fer_models.evals", "-p", "fer_models.plugin"]
     assert "NEW" in folder.run("pytest", *evals, *common, "--update-baselines")
@@ -124,7 +147,8 @@ def test_init_writes_a_gate_that_plain_pytest_runs(folder):
     said = folder.run("fer_models.cli", "init")
     assert "Next: pytest test_evals.py" in said
     files = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-    assert {path.name for path in files} == {"conftest.py", "my_models.py", "test_evals.py", "baselines.json", "evals.yml", ".gitignore"}
+    python = {"conftest.py", "my_models.py", "test_evals.py"}
+    assert {path.name for path in files} == {*python, "baselines.json", "evals.yml", ".gitignore"}
     again = folder.run("fer_models.cli", "init")
     assert again.count("kept ") == len(files)
     assert {path: path.read_bytes() for path in files} == files
@@ -149,9 +173,10 @@ def test_init_leaves_a_conftest_alone_and_says_the_line_to_add(folder):
 
 def test_the_documented_evals_run_with_the_plugin_alone_and_get_a_page(folder, repository):
     text = (repository / "docs" / "writing-evals.md").read_text()
-    (folder.path / "test_my_evals.py").write_text(text[text.index("```python") :].removeprefix("```python").split("```")[0])
+    example = text[text.index("```python") :].removeprefix("```python").split("```")[0]
+    (folder.path / "test_my_evals.py").write_text(example)
     (folder.path / "test_unit.py").write_text("def test_one():\n    pass\n")
-    (folder.path / "my_models.py").write_text((folder.unpacked / "fer_models" / "templates" / "my_models.py.txt").read_text())
+    folder.write_model()
     common = ["-p", "fer_models.plugin", "--model", "my_models.py", "-k", "(raw or every_emotion)"]
     said = folder.run("pytest", *common)
     assert "3 passed" in said
@@ -163,7 +188,17 @@ def test_the_documented_evals_run_with_the_plugin_alone_and_get_a_page(folder, r
 
 
 def test_nothing_heavy_is_imported_before_the_first_line():
-    heavy = ("torch", "timm", "scipy", "sklearn", "matplotlib", "statsmodels", "pyarrow", "pandas", "transformers", "hypothesis")
+    heavy = (
+        "torch",
+        "timm",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+        "statsmodels",
+        "pyarrow",
+        "pandas",
+        "hypothesis",
+    )
     commands = [["list"], ["--help"], ["--version"], ["eval", "--help"]]
     code = (
         "import contextlib, sys\n"

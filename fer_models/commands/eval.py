@@ -32,7 +32,7 @@ class _ArgparseGroups:
 
 
 def pytest_arguments(arguments: Sequence[str], folder: Path) -> list[str]:
-    """The command line for pytest: no configuration file, conftest.py or root folder of the user's decides this run."""
+    """The command line for pytest: it reads no configuration file and no conftest.py of the user's."""
     evals = resources.evals_dir()
     return [
         *("-p", "fer_models.plugin"),
@@ -52,8 +52,9 @@ def _help() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "fer-models eval",
         usage="fer-models eval [OPTION ...]",
-        description="Evaluate models with the packaged evals. Write reports and .evals into the current folder. Read baselines.json there, "
-        "or the packaged baselines where there is no such file. Every option of pytest works (`pytest --help`), such as -k NAME, -n 2, -x, -q.",
+        description="Evaluate models with the packaged evals. Write reports and .evals here. "
+        "Read baselines.json of the current folder, or the packaged baselines where there is no such file. "
+        "Every option of pytest works (`pytest --help`), such as -k NAME, -n 2, -x, -q.",
     )
     options.add(_ArgparseGroups(parser))  # type: ignore[arg-type]
     return parser

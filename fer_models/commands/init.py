@@ -23,7 +23,7 @@ _PLUGIN_LINE = 'pytest_plugins = ["fer_models.plugin"]'
 
 def add(commands: Commands) -> None:
     """The parser."""
-    parser = commands.add_parser("init", help="write the files of a gate for your own models into the current folder")
+    parser = commands.add_parser("init", help="write a gate for your own models into the current folder")
     parser.set_defaults(run=run)
 
 
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if "conftest.py" in existing and "fer_models.plugin" not in _read(folder / "conftest.py"):
         manual = True
         print(f"\nAdd this line to conftest.py:\n    {_PLUGIN_LINE}")
-    if ".gitignore" in existing and (missing := [e for e in (".benchmarks/", ".evals/", "reports/") if e not in _read(folder / ".gitignore")]):
+    ignored = _read(folder / ".gitignore")
+    if missing := [entry for entry in (".benchmarks/", ".evals/", "reports/") if entry not in ignored]:
         print(f"\nAdd to .gitignore: {' '.join(missing)}")
     command = "pytest test_evals.py" + (" --model my_models.py" if manual else "")
     print(f"\nNext: {command} -k raw      # every verdict is NEW; without -k also with face restoration")
@@ -55,7 +56,7 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}). Run the command in a folder that you can write to.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another folder.") from error
 
 
 def _read(path: Path) -> str:

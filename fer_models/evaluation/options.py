@@ -62,8 +62,10 @@ class Options:
 
     @property
     def baselines_source(self) -> Path:
-        """The file that baselines are read from: `baselines`, or `shipped_baselines` where there is no such file."""
-        return self.shipped_baselines if self.shipped_baselines is not None and not self.baselines.exists() else self.baselines
+        """File that baselines are read from: `baselines`, or `shipped_baselines` where it does not exist."""
+        if self.shipped_baselines is None or self.baselines.exists():
+            return self.baselines
+        return self.shipped_baselines
 
     @property
     def cache(self) -> Path:

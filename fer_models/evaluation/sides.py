@@ -72,7 +72,7 @@ def before(argument: str) -> Side[Answers | Record]:
 
 
 def after(folder: Path) -> Side[Answers]:
-    """What a later side holds: one subject's folder in a store, or a store with its complete answers, the newest first.
+    """What a later side holds: one subject's folder in a store, or a store with all complete answers in it.
 
     Raises:
         UsageError: there is no such folder, or nothing is stored in it.
@@ -103,7 +103,8 @@ def _folder(folder: Path) -> Side[Answers]:
             f"{folder} holds no complete stored answers.{reasons} Run `pytest evals` first, or give a folder that it wrote with --store."
         )
     newest = {subject: found[0] for subject, found in stored_of.items()}
-    return Side(str(folder), newest, notes=tuple(notes), older={subject: tuple(found[1:]) for subject, found in stored_of.items()})
+    older = {subject: tuple(found[1:]) for subject, found in stored_of.items()}
+    return Side(str(folder), newest, notes=tuple(notes), older=older)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -188,7 +189,7 @@ class Pairing:
 def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
     """The subjects that both sides hold; if each is a single subject's folder, these two, also of two models.
 
-    Of several stored folders of a subject those count whose faces are the same on both sides, and of these the newest.
+    Of several stored folders of a subject the newest counts whose faces are the same on both sides.
 
     Raises:
         UsageError: the sides have no subject in common.
@@ -217,8 +218,10 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
     )
 
 
-def _same_faces(earlier: Side[Answers | Record], was: Subject, later: Side[Answers], subject: Subject) -> tuple[Answers | Record, Answers]:
-    """The newest of both sides that are about the same faces; the newest of each side where there are none."""
+def _same_faces(
+    earlier: Side[Answers | Record], was: Subject, later: Side[Answers], subject: Subject
+) -> tuple[Answers | Record, Answers]:
+    """The newest of both sides on the same faces; the newest of each side where there are none."""
     for answers in later.candidates(subject):
         for held in earlier.candidates(was):
             if _faces(held) == _faces(answers):

@@ -45,8 +45,8 @@ def _is_evals_run(config: pytest.Config) -> bool:
 
 def _names_installed_evals(config: pytest.Config) -> bool:
     """Whether the command line names the evals of an installed package, by module name or by path."""
-    names = [str(a).split("::")[0] for a in config.args]
-    if config.getoption("pyargs") and any(f"{name}.".startswith(f"{resources.EVALS_MODULE}.") for name in names):
+    names, module = [str(a).split("::")[0] for a in config.args], resources.EVALS_MODULE
+    if config.getoption("pyargs") and any(name == module or name.startswith(f"{module}.") for name in names):
         return True
     evals = resources.evals_dir()
     paths = [Path(config.invocation_params.dir, name).resolve() for name in names]
@@ -55,7 +55,7 @@ def _names_installed_evals(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Of several processes (`-n`) each uses its share of the cores. The page starts with the first test of ours.
+    """Of several processes (`-n`) each uses its share of the cores. The first test of ours starts the page.
 
     The evals of an installed package belong to no root folder: their files go to the current folder.
     """
@@ -119,7 +119,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
     if "suite" in getattr(item, "fixturenames", ()):
-        item.config.stash.setdefault(_TEST_NAMES, set()).update({getattr(item, "originalname", item.name), item.path.stem})
+        names = item.config.stash.setdefault(_TEST_NAMES, set())
+        names |= {getattr(item, "originalname", item.name), item.path.stem}
         item.add_marker(pytest.mark.filterwarnings("default"))
 
 
@@ -205,7 +206,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """The leaderboard, the skips with their commands, and where the page lies; suggestions where `-k` selects nothing."""
+    """The leaderboard, the skips with their commands, and where the page lies; suggestions for `-k`."""
     ours = _TEST_NAMES in config.stash or _is_evals_run(config)
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and ours:
         _, restorers, _, models = chosen(config)
@@ -231,8 +232,9 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     errors = [f"error: {message}" for message in state.errors.values()]
     for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
-    if state.suite.options.baselines_source != state.suite.options.baselines:
-        terminalreporter.write_line(f"baselines: those of the package, because there is no {state.suite.options.baselines}")
+    baselines = state.suite.options.baselines
+    if state.suite.options.baselines_source != baselines:
+        terminalreporter.write_line(f"baselines: those of the package, because there is no {baselines}")
     if state.update and state.records:
         terminalreporter.write_line(
             f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"

@@ -1,7 +1,7 @@
 """Start of the HTML page: at the first test that uses this plugin's fixtures.
 
-A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`, a suite that
-only loads the plugin.
+A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`,
+or a suite that only loads the plugin.
 """
 
 from __future__ import annotations
@@ -47,5 +47,7 @@ class PageStarter:
 
 
 def wanted(config: pytest.Config) -> bool:
-    """Whether this process writes the page: not a worker, pytest-html is there, and `--html` names no other file."""
-    return not hasattr(config, "workerinput") and hasattr(config.option, "htmlpath") and not config.option.htmlpath
+    """Whether this process starts the page: not a worker, with pytest-html, and without `--html`."""
+    if hasattr(config, "workerinput") or not hasattr(config.option, "htmlpath"):
+        return False
+    return not config.option.htmlpath

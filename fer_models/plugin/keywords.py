@@ -22,6 +22,8 @@ def suggestions(expression: str, names: Collection[str]) -> list[str]:
         if word in _OPERATORS or any(word.lower() in name for name in lower):
             continue
         close = difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(lower[name] for name in close)}?" if close else "`fer-models list` shows the models."
+        hint = "`fer-models list` shows the models."
+        if close:
+            hint = f"Did you mean {' or '.join(lower[name] for name in close)}?"
         sentences.append(f"-k: no test, model or restoration matches {word!r}. {hint}")
     return sentences

@@ -41,14 +41,16 @@ def add(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
-    add("--corruption", metavar="NAME@SEVERITY", help="corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)")
+    corruption = "corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
+    add("--corruption", metavar="NAME@SEVERITY", help=corruption)
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
     add(
         "--model",
         action="append",
         default=[],
         metavar="NAME",
-        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights; FILE.py: only the models of that file",
+        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights; "
+        "FILE.py: only the models of that file",
     )
     sets = ", ".join(prompts.names())
     add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
@@ -67,11 +69,15 @@ def add(parser: pytest.Parser) -> None:
     add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
     add("--download", action="store_true", help="allow the data to be fetched from the network")
     add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
-    add("--work-dir", type=Path, metavar="FOLDER", help="folder of baselines.json, reports and .evals (default: pytest's root folder)")
-    add("--baselines", type=Path, metavar="FILE", help="the baselines file (default: baselines.json in the work folder, else the packaged one)")
-    add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the work folder)")
+    work_folder = "folder of baselines.json, reports and .evals (default: pytest's root folder)"
+    add("--work-dir", type=Path, metavar="FOLDER", help=work_folder)
+    baselines = "the baselines file (default: baselines.json in the work folder, else the packaged one)"
+    add("--baselines", type=Path, metavar="FILE", help=baselines)
+    store = "where answers are kept between runs (default: .evals/store in the work folder)"
+    add("--store", type=Path, metavar="FOLDER", help=store)
     add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
-    add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the work folder)")
+    reports = "where evals.html and evals.json go (default: reports in the work folder)"
+    add("--report-dir", type=Path, metavar="FOLDER", help=reports)
     # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `strict`).
     with suppress(ValueError):
         add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")

@@ -23,7 +23,8 @@ def header(config: pytest.Config) -> str:
     """The first line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
-    models = ", ".join(Path(name).name if name.endswith(".py") else name for name in option("--model")) or "all models"
+    names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
+    models = ", ".join(names) or "all models"
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
     return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
@@ -34,7 +35,8 @@ def show_header(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.stash.get(_HEADER_SHOWN, False):
         return
     config.stash[_HEADER_SHOWN] = True
-    capture, reporter = config.pluginmanager.get_plugin("capturemanager"), config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:
         return
     with capture.global_and_fixture_disabled() if capture is not None else nullcontext():

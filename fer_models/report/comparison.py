@@ -94,7 +94,8 @@ class Comparison:
         for name, subjects in ((self.before, self.only_before), (self.after, self.only_after)):
             if subjects:
                 ids = "; ".join(subject.id for subject in subjects)
-                yield f"Only in {name}: {ids if self.all_names else _count(len(subjects), 'subject') + ' (--all lists them)'}"
+                count = f"{_count(len(subjects), 'subject')} (--all lists them)"
+                yield f"Only in {name}: {ids if self.all_names else count}"
         yield from (f"Not compared: {sentence}" for sentence in self.refused)
         yield from (f"Note: {sentence}" for sentence in self.notes)
 
