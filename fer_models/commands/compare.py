@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="where it goes (default: standard output)")
     parser.add_argument("--flips", type=int, default=20, metavar="N", help="list at most N faces per subject and direction (default 20, 0 for none)")
-    parser.add_argument("--strict", action="store_true", help="INCONCLUSIVE and DRIFT fail too")
+    parser.add_argument("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
     parser.add_argument("--dataset", metavar="NAME", help="with --format html: show the listed faces, found in this dataset by their pixels")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
     parser.add_argument("--download", action="store_true", help="allow that dataset to be fetched from the network")
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         paired.refused,
         (*earlier.notes, *later.notes),
         args.flips,
-        args.strict,
+        args.strict_gate,
     )
     if args.format == "html":
         said = report.html(found, None if args.dataset is None else _pictures(args, found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,14 +48,7 @@ def add(parser: pytest.Parser) -> None:
     add("--store", type=Path, metavar="FOLDER", help="where answers are kept between runs (default: .evals/store in the root folder)")
     add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
     add("--report-dir", type=Path, metavar="FOLDER", help="where evals.html and evals.json go (default: reports in the root folder)")
-    # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `strict`).
-    with suppress(ValueError):
-        add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")
-
-
-def strict(config: pytest.Config) -> bool:
-    """Whether --strict was given: as our option, or as pytest's own, which sets an ini value (also where xdist hands options on)."""
-    return config.getoption("strict", False) is True or "strict=true" in (config.getoption("override_ini", None) or ())
+    add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
 
 
 def read(config: pytest.Config) -> Options:

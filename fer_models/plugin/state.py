@@ -35,7 +35,7 @@ class State:
         self.config = config
         self.report_dir: Path = option("--report-dir") or config.rootpath / "reports"
         self.update: bool = option("--update-baselines")
-        self.strict = options.strict(config)
+        self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes = names.known(option("--models-from"))
         self.models: Registry[ModelSpec] = (
             Registry("model", *(names.select(n, models) for n in dict.fromkeys(option("--model")))) if option("--model") else models
