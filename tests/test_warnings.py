@@ -1,4 +1,4 @@
-"""The warning filters of pyproject.toml: warnings of this project are errors, warnings of dependencies are not."""
+"""Warning filters of pyproject.toml: warnings of this project are errors, warnings of dependencies are not."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning, PendingDeprecationWarning, UserWarning])
-@pytest.mark.parametrize("module", ["fer_models", "fer_models.classifiers.clip", "tests.test_clip", "test_clip", "conftest"])
+@pytest.mark.parametrize("module", ["fer_models", "fer_models.images", "tests.test_clip", "test_clip", "conftest"])
 def test_warning_of_this_project_is_an_error(module, category):
     with pytest.raises(category, match="old"):
         warnings.warn_explicit("old", category, f"{module}.py", 1, module=module)

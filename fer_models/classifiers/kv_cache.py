@@ -1,4 +1,4 @@
-"""Key-value cache of transformers' models: the name of the argument that takes it, and of the output field that holds it.
+"""Key-value cache of transformers' models: the name of the argument, and of the output field that holds it.
 
 transformers calls both `cache` from 5.24 on, and `past_key_values` before; 5.40 is announced to remove the old name.
 """
@@ -10,5 +10,5 @@ from typing import Any
 
 
 def cache_name(model: Any) -> str:
-    """The cache's name in the signature of `model.forward` and in its outputs: `cache`, or `past_key_values` where the model has no `cache`."""
+    """Name of the cache argument of `model.forward`, and of the field in its outputs: `cache` or `past_key_values`."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
