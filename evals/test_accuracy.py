@@ -14,7 +14,7 @@ def test_recall_of_each_emotion_holds(gate):
 
 
 def test_probability_of_the_truth_does_not_drift(gate):
-    """Sees smaller changes than accuracy does; a verdict carries DRIFT, which fails with --strict."""
+    """Sees smaller changes than accuracy does; a verdict carries DRIFT, which fails with --strict-gate."""
     gate.holds("drift")
 
 

@@ -388,7 +388,7 @@ def test_as_many_flips_are_listed_as_asked_for(compare, tmp_path):
 def test_strict_lets_an_inconclusive_fall_fail(compare, tmp_path):
     before, now = stored(tmp_path / "a", some(n=70)), stored(tmp_path / "b", some(2, n=70))
     assert compare(before, now)[0] == 0
-    code, said, _ = compare(before, now, "--strict")
+    code, said, _ = compare(before, now, "--strict-gate")
     assert code == 1
     assert "INCONCLUSIVE" in said
 

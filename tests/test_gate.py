@@ -177,7 +177,7 @@ def test_drift_is_found_where_accuracy_sees_nothing():
     assert said.drifted
     assert said.comparison.drift.now < said.comparison.drift.before
     assert "DRIFT" in verdicts.message(said)
-    assert "fails with --strict" in verdicts.message(said)
+    assert "fails with --strict-gate" in verdicts.message(said)
     assert verdicts.why_not(said, "drift", strict=False) is None
     assert verdicts.why_not(said, "drift", strict=True) is not None
     assert verdicts.why_not(said, "accuracy", strict=True) is None

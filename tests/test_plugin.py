@@ -145,7 +145,7 @@ def test_drift_stands_beside_the_verdict_and_fails_only_when_strict(bench):
     assert "PASS, DRIFT" in calm.stdout
     assert bench.report()["results"][0]["drift"]["found"] is True
     assert "DRIFT" in (bench.folder / "reports" / "evals.html").read_text()
-    strict = bench.run("--strict", model="doubting.py", code=1)
+    strict = bench.run("--strict-gate", model="doubting.py", code=1)
     assert "the probability given to the true emotion fell, from 0.5" in strict.stdout
 
 
@@ -170,7 +170,7 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
 
 
 def test_strict_makes_new_fail_and_says_how_to_record(bench):
-    done = bench.run("--strict", code=1)
+    done = bench.run("--strict-gate", code=1)
     assert "no baseline yet" in done.stdout
     assert "--update-baselines" in done.stdout
 

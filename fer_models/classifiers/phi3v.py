@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, Phi3Config, Phi3ForCausalLM
 
 from fer_models import tensors
+from fer_models.classifiers.kv_cache import cache_name
 from fer_models.errors import PredictionError, UsageError, WeightsError
 from fer_models.images import Face
 from fer_models.tensors import pick_device
@@ -192,6 +193,7 @@ class Chat:
         own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
         self._stops = sorted({*own, *(i for i in map(tokenizer.token_to_id, _STOPS) if i is not None)})
         self._start = config.bos_token_id
+        self._cache_name = cache_name(network.language)
 
     @torch.inference_mode()
     def write(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
@@ -212,7 +214,8 @@ class Chat:
         """See `interview.Chat.score`. Each face and the question are read once; all replies follow them in one pass, unseen by each other."""
         language, told, cache = self.network.language, [self._ids(reply) for reply in replies], DynamicCache()
         embeds, mask, positions = self._asked(faces, question, max(map(len, told)))
-        out = language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        with_cache: dict[str, Any] = {self._cache_name: cache, "use_cache": True}
+        out = language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, logits_to_keep=1, **with_cache)
         first = out.logits[:, -1].float().log_softmax(-1)
         found = first[:, [ids[0] for ids in told]].double()
         fed = [token for ids in told for token in ids[:-1]]
@@ -224,8 +227,7 @@ class Chat:
                 input_ids=torch.tensor(fed, device=mask.device).expand(len(faces), -1),
                 attention_mask=_seen(mask, reply, step, embeds.dtype),
                 position_ids=mask.sum(1, keepdim=True) + step,
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache,
             ).logits
             following = logits.float().log_softmax(-1).gather(-1, wanted.expand(len(faces), -1)[..., None])[..., 0]
             found.index_add_(1, reply, following.double())

@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from fer_models import tensors
+from fer_models.classifiers.kv_cache import cache_name
 from fer_models.errors import WeightsError
 from fer_models.images import Face
 from fer_models.tensors import pick_device
@@ -34,6 +35,7 @@ class Chat:
         self.model, self.processor, self.device = model.eval().to(device), processor, device
         self.words = getattr(processor, "tokenizer", processor)
         self.words.padding_side = "left"
+        self._cache_name = cache_name(model)
         for setting in _OF_CHANCE:
             setattr(model.generation_config, setting, None)
 
@@ -59,12 +61,12 @@ class Chat:
         found = first[:, [ids[0] for ids in told]].double()
         longest = max(map(len, told)) - 1
         if longest:
-            n, cache = len(faces), out.past_key_values
+            n, cache = len(faces), out[self._cache_name]
             cache.batch_repeat_interleave(len(told))
             fed = torch.tensor([ids[:-1] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device)
             wanted = torch.tensor([ids[1:] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device)
             real = torch.arange(longest, device=self.device) < torch.tensor([[len(ids) - 1] for ids in told], device=self.device)
-            logits = self.model(input_ids=fed.repeat(n, 1), past_key_values=cache, use_cache=True).logits
+            logits = self.model(input_ids=fed.repeat(n, 1), use_cache=True, **{self._cache_name: cache}).logits
             following = logits.float().log_softmax(-1).gather(-1, wanted.repeat(n, 1)[..., None])[..., 0]
             found += (following.double() * real.repeat(n, 1)).sum(1).reshape(n, len(told))
         scores: NDArray[np.float64] = found.cpu().numpy()

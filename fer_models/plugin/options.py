@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,14 +77,7 @@ def add(parser: pytest.Parser) -> None:
     add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
     reports = "where evals.html and evals.json go (default: reports in the work folder)"
     add("--report-dir", type=Path, metavar="FOLDER", help=reports)
-    # pytest has a --strict of its own, about configuration and markers: where it does, the word means both (see `strict`).
-    with suppress(ValueError):
-        add("--strict", action="store_true", help="INCONCLUSIVE and NEW verdicts fail too")
-
-
-def strict(config: pytest.Config) -> bool:
-    """Whether --strict was given: as our option, or as pytest's own, which sets an ini value (also where xdist hands options on)."""
-    return config.getoption("strict", False) is True or "strict=true" in (config.getoption("override_ini", None) or ())
+    add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
 
 
 def work_dir(config: pytest.Config) -> Path:

@@ -34,7 +34,7 @@ class State:
         self.config = config
         self.report_dir: Path = options.report_dir(config)
         self.update: bool = option("--update-baselines")
-        self.strict = options.strict(config)
+        self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
             self.models = names.reprompted(self.models, prompts.load(option("--prompts")))

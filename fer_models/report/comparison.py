@@ -63,7 +63,7 @@ class Comparison:
         refused: a sentence on each subject that cannot be compared.
         notes: a sentence on each part of the sides that was left out.
         listed: how many faces are listed per subject and direction, at least 0.
-        strict: INCONCLUSIVE and DRIFT fail too.
+        strict: INCONCLUSIVE, NEW and DRIFT fail too.
         all_names: one-sided subjects are named, not counted.
     """
 

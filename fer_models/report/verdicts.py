@@ -12,7 +12,7 @@ def message(verdict: Verdict, strict: bool = False) -> str:
     """What a reader must know of a verdict; empty for PASS without DRIFT."""
     subject = verdict.comparison.subject.id
     if verdict.status == NEW:
-        return f"{subject}: no baseline yet{' (fails with --strict)' if strict else ''}. Record it: pytest evals --update-baselines"
+        return f"{subject}: no baseline yet{' (fails with --strict-gate)' if strict else ''}. Record it: pytest evals --update-baselines"
     if verdict.status == FAIL:
         what = [_name(c) for c in verdict.failed_checks]
         headline = f"{_list(what)} fell below {'its' if len(what) == 1 else 'their'} baseline." if what else f"{verdict.problems[0]}."
@@ -32,7 +32,7 @@ def drift(verdict: Verdict) -> str:
         f"{verdict.comparison.subject.id}: DRIFT. Accuracy does not show it, but the probability given to the true emotion fell, "
         f"from {moved.before:.3f} to {moved.now:.3f} on average.\n"
         f"  log score {moved.change:+.3f} nats [{moved.low:+.3f}, {moved.high:+.3f}], p = {p_value(moved.p)}; "
-        f"from {DRIFT_MARGIN} nats on this is DRIFT, and fails with --strict\n"
+        f"from {DRIFT_MARGIN} nats on this is DRIFT, and fails with --strict-gate\n"
         f"  {HINT}"
     )
 

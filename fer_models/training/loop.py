@@ -287,7 +287,7 @@ def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:
 
 def _mix(*numbers: int) -> int:
     """One seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1  # numpy 1 cannot shift a uint64 by an int
 
 
 def _peak_memory_mb(device: torch.device) -> float | None:
