@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,21 +70,36 @@ def load(split: str) -> FaceSet:
 @lru_cache(maxsize=3)
 def _render(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = np.arange(SPLITS[split], dtype=np.int64) % len(EMOTIONS)
-    if (images := _kept(split)) is None:
-        images = _draw_all(split)
+    images = _kept(split) if split not in _DRAWING else None
+    if images is None:
+        draw_ahead(split)
+        images = np.concatenate(list(_DRAWING.pop(split)))
         _keep(split, images)
     images.flags.writeable = False
     return images, labels
 
 
-def _draw_all(split: str) -> NDArray[np.uint8]:
-    """Draw a split with one process per core: a face takes some 4 ms, nearly all of it in the interpreter."""
-    from joblib import Parallel, cpu_count, delayed
+#: The faces of a split that other processes draw at this moment, in pieces.
+_DRAWING: dict[str, Iterable[NDArray[np.uint8]]] = {}
 
-    n, workers = SPLITS[split], cpu_count(only_physical_cores=False)
-    cuts = np.linspace(0, n, workers + 1, dtype=int)
-    parts = Parallel(n_jobs=workers)(delayed(_draw_range)(split, a, b) for a, b in pairwise(cuts))
-    return np.concatenate(list(parts))
+
+def draw_ahead(split: str) -> bool:
+    """Begin to draw a split in other processes, one per core, unless a copy of it is kept; `load` waits for them.
+
+    A face takes some 4 ms, nearly all of it in the interpreter. Meanwhile this process can import what it needs.
+
+    Returns:
+        Whether the split is being drawn.
+    """
+    if split not in SPLITS or (split not in _DRAWING and _kept(split) is not None):
+        return False
+    if split not in _DRAWING:
+        from joblib import Parallel, cpu_count, delayed
+
+        pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
+        parallel = Parallel(n_jobs=cpu_count(), return_as="generator", pre_dispatch="all")
+        _DRAWING[split] = parallel(delayed(_draw_range)(split, start, stop) for start, stop in pieces)
+    return True
 
 
 def _draw_range(split: str, start: int, stop: int) -> NDArray[np.uint8]:

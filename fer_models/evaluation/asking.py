@@ -59,9 +59,16 @@ class Asking:
         """The faces that a pair is evaluated on: all, or those that the depth allows for the variants of a model."""
         return self._data_of(self.models[pair[0]], self.restorers[pair[1]])
 
-    def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> Data:
+    def is_variant(self, pair: Pair) -> bool:
+        """Whether a pair is a variant of another: the model after a restoration, or a further answer mode of a model of this run."""
+        return self._is_variant(self.models[pair[0]], self.restorers[pair[1]])
+
+    def _is_variant(self, model: ModelSpec, restorer: RestorerSpec) -> bool:
         answer_mode = bool(mark_of(model.name)) and base_name(model.name) in self.models and not self.options.named_models
-        return self._variant_data if restorer.name != "raw" or answer_mode else self.data
+        return restorer.name != "raw" or answer_mode
+
+    def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> Data:
+        return self._variant_data if self._is_variant(model, restorer) else self.data
 
     @cached_property
     def _variant_data(self) -> Data:

@@ -29,7 +29,7 @@ class Depth:
         variant_limit: faces for the variants of a model: each restoration, and each further answer mode of a vision-language model.
         checks: whether anything is evaluated beside the predictions for the faces as they are: restorations, robustness, controls,
             data quality, costs.
-        restored_corruptions: whether corruption robustness is measured after each restoration too.
+        variant_checks: whether robustness, controls and costs are evaluated for the variants too.
         corruption_limit, severities: faces and severities of the corruption check.
         metamorphic_limit: faces of the metamorphic check.
         searched_faces, search_examples: faces for which the smallest perturbation that changes the prediction is searched, and the
@@ -37,6 +37,7 @@ class Depth:
         question_limit: faces of the question check of vision-language models.
         prompt_search_examples: prompts that the search for the worst prompt writes.
         control_limit: faces of each control (blank faces, shuffled pixels, …).
+        all_training_steps: whether a training step is timed for every model with a recipe, or for the fastest of them only.
         cost_rounds: how often each step is timed; a multiple of it for a single face.
         near_copies: whether the audit searches near copies, by perceptual hash; exact copies and leaks are always found.
     """
@@ -46,7 +47,7 @@ class Depth:
     limit: int | None = None
     variant_limit: int | None = None
     checks: bool = True
-    restored_corruptions: bool = True
+    variant_checks: bool = True
     corruption_limit: int = 21
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     metamorphic_limit: int = 70
@@ -55,6 +56,7 @@ class Depth:
     question_limit: int = 70
     prompt_search_examples: int = 200
     control_limit: int = 210
+    all_training_steps: bool = True
     cost_rounds: int = 5
     near_copies: bool = True
 
@@ -77,11 +79,11 @@ class Depth:
             ]
         severities = ", ".join(str(s) for s in FULL.severities if s not in self.severities)
         return [
-            f"restorations and +likelihood beyond {self.variant_limit} faces",
-            f"corruption severities {severities}, and corruptions after a restoration",
+            f"restorations and +likelihood beyond {self.variant_limit} faces, and their robustness, controls and costs",
+            f"corruption severities {severities}",
             f"robustness checks beyond {self.corruption_limit} (corruptions), {self.metamorphic_limit} (perturbations) and "
             f"{self.question_limit} (questions) faces",
-            f"prompt searches beyond {self.prompt_search_examples} prompts",
+            f"prompt searches beyond {self.prompt_search_examples} prompts, and all training steps but the fastest",
             "near copies in the data (exact copies are found)",
         ]
 
@@ -89,16 +91,17 @@ class Depth:
 FULL = Depth()
 STANDARD = Depth(
     name="standard",
-    variant_limit=105,
-    restored_corruptions=False,
+    variant_limit=70,
+    variant_checks=False,
     corruption_limit=7,
     severities=(3,),
-    metamorphic_limit=14,
+    metamorphic_limit=7,
     searched_faces=1,
-    search_examples=15,
+    search_examples=10,
     question_limit=7,
-    prompt_search_examples=60,
+    prompt_search_examples=20,
     control_limit=35,
+    all_training_steps=False,
     cost_rounds=2,
     near_copies=False,
 )

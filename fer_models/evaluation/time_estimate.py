@@ -13,7 +13,7 @@ from fer_models.evaluation.asking import Asking, Pair
 from fer_models.images import Face
 
 #: Faces in the measurement of a model; one that needs more than `_SLOW` seconds for a face is measured on that face alone.
-_FACES, _SLOW = 16, 1.0
+_FACES, _SLOW = 8, 1.0
 #: Faces that the cost checks of one model predict, per round and once more for the warm-up: a batch, and single faces.
 _COST_FACES = 40
 #: Seconds that a run needs for each pair beside its predictions (metrics, verdict, page), and in all; measured on two cores.

@@ -5,6 +5,7 @@ The root `conftest.py` names this plugin; other suites opt in with `-p fer_model
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from fer_models import resources
+from fer_models.datasets import synthetic
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.plugin import html_report, keywords, options
 from fer_models.plugin.session import chosen, known_state, show_header, state_of
@@ -91,7 +93,10 @@ def _load_faces(config: pytest.Config) -> None:
     Raises:
         UsageError: there are no such faces.
     """
+    waits = config.getoption("--dataset") == "synthetic" and synthetic.draw_ahead(config.getoption("--split") or "test")
     state = state_of(config)
+    if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
+        from fer_models.classifiers import clip, cnn  # noqa: F401
     assert state.suite.data.faces is not None
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
@@ -240,6 +245,13 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
             f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
         )
     terminalreporter.write_line(f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The process ends now: spare it the garbage collection of all that torch and others imported, which takes more than a second."""
+    if known_state(config) is not None:
+        gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fer_models import zoo
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.evaluation.asking import Pair
 from fer_models.evaluation.time_estimate import estimate
@@ -30,6 +31,9 @@ _COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
 def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
     """The tests that do not run: not applicable, left out by the depth, or a further test of something that is not on this machine."""
     gone = {item for item in items if _not_applicable(state, item) or _left_out(state, item)}
+    if not state.suite.options.depth.all_training_steps:
+        steps = [item for item in items if item not in gone and "training_step" in item.fixturenames]
+        gone |= set(sorted(steps, key=lambda item: _rank(str(_params(item).get("model"))))[1:])
     missing: set[str] = set()
     for item in items:
         name = None if item in gone else _missing(state, item)
@@ -89,7 +93,9 @@ def _left_out(state: State, item: pytest.Function) -> bool:
         return True
     if model is not None and depth.zoo_models is not None and model not in state.fastest_models:
         return True
-    return "robustness" in wanted and not depth.restored_corruptions and restoration != "raw"
+    if model is None or depth.variant_checks or not _NEED_MODEL & wanted:
+        return False
+    return state.suite.is_variant((model, restoration or "raw"))
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
@@ -107,6 +113,11 @@ def _missing(state: State, item: pytest.Function) -> str | None:
         except FerModelsError:  # invalid weights fail their own tests, with a message
             return None
     return None
+
+
+def _rank(model: str) -> int:
+    """The place of a model among the zoo's by time per face; after all of them for others."""
+    return zoo.FASTEST.index(model) if model in zoo.FASTEST else len(zoo.FASTEST)
 
 
 def _is_promptable(spec: ModelSpec) -> bool:
