@@ -12,6 +12,7 @@ from PIL import Image
 from fer_models import names, zoo
 from fer_models.classifiers import questions, vlm
 from fer_models.classifiers.interview import WAYS, Interview
+from fer_models.classifiers.kv_cache import cache_name
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
@@ -143,3 +144,13 @@ def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_noth
     assert Interview(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [LABELS.index("sad")]
     normalized = Interview(Chat(), question, "likelihood-normalized").predict(bright).probabilities[0]
     assert normalized[LABELS.index("happy")] == pytest.approx(normalized[LABELS.index("sad")])
+
+
+def test_cache_name_follows_the_signature_of_the_model():
+    class New:
+        def forward(self, input_ids, cache=None, **kwargs): ...
+
+    class Old:
+        def forward(self, input_ids, past_key_values=None, **kwargs): ...
+
+    assert [cache_name(New()), cache_name(Old())] == ["cache", "past_key_values"]
