@@ -401,3 +401,72 @@ def test_corrupted_faces_are_subjects_of_their_own(bench):
     assert "PASS" in bench.run().stdout
     assert "names: gaussian-noise" in bench.run("--corruption", "rain", code=4).stderr
     assert clean.returncode == 0
+
+
+def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
+    """Accuracy, controls, metamorphic and corruption robustness and costs: all stored, so the model is not even loaded."""
+    log = bench.folder / "predicted"
+    bench.write_model(body=f"with open({str(log)!r}, 'a') as file: print(len(faces), file=file)")
+
+    def evaluate(*arguments, questions="accuracy or controls or metamorphic or corruption or cost"):
+        command = bench.command(*arguments)
+        command[command.index("-k") + 1] = f"({questions}) and knowing and not bicubic and not gfpgan"
+        bench.ask(["-m", "pytest", *command], 0)
+
+    evaluate()
+    first, costs = bench.report(), bench.report()["costs"]
+    assert len(log.read_text().splitlines()) > 20
+    log.write_text("")
+    evaluate()
+    assert log.read_text() == ""
+    again = bench.report()
+    assert again["metamorphic"] == first["metamorphic"]
+    assert again["corruptions"] == first["corruptions"]
+    assert {c["seconds"] for c in again["costs"]} == {c["seconds"] for c in costs}
+    assert all("measured_on" in c for c in again["costs"])
+    evaluate("--measure-costs", questions="cost and inference")
+    assert log.read_text()
+
+
+def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
+    done = bench.run(questions="accuracy")
+    assert "depth standard" in done.stdout.splitlines()[0]
+    assert "depth standard: about 10 s on this machine" in done.stdout
+    assert "Depth standard left out:" in done.stdout
+    assert "Everything: pytest evals --depth full" in done.stdout
+    assert bench.report()["depth"]["name"] == "standard"
+    assert "left out" in (bench.folder / "reports" / "evals.html").read_text()
+    full = bench.run("--depth", "full", questions="accuracy")
+    assert "left out" not in full.stdout
+    assert bench.report()["depth"]["left_out"] == []
+
+
+def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
+    def evaluate(*arguments):
+        command = bench.command("--restoration-limit", "14", *arguments)
+        command[command.index("-k") + 1] = "(accuracy or effect) and bicubic"
+        return bench.ask(["-m", "pytest", *command], 0).stdout
+
+    def numbers():
+        return {r["subject"]["restoration"]: (r["n"], r["of"]) for r in bench.report()["results"]}
+
+    text = evaluate()
+    assert numbers() == {"bicubic": (14, FACES), "raw": (FACES, FACES)}
+    assert "14 of 105 faces" in text
+    (effect,) = bench.report()["restorations"]
+    assert effect["n"] == 14
+    evaluate("--update-baselines")
+    assert numbers()["bicubic"] == (FACES, FACES)
+    recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
+    assert {r["restoration"]: r["n"] for r in recorded} == {"bicubic": FACES, "raw": FACES}
+    evaluate()
+    assert {r["verdict"] for r in bench.report()["results"]} == {"PASS"}
+
+
+def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench, repository):
+    command = ["-m", "pytest", "evals", "-p", "no:cacheprovider", "--collect-only", "-q", "--depth", "quick"]
+    done = bench.ask([*command, "--models-from", str(bench.folder / "model.py")], 0)
+    tests = [line for line in done.stdout.splitlines() if "::" in line]
+    models = {name.partition("[")[2].removesuffix("]") for name in tests if "test_accuracy_holds" in name}
+    assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
+    assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]

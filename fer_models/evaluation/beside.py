@@ -22,6 +22,10 @@ class Measured(Protocol):
         """What is recorded with the subject's baseline and held to it, by name."""
         ...
 
+    def counts(self) -> dict[str, int]:
+        """How many predictions each of `figures` is computed over."""
+        ...
+
     def as_json(self) -> dict[str, Any]:
         """All of it, for evals.json."""
         ...

@@ -120,6 +120,11 @@ class Metamorphic:
         """What is recorded, and must not rise."""
         return {f"{PREFIX}answers changed by {name}{self.suffix}": round(share, 6) for name, share in self.changed.items()}
 
+    def counts(self) -> dict[str, int]:
+        """How many predictions each figure is computed over."""
+        sizes = (self.n * len(FAMILIES[name]) for name in self.changed)
+        return dict(zip(self.figures(), sizes, strict=True))
+
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         return {name: value for name, value in asdict(self).items() if name != "suffix"}

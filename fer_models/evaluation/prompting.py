@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -374,6 +375,9 @@ PREFIX = "prompts: "
 #: How far a figure may fall (an accuracy) or rise (a share of changed answers) against its record: the same faces, so nothing but the
 #: model has changed.
 MARGIN = 0.02
+#: So many predictions may differ from one processor to another, whatever they amount to.
+FEW = 2
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -403,6 +407,10 @@ class Robustness:
         own |= {f"answers changed by {name}": share for name, share in self.invariances.items()}
         return {f"{PREFIX}{name}": round(value, 6) for name, value in own.items()}
 
+    def counts(self) -> dict[str, int]:
+        """How many predictions each figure is computed over: every face, with one prompt set or more."""
+        return dict.fromkeys(self.figures(), self.n)
+
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         return {
@@ -414,16 +422,22 @@ class Robustness:
         }
 
 
-def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str) -> list[str]:
-    """The figures of a kind (a part of their names) that are worse than their record by more than `MARGIN`, in words: accuracies that fell, and
-    all others (shares of changed answers, …) that rose."""
+def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str, counts: Mapping[str, int] = NO_COUNTS) -> list[str]:
+    """The figures of a kind (a part of their names) that are worse than their record by more than the margin, in words: accuracies that
+    fell, and all others (shares of changed answers, …) that rose.
+
+    Args:
+        counts: how many predictions each figure is computed over. The margin is `MARGIN`, and at least `FEW` predictions: another
+            processor rounds otherwise, and one prediction of seven is 14 points.
+    """
     told = []
     for name, value in figures.items():
         before, said = record.get(name), name.partition(": ")[2]
         if before is None or kind not in said:
             continue
         worse = before - value if said.startswith("accuracy") else value - before
-        if worse > MARGIN:
+        margin = max(MARGIN, FEW / counts[name]) if name in counts else MARGIN
+        if worse > margin + 1e-6:
             told.append(f"{said}: {before:.3f} -> {value:.3f}")
     return told
 

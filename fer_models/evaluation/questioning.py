@@ -80,13 +80,25 @@ class Wording:
 
     def figures(self) -> dict[str, float]:
         """What is recorded: accuracies, which must not fall, and shares, which must not rise."""
-        own = {"accuracy of the worst question": min(asked.accuracy["value"] for asked in self.questions.values())}
-        own["answers changed by another question"] = float(np.mean([a.changed for name, a in self.questions.items() if name != self.question]))
-        own["answers changed by another order"] = float(np.mean([a.changed for a in self.shuffles.values()]))
+        return {name: value for name, (value, _) in self._counted().items()}
+
+    def counts(self) -> dict[str, int]:
+        """How many predictions each figure is computed over. The worst of several, and all rotations at once, count each face once."""
+        return {name: count for name, (_, count) in self._counted().items()}
+
+    def _counted(self) -> dict[str, tuple[float, int]]:
+        worst = min(asked.accuracy["value"] for asked in self.questions.values())
+        others = [asked.changed for name, asked in self.questions.items() if name != self.question]
+        orders = [asked.changed for asked in self.shuffles.values()]
+        own = {
+            "accuracy of the worst question": (worst, self.n),
+            "answers changed by another question": (float(np.mean(others)), self.n * len(others)),
+            "answers changed by another order": (float(np.mean(orders)), self.n * len(orders)),
+        }
         for name, order in self.orders.items():
-            own[f"accuracy in all rotations of {name}"] = order.circular["value"]
-            own[f"bias towards places in {name}"] = order.bias
-        return {f"{PREFIX}{name}{self.suffix}": round(value, 6) for name, value in own.items()}
+            own[f"accuracy in all rotations of {name}"] = (order.circular["value"], self.n)
+            own[f"bias towards places in {name}"] = (order.bias, self.n * len(order.rotations))
+        return {f"{PREFIX}{name}{self.suffix}": (round(value, 6), count) for name, (value, count) in own.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""

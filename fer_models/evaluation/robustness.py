@@ -52,6 +52,10 @@ class Robustness:
         """What is recorded, and must not rise."""
         return {f"{PREFIX}mean error{self.suffix}": round(self.mean_error, 6)}
 
+    def counts(self) -> dict[str, int]:
+        """How many predictions each figure is computed over."""
+        return dict.fromkeys(self.figures(), self.n * (copies(self.severities) - 1))
+
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         fields = {name: value for name, value in asdict(self).items() if name != "suffix"}

@@ -175,7 +175,8 @@ class Hold:
         from fer_models.evaluation.prompting import fallen
         from fer_models.report import verdicts
 
-        worse = fallen(self.measured.figures(), self.suite.figures_record(self.pair), part)
+        measured = self.measured
+        worse = fallen(measured.figures(), self.suite.figures_record(self.pair), part, measured.counts())
         if worse:
             subject = self.suite.subject(self.pair).id
             lines = "".join(f"\n  {line}" for line in worse)
