@@ -7,7 +7,7 @@ from fakes import drawn
 from fer_models.classifiers.base import Predictions
 from fer_models.corruptions import SEVERITIES, names
 from fer_models.evaluation.prompting import fallen
-from fer_models.evaluation.robustness import COPIES, measure
+from fer_models.evaluation.robustness import copies, measure
 from fer_models.report.corruptions import corruptions_html
 
 FACES, TRUTH = drawn(14).faces(range(14)), drawn(14).labels
@@ -39,7 +39,13 @@ def test_a_model_that_knows_pixels_fails_where_pixels_change():
 def test_faces_are_asked_as_often_as_the_bar_is_told():
     asked = []
     measure(lambda faces: asked.append(len(faces)) or untroubled(faces), FACES, TRUTH)
-    assert sum(asked) == COPIES * len(FACES)
+    assert sum(asked) == copies(SEVERITIES) * len(FACES)
+
+
+def test_some_severities_are_measured_as_all_are():
+    some, every = (measure(knowing, FACES, TRUTH, severities) for severities in ((2, 5), SEVERITIES))
+    assert {name: (scores[1], scores[4]) for name, scores in every.accuracy.items()} == some.accuracy
+    assert some.counts() == {"corruptions: mean error": 14 * 10 * 2}
 
 
 def test_an_error_that_rose_is_told_and_one_that_fell_is_not():

@@ -74,12 +74,10 @@ def measure(
         severities: of 1 to 5, those to corrupt with.
         suffix: as in `Robustness`.
     """
-    variants = [Corruption(name, severity) for name in corruptions.names() for severity in severities]
-    images = [*faces, *(variant.apply(face) for variant in variants for face in faces)]
-    correct = (ask(images).answer == np.tile(truth, 1 + len(variants))).reshape(1 + len(variants), len(faces))
-    accuracy = [float(row.mean()) for row in correct]
-    each = {
-        name: tuple(accuracy[1 + k * len(severities) + j] for j in range(len(severities)))
-        for k, name in enumerate(corruptions.names())
-    }
-    return Robustness(len(faces), accuracy[0], each, severities, suffix)
+    clean = float((ask(faces).answer == truth).mean())
+    each = {}
+    for name in corruptions.names():  # one at a time: all at once would not fit into memory for many faces
+        images = [Corruption(name, severity).apply(face) for severity in severities for face in faces]
+        correct = ask(images).answer == np.tile(truth, len(severities))
+        each[name] = tuple(float(row.mean()) for row in correct.reshape(len(severities), len(faces)))
+    return Robustness(len(faces), clean, each, severities, suffix)
