@@ -219,3 +219,30 @@ def test_an_element_escapes_its_children_and_attributes_but_no_markup_twice() ->
     assert element("p", "<b>", element("i", "&"), title='"<') == '<p title="&quot;&lt;">&lt;b&gt;<i>&amp;</i></p>'
     assert element("p", title=Html('"')) == '<p title="&quot;"></p>'
     assert element("details", open=True, class_=None) == "<details open></details>"
+
+
+def test_a_part_of_a_split_is_ranked_for_itself_against_the_baseline_on_its_own_faces():
+    def result(n, accuracy, change):
+        return {
+            "subject": {"dataset": "fer2013", "split": "test", "model": "m", "restoration": "raw"},
+            "n": n,
+            "of": 1050,
+            "metrics": {"accuracy": {"value": accuracy}},
+            "baseline": {"metrics": {"accuracy": 0.7}},
+            "changes": {"accuracy": {"change": change}},
+        }
+
+    part, whole = result(70, 0.9, -0.05), result(1050, 0.65, -0.05)
+    assert list(tables.ranked({"results": [part, whole]})) == ["fer2013/test", "fer2013/test, 70 of 1,050 faces"]
+    assert tables.baseline_of(whole, "accuracy") == 0.7
+    assert tables.baseline_of(part, "accuracy") == pytest.approx(0.95)
+
+
+def test_what_a_depth_left_out_is_listed_with_the_command_for_all():
+    report = {"depth": {"name": "standard", "left_out": ["corruption severities 1"]}}
+    assert tables.left_out(report) == [
+        "Depth standard left out:",
+        "  - corruption severities 1",
+        "Everything: pytest evals --depth full",
+    ]
+    assert tables.left_out({"depth": {"name": "full", "left_out": []}}) == tables.left_out({}) == []

@@ -257,7 +257,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_report_title(report: Any) -> None:
     """The page's title."""
-    report.title = "fer-models: facial emotion models put to the question"
+    report.title = "fer-models: evaluation of facial emotion recognition models"
 
 
 @pytest.hookimpl(optionalhook=True)

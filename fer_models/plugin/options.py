@@ -35,7 +35,7 @@ def _sizes(field: str) -> str:
 
 def add(parser: pytest.Parser) -> None:
     """Every option of a run."""
-    group = parser.getgroup("fer-models", "fer-models: facial emotion models put to the question")
+    group = parser.getgroup("fer-models", "fer-models: evaluation of facial emotion recognition models")
     add = group.addoption
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fer_models.emotions import LABELS
 from fer_models.report.markup import Html, clean, element
-from fer_models.report.tables import Record, face_sets, name_of, ranked, title_html, value_of
+from fer_models.report.tables import Record, baseline_of, face_sets, name_of, ranked, title_html, value_of
 
 if TYPE_CHECKING:  # matplotlib is imported when a chart is drawn, at the end of a run
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ def _draw_panel(ax: Axes, faces: str, lines: Mapping[str, _Line], majority: floa
 def _draw_measured(ax: Axes, y: int, result: Record) -> None:
     colour = _VERDICT_COLOURS.get(str(result.get("verdict")), _BLUE)
     accuracy: Record = result["metrics"]["accuracy"]
-    baseline = ((result.get("baseline") or {}).get("metrics") or {}).get("accuracy")
+    baseline = baseline_of(result, "accuracy")
     if accuracy.get("low") is not None and accuracy.get("high") is not None:
         ax.plot([accuracy["low"], accuracy["high"]], [y, y], color=colour, linewidth=2.2, alpha=0.45, solid_capstyle="round", zorder=3)
     if baseline is not None:

@@ -40,8 +40,7 @@ def faces_of(result: Record) -> str:
     """`dataset/split`, with the corruption if there is one, and how many of its faces if not all: results with the same faces can be ranked."""
     subject: Record = result.get("subject") or {}
     faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key)) or "unknown faces"
-    n, total = result.get("n"), result.get("of")
-    some = f", {n:,} of {total:,} faces" if isinstance(n, int) and isinstance(total, int) and n < total else ""
+    some = f", {result['n']:,} of {result['of']:,} faces" if _is_part(result) else ""
     return f"{faces}{', ' + str(subject['corruption']) if subject.get('corruption') else ''}{some}"
 
 
@@ -56,7 +55,14 @@ def ranked(report: Record) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for result in report.get("results") or []:
         groups.setdefault(faces_of(result), []).append(result)
-    return {faces: sorted(results, key=_by_accuracy) for faces, results in groups.items()}
+    first = sorted(groups, key=lambda faces: _is_part(groups[faces][0]))  # whole splits, then parts of them
+    return {faces: sorted(groups[faces], key=_by_accuracy) for faces in first}
+
+
+def _is_part(result: Record) -> bool:
+    """Whether a result is about some of the faces of a split."""
+    n, total = result.get("n"), result.get("of")
+    return isinstance(n, int) and isinstance(total, int) and n < total
 
 
 def _by_accuracy(result: Record) -> float:
@@ -71,6 +77,12 @@ def change_of(result: Record, metric: str = "accuracy") -> float | None:
     if recorded is not None or now is None or before is None:
         return recorded
     return now - before
+
+
+def baseline_of(result: Record, metric: str) -> float | None:
+    """The baseline of a metric on the faces of the result: its record is about the whole split, its change about these faces."""
+    now, change = value_of(result, metric), ((result.get("changes") or {}).get(metric) or {}).get("change")
+    return now - float(change) if _is_part(result) and now is not None and change is not None else _baseline(result, metric)
 
 
 def _baseline(result: Record, metric: str) -> float | None:
@@ -369,7 +381,7 @@ def _leaderboard_row_html(result: Record, unanswered: bool) -> Html:
         number(value_of(result, "accuracy_without_leaks")),
         _metric_html(result, "macro_f1"),
         number(value_of(result, "ece")),
-        number(_baseline(result, "accuracy")),
+        number(baseline_of(result, "accuracy")),
         signed(change_of(result)),
         p_value(p),
         text_cell(verdict_html(verdict_of(result))),
