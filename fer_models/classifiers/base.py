@@ -77,7 +77,7 @@ class Predictions:
         answered = np.array([i not in reasons for i in range(len(given))], dtype=bool)
         _check(given, answered)
         space = LabelSpace.from_names("the model's labels", labels)
-        seven = np.full((len(given), len(EMOTIONS)), 0.0)
+        seven: NDArray[np.float64] = np.full((len(given), len(EMOTIONS)), 0.0)
         for emotion in EMOTIONS:
             if emotion in space.order:
                 seven[:, emotion] = given[:, space.index(emotion)]

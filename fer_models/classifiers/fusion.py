@@ -110,7 +110,8 @@ def negative_log_likelihood(predictions: Predictions, truth: NDArray[np.int64]) 
 
 
 def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(np.maximum(np.nan_to_num(probabilities, nan=1.0), LEAST))
+    logs: NDArray[np.float64] = np.log(np.maximum(np.nan_to_num(probabilities, nan=1.0), LEAST))
+    return logs
 
 
 class Fused:

@@ -114,7 +114,7 @@ class Phi3V(nn.Module):
         super().__init__()
         vision = config["img_processor"].get("vision_config", _VIT_L_14_336)
         self.tower = CLIPVisionModel(CLIPVisionConfig(**vision))
-        self.language: Any = Phi3ForCausalLM(_language(config))
+        self.language: Any = cast(Any, Phi3ForCausalLM)(_language(config))  # typed in some releases only
         merged = 4 * vision["hidden_size"]
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))

@@ -284,11 +284,11 @@ class _Images:
 def _close(bits: NDArray[np.float32], progress: Progress) -> NDArray[np.int64]:
     """All pairs of rows of ±1, shape (k, 2), at most `NEAR_DISTANCE` apart: rows that differ in d places of w have the product w - 2 d."""
     least, block = bits.shape[1] - 2 * NEAR_DISTANCE, 512  # a block against 35,000 rows takes 70 MB
-    pairs = [np.empty((0, 2), dtype=np.int64)]
+    pairs: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(bits), block):
         progress("comparing hashes", start, len(bits))
         close = np.argwhere(bits[start : start + block] @ bits[start:].T >= least)
-        pairs.append(close[close[:, 0] < close[:, 1]] + start)
+        pairs.append((close[close[:, 0] < close[:, 1]] + start).astype(np.int64))
     return np.concatenate(pairs)
 
 

@@ -209,7 +209,8 @@ class _Canvas:
 
     def between(self, left: float, right: float, top: Array, bottom: Array) -> Array:
         """Signed distance (approximate) to the region between two curves over left <= u <= right."""
-        return np.maximum(np.maximum(top - self.v, self.v - bottom), np.maximum(left - self.u, self.u - right))
+        distance: Array = np.maximum(np.maximum(top - self.v, self.v - bottom), np.maximum(left - self.u, self.u - right))
+        return distance
 
 
 def _curve(*points: tuple[float, float], steps: int = 6) -> Array:
@@ -370,7 +371,7 @@ class _Face:
         iu = s * (self.eye_u - 0.24 - 0.07 * au[4])
         mu, ou = s * (self.eye_u + 0.02), s * (self.eye_u + 0.27)
         points = _curve((iu, inner), (mu, middle), (ou, outer))
-        width = np.linspace(1.25, 0.45, len(points)) * self.brow_w
+        width = np.asarray(np.linspace(1.25, 0.45, len(points)) * self.brow_w, dtype=np.float64)
         tone = min(self.hair_tone, self.skin * 0.6)
         c.stroke(points, width, tone, self.brow_dark)
 

@@ -69,7 +69,8 @@ class Answers:
     @property
     def p_truth(self) -> NDArray[np.float64]:
         """The probability given to the labelled emotion, 0 where there is no answer; float64 (n,)."""
-        return np.nan_to_num(self.probabilities[np.arange(len(self)), self.truth], nan=0.0)
+        p: NDArray[np.float64] = np.nan_to_num(self.probabilities[np.arange(len(self)), self.truth], nan=0.0)
+        return p
 
     @property
     def fingerprint(self) -> str:
