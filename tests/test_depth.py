@@ -32,7 +32,7 @@ def test_a_figure_of_another_size_has_another_name():
     assert replace(STANDARD, question_limit=FULL.question_limit).size_suffix("question_limit") == ""
 
 
-@pytest.mark.parametrize(("limit", "few"), [(None, 70), (350, 70), (100, 30), (30, 100), (7, 3)])
+@pytest.mark.parametrize(("limit", "few"), [(None, 49), (350, 49), (100, 30), (30, 100), (7, 3)])
 def test_the_faces_of_a_subset_are_found_among_all(limit, few):
     whole = data.Data(Options(limit=limit))
     subset = whole.few(few)

@@ -1,6 +1,8 @@
+import gc
+
 import pytest
 
-from fer_models.machine import bf16_is_fast
+from fer_models.machine import bf16_is_fast, paused_garbage_collection
 from fer_models.registry import FAST, ModelSpec, Runtime
 
 
@@ -32,3 +34,12 @@ def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_
     assert spec.resolve(Runtime()).precision == precision
     assert spec.identity(Runtime())["precision"] == precision
     assert spec.resolve(Runtime(precision="fp16")).precision == "fp16"
+
+
+def test_garbage_collection_goes_on_after_an_import_that_fails():
+    with paused_garbage_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), paused_garbage_collection():
+        raise ImportError
+    assert gc.isenabled()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,14 +73,14 @@ def _render(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     images = _kept(split) if split not in _DRAWING else None
     if images is None:
         draw_ahead(split)
-        images = np.concatenate(list(_DRAWING.pop(split)))
+        images = np.concatenate([piece.result() for piece in _DRAWING.pop(split)])
         _keep(split, images)
     images.flags.writeable = False
     return images, labels
 
 
 #: The faces of a split that other processes draw at this moment, in pieces.
-_DRAWING: dict[str, Iterable[NDArray[np.uint8]]] = {}
+_DRAWING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
 
 
 def draw_ahead(split: str) -> bool:
@@ -94,11 +94,13 @@ def draw_ahead(split: str) -> bool:
     if split not in SPLITS or (split not in _DRAWING and _kept(split) is not None):
         return False
     if split not in _DRAWING:
-        from joblib import Parallel, cpu_count, delayed
+        from joblib import cpu_count
+        from joblib.externals.loky import get_reusable_executor
 
+        # One core is left for this process. (Of one worker joblib's `Parallel` would make none.)
+        executor = get_reusable_executor(max_workers=max(1, cpu_count() - 1))
         pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
-        parallel = Parallel(n_jobs=cpu_count(), return_as="generator", pre_dispatch="all")
-        _DRAWING[split] = parallel(delayed(_draw_range)(split, start, stop) for start, stop in pieces)
+        _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
     return True
 
 

@@ -34,6 +34,7 @@ from fer_models.evaluation.run import Progress, Run, answer, classified, no_coun
 from fer_models.evaluation.store import Answers, Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.images import Face
+from fer_models.machine import paused_garbage_collection
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, mark_of
 from fer_models.restorers.base import After, Restorer, restore_checked
 
@@ -143,7 +144,8 @@ class Asking:
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
             try:
-                self._loaded[kind, name] = load()
+                with paused_garbage_collection():
+                    self._loaded[kind, name] = load()
             except FerModelsError:
                 raise
             except Exception as error:

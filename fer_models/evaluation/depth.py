@@ -91,7 +91,7 @@ class Depth:
 FULL = Depth()
 STANDARD = Depth(
     name="standard",
-    variant_limit=70,
+    variant_limit=49,
     variant_checks=False,
     corruption_limit=7,
     severities=(3,),
@@ -99,7 +99,7 @@ STANDARD = Depth(
     searched_faces=1,
     search_examples=10,
     question_limit=7,
-    prompt_search_examples=20,
+    prompt_search_examples=10,
     control_limit=35,
     all_training_steps=False,
     cost_rounds=2,

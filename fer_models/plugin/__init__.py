@@ -17,6 +17,7 @@ import pytest
 from fer_models import resources
 from fer_models.datasets import synthetic
 from fer_models.errors import FerModelsError, UsageError
+from fer_models.machine import paused_garbage_collection
 from fer_models.plugin import html_report, keywords, options
 from fer_models.plugin.session import chosen, known_state, show_header, state_of
 
@@ -94,9 +95,10 @@ def _load_faces(config: pytest.Config) -> None:
         UsageError: there are no such faces.
     """
     waits = config.getoption("--dataset") == "synthetic" and synthetic.draw_ahead(config.getoption("--split") or "test")
-    state = state_of(config)
-    if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
-        from fer_models.classifiers import clip, cnn  # noqa: F401
+    with paused_garbage_collection():
+        state = state_of(config)
+        if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
+            from fer_models.classifiers import clip, cnn  # noqa: F401
     assert state.suite.data.faces is not None
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
