@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -319,21 +319,21 @@ class Asking:
             return Predictions.joined(parts)
 
         new = PredictionCache(self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute)
-        cache = self._caches.setdefault(new.key, new)
+        memory = self._caches.setdefault(new.key, new)
         known = self._runs.get(pair)
-        if cache is new and isinstance(known, Run) and not (other or precision or variant):
+        if memory is new and isinstance(known, Run) and not (other or precision or variant):
             answers = known.answers
-            cache.add(answers.faces, Predictions(answers.probabilities, answers.status, answers.text, spec.labels))
+            memory.add(answers.faces, Predictions(answers.probabilities, answers.status, answers.text, spec.labels))
 
         def predict(faces: Sequence[Face]) -> Predictions:
-            predictions = cache.predict(faces)
+            predictions = memory.predict(faces)
             progress(len(faces))
             return predictions
 
         try:
             yield predict
         finally:
-            cache.save()
+            memory.save()
 
     def _with_question(self, model: str, question: Question) -> Classifier:
         classifier = self.classifier(model)
@@ -351,14 +351,16 @@ class Asking:
             "faces": [data.faces.hashes[i] for i in data.order],
         }
 
-        def classify(prompts: PromptSet) -> NDArray[np.int64]:
-            return cast(Promptable, self.embedding(model)).classify(self.features(pair), prompts).answer
+        embeddings = cache(lambda: self.features(pair))  # read at most once
 
-        cache = PromptCache(self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify)
+        def classify(prompts: PromptSet) -> NDArray[np.int64]:
+            return cast(Promptable, self.embedding(model)).classify(embeddings(), prompts).answer
+
+        memory = PromptCache(self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify)
         try:
-            yield cache.classify
+            yield memory.classify
         finally:
-            cache.save()
+            memory.save()
 
 
 def _device(runtime: Runtime) -> str:

@@ -19,7 +19,7 @@ from fer_models.datasets import synthetic
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.machine import paused_garbage_collection
 from fer_models.plugin import html_report, keywords, options
-from fer_models.plugin.session import chosen, known_state, show_header, state_of
+from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
 
 pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
@@ -113,14 +113,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     config = metafunc.config
     try:
-        _, restorers, _, models = chosen(config)
+        models, restorations = parameters(config)
     except UsageError as error:  # here it would be one error per test file
         config.stash[_USAGE_ERROR] = str(error)
         return
     if "model" in names:
-        metafunc.parametrize("model", models.names, indirect=True, scope="session")
+        metafunc.parametrize("model", models, indirect=True, scope="session")
     if "restoration" in names:
-        metafunc.parametrize("restoration", restorers.names, indirect=True, scope="session")
+        metafunc.parametrize("restoration", restorations, indirect=True, scope="session")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -91,8 +91,6 @@ def _left_out(state: State, item: pytest.Function) -> bool:
     model, restoration = params.get("model"), params.get("restoration")
     if not depth.checks and (_CHECKS & wanted or restoration not in (None, "raw")):
         return True
-    if model is not None and depth.zoo_models is not None and model not in state.fastest_models:
-        return True
     if model is None or depth.variant_checks or not _NEED_MODEL & wanted:
         return False
     return state.suite.is_variant((model, restoration or "raw"))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fer_models import __version__, names
+from fer_models import __version__, names, zoo
 from fer_models.errors import UsageError
+from fer_models.plugin import options
 
 if TYPE_CHECKING:
     from fer_models.plugin.state import State
@@ -53,6 +54,25 @@ def chosen(config: pytest.Config) -> names.Chosen:
     if _CHOSEN not in config.stash:
         config.stash[_CHOSEN] = names.chosen(config.getoption("--model"), config.getoption("--models-from"))
     return config.stash[_CHOSEN]
+
+
+def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
+    """The models and restorations that tests are collected for: all, or those that the depth evaluates.
+
+    A depth with `zoo_models` evaluates the fastest of the zoo, every model of the user's own, and every model that `--model` or `-k` names.
+
+    Raises:
+        UsageError: as `chosen`.
+    """
+    _, restorers, _, models = chosen(config)
+    depth, keyword = options.depth_of(config), config.option.keyword or ""
+    if depth.zoo_models is None or config.getoption("--model"):
+        names_of_models = models.names
+    else:
+        fastest = [name for name in zoo.FASTEST if name in models][: depth.zoo_models]
+        shipped = [m.name for m in models if m.name in zoo.MODELS and zoo.MODELS[m.name] is m]
+        names_of_models = [name for name in models.names if name in fastest or name not in shipped or name in keyword]
+    return names_of_models, restorers.names if depth.checks else [zoo.RAW.name]
 
 
 def state_of(config: pytest.Config, *, announce: bool = True) -> State:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fer_models import names, zoo
+from fer_models import names
 from fer_models.classifiers import prompts, questions
 from fer_models.errors import FerModelsError
 from fer_models.evaluation import baselines, claims
@@ -47,14 +47,6 @@ class State:
         self.sections: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _SECTIONS}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
-
-    @property
-    def fastest_models(self) -> frozenset[str]:
-        """The models that a depth with `zoo_models` evaluates: the fastest of the zoo, all of the user's own, and all chosen by name."""
-        n = self.suite.options.depth.zoo_models
-        fastest = [name for name in zoo.FASTEST if name in self.models][:n]
-        own = [m.name for m in self.models if self.suite.options.named_models or (m.name not in zoo.MODELS or zoo.MODELS[m.name] is not m)]
-        return frozenset([*fastest, *own])
 
     # -- what the run leaves ----------------------------------------------------------------------
 
