@@ -328,6 +328,31 @@ def test_among_others_a_subject_with_different_faces_is_named_and_is_no_pass(com
     assert "Not compared: net-bicubic on drawn/validation: the two sides hold answers to different faces" in said
 
 
+def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(compare, tmp_path):
+    """As a standard run leaves it: the model on all faces as they are, and a restoration on some of them."""
+    whole, rows = some(), np.arange(0, 490, 7)
+    before = recorded(tmp_path / "baselines.json", record(whole), record(some(wrong=30), OTHER))
+    stored(tmp_path / "store", whole)
+    stored(tmp_path / "store", some(wrong=30).take(rows), OTHER)
+    code, said, _ = compare(before, tmp_path / "store")
+    assert code == 0
+    assert "2 subjects compared: 2 PASS" in said
+    stored(tmp_path / "worse", whole)
+    worse = some(wrong=30).take(rows)
+    stored(tmp_path / "worse", replace(worse, answer=(worse.truth + 1) % 7), OTHER)
+    code, said, _ = compare(before, tmp_path / "worse")
+    assert code == 1
+    assert "net-bicubic on drawn/validation: accuracy" in said
+
+
+def test_a_part_without_the_whole_beside_it_is_not_compared(compare, tmp_path):
+    before = recorded(tmp_path / "baselines.json", record(some(), OTHER))
+    stored(tmp_path / "store", some().take(np.arange(0, 490, 7)), OTHER)
+    code, _, complaint = compare(before, tmp_path / "store")
+    assert code == 1
+    assert "different faces" in complaint
+
+
 def test_a_run_that_stopped_at_a_shard_is_not_taken_for_one_on_fewer_faces(compare, tmp_path):
     before, now = stored(tmp_path / "a", some()), stored(tmp_path / "b", some())
     (now / "part-00001.parquet").unlink()

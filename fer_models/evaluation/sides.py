@@ -204,6 +204,8 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
     pairs, refused = [], []
     for was, subject in both:
         held, answers = _same_faces(earlier, was, later, subject)
+        if isinstance(held, Record) and _faces(held) != _faces(answers):
+            held = _part_of(held, later, answers) or held
         if (was.dataset, was.split, _faces(held)) == (subject.dataset, subject.split, _faces(answers)):
             pairs.append(_pair(was, subject, held, answers))
         else:
@@ -227,6 +229,31 @@ def _same_faces(
             if _faces(held) == _faces(answers):
                 return held, answers
     return earlier.subjects[was], later.subjects[subject]
+
+
+def _part_of(record: Record, later: Side[Answers], answers: Answers) -> Record | None:
+    """The record of some of its faces, those of `answers`, as a `pytest evals --depth standard` leaves them for restorations.
+
+    A record names no face. Which of its characters belong to these faces, other predictions of the same run show: those on all faces of the
+    record. None where there are none, or where `answers` has other faces.
+    """
+    sides = (predictions for subject in later.subjects for predictions in later.candidates(subject))
+    whole = next((p for p in sides if len(p) == record.n and p.fingerprint == record.dataset_fingerprint), None)
+    if whole is None:
+        return None
+    places: dict[tuple[str, int], list[int]] = {}
+    for place, face in enumerate(zip(whole.faces, whole.truth.tolist(), strict=True)):
+        places.setdefault(face, []).append(place)
+    try:
+        rows = [places[face].pop(0) for face in zip(answers.faces, answers.truth.tolist(), strict=True)]
+    except (KeyError, IndexError):
+        return None
+    letters, steps = ("".join(text[i] for i in rows) for text in (record.answers, record.p_truth))
+    part = replace(record, n=len(rows), dataset_fingerprint=answers.fingerprint, answers=letters, p_truth=steps, floor=None)
+    emotions = part.decoded()
+    scores = metrics.measure(answers.truth, emotions, None, resamples=1).overall
+    values = {name: scores[name].value for name in ("accuracy", "macro_f1")}
+    return replace(part, unanswered=int((emotions < 0).sum()), metrics=values)
 
 
 def _pair(was: Subject, subject: Subject, held: Answers | Record, answers: Answers) -> Pair:
