@@ -1,7 +1,7 @@
 """What does each model cost: preprocessing, a training step, inference on a batch and on a single face, and the evaluation itself?
 
 Times are measured once per code, model and machine, and shown as stored after that; `--measure-costs` measures anew. pytest-benchmark keeps
-them (`--benchmark-autosave`, `pytest-benchmark compare`: these measure anew too); further figures are in `extra_info`.
+them (`--benchmark-autosave`, `--benchmark-compare`: these measure anew too); further figures are in `extra_info`.
 """
 
 import itertools
@@ -15,40 +15,41 @@ from fer_models.evaluation import cost
 from fer_models.evaluation.metrics import measure
 
 BATCH = 32
-pytestmark = pytest.mark.benchmark(min_rounds=3, warmup=False)
+#: A stored cost is not timed again.
+pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
 
 @pytest.fixture
-def measure_cost(request, suite, costs):
+def measure_cost(request, suite, costs, benchmark):
     """Time one step over some faces, or find its stored figures, and leave them for the page and for pytest-benchmark."""
 
     def measure_step(phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False):
         """Measure one step.
 
-        `build` returns the step; it is called only if the step is not stored. `profiled` returns a model that knows its size. A step
+        `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Countable` model. A step
         that takes the same time for all models and restorations (`same_for_all`) is measured once.
         """
         specs, runtime = {"model": model, "restoration": restoration}, suite.options.runtime
         name = {"phase": phase, "model": model and model.name, "restoration": restoration.name if restoration else "raw", "batch": faces}
         identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
-        step = {"phase": phase, "batch": faces, "identities": None if same_for_all else identities}
+        rounds = rounds or suite.options.depth.cost_rounds
+        step = {"phase": phase, "batch": faces, "rounds": rounds, "device": runtime.device}
+        step["identities"] = None if same_for_all else identities
         figures = suite.costs.find(step)
+        if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
+            return
         if figures is None:
-            figures = time_step(build(), faces, rounds or suite.options.depth.cost_rounds, name, profiled)
-            if figures is None:
-                return
+            figures = time_step(build(), faces, rounds, name, profiled)
             suite.costs.keep(step, figures)
         costs.append({"name": request.node.name, **name, **figures})
 
     def time_step(step, faces, rounds, name, profiled):
-        benchmark, figures = request.getfixturevalue("benchmark"), {}
+        figures = {}
         if profiled is not None and isinstance(classifier := profiled(), Countable):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = cost.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
         benchmark.pedantic(cost.synchronised(step), rounds=rounds, iterations=1)
-        if benchmark.stats is None:  # switched off: --benchmark-disable, or several processes
-            return None
         seconds = benchmark.stats.stats.median
         benchmark.extra_info["images_per_second"] = faces / seconds
         return figures | {"seconds": seconds, "images_per_second": faces / seconds}

@@ -21,6 +21,10 @@ class UsageError(FerModelsError):
     """An option or argument that cannot work, usually a wrong name or path. The process ends with code 4."""
 
 
+class PromptTooLongError(UsageError):
+    """A prompt has more tokens than the model reads."""
+
+
 class UnknownNameError(UsageError):
     """A model, restorer, dataset or split that nobody registered, usually a typing slip.
 

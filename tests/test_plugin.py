@@ -470,5 +470,5 @@ def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench
     models = {name.partition("[")[2].removesuffix("]") for name in tests if "test_accuracy_holds" in name}
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
-    named = bench.ask([*command, "-k", "vgg19 and accuracy_holds"], 0)
+    named = bench.ask([*command, "-k", "VGG and accuracy_holds"], 0)
     assert [line for line in named.stdout.splitlines() if "::" in line] == ["evals/test_accuracy.py::test_accuracy_holds[vgg19-raw]"]

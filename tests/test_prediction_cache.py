@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import LABELS
-from fer_models.errors import StoreError, UsageError
+from fer_models.errors import PromptTooLongError, StoreError, UsageError
 from fer_models.evaluation.prediction_cache import PredictionCache, PromptCache
 from fer_models.images import face_hash
 
@@ -129,7 +129,7 @@ def test_prompt_sets_are_classified_once_and_too_long_texts_stay_too_long(tmp_pa
     def classify(asked):
         calls.append(asked.name)
         if asked.name == "descriptive":
-            raise UsageError("The prompt takes 99 tokens")
+            raise PromptTooLongError("The prompt takes 99 tokens")
         return np.array([3, -1, 6])
 
     def new():
@@ -138,8 +138,35 @@ def test_prompt_sets_are_classified_once_and_too_long_texts_stay_too_long(tmp_pa
     one, sets = new(), [prompts.load("plain"), prompts.load("descriptive")]
     for _ in range(2):
         np.testing.assert_array_equal(one.classify(sets[0]), [3, -1, 6])
-        with pytest.raises(UsageError, match="99 tokens"):
+        with pytest.raises(PromptTooLongError, match="99 tokens"):
             one.classify(sets[1])
         one.save()
         one = new()
     assert calls == ["plain", "descriptive"]
+
+
+def test_other_errors_are_not_remembered(tmp_path):
+    """A device that is not there, a damaged file: another run may do better."""
+
+    def refused(asked):
+        raise UsageError("--device cuda: there is none")
+
+    broken, sound = (PromptCache(tmp_path, "prompts", {"faces": ["a"]}, f) for f in (refused, lambda asked: np.array([2])))
+    with pytest.raises(UsageError, match="cuda"):
+        broken.classify(prompts.load("plain"))
+    broken.save()
+    np.testing.assert_array_equal(sound.classify(prompts.load("plain")), [2])
+
+
+def test_a_file_after_a_deleted_one_takes_the_place_of_none(tmp_path):
+    for cut in (slice(0, 3), slice(3, 6), slice(6, 9)):
+        one = cache(tmp_path, ByBrightness())
+        one.predict(FACES[cut])
+        one.save()
+    sorted(tmp_path.rglob("*.parquet"))[1].unlink()
+    again = cache(tmp_path, ByBrightness())
+    again.predict(FACES[:9])
+    again.save()
+    later = ByBrightness()
+    cache(tmp_path, later).predict(FACES[:9])
+    assert later.faces == 0

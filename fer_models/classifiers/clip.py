@@ -30,7 +30,7 @@ from fer_models.classifiers import (
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import UnknownNameError, UsageError, WeightsError
+from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError
 from fer_models.images import Face
 
 #: What marks a file of ours in its metadata.
@@ -93,7 +93,7 @@ class Clip:
         if encode is not None and room is not None:
             for text in texts:
                 if (needed := len(encode(text)) + 2) > room:  # with a mark at each end; the tokenizer would cut without a word
-                    raise UsageError(f"The prompt {text[:60]!r}… takes {needed} tokens; this model reads {room}. Shorten it.")
+                    raise PromptTooLongError(f"The prompt {text[:60]!r}… takes {needed} tokens; this model reads {room}. Shorten it.")
         tokens: torch.Tensor = self.tokenizer(list(texts))
         return tokens
 

@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
             _write(folder / name, (resources.TEMPLATES / template).read_text(encoding="utf-8"))
             print(f"wrote  {name}")
     manual = False
-    if "conftest.py" in existing and "fer_models.plugin" not in _read(folder / "conftest.py"):
+    conftest = _read(folder / "conftest.py")
+    if "conftest.py" in existing and "my_models.py" not in conftest:
         manual = True
-        print(f"\nAdd this line to conftest.py:\n    {_PLUGIN_LINE}")
+        if "fer_models.plugin" not in conftest:
+            print(f"\nAdd this line to conftest.py:\n    {_PLUGIN_LINE}")
     ignored = _read(folder / ".gitignore")
     if missing := [entry for entry in (".benchmarks/", ".evals/", "reports/") if entry not in ignored]:
         print(f"\nAdd to .gitignore: {' '.join(missing)}")

@@ -44,19 +44,18 @@ class CostStore:
             return None
 
     def keep(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-        """Keep the figures of a step. Raises StoreError if they cannot be written."""
+        """Keep the figures of a step. If they cannot be written, they are measured again in the next run."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
         text = json.dumps(entry, indent=1)
-        with locked(self.folder, _WHAT):
+        with suppress(StoreError), locked(self.folder, _WHAT):
             put(self.folder, self._path(step).name, lambda part: part.write_text(text, encoding="utf-8"), _WHAT)
 
     def measured(self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The stored figures of a step, or those that `measure` returns, which are kept. A folder that cannot be written keeps none."""
+        """The stored figures of a step, or those that `measure` returns, which are kept."""
         figures = self.find(step)
         if figures is None:
             figures = dict(measure())
-            with suppress(StoreError):  # a full disk costs the next run some seconds, and this one nothing
-                self.keep(step, figures)
+            self.keep(step, figures)
         return figures
 
     def _path(self, step: Mapping[str, Any]) -> Path:

@@ -103,7 +103,9 @@ class Effects:
                 restore_checked(restorer, name, faces)
                 return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}
 
-            step = {"phase": "seconds per face", "restorer": asking.restorers[name].identity(asking.options.runtime)}
+            runtime = asking.options.runtime
+            identity = asking.restorers[name].identity(runtime)
+            step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
             restored = restore_checked(asking.cached_restorer(name), name, faces)
             seconds = float(asking.costs.measured(step, timed)["seconds_per_face"])
             self._looked[name] = seconds, restoration.likeness(faces, restored)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import StoreError, UsageError
+from fer_models.errors import PromptTooLongError, StoreError
 from fer_models.evaluation.folder import locked, put
 from fer_models.images import Face, face_hash
 
@@ -43,7 +43,7 @@ class _CacheFolder:
         self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+        return sorted(self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9].parquet"))
 
     def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
         """Every file's table. Raises StoreError for a file that is corrupt, or another cache's."""
@@ -67,7 +67,8 @@ class _CacheFolder:
 
         table = pa.table(columns).replace_schema_metadata({_KEY: self.key})
         with locked(self.folder, _WHAT):
-            name = f"part-{len(self._files()):05d}.parquet"
+            numbers = [int(path.stem.removeprefix("part-")) for path in self._files()]
+            name = f"part-{max(numbers, default=-1) + 1:05d}.parquet"  # also where a damaged file was deleted
             put(self.folder, name, lambda part: pq.write_table(table, part, compression="zstd"), _WHAT)
 
 
@@ -158,7 +159,7 @@ class PromptCache(_CacheFolder):
         Args:
             identity: everything that decides a prediction beside the prompts: model, faces, restoration; as JSON.
             classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new prompt sets.
-                Its `UsageError` (a text too long for the model) is cached too.
+                Its `PromptTooLongError` is cached too.
         """
         super().__init__(root, name, identity)
         self._classify = classify
@@ -170,7 +171,7 @@ class PromptCache(_CacheFolder):
         """The predicted emotion of every face, int64 (n,), -1 for none.
 
         Raises:
-            UsageError: a text is longer than the model reads.
+            PromptTooLongError: a text has more tokens than the model reads.
             StoreError: a file of the cache is corrupt.
         """
         self._load()
@@ -178,12 +179,12 @@ class PromptCache(_CacheFolder):
         if digest not in self._known:
             try:
                 self._known[digest] = self._classify(prompts)
-            except UsageError as error:
+            except PromptTooLongError as error:
                 self._known[digest] = str(error)
             self._unsaved.append(digest)
         known = self._known[digest]
         if isinstance(known, str):
-            raise UsageError(known)
+            raise PromptTooLongError(known)
         return known
 
     def save(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from fer_models.errors import FerModelsError
 from fer_models.evaluation import metamorphic, questioning, robustness
 from fer_models.evaluation.asking import Asking, Pair
 from fer_models.images import Face
@@ -25,14 +26,14 @@ _SECONDS_PER_PAIR, _SECONDS = 0.3, 3.0
 def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str, Pair]]) -> float:
     """Seconds that a run will take, roughly (within a factor of 1.5 on the machines tried).
 
-    A model whose predictions for the dataset are stored counts as done: its checks are stored with them. A model that cannot be
-    loaded, or that a server runs, counts as nothing.
+    A model whose predictions for the dataset are stored counts as done, though a run of other tests may have left its checks out. A model
+    that cannot be loaded, or that a server runs, counts as nothing.
 
     Args:
         pairs: the (model, restoration) pairs whose predictions the selected tests need.
         checks: (kind, pair) of the other selected tests: `robustness`, `metamorphic`, `questioning`, `predict`, `costs`.
     """
-    missing = {p for p in pairs if asking.unavailable(p) is None and asking.shelf(p).missing()}
+    missing = {pair for pair in pairs if _is_missing(asking, pair)}
     faces: dict[str, int] = {}
     for pair in missing:
         faces[pair[0]] = faces.get(pair[0], 0) + len(asking.data_of(pair).faces)
@@ -46,9 +47,16 @@ def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str
             seconds += n * _seconds_per_face(lambda: asking.classifier(model).predict, sample)  # noqa: B023 (called at once)
     for restoration in {r for _, r in missing if r != "raw"}:
         n = max(len(asking.data_of(p).faces) for p in missing if p[1] == restoration)
-        few = sample[:4]
-        seconds += n * _seconds_per_face(lambda: asking.restorer(restoration).restore, few)  # noqa: B023 (called at once)
+        seconds += n * _seconds_per_face(lambda: asking.restorer(restoration).restore, sample)  # noqa: B023 (called at once)
     return seconds
+
+
+def _is_missing(asking: Asking, pair: Pair) -> bool:
+    """Whether predictions for the dataset are missing and can be computed. Invalid weights count as no: their own tests report them."""
+    try:
+        return asking.unavailable(pair) is None and bool(asking.shelf(pair).missing())
+    except FerModelsError:
+        return False
 
 
 def _check_faces(asking: Asking, kind: str, pair: Pair) -> int:

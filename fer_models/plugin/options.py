@@ -24,7 +24,7 @@ _SIZES = {
     "--prompt-examples": "prompt_search_examples",
 }
 #: Options of pytest-benchmark that use times measured in this run.
-_KEEPS_BENCHMARKS = ("benchmark_save", "benchmark_autosave", "benchmark_json", "benchmark_compare", "benchmark_only")
+_KEEPS_BENCHMARKS = ("benchmark_save", "benchmark_autosave", "benchmark_json", "benchmark_compare", "benchmark_only", "benchmark_histogram")
 
 
 def _sizes(field: str) -> str:
@@ -56,7 +56,7 @@ def add(parser: pytest.Parser) -> None:
     asked = ", ".join(questions.QUESTIONS)
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
     add("--depth", default="standard", choices=tuple(DEPTHS), help="how much is evaluated: quick, standard (default) or full")
-    add("--restoration-limit", type=int, metavar="N", help=f"faces predicted after a restoration ({_sizes('variant_limit')})")
+    add("--restoration-limit", type=int, metavar="N", help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})")
     add("--question-faces", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")
     add("--changed-faces", type=int, metavar="N", help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})")
     add("--corrupted-faces", type=int, metavar="N", help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})")

@@ -59,8 +59,8 @@ def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
         pair = (params["model"], params.get("restoration", "raw"))
         if {"pair", "raw_pair", "effect"} & set(item.fixturenames):
             pairs.add(pair)
-        checks |= {(kind, pair, item.originalname) for kind in _COUNTED if kind in item.fixturenames}
-    seconds = estimate(state.suite, sorted(pairs), [(kind, pair) for kind, pair, _ in sorted(checks)])
+        checks |= {(kind, pair) for kind in _COUNTED if kind in item.fixturenames}
+    seconds = estimate(state.suite, sorted(pairs), sorted(checks))
     depth = state.suite.options.depth.name
     return f"depth {depth}: about {tables.seconds(float(round(seconds, -1) or 10))} on this machine"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ def header(config: pytest.Config) -> str:
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
     names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
-    models = ", ".join(names) or "all models"
+    every = "all models" if options.depth_of(config).zoo_models is None else "the fastest models"
+    models = ", ".join(names) or every
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
     return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
@@ -71,7 +73,12 @@ def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
     else:
         fastest = [name for name in zoo.FASTEST if name in models][: depth.zoo_models]
         shipped = [m.name for m in models if m.name in zoo.MODELS and zoo.MODELS[m.name] is m]
-        names_of_models = [name for name in models.names if name in fastest or name not in shipped or name in keyword]
+        named = [word.lower() for word in re.findall(r"[^\s()]{3,}", keyword) if word not in ("and", "not")]
+        names_of_models = [
+            name
+            for name in models.names
+            if name in fastest or name not in shipped or any(word in name.lower() for word in named)
+        ]
     return names_of_models, restorers.names if depth.checks else [zoo.RAW.name]
 
 
