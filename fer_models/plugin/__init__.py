@@ -99,6 +99,7 @@ def _load_faces(config: pytest.Config) -> None:
         state = state_of(config)
         if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
             from fer_models.classifiers import clip, cnn  # noqa: F401
+    gc.freeze()  # what was imported lives to the end: a collection that went through it would take a quarter of a second
     assert state.suite.data.faces is not None
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
@@ -249,7 +250,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     terminalreporter.write_line(f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # pytest collects garbage several times after that
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The process ends now: spare it the garbage collection of all that torch and others imported, which takes more than a second."""
     if known_state(config) is not None:
