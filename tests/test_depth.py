@@ -14,6 +14,8 @@ from fer_models.evaluation.prompting import fallen
 def test_full_leaves_nothing_out_and_the_others_say_what():
     assert FULL.left_out() == []
     assert all(depth.left_out() for depth in (QUICK, STANDARD))
+    assert "49 faces" in STANDARD.left_out()[0]
+    assert "49 faces" not in STANDARD.left_out(whole_variants=True)[0]
     assert list(DEPTHS) == ["quick", "standard", "full"]
 
 

@@ -68,8 +68,12 @@ class Depth:
         texts = {n: " ".join(map(str, v)) if isinstance(v, tuple) else str(v) for n, v in values.items()}
         return f" ({', '.join(_READS[name].format(text) for name, text in texts.items())})"
 
-    def left_out(self) -> list[str]:
-        """What `full` evaluates and this depth does not, one phrase each."""
+    def left_out(self, whole_variants: bool = False) -> list[str]:
+        """What `full` evaluates and this depth does not, one phrase each.
+
+        Args:
+            whole_variants: the variants are predicted on all faces in spite of `variant_limit`, as for a record.
+        """
         if self.name == "full":
             return []
         if not self.checks:
@@ -78,8 +82,9 @@ class Depth:
                 "restorations, robustness, controls, data quality, costs",
             ]
         severities = ", ".join(str(s) for s in FULL.severities if s not in self.severities)
+        beyond = "" if whole_variants else f"restorations and +likelihood beyond {self.variant_limit} faces, and "
         return [
-            f"restorations and +likelihood beyond {self.variant_limit} faces, and their robustness, controls and costs",
+            f"{beyond}robustness, controls and costs of restorations and +likelihood",
             f"corruption severities {severities}",
             f"robustness checks beyond {self.corruption_limit} (corruptions), {self.metamorphic_limit} (perturbations) and "
             f"{self.question_limit} (questions) faces",

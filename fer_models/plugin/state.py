@@ -84,7 +84,7 @@ class State:
         published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
         return {
             "schema": page.SCHEMA,
-            "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out()},
+            "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants)},
             "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
