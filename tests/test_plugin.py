@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -431,7 +432,7 @@ def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
 def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
     done = bench.run(questions="accuracy")
     assert "depth standard" in done.stdout.splitlines()[0]
-    assert "depth standard: about 10 s on this machine" in done.stdout
+    assert re.search(r"^depth standard: about \d+ \w+.* on this machine$", done.stdout, re.MULTILINE)  # how long decides no test
     assert "Depth standard left out:" in done.stdout
     assert "Everything: pytest evals --depth full" in done.stdout
     assert bench.report()["depth"]["name"] == "standard"

@@ -97,7 +97,7 @@ def draw_ahead(split: str) -> bool:
         from joblib import cpu_count
         from joblib.externals.loky import get_reusable_executor
 
-        # One core is left for this process. (Of one worker joblib's `Parallel` would make none.)
+        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process.)
         executor = get_reusable_executor(max_workers=max(1, cpu_count() - 1))
         pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
         _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
@@ -111,7 +111,7 @@ def _draw_range(split: str, start: int, stop: int) -> NDArray[np.uint8]:
 def train_hashes() -> frozenset[str]:
     """The sha256 of the pixels of each training face (`images.face_hash`), from a file of the package: the leak check draws no face.
 
-    `tests/test_synthetic.py` compares the file with the drawn faces, and says how to write it.
+    `tests/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command that writes it.
     """
     digests = Path(__file__).with_name("synthetic_train.sha256").read_bytes()
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))

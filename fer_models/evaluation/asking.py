@@ -124,7 +124,7 @@ class Asking:
         return found
 
     def restoring(self, restoration: str) -> Restorer:
-        """The restorer as models meet it: one that is slow is asked only for faces that are not kept; before it, what befalls the faces."""
+        """The restorer with its cache on disk, after the corruption of this run. Raises as `classifier`."""
         own = self.cached_restorer(restoration)
         return own if self.options.corruption is None else After(self.options.corruption.apply, own)
 
@@ -197,7 +197,7 @@ class Asking:
         if model.pools:
             exponents = fusion.read(cast(Path, model.weights_path())).exponents
             parts = [self._part(part, restorer, data) for part in model.parts]
-            return pooled(shelf, parts, lambda said: fusion.pool(said, exponents), provenance)
+            return pooled(shelf, parts, lambda predictions: fusion.pool(predictions, exponents), provenance)
         title = f"predicting {shelf.subject.id}"
         with self.show(title, len(data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return answer(
@@ -292,7 +292,7 @@ class Asking:
             question: another question than the model's own, for a model that has one.
             precision: another precision than the model's own.
             variant: a name for predictions that must not be taken from others, such as those of reversed batches.
-            progress: told how many faces were asked for.
+            progress: called with the number of faces predicted.
 
         Raises:
             PredictionError, RestorationError, StoreError: when it is called; as `run`.

@@ -1,6 +1,6 @@
 """How much a run evaluates: `quick`, `standard` (the default) or `full`, as data.
 
-Every size that a depth reduces is a field here, and `FULL` holds the sizes that nothing is left out of. A figure that is measured at
+Every size that a depth reduces is a field here, and `FULL` holds the complete sizes. A figure that is measured at
 another size than `FULL`'s is recorded under a name that says so (`size_suffix`), so it is never compared with a figure of another size.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The field of a depth -> how its size reads in the name of a figure. `{}` is the size.
-_READS = {
+#: The field of a depth -> its size in the name of a figure. `{}` is the size.
+_SIZE_FORMATS = {
     "corruption_limit": "{} faces",
     "severities": "severity {}",
     "metamorphic_limit": "{} faces",
@@ -27,7 +27,7 @@ class Depth:
         zoo_models: how many of the zoo's models, those with the least time per face first. Models of the user's own are always evaluated.
         limit: faces of the split.
         variant_limit: faces for the variants of a model: each restoration, and each further answer mode of a vision-language model.
-        checks: whether anything is evaluated beside the predictions for the faces as they are: restorations, robustness, controls,
+        checks: whether anything is evaluated in addition to the predictions for the faces as they are: restorations, robustness, controls,
             data quality, costs.
         variant_checks: whether robustness, controls and costs are evaluated for the variants too.
         corruption_limit, severities: faces and severities of the corruption check.
@@ -61,12 +61,12 @@ class Depth:
     near_copies: bool = True
 
     def size_suffix(self, *fields: str) -> str:
-        """What the name of a figure says of these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at others."""
+        """Suffix of the name of a figure for these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at others."""
         if all(getattr(self, name) == getattr(FULL, name) for name in fields):
             return ""
         values = {name: getattr(self, name) for name in fields}
         texts = {n: " ".join(map(str, v)) if isinstance(v, tuple) else str(v) for n, v in values.items()}
-        return f" ({', '.join(_READS[name].format(text) for name, text in texts.items())})"
+        return f" ({', '.join(_SIZE_FORMATS[name].format(text) for name, text in texts.items())})"
 
     def left_out(self, whole_variants: bool = False) -> list[str]:
         """What `full` evaluates and this depth does not, one phrase each.

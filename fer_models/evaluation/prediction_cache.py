@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,15 +36,30 @@ _WHAT = "Predictions"
 _KEY = b"fer-models-predictions"
 
 
-class _CacheFolder:
+class _CacheFolder(ABC):
     """Parquet files that are only ever added, in a folder named by the identity of what computes their content."""
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
-        self.key = _digest(identity)
+        self.key, self._loaded = _digest(identity), False
         self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9].parquet"))
+
+    def _load(self) -> None:
+        """Read the files, once. Raises StoreError for a file that is corrupt, or another cache's."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for path, table in self._tables():
+            try:
+                self._add_rows(table)
+            except (ValueError, KeyError, TypeError) as error:
+                raise _invalid(path, error) from error
+
+    @abstractmethod
+    def _add_rows(self, table: pa.Table) -> None:
+        """Use the rows of one file. Raises ValueError, KeyError or TypeError where they are not valid."""
 
     def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
         """Every file's table. Raises StoreError for a file that is corrupt, or another cache's."""
@@ -82,7 +98,7 @@ class PredictionCache(_CacheFolder):
 
         Args:
             name: readable part of the folder's name.
-            identity: everything that decides a prediction beside the pixels (weights, settings, precision), as JSON.
+            identity: everything that decides a prediction besides the pixels (weights, settings, precision), as JSON.
             labels: the label order that the model declares.
             predict: predicts faces; called only for faces that are not cached.
         """
@@ -90,7 +106,6 @@ class PredictionCache(_CacheFolder):
         self.labels, self._predict = tuple(labels), predict
         self._rows: dict[str, tuple[NDArray[np.float64], str, str]] = {}
         self._unsaved: list[str] = []
-        self._loaded = False
 
     def add(self, faces: Iterable[str], predictions: Predictions) -> None:
         """Use predictions that are stored elsewhere, such as those of the dataset itself. They are not written again.
@@ -134,20 +149,13 @@ class PredictionCache(_CacheFolder):
             self._add_file({"face": self._unsaved, **columns, "status": status, "text": text})
         self._unsaved = []
 
-    def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        for path, table in self._tables():
-            try:
-                p = np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
-                faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
-            except (ValueError, KeyError) as error:
-                raise _invalid(path, error) from error
-            if (p < 0).any() or (p > 1).any():
-                raise StoreError(f"{path} holds probabilities outside 0..1. Delete it and run again.")
-            for face, *row in zip(faces, p, status, text, strict=True):
-                self._rows.setdefault(face, (row[0], row[1], row[2]))
+    def _add_rows(self, table: pa.Table) -> None:
+        p = np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
+        faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
+        if (p < 0).any() or (p > 1).any():
+            raise ValueError("a probability is outside 0..1")
+        for face, *row in zip(faces, p, status, text, strict=True):
+            self._rows.setdefault(face, (row[0], row[1], row[2]))
 
 
 class PromptCache(_CacheFolder):
@@ -157,15 +165,14 @@ class PromptCache(_CacheFolder):
         """Cache in a folder under `root`.
 
         Args:
-            identity: everything that decides a prediction beside the prompts: model, faces, restoration; as JSON.
+            identity: everything that decides a prediction besides the prompts: model, faces, restoration; as JSON.
             classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new prompt sets.
                 Its `PromptTooLongError` is cached too.
         """
         super().__init__(root, name, identity)
         self._classify = classify
-        self._known: dict[str, NDArray[np.int64] | str] = {}
+        self._predicted: dict[str, NDArray[np.int64] | str] = {}
         self._unsaved: list[str] = []
-        self._loaded = False
 
     def classify(self, prompts: PromptSet) -> NDArray[np.int64]:
         """The predicted emotion of every face, int64 (n,), -1 for none.
@@ -176,40 +183,33 @@ class PromptCache(_CacheFolder):
         """
         self._load()
         digest = _digest(prompts.as_json())
-        if digest not in self._known:
+        if digest not in self._predicted:
             try:
-                self._known[digest] = self._classify(prompts)
+                self._predicted[digest] = self._classify(prompts)
             except PromptTooLongError as error:
-                self._known[digest] = str(error)
+                self._predicted[digest] = str(error)
             self._unsaved.append(digest)
-        known = self._known[digest]
-        if isinstance(known, str):
-            raise PromptTooLongError(known)
-        return known
+        entry = self._predicted[digest]
+        if isinstance(entry, str):
+            raise PromptTooLongError(entry)
+        return entry
 
     def save(self) -> None:
         """Write what was computed since the last call. Raises as `PredictionCache.save`."""
         if self._unsaved:
             import pyarrow as pa
 
-            known = [self._known[digest] for digest in self._unsaved]
-            emotions = [None if isinstance(k, str) else k.astype(np.int8).tobytes() for k in known]
-            errors = [k if isinstance(k, str) else None for k in known]
+            entries = [self._predicted[digest] for digest in self._unsaved]
+            emotions = [None if isinstance(entry, str) else entry.astype(np.int8).tobytes() for entry in entries]
+            errors = [entry if isinstance(entry, str) else None for entry in entries]
             columns = {"emotions": pa.array(emotions, pa.binary()), "error": pa.array(errors, pa.string())}
             self._add_file({"prompts": self._unsaved, **columns})
         self._unsaved = []
 
-    def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        for path, table in self._tables():
-            try:
-                rows = zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
-                for digest, emotions, error in rows:
-                    self._known[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
-            except (ValueError, KeyError, TypeError) as error:
-                raise _invalid(path, error) from error
+    def _add_rows(self, table: pa.Table) -> None:
+        rows = zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
+        for digest, emotions, error in rows:
+            self._predicted[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
 
 
 def _rows(predictions: Predictions) -> Iterable[tuple[NDArray[np.float64], str, str]]:

@@ -15,16 +15,17 @@ from fer_models.images import Face
 
 #: Faces in the measurement of a model; one that needs more than `_SLOW` seconds for a face is measured on that face alone.
 _FACES, _SLOW = 4, 1.0
-#: Of a large batch a face takes this share of the time that it takes of so small a one; measured on two cores, 0.5 to 0.8 by network.
+#: A face in a large batch takes about this share of its time in so small a batch. It and the next constants are chosen so that the
+#: expected time of a standard run was near its time on two cores (40 to 60 s for 46 s; a full run: 370 s for 271 s).
 _LARGE_BATCH = 0.65
 #: Faces that the cost checks of one model predict, per round and once more for the warm-up: a batch, and single faces.
 _COST_FACES = 40
-#: Seconds that a run needs for each pair beside its predictions (metrics, verdict, page), and in all; measured on two cores.
+#: Seconds that a run needs for each pair in addition to its predictions (metrics, verdict, page), and in all.
 _SECONDS_PER_PAIR, _SECONDS = 0.3, 3.0
 
 
 def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str, Pair]]) -> float:
-    """Seconds that a run will take, roughly (within a factor of 1.5 on the machines tried).
+    """Seconds that a run will take, roughly.
 
     A model whose predictions for the dataset are stored counts as done, though a run of other tests may have left its checks out. A model
     that cannot be loaded, or that a server runs, counts as nothing.
