@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from PIL import Image
 from scipy import ndimage
 
 from fer_models.errors import UnknownNameError, UsageError
-from fer_models.files import sha256_of
 from fer_models.images import Face, face_hash
 
 #: Pixel values 0..1, shape (height, width, channels), with one channel for a grey face.
@@ -76,11 +74,6 @@ class Corruption:
         corrupt, strengths = _FAMILIES[self.name]
         rng = np.random.default_rng([seed, *self.name.encode(), int(face_hash(face)[:16], 16)])
         return to_face(corrupt(to_picture(face), strengths[self.severity - 1], rng))
-
-    def identity(self) -> dict[str, str]:
-        """What decides the spoilt pixels, as JSON: this record, and the code of all corruptions."""
-        return {"id": self.id, "code": sha256_of(Path(__file__))}
-
 
 def names() -> list[str]:
     """All corruptions, by name."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from fer_models.errors import WeightsError
 
 _CHUNK = 2**20
+_PACKAGE = Path(__file__).parent
 #: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment, each time.
 _LARGE = 2**25
 
@@ -32,9 +34,16 @@ def sha256_of(path: Path) -> str:
 @lru_cache
 def package_sha256() -> str:
     """The sha256 of this package's own source code."""
-    root = Path(__file__).parent
-    files = sorted(root.rglob("*.py"))
-    return hashlib.sha256("".join(f"{file.relative_to(root)} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+    return sha256_of_sources(sorted(_PACKAGE.rglob("*.py")))
+
+
+def sha256_of_sources(files: Iterable[Path]) -> str:
+    """The sha256 of modules of this package: their paths and content, the same on every system."""
+    digest = hashlib.sha256()
+    for file in files:
+        source = file.read_bytes().replace(b"\r\n", b"\n")  # as some checkouts write them
+        digest.update(f"{file.relative_to(_PACKAGE).as_posix()} {hashlib.sha256(source).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path, size: int, modified: int) -> str:

@@ -7,7 +7,8 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -18,7 +19,7 @@ from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import FerModelsError, UsageError, WeightsError
 from fer_models.registry import (
     PROBE,
     TTA,
@@ -81,6 +82,16 @@ def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
         selected += [spec.name for spec in files[Path(name)][0]] if name.endswith(".py") else [name]
     specs = [select(name, models) for name in dict.fromkeys(selected)]
     return models, restorers, notes, Registry("model", *specs)
+
+
+def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Registry[ModelSpec]:
+    """`models`, and each of the `recorded` names that can be made from them; others are left out."""
+    specs = []
+    for name in recorded:
+        if name not in models:
+            with suppress(FerModelsError):
+                specs.append(select(name, models))
+    return Registry(models.kind, *models, *specs)
 
 
 def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:

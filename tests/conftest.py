@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from bench import Bench, make_bench
 from fakes import drawn
 from hypothesis import settings
 
@@ -26,3 +27,9 @@ def few() -> FaceSet:
 def repository() -> Path:
     """The project's root folder."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, repository: Path) -> Bench:
+    """A folder in which the evals run on a few faces."""
+    return make_bench(tmp_path, repository)

@@ -491,7 +491,7 @@ def judged():
     pair = sides.pair(earlier, later).pairs[0]
     a = pair.answers
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
-    verdict = gate.judge([gate.compare(SUBJECT, a, measured, pair.record, fingerprint=a.fingerprint, total=len(a), resamples=99)])[0]
+    verdict = gate.judge([gate.compare(SUBJECT, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=99)])[0]
     return verdict, sides.flips(pair)
 
 

@@ -24,7 +24,7 @@ def record_of(answers, **changes):
 
 
 def compare(before, now, resamples=999, **changes):
-    return gate.compare(SUBJECT, now, measured(now), record_of(before, **changes), fingerprint=FINGERPRINT, total=len(now), resamples=resamples)
+    return gate.compare(SUBJECT, now, measured(now), record_of(before, **changes), fingerprint=FINGERPRINT, labels=now.truth, resamples=resamples)
 
 
 def verdict(before, now, **options):
@@ -86,7 +86,7 @@ def test_a_fall_that_few_faces_cannot_establish_is_inconclusive_and_says_what_th
 
 def test_without_a_record_the_verdict_is_new_and_fails_only_when_strict():
     answers = a_model(n=70)
-    said = gate.judge([gate.compare(SUBJECT, answers, measured(answers), None, fingerprint=FINGERPRINT, total=70)])[0]
+    said = gate.judge([gate.compare(SUBJECT, answers, measured(answers), None, fingerprint=FINGERPRINT, labels=answers.truth)])[0]
     assert said.status == gate.NEW
     assert verdicts.why_not(said, "accuracy", strict=False) is None
     assert "--update-baselines" in verdicts.why_not(said, "accuracy", strict=True)
@@ -125,21 +125,21 @@ def test_one_emotion_that_is_forgotten_fails_by_its_recall():
 def test_other_faces_are_an_error_that_says_which_were_expected():
     answers = a_model(n=70)
     with pytest.raises(FacesDifferError, match="stands on 70 faces of drawn/test"):
-        gate.compare(SUBJECT, answers, measured(answers), record_of(answers), fingerprint="0" * 64, total=70)
+        gate.compare(SUBJECT, answers, measured(answers), record_of(answers), fingerprint="0" * 64, labels=answers.truth)
 
 
 def test_a_record_that_contradicts_itself_is_an_error():
     answers = a_model(n=70)
     lying = record_of(answers, metrics={"accuracy": 0.99, "macro_f1": 0.9})
     with pytest.raises(BaselinesError, match="contradicts itself"):
-        gate.compare(SUBJECT, answers, measured(answers), lying, fingerprint=FINGERPRINT, total=70)
+        gate.compare(SUBJECT, answers, measured(answers), lying, fingerprint=FINGERPRINT, labels=answers.truth)
 
 
 def test_a_part_of_the_faces_is_compared_with_the_same_part_of_the_record():
     whole = a_model(n=140)
     kept = np.arange(0, 140, 3)
     part = answers_of(whole.truth[kept], whole.answer[kept])
-    comparison = gate.compare(SUBJECT, part, measured(part), record_of(whole), fingerprint=FINGERPRINT, total=140, kept=kept)
+    comparison = gate.compare(SUBJECT, part, measured(part), record_of(whole), fingerprint=FINGERPRINT, labels=whole.truth, kept=kept)
     assert comparison.fell == comparison.rose == 0
 
 
@@ -234,7 +234,7 @@ def test_no_faces_get_no_verdict():
     answers = a_model(n=7)
     none = type(answers)((), *(a[:0] for a in (answers.index, answers.truth, answers.answer, answers.probabilities)), (), ())
     with pytest.raises(PredictionError, match="nothing to judge"):
-        gate.compare(SUBJECT, none, measured(answers), None, fingerprint=FINGERPRINT, total=0)
+        gate.compare(SUBJECT, none, measured(answers), None, fingerprint=FINGERPRINT, labels=answers.truth)
 
 
 RANK = {gate.PASS: 0, gate.INCONCLUSIVE: 1, gate.FAIL: 2}

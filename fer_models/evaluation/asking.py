@@ -6,6 +6,7 @@ answers stands on it: `beside` (other words, small changes, bad pictures), `effe
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +26,17 @@ from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
 from fer_models.evaluation import features, metrics
+from fer_models.evaluation.code_identity import code_identity
 from fer_models.evaluation.cost_store import CostStore
 from fer_models.evaluation.data import Data
+from fer_models.evaluation.model_check import SAMPLE, TOLERANCE, ModelCheck
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.prediction_cache import Classify, Predict, PredictionCache, PromptCache
 from fer_models.evaluation.restored import Kept
 from fer_models.evaluation.run import Progress, Run, answer, classified, no_count, pooled, predict_checked
 from fer_models.evaluation.store import Answers, Shelf, Store
 from fer_models.evaluation.subject import Subject
-from fer_models.images import Face
+from fer_models.images import Face, face_hash
 from fer_models.machine import paused_garbage_collection
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, mark_of
 from fer_models.restorers.base import After, Restorer, restore_checked
@@ -53,6 +56,9 @@ class Asking:
         self._metrics: dict[Pair, metrics.Metrics] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
         self._caches: dict[str, PredictionCache] = {}
+        self._checked: dict[Pair, str] = {}
+        self._restorer_tokens: dict[str, str] = {}
+        self.changed_models: dict[Pair, str] = {}  # a message for each third-party model that changed
 
     # -- subjects ---------------------------------------------------------------------------------
 
@@ -81,11 +87,11 @@ class Asking:
         return self._subject(self.models[pair[0]], self.restorers[pair[1]])
 
     def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
-        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, self.spoilt, model.prompt)
+        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, self.corruption_id, model.prompt)
 
     @property
-    def spoilt(self) -> str | None:
-        """What befell the faces of this run, as subjects call it."""
+    def corruption_id(self) -> str | None:
+        """The id of the corruption of this run's faces, or None."""
         return self.options.corruption.id if self.options.corruption is not None else None
 
     def unavailable(self, pair: Pair) -> str | None:
@@ -134,12 +140,62 @@ class Asking:
         return self._kept(spec) if spec.kept else self.restorer(spec.name)
 
     def _kept(self, spec: RestorerSpec) -> Kept:
-        return Kept(self.options.restored, spec.name, spec.identity(self.options.runtime), lambda: self.restorer(spec.name))
+        identity: dict[str, Any] = {"code": code_identity(), "restorer": spec.identity(self.options.runtime)}
+        if spec.source is not None:
+            identity["check"] = self._restorer_token(spec)
+        return Kept(self.options.restored, spec.name, identity, lambda: self.restorer(spec.name))
 
-    def _restoration(self, restorer: RestorerSpec) -> dict[str, Any]:
-        """All that decides the pixels that models see, beside the faces themselves."""
-        own = restorer.identity(self.options.runtime)
-        return own if self.options.corruption is None else {**own, "corruption": self.options.corruption.identity()}
+    # -- identities -------------------------------------------------------------------------------
+
+    def _identity(self, model: ModelSpec, restorer: RestorerSpec, *, embedding: bool = False, runtime: Runtime | None = None) -> dict[str, Any]:
+        """All that decides the predictions of a model behind a restoration, besides the faces; as JSON, for a key.
+
+        Args:
+            embedding: of the face embeddings, which the prompts and the name of the model do not decide.
+            runtime: another one than that of this run.
+        """
+        own = (model.embedding_identity if embedding else model.identity)(runtime or self.options.runtime)
+        return {**self._known_identity(own, restorer), "check": self._tokens(model, restorer)}
+
+    def _known_identity(self, model: dict[str, Any], restorer: RestorerSpec) -> dict[str, Any]:
+        """Code, model, restoration and corruption, by content."""
+        corruption = self.corruption_id
+        return {"code": code_identity(), "model": model, "restorer": restorer.identity(self.options.runtime), "corruption": corruption}
+
+    def _tokens(self, model: ModelSpec, restorer: RestorerSpec) -> list[str]:
+        """One token for each third-party model that takes part (see `model_check`); none where all code is this package's."""
+        if model.source is None and restorer.source is None and model.parts:
+            return [token for part in model.parts for token in self._tokens(part, restorer)]
+        if model.source is None and restorer.source is None:
+            return []
+        pair = (model.name, restorer.name)
+        if pair not in self._checked:
+            data, runtime = self._data_of(model, restorer), model.resolve(self.options.runtime)
+            rows = data.sample(SAMPLE)
+
+            def predict() -> Predictions:
+                return self._predict(self._classifier(model), model, restorer, data.faces.faces(rows))
+
+            identity = self._known_identity(model.identity(runtime), restorer) | {"faces": [data.faces.hashes[i] for i in rows]}
+            check = ModelCheck(self.options.checks, f"{model.name}-{restorer.name}", identity)
+            token, changed = check.token(None if self.options.from_store_only else predict, TOLERANCE[runtime.precision])
+            self._checked[pair] = token
+            if changed:
+                self.changed_models[pair] = (
+                    f"{model.name}-{restorer.name} changed since the last run, although its file, weights and settings did not: "
+                    f"{changed} of {len(rows)} predictions for the same faces differ. Nothing stored is used; all faces are predicted again."
+                )
+        return [self._checked[pair]]
+
+    def _restorer_token(self, spec: RestorerSpec) -> str:
+        """What a third-party restorer makes of a sample of faces, as a digest: part of the key of its cached faces."""
+        if self.options.from_store_only:
+            return ""
+        if spec.name not in self._restorer_tokens:
+            faces = self.data.faces.faces(self.data.sample(SAMPLE))
+            restored = restore_checked(self.restorer(spec.name), spec.name, faces)
+            self._restorer_tokens[spec.name] = hashlib.sha256("".join(face_hash(face) for face in restored).encode()).hexdigest()
+        return self._restorer_tokens[spec.name]
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
@@ -175,8 +231,8 @@ class Asking:
         return self._shelf(self.models[pair[0]], self.restorers[pair[1]], self.data_of(pair))
 
     def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Shelf:
-        subject, faces, order, runtime = self._subject(model, restorer), data.faces, data.order, self.options.runtime
-        key = subject.key({"faces": faces.fingerprint, "answers": model.identity(runtime), "restorer": self._restoration(restorer)})
+        subject, faces, order = self._subject(model, restorer), data.faces, data.order
+        key = subject.key({"faces": faces.fingerprint, **self._identity(model, restorer)})
         return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Run:
@@ -214,8 +270,7 @@ class Asking:
     def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
         runtime = model.resolve(self.options.runtime)
         return {
-            "identity": model.identity(runtime),
-            "restorer": self._restoration(restorer),
+            **self._identity(model, restorer, runtime=runtime),
             "device": _device(runtime),
             "batch_size": self.options.batch_size,
             "environment": environment(),
@@ -232,7 +287,7 @@ class Asking:
 
     def _features(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> NDArray[np.float32]:
         faces, order = data.faces, data.order
-        parts = {"model": model.embedding_identity(self.options.runtime), "restorer": self._restoration(restorer)}
+        parts = self._identity(model, restorer, embedding=True)
         shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
         title = f"embedding {faces.name} ({restorer.name}) with {model.name}"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
@@ -301,7 +356,7 @@ class Asking:
         spec = own.asked(question) if other and question is not None and own.asked is not None else own
         runtime = spec.resolve(self.options.runtime if precision is None else replace(self.options.runtime, precision=precision))
         restorer = self.restorers[pair[1]]
-        identity = {"model": spec.identity(runtime), "restorer": self._restoration(restorer), "variant": variant}
+        identity = {**self._identity(spec, restorer, runtime=runtime), "variant": variant}
 
         def load() -> Classifier:
             if other and question is not None:
@@ -312,11 +367,7 @@ class Asking:
             return self.classifier(pair[0])
 
         def compute(faces: Sequence[Face]) -> Predictions:
-            classifier, restoring, parts = load(), self.restoring(restorer.name), []
-            for start in range(0, len(faces), self.options.batch_size):
-                restored = restore_checked(restoring, restorer.name, list(faces[start : start + self.options.batch_size]))
-                parts.append(predict_checked(classifier, spec.name, spec.labels, restored))
-            return Predictions.joined(parts)
+            return self._predict(load(), spec, restorer, faces)
 
         new = PredictionCache(self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute)
         memory = self._caches.setdefault(new.key, new)
@@ -335,6 +386,14 @@ class Asking:
         finally:
             memory.save()
 
+    def _predict(self, classifier: Classifier, spec: ModelSpec, restorer: RestorerSpec, faces: Sequence[Face]) -> Predictions:
+        """The predictions of a loaded model for restored faces, in batches."""
+        restoring, parts = self.restoring(restorer.name), []
+        for start in range(0, len(faces), self.options.batch_size):
+            restored = restore_checked(restoring, restorer.name, list(faces[start : start + self.options.batch_size]))
+            parts.append(predict_checked(classifier, spec.name, spec.labels, restored))
+        return Predictions.joined(parts)
+
     def _with_question(self, model: str, question: Question) -> Classifier:
         classifier = self.classifier(model)
         if not isinstance(classifier, Questioned):
@@ -346,8 +405,7 @@ class Asking:
         """A function from a prompt set to the predicted emotion of each of the pair's faces in canonical order; cached like `predictor`."""
         model, restorer, data = self.models[pair[0]], self.restorers[pair[1]], self.data_of(pair)
         identity = {
-            "model": model.embedding_identity(self.options.runtime),
-            "restorer": self._restoration(restorer),
+            **self._identity(model, restorer, embedding=True),
             "faces": [data.faces.hashes[i] for i in data.order],
         }
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
+from fer_models.corruptions import Corruption
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import BaselinesError
+from fer_models.errors import BaselinesError, UsageError
 from fer_models.evaluation.metrics import Metrics
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.subject import Subject
@@ -98,9 +103,13 @@ class Baselines:
     measured: tuple[Record, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
 
+    @cached_property
+    def _by_subject(self) -> dict[Subject, Record]:
+        return {record.subject: record for record in self.measured}
+
     def find(self, subject: Subject) -> Record | None:
         """The record of `subject`, or None."""
-        return next((r for r in self.measured if r.subject == subject), None)
+        return self._by_subject.get(subject)
 
     def updated(self, records: Iterable[Record]) -> Baselines:
         """These baselines with `records` in place of their namesakes.
@@ -108,7 +117,7 @@ class Baselines:
         A floor that somebody set stays; a record that measured the same as before stays as it was, date included, so that
         recording twice writes the same bytes.
         """
-        by_subject = {r.subject: r for r in self.measured}
+        by_subject = dict(self._by_subject)
         for new in records:
             old = by_subject.get(new.subject)
             if old is not None and old.floor is not None:
@@ -129,9 +138,36 @@ class Baselines:
             indent=2,
             ensure_ascii=False,
         )
-        part = path.with_suffix(".part")
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            part.write_text(text + "\n", encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def update(path: Path, records: Iterable[Record], start: Baselines | None = None) -> None:
+    """Put `records` into the file at `path`, beside what other processes put there meanwhile.
+
+    The file is read again under a lock (`.NAME.lock` beside it), so that of several runs at once none loses its records.
+
+    Args:
+        start: what a new file starts with, where there is none at `path` yet.
+
+    Raises:
+        BaselinesError: what stands there is no baselines file, or it cannot be written. It stays as it is.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            known = read(path) if path.exists() or start is None else start
+            known.updated(records).write(path)
+    except OSError as error:
+        raise BaselinesError(
+            f"The baselines cannot be written to {path} ({error.strerror}). What stood there is unchanged. "
+            "Free some space or choose --baselines FILE, and run again: predictions are stored."
+        ) from error
 
 
 def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -160,10 +196,12 @@ def read(path: Path) -> Baselines:
     """The baselines in `path`; none at all where there is no file.
 
     Raises:
-        BaselinesError: not JSON, another schema, an unknown or missing field, or strings that do not match `n`.
+        BaselinesError: not JSON, another schema, an unknown or missing field, or values that contradict each other.
     """
     if not path.exists():
         return Baselines()
+    if not path.is_file():  # a pipe or a device may never end
+        raise BaselinesError(f"{path} is not a file. Give the path of a baselines file: --baselines FILE")
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -172,28 +210,49 @@ def read(path: Path) -> Baselines:
 
 def parse(text: str, name: str) -> Baselines:
     """The baselines in a JSON text; `name` is what messages call it. Raises as `read`."""
+    data = _load(text, name)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise BaselinesError(
+            f"{name} has schema {found!r:.60}; this version reads {SCHEMA_VERSION}. "
+            f'It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.'
+        )
+    _only_known(data, {"schema", "measured", "published"}, name)
+    measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))
+    for subject, times in Counter(r.subject for r in measured).items():
+        if times > 1:
+            raise BaselinesError(f"{name} holds {times} records of {subject.id}. Delete all but one.")
+    published = _list(data, "published", name)
+    if not all(isinstance(p, dict) and isinstance(p.get("model"), str) and isinstance(p.get("source"), str) for p in published):
+        raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
+    return Baselines(measured, tuple(published))
+
+
+def _load(text: str, name: str) -> Any:
+    """The value of a JSON text, without what the JSON standard leaves open: a key that stands twice, NaN, half a surrogate pair."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for key, times in Counter(key for key, _ in pairs).items():
+            if times > 1:
+                raise BaselinesError(f"{name} holds the key {key!r:.60} {times} times in one object, so what it says is not clear. Keep one of them.")
+        return dict(pairs)
+
+    def number(constant: str) -> Any:
+        raise BaselinesError(f"{name} holds {constant}, which is not a number. Restore the file from git.")
+
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=unique, parse_constant=number)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
         raise BaselinesError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
         ) from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise BaselinesError(
-            f'{name} has schema {found!r}; this version reads {SCHEMA_VERSION}. It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.'
-        )
-    _only_known(data, {"schema", "measured", "published"}, name)
-    measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))
-    subjects = [r.subject for r in measured]
-    for subject in subjects:
-        if subjects.count(subject) > 1:
-            raise BaselinesError(f"{name} holds two records of {subject.id}. Delete one.")
-    published = _list(data, "published", name)
-    if not all(isinstance(p, dict) and "model" in p and "source" in p for p in published):
-        raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
-    return Baselines(measured, tuple(published))
+    except RecursionError as error:
+        raise BaselinesError(f"{name} is nested too deeply to be a baselines file. Restore it from git.") from error
+    except ValueError as error:  # a number with thousands of digits, or text that is not Unicode
+        raise BaselinesError(f"{name} cannot be used ({error}). Restore it from git.") from error
+    return data
 
 
 def _list(data: dict[str, Any], key: str, name: str) -> list[Any]:
@@ -229,6 +288,11 @@ def _record(data: Any, where: str) -> Record:
         if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
             raise BaselinesError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}.")
     record = Record(**{"corruption": None, "prompt": None, **data})
+    if record.corruption is not None:
+        try:
+            Corruption.parse(record.corruption)
+        except UsageError as error:
+            raise BaselinesError(f"{where}: no run can use this record. {error}") from error
     for metric, value in record.metrics.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
             raise BaselinesError(f"{where}: metric {metric} is {value!r}, not a finite number.")
@@ -239,4 +303,11 @@ def _record(data: Any, where: str) -> Record:
         raise BaselinesError(f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_truth)} p_truth.")
     if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_truth) - set(STEPS):
         raise BaselinesError(f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git.")
+    if record.unanswered != record.answers.count(NO_ANSWER):
+        raise BaselinesError(
+            f"{where}: unanswered is {record.unanswered}, but {record.answers.count(NO_ANSWER)} of the answers are {NO_ANSWER!r}. "
+            "Restore the file from git."
+        )
+    if record.floor is not None and not 0 <= record.floor <= 1:
+        raise BaselinesError(f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor.")
     return record

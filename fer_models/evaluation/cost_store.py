@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fer_models.errors import StoreError
+from fer_models.evaluation.code_identity import library_versions
 from fer_models.evaluation.folder import locked, put
 from fer_models.files import package_sha256
 from fer_models.machine import describe_machine
 
 _WHAT = "Costs"
-#: The packages whose versions decide how long a step takes.
-_PACKAGES = ("torch", "numpy", "timm", "open-clip-torch", "transformers", "spandrel", "pillow", "scikit-learn")
 
 
 class CostStore:
@@ -65,10 +64,6 @@ class CostStore:
 
 @lru_cache
 def _environment() -> dict[str, str]:
-    found = {"code": package_sha256(), "machine": describe_machine()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    """What decides how long a step takes, beside the step: the code, the machine and the libraries."""
+    code = {"code": package_sha256(), "machine": describe_machine(), **library_versions()}
+    return {**code, "scikit-learn": version("scikit-learn")}

@@ -78,15 +78,29 @@ class Data:
         return None if len(self.rows) == len(self.whole) else np.sort(self._places[self.rows])
 
     @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The labels of `whole` in its canonical order, int64."""
+        return self.whole.labels[self._whole_order]
+
+    @cached_property
+    def _whole_order(self) -> NDArray[np.int64]:
+        return canonical_order(self.whole.hashes, self.whole.labels)
+
+    @cached_property
     def _places(self) -> NDArray[np.int64]:
         """The place of each row of `whole` in its canonical order."""
         places = np.empty(len(self.whole), dtype=np.int64)
-        places[canonical_order(self.whole.hashes, self.whole.labels)] = np.arange(len(self.whole))
+        places[self._whole_order] = np.arange(len(self.whole))
         return places
 
     def few(self, n: int) -> Data:
         """At most `n` of these faces, stratified by emotion."""
         return self if n >= len(self.faces) else Data(self.options, self.show, superset=self, n=n)
+
+    def sample(self, n: int) -> NDArray[np.int64]:
+        """At most `n` rows of `faces`, drawn with a seed, ascending."""
+        rows = np.random.default_rng(0).permutation(self.order)[:n]  # of the canonical order: the same faces, however they are listed
+        return np.sort(rows)
 
     def places_of(self, subset: Data) -> NDArray[np.int64]:
         """Where the faces of a `subset` of these, in its canonical order, are in the canonical order of these; int64."""

@@ -165,7 +165,7 @@ def compare(
     record: Record | None,
     *,
     fingerprint: str,
-    total: int,
+    labels: NDArray[np.int64],
     kept: NDArray[np.int64] | None = None,
     resamples: int = 9999,
 ) -> Comparison:
@@ -174,7 +174,7 @@ def compare(
     Args:
         answers, measured: now, in canonical order.
         record: the baseline, or None (NEW).
-        fingerprint, total: of the whole split, also when only a part of it was asked.
+        fingerprint, labels: of the whole split in canonical order, also when only a part of it was asked.
         kept: where the asked faces stand in the canonical order of the whole split; all of them if None.
         resamples: of the paired bootstrap.
 
@@ -187,22 +187,22 @@ def compare(
         raise PredictionError(f"{subject.id}: no face was asked, so there is nothing to judge.")
     if record is None:
         return Comparison(subject, measured)
-    if record.dataset_fingerprint != fingerprint or record.n != total:
+    if record.dataset_fingerprint != fingerprint or record.n != len(labels):
         raise FacesDifferError(
             f"{subject.id}: its baseline stands on {record.n} faces of {record.dataset}/{record.split} with fingerprint "
-            f"{record.dataset_fingerprint[:12]}…, this run on {total} with {fingerprint[:12]}…. "
+            f"{record.dataset_fingerprint[:12]}…, this run on {len(labels)} with {fingerprint[:12]}…. "
             "Use the faces of the record, or record these: pytest evals --update-baselines"
         )
     before, p_before = record.decoded(), record.decoded_p_truth()
+    if abs((accuracy := float((before == labels).mean())) - record.metrics["accuracy"]) > 5e-4:
+        raise BaselinesError(
+            f"The record of {subject.id} contradicts itself: its answers score {accuracy:.4f}, it claims {record.metrics['accuracy']:.4f}. "
+            "Restore baselines.json from git, or record again: pytest evals --update-baselines"
+        )
     if kept is not None:
         before, p_before = before[kept], p_before[kept]
     truth, now = answers.truth, answers.answer
     was_right, is_right = before == truth, now == truth
-    if kept is None and abs(was_right.mean() - record.metrics["accuracy"]) > 5e-4:
-        raise BaselinesError(
-            f"The record of {subject.id} contradicts itself: its answers score {was_right.mean():.4f}, it claims {record.metrics['accuracy']:.4f}. "
-            "Restore baselines.json from git, or record again: pytest evals --update-baselines"
-        )
     checks = paired_checks(truth, before, now, measured, resamples)
     recalls = {c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if _is_recall(c)}
     fell, rose = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())

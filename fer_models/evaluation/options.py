@@ -41,6 +41,7 @@ class Options:
         measure_costs: measure costs anew, also those that are stored.
         whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs them.
         named_models: the models were chosen by name, so no answer mode of one counts as a variant of another.
+        prompts_by_option: the user chose a prompt set or a question, other than the models' own.
         corruption: what befalls the faces before anything else; None for nothing.
     """
 
@@ -58,6 +59,7 @@ class Options:
     measure_costs: bool = False
     whole_variants: bool = False
     named_models: bool = False
+    prompts_by_option: bool = False
     corruption: Corruption | None = None
 
     @property
@@ -86,6 +88,11 @@ class Options:
     def predictions(self) -> Path:
         """Where predictions for faces outside the dataset are cached: perturbed, corrupted, blank ones."""
         return self.store.parent / "predictions"
+
+    @property
+    def checks(self) -> Path:
+        """Where the predictions are kept by which a changed third-party model is detected."""
+        return self.store.parent / "checks"
 
     @property
     def costs(self) -> Path:

@@ -6,9 +6,9 @@ whole; each test reads its part. It knows nothing of pytest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -20,10 +20,21 @@ from fer_models.evaluation.beside import KINDS, Measured
 from fer_models.evaluation.effects import Effects
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
-from fer_models.evaluation.subject import Subject
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, is_known
+from fer_models.registry import ModelSpec, Registry, RestorerSpec
 
 __all__ = ["Pair", "Suite", "environment"]
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The pairs whose accuracy the user wants judged, whether or not this machine can evaluate them.
+
+    Attributes:
+        is_everything: the user left nothing out, by `-k`, `--model`, a test id or a depth.
+    """
+
+    pairs: frozenset[Pair] = frozenset()
+    is_everything: bool = False
 
 
 class Suite(Asking):
@@ -35,57 +46,66 @@ class Suite(Asking):
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
-        known: Collection[str] | None = None,
     ) -> None:
-        """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is about fewer."""
+        """A run over `models` and `restorers`."""
         super().__init__(options, models, restorers, show)
-        self.known = models.names if known is None else known
         self.baselines = records.read(options.baselines_source)
         self.effects = Effects(self)
         self.pairs: tuple[Pair, ...] = ()
+        self._requested = Requested()
         self._turn: tuple[Pair, ...] = ()
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
         self.measured: dict[tuple[str, Pair], Measured] = {}  # beside the answers, by kind
 
-    def select(self, pairs: Iterable[Pair], start: int = 0) -> None:
-        """Say which (model, restoration) pairs this run is about: they are judged together.
+    def select(self, pairs: Iterable[Pair], requested: Requested | None = None, start: int = 0) -> None:
+        """Set the (model, restoration) pairs that this run judges, together and once. Call it before the first verdict.
 
         Args:
-            start: which pair to ask first; processes that share a store begin at different ones.
+            requested: the pairs whose accuracy the user wants judged, for `unjudged`.
+            start: which pair to predict first; processes that share a store begin at different ones.
         """
         self.pairs = tuple(dict.fromkeys(pairs))
+        self._requested = requested or Requested()
         turn = start % len(self.pairs) if self.pairs else 0
         self._turn = (*self.pairs[turn:], *self.pairs[:turn])
 
     # -- verdicts ---------------------------------------------------------------------------------
 
     def verdict(self, pair: Pair) -> gate.Verdict:
-        """What the gate says of a pair, judged together with all selected pairs that can be asked.
+        """The verdict of the gate on a pair. All selected pairs that can be predicted are judged together, before the first verdict is given.
+
+        A pair that was not selected is judged by itself, and changes no other verdict.
 
         Raises:
             PredictionError, RestorationError, StoreError, FacesDifferError, BaselinesError: this pair cannot be judged.
         """
-        if not self._verdicts:
-            self._judge()
-        if pair not in self._verdicts:  # outside the selection, as all that was asked without a gate
-            self.select([*self.pairs, *self.asked(), pair])
-            self._judge()
+        if not self._verdicts and self.pairs:
+            self._predict_selected()
+            self._judge(self.pairs)
+        if pair not in self._verdicts:
+            self._judge([pair])
         found = self._verdicts[pair]
         if isinstance(found, FerModelsError):
             raise found
         return found
 
-    def _judge(self) -> None:
-        self._verdicts = {}
+    def is_judged(self, pair: Pair) -> bool:
+        """Whether the gate judges a pair in this run: it was selected, or its verdict was asked for."""
+        return pair in self.pairs or pair in self._verdicts
+
+    def _predict_selected(self) -> None:
         for pair in self._turn:
             if self.unavailable(pair) is None:
-                with suppress(FerModelsError):  # raised again below, where it is kept for the pair's own tests
+                with suppress(FerModelsError):  # raised again in `_compare`, where it is kept for the pair's own tests
                     self.run(pair)
-        pairs = [p for p in self.pairs if self.unavailable(p) is None]
+
+    def _judge(self, pairs: Sequence[Pair]) -> None:
+        """Judge pairs as one family."""
+        available = [pair for pair in pairs if self.unavailable(pair) is None]
         # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
-        resamples = max(9999, 200 * 2 * len(pairs))
+        resamples = max(9999, 200 * 2 * len(available))
         comparisons: dict[Pair, gate.Comparison] = {}
-        for pair in pairs:
+        for pair in available:
             try:
                 comparisons[pair] = self._compare(pair, resamples)
             except FerModelsError as error:
@@ -100,19 +120,44 @@ class Suite(Asking):
             self.metrics(pair),
             self.baselines.find(subject),
             fingerprint=self.data.whole.fingerprint,
-            total=len(self.data.whole),
+            labels=self.data.labels,
             kept=self.data_of(pair).kept_rows,
             resamples=resamples,
         )
 
-    def orphans(self) -> list[Subject]:
-        """The subjects of this dataset and split that have a record but whose model or restoration nobody knows any more."""
-        return [
-            r.subject
-            for r in self.baselines.measured
-            if (r.dataset, r.split) == (self.data.whole.dataset, self.data.whole.split)
-            and (not is_known(r.model, self.known) or r.restoration not in self.restorers)
-        ]
+    def unjudged(self) -> dict[str, str]:
+        """The records about these faces that this run should judge and cannot, by subject, with the reason.
+
+        A record is about these faces if it names their dataset and split, or was made on faces with the same fingerprint. It should be
+        judged unless the user left it out. Nothing is checked in a run that requests no accuracy verdict.
+        """
+        whole, wanted = self.data.whole, self._requested
+        reasons = {}
+        for record in self.baselines.measured if wanted.pairs else ():
+            same_faces = record.dataset_fingerprint == whole.fingerprint or (record.dataset, record.split) == (whole.dataset, whole.split)
+            if same_faces and record.corruption == self.corruption_id and (reason := self._why_unjudged(record)) is not None:
+                reasons[record.subject.id] = reason
+        return reasons
+
+    def _why_unjudged(self, record: records.Record) -> str | None:
+        pair, file = (record.model, record.restoration), self.options.baselines_source.name
+        if record.model not in self.models or record.restoration not in self.restorers:
+            unknown = f"{file} records {record.subject.id}, but no known model or restoration has this name"
+            return f"{unknown}. Delete this record, or bring the model back." if self._requested.is_everything else None
+        if pair not in self._requested.pairs:
+            return None
+        if (reason := self.unavailable(pair)) is not None:
+            return f"{record.subject.id} has a baseline, but it was not evaluated: {reason}"
+        subject = self.subject(pair)
+        if subject == record.subject or self.baselines.find(subject) is not None:
+            return None  # judged, or a record of another configuration beside the one that is
+        old, new = record.subject.as_json(), subject.as_json()
+        names = [name for name in new if old[name] != new[name]]
+        if names == ["prompt"] and self.options.prompts_by_option:
+            return None
+        differences = " and ".join(f"{name} {old[name]!r}, while this run has {new[name]!r}" for name in names)
+        recorded = f"{file} records {record.model}-{record.restoration} on these faces with the {differences}"
+        return f"{recorded}, so it is compared with nothing. Correct or delete this record."
 
     # -- beside the answers -----------------------------------------------------------------------
 
@@ -138,13 +183,18 @@ class Suite(Asking):
         beside = [measured.figures() for (_, of), measured in self.measured.items() if of == pair]
         return replace(record, metrics={**record.metrics, **{k: v for figures in beside for k, v in figures.items()}})
 
-    def result(self, pair: Pair, message: str = "") -> dict[str, Any]:
-        """The entry of a pair in evals.json. Raises as `run`; the verdict is null where it cannot be judged."""
-        run, measured, subject = self.run(pair), self.metrics(pair), self.subject(pair)
-        try:
-            verdict = self.verdict(pair)
-        except FerModelsError as error:
-            verdict, message = None, message or str(error)
+    def result(self, pair: Pair, message: str = "", strict: bool = False) -> dict[str, Any]:
+        """The entry of a pair in evals.json. Raises as `run`.
+
+        The verdict is null where the pair is predicted and not judged, such as the control of a selected restoration.
+        """
+        run, measured, subject, is_judged = self.run(pair), self.metrics(pair), self.subject(pair), self.is_judged(pair)
+        verdict = None
+        if is_judged:
+            try:
+                verdict = self.verdict(pair)
+            except FerModelsError as error:
+                message = message or str(error)
         record = self.baselines.find(subject)
         described = measured.as_json()
         leaked = None if self.data.seen is None else leaks.score(run.answers, self.data.seen)
@@ -160,7 +210,8 @@ class Suite(Asking):
             "leaks": leaked.as_json() if leaked else None,
             "ledger": ledger(run.answers, self.models[pair[0]].question),
             "votes": None if votes is None else raters.score(run.answers, votes[data.order]).as_json(),
-            "verdict": verdict.status if verdict else "ERROR",
+            "verdict": verdict.status if verdict else "ERROR" if is_judged else None,
+            "fails": verdict.fails(strict) if verdict else is_judged,
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
             "changes": verdict.changes_json() if verdict else None,
@@ -176,4 +227,5 @@ class Suite(Asking):
         fitted = self.models[pair[0]].settings.get("fitted_on", {})
         chosen = fitted.get("fingerprint") == self.data.whole.fingerprint
         own = [f"{pair[0]}: its parts were weighed on these very faces, so its score is not an independent one"] if chosen else []
+        own += [self.changed_models[pair]] if pair in self.changed_models else []
         return [*self.data_of(pair).faces.notes, *own, *([self.data.not_seen] if self.data.not_seen else [])]

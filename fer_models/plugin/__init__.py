@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,9 @@ from fer_models.machine import paused_garbage_collection
 from fer_models.plugin import html_report, keywords, options
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
 
+if TYPE_CHECKING:
+    from fer_models.evaluation.suite import Requested  # noqa: F401 (in a string)
+
 pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
@@ -29,6 +32,8 @@ pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imp
 _USAGE_ERROR = pytest.StashKey[str]()
 #: Names of our tests that were collected, selected or not: what `-k` can match.
 _TEST_NAMES = pytest.StashKey[set[str]]()
+#: What the user's selection of tests requests of the gate.
+_REQUESTED = pytest.StashKey["Requested"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -147,6 +152,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(str(error)) from None
     from fer_models.plugin import selection
 
+    config.stash[_REQUESTED] = selection.requested(ours, config)
     if gone := selection.deselected(state_of(config), ours):
         config.hook.pytest_deselected(items=[item for item in items if item in gone])
         items[:] = [item for item in items if item not in gone]
@@ -160,9 +166,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from fer_models.plugin import selection
 
     state = state_of(session.config)
-    if pairs := selection.gated_pairs(ours):
-        worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
-        state.suite.select(pairs, start=int(worker.removeprefix("gw")))
+    worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
+    requested = session.config.stash[_REQUESTED]
+    state.suite.select(selection.predicted_pairs(ours), requested, start=int(worker.removeprefix("gw")))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -196,6 +202,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
         return
+    from fer_models.evaluation import baselines
     from fer_models.report import page
 
     try:
@@ -207,9 +214,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.update:
-            state.suite.baselines.updated(state.records.values()).write(state.suite.options.baselines)
+            baselines.update(state.suite.options.baselines, state.records.values(), state.suite.baselines)
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
+    # What stands on the page as failed fails the run, also where no selected test asserts it.
+    if session.exitstatus == pytest.ExitCode.OK and state.failures():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -238,6 +247,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
     errors = [f"error: {message}" for message in state.errors.values()]
+    errors += [f"failed: {name}" for name in state.failures() if name in state.results]
     for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
     baselines = state.suite.options.baselines

@@ -101,6 +101,10 @@ def check(config: pytest.Config) -> None:
     option = config.getoption
     if option("--update-baselines") and (option("--limit") is not None or option("--depth") == "quick"):
         raise UsageError("--update-baselines records whole splits only. Leave --limit and --depth quick out.")
+    given: Path | None = option("--baselines")
+    if given is not None and not given.is_file() and not option("--update-baselines"):
+        record = f"pytest evals --update-baselines --baselines {given}"
+        raise UsageError(f"--baselines {given}: no such file. Check its name, or record a new one: {record}")
     if option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
     for name in _SIZES:
@@ -140,4 +144,5 @@ def read(config: pytest.Config) -> Options:
         measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
         whole_variants=option("--update-baselines"),
         named_models=bool(option("--model")),
+        prompts_by_option=bool(option("--prompts") or option("--question")),
     )

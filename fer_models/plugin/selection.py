@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from fer_models import zoo
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.evaluation.asking import Pair
+from fer_models.evaluation.suite import Requested
 from fer_models.evaluation.time_estimate import estimate
+from fer_models.plugin.options import depth_of
+from fer_models.plugin.session import parameters
 from fer_models.plugin.state import State
 from fer_models.registry import TTA, ModelSpec, RestorerSpec
 from fer_models.report import tables
@@ -21,6 +25,10 @@ _NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", 
 #: Fixtures that may need the loaded model although all predictions for the dataset are stored.
 _NEED_MODEL = frozenset(
     {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
+)
+#: Fixtures that use the predictions for all faces of the dataset.
+_PREDICTIONS = frozenset(
+    {"gate", "predictions", "effect", "prompting", "questioning", "metamorphic", "robustness"}
 )
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
@@ -43,10 +51,23 @@ def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Fun
     return gone
 
 
-def gated_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
-    """The (model, restoration) pairs that the tests judge by the gate."""
+def predicted_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
+    """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run judges."""
+    params = [_params(item) for item in items if _PREDICTIONS & set(item.fixturenames)]
+    return [(p["model"], p.get("restoration", zoo.RAW.name)) for p in params if "model" in p]
+
+
+def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Requested:
+    """The pairs whose accuracy the tests judge.
+
+    Args:
+        items: all that the user selected, also what does not run on this machine.
+    """
     params = [_params(item) for item in items if "gate" in item.fixturenames]
-    return [(p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys()]
+    pairs = frozenset((p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys())
+    models, restorations = parameters(config)
+    left_out = config.getoption("--model") or depth_of(config).zoo_models is not None
+    return Requested(pairs, is_everything=not left_out and pairs == set(product(models, restorations)))
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:

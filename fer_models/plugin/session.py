@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fer_models import __version__, names, zoo
-from fer_models.errors import UsageError
+from fer_models.errors import BaselinesError, FerModelsError, UsageError
 from fer_models.plugin import options
 
 if TYPE_CHECKING:
@@ -50,12 +50,35 @@ def show_header(config: pytest.Config) -> None:
 def chosen(config: pytest.Config) -> names.Chosen:
     """The models and restorers of the run; files of models are executed once.
 
+    Without `--model` these are all known models, and those that have a baseline for the run's faces and can be made from known ones
+    (such as the fusion `vgg19+clip-nano`).
+
     Raises:
-        UsageError: an unknown name, or a file that cannot be used.
+        UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
     """
     if _CHOSEN not in config.stash:
-        config.stash[_CHOSEN] = names.chosen(config.getoption("--model"), config.getoption("--models-from"))
+        found = names.chosen(config.getoption("--model"), config.getoption("--models-from"))
+        if not config.getoption("--model") and options.depth_of(config).zoo_models is None:
+            found = (*found[:3], names.with_recorded(found[3], _recorded_models(config)))
+        config.stash[_CHOSEN] = found
     return config.stash[_CHOSEN]
+
+
+def _recorded_models(config: pytest.Config) -> list[str]:
+    """The models that have a baseline for the dataset and split of the run, by name."""
+    from fer_models import datasets
+    from fer_models.evaluation import baselines
+
+    dataset, root = config.getoption("--dataset"), config.getoption("--data-root")
+    try:
+        split = config.getoption("--split") or datasets.default_split(dataset, root)
+        known = baselines.read(options.read(config).baselines_source)
+    except BaselinesError as error:
+        raise UsageError(str(error)) from error
+    except FerModelsError:  # the dataset cannot be used: its loading says so
+        return []
+    faces = ({dataset, Path(dataset).name}, split)
+    return list(dict.fromkeys(r.model for r in known.measured if r.dataset in faces[0] and r.split == faces[1]))
 
 
 def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
@@ -95,7 +118,7 @@ def state_of(config: pytest.Config, *, announce: bool = True) -> State:
 
         try:
             config.stash[_STATE] = State(config)
-        except UsageError as error:
+        except (UsageError, BaselinesError) as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[_STATE]
 

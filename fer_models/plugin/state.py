@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ class State:
         self.report_dir: Path = options.report_dir(config)
         self.update: bool = option("--update-baselines")
         self.strict: bool = option("--strict-gate")
-        models, self.restorers, self.notes, self.models = chosen(config)
+        _, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
             self.models = names.reprompted(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
             self.models = names.questioned(self.models, questions.load(option("--question")))
-        self.suite = Suite(options.read(config), self.models, self.restorers, progress(config), models.names)
+        self.suite = Suite(options.read(config), self.models, self.restorers, progress(config))
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []
@@ -54,11 +55,10 @@ class State:
         """Take from the suite what this process measured."""
         for pair in self.suite.asked():
             message = ""
-            try:
-                message = verdicts.message(self.suite.verdict(pair), self.strict)
-            except FerModelsError as error:
-                message = str(error)
-            result = self.suite.result(pair, message)
+            if self.suite.is_judged(pair):
+                with suppress(FerModelsError):  # `result` says what it is
+                    message = verdicts.message(self.suite.verdict(pair), self.strict)
+            result = self.suite.result(pair, message, self.strict)
             self.merge(result)
             if self.update and self.suite.data_of(pair).kept_rows is None:
                 self.records[result["id"]] = self.suite.record(pair)
@@ -66,17 +66,22 @@ class State:
             subject = self.suite.subject(pair)
             self.sections[KINDS[kind].section][subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
         if self.suite.effects.wanted:
-            about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.spoilt}
+            about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.corruption_id}
             for effect in self.suite.effects.all():
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
                 self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.turned(effect)}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
+        self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
         """Keep one entry per subject; the one of the process that asked the model wins over those that read the store."""
         known = self.results.get(result["id"])
         if known is None or not result["from_store"]:
             self.results[result["id"]] = result
+
+    def failures(self) -> list[str]:
+        """What must not end with exit code 0: subjects whose verdict fails, and errors, by name."""
+        return [name for name, result in self.results.items() if result["fails"]] + list(self.errors)
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""

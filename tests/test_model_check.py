@@ -1,0 +1,163 @@
+"""A third-party model that changed is never answered for by what it predicted before."""
+
+import json
+
+import numpy as np
+import pytest
+from fakes import drawn
+from PIL import Image
+
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.controls import Constant
+from fer_models.emotions import LABELS, Emotion
+from fer_models.evaluation.asking import Asking
+from fer_models.evaluation.model_check import ModelCheck
+from fer_models.evaluation.options import Options
+from fer_models.registry import Registry, from_file
+from fer_models.zoo import RESTORERS
+
+FACES = 70
+MODEL = """
+import json, os, sys
+from pathlib import Path
+from fer_models import Emotion, ModelSpec, RestorerSpec
+from fer_models.classifiers.controls import Constant
+sys.path.insert(0, {folder!r})
+
+def add(name, text):
+    with Path({folder!r}, name).open("a") as file:
+        file.write(text)
+
+def load(runtime):
+    sys.modules.pop("helper", None)
+    import helper
+    add("loads", "x")
+    return Constant(Emotion[{emotion}])
+
+MODELS = [ModelSpec("mine", load=load)]
+
+class Brighter:
+    def restore(self, faces):
+        by = int(os.environ.get("FER_TEST_BY", "1"))
+        add("restored", "x" * len(faces))
+        return [(face // 2 + by).astype("uint8") for face in faces]
+
+RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), kept={kept})]
+"""
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    faces = drawn(FACES)
+    for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
+        folder = tmp_path / "faces" / LABELS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i:04d}.png")
+    return tmp_path
+
+
+def run(folder, emotion="helper.EMOTION", kept=False, pair=("mine", "raw"), **options):
+    """One run of a model from a file, as a new process would do it; the answers, and the messages on changed models."""
+    (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, kept=kept))
+    models, restorers = from_file(folder / "model.py")
+    asking = Asking(
+        Options(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
+        Registry("model", *models),
+        Registry("restorer", *RESTORERS, *restorers),
+    )
+    done = asking.run(pair)
+    return set(done.answers.answer.tolist()), done.from_store, asking.changed_models
+
+
+def change_helper(folder, monkeypatch, emotion):
+    (folder / "helper.py").write_text(f"EMOTION = {emotion!r} \n" + "#" * len(emotion))  # another size: no stale bytecode
+
+
+def change_environment(folder, monkeypatch, emotion):
+    (folder / "helper.py").write_text("")
+    monkeypatch.setenv("FER_TEST_EMOTION", emotion)
+
+
+def change_file(folder, monkeypatch, emotion):
+    (folder / "helper.py").write_text("")
+    (folder / "emotion.json").write_text(json.dumps(emotion))
+
+
+@pytest.mark.parametrize(
+    ("change", "source"),
+    [
+        (change_helper, "helper.EMOTION"),
+        (change_environment, "os.environ['FER_TEST_EMOTION']"),
+        (change_file, "json.loads(Path({folder!r}, 'emotion.json').read_text())"),
+    ],
+    ids=["a helper module", "an environment variable", "an undeclared file"],
+)
+def test_a_model_that_changed_through(dataset, monkeypatch, change, source):
+    source = source.format(folder=str(dataset))
+    change(dataset, monkeypatch, "SAD")
+    assert run(dataset, source) == ({Emotion.SAD}, False, {})
+    assert run(dataset, source) == ({Emotion.SAD}, True, {})
+    change(dataset, monkeypatch, "HAPPY")
+    answers, from_store, changed = run(dataset, source)
+    assert answers == {Emotion.HAPPY}
+    assert not from_store
+    assert "64 of 64 predictions for the same faces differ" in changed["mine", "raw"]
+    assert run(dataset, source) == ({Emotion.HAPPY}, True, {})
+    change(dataset, monkeypatch, "SAD")
+    assert run(dataset, source)[0] == {Emotion.SAD}
+
+
+def test_a_run_from_the_store_alone_loads_no_model(dataset, monkeypatch):
+    change_helper(dataset, monkeypatch, "SAD")
+    run(dataset)
+    loads = (dataset / "loads").read_text()
+    assert run(dataset, from_store_only=True) == ({Emotion.SAD}, True, {})
+    assert (dataset / "loads").read_text() == loads
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["computed each time", "with its faces cached"])
+def test_a_third_party_restorer_that_changed_is_noticed(dataset, monkeypatch, kept):
+    change_helper(dataset, monkeypatch, "SAD")
+    pair = ("mine", "brighter")
+    asking_before = run(dataset, kept=kept, pair=pair)
+    assert asking_before[1] is False
+    restored = len((dataset / "restored").read_text())
+    monkeypatch.setenv("FER_TEST_BY", "9")
+    run(dataset, kept=kept, pair=pair)
+    assert len((dataset / "restored").read_text()) > restored
+    if kept:
+        assert len(list((dataset / ".evals" / "restored").glob("brighter-*"))) == 2
+
+
+def predictions(p):
+    rows = np.full((3, 7), (1 - p) / 6)
+    rows[:, 2] = p
+    return Predictions.from_probabilities(rows)
+
+
+def test_rounding_is_no_change_and_more_than_rounding_is_one(tmp_path):
+    check = ModelCheck(tmp_path, "mine-raw", {"model": "mine"})
+    token, changed = check.token(lambda: predictions(0.5), 1e-3)
+    assert (bool(token), changed) == (True, 0)
+    assert check.token(lambda: predictions(0.5004), 1e-3) == (token, 0)
+    other, changed = check.token(lambda: predictions(0.52), 1e-3)
+    assert other != token
+    assert changed == 3
+    assert check.token(lambda: predictions(0.5), 1e-3) == (token, 3)
+
+
+def test_another_identity_has_a_file_of_its_own(tmp_path):
+    one, other = (ModelCheck(tmp_path, "mine-raw", {"model": name}) for name in ("mine", "other"))
+    one.token(lambda: predictions(0.5), 1e-3)
+    assert other.token(None, 1e-3) == ("", 0)
+
+
+DAMAGED = ("", "[]", "null", "{", '{"token": "x"}', '{"token": "x", "rows": [1]}', "[" * 100_000, '{"token": "x", "rows": []}')
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_file_makes_the_model_a_new_one(tmp_path, content):
+    check = ModelCheck(tmp_path, "mine-raw", {"model": "mine"})
+    token, _ = check.token(lambda: Constant(Emotion.SAD).predict(drawn(3).images), 1e-3)
+    (tmp_path / check.file).write_text(content)
+    assert check.token(lambda: Constant(Emotion.SAD).predict(drawn(3).images), 1e-3)[0] == token
