@@ -152,6 +152,15 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     assert not suite.unjudged()
 
 
+def test_a_record_that_the_user_left_out_is_named_and_fails_nothing(bench, evaluate):
+    evaluate("accuracy and (raw or bicubic)", "--update-baselines")
+    text, verdicts, errors = evaluate("accuracy and raw")
+    assert verdicts == {"raw": "PASS"}
+    assert not errors
+    assert "left out of this run by -k, --model or --depth: 1 (knowing-bicubic on faces/all)" in text
+    assert bench.report()["not_judged"] == ["knowing-bicubic on faces/all"]
+
+
 def test_baselines_that_do_not_exist_are_refused_where_they_were_named(bench):
     done = bench.run("--baselines", bench.folder / "baselinse.json", code=4)
     assert "no such file" in done.stdout + done.stderr

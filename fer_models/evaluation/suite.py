@@ -6,7 +6,7 @@ whole; each test reads its part. It knows nothing of pytest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -20,7 +20,7 @@ from fer_models.evaluation.beside import KINDS, Measured
 from fer_models.evaluation.effects import Effects
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
-from fer_models.registry import ModelSpec, Registry, RestorerSpec
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, is_known
 
 __all__ = ["Pair", "Suite", "environment"]
 
@@ -46,9 +46,11 @@ class Suite(Asking):
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
+        known: Collection[str] | None = None,
     ) -> None:
-        """A run over `models` and `restorers`."""
+        """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is about fewer."""
         super().__init__(options, models, restorers, show)
+        self.known = models.names if known is None else known
         self.baselines = records.read(options.baselines_source)
         self.effects = Effects(self)
         self.pairs: tuple[Pair, ...] = ()
@@ -131,17 +133,28 @@ class Suite(Asking):
         A record is about these faces if it names their dataset and split, or was made on faces with the same fingerprint. It should be
         judged unless the user left it out. Nothing is checked in a run that requests no accuracy verdict.
         """
-        whole, wanted = self.data.whole, self._requested
-        reasons = {}
-        for record in self.baselines.measured if wanted.pairs else ():
+        found = ((record.subject.id, self._why_unjudged(record)) for record in self._records())
+        return {name: reason for name, reason in found if reason is not None}
+
+    def left_out(self) -> list[str]:
+        """The subjects with a record about these faces that the user's selection of tests leaves out, by id."""
+        known = (r for r in self._records() if self._is_known(r) and (r.model, r.restoration) not in self._requested.pairs)
+        return [record.subject.id for record in known]
+
+    def _records(self) -> Iterator[records.Record]:
+        """The records about these faces, where the run requests verdicts."""
+        whole = self.data.whole
+        for record in self.baselines.measured if self._requested.pairs else ():
             same_faces = record.dataset_fingerprint == whole.fingerprint or (record.dataset, record.split) == (whole.dataset, whole.split)
-            if same_faces and record.corruption == self.corruption_id and (reason := self._why_unjudged(record)) is not None:
-                reasons[record.subject.id] = reason
-        return reasons
+            if same_faces and record.corruption == self.corruption_id:
+                yield record
+
+    def _is_known(self, record: records.Record) -> bool:
+        return (record.model in self.models or is_known(record.model, self.known)) and record.restoration in self.restorers
 
     def _why_unjudged(self, record: records.Record) -> str | None:
         pair, file = (record.model, record.restoration), self.options.baselines_source.name
-        if record.model not in self.models or record.restoration not in self.restorers:
+        if not self._is_known(record):
             unknown = f"{file} records {record.subject.id}, but no known model or restoration has this name"
             return f"{unknown}. Delete this record, or bring the model back." if self._requested.is_everything else None
         if pair not in self._requested.pairs:

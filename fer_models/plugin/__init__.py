@@ -250,6 +250,9 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     errors += [f"failed: {name}" for name in state.failures() if name in state.results]
     for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
+    if state.left_out:
+        named = ", ".join(state.left_out[:3]) + (", …" if len(state.left_out) > 3 else "")
+        terminalreporter.write_line(f"recorded, and left out of this run by -k, --model or --depth: {len(state.left_out)} ({named})")
     baselines = state.suite.options.baselines
     if state.suite.options.baselines_source != baselines:
         terminalreporter.write_line(f"baselines: those of the package, because there is no {baselines}")

@@ -66,7 +66,8 @@ def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Reques
     params = [_params(item) for item in items if "gate" in item.fixturenames]
     pairs = frozenset((p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys())
     models, restorations = parameters(config)
-    left_out = config.getoption("--model") or depth_of(config).zoo_models is not None
+    chose_models = any(not name.endswith(".py") for name in config.getoption("--model"))
+    left_out = chose_models or depth_of(config).zoo_models is not None
     return Requested(pairs, is_everything=not left_out and pairs == set(product(models, restorations)))
 
 

@@ -36,18 +36,19 @@ class State:
         self.report_dir: Path = options.report_dir(config)
         self.update: bool = option("--update-baselines")
         self.strict: bool = option("--strict-gate")
-        _, self.restorers, self.notes, self.models = chosen(config)
+        models, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
             self.models = names.reprompted(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
             self.models = names.questioned(self.models, questions.load(option("--question")))
-        self.suite = Suite(options.read(config), self.models, self.restorers, progress(config))
+        self.suite = Suite(options.read(config), self.models, self.restorers, progress(config), models.names)
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
         self.costs: list[dict[str, Any]] = []
         self.sections: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _SECTIONS}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
+        self.left_out: list[str] = []
 
     # -- what the run leaves ----------------------------------------------------------------------
 
@@ -71,6 +72,7 @@ class State:
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
                 self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.turned(effect)}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
+        self.left_out = self.suite.left_out()
         self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
@@ -96,6 +98,7 @@ class State:
             **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
             "data": self.suite.data.as_json(),
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "not_judged": self.left_out,
             "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
             "published": published,
         }
@@ -109,6 +112,7 @@ class State:
             "records": [{"id": k, "record": asdict(r)} for k, r in self.records.items()],
             "skipped": self.skipped,
             "errors": self.errors,
+            "left_out": self.left_out,
             "costs": self.costs,
             "sections": self.sections,
             "audit": self.suite.data.audited,
@@ -124,6 +128,7 @@ class State:
         }
         self.skipped |= told["skipped"]
         self.errors |= told["errors"]
+        self.left_out = told["left_out"]  # the same in every process
         self.costs += told["costs"]
         for name, entries in told["sections"].items():
             self.sections[name] |= entries
