@@ -211,7 +211,7 @@ def read(path: Path) -> Baselines:
 def parse(text: str, name: str) -> Baselines:
     """The baselines in a JSON text; `name` is what messages call it. Raises as `read`."""
     data = _load(text, name)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+    if not isinstance(data, dict) or type(data.get("schema")) is not int or data["schema"] != SCHEMA_VERSION:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BaselinesError(
             f"{name} has schema {found!r:.60}; this version reads {SCHEMA_VERSION}. "
