@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from fer_models.errors import WeightsError
+from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 #: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment, each time.
@@ -35,6 +36,18 @@ def package_sha256() -> str:
     root = Path(__file__).parent
     files = sorted(root.rglob("*.py"))
     return hashlib.sha256("".join(f"{file.relative_to(root)} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+
+
+def warn_damaged(path: Path, reason: str) -> None:
+    """Warn that a file of a cache is damaged and that its content is computed anew: a warning also where warnings are made errors, because
+    nothing is wrong with the run.
+
+    Args:
+        reason: completes the sentence "FILE is damaged: …".
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedFileWarning)
+        warnings.warn(f"{path} is damaged: {reason}. Its content is computed anew.", DamagedFileWarning, stacklevel=3)
 
 
 def _sha256(path: Path, size: int, modified: int) -> str:
