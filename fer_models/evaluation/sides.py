@@ -262,7 +262,9 @@ def _pair(was: Subject, subject: Subject, held: Answers | Record, answers: Answe
     measured = metrics.measure_answers(held, resamples=1)  # a record keeps no intervals
     # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a store.
     record = replace(baselines.make(was, held.fingerprint, held, measured, {}), floor=None)
-    return Pair(was, subject, record, held.p_truth, answers)
+    # Where one of two models gave no probabilities, nothing is judged by those of the other.
+    both = answers.has_probabilities and held.has_probabilities
+    return Pair(was, subject, record, held.p_truth, replace(answers, has_probabilities=both))
 
 
 def _by_name(subject: Subject) -> tuple[str, ...]:
