@@ -125,8 +125,10 @@ def read(path: Path) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: its bytes do not have the checksum in its name.
+        ValueError: it is not a file, or its bytes do not have the checksum in its name.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a file")
     content = path.read_bytes()
     if path.stem.rpartition("-")[2] != checksum(content):
         raise ValueError("its bytes do not have the checksum in its name")

@@ -282,6 +282,8 @@ class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
     def _parse(self, shard: int, content: bytes) -> tuple[Answers, Mapping[str, Any]]:
         answers, metadata = _parse(content)
         rows = self.rows(shard)
+        if (metadata["shard"], metadata["n"]) != (shard, len(self.faces)):
+            raise ValueError("it is another shard")
         if metadata["key"] != self.key or answers.faces != self.faces[rows] or not np.array_equal(answers.truth, self.truth[rows]):
             raise ValueError("it holds the answers of another subject, or to other faces")
         return answers, metadata
