@@ -12,7 +12,7 @@ import pytest
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Countable, Staged
 from fer_models.evaluation import cost
-from fer_models.evaluation.metrics import measure
+from fer_models.evaluation.metrics import measure_answers
 
 BATCH = 32
 #: A stored cost is not timed again.
@@ -127,5 +127,5 @@ def test_cost_of_training(training_record, costs, model):
 
 def test_cost_of_evaluation(measure_cost, predictions, model, restoration):
     """Metrics with their intervals, from predictions: no model is needed, so one time serves all."""
-    p, names = predictions, {"model": model, "restoration": restoration}
-    measure_cost("evaluation", lambda: lambda: measure(p.truth, p.answer, p.probabilities), len(p), **names, same_for_all=True)
+    names = {"model": model, "restoration": restoration}
+    measure_cost("evaluation", lambda: lambda: measure_answers(predictions), len(predictions), **names, same_for_all=True)

@@ -71,6 +71,10 @@ class StoreError(FerModelsError):
     """The store of answers cannot be used: a shard that is corrupt, foreign, or holds another subject."""
 
 
+class DamagedFileWarning(UserWarning):
+    """A file of a cache is damaged. It is not used, and its content is computed anew."""
+
+
 class BaselinesError(UsageError):
     """`baselines.json` cannot be read or does not follow its schema."""
 

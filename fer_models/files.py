@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from fer_models.errors import WeightsError
+from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 _PACKAGE = Path(__file__).parent
@@ -44,6 +45,18 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
         source = file.read_bytes().replace(b"\r\n", b"\n")  # as some checkouts write them
         digest.update(f"{file.relative_to(_PACKAGE).as_posix()} {hashlib.sha256(source).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def warn_damaged(path: Path, reason: str) -> None:
+    """Warn that a file of a cache is damaged and that its content is computed anew: a warning also where warnings are made errors, because
+    nothing is wrong with the run.
+
+    Args:
+        reason: completes the sentence "FILE is damaged: …".
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedFileWarning)
+        warnings.warn(f"{path} is damaged: {reason}. Its content is computed anew.", DamagedFileWarning, stacklevel=3)
 
 
 def _sha256(path: Path, size: int, modified: int) -> str:

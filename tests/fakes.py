@@ -62,7 +62,7 @@ def full_disk(size: int) -> Iterator[None]:
 def run(root, faces, model, restorer=None, **options):
     """Ask `model` about `faces` through the store at `root`."""
     order, hashes, truth = in_order(faces)
-    shelf = Store(root).shelf(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth)
+    shelf = Store(root).shelf(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order)
     settings = {"labels": LABELS, "batch_size": 4, "provenance": dict} | options
     return answer(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
 

@@ -131,7 +131,7 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
     p = rng.dirichlet(np.full(7, 0.35), 600)
     truth = np.array([rng.choice(7, p=row) for row in p])
     answers = Answers(tuple(f"{i:064x}" for i in range(600)), np.arange(600), truth, p.argmax(axis=1), p, ("ok",) * 600, ("",) * 600)
-    shelf = Store(tmp_path).shelf(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth)
+    shelf = Store(tmp_path).shelf(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth, answers.index)
     with shelf.locked():
         for shard in range(shelf.shards):
             rows = shelf.rows(shard)

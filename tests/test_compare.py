@@ -46,16 +46,21 @@ def surely(answers, certainty):
 
 def stored(root, answers, subject=SUBJECT, key="k", age=0):
     """The folder of a subject in the store at `root`, written `age` seconds ago."""
-    shelf = Store(root).shelf(subject, key * 64, answers.faces, answers.truth)
+    shelf = Store(root).shelf(subject, key * 64, answers.faces, answers.truth, answers.index)
     with shelf.locked():
         for shard in shelf.missing():
-            r = shelf.rows(shard)
-            a = answers
-            shelf.write(shard, Answers(a.faces[r], a.index[r], a.truth[r], a.answer[r], a.probabilities[r], a.status[r], a.text[r]), {}, 1.0)
+            rows = shelf.rows(shard)
+            shelf.write(shard, answers.take(np.arange(rows.start, rows.stop)), {}, 1.0)
     for path in shelf.folder.glob("part-*.parquet"):
         when = path.stat().st_mtime - age
         os.utime(path, (when, when))
     return shelf.folder
+
+
+def shard(folder, number):
+    """The file of one shard."""
+    (path,) = folder.glob(f"part-{number:05d}-*.parquet")
+    return path
 
 
 def record(answers, subject=SUBJECT, **changes):
@@ -261,15 +266,15 @@ def test_in_a_store_what_is_incomplete_or_corrupt_is_named_and_left_out(compare,
     before = stored(tmp_path / "before", some())
     stored(tmp_path / "now", some(), age=60)
     cut = stored(tmp_path / "now", some(30), key="c")
-    (cut / "part-00000.parquet").unlink()
+    shard(cut, 0).unlink()
     broken = stored(tmp_path / "now", some(30), OTHER, key="b")
-    (broken / "part-00001.parquet").write_bytes(b"PAR1")
+    shard(broken, 1).write_bytes(b"PAR1")
     code, said, _ = compare(before, tmp_path / "now")
     assert code == 0
     assert f"Note: {cut.name} was left out" in said
     assert f"Note: {broken.name} was left out" in said
     assert "lacks a shard" in compare(before, cut)[2]
-    assert "corrupt" in compare(before, broken)[2]
+    assert "is damaged" in compare(before, broken)[2]
     assert compare(before, cut)[0] == compare(before, broken)[0] == 1
 
 
@@ -338,8 +343,8 @@ def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(comp
     assert code == 0
     assert "2 subjects compared: 2 PASS" in said
     stored(tmp_path / "worse", whole)
-    worse = some(wrong=30).take(rows)
-    stored(tmp_path / "worse", replace(worse, answer=(worse.truth + 1) % 7), OTHER)
+    truth = whole.truth
+    stored(tmp_path / "worse", answers_of(truth, (truth + 1) % 7).take(rows), OTHER)
     code, said, _ = compare(before, tmp_path / "worse")
     assert code == 1
     assert "net-bicubic on drawn/validation: accuracy" in said
@@ -355,7 +360,7 @@ def test_a_part_without_the_whole_beside_it_is_not_compared(compare, tmp_path):
 
 def test_a_run_that_stopped_at_a_shard_is_not_taken_for_one_on_fewer_faces(compare, tmp_path):
     before, now = stored(tmp_path / "a", some()), stored(tmp_path / "b", some())
-    (now / "part-00001.parquet").unlink()
+    shard(now, 1).unlink()
     assert f"{SHARD} answers of" in compare(before, now)[2]
     assert "Run it again" in compare(before, now)[2]
 

@@ -1,7 +1,9 @@
 """Costs are measured once per code, versions and machine."""
 
+import pytest
 from fakes import full_disk
 
+from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation.cost_store import CostStore
 from fer_models.machine import describe_machine, resolve_precision
 
@@ -39,7 +41,7 @@ def test_a_damaged_file_and_a_full_disk_cost_a_measurement_and_nothing_else(tmp_
     CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
     (file,) = tmp_path.glob("*.json")
     file.write_text("{")
-    with full_disk(3):
+    with full_disk(3), pytest.warns(DamagedFileWarning, match="is damaged"):
         assert CostStore(tmp_path).measured(STEP, lambda: {"seconds": 0.5}) == {"seconds": 0.5}
 
 

@@ -1,12 +1,11 @@
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from fakes import drawn, in_order
 
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import LABELS
-from fer_models.errors import PredictionError, StoreError
-from fer_models.evaluation import features
+from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
+from fer_models.evaluation import features, folder
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.store import SHARD
 from fer_models.evaluation.suite import Suite
@@ -50,6 +49,12 @@ def embed(root, model, faces=FACES, parts=None):
     return shelf, features.embed(shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32)
 
 
+def shard(shelf, number):
+    """The file of one shard."""
+    (path,) = shelf.folder.glob(f"part-{number:05d}-*.parquet")
+    return path
+
+
 def test_directions_are_kept_in_canonical_order_and_looked_at_once(tmp_path):
     order, _, _ = in_order(FACES)
     _, first = embed(tmp_path, Looking())
@@ -77,27 +82,34 @@ def test_a_killed_look_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no parquet"])
-def test_damaged_features_are_named_and_not_used(tmp_path, damage):
-    shelf, _ = embed(tmp_path, Looking())
-    path = shelf.folder / "part-00000.parquet"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StoreError, match="Delete it and run again"):
-        embed(tmp_path, Looking())
+def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
+    shelf, known = embed(tmp_path, Looking())
+    path = shard(shelf, 0)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    looked = Looking.looked
+    with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
+        _, again = embed(tmp_path, Looking())
+    assert Looking.looked - looked == SHARD
+    np.testing.assert_array_equal(again, known)
+    assert path.read_bytes() == whole
 
 
-def test_features_of_another_model_or_other_faces_are_refused(tmp_path):
+def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
     one, _ = embed(tmp_path, Looking())
-    other = features.shelf(tmp_path, "drawn", {"model": 2}, one.faces)
+    other = features.shelf(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
     other.folder.mkdir(parents=True)
     for part in one.folder.glob("*.parquet"):
         (other.folder / part.name).write_bytes(part.read_bytes())
-    with pytest.raises(StoreError, match="another model"):
+    with pytest.raises(StoreError, match="missing or damaged"):
         other.read()
+    with pytest.warns(DamagedFileWarning, match="another model"):
+        embed(tmp_path, Looking(), parts={"model": 2})
 
 
 def test_features_are_plain_parquet(tmp_path):
     shelf, known = embed(tmp_path, Looking())
-    table = pq.read_table(shelf.folder / "part-00000.parquet")
+    table = folder.from_parquet(shard(shelf, 0).read_bytes())
     assert table.column_names == ["face", "features"]
     np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
 

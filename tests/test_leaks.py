@@ -7,6 +7,7 @@ from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import LABELS
+from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation import leaks
 from fer_models.evaluation.data import Data
 from fer_models.evaluation.options import Options
@@ -82,12 +83,35 @@ def data(folder, tmp_path, split="test"):
 
 def test_the_faces_of_train_are_kept_until_a_file_changes(folder, tmp_path):
     assert data(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
-    kept = list((tmp_path / "cache").glob("train-*.txt"))
+    kept = list((tmp_path / "cache" / "train").glob("*.txt"))
+    assert len(kept) == 1
     assert data(folder, tmp_path).seen == frozenset(drawn(28).hashes[:21])
-    assert list((tmp_path / "cache").glob("train-*.txt")) == kept
+    assert list((tmp_path / "cache" / "train").glob("*.txt")) == kept
     next((folder / "train").rglob("*.png")).unlink()
     assert len(data(folder, tmp_path).seen) == 20
     assert data(folder, tmp_path, "train").seen is None
+
+
+def test_a_damaged_list_of_faces_is_made_again(folder, tmp_path):
+    """Cut in half it would report half of the leaks."""
+    known = data(folder, tmp_path).seen
+    (kept,) = (tmp_path / "cache" / "train").glob("*.txt")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(DamagedFileWarning, match=f"{kept.name} is damaged"):
+        assert data(folder, tmp_path).seen == known
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0, None])
+def test_a_damaged_audit_is_made_again(folder, tmp_path, keep):
+    found = data(folder, tmp_path).audit()
+    (kept,) = (tmp_path / "cache" / "audit").glob("*.txt")
+    whole = kept.read_bytes()
+    kept.write_bytes(b"[1" if keep is None else whole[: int(keep * len(whole))])
+    with pytest.warns(DamagedFileWarning, match=f"{kept.name} is damaged"):
+        assert data(folder, tmp_path).audit() == found
+    assert kept.read_bytes() == whole
 
 
 def test_a_dataset_without_train_is_not_checked(folder, tmp_path):

@@ -147,13 +147,26 @@ def test_spoilt_baselines_end_with_code_4_and_stay_as_they_are(bench):
     assert path.read_text() == '{"schema": 1, "measured": [],}'
 
 
-def test_a_corrupt_shard_fails_in_one_line_and_stays(bench):
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_a_damaged_shard_is_predicted_again_with_one_warning(bench, processes):
+    bench.run(code=0)
+    first = bench.report()["results"]
+    shard = next((bench.folder / "store").rglob("*.parquet"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:100])
+    done = bench.run(*processes, code=0)
+    assert done.stdout.count(f"{shard.name} is damaged: its bytes do not have the checksum in its name. Its content is computed anew.") == 1
+    assert shard.read_bytes() == whole
+    assert [r["metrics"] for r in bench.report()["results"]] == [r["metrics"] for r in first]
+
+
+def test_a_damaged_shard_is_named_where_nothing_may_be_predicted(bench):
     bench.run(code=0)
     shard = next((bench.folder / "store").rglob("*.parquet"))
-    shard.write_bytes(shard.read_bytes()[:100])
-    done = bench.run(code=1)
-    assert "is corrupt" in done.stdout
-    assert len(shard.read_bytes()) == 100
+    shard.write_bytes(b"")
+    done = bench.run("--from-store-only", code=0)
+    assert "1 of 1 shards are not in the store, or damaged" in done.stdout
+    assert shard.read_bytes() == b""
 
 
 def test_a_missing_model_is_skipped_with_its_command(bench):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import LABELS
-from fer_models.errors import PromptTooLongError, StoreError, UsageError
+from fer_models.errors import DamagedFileWarning, PromptTooLongError, StoreError, UsageError
 from fer_models.evaluation.prediction_cache import PredictionCache, PromptCache
 from fer_models.images import face_hash
 
@@ -90,25 +90,32 @@ def test_what_another_place_stores_is_used_and_not_written_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no parquet", None])
-def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
+def test_a_damaged_file_is_named_and_what_it_held_is_predicted_again(tmp_path, damage):
     one = cache(tmp_path, ByBrightness())
     one.predict(FACES)
     one.save()
     (file,) = tmp_path.rglob("*.parquet")
     file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
-    with pytest.raises(StoreError, match=r"part-00000.parquet holds no valid predictions .* Delete it"):
-        cache(tmp_path, ByBrightness()).predict(FACES)
+    model, later = ByBrightness(), ByBrightness()
+    two = cache(tmp_path, model)
+    with pytest.warns(DamagedFileWarning, match=f"{file.name} is damaged"):
+        np.testing.assert_array_equal(two.predict(FACES).probabilities, one.predict(FACES).probabilities)
+    two.save()
+    cache(tmp_path, later).predict(FACES)
+    assert (model.faces, later.faces) == (14, 0)
 
 
-def test_a_file_of_another_model_is_refused(tmp_path):
-    one, other = cache(tmp_path, ByBrightness()), cache(tmp_path, ByBrightness(), "weights 2")
+def test_a_file_of_another_model_is_not_used(tmp_path):
+    model = ByBrightness()
+    one, other = cache(tmp_path, ByBrightness()), cache(tmp_path, model, "weights 2")
     one.predict(FACES)
     one.save()
     (file,) = tmp_path.rglob("*.parquet")
     other.folder.mkdir()
     file.rename(other.folder / file.name)
-    with pytest.raises(StoreError, match="another model"):
+    with pytest.warns(DamagedFileWarning, match="another model"):
         other.predict(FACES)
+    assert model.faces == 14
 
 
 def test_a_full_disk_is_told_and_keeps_what_was_written(tmp_path):

@@ -9,6 +9,7 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
+from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation import prompting
 from fer_models.evaluation.prompting import INVARIANCES, Edit, Prompt, edits_of, invariances, robustness, search, spread
 
@@ -115,8 +116,13 @@ def test_what_broke_a_model_is_kept_and_tried_first(tmp_path):
     again = search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, kept=kept)
     assert again.breaking == first.breaking
     assert search(asker(Reader(), FACES), SET, TRUTH, examples=1, kept=kept).breaking is None  # mended since
-    kept.write_text("damaged")
+    (file,) = kept.parent.glob("kept-*.json")
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"blurry", b"blurrz"))
     assert search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, kept=kept).breaking is None
+    with pytest.warns(DamagedFileWarning, match=f"{file.name} is damaged"):
+        assert search(asker(weak, FACES), SET, TRUTH, examples=2000, kept=kept).breaking == first.breaking
+    assert file.read_bytes() == content
 
 
 def test_a_model_without_a_weakness_has_no_breaking_prompt():

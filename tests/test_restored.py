@@ -1,5 +1,6 @@
 """Restored faces on disk: each face restored once, whatever happens."""
 
+import io
 import multiprocessing
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from fakes import drawn, full_disk
 from PIL import Image
 
-from fer_models.errors import RestorationError, StoreError
-from fer_models.evaluation import restored
+from fer_models.errors import DamagedFileWarning, RestorationError, StoreError
+from fer_models.evaluation import folder, restored
 from fer_models.evaluation.options import Options
 from fer_models.evaluation.restored import Kept
 from fer_models.evaluation.suite import Suite
@@ -77,26 +78,38 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no picture", lambda b: b[:600] + b"\0" + b[601:]])
-def test_a_damaged_face_is_named_and_not_used(tmp_path, damage):
-    keeper, face = kept(tmp_path, Negative()), FACES.face(0)
+def test_a_damaged_face_is_named_and_restored_again(tmp_path, damage):
+    keeper, face, again = kept(tmp_path, Negative()), FACES.face(0), Negative()
     keeper.restore([face])
-    path = keeper.path(face_hash(face))
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StoreError, match=f"{path.name} .*Delete it and run again"):
-        keeper.restore([face])
-    path.unlink()
-    np.testing.assert_array_equal(keeper.restore([face])[0], np.repeat(255 - face, 2, axis=0))
+    path = file_of(keeper, face)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
+        (result,) = kept(tmp_path, again).restore([face])
+    np.testing.assert_array_equal(result, np.repeat(255 - face, 2, axis=0))
+    assert again.given == 1
+    assert path.read_bytes() == whole
 
 
-def test_a_picture_under_the_wrong_name_is_refused(tmp_path):
+def file_of(keeper, face):
+    """Where the restored form of a face is kept."""
+    (path,) = keeper.folder.rglob(f"{face_hash(face)}-*.png")
+    return path
+
+
+def test_a_picture_under_the_wrong_name_is_not_used(tmp_path):
+    """Not even where the checksum in its name is right."""
     keeper, (one, other) = kept(tmp_path, Negative()), FACES.faces([0, 1])
     keeper.restore([one, other])
-    keeper.path(face_hash(one)).write_bytes(keeper.path(face_hash(other)).read_bytes())
-    with pytest.raises(StoreError, match="holds another face"):
-        keeper.restore([one])
-    Image.fromarray(one).save(keeper.path(face_hash(one)))
-    with pytest.raises(StoreError, match="holds another face"):
-        keeper.restore([one])
+    plain = io.BytesIO()
+    Image.fromarray(one).save(plain, "PNG")
+    for content in (file_of(keeper, other).read_bytes(), plain.getvalue()):
+        path = file_of(keeper, one)
+        path.unlink()
+        path.with_name(f"{face_hash(one)}-{folder.checksum(content)}.png").write_bytes(content)
+        with pytest.warns(DamagedFileWarning, match="holds another face"):
+            (result,) = keeper.restore([one])
+        np.testing.assert_array_equal(result, np.repeat(255 - one, 2, axis=0))
 
 
 def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeypatch):
@@ -181,8 +194,10 @@ def test_a_quick_restorer_keeps_nothing(tmp_path):
     assert not (tmp_path / "restored").exists()
 
 
-def test_a_damaged_kept_face_stops_the_run_under_its_own_name(tmp_path):
+def test_a_run_restores_a_damaged_face_again(tmp_path):
     suite(tmp_path, Negative()).run(("sad", "slow"))
     next((tmp_path / "restored").rglob("*.png")).write_bytes(b"")
-    with pytest.raises(StoreError, match="Delete it and run again"):
-        suite(tmp_path, Negative()).run(("happy", "slow"))
+    restorer = Negative()
+    with pytest.warns(DamagedFileWarning, match="is damaged"):
+        suite(tmp_path, restorer).run(("happy", "slow"))
+    assert restorer.given == 1

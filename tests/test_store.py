@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fakes import answers_of
 from hypothesis import given, settings
 
-from fer_models.errors import StoreError
+from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
+from fer_models.evaluation import folder
 from fer_models.evaluation import store as stores
-from fer_models.evaluation.store import Answers, Store, canonical_order, stored
+from fer_models.evaluation.store import Store, canonical_order, read_shard, stored
 from fer_models.evaluation.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "oracle")
@@ -16,27 +18,23 @@ texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 
 
 def shelf_of(root, answers, key="k" * 64, subject=SUBJECT):
-    return Store(root).shelf(subject, key, answers.faces, answers.truth)
+    return Store(root).shelf(subject, key, answers.faces, answers.truth, answers.index)
 
 
 def write(shelf, answers):
     with shelf.locked():
-        for shard in shelf.missing():
+        for shard in shelf.missing(remove_damaged=True):
             rows = shelf.rows(shard)
-            part = Answers(
-                answers.faces[rows],
-                answers.index[rows],
-                answers.truth[rows],
-                answers.answer[rows],
-                answers.probabilities[rows],
-                answers.status[rows],
-                answers.text[rows],
-            )
-            shelf.write(shard, part, {"device": "cpu"}, 0.5)
+            shelf.write(shard, answers.take(np.arange(rows.start, rows.stop)), {"device": "cpu"}, 0.5)
+
+
+def parts_of(shelf):
+    """The files of a shelf's shards, in order."""
+    return sorted(shelf.folder.glob("part-*.parquet"))
 
 
 def assert_same(a, b):
-    assert (a.faces, a.status, a.text) == (b.faces, b.status, b.text)
+    assert (a.faces, a.status, a.text, a.has_probabilities) == (b.faces, b.status, b.text, b.has_probabilities)
     for name in ("index", "truth", "answer"):
         assert getattr(a, name).tolist() == getattr(b, name).tolist()
     np.testing.assert_array_equal(a.probabilities.astype(np.float32), b.probabilities.astype(np.float32))
@@ -47,7 +45,8 @@ def assert_same(a, b):
 def test_what_is_written_is_what_is_read_whatever_a_model_says(tmp_path_factory, rows):
     root = tmp_path_factory.mktemp("store")
     plain = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
-    said = Answers(plain.faces, plain.index, plain.truth, plain.answer, plain.probabilities, tuple(r[2] for r in rows), tuple(r[3] for r in rows))
+    status = tuple("ok" if answer >= 0 else f"because {why}" for _, answer, why, _ in rows)
+    said = replace(plain, status=status, text=tuple(r[3] for r in rows), has_probabilities=len(rows) % 2 == 0)
     shelf = shelf_of(root, said)
     write(shelf, said)
     assert_same(shelf.read(), said)
@@ -60,13 +59,15 @@ def test_a_subject_is_cut_into_shards_and_missing_ones_are_known(tmp_path, monke
     assert shelf.missing() == [0, 1, 2]
     write(shelf, answers)
     assert shelf.missing() == []
-    (shelf.folder / "part-00001.parquet").unlink()
+    before = [part.read_bytes() for part in parts_of(shelf)]
+    parts_of(shelf)[1].unlink()
+    assert_same(shelf.read(), answers)  # what was read once is not read again
+    shelf = shelf_of(tmp_path, answers)
     assert shelf.missing() == [1]
     with pytest.raises(StoreError, match="missing"):
         shelf.read()
-    before = (shelf.folder / "part-00000.parquet").read_bytes()
     write(shelf, answers)
-    assert (shelf.folder / "part-00000.parquet").read_bytes() == before
+    assert [part.read_bytes() for part in parts_of(shelf)] == before
     assert_same(shelf.read(), answers)
 
 
@@ -85,44 +86,113 @@ def test_the_same_answers_make_the_same_bytes(tmp_path):
     one, two = shelf_of(tmp_path / "a", answers), shelf_of(tmp_path / "b", answers)
     write(one, answers)
     write(two, answers)
-    assert (one.folder / "part-00000.parquet").read_bytes() == (two.folder / "part-00000.parquet").read_bytes()
+    assert [p.name for p in parts_of(one)] == [p.name for p in parts_of(two)]
+    assert [p.read_bytes() for p in parts_of(one)] == [p.read_bytes() for p in parts_of(two)]
 
 
 @pytest.mark.parametrize(
     "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not parquet at all", lambda b: b[:200] + b"\0" * 200 + b[400:]]
 )
-def test_a_corrupt_shard_is_named_and_left_as_it_is(tmp_path, damage):
+def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, damage):
     answers = answers_of(np.arange(20) % 7, np.arange(20) % 5)
     shelf = shelf_of(tmp_path, answers)
     write(shelf, answers)
-    path = shelf.folder / "part-00000.parquet"
-    path.write_bytes(damage(path.read_bytes()))
+    (path,) = parts_of(shelf)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
     content = path.read_bytes()
-    with pytest.raises(StoreError, match=r"part-00000\.parquet") as caught:
-        shelf.read()
-    assert "Delete it and run again" in str(caught.value)
+    with pytest.raises(StoreError, match=f"{path.name} is damaged: .*Run `pytest evals` again") as caught:
+        stored(shelf.folder)
     assert "\n" not in str(caught.value)
-    assert path.read_bytes() == content
+    again = shelf_of(tmp_path, answers)
+    assert again.missing() == [0]
+    assert path.read_bytes() == content  # without the lock nothing is removed
+    with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged: .*computed anew"):
+        write(again, answers)
+    assert path.read_bytes() == whole
+    assert_same(again.read(), answers)
 
 
-def test_a_foreign_parquet_file_is_refused(tmp_path):
+def test_an_edited_answer_is_not_believed_although_its_file_has_the_right_checksum(tmp_path):
+    answers = answers_of(np.arange(70) % 7, np.zeros(70, dtype=int))
+    shelf = shelf_of(tmp_path, answers)
+    write(shelf, answers)
+    (path,) = parts_of(shelf)
+    table = folder.from_parquet(path.read_bytes())
+    perfect = table.set_column(table.schema.get_field_index("answer"), "answer", table["truth"])
+    content = folder.to_parquet(perfect)
+    path.unlink()
+    edited = shelf.folder / f"part-00000-{folder.checksum(content)}.parquet"
+    edited.write_bytes(content)
+    with pytest.raises(StoreError, match="an answer is not the most probable emotion"):
+        read_shard(edited)
+    assert shelf_of(tmp_path, answers).missing() == [0]
+
+
+def test_what_no_reader_would_accept_is_not_written(tmp_path):
+    answers = answers_of(np.arange(7), np.arange(7))
+    shelf = shelf_of(tmp_path, answers)
+    with shelf.locked(), pytest.raises(PredictionError, match="'oracle' gave predictions that cannot be stored"):
+        shelf.write(0, replace(answers, answer=np.zeros(7, dtype=np.int64)), {}, 0.1)
+    assert parts_of(shelf) == []
+
+
+def test_a_foreign_parquet_file_is_not_used(tmp_path):
     answers = answers_of(np.arange(5), np.arange(5))
     shelf = shelf_of(tmp_path, answers)
     shelf.folder.mkdir(parents=True)
-    pq.write_table(pa.table({"a": [1]}), shelf.folder / "part-00000.parquet")
-    with pytest.raises(StoreError, match="not written by fer-models"):
+    content = folder.to_parquet(pa.table({"a": [1]}))
+    (shelf.folder / f"part-00000-{folder.checksum(content)}.parquet").write_bytes(content)
+    with pytest.raises(StoreError, match="missing or damaged"):
         shelf.read()
+    with pytest.warns(DamagedFileWarning, match="not written by fer-models"):
+        write(shelf, answers)
+    assert_same(shelf.read(), answers)
 
 
-def test_another_subjects_shard_is_refused(tmp_path):
+def test_another_subjects_shard_is_not_used(tmp_path):
     answers = answers_of(np.arange(5), np.arange(5))
     one = shelf_of(tmp_path, answers, key="a" * 64)
     write(one, answers)
     two = shelf_of(tmp_path, answers, key="b" * 64)
     two.folder.mkdir(parents=True)
-    (two.folder / "part-00000.parquet").write_bytes((one.folder / "part-00000.parquet").read_bytes())
-    with pytest.raises(StoreError, match="another subject"):
-        two.read()
+    (part,) = parts_of(one)
+    (two.folder / part.name).write_bytes(part.read_bytes())
+    with pytest.warns(DamagedFileWarning, match="another subject"):
+        write(two, answers)
+    assert_same(two.read(), answers)
+
+
+def test_rows_are_those_that_faces_have_in_the_dataset_now(tmp_path):
+    """The key does not depend on the order of the dataset's rows, so a shard may have been written with other ones."""
+    answers = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    write(shelf_of(tmp_path, answers), answers)
+    turned = shelf_of(tmp_path, replace(answers, index=answers.index[::-1].copy()))
+    assert turned.read().index.tolist() == answers.index[::-1].tolist()
+
+
+def test_a_store_that_is_complete_need_not_be_writable(tmp_path):
+    answers = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    shelf = shelf_of(tmp_path, answers)
+    write(shelf, answers)
+    (shelf.folder / ".lock").unlink()
+    assert_same(shelf_of(tmp_path, answers).read(), answers)
+    assert not (shelf.folder / ".lock").exists()
+
+
+def test_the_time_of_a_run_is_unknown_where_it_is_damaged(tmp_path):
+    answers = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    shelf = shelf_of(tmp_path, answers)
+    write(shelf, answers)
+    assert shelf.seconds() == 0.5
+    (seconds,) = shelf.folder.glob("seconds-*.json")
+    for content in ("null", "[]", '{"0": "long"}', "{", '{"1": 2}'):
+        seconds.write_text(content)
+        assert shelf_of(tmp_path, answers).seconds() is None
+        (shelf.folder / f"seconds-{folder.checksum(content.encode())}.json").write_text(content)
+        seconds.unlink()
+        (seconds,) = shelf.folder.glob("seconds-*.json")
+        assert shelf_of(tmp_path, answers).seconds() is None
 
 
 def test_a_folder_of_answers_tells_whose_they_are(tmp_path):

@@ -24,7 +24,8 @@ class Mirrored:
         seen = self.classifier.predict(faces)
         mirrored = self.classifier.predict([np.ascontiguousarray(face[:, ::-1]) for face in faces])
         status = tuple(b if a == ANSWERED else a for a, b in zip(seen.status, mirrored.status, strict=True))
-        return Predictions((seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels)
+        both = seen.has_probabilities and mirrored.has_probabilities
+        return Predictions((seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels, both)
 
 
 class _CountableMirrored(Mirrored):

@@ -30,12 +30,15 @@ class Predictions:
         status: per face `ok`, or why there is no answer.
         text: per face what a language model wrote; empty otherwise.
         labels: the order in which the model itself declared its classes.
+        has_probabilities: the model gave the probabilities. False for written answers: a row is 1 for the emotion that was named and 0 elsewhere,
+            which says nothing about how likely the model finds it, so no logarithmic loss and no calibration can be computed from it.
     """
 
     probabilities: NDArray[np.float64]
     status: tuple[str, ...]
     text: tuple[str, ...]
     labels: tuple[str, ...]
+    has_probabilities: bool = True
 
     def __len__(self) -> int:
         return len(self.status)
@@ -50,11 +53,18 @@ class Predictions:
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """Predictions of one model about several batches, as one; at least one of them."""
         rows = np.concatenate([part.probabilities for part in parts])
-        return cls(rows, tuple(s for part in parts for s in part.status), tuple(t for part in parts for t in part.text), parts[0].labels)
+        status, text = tuple(s for part in parts for s in part.status), tuple(t for part in parts for t in part.text)
+        return cls(rows, status, text, parts[0].labels, all(part.has_probabilities for part in parts))
 
     @classmethod
     def from_probabilities(
-        cls, rows: ArrayLike, labels: Sequence[str] = LABELS, *, unanswered: dict[int, str] | None = None, text: Sequence[str] = ()
+        cls,
+        rows: ArrayLike,
+        labels: Sequence[str] = LABELS,
+        *,
+        unanswered: dict[int, str] | None = None,
+        text: Sequence[str] = (),
+        has_probabilities: bool = True,
     ) -> Predictions:
         """Predictions from the model's own columns, mapped to the seven emotions by name.
 
@@ -66,6 +76,7 @@ class Predictions:
             labels: the name of each column, in the model's own order.
             unanswered: row -> reason, for faces without an answer; their probabilities are ignored.
             text: what the model wrote, per face.
+            has_probabilities: see `Predictions`; False where the rows only code which emotion the model named.
 
         Raises:
             PredictionError: wrong shape, NaN, negative, or rows that do not sum to 1.
@@ -88,7 +99,7 @@ class Predictions:
             )
         seven = np.where(answered[:, None], seven / np.where(total > 0, total, 1.0), np.nan)
         status = tuple(reasons.get(i, ANSWERED) for i in range(len(given)))
-        return cls(seven, status, tuple(text) or ("",) * len(given), tuple(labels))
+        return cls(seven, status, tuple(text) or ("",) * len(given), tuple(labels), has_probabilities)
 
 
 def _check(rows: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:

@@ -75,7 +75,8 @@ def pool(parts: Sequence[Predictions], exponents: ArrayLike) -> Predictions:
     rows = np.exp(mixed - mixed.max(axis=1, keepdims=True)) if len(mixed) else mixed
     status = tuple(next((s for s in said if s != ANSWERED), ANSWERED) for said in zip(*(p.status for p in parts), strict=True))
     silent = {i: s for i, s in enumerate(status) if s != ANSWERED}
-    return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS, unanswered=silent)
+    given = all(p.has_probabilities for p in parts)
+    return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS, unanswered=silent, has_probabilities=given)
 
 
 def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, ...]:

@@ -101,4 +101,4 @@ def read_all(replies: Sequence[str], question: Question) -> Predictions:
     for row, reading in zip(rows, readings, strict=True):
         row[reading.emotion if reading.emotion is not None else 0] = 1.0
     silent = {i: reading.status for i, reading in enumerate(readings) if reading.status != ANSWERED}
-    return Predictions.from_probabilities(rows, LABELS, unanswered=silent, text=replies)
+    return Predictions.from_probabilities(rows, LABELS, unanswered=silent, text=replies, has_probabilities=False)

@@ -82,7 +82,7 @@ def _judged(paired: Pairing) -> list[Compared]:
     comparisons = []
     for pair in paired.pairs:
         a = pair.answers
-        measured = metrics.measure(a.truth, a.answer, a.probabilities)
+        measured = metrics.measure_answers(a)
         comparisons.append(gate.compare(pair.subject, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=resamples))
     judged = zip(paired.pairs, gate.judge(comparisons), strict=True)
     return [Compared(pair.earlier, verdict, *sides.flips(pair)) for pair, verdict in judged]

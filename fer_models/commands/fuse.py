@@ -24,8 +24,6 @@ def run(args: argparse.Namespace) -> int:
     """Fit on the validation split, where epochs are chosen too, and say what it brings there."""
     from fer_models import datasets, names, weights, zoo
     from fer_models.classifiers import fusion
-    from fer_models.classifiers.base import Predictions
-    from fer_models.emotions import LABELS
     from fer_models.errors import UsageError
     from fer_models.evaluation.options import Options
     from fer_models.evaluation.statistics import wilson
@@ -47,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     for part in parts:
         screen.print(f"{part.name} on {suite.data.faces.name}: {len(suite.data.faces)} faces, from the store where they are there", highlight=False)
         answers = suite.run((part.name, "raw")).answers
-        said.append(Predictions(answers.probabilities, answers.status, answers.text, LABELS))
+        said.append(answers.predictions())
     exponents = fusion.fit(said, answers.truth)
     rows = {part.name: one for part, one in zip(parts, said, strict=True)} | {name: fusion.pool(said, exponents)}
     loss = {row: round(fusion.negative_log_likelihood(one, answers.truth), 4) for row, one in rows.items()}

@@ -6,8 +6,8 @@ second emotion. Weak intensities overlap between emotions on purpose: no model r
 blur, noise and JPEG artefacts vary from face to face.
 
 Only `RandomState` (whose streams are frozen) and float64 arithmetic are used, so face `i` of a split has the same pixels
-everywhere. A split takes some seconds to draw, so a copy is kept in the user's cache folder, and believed only while its pixels have the
-pinned sha256.
+everywhere. A split takes some seconds to draw, so a copy is kept in the user's cache folder: the pixels and nothing else, believed only while
+they have the pinned sha256, and drawn again where they do not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import UnknownNameError
+from fer_models.files import warn_damaged
 
 Array = NDArray[np.float64]
 
@@ -118,27 +119,29 @@ def train_hashes() -> frozenset[str]:
 
 
 def _copy(split: str) -> Path:
-    return Path.home() / ".cache" / "fer-models" / "drawn" / f"{split}-{PIXELS[split][:16]}.npy"
+    return Path.home() / ".cache" / "fer-models" / "drawn" / f"{split}-{PIXELS[split][:16]}.uint8"
 
 
 def _kept(split: str) -> NDArray[np.uint8] | None:
     """The copy of a split that an earlier process drew, if its pixels are those that they should be."""
     try:
-        images: NDArray[np.uint8] = np.load(_copy(split), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        content = _copy(split).read_bytes()
+    except OSError:
         return None
-    right = images.shape == (SPLITS[split], SIZE, SIZE) and images.dtype == np.uint8
-    return images if right and hashlib.sha256(images.tobytes()).hexdigest() == PIXELS[split] else None
+    if hashlib.sha256(content).hexdigest() != PIXELS[split]:
+        return None
+    return np.frombuffer(content, dtype=np.uint8).reshape(SPLITS[split], SIZE, SIZE)
 
 
 def _keep(split: str, images: NDArray[np.uint8]) -> None:
     """Spare the next process the drawing. A folder that cannot be written, or a full disk, costs those seconds again and nothing else."""
     kept = _copy(split)
     part = kept.with_name(f"{kept.stem}.{os.getpid()}.part")
+    if kept.exists() and _kept(split) is None:
+        warn_damaged(kept, "its pixels do not have the known sha256")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.save(file, images)
+        part.write_bytes(images.tobytes())
         part.replace(kept)
     except OSError:
         with suppress(OSError):

@@ -104,7 +104,7 @@ class Asking:
         if reason is None and self.options.from_store_only:
             shelf = self.shelf(pair)
             if absent := len(shelf.missing()):
-                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store. Leave out --from-store-only to ask."
+                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store, or damaged. Leave out --from-store-only to ask."
         return reason
 
     def restorer_unavailable(self, restoration: str) -> str | None:
@@ -233,7 +233,7 @@ class Asking:
     def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Shelf:
         subject, faces, order = self._subject(model, restorer), data.faces, data.order
         key = subject.key({"faces": faces.fingerprint, **self._identity(model, restorer)})
-        return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order])
+        return Store(self.options.store).shelf(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order], data.index)
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> Run:
         shelf = self._shelf(model, restorer, data)
@@ -244,7 +244,6 @@ class Asking:
         if model.embeds:
             return classified(
                 shelf,
-                data.order,
                 lambda: self._features(model.parts[0] if model.parts else model, restorer, data),
                 lambda: self.embedding(model),
                 labels=model.labels,
@@ -316,9 +315,9 @@ class Asking:
         return known if same and isinstance(known, Run) else self._answer(model, restorer, data)
 
     def answers_among(self, pair: Pair, data: Data) -> Answers:
-        """The answers of a pair to some of its faces, in their canonical order, with `data`'s row numbers. Raises as `run`."""
+        """The answers of a pair to some of its faces, in their canonical order. Raises as `run`."""
         answers, own = self.run(pair).answers, self.data_of(pair)
-        return answers if own is data else replace(answers.take(own.places_of(data)), index=data.order)
+        return answers if own is data else answers.take(own.places_of(data))
 
     def asked(self) -> list[Pair]:
         """The pairs that were answered in this run."""
@@ -332,7 +331,7 @@ class Asking:
         """What the answers of a pair measure. Raises as `run`."""
         if pair not in self._metrics:
             answers = self.run(pair).answers
-            self._metrics[pair] = metrics.measure(answers.truth, answers.answer, answers.probabilities)
+            self._metrics[pair] = metrics.measure_answers(answers)
         return self._metrics[pair]
 
     # -- faces outside the dataset ----------------------------------------------------------------
@@ -373,8 +372,7 @@ class Asking:
         memory = self._caches.setdefault(new.key, new)
         known = self._runs.get(pair)
         if memory is new and isinstance(known, Run) and not (other or precision or variant):
-            answers = known.answers
-            memory.add(answers.faces, Predictions(answers.probabilities, answers.status, answers.text, spec.labels))
+            memory.add(known.answers.faces, known.answers.predictions())
 
         def predict(faces: Sequence[Face]) -> Predictions:
             predictions = memory.predict(faces)

@@ -83,7 +83,7 @@ def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
     depth = asking.options.depth
     few = asking.data.few(depth.metamorphic_limit)
     pictures = few.faces.faces(few.order)
-    names = [(few.faces.hashes[i], int(i)) for i in few.order]
+    names = [(few.faces.hashes[i], int(row)) for i, row in zip(few.order, few.index, strict=True)]
     title = f"{pair[0]}: metamorphic robustness"
     with (
         asking.show(title, metamorphic.COPIES * len(pictures)) as progress,

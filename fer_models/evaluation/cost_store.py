@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fer_models.errors import StoreError
 from fer_models.evaluation.code_identity import library_versions
-from fer_models.evaluation.folder import locked, put
+from fer_models.evaluation.folder import find, locked, write
 from fer_models.files import package_sha256
 from fer_models.machine import describe_machine
 
@@ -36,18 +36,15 @@ class CostStore:
         """
         if self.measure_anew:
             return None
-        try:
-            entry = json.loads(self._path(step).read_text(encoding="utf-8"))
-            return {**entry["figures"], "measured_on": entry["measured_on"]}
-        except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or a damaged file: measured anew
-            return None
+        return find(self.folder, _name(step), partial(_parse, step))
 
     def keep(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
         """Keep the figures of a step. If they cannot be written, they are measured again in the next run."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
-        text = json.dumps(entry, indent=1)
+        content = json.dumps(entry, indent=1).encode()
         with suppress(StoreError), locked(self.folder, _WHAT):
-            put(self.folder, self._path(step).name, lambda part: part.write_text(text, encoding="utf-8"), _WHAT)
+            find(self.folder, _name(step), partial(_parse, step), remove_damaged=True)
+            write(self.folder, _name(step), content, _WHAT)
 
     def measured(self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The stored figures of a step, or those that `measure` returns, which are kept."""
@@ -57,9 +54,18 @@ class CostStore:
             self.keep(step, figures)
         return figures
 
-    def _path(self, step: Mapping[str, Any]) -> Path:
-        text = json.dumps([step, _environment()], sort_keys=True)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+def _name(step: Mapping[str, Any]) -> str:
+    text = json.dumps([step, _environment()], sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+    """The figures in the bytes of a file. Raises one of `folder.INVALID` unless they are those of this step."""
+    entry = json.loads(content)
+    if entry["step"] != json.loads(json.dumps(step)):
+        raise ValueError("it holds the cost of another step")
+    return {**entry["figures"], "measured_on": date.fromisoformat(entry["measured_on"]).isoformat()}
 
 
 @lru_cache

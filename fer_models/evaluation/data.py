@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.run import Progress
 from fer_models.evaluation.statistics import wilson
 from fer_models.evaluation.store import canonical_order
+
+#: What is kept in place of the hashes where there is no train split.
+_NO_TRAIN = "none"
+_Value = TypeVar("_Value")
 
 
 class Data:
@@ -71,6 +75,11 @@ class Data:
     def order(self) -> NDArray[np.int64]:
         """The rows of `faces` in canonical order."""
         return canonical_order(self.faces.hashes, self.faces.labels)
+
+    @cached_property
+    def index(self) -> NDArray[np.int64]:
+        """The row in `whole` of each face in canonical order."""
+        return self.rows[self.order]
 
     @cached_property
     def kept_rows(self) -> NDArray[np.int64] | None:
@@ -125,11 +134,11 @@ class Data:
         if self.options.dataset == "synthetic":
             return None if self.faces.split == leaks.TRAIN else synthetic.train_hashes()
         try:
-            hashes = self._kept("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else "none")
+            hashes = self._kept("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN, str.split)
         except DatasetError as error:
             self.not_seen = f"not checked for leaks from train: {error}"
             return None
-        return None if hashes == "none" else frozenset(hashes.split())
+        return None if hashes == [_NO_TRAIN] else frozenset(hashes)
 
     def audit(self) -> dict[str, Any]:
         """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept until a file changes.
@@ -139,7 +148,7 @@ class Data:
         """
         if self.audited is None:
             name = "audit" if self.options.depth.near_copies else "audit-without-near-copies"
-            self.audited = json.loads(self._kept(name, self._audit))
+            self.audited = self._kept(name, self._audit, json.loads)
         return self.audited
 
     def _audit(self) -> str:
@@ -150,11 +159,12 @@ class Data:
         with self.show(f"auditing {self.whole.name}", sum(map(len, sets))) as advance:
             return json.dumps(audit.audit(sets, near=near, progress=_ReadingOnly(advance)).as_json())
 
-    def _kept(self, name: str, make: Callable[[], str]) -> str:
-        """Text about the files of this run's dataset, made once until they change: it takes a look at tens of thousands of faces."""
+    def _kept(self, name: str, make: Callable[[], str], parse: Callable[[str], _Value]) -> _Value:
+        """What `parse` makes of a text about the files of this run's dataset. The text takes a look at tens of thousands of faces, so it is made
+        once until the files change."""
         o = self.options
         made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download))
-        return kept(o.cache, name, f"{made_of}\n{self.whole.name}", make)
+        return kept(o.cache, name, f"{made_of}\n{self.whole.name}", make, parse)
 
     def as_json(self) -> dict[str, Any]:
         """The entry `data` in evals.json."""

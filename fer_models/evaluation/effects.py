@@ -75,11 +75,11 @@ class Effects:
         data = asking.data_of((effect.model, effect.restoration))
         found = {}
         for kind, places in zip(("helped", "hurt"), restoration.turned(before, after, most), strict=True):
-            faces = data.faces.faces(after.index[places])
+            faces = data.whole.faces(after.index[places])
             as_before, as_after = (asking.restoring(name).restore(faces) for name in names)
             found[kind] = [
                 {
-                    "index": int(data.rows[after.index[i]]),
+                    "index": int(after.index[i]),
                     "truth": LABELS[before.truth[i]],
                     "answers": [LABELS[a.answer[i]] if a.answer[i] >= 0 else None for a in (before, after)],
                     "pictures": [data_url(resize(one, _SHOWN)) for one in (as_before[k], as_after[k])],

@@ -12,48 +12,50 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Embedding
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError, StoreError
+from fer_models.errors import FerModelsError, PredictionError
+from fer_models.evaluation.folder import from_parquet
 from fer_models.evaluation.run import Progress, look
 from fer_models.evaluation.store import Shards
 from fer_models.images import Face
 from fer_models.restorers.base import Restorer
 
+_METADATA = b"fer-models-features"
+
 
 @dataclass(frozen=True)
-class FeatureShelf(Shards):
+class FeatureShelf(Shards[NDArray[np.float32]]):
     """One model's directions of one set of faces, restored one way."""
 
     def write(self, shard: int, features: NDArray[np.float32]) -> None:
         """Write one shard, float32 (rows, d). Call it under `locked`."""
-        said = {"key": self.key, "shard": shard}
+        metadata = {"key": self.key, "shard": shard}
         columns = {"face": list(self.faces[self.rows(shard)]), "features": pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])}
-        self._put(shard, pa.table(columns).replace_schema_metadata({"fer-models-features": json.dumps(said)}))
+        self._write(shard, pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)}))
 
     def read(self) -> NDArray[np.float32]:
         """The directions of all faces, float32 (n, d), in canonical order.
 
         Raises:
-            StoreError: a shard is missing, corrupt, or another model's.
+            StoreError: a shard is missing or damaged.
         """
-        return np.concatenate([self._read(shard) for shard in range(self.shards)])
+        return np.concatenate(self._contents())
 
-    def _read(self, shard: int) -> NDArray[np.float32]:
-        path, rows = self._path(shard), self.rows(shard)
-        try:
-            table = pq.read_table(path)
-            said = json.loads((table.schema.metadata or {})[b"fer-models-features"])
-            faces, column = table["face"].to_pylist(), table["features"].combine_chunks()
-            features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(faces), -1)
-        except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise StoreError(f"{path} holds no sound features ({str(error).splitlines()[0]}). Delete it and run again.") from error
-        if said.get("key") != self.key or tuple(faces) != self.faces[rows] or not np.isfinite(features).all():
-            raise StoreError(f"{path} holds the features of other faces or another model. Delete it and run again.")
-        return np.asarray(features, dtype=np.float32)
+    def _parse(self, shard: int, content: bytes) -> NDArray[np.float32]:
+        table = from_parquet(content)
+        metadata = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
+        if not isinstance(metadata, dict) or metadata.get("key") != self.key:
+            raise ValueError("it holds what another model computed")
+        faces, column = table["face"].to_pylist(), table["features"].combine_chunks()
+        if tuple(faces) != self.faces[self.rows(shard)] or column.type.value_type != pa.float32():
+            raise ValueError("it holds other faces, or other columns")
+        features: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(faces), -1)
+        if not np.isfinite(features).all():
+            raise ValueError("a value is not a number")
+        return features
 
 
 def shelf(root: Path, name: str, parts: Mapping[str, Any], faces: tuple[str, ...]) -> FeatureShelf:

@@ -207,7 +207,8 @@ def compare(
     recalls = {c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if _is_recall(c)}
     fell, rose = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
     p_now = in_steps(answers.p_truth)
-    drift = Drift(float(p_before.mean()), float(p_now.mean()), *log_score_fall(p_before, p_now))
+    # Written answers have no probabilities, and so no log score.
+    drift = Drift(float(p_before.mean()), float(p_now.mean()), *log_score_fall(p_before, p_now)) if answers.has_probabilities else None
     return Comparison(subject, measured, record, checks, fell, rose, recalls, drift)
 
 

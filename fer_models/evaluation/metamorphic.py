@@ -83,7 +83,7 @@ class Flip:
     """The smallest change found that gives one face another answer.
 
     Attributes:
-        face: its pixel hash. index: its row in the face set.
+        face: its pixel hash. index: its row in the whole split.
         answer, changed_answer: before and after, as emotions' numbers; -1 for no answer.
         change: in words.
         before, after: the pictures as data URLs.

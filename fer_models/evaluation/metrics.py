@@ -8,7 +8,7 @@ averages; the functions of confusions below compute the same numbers for thousan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from fer_models.evaluation.statistics import (
     require_same_length,
     wilson,
 )
+
+if TYPE_CHECKING:
+    from fer_models.evaluation.store import Answers
 
 #: Equal-width bins of confidence in the expected calibration error, as in Guo et al. 2017.
 CALIBRATION_BINS = 15
@@ -125,6 +128,12 @@ def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.Arra
         if answered.any():
             overall |= _calibration(true[answered], said[answered], rows, resamples, seed)
     return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
+
+
+def measure_answers(answers: Answers, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+    """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as `measure`."""
+    probabilities = answers.probabilities if answers.has_probabilities else None
+    return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
 
 
 def confusion(truth: IntArray, answer: IntArray) -> IntArray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fer_models.classifiers.base import Predictions
-from fer_models.evaluation.folder import locked, put
+from fer_models.evaluation.folder import find, locked, write
 
 #: Faces in the sample.
 SAMPLE = 64
@@ -53,26 +53,23 @@ class ModelCheck:
             StoreError: the file cannot be written.
         """
         if predict is None:
-            return str(self._read().get("token", "")), 0
+            before = find(self.folder, self.file, _parse)
+            return (before[0] if before else ""), 0
         rows = _rows(predict())
         with locked(self.folder, _WHAT):
-            before = self._read()
-            changed = _changed(before.get("rows", []), rows, tolerance) if before else 0
+            before = find(self.folder, self.file, _parse, remove_damaged=True)
+            changed = _changed(before[1], rows, tolerance) if before else 0
             if before and not changed:
-                return str(before["token"]), 0
+                return before[0], 0
             token = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-            text = json.dumps({"token": token, "rows": rows})
-            put(self.folder, self.file, lambda part: part.write_text(text, encoding="utf-8"), _WHAT)
+            write(self.folder, self.file, json.dumps({"token": token, "rows": rows}).encode(), _WHAT)
         return token, changed
 
-    def _read(self) -> dict[str, Any]:
-        """What the run before left; empty where there is none, or it is damaged: then the model counts as new."""
-        try:
-            content = json.loads((self.folder / self.file).read_text(encoding="utf-8"))
-            known = {"token": str(content["token"]), "rows": [[str(status), str(text), [float(v) for v in p]] for status, text, p in content["rows"]]}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {}
-        return known
+
+def _parse(content: bytes) -> tuple[str, list[list[Any]]]:
+    """The token and the rows in a file."""
+    entry = json.loads(content)
+    return str(entry["token"]), [[str(status), str(text), [float(v) for v in p]] for status, text, p in entry["rows"]]
 
 
 def _rows(predictions: Predictions) -> list[list[Any]]:

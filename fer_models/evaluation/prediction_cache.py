@@ -12,18 +12,18 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.base import ANSWERED, Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import PromptTooLongError, StoreError
-from fer_models.evaluation.folder import locked, put
+from fer_models.errors import PromptTooLongError
+from fer_models.evaluation.folder import find, from_parquet, locked, to_parquet, write
 from fer_models.images import Face, face_hash
 
 if TYPE_CHECKING:
@@ -43,49 +43,48 @@ class _CacheFolder(ABC):
         self.key, self._loaded = _digest(identity), False
         self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
 
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9].parquet"))
+    def _names(self) -> list[str]:
+        """The files, valid or not, by the names that they have without their checksums."""
+        parts = {path.name[: len("part-00000")] for path in self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9]*.parquet")}
+        return [f"{part}.parquet" for part in sorted(parts)]
 
     def _load(self) -> None:
-        """Read the files, once. Raises StoreError for a file that is corrupt, or another cache's."""
+        """Read the files, once. Damaged ones are removed with a warning: what they held is computed again where it is needed."""
         if self._loaded:
             return
         self._loaded = True
-        for path, table in self._tables():
-            try:
-                self._add_rows(table)
-            except (ValueError, KeyError, TypeError) as error:
-                raise _invalid(path, error) from error
+        contents = {name: find(self.folder, name, self._parse) for name in self._names()}
+        if damaged := [name for name, content in contents.items() if content is None]:
+            with locked(self.folder, _WHAT):
+                contents |= {name: find(self.folder, name, self._parse, remove_damaged=True) for name in damaged}
+        for content in contents.values():
+            if content is not None:
+                self._add_rows(content)
+
+    def _parse(self, content: bytes) -> pa.Table:
+        table = from_parquet(content)
+        if (table.schema.metadata or {}).get(_KEY) != self.key.encode():
+            raise ValueError("it holds the predictions of another model")
+        self._check_rows(table)
+        return table
+
+    @abstractmethod
+    def _check_rows(self, table: pa.Table) -> None:
+        """Raise one of `folder.INVALID` where the rows of one file are not valid."""
 
     @abstractmethod
     def _add_rows(self, table: pa.Table) -> None:
-        """Use the rows of one file. Raises ValueError, KeyError or TypeError where they are not valid."""
-
-    def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
-        """Every file's table. Raises StoreError for a file that is corrupt, or another cache's."""
-        for path in self._files():
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            try:
-                table = pq.read_table(path)
-                key = (table.schema.metadata or {})[_KEY].decode()
-            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                raise _invalid(path, error) from error
-            if key != self.key:
-                raise StoreError(f"{path} holds predictions of another model. Delete it and run again.")
-            yield path, table
+        """Use the rows of one valid file."""
 
     def _add_file(self, columns: Mapping[str, Any]) -> None:
         """Write one more file. Raises StoreError if that fails; the files written before stay."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        table = pa.table(columns).replace_schema_metadata({_KEY: self.key})
+        content = to_parquet(pa.table(columns).replace_schema_metadata({_KEY: self.key}))
         with locked(self.folder, _WHAT):
-            numbers = [int(path.stem.removeprefix("part-")) for path in self._files()]
-            name = f"part-{max(numbers, default=-1) + 1:05d}.parquet"  # also where a damaged file was deleted
-            put(self.folder, name, lambda part: pq.write_table(table, part, compression="zstd"), _WHAT)
+            last = max(self._names(), default="")  # also where a damaged file was removed
+            number = int(last[len("part-") : len("part-00000")]) + 1 if last else 0
+            write(self.folder, f"part-{number:05d}.parquet", content, _WHAT)
 
 
 class PredictionCache(_CacheFolder):
@@ -121,7 +120,7 @@ class PredictionCache(_CacheFolder):
 
         Raises:
             PredictionError, RestorationError: the model or its restorer failed.
-            StoreError: a file of the cache is corrupt.
+            StoreError: a damaged file cannot be removed.
         """
         self._load()
         hashes = [face_hash(face) for face in faces]
@@ -149,13 +148,25 @@ class PredictionCache(_CacheFolder):
             self._add_file({"face": self._unsaved, **columns, "status": status, "text": text})
         self._unsaved = []
 
-    def _add_rows(self, table: pa.Table) -> None:
-        p = np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
-        faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
+    def _check_rows(self, table: pa.Table) -> None:
+        p = _probabilities(table)
+        answered = np.array([status == ANSWERED for status in table.column("status").to_pylist()], dtype=bool)
+        if not np.array_equal(np.isnan(p), np.repeat(~answered[:, None], len(LABELS), axis=1)):
+            raise ValueError("a face has an answer without probabilities, or probabilities without an answer")
         if (p < 0).any() or (p > 1).any():
             raise ValueError("a probability is outside 0..1")
-        for face, *row in zip(faces, p, status, text, strict=True):
+        if any(None in table.column(name).to_pylist() for name in ("face", "status", "text")):
+            raise ValueError("a face, its status or text is null")
+
+    def _add_rows(self, table: pa.Table) -> None:
+        faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
+        for face, *row in zip(faces, _probabilities(table), status, text, strict=True):
             self._rows.setdefault(face, (row[0], row[1], row[2]))
+
+
+def _probabilities(table: pa.Table) -> NDArray[np.float64]:
+    """The probabilities in a file, float64 (n, 7), NaN rows where there is no answer."""
+    return np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
 
 
 class PromptCache(_CacheFolder):
@@ -179,7 +190,7 @@ class PromptCache(_CacheFolder):
 
         Raises:
             PromptTooLongError: a text has more tokens than the model reads.
-            StoreError: a file of the cache is corrupt.
+            StoreError: a damaged file cannot be removed.
         """
         self._load()
         digest = _digest(prompts.as_json())
@@ -206,9 +217,17 @@ class PromptCache(_CacheFolder):
             self._add_file({"prompts": self._unsaved, **columns})
         self._unsaved = []
 
+    def _check_rows(self, table: pa.Table) -> None:
+        for digest, emotions, error in self._entries(table):
+            codes = () if emotions is None else np.frombuffer(emotions, np.int8)
+            if not isinstance(digest, str) or (emotions is None) is (error is None) or not all(-1 <= code < len(EMOTIONS) for code in codes):
+                raise ValueError("a prompt set has no valid predictions")
+
+    def _entries(self, table: pa.Table) -> Iterable[tuple[Any, Any, Any]]:
+        return zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
+
     def _add_rows(self, table: pa.Table) -> None:
-        rows = zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
-        for digest, emotions, error in rows:
+        for digest, emotions, error in self._entries(table):
             self._predicted[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
 
 
@@ -216,11 +235,6 @@ def _rows(predictions: Predictions) -> Iterable[tuple[NDArray[np.float64], str, 
     """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with the same numbers."""
     p = predictions.probabilities.astype(np.float32).astype(np.float64)
     return zip(p, predictions.status, predictions.text, strict=True)
-
-
-def _invalid(path: Path, error: Exception) -> StoreError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return StoreError(f"{path} holds no valid predictions ({reason}). Delete it and run again.")
 
 
 def _digest(value: Any) -> str:

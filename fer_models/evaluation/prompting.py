@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import UsageError
+from fer_models.errors import StoreError, UsageError
+from fer_models.evaluation.folder import find, locked, write
 from fer_models.evaluation.statistics import agreement, wilson
 
 #: How far, in accuracy, a prompt must fall under the unedited one to count as breaking the model.
@@ -32,6 +34,7 @@ FILLERS = (
 )
 _ENDS = (".", "!", "?", "...", ",")
 _ARTICLES = ("a", "an", "the")
+_WHAT = "Prompts that broke a model"
 
 
 #: The predicted emotion of every face by a prompt set, int64 (n,), -1 for none.
@@ -339,8 +342,8 @@ def search(
         grammar: sets whose templates and words may be put in, beside its own.
         examples: how many prompts hypothesis may write; shrinking comes on top.
         number: the seed.
-        kept: a file in which the edits that broke the model are kept, and tried first the next time. (hypothesis keeps no examples of a seeded
-            search.)
+        kept: a file in which the edits that broke the model are kept (its name on disk has a checksum, see `folder`), and tried first the next
+            time. (hypothesis keeps no examples of a seeded search.)
     """
     asked, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
     before = _kept(kept)
@@ -348,8 +351,10 @@ def search(
     found = [before if before and asked.breaks(before) else None, asked.explore(edits, examples, number, until_broken=True)]
     smallest = min((broke for broke in found if broke is not None), key=len, default=None)
     if smallest is not None and kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps([asdict(edit) for edit in smallest]))
+        content = json.dumps([asdict(edit) for edit in smallest]).encode()
+        with suppress(StoreError), locked(kept.parent, _WHAT):  # a convenience: without it the next search starts from nothing
+            find(kept.parent, kept.name, _parse_edits, remove_damaged=True)
+            write(kept.parent, kept.name, content, _WHAT)
     return Found(
         asked.described(asked.base, ()),
         asked.described(asked.worst, asked.edits[asked.worst]),
@@ -361,11 +366,12 @@ def search(
 
 
 def _kept(path: Path | None) -> tuple[Edit, ...]:
-    """The edits in a file that `search` wrote; none where there is no sound one."""
-    try:
-        return () if path is None else tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError):  # a convenience: without it the search starts from nothing
-        return ()
+    """The edits in a file that `search` wrote; none where there is no valid one."""
+    return () if path is None else find(path.parent, path.name, _parse_edits) or ()
+
+
+def _parse_edits(content: bytes) -> tuple[Edit, ...]:
+    return tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(content))
 
 
 # -- all of it, and its record --------------------------------------------------------------------

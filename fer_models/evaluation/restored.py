@@ -1,7 +1,8 @@
 """Restored faces, kept on disk by their content: a slow restorer sees each face once, whichever models, splits and runs ask for it.
 
-One PNG per face, named by the sha256 of the face's pixels, in a folder named by everything that decides the restored pixels. A face
-is written to a temporary file and renamed, so a killed run loses at most the few faces in flight; a lock per folder lets processes share it.
+One PNG per face, named by the sha256 of the face's pixels and the checksum of the file, in a folder named by everything that decides the
+restored pixels. A face is written to a temporary file and renamed, so a killed run loses at most the few faces in flight; a lock per folder
+lets processes share it. A damaged file is restored anew.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from fer_models.errors import StoreError
-from fer_models.evaluation.folder import locked, put
+from fer_models.evaluation.folder import find, locked, write
 from fer_models.images import Face, face_hash
 from fer_models.restorers.base import Restorer, restore_checked
 
@@ -49,21 +49,20 @@ class Kept:
 
         Raises:
             RestorationError: the restorer could not.
-            StoreError: a kept face is corrupt, or a new one cannot be written. Those kept before stay whole.
+            StoreError: a new face cannot be written. Those kept before stay whole.
         """
         hashes = [face_hash(face) for face in faces]
-        if any(not self.path(h).exists() for h in hashes):
-            self._fill(dict(zip(hashes, faces, strict=True)))
-        return [self._read(h) for h in hashes]
+        found = {h: self._find(h) for h in dict.fromkeys(hashes)}
+        if missing := {h: face for h, face in zip(hashes, faces, strict=True) if found[h] is None}:
+            found |= self._fill(missing)
+        return [restored for h in hashes if (restored := found[h]) is not None]
 
-    def path(self, face: str) -> Path:
-        """Where the restored form of the face with this pixel hash is kept."""
-        return self.folder / face[:2] / f"{face}.png"
-
-    def _fill(self, faces: Mapping[str, Face]) -> None:
+    def _fill(self, faces: Mapping[str, Face]) -> dict[str, Face]:
         """Restore what is missing, a few faces at a time."""
         with locked(self.folder, self._what):
-            missing = [h for h in faces if not self.path(h).exists()]  # another process may have been here while we waited
+            kept = {h: self._find(h, remove_damaged=True) for h in faces}  # another process may have been here while we waited
+            found = {h: restored for h, restored in kept.items() if restored is not None}
+            missing = [h for h in faces if h not in found]
             restorer = self.load() if missing else None
             for start in range(0, len(missing), AT_ONCE):
                 some = missing[start : start + AT_ONCE]
@@ -71,22 +70,28 @@ class Kept:
                 restored = restore_checked(restorer, self.name, [faces[h] for h in some])
                 for face, pixels in zip(some, restored, strict=True):
                     self._write(face, pixels)
+                    found[face] = pixels
+        return found
 
     def _write(self, face: str, restored: Face) -> None:
         said, png = PngImagePlugin.PngInfo(), io.BytesIO()
         said.add_text(_SAYS, f"{self.key} {face}")
         # Level 1: the higher ones take several times as long for a few per cent.
         Image.fromarray(np.ascontiguousarray(restored)).save(png, "PNG", compress_level=1, pnginfo=said)
-        put(self.folder, str(self.path(face).relative_to(self.folder)), lambda part: part.write_bytes(png.getvalue()), self._what)
+        write(self.folder, f"{face[:2]}/{face}.png", png.getvalue(), self._what)
 
-    def _read(self, face: str) -> Face:
-        path = self.path(face)
-        try:
-            with Image.open(path, formats=("PNG",)) as picture:
-                picture.load()
-                said, restored = picture.info.get(_SAYS), np.asarray(picture)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise StoreError(f"{path} is no sound picture ({error}). Delete it and run again: only this face is restored anew.") from error
-        if said != f"{self.key} {face}":
-            raise StoreError(f"{path} holds another face, or what another restorer made of it. Delete it and run again.")
-        return restored
+    def _find(self, face: str, *, remove_damaged: bool = False) -> Face | None:
+        """The restored form of the face with this pixel hash; None where it is not kept, or damaged."""
+
+        def parse(content: bytes) -> Face:
+            try:
+                with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+                    picture.load()
+                    said, restored = picture.info.get(_SAYS), np.array(picture)
+            except SyntaxError as error:  # Pillow's word for a damaged file
+                raise ValueError(str(error)) from error
+            if said != f"{self.key} {face}" or restored.ndim != 3:
+                raise ValueError("it holds another face, or what another restorer made of it")
+            return restored
+
+        return find(self.folder / face[:2], f"{face}.png", parse, remove_damaged=remove_damaged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Classifier, Embedding, Predictions
 from fer_models.datasets.base import FaceSet
-from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.evaluation.store import Answers, Shards, Shelf
 from fer_models.images import Face
@@ -33,12 +32,12 @@ class Run:
 
     Attributes:
         answers: in canonical order.
-        seconds: the time of the inference, now or when it was stored.
+        seconds: the time of the inference, now or when it was stored; None where it is not known.
         from_store: no face was asked now.
     """
 
     answers: Answers
-    seconds: float
+    seconds: float | None
     from_store: bool
 
 
@@ -74,14 +73,14 @@ def answer(
         return predict_checked(classifier, shelf.subject.model, labels, batch)
 
     def write(shard: int, parts: list[Predictions], seconds: float) -> None:
-        shelf.write(shard, _collect(parts, shelf, shard, order[shelf.rows(shard)]), provenance(), seconds)
+        shelf.write(shard, _collect(parts, shelf, shard), provenance(), seconds)
 
     asked = look(shelf, faces, order, load, ask, write, restoration=shelf.subject.restoration, batch_size=batch_size, progress=progress)
     return Run(shelf.read(), shelf.seconds(), from_store=not asked)
 
 
 def look(
-    shelf: Shards,
+    shelf: Shards[Any],
     faces: FaceSet,
     order: NDArray[np.int64],
     load: Callable[[], tuple[Restorer, _Model]],
@@ -103,8 +102,11 @@ def look(
     Returns:
         Whether any face was looked at.
     """
+    if not shelf.missing():  # nothing to write: a store that can only be read is enough
+        progress(len(faces))
+        return False
     with shelf.locked():
-        missing = shelf.missing()
+        missing = shelf.missing(remove_damaged=True)  # another process may have filled it while this one waited
         progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
         if missing:
             restorer, model = load()
@@ -131,20 +133,19 @@ def pooled(
     Raises:
         StoreError: the store broke its contract.
     """
-    with shelf.locked():
-        missing = shelf.missing()
-        for shard in missing:
-            started, rows = time.perf_counter(), shelf.rows(shard)
-            said = pool([_predictions(part.answers, rows) for part in parts])
-            answers = _collect([said], shelf, shard, parts[0].answers.index[rows])
-            shelf.write(shard, answers, provenance(), time.perf_counter() - started)
+    if shelf.missing():
+        with shelf.locked():
+            for shard in shelf.missing(remove_damaged=True):
+                started, rows = time.perf_counter(), shelf.rows(shard)
+                said = pool([part.answers.predictions(rows) for part in parts])
+                shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started)
     asked = all(part.from_store for part in parts)
-    return Run(shelf.read(), shelf.seconds() + sum(part.seconds for part in parts), from_store=asked)
+    seconds = [s for s in (shelf.seconds(), *(part.seconds for part in parts)) if s is not None]
+    return Run(shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked)
 
 
 def classified(
     shelf: Shelf,
-    order: np.ndarray[Any, np.dtype[np.int64]],
     features: Callable[[], NDArray[np.float32]],
     load: Callable[[], Embedding],
     *,
@@ -154,7 +155,6 @@ def classified(
     """Fill `shelf` from the stored directions of its faces, and read it all.
 
     Args:
-        order: the faces' rows in canonical order.
         features: gets the directions, (n, d) in canonical order; called only when an answer is missing, as `load` is.
         labels, provenance: as in `answer`.
 
@@ -162,22 +162,18 @@ def classified(
         PredictionError, RestorationError, StoreError: as `answer`.
     """
     missing = shelf.missing()
-    started = time.perf_counter()
-    known = features() if missing else None
-    looked = time.perf_counter() - started
-    with shelf.locked():
-        for shard in shelf.missing():
-            assert known is not None
-            started, rows = time.perf_counter(), shelf.rows(shard)
-            model, some = load(), known[rows]
-            said = checked(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
-            share = looked * len(some) / len(shelf.faces)
-            shelf.write(shard, _collect([said], shelf, shard, order[rows]), provenance(), time.perf_counter() - started + share)
+    if missing:
+        started = time.perf_counter()
+        known = features()
+        looked = time.perf_counter() - started
+        with shelf.locked():
+            for shard in shelf.missing(remove_damaged=True):
+                started, rows = time.perf_counter(), shelf.rows(shard)
+                model, some = load(), known[rows]
+                said = checked(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
+                share = looked * len(some) / len(shelf.faces)
+                shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started + share)
     return Run(shelf.read(), shelf.seconds(), from_store=not missing)
-
-
-def _predictions(answers: Answers, rows: slice) -> Predictions:
-    return Predictions(answers.probabilities[rows], answers.status[rows], answers.text[rows], LABELS)
 
 
 def predict_checked(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
@@ -211,15 +207,9 @@ def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], 
     return predictions
 
 
-def _collect(parts: list[Predictions], shelf: Shelf, shard: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Answers:
-    at = shelf.rows(shard)
-    probabilities = np.concatenate([p.probabilities for p in parts]).astype(np.float32).astype(np.float64)
-    return Answers(
-        shelf.faces[at],
-        rows,
-        shelf.truth[at],
-        np.concatenate([p.answer for p in parts]),
-        probabilities,
-        tuple(s for p in parts for s in p.status),
-        tuple(t for p in parts for t in p.text),
-    )
+def _collect(parts: list[Predictions], shelf: Shelf, shard: int) -> Answers:
+    """The answers of a shard. Probabilities are rounded to float32, as they are stored, and the answers are the greatest of the rounded."""
+    at, said = shelf.rows(shard), Predictions.joined(parts)
+    said = replace(said, probabilities=said.probabilities.astype(np.float32).astype(np.float64))
+    columns = (shelf.index[at], shelf.truth[at], said.answer, said.probabilities)
+    return Answers(shelf.faces[at], *columns, said.status, said.text, said.has_probabilities)

@@ -259,10 +259,12 @@ def _part_of(record: Record, later: Side[Answers], answers: Answers) -> Record |
 def _pair(was: Subject, subject: Subject, held: Answers | Record, answers: Answers) -> Pair:
     if isinstance(held, Record):
         return Pair(was, subject, held, held.decoded_p_truth(), answers)
-    measured = metrics.measure(held.truth, held.answer, held.probabilities, resamples=1)  # a record keeps no intervals
+    measured = metrics.measure_answers(held, resamples=1)  # a record keeps no intervals
     # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a store.
     record = replace(baselines.make(was, held.fingerprint, held, measured, {}), floor=None)
-    return Pair(was, subject, record, held.p_truth, answers)
+    # Where one of two models gave no probabilities, nothing is judged by those of the other.
+    both = answers.has_probabilities and held.has_probabilities
+    return Pair(was, subject, record, held.p_truth, replace(answers, has_probabilities=both))
 
 
 def _by_name(subject: Subject) -> tuple[str, ...]:

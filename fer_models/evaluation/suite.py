@@ -229,7 +229,7 @@ class Suite(Asking):
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
             "changes": verdict.changes_json() if verdict else None,
             "drift": verdict.comparison.drift.as_json() if verdict and verdict.comparison.drift else None,
-            "inference_seconds": round(run.seconds, 3),
+            "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
             "notes": self._notes(pair),
             "key": self.shelf(pair).key,

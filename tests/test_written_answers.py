@@ -1,0 +1,144 @@
+"""Models that write give no probabilities: nothing that is computed from a probability is reported of them, or judged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import drawn, oracle_labels
+
+from fer_models import cli
+from fer_models.classifiers import interview, questions
+from fer_models.classifiers.augmented import Mirrored
+from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.controls import Constant, Oracle
+from fer_models.classifiers.fusion import pool
+from fer_models.emotions import LABELS, Emotion
+from fer_models.evaluation import baselines, gate
+from fer_models.evaluation.metrics import measure_answers
+from fer_models.evaluation.options import Options
+from fer_models.evaluation.store import stored
+from fer_models.evaluation.suite import Suite
+from fer_models.images import face_hash
+from fer_models.registry import ModelSpec, Registry
+from fer_models.report import tables
+from fer_models.zoo import RESTORERS
+
+#: What is computed from probabilities.
+FROM_PROBABILITIES = {"ece", "nll", "brier"}
+FACES = drawn(70)
+
+
+class Writer:
+    """Names the emotion of four faces in five, calls the others sad, and refuses every 16th."""
+
+    def __init__(self):
+        self.known = oracle_labels(FACES)
+
+    def predict(self, faces):
+        numbers = [int(face_hash(face), 16) for face in faces]
+        replies = [self.known[face_hash(face)].label if n % 5 else "sad" for face, n in zip(faces, numbers, strict=True)]
+        replies = [reply if n % 16 else "I cannot tell." for reply, n in zip(replies, numbers, strict=True)]
+        return interview.read_all(replies, questions.load("one-word"))
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: FACES)
+    models = [ModelSpec("writer", lambda runtime: Writer()), ModelSpec("oracle", lambda runtime: Oracle(oracle_labels(FACES)))]
+
+    def made():
+        options = Options("synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json")
+        return Suite(options, Registry("model", *models), RESTORERS)
+
+    return made
+
+
+def test_they_are_absent_from_evals_json_and_from_baselines_now_and_from_the_store(suite):
+    for run in (suite(), suite()):
+        assert not FROM_PROBABILITIES & set(run.result(("writer", "raw"))["metrics"])
+        assert not FROM_PROBABILITIES & set(run.record(("writer", "raw")).metrics)
+        assert set(run.result(("oracle", "raw"))["metrics"]) > FROM_PROBABILITIES
+        assert set(run.record(("oracle", "raw")).metrics) > FROM_PROBABILITIES
+
+
+def test_a_recorded_value_goes_with_the_next_record(suite):
+    record = suite().record(("writer", "raw"))
+    old = replace(record, metrics={**record.metrics, "nll": 5.84, "corruptions: mean error": 0.5})
+    (new,) = baselines.Baselines((old,)).updated([record]).measured
+    assert new.metrics == {**record.metrics, "corruptions: mean error": 0.5}
+
+
+def test_the_page_shows_a_dash(suite):
+    report = {"results": [suite().result((model, "raw")) for model in ("writer", "oracle")]}
+    rows = {row.split("</th>")[0]: row for row in tables.leaderboard_html(report).split('scope="row">')[1:]}
+    (ece,) = (i for i, heading in enumerate(tables.leaderboard_html(report).split("<th")) if ">ECE<" in heading)
+    cells = {name.strip(): row.split("<td")[ece - 2] for name, row in rows.items()}
+    assert ">-<" in cells["writer-raw"]
+    assert ">0.1" in cells["oracle-raw"]
+
+
+def test_their_verdict_has_no_drift(suite, tmp_path):
+    run = suite()
+    baselines.Baselines(tuple(run.record((model, "raw")) for model in ("writer", "oracle"))).write(tmp_path / "baselines.json")
+    again = suite()
+    again.select([("writer", "raw"), ("oracle", "raw")])
+    assert again.verdict(("writer", "raw")).status == gate.PASS
+    assert again.result(("writer", "raw"))["drift"] is None
+    assert again.result(("oracle", "raw"))["drift"] is not None
+
+
+def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys):
+    run = suite()
+    folders = {}
+    for model in ("writer", "oracle"):
+        run.run((model, "raw"))
+        folders[model] = str(run.shelf((model, "raw")).folder)
+    assert stored(run.shelf(("writer", "raw")).folder)[0].has_probabilities is False
+    assert cli.main(["compare", folders["writer"], folders["writer"], "--strict-gate"]) == 0
+    for before, after in (("writer", "oracle"), ("oracle", "writer")):
+        cli.main(["compare", folders[before], folders[after], "--format", "json"])
+        assert '"drift": null' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("made", [Mirrored, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"])
+def test_what_is_made_of_written_answers_has_no_probabilities_either(made):
+    class Always:
+        def predict(self, faces):
+            return interview.read_all(["happy"] * len(faces), questions.load("one-word"))
+
+    assert made(Always()).predict(FACES.faces([0, 1])).has_probabilities is False
+    assert made(Constant(Emotion.SAD, 0.5)).predict(FACES.faces([0, 1])).has_probabilities is True
+
+
+class Both:
+    def __init__(self, classifiers):
+        self.classifiers = classifiers
+
+    def predict(self, faces):
+        return pool([c.predict(faces) for c in self.classifiers], (0.5, 0.5))
+
+
+def test_the_likelihoods_of_replies_are_probabilities():
+    class Chat:
+        def score(self, faces, question, replies):
+            return np.log(np.tile(np.arange(1, 8) / 28, (len(faces), 1)))
+
+    said = interview.Interview(Chat(), questions.load("one-word"), interview.LIKELIHOOD).predict(FACES.faces([0]))
+    assert said.has_probabilities
+    assert said.probabilities[0] == pytest.approx(np.arange(1, 8) / 28)
+
+
+def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
+    """The model declares it; nothing is guessed from the numbers."""
+    certain = Constant(Emotion.SAD).predict(FACES.faces([0, 1]))
+    assert certain.has_probabilities
+    assert Predictions.joined([certain, certain]).has_probabilities
+    assert Predictions.from_probabilities(np.eye(7), LABELS).has_probabilities
+
+
+def test_measures_of_written_answers_are_those_of_answers_alone(suite):
+    answers = suite().run(("writer", "raw")).answers
+    with_probabilities = measure_answers(replace(answers, has_probabilities=True), resamples=50)
+    without = measure_answers(answers, resamples=50)
+    assert set(with_probabilities.overall) - set(without.overall) == FROM_PROBABILITIES
+    assert with_probabilities.overall["macro_f1"] == without.overall["macro_f1"]
