@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Embedding
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError, StoreError
+from fer_models.errors import PredictionError, StoreError
 from fer_models.evaluation.run import Progress, look
 from fer_models.evaluation.store import Shards
 from fer_models.images import Face
 from fer_models.restorers.base import Restorer
+from fer_models.third_party_code import contained
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,12 @@ def embed(
 
 
 def _checked(model: Embedding, name: str, faces: list[Face]) -> NDArray[np.float32]:
-    try:
-        found = np.asarray(model.embed(faces), dtype=np.float32)
-    except FerModelsError:
-        raise
-    except Exception as error:
-        raise PredictionError(f"Model {name!r} failed to embed {len(faces)} faces: {type(error).__name__}: {error}") from error
+    with contained(PredictionError, f"Model {name!r} failed to embed {len(faces)} faces"):
+        given = np.asarray(model.embed(faces))
+    if given.dtype.kind not in "fiu":
+        raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of {given.dtype}; an embedding is float32 (n, d).")
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused below
+        found = given.astype(np.float32)  # a copy: a model may use its buffer again
     if found.ndim != 2 or len(found) != len(faces) or not np.isfinite(found).all():
         raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers.")
     return found
