@@ -6,7 +6,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_models.errors import WeightsError
+from fer_models.errors import UsageError, WeightsError, one_line
+
+
+def valid_repository(name: str, form: str) -> str:
+    """`name`, if it can name a repository on the Hub. The network is not asked.
+
+    Args:
+        form: how the user writes it, such as `hf-hub:ORGANISATION/NAME`.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, without an export for type checkers
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(f"'{one_line(name)}' names no repository on the Hub. Write {form}.") from error
+    return name
 
 
 def cached(repository: str, files: Sequence[str]) -> Path | None:

@@ -7,6 +7,7 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError, one_line
 from fer_models.registry import (
+    LONGEST_NAME,
     PROBE,
     TTA,
     ModelSpec,
@@ -28,6 +30,7 @@ from fer_models.registry import (
     Runtime,
     Weights,
     base_name,
+    derived,
     from_entry_points,
     from_file,
     mark_of,
@@ -46,7 +49,29 @@ def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[Restor
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
     """
-    return _with_files({path: from_file(path) for path in models_from})
+    return _with_files(_read_files(models_from))
+
+
+def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]]:
+    """The records of each file, by its real path: a file runs once, however often and by whatever path it is named.
+
+    Raises:
+        UsageError: as `from_file`, or two files define records of one name.
+    """
+    files: dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]] = {}
+    origin: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        if (real := _real(path)) in files:
+            continue
+        models, restorers = files[real] = from_file(path)
+        for kind, name in (*(("model", spec.name) for spec in models), *(("restorer", spec.name) for spec in restorers)):
+            if (first := origin.setdefault((kind, name), path)) != path:
+                raise UsageError(f"{first} and {path} both define a {kind} named {name!r}. Give one of them another name.")
+    return files
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _with_files(
@@ -72,13 +97,13 @@ def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
         UnknownNameError, UsageError: as `known` and `select`.
     """
     paths = [*models_from, *(Path(name) for name in model_names if name.endswith(".py"))]
-    files = {path: from_file(path) for path in dict.fromkeys(paths)}
+    files = _read_files(paths)
     models, restorers, notes = _with_files(files)
     if not model_names:
         return models, restorers, notes, models
     selected: list[str] = []
     for name in model_names:
-        selected += [spec.name for spec in files[Path(name)][0]] if name.endswith(".py") else [name]
+        selected += [spec.name for spec in files[_real(name)][0]] if name.endswith(".py") else [name]
     specs = [select(name, models) for name in dict.fromkeys(selected)]
     return models, restorers, notes, Registry("model", *specs)
 
@@ -100,6 +125,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """
     if name in models:
         return models[name]
+    if len(network := name.partition("@")[0]) > LONGEST_NAME:
+        raise UsageError(f"--model '{one_line(name, 60)}': its name has {len(network):,} characters, {LONGEST_NAME} are allowed.")
     if len(parts_of(name)) > 1:
         return _fused([select(part, models) for part in parts_of(name)])
     if mark := mark_of(name):
@@ -149,13 +176,14 @@ def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
         return _augmented(spec)
     if spec.marked is None:
         raise UsageError(f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can.")
-    return spec.marked(mark)
+    return derived(spec, spec.marked, mark)
 
 
 def _foreign_chat(name: str) -> ModelSpec:
     """Any vision-language model of transformers': a repository on the Hub, or a folder."""
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
+        repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
         where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
         return zoo.chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
@@ -218,7 +246,7 @@ def _foreign_clip(name: str) -> ModelSpec:
 
 
 def _hub_clip(name: str) -> ModelSpec:
-    repository = name.removeprefix("hf-hub:")
+    repository = hub.valid_repository(name.removeprefix("hf-hub:"), "hf-hub:ORGANISATION/NAME")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
@@ -253,12 +281,12 @@ def _endpoint(name: str, question: Question) -> ModelSpec:
 
 def questioned(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
     """The same models, those that write asked with `question`."""
-    return Registry(models.kind, *(spec.asked(question) if spec.asked is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.asked, question) if spec.asked is not None else spec for spec in models))
 
 
 def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
     """The same models, those that are asked in words with `prompts`."""
-    return Registry(models.kind, *(spec.reprompted(prompts) if spec.reprompted is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.reprompted, prompts) if spec.reprompted is not None else spec for spec in models))
 
 
 def _probed(base: ModelSpec) -> ModelSpec:

@@ -35,7 +35,7 @@ from fer_models.evaluation.store import Answers, Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.images import Face
 from fer_models.machine import paused_garbage_collection
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, mark_of
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, derived, mark_of
 from fer_models.restorers.base import After, Restorer, restore_checked
 from fer_models.third_party_code import contained
 
@@ -294,7 +294,7 @@ class Asking:
             PredictionError, RestorationError, StoreError: when it is called; as `run`.
         """
         own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
-        spec = own.asked(question) if other and question is not None and own.asked is not None else own
+        spec = derived(own, own.asked, question) if other and question is not None and own.asked is not None else own
         runtime = spec.resolve(self.options.runtime if precision is None else replace(self.options.runtime, precision=precision))
         restorer = self.restorers[pair[1]]
         identity = {"model": spec.identity(runtime), "restorer": self._restoration(restorer), "variant": variant}
