@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
 
 
 def valid_repository(name: str, form: str) -> str:
@@ -46,11 +46,11 @@ def cached_model(repository: str) -> Path | None:
         return None
     folder = config.parent
     try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        index = parse_json(read_text(folder / "model.safetensors.index.json"))
         whole = all((folder / str(name)).exists() for name in index["weight_map"].values())
     except FileNotFoundError:
         whole = any(folder.glob("*.safetensors"))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         whole = False
     return folder if whole else None
 

@@ -6,7 +6,6 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +17,9 @@ from fer_models.classifiers import fusion, probe, questions
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
-from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.emotions import LABELS, LabelSpace
+from fer_models.errors import FerModelsError, UsageError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.registry import (
     LONGEST_NAME,
     PROBE,
@@ -149,7 +149,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     if network == zoo.PHI3V_NANO.name:
         return _foreign_chat(f"hf-vlm:{name}")
     path = Path(file)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
     timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
 
@@ -160,7 +160,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     where = Weights(lambda: path, f"put the file at {path}")
     sidecar = path.with_suffix(".json")
-    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if sidecar.is_file() else None}
+    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None}
     return ModelSpec(
         f"{network}@{path.stem}",
         load,
@@ -187,7 +187,7 @@ def _foreign_chat(name: str) -> ModelSpec:
         where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
         return zoo.chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):
         raise UsageError(f"--model {name}: {folder} holds no config.json. Give a folder with a model as transformers saves one.")
     where = Weights(lambda: folder, f"put the model at {folder}")
     return zoo.chat_model(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
@@ -232,7 +232,7 @@ def _foreign_clip(name: str) -> ModelSpec:
 
         return zoo.open_clip_model(name, architecture, tag, clip.of_tag(architecture, tag)[0])
     path = Path(file)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
@@ -342,6 +342,8 @@ def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:
     """The label order a checkpoint declares, read without loading its tensors."""
     try:
         own = weights.metadata(path).get("labels")
-        return tuple(json.loads(own) if own is not None else json.loads(sidecar.read_text())["labels"])
-    except (WeightsError, OSError, ValueError, KeyError, TypeError):
+        labels = tuple(parse_json(own) if own is not None else parse_json(read_text(sidecar))["labels"])
+        LabelSpace.from_names("labels", labels)
+        return labels
+    except (FerModelsError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return LABELS  # it says nothing sound: `cnn.load` will tell the user, in words

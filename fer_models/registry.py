@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -352,8 +353,8 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     Raises:
         UsageError: no such file, it fails to run, or it defines neither list.
     """
-    if not path.is_file():
-        raise UsageError(f"--models-from {path}: no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+    if not os.path.isfile(path):
+        raise UsageError(f"--models-from '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
     spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--models-from {path}: not a Python file (its name must end in .py).")

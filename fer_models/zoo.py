@@ -18,6 +18,7 @@ from fer_models.classifiers.interview import GENERATE
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.registry import (
     FAST,
     ModelSpec,
@@ -159,12 +160,10 @@ def chat_model(
 
 def _chat(folder: Path, runtime: Runtime, crops: int | None) -> interview.Chat:
     """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers elsewhere."""
-    import json
-
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        kind = parse_json(read_text(folder / "config.json")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{folder / 'config.json'} cannot be read ({error}). Fetch the model anew.") from error
+        raise WeightsError(f"{folder / 'config.json'} cannot be read ({one_line(str(error))}). Fetch the model anew.") from error
     if kind == "phi3_v":
         from fer_models.classifiers import phi3v
 

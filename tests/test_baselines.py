@@ -88,7 +88,7 @@ def set_first(**fields):
         (spoilt(set_first(metrics={"accuracy": None, "macro_f1": 1})), "not a finite number"),
         (spoilt(lambda d: d["measured"].append(d["measured"][0])), "two records"),
         (spoilt(lambda d: d["published"].append({"model": "CLIP"})), "a model and a source"),
-        ('{"schema": 1, "measured": [{"metrics": {"accuracy": NaN}}]}', "lacks the field"),
+        ('{"schema": 1, "measured": [{"metrics": {"accuracy": NaN}}]}', "NaN, which is not JSON"),
     ],
 )
 def test_a_spoilt_file_is_refused_in_one_line_that_says_where(tmp_path, text, message):

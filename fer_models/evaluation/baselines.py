@@ -22,6 +22,7 @@ from fer_models.errors import BaselinesError
 from fer_models.evaluation.metrics import Metrics
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.subject import Subject
+from fer_models.files import parse_json, read_text
 
 SCHEMA_VERSION = 1
 NO_ANSWER = "-"
@@ -165,20 +166,22 @@ def read(path: Path) -> Baselines:
     if not path.exists():
         return Baselines()
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse(read_text(path), str(path))
+    except (OSError, ValueError) as error:
         raise BaselinesError(f"{path} cannot be read ({error}).") from error
 
 
 def parse(text: str, name: str) -> Baselines:
     """The baselines in a JSON text; `name` is what messages call it. Raises as `read`."""
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except json.JSONDecodeError as error:
         hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
         raise BaselinesError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
         ) from error
+    except ValueError as error:
+        raise BaselinesError(f"{name} is no sound JSON: {error}. Repair it, or restore it from git.") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BaselinesError(

@@ -18,8 +18,9 @@ from fer_models import resources
 from fer_models.datasets import synthetic
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.machine import paused_garbage_collection
-from fer_models.plugin import html_report, keywords, options
+from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
+from fer_models.third_party_code import kept_alive
 
 pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
@@ -72,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.self_contained_html = True
     if html_report.wanted(config):
         config.pluginmanager.register(html_report.PageStarter(config))
+    config.pluginmanager.register(html_report.PageErrors())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -80,9 +82,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         options.check(session.config)
         if _is_evals_run(session.config):
             show_header(session.config)
+            if not session.config.option.collectonly:
+                report_files.require_writable(session.config)
             chosen(session.config)
             _load_faces(session.config)
         elif getattr(session.config.option, "numprocesses", None):  # workers cannot report a usage error
+            report_files.require_writable(session.config)
             chosen(session.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -142,6 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if not _is_evals_run(config) and not config.option.collectonly:
         try:
+            report_files.require_writable(config)
             _load_faces(config)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
@@ -166,6 +172,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
+    """While tests run, nothing that a model started (a thread, a timer) ends the process as a success."""
+    if known_state(session.config) is None:
+        return (yield)
+    with kept_alive():
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The first test of ours removes the report of an earlier run: a run that is killed leaves no verdict rather than an old one."""
+    if "suite" in getattr(item, "fixturenames", ()):
+        report_files.remove_once(item.config)
 
 
 @pytest.hookimpl(wrapper=True)

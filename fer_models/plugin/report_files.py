@@ -1,0 +1,53 @@
+"""The files of a report, evals.json and evals.html: they can be written, and an old one is gone before the first verdict."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from fer_models.errors import FerModelsError, UsageError
+from fer_models.plugin import options
+
+_REMOVED = pytest.StashKey[bool]()
+
+
+def files(config: pytest.Config) -> tuple[Path, Path]:
+    """evals.json and evals.html of the run."""
+    folder = options.report_dir(config)
+    return folder / "evals.json", folder / "evals.html"
+
+
+def require_writable(config: pytest.Config) -> None:
+    """Make the folder of the report.
+
+    Raises:
+        UsageError: it cannot be made or written.
+    """
+    folder = options.report_dir(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"The report cannot be written to {folder} ({reason}). Choose another folder: --report-dir FOLDER") from error
+    if taken := [path for path in files(config) if path.is_dir()]:
+        raise UsageError(f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER")
+
+
+def remove_once(config: pytest.Config) -> None:
+    """Remove the report of an earlier run, at the first call in this process.
+
+    Raises:
+        FerModelsError: it cannot be removed.
+    """
+    if config.stash.get(_REMOVED, False):
+        return
+    for path in files(config):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FerModelsError(f"{path}, of an earlier run, cannot be removed ({error.strerror}). Delete it and run again.") from error
+    config.stash[_REMOVED] = True
