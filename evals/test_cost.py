@@ -11,8 +11,8 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Countable, Staged
-from fer_models.evaluation import cost
 from fer_models.errors import FerModelsError
+from fer_models.evaluation import cost
 from fer_models.evaluation.metrics import measure
 from fer_models.third_party_code import contained
 

@@ -137,10 +137,12 @@ def _first_of_another_type(given: Any) -> str:
 
 def _check(rows: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:
     checked = rows[answered]
+    with np.errstate(over="ignore"):  # infinite is as far from 1 as too much
+        total = checked.sum(axis=1)
     for bad, what in (
         (~np.isfinite(checked).all(axis=1), "is not a number"),
         ((checked < 0).any(axis=1), "is negative"),
-        (np.abs(checked.sum(axis=1) - 1.0) > SUM_TOLERANCE, "sums away from 1 (are these logits? apply a softmax)"),
+        (np.abs(total - 1.0) > SUM_TOLERANCE, "sums away from 1 (are these logits? apply a softmax)"),
     ):
         if bad.any():
             row = int(np.flatnonzero(answered)[np.argmax(bad)])

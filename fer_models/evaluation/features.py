@@ -84,6 +84,8 @@ def embed(
         return _checked(model, name, batch)
 
     def write(shard: int, parts: list[NDArray[np.float32]], seconds: float) -> None:
+        if len(widths := {part.shape[1] for part in parts}) > 1:
+            raise PredictionError(f"Model {name!r} embeds some faces in {min(widths)} numbers and others in {max(widths)}. They must be as many.")
         shelf.write(shard, np.concatenate(parts))
 
     look(shelf, faces, order, load, ask, write, restoration=restoration, batch_size=batch_size, progress=progress)
@@ -97,6 +99,6 @@ def _checked(model: Embedding, name: str, faces: list[Face]) -> NDArray[np.float
         raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of {given.dtype}; an embedding is float32 (n, d).")
     with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused below
         found = given.astype(np.float32)  # a copy: a model may use its buffer again
-    if found.ndim != 2 or len(found) != len(faces) or not np.isfinite(found).all():
+    if found.ndim != 2 or len(found) != len(faces) or found.shape[1] < 1 or not np.isfinite(found).all():
         raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers.")
     return found
