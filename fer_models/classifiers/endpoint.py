@@ -83,7 +83,7 @@ class Endpoint:
         self._asked = question.written()
         try:
             self._call("/models", None, min(_GREETING, timeout))  # whatever it answers, it listens; not every server lists its models
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a host that is no name
             raise PredictionError(f"Nothing listens at {self.url} ({_reason(error)}). Start the server first, or correct the address.") from error
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:

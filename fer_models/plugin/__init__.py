@@ -159,12 +159,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test."""
+    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test.
+
+    The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no verdict rather than an old one.
+    """
     ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
     if not ours or session.config.option.collectonly:
         return
     from fer_models.plugin import selection
 
+    report_files.remove(session.config)
     state = state_of(session.config)
     if pairs := selection.gated_pairs(ours):
         worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
@@ -181,13 +185,6 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
         return (yield)
     with kept_alive():
         return (yield)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The first test of ours removes the report of an earlier run: a run that is killed leaves no verdict rather than an old one."""
-    if "suite" in getattr(item, "fixturenames", ()):
-        report_files.remove_once(item.config)
 
 
 @pytest.hookimpl(wrapper=True)

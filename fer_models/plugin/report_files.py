@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_models.errors import FerModelsError, UsageError
+from fer_models.errors import UsageError
 from fer_models.plugin import options
-
-_REMOVED = pytest.StashKey[bool]()
 
 
 def files(config: pytest.Config) -> tuple[Path, Path]:
@@ -37,17 +35,14 @@ def require_writable(config: pytest.Config) -> None:
         raise UsageError(f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER")
 
 
-def remove_once(config: pytest.Config) -> None:
-    """Remove the report of an earlier run, at the first call in this process.
+def remove(config: pytest.Config) -> None:
+    """Remove the report of an earlier run; of several processes (`-n`) each does it before its first test.
 
     Raises:
-        FerModelsError: it cannot be removed.
+        pytest.UsageError: it cannot be removed.
     """
-    if config.stash.get(_REMOVED, False):
-        return
     for path in files(config):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise FerModelsError(f"{path}, of an earlier run, cannot be removed ({error.strerror}). Delete it and run again.") from error
-    config.stash[_REMOVED] = True
+            raise pytest.UsageError(f"{path}, of an earlier run, cannot be removed ({error.strerror}). Delete it and run again.") from error

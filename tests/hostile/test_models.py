@@ -90,18 +90,28 @@ def through_entry_point(away, monkeypatch):
 
 #: Where third-party code is called: each takes the escape and what the test has at hand.
 DOORS = {
-    "predict": lambda away, _: predict_checked(SimpleNamespace(predict=away), "mine", LABELS, drawn(7).faces(range(3))),
+    "predict": lambda away, _: predict_checked(
+        SimpleNamespace(predict=away), "mine", LABELS, drawn(7).faces(range(3))
+    ),
     "classify": lambda away, _: checked(lambda: away(None), "mine", LABELS, 3),
     "embed": lambda away, _: embed_checked(SimpleNamespace(embed=away), "mine", drawn(7).faces(range(3))),
     "load": lambda away, _: asking(constant(load=away)).classifier("mine"),
     "another question of a loaded model": lambda away, _: asking(
         constant(load=lambda runtime: SimpleNamespace(asked=away))
     )._with_question("mine", questions.load("lettered")),
-    "another question": lambda away, _: names.questioned(Registry("model", constant(asked=away)), questions.load("lettered")),
-    "other prompts": lambda away, _: names.reprompted(Registry("model", constant(reprompted=away)), prompts.load("openai")),
-    "an answer mode": lambda away, _: names.select("mine+likelihood", Registry("model", constant(marked=away))),
+    "another question": lambda away, _: names.questioned(
+        Registry("model", constant(asked=away)), questions.load("lettered")
+    ),
+    "other prompts": lambda away, _: names.reprompted(
+        Registry("model", constant(reprompted=away)), prompts.load("openai")
+    ),
+    "an answer mode": lambda away, _: names.select(
+        "mine+likelihood", Registry("model", constant(marked=away))
+    ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
-    "restore": lambda away, _: restore_checked(SimpleNamespace(restore=away), "mine", drawn(7).faces(range(3))),
+    "restore": lambda away, _: restore_checked(
+        SimpleNamespace(restore=away), "mine", drawn(7).faces(range(3))
+    ),
     "an entry point": through_entry_point,
 }
 
@@ -244,7 +254,11 @@ def from_rows(rows):
 
 WRONG = {
     **{f"rows: {name}": from_rows(rows) for name, rows in WRONG_ROWS.items()},
-    **{f"forged rows: {name}": lambda faces, rows=rows: forged(probabilities=rows) for name, rows in WRONG_ROWS.items() if name != "a generator"},
+    **{
+        f"forged rows: {name}": lambda faces, rows=rows: forged(probabilities=rows)
+        for name, rows in WRONG_ROWS.items()
+        if name != "a generator"
+    },
     "None": lambda faces: None,
     "rows alone": lambda faces: GOOD,
     "a tuple": lambda faces: (GOOD, ("ok",) * N),
@@ -269,8 +283,12 @@ WRONG = {
     "labels twice": lambda faces: Predictions.from_probabilities(GOOD, ("happy",) * 7),
     "labels unknown": lambda faces: Predictions.from_probabilities(GOOD, tuple("abcdefg")),
     "labels as one text": lambda faces: Predictions.from_probabilities(GOOD, "abcdefg"),
-    "unanswered beyond the batch": lambda faces: Predictions.from_probabilities(GOOD, unanswered={99: "tired"}),
-    "unanswered before the batch": lambda faces: Predictions.from_probabilities(GOOD, unanswered={-1: "tired"}),
+    "unanswered beyond the batch": lambda faces: Predictions.from_probabilities(
+        GOOD, unanswered={99: "tired"}
+    ),
+    "unanswered before the batch": lambda faces: Predictions.from_probabilities(
+        GOOD, unanswered={-1: "tired"}
+    ),
     "unanswered by name": lambda faces: Predictions.from_probabilities(GOOD, unanswered={"0": "tired"}),
     "unanswered but ok": lambda faces: Predictions.from_probabilities(GOOD, unanswered={0: "ok"}),
     "unanswered without a reason": lambda faces: Predictions.from_probabilities(GOOD, unanswered={0: ""}),
@@ -289,14 +307,22 @@ def test_what_is_no_prediction_is_refused_in_a_sentence_and_stored_nowhere(name,
 
 
 def test_rows_without_an_answer_keep_no_number(tmp_path):
-    found = run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: forged(status=("tired",) * N))).answers
+    found = run(
+        tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: forged(status=("tired",) * N))
+    ).answers
     assert found.answer.tolist() == [-1] * N
     assert np.isnan(found.probabilities).all()
 
 
-@pytest.mark.parametrize("text", ["\ud83d", "a\udcffb", "\x00", "\x1b[2J", "\u202eevil", "x" * 100_000, "</script><script>"])
+@pytest.mark.parametrize(
+    "text", ["\ud83d", "a\udcffb", "\x00", "\x1b[2J", "\u202eevil", "x" * 100_000, "</script><script>"]
+)
 def test_any_text_of_a_model_can_be_stored_and_read_again(text, tmp_path):
-    found = run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: Predictions.from_probabilities(GOOD, text=[text] * N))).answers
+    found = run(
+        tmp_path,
+        drawn(N),
+        SimpleNamespace(predict=lambda faces: Predictions.from_probabilities(GOOD, text=[text] * N)),
+    ).answers
     assert found.text[0] == text.replace("\ud83d", "\ufffd").replace("\udcff", "\ufffd")
 
 
@@ -318,8 +344,20 @@ def test_a_model_that_uses_its_array_again_gets_no_number_of_another_batch(tmp_p
 
 
 WRONG_EMBEDDINGS = {
-    **{"None": None, "a text": "x", "texts": [["a"]] * N, "objects": [[None]] * N, "complex": np.ones((N, 3), complex), "one dimension": np.ones(N)},
-    **{"three dimensions": np.ones((N, 2, 2)), "too few": np.ones((N - 1, 3)), "ragged": [[1.0]] * (N - 1) + [[1.0, 2.0]], "no width": np.ones((N, 0))},
+    **{
+        "None": None,
+        "a text": "x",
+        "texts": [["a"]] * N,
+        "objects": [[None]] * N,
+        "complex": np.ones((N, 3), complex),
+        "one dimension": np.ones(N),
+    },
+    **{
+        "three dimensions": np.ones((N, 2, 2)),
+        "too few": np.ones((N - 1, 3)),
+        "ragged": [[1.0]] * (N - 1) + [[1.0, 2.0]],
+        "no width": np.ones((N, 0)),
+    },
     **{"NaN": np.full((N, 3), np.nan), "too large for float32": np.full((N, 3), 1e300)},
 }
 
@@ -327,30 +365,56 @@ WRONG_EMBEDDINGS = {
 @pytest.mark.parametrize("name", WRONG_EMBEDDINGS)
 def test_what_is_no_embedding_is_refused_in_a_sentence(name):
     with pytest.raises(PredictionError) as caught:
-        embed_checked(SimpleNamespace(embed=lambda faces: WRONG_EMBEDDINGS[name]), "mine", drawn(N).faces(range(N)))
+        embed_checked(
+            SimpleNamespace(embed=lambda faces: WRONG_EMBEDDINGS[name]), "mine", drawn(N).faces(range(N))
+        )
     assert_sentence(caught.value)
 
 
 WRONG_FACES = {
-    **{"None": None, "a number": 3, "nothing": [], "one too few": [np.zeros((8, 8, 3), np.uint8)] * (N - 1), "texts": ["x"] * N},
-    **{"grey": [np.zeros((8, 8), np.uint8)] * N, "RGBA": [np.zeros((8, 8, 4), np.uint8)] * N, "empty": [np.zeros((0, 8, 3), np.uint8)] * N},
-    **{"floats": [np.zeros((8, 8, 3))] * N, "int8": [np.zeros((8, 8, 3), np.int8)] * N, "a dictionary": {i: i for i in range(N)}},
+    **{
+        "None": None,
+        "a number": 3,
+        "nothing": [],
+        "one too few": [np.zeros((8, 8, 3), np.uint8)] * (N - 1),
+        "texts": ["x"] * N,
+    },
+    **{
+        "grey": [np.zeros((8, 8), np.uint8)] * N,
+        "RGBA": [np.zeros((8, 8, 4), np.uint8)] * N,
+        "empty": [np.zeros((0, 8, 3), np.uint8)] * N,
+    },
+    **{
+        "floats": [np.zeros((8, 8, 3))] * N,
+        "int8": [np.zeros((8, 8, 3), np.int8)] * N,
+        "a dictionary": {i: i for i in range(N)},
+    },
 }
 
 
 @pytest.mark.parametrize("name", WRONG_FACES)
 def test_what_is_no_face_is_refused_in_a_sentence(name):
     with pytest.raises(RestorationError) as caught:
-        restore_checked(SimpleNamespace(restore=lambda faces: WRONG_FACES[name]), "mine", drawn(N).faces(range(N)))
+        restore_checked(
+            SimpleNamespace(restore=lambda faces: WRONG_FACES[name]), "mine", drawn(N).faces(range(N))
+        )
     assert_sentence(caught.value)
 
 
 # -- records that are none -------------------------------------------------------------------------
 
-_BEGIN = "from fer_models import *\nfrom fer_models import Weights, RestorerSpec\nload = lambda runtime: None\n"
+_BEGIN = (
+    "from fer_models import *\nfrom fer_models import Weights, RestorerSpec\nload = lambda runtime: None\n"
+)
 WRONG_FILES = {
-    **{f"MODELS = {value}": f"MODELS = {value}" for value in ("None", "3", "'abc'", "b'x'", "{}", "{'a': 1}", "{1}", "(m for m in [])", "object()")},
-    **{f"MODELS = [{value}]": f"MODELS = [{value}]" for value in ("None", "3", "'vgg19'", "ModelSpec", "[ModelSpec('a', load)]", "object()")},
+    **{
+        f"MODELS = {value}": f"MODELS = {value}"
+        for value in ("None", "3", "'abc'", "b'x'", "{}", "{'a': 1}", "{1}", "(m for m in [])", "object()")
+    },
+    **{
+        f"MODELS = [{value}]": f"MODELS = [{value}]"
+        for value in ("None", "3", "'vgg19'", "ModelSpec", "[ModelSpec('a', load)]", "object()")
+    },
     "nothing": "",
     "RESTORERS of models": "RESTORERS = [ModelSpec('a', load)]",
     "MODELS of restorers": "MODELS = [RestorerSpec('a', load)]",
@@ -359,27 +423,63 @@ WRONG_FILES = {
     "a module that does not tell": "def __getattr__(name): raise SystemExit(0)",
     "twice": "MODELS = [ModelSpec('a', load), ModelSpec('b', load), ModelSpec('a', load)]",
     "a restorer twice": "RESTORERS = [RestorerSpec('a', load)] * 2",
-    **{f"name {value}": f"MODELS = [ModelSpec({value}, load)]" for value in ("None", "3", "''", "'a b'", "'é'", "b'a'", "'a' * 151", "'\\ud83d'", "'a\\n'")},
+    **{
+        f"name {value}": f"MODELS = [ModelSpec({value}, load)]"
+        for value in ("None", "3", "''", "'a b'", "'é'", "b'a'", "'a' * 151", "'\\ud83d'", "'a\\n'")
+    },
     **{f"load {value}": f"MODELS = [ModelSpec('a', {value})]" for value in ("None", "'x'", "3")},
     **{
         f"settings {value}": f"import math\nMODELS = [ModelSpec('a', load, settings={value})]"
-        for value in ("None", "[]", "{'x': object()}", "{'x': {1, 2}}", "{'x': math.nan}", "{'x': b''}", "{1: 1, 'a': 2}", "{(1, 2): 3}", "{'x': 10 ** 5000}")
+        for value in (
+            "None",
+            "[]",
+            "{'x': object()}",
+            "{'x': {1, 2}}",
+            "{'x': math.nan}",
+            "{'x': b''}",
+            "{1: 1, 'a': 2}",
+            "{(1, 2): 3}",
+            "{'x': 10 ** 5000}",
+        )
     },
     "settings in a circle": "s = {}\ns['s'] = s\nMODELS = [ModelSpec('a', load, settings=s)]",
     "settings too deep": "s = []\nfor _ in range(100_000): s = [s]\nMODELS = [ModelSpec('a', load, settings={'s': s})]",
     **{
         f"{field}": f"MODELS = [ModelSpec('a', load, {field})]"
         for field in (
-            "labels=None", "labels='happy'", "labels=(1, 2)", "labels=('happy', 'joy')", "labels=('contempt',)", "labels=()", "labels=('joyous',)",
-            "weights='model.pt'", "weights=3", "precision='int8'", "precision=None", "prompt=3", "source='x'", "reprompted=3", "asked='x'", "marked=[]",
-            "embeds='yes'", "pools=1", "parts=None", "parts=('vgg19',)", "question='how'", "description=None", "colour='red'",
+            "labels=None",
+            "labels='happy'",
+            "labels=(1, 2)",
+            "labels=('happy', 'joy')",
+            "labels=('contempt',)",
+            "labels=()",
+            "labels=('joyous',)",
+            "weights='model.pt'",
+            "weights=3",
+            "precision='int8'",
+            "precision=None",
+            "prompt=3",
+            "source='x'",
+            "reprompted=3",
+            "asked='x'",
+            "marked=[]",
+            "embeds='yes'",
+            "pools=1",
+            "parts=None",
+            "parts=('vgg19',)",
+            "question='how'",
+            "description=None",
+            "colour='red'",
         )
     },
-    **{f"restorer: {field}": f"RESTORERS = [RestorerSpec('a', load, {field})]" for field in ("weights=3", "settings=3", "precision='x'", "kept='no'")},
+    **{
+        f"restorer: {field}": f"RESTORERS = [RestorerSpec('a', load, {field})]"
+        for field in ("weights=3", "settings=3", "precision='x'", "kept='no'")
+    },
     "not Python": "def (",
     "a null byte": "x = '\\x00'\n\x00",
     "an import that is not there": "import nothing_of_that_name",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG_FILES)
@@ -398,10 +498,16 @@ def write(path: Path, *models, restorers=()):
     return path
 
 
-@pytest.mark.parametrize("fields", [{"models": ["same"]}, {"models": ["other"], "restorers": ["same"]}], ids=["model", "restorer"])
+@pytest.mark.parametrize(
+    "fields", [{"models": ["same"]}, {"models": ["other"], "restorers": ["same"]}], ids=["model", "restorer"]
+)
 def test_two_files_with_one_name_are_refused(fields, tmp_path):
     first = write(tmp_path / "one" / "own.py", "a", *fields["models"], restorers=fields.get("restorers", ()))
-    second = write(tmp_path / "two" / "own.py", *(["same"] if "restorers" not in fields else ["b"]), restorers=fields.get("restorers", ()))
+    second = write(
+        tmp_path / "two" / "own.py",
+        *(["same"] if "restorers" not in fields else ["b"]),
+        restorers=fields.get("restorers", ()),
+    )
     with pytest.raises(UsageError, match="both define a") as caught:
         names.known([first, second])
     assert str(first) in str(caught.value)
@@ -425,9 +531,13 @@ def test_a_model_in_place_of_one_of_the_zoo_is_announced(tmp_path):
 
 def test_a_model_in_place_of_one_of_an_entry_point_is_announced(tmp_path, monkeypatch):
     module = SimpleNamespace(__name__="theirs", MODELS=[constant("theirs")])
-    monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(name="x", value="x", load=lambda: module)])
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [SimpleNamespace(name="x", value="x", load=lambda: module)]
+    )
     monkeypatch.setattr(registry.inspect, "getfile", lambda module: __file__)
-    assert names.known([write(tmp_path / "own.py", "theirs")])[2] == ["theirs comes from own.py, in place of the one already known"]
+    assert names.known([write(tmp_path / "own.py", "theirs")])[2] == [
+        "theirs comes from own.py, in place of the one already known"
+    ]
 
 
 @pytest.mark.parametrize("found", ["model.safetensors", 3, b"x", [], True])
@@ -510,8 +620,18 @@ def folder(tmp_path):
 
 
 def command(folder, model, *arguments):
-    options = {"--dataset": folder / "faces", "--models-from": folder / model, "--model": "mine", "--store": folder / "store" / model}
-    options |= {"--report-dir": folder / "reports", "--baselines": folder / "baselines.json", "-k": "accuracy_holds and raw", "-p": "no:cacheprovider"}
+    options = {
+        "--dataset": folder / "faces",
+        "--models-from": folder / model,
+        "--model": "mine",
+        "--store": folder / "store" / model,
+    }
+    options |= {
+        "--report-dir": folder / "reports",
+        "--baselines": folder / "baselines.json",
+        "-k": "accuracy_holds and raw",
+        "-p": "no:cacheprovider",
+    }
     return ["evals", *(str(one) for pair in options.items() for one in pair), *arguments]
 
 
@@ -528,7 +648,10 @@ def test_no_model_ends_a_run_green(folder, repository):
     commands = []
     for i, (code, place) in enumerate(ENDS):
         write_model(folder, f"m{i}.py", code, place)
-        commands += [command(folder, f"m{i}.py", *more) for more in ([], ["--update-baselines"], ["--strict-gate"])[: 3 if i < 1 else 1]]
+        commands += [
+            command(folder, f"m{i}.py", *more)
+            for more in ([], ["--update-baselines"], ["--strict-gate"])[: 3 if i < 1 else 1]
+        ]
     (folder / "runs.py").write_text(SEVERAL.format(commands=commands))
     done = in_a_process(repository, [str(folder / "runs.py")])
     said = done.stdout.split("=-=-=")[1:]
@@ -545,7 +668,9 @@ def test_a_run_that_is_killed_leaves_no_report_of_yesterday(folder, repository):
     for arguments in ([], ["-n", "2"]):
         for name in ("evals.json", "evals.html"):
             (folder / "reports" / name).write_text("{}")
-        write_model(folder, "killed.py", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})", "in_predict")
+        write_model(
+            folder, "killed.py", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})", "in_predict"
+        )
         done = in_a_process(repository, ["-m", "pytest", *command(folder, "killed.py", *arguments)])
         assert done.returncode != 0
         report = folder / "reports" / "evals.json"
