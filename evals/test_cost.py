@@ -11,8 +11,10 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Countable, Staged
+from fer_models.errors import FerModelsError
 from fer_models.evaluation import cost
 from fer_models.evaluation.metrics import measure_answers
+from fer_models.third_party_code import contained
 
 BATCH = 32
 #: A stored cost is not timed again.
@@ -39,7 +41,8 @@ def measure_cost(request, suite, costs, benchmark):
         if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
             return
         if figures is None:
-            figures = time_step(build(), faces, rounds, name, profiled)
+            with contained(FerModelsError, f"The {phase} of {', '.join(s.name for s in specs.values() if s)} cannot be timed"):
+                figures = time_step(build(), faces, rounds, name, profiled)
             suite.costs.keep(step, figures)
         costs.append({"name": request.node.name, **name, **figures})
 

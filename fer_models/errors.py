@@ -7,14 +7,33 @@ command line and the pytest plugin catch: they print the message without a trace
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 #: How many known names a message lists.
 _LISTED = 20
+#: The longest part of a message that comes from outside, in characters.
+_LONGEST = 300
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """`text` with U+FFFD in place of lone surrogates, which no file, terminal or page can hold as UTF-8."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """Text from outside as part of a message: one line, at most `longest` characters, what cannot be printed as its escape sequence."""
+    line = " ".join(text[: 4 * longest].split())
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line[: longest + 1])
+    return shown if len(shown) <= longest and len(text) <= 4 * longest else f"{shown[: longest - 1]}…"
 
 
 class FerModelsError(Exception):
     """Any error this package raises on purpose. Its text is complete: it needs no traceback to be understood."""
+
+    def __str__(self) -> str:
+        return encodable(super().__str__())
 
 
 class UsageError(FerModelsError):
@@ -36,11 +55,11 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, given: str, known: Iterable[str], hint: str = "") -> None:
         self.given = given
         self.known = sorted(known)
-        close = difflib.get_close_matches(given.lower(), self.known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(given[:_LONGEST].lower(), self.known, n=1, cutoff=0.5)
         suggestion = f" Did you mean {close[0]!r}?" if close else ""
         more = f", … ({len(self.known)} in all)" if len(self.known) > _LISTED else ""
         listing = ", ".join(self.known[:_LISTED]) + more or "none"
-        super().__init__(f"No {kind} named {given!r}.{suggestion} Known: {listing}.{' ' + hint if hint else ''}")
+        super().__init__(f"No {kind} named '{one_line(given)}'.{suggestion} Known: {listing}.{' ' + hint if hint else ''}")
 
 
 class DatasetError(UsageError):
@@ -60,7 +79,7 @@ class WeightsError(UsageError):
 
 
 class PredictionError(FerModelsError):
-    """A classifier broke its contract: wrong shape, NaN, probabilities outside [0, 1], or an undeclared label order."""
+    """A classifier failed or broke its contract: wrong shape, NaN, probabilities outside [0, 1], or an undeclared label order."""
 
 
 class RestorationError(FerModelsError):

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_models.errors import WeightsError
+from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
+
+
+def valid_repository(name: str, form: str) -> str:
+    """`name`, if it can name a repository on the Hub. The network is not asked.
+
+    Args:
+        form: how the user writes it, such as `hf-hub:ORGANISATION/NAME`.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, without an export for type checkers
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(f"'{one_line(name)}' names no repository on the Hub. Write {form}.") from error
+    return name
 
 
 def cached(repository: str, files: Sequence[str]) -> Path | None:
@@ -27,11 +46,11 @@ def cached_model(repository: str) -> Path | None:
         return None
     folder = config.parent
     try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        index = parse_json(read_text(folder / "model.safetensors.index.json"))
         whole = all((folder / str(name)).exists() for name in index["weight_map"].values())
     except FileNotFoundError:
         whole = any(folder.glob("*.safetensors"))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         whole = False
     return folder if whole else None
 

@@ -6,7 +6,7 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,9 +18,11 @@ from fer_models.classifiers import fusion, probe, questions
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
-from fer_models.emotions import LABELS
-from fer_models.errors import FerModelsError, UsageError, WeightsError
+from fer_models.emotions import LABELS, LabelSpace
+from fer_models.errors import FerModelsError, UsageError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.registry import (
+    LONGEST_NAME,
     PROBE,
     TTA,
     ModelSpec,
@@ -29,6 +31,7 @@ from fer_models.registry import (
     Runtime,
     Weights,
     base_name,
+    derived,
     from_entry_points,
     from_file,
     mark_of,
@@ -47,7 +50,29 @@ def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[Restor
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
     """
-    return _with_files({path: from_file(path) for path in models_from})
+    return _with_files(_read_files(models_from))
+
+
+def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]]:
+    """The records of each file, by its real path: a file runs once, however often and by whatever path it is named.
+
+    Raises:
+        UsageError: as `from_file`, or two files define records of one name.
+    """
+    files: dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]] = {}
+    origin: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        if (real := _real(path)) in files:
+            continue
+        models, restorers = files[real] = from_file(path)
+        for kind, name in (*(("model", spec.name) for spec in models), *(("restorer", spec.name) for spec in restorers)):
+            if (first := origin.setdefault((kind, name), path)) != path:
+                raise UsageError(f"{first} and {path} both define a {kind} named {name!r}. Give one of them another name.")
+    return files
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _with_files(
@@ -73,13 +98,13 @@ def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
         UnknownNameError, UsageError: as `known` and `select`.
     """
     paths = [*models_from, *(Path(name) for name in model_names if name.endswith(".py"))]
-    files = {path: from_file(path) for path in dict.fromkeys(paths)}
+    files = _read_files(paths)
     models, restorers, notes = _with_files(files)
     if not model_names:
         return models, restorers, notes, models
     selected: list[str] = []
     for name in model_names:
-        selected += [spec.name for spec in files[Path(name)][0]] if name.endswith(".py") else [name]
+        selected += [spec.name for spec in files[_real(name)][0]] if name.endswith(".py") else [name]
     specs = [select(name, models) for name in dict.fromkeys(selected)]
     return models, restorers, notes, Registry("model", *specs)
 
@@ -111,6 +136,8 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """
     if name in models:
         return models[name]
+    if len(network := name.partition("@")[0]) > LONGEST_NAME:
+        raise UsageError(f"--model '{one_line(name, 60)}': its name has {len(network):,} characters, {LONGEST_NAME} are allowed.")
     if len(parts_of(name)) > 1:
         return _fused([select(part, models) for part in parts_of(name)])
     if mark := mark_of(name):
@@ -133,7 +160,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     if network == zoo.PHI3V_NANO.name:
         return _foreign_chat(f"hf-vlm:{name}")
     path = Path(file)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
     timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
 
@@ -144,7 +171,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     where = Weights(lambda: path, f"put the file at {path}")
     sidecar = path.with_suffix(".json")
-    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if sidecar.is_file() else None}
+    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None}
     return ModelSpec(
         f"{network}@{path.stem}",
         load,
@@ -160,17 +187,18 @@ def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
         return _augmented(spec)
     if spec.marked is None:
         raise UsageError(f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can.")
-    return spec.marked(mark)
+    return derived(spec, spec.marked, mark)
 
 
 def _foreign_chat(name: str) -> ModelSpec:
     """Any vision-language model of transformers': a repository on the Hub, or a folder."""
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
+        repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
         where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
         return zoo.chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):
         raise UsageError(f"--model {name}: {folder} holds no config.json. Give a folder with a model as transformers saves one.")
     where = Weights(lambda: folder, f"put the model at {folder}")
     return zoo.chat_model(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
@@ -215,7 +243,7 @@ def _foreign_clip(name: str) -> ModelSpec:
 
         return zoo.open_clip_model(name, architecture, tag, clip.of_tag(architecture, tag)[0])
     path = Path(file)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
@@ -229,7 +257,7 @@ def _foreign_clip(name: str) -> ModelSpec:
 
 
 def _hub_clip(name: str) -> ModelSpec:
-    repository = name.removeprefix("hf-hub:")
+    repository = hub.valid_repository(name.removeprefix("hf-hub:"), "hf-hub:ORGANISATION/NAME")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
@@ -264,12 +292,12 @@ def _endpoint(name: str, question: Question) -> ModelSpec:
 
 def questioned(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
     """The same models, those that write asked with `question`."""
-    return Registry(models.kind, *(spec.asked(question) if spec.asked is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.asked, question) if spec.asked is not None else spec for spec in models))
 
 
 def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
     """The same models, those that are asked in words with `prompts`."""
-    return Registry(models.kind, *(spec.reprompted(prompts) if spec.reprompted is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.reprompted, prompts) if spec.reprompted is not None else spec for spec in models))
 
 
 def _probed(base: ModelSpec) -> ModelSpec:
@@ -325,6 +353,8 @@ def _labels_in(path: Path, sidecar: Path) -> tuple[str, ...]:
     """The label order a checkpoint declares, read without loading its tensors."""
     try:
         own = weights.metadata(path).get("labels")
-        return tuple(json.loads(own) if own is not None else json.loads(sidecar.read_text())["labels"])
-    except (WeightsError, OSError, ValueError, KeyError, TypeError):
+        labels = tuple(parse_json(own) if own is not None else parse_json(read_text(sidecar))["labels"])
+        LabelSpace.from_names("labels", labels)
+        return labels
+    except (FerModelsError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return LABELS  # it says nothing sound: `cnn.load` will tell the user, in words

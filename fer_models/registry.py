@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
+import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,10 +23,11 @@ from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
-from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsMissingError
+from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError, one_line
 from fer_models.files import sha256_of as sha256_of
 from fer_models.machine import bf16_is_fast
 from fer_models.restorers.base import Restorer
+from fer_models.third_party_code import contained, described
 
 PRECISIONS = ("float32", "bf16", "fp16")
 #: A model's own precision where the machine decides it.
@@ -34,6 +39,8 @@ TTA = "+tta"
 _MARK = re.compile(r"\+(?:tta|likelihood(?:-normalized|-calibrated)?|[1-9][0-9]*crops)(?=\+|$)")
 #: What the name of a linear probe on another model ends with.
 PROBE = "-probe"
+#: The longest name, in characters: it becomes part of the names of folders, which hold 255 bytes on most systems.
+LONGEST_NAME = 150
 
 
 def mark_of(name: str) -> str:
@@ -138,7 +145,20 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)
+        _check_fields(
+            self,
+            {
+                **{"load": Callable, "description": str, "labels": list | tuple, "weights": Weights | None, "settings": Mapping},
+                **{"precision": str, "prompt": str | None, "source": Path | None, "question": Question | None, "parts": tuple},
+                **{"reprompted": Callable | None, "asked": Callable | None, "marked": Callable | None, "embeds": bool, "pools": bool},
+            },
+        )
+        _check_precision(self.name, self.precision)
+        object.__setattr__(self, "settings", _plain(self.name, self.settings))
         object.__setattr__(self, "labels", tuple(self.labels))
+        for name, values, kind in (("labels", self.labels, str), ("parts", self.parts, ModelSpec)):
+            if foreign := [type(value).__name__ for value in values if not isinstance(value, kind)]:
+                raise UsageError(f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; there is a {foreign[0]} among them.")
         space = LabelSpace.from_names(f"labels of {self.name}", self.labels)
         if all(e is None for e in space.order):
             raise UsageError(f"Model {self.name!r} declares no label that is one of the seven emotions.")
@@ -155,12 +175,7 @@ class ModelSpec:
         """
         for part in self.parts:
             part.weights_path()
-        if self.weights is None:
-            return None
-        path = self.weights.find()
-        if path is None:
-            raise WeightsMissingError(f"the weights of {self.name} are not on this machine. Get them: {self.weights.command}")
-        return path
+        return _located(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the answers, as JSON: weights by content, code of one's own by content, settings, precision.
@@ -206,6 +221,11 @@ class RestorerSpec:
 
     def __post_init__(self) -> None:
         _check_name("restorer", self.name)
+        _check_fields(self, {"load": Callable, "description": str, "weights": Weights | None, "settings": Mapping})
+        _check_fields(self, {"source": Path | None, "precision": str | None, "kept": bool})
+        if self.precision is not None:
+            _check_precision(self.name, self.precision)
+        object.__setattr__(self, "settings", _plain(self.name, self.settings))
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """See `ModelSpec.resolve`."""
@@ -213,12 +233,7 @@ class RestorerSpec:
 
     def weights_path(self) -> Path | None:
         """See `ModelSpec.weights_path`."""
-        if self.weights is None:
-            return None
-        path = self.weights.find()
-        if path is None:
-            raise WeightsMissingError(f"the weights of {self.name} are not on this machine. Get them: {self.weights.command}")
-        return path
+        return _located(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the restored pixels, as JSON."""
@@ -232,6 +247,24 @@ class RestorerSpec:
         return own if self.precision is None else own | {"precision": self.resolve(runtime).precision}
 
 
+def _located(name: str, weights: Weights | None) -> Path | None:
+    """Where the weights of `name` lie; None for a record without weights.
+
+    Raises:
+        WeightsMissingError: they are not on this machine.
+        WeightsError: `find` failed, or returned something else than a path.
+    """
+    if weights is None:
+        return None
+    with contained(WeightsError, f"The weights of {name} cannot be searched for, because Weights.find failed"):
+        path = weights.find()
+    if path is None:
+        raise WeightsMissingError(f"the weights of {name} are not on this machine. Get them: {weights.command}")
+    if not isinstance(path, Path):
+        raise WeightsError(f"The Weights.find of {name} returned a {type(path).__name__}. Return a pathlib.Path, or None where there is no file.")
+    return path
+
+
 def _resolved(runtime: Runtime, own: str) -> Runtime:
     """`runtime` with `auto` precision replaced by `own`, and `fast` by what the machine is fast at."""
     if runtime.precision != "auto":
@@ -240,7 +273,21 @@ def _resolved(runtime: Runtime, own: str) -> Runtime:
     return replace(runtime, precision=fast if own == FAST else own)
 
 
+T = TypeVar("T")
 Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
+
+
+def derived(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> ModelSpec:
+    """The model that one of `spec`'s own functions (`reprompted`, `asked`, `marked`) makes of an argument.
+
+    Raises:
+        UsageError: it failed, or made something else.
+    """
+    with _defining(f"{spec.name} cannot be made with {type(argument).__name__} '{one_line(getattr(argument, 'name', str(argument)))}'"):
+        found = change(argument)
+    if not isinstance(found, ModelSpec):
+        raise UsageError(f"{spec.name} makes a {type(found).__name__} of another {type(argument).__name__}. It must make a ModelSpec.")
+    return found
 
 
 class Registry(Generic[Spec]):
@@ -306,19 +353,15 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     Raises:
         UsageError: no such file, it fails to run, or it defines neither list.
     """
-    if not path.is_file():
-        raise UsageError(f"--models-from {path}: no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+    if not os.path.isfile(path):
+        raise UsageError(f"--models-from '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
     spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--models-from {path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # so that dataclasses and pickling inside the user's file work as usual
-    try:
+    with _defining(f"--models-from {path} fails when run"):
         spec.loader.exec_module(module)
-    except FerModelsError:
-        raise
-    except Exception as error:
-        raise UsageError(f"--models-from {path} fails when run: {type(error).__name__}: {error}") from error
     return _records(module, path.resolve(), f"--models-from {path}")
 
 
@@ -334,26 +377,82 @@ def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
     restorers: list[RestorerSpec] = []
     for point in entry_points(group="fer_models.models"):
         where = f"entry point {point.name!r} ({point.value})"
-        try:
+        with _defining(f"{where} fails when loaded", "Repair or uninstall that package."):
             module = point.load()
-        except Exception as error:
-            raise UsageError(f"{where} fails when loaded: {type(error).__name__}: {error}. Repair or uninstall that package.") from error
-        found, restoring = _records(module, Path(inspect.getfile(module)), where)
+            file = Path(inspect.getfile(module))
+        found, restoring = _records(module, file, where)
         models += found
         restorers += restoring
     return models, restorers
 
 
+@contextmanager
+def _defining(failed: str, hint: str = "") -> Iterator[None]:
+    """`contained` for code that defines records: every error is one of the command line."""
+    try:
+        with contained(UsageError, failed, hint):
+            yield
+    except UsageError:
+        raise
+    except FerModelsError as error:
+        raise UsageError(f"{failed}: {error}") from error
+
+
 def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], list[RestorerSpec]]:
-    models, restorers = list(getattr(module, "MODELS", [])), list(getattr(module, "RESTORERS", []))
+    """The records of a module, with the file they come from.
+
+    Raises:
+        UsageError: a list is not one, holds something else than records, or two of one name; or there is no record.
+    """
+    models, restorers = _listed(module, "MODELS", ModelSpec, where), _listed(module, "RESTORERS", RestorerSpec, where)
     if not models and not restorers:
         raise UsageError(f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)].")
-    for record, kind in [*((m, ModelSpec) for m in models), *((r, RestorerSpec) for r in restorers)]:
-        if not isinstance(record, kind):
-            raise UsageError(f"{where}: {record!r} is not a {kind.__name__}.")
     return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
 
 
+def _listed(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
+    with _defining(f"{where}: {name} cannot be read"):
+        records = getattr(module, name, [])
+        if not isinstance(records, list | tuple):
+            raise UsageError(f"{where}: {name} is a {type(records).__name__}. Write {name} = [{kind.__name__}(name=..., load=...)].")
+        records = list(records)
+        for record in records:
+            if not isinstance(record, kind):
+                raise UsageError(f"{where}: {name} holds something that is not a {kind.__name__}: a {type(record).__name__}.")
+    twice = [one for one, count in Counter(record.name for record in records).items() if count > 1]
+    if twice:
+        raise UsageError(f"{where}: {name} holds {', '.join(map(repr, twice))} more than once. Give each record a name of its own.")
+    return records
+
+
 def _check_name(kind: str, name: str) -> None:
-    if not name or not all(c.isalnum() or c in "._:/@+-" for c in name) or not name.isascii():
-        raise UsageError(f"{name!r} cannot name a {kind}: use letters, digits and . _ : / @ + -")
+    if not isinstance(name, str) or not name or not name.isascii() or not all(c.isalnum() or c in "._:/@+-" for c in name):
+        shown = f"'{one_line(name)}'" if isinstance(name, str) else f"A {type(name).__name__}"
+        raise UsageError(f"{shown} cannot name a {kind}: use letters, digits and . _ : / @ + -")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"'{one_line(name, 60)}' cannot name a {kind}: it has {len(name)} characters, {LONGEST_NAME} are allowed.")
+
+
+def _check_fields(record: Any, kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(value := getattr(record, name), kind):
+            wanted = str(getattr(kind, "__name__", kind)).replace("collections.abc.", "")
+            raise UsageError(f"{type(record).__name__} {record.name!r}: {name} must be {wanted}; got a {type(value).__name__}.")
+
+
+def _check_precision(name: str, precision: str) -> None:
+    if precision not in (*PRECISIONS, FAST):
+        raise UsageError(f"{name!r} has precision '{one_line(precision)}'. Known: {', '.join((*PRECISIONS, FAST))}.")
+
+
+def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as plain JSON values, which nobody changes later.
+
+    Raises:
+        UsageError: JSON has no word for them.
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(settings), sort_keys=True, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"The settings of {name!r} are part of its identity, so they must be JSON values: {described(error)}") from error
+    return plain

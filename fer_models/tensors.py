@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_models.errors import PredictionError, UsageError, WeightsError
+from fer_models.errors import PredictionError, UsageError, WeightsError, one_line
 from fer_models.machine import free_memory
 
 #: What precisions are called here, for models whose weights are kept in them.
@@ -37,9 +37,16 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            return unpack({name: file.get_tensor(name) for name in file.keys()}), dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
+            found, said = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:  # the last ones: a type of numbers that torch lacks
+        raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
+    try:
+        state = unpack(found)
+    except RuntimeError as error:  # scales of another shape than their tensor
+        raise WeightsError(f"{path} holds tensors that cannot be unpacked ({one_line(str(error))}). Get a sound copy.") from error
+    if foreign := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise WeightsError(f"{path}: {len(foreign)} tensors hold values that are no numbers ({', '.join(foreign[:3])}). Get a sound copy.")
+    return state, said
 
 
 def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -98,7 +105,7 @@ def elements(files: Sequence[Path]) -> int:
             with safe_open(path, framework="pt") as file:
                 total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
+            raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
     return total
 
 

@@ -12,7 +12,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from fer_models.errors import WeightsError
+from fer_models.errors import WeightsError, one_line
+from fer_models.files import parse_json
 
 SHIPPED = Path(__file__).parent / "weights"
 _LARGEST_HEADER = 100_000_000  # the format's own limit
@@ -69,11 +70,14 @@ def metadata(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:  # 8 bytes of length, then a JSON header (the safetensors format)
             length = int.from_bytes(file.read(8), "little")
-            if length > _LARGEST_HEADER:
+            if length > min(_LARGEST_HEADER, path.stat().st_size - 8):
                 raise ValueError(f"its header claims {length} bytes")
-            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+            said = parse_json(file.read(length)).get("__metadata__", {})
+            if not all(isinstance(value, str) for value in said.values()):
+                raise ValueError("its metadata holds something that is not a text")
+            return dict(said)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors ({error}). Get a sound copy.") from error
+        raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,8 @@ from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.interview import GENERATE
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.registry import (
     FAST,
     ModelSpec,
@@ -136,6 +137,8 @@ def chat_model(
     def marked(mark: str) -> ModelSpec:
         if mark.removeprefix("+") in interview.WAYS:
             return chat_model(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
+        if mark not in (allowed := [f"+{n}crops" for n in range(1, MOST_CROPS + 1)]):
+            raise UsageError(f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}.")
         return chat_model(name, description, weights, asked, way, int(mark.removeprefix("+").removesuffix("crops")), precision)
 
     network, at, file = name.partition("@")
@@ -157,12 +160,10 @@ def chat_model(
 
 def _chat(folder: Path, runtime: Runtime, crops: int | None) -> interview.Chat:
     """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers elsewhere."""
-    import json
-
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        kind = parse_json(read_text(folder / "config.json")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{folder / 'config.json'} cannot be read ({error}). Fetch the model anew.") from error
+        raise WeightsError(f"{folder / 'config.json'} cannot be read ({one_line(str(error))}). Fetch the model anew.") from error
     if kind == "phi3_v":
         from fer_models.classifiers import phi3v
 
@@ -180,6 +181,8 @@ def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
 
 
+#: The most crops of one picture: the published setting of Phi-3.5-vision for a single picture (for several it is 4).
+MOST_CROPS = 16
 #: What models that write are asked when nothing else is said.
 DEFAULT_QUESTION = "one-word"
 #: What CLIP models are asked with when nothing else is said: the prompts of the CLIP paper's authors.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS, LabelSpace
-from fer_models.errors import PredictionError
+from fer_models.errors import PredictionError, encodable, one_line
 from fer_models.images import Face
 
 #: The status of a face that was answered; anything else is the reason why it was not.
@@ -28,10 +28,13 @@ class Predictions:
     Attributes:
         probabilities: float64 (n, 7) in `Emotion` order, each row summing to 1; NaN rows where there is no answer.
         status: per face `ok`, or why there is no answer.
-        text: per face what a language model wrote; empty otherwise.
+        text: per face what a language model wrote; empty otherwise. Lone surrogates, which no file can hold, become U+FFFD.
         labels: the order in which the model itself declared its classes.
         has_probabilities: the model gave the probabilities. False for written answers: a row is 1 for the emotion that was named and 0 elsewhere,
             which says nothing about how likely the model finds it, so no logarithmic loss and no calibration can be computed from it.
+
+    Raises:
+        PredictionError: an array or tuple of another shape, length or type, or an answered row that is no distribution.
     """
 
     probabilities: NDArray[np.float64]
@@ -39,6 +42,20 @@ class Predictions:
     text: tuple[str, ...]
     labels: tuple[str, ...]
     has_probabilities: bool = True
+
+    def __post_init__(self) -> None:
+        n = len(_texts("status", self.status, None))
+        rows = _numbers(self.probabilities)
+        if rows.shape != (n, len(EMOTIONS)):
+            raise PredictionError(f"Probabilities of {n} faces have shape ({n}, {len(EMOTIONS)}); got {rows.shape}.")
+        if "" in self.status:
+            raise PredictionError(f"The status of a face is {ANSWERED!r}, or the reason why there is no answer; got an empty text.")
+        answered = np.array([s == ANSWERED for s in self.status], dtype=bool)
+        _check(rows, answered)
+        object.__setattr__(self, "probabilities", np.where(answered[:, None], rows, np.nan))
+        object.__setattr__(self, "status", _texts("status", self.status, n))
+        object.__setattr__(self, "text", _texts("text", self.text, n))
+        object.__setattr__(self, "labels", _texts("labels", self.labels, None))
 
     def __len__(self) -> int:
         return len(self.status)
@@ -79,12 +96,14 @@ class Predictions:
             has_probabilities: see `Predictions`; False where the rows only code which emotion the model named.
 
         Raises:
-            PredictionError: wrong shape, NaN, negative, or rows that do not sum to 1.
+            PredictionError: wrong shape or type, NaN, negative, or rows that do not sum to 1.
         """
-        given = np.asarray(rows, dtype=np.float64)
+        given, labels = _numbers(rows), _texts("labels", labels, None)
         if given.ndim != 2 or given.shape[1] != len(labels):
             raise PredictionError(f"Probabilities must have shape (faces, {len(labels)}) for the classes {', '.join(labels)}; got {given.shape}.")
         reasons = unanswered or {}
+        if foreign := [i for i in reasons if i not in range(len(given))] or [i for i, reason in reasons.items() if reason == ANSWERED]:
+            raise PredictionError(f"`unanswered` maps the row of a face, 0..{len(given) - 1}, to a reason; got {one_line(repr(foreign[0]))}.")
         answered = np.array([i not in reasons for i in range(len(given))], dtype=bool)
         _check(given, answered)
         space = LabelSpace.from_names("the model's labels", labels)
@@ -99,15 +118,42 @@ class Predictions:
             )
         seven = np.where(answered[:, None], seven / np.where(total > 0, total, 1.0), np.nan)
         status = tuple(reasons.get(i, ANSWERED) for i in range(len(given)))
-        return cls(seven, status, tuple(text) or ("",) * len(given), tuple(labels), has_probabilities)
+        return cls(seven, status, _texts("text", text, None) or ("",) * len(given), labels, has_probabilities)
+
+
+def _numbers(rows: ArrayLike) -> NDArray[np.float64]:
+    """`rows` as a float64 array of its own: a model may use its buffer again for the next batch."""
+    try:
+        given = np.asarray(rows)
+    except ValueError as error:
+        raise PredictionError(f"Probabilities must be an array of numbers, as many in each row; {one_line(str(error))}.") from error
+    if given.dtype.kind not in "fiub":
+        raise PredictionError(f"Probabilities must be real numbers; got an array of {given.dtype}.")
+    return given.astype(np.float64)
+
+
+def _texts(what: str, given: Sequence[str], n: int | None) -> tuple[str, ...]:
+    """`given` as a tuple of `n` texts (of any number where that is None)."""
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence | np.ndarray) or not all(isinstance(one, str) for one in given):
+        raise PredictionError(f"`{what}` must be a sequence of texts; got {type(given).__name__}{_first_of_another_type(given)}.")
+    if n is not None and len(given) != n:
+        raise PredictionError(f"`{what}` must hold one text per face: {n}; got {len(given)}.")
+    return tuple(encodable(str(one)) for one in given)
+
+
+def _first_of_another_type(given: Any) -> str:
+    other = [type(one).__name__ for one in given if not isinstance(one, str)] if isinstance(given, list | tuple) else []
+    return f" with {other[0]} in it" if other else ""
 
 
 def _check(rows: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:
     checked = rows[answered]
+    with np.errstate(over="ignore"):  # infinite is as far from 1 as too much
+        total = checked.sum(axis=1)
     for bad, what in (
         (~np.isfinite(checked).all(axis=1), "is not a number"),
         ((checked < 0).any(axis=1), "is negative"),
-        (np.abs(checked.sum(axis=1) - 1.0) > SUM_TOLERANCE, "sums away from 1 (are these logits? apply a softmax)"),
+        (np.abs(total - 1.0) > SUM_TOLERANCE, "sums away from 1 (are these logits? apply a softmax)"),
     ):
         if bad.any():
             row = int(np.flatnonzero(answered)[np.argmax(bad)])

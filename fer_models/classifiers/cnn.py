@@ -7,7 +7,6 @@ A network and everything needed to use it travel in one safetensors file: the te
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from fer_models.classifiers import (
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import UnknownNameError, WeightsError
+from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.images import Face, grey, resize
 
 #: What marks a file of ours in its metadata.
@@ -115,10 +115,19 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     """
     state, metadata = tensors.read(path)
     if metadata.get("format") == FORMAT:
-        architecture, labels = Architecture(**json.loads(metadata["architecture"])), json.loads(metadata["labels"])
+        try:
+            architecture, labels = Architecture(**parse_json(metadata["architecture"])), list(parse_json(metadata["labels"]))
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {one_line(str(error))}"
+            raise WeightsError(f"{path} does not say what its network is ({reason}). Get a sound copy.") from error
     else:
         architecture, labels = _sidecar(path, timm_name)
-    network = build(architecture, len(labels))
+    try:
+        network = build(architecture, len(labels))
+    except FerModelsError:
+        raise
+    except Exception as error:  # whatever timm makes of an impossible size or an unknown name
+        raise WeightsError(f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}") from error
     tensors.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return CNN(network, architecture, labels, tensors.pick_device(device), precision)
@@ -131,7 +140,7 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
     if timm_name is None:
         raise WeightsError(f"{path} was not written by `fer-models train`. Name its network: --model timm:NETWORK@{path}")
     try:
-        said = json.loads(beside.read_text())
+        said = parse_json(read_text(beside))
         labels = list(said.pop("labels"))
         config: Any = timm.get_pretrained_cfg(timm_name)
         defaults: dict[str, Any] = {"channels": 3}
@@ -140,5 +149,5 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
         return Architecture(timm_name, **(defaults | said)), labels
     except FileNotFoundError:
         raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {error}). Example: {example}.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {one_line(str(error))}). Example: {example}.") from error

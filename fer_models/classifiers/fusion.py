@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fer_models.classifiers.base import ANSWERED, Classifier, Predictions
 from fer_models.emotions import LABELS
-from fer_models.errors import DatasetError, WeightsError
+from fer_models.errors import DatasetError, WeightsError, one_line
+from fer_models.files import parse_json, read_text
 from fer_models.images import Face
 
 FORMAT = "fer-models-fusion"
@@ -56,7 +57,7 @@ def read(path: Path) -> Fusion:
         WeightsError: it is not a sound file of that kind.
     """
     try:
-        said = json.loads(path.read_text())
+        said = parse_json(read_text(path))
         if said.pop("format") != FORMAT:
             raise ValueError("another format")
         fusion = Fusion(tuple(said["parts"]), tuple(map(float, said["exponents"])), tuple(said["weights"]), dict(said["fitted_on"]))
@@ -65,7 +66,8 @@ def read(path: Path) -> Fusion:
             raise ValueError("one exponent of at least 0 per part is needed, and one above 0")
         return fusion
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no fusion of models ({type(error).__name__}: {error}). Fit it anew: fer-models fuse MODEL MODEL") from error
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        raise WeightsError(f"{path} is no fusion of models ({reason}). Fit it anew: fer-models fuse MODEL MODEL") from error
 
 
 def pool(parts: Sequence[Predictions], exponents: ArrayLike) -> Predictions:

@@ -28,6 +28,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, Phi3Co
 from fer_models import tensors
 from fer_models.classifiers.kv_cache import cache_name
 from fer_models.errors import PredictionError, UsageError, WeightsError
+from fer_models.files import parse_json, read_text
 from fer_models.images import Face
 from fer_models.tensors import pick_device
 
@@ -384,6 +385,6 @@ def _restore_buffers(network: Phi3V) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return dict(parse_json(read_text(path)))
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} cannot be read ({' '.join(str(error).split())[:150]}). Fetch the model anew.") from error

@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from fer_models.classifiers.base import Embedding, Predictions
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import WeightsError
+from fer_models.errors import WeightsError, one_line
+from fer_models.files import parse_json
 from fer_models.images import Face
 
 FORMAT = "fer-models-probe"
@@ -66,12 +67,15 @@ def read(path: Path) -> Probe:
             said = file.metadata() or {}
             if said.get("format") != FORMAT:
                 raise ValueError("another format")
-            probe = Probe(file.get_tensor("weights"), file.get_tensor("bias"), json.loads(said["base"]), json.loads(said["record"]))
+            probe = Probe(file.get_tensor("weights"), file.get_tensor("bias"), parse_json(said["base"]), parse_json(said["record"]))
         if probe.weights.ndim != 2 or len(probe.weights) != len(EMOTIONS) or probe.bias.shape != (len(EMOTIONS),):
             raise ValueError(f"weights of shape {probe.weights.shape}")
+        if not (np.isfinite(probe.weights).all() and np.isfinite(probe.bias).all()):
+            raise ValueError("values that are no numbers")
         return probe
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise WeightsError(f"{path} is no linear probe ({type(error).__name__}: {error}). Fit it anew: fer-models probe MODEL") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        raise WeightsError(f"{path} is no linear probe ({reason}). Fit it anew: fer-models probe MODEL") from error
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import UnknownNameError, UsageError
+from fer_models.errors import UnknownNameError, UsageError, encodable, one_line
+from fer_models.files import parse_json, read_text
 
 FOLDER = Path(__file__).parent.parent / "prompts"
 #: The longest template or word allowed, in characters: a text tower reads some 77 tokens and drops the rest without a word.
 LONGEST = 300
+#: The largest file of a prompt set, in bytes, and the most sentences that it may make: every template with every word.
+_LARGEST_FILE, _MOST = 1_000_000, 10_000
 _GAP = "{}"
 _EXAMPLE = '{"templates": ["a photo of a {} face."], "emotions": {"angry": ["angry"], "disgust": ["disgusted"], …}}'
 
@@ -75,43 +78,49 @@ def load(name: str) -> PromptSet:
     if name in names():
         return _parse((FOLDER / f"{name}.json").read_text(encoding="utf-8"), name, name)
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnknownNameError("prompt set", name, names(), "A file works too: NAME.json.")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The prompt set {path} cannot be read ({error}).") from error
+        text = read_text(path, _LARGEST_FILE)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The prompt set {path} cannot be read ({one_line(str(error))}). It is a JSON file in UTF-8.") from error
     return _parse(text, re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem), str(path))
 
 
 def _parse(text: str, name: str, where: str) -> PromptSet:
     try:
-        said = json.loads(text)
+        said = parse_json(text)
     except ValueError as error:
-        raise UsageError(f"The prompt set {where} is not JSON ({error}). It looks like {_EXAMPLE}") from error
+        raise UsageError(f"The prompt set {where} is not JSON ({one_line(str(error))}). It looks like {_EXAMPLE}") from error
     return parse(said, name, where)
 
 
 def parse(said: Any, name: str, where: str = "") -> PromptSet:
     """The set that `PromptSet.as_json` describes, called `name`; `where` is what messages call it. Raises UsageError as `load`."""
     where = where or name
+    if not isinstance(said, Mapping):
+        raise UsageError(f"The prompt set {where} is a {type(said).__name__}, not an object. It looks like {_EXAMPLE}")
     try:
         unknown = set(said) - {"source", "templates", "emotions"}
         templates, emotions = said["templates"], said["emotions"]
         if unknown or not isinstance(templates, list) or not isinstance(emotions, Mapping):
-            raise TypeError(f"unknown entries: {', '.join(sorted(unknown))}" if unknown else "templates is a list, emotions an object")
+            foreign = one_line(", ".join(sorted(map(str, unknown))))
+            raise TypeError(f"unknown entries: {foreign}" if unknown else "templates is a list, emotions an object")
     except (KeyError, TypeError) as error:
         missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"The prompt set {where} is not one: {missing}. It looks like {_EXAMPLE}") from error
     absent, foreign = [label for label in LABELS if not emotions.get(label)], [key for key in emotions if key not in LABELS]
     if absent or foreign:
-        what = f"has no words for {', '.join(absent)}" if absent else f"has words for {', '.join(map(repr, foreign))}"
+        what = f"has no words for {', '.join(absent)}" if absent else f"has words for {one_line(', '.join(map(repr, foreign)))}"
         raise UsageError(f"The prompt set {where} {what}. It needs these seven emotions: {', '.join(LABELS)}.")
     words = [emotions[label] if isinstance(emotions[label], list) else [emotions[label]] for label in LABELS]
     for item in (*templates, *(word for one in words for word in one)):
         if not isinstance(item, str):
-            raise UsageError(f"The prompt set {where} holds {item!r} where a text is needed.")
-    return PromptSet(name, tuple(templates), tuple(map(tuple, words)), str(said.get("source", "")))
+            raise UsageError(f"The prompt set {where} holds {one_line(repr(item), 60)} where a text is needed.")
+    source = said.get("source", "")
+    if not isinstance(source, str):
+        raise UsageError(f"The prompt set {where} has a source that is a {type(source).__name__}. Write a text.")
+    return PromptSet(name, tuple(templates), tuple(map(tuple, words)), source)
 
 
 def _check(prompts: PromptSet) -> None:
@@ -121,10 +130,15 @@ def _check(prompts: PromptSet) -> None:
     if len(prompts.words) != len(EMOTIONS) or not all(prompts.words):
         raise UsageError(f"{where} needs words for all seven emotions: {', '.join(LABELS)}.")
     spoken = [word for one in prompts.words for word in one]
+    if len(prompts.templates) * len(spoken) > _MOST:
+        sentences = f"{len(prompts.templates) * len(spoken):,} sentences"
+        raise UsageError(f"{where} makes {sentences} of its templates and words, {_MOST:,} are allowed. Leave some out.")
     for text in (*prompts.templates, *spoken):
         if not text.strip() or len(text) > LONGEST:
             reason = "is empty" if not text.strip() else f"has {len(text):,} characters; {LONGEST} are allowed, for a model reads no more"
             raise UsageError(f"{where}: {_short(text)} {reason}.")
+        if text != encodable(text):
+            raise UsageError(f"{where}: {_short(text)} holds half of a character (a lone surrogate). Write it anew.")
     for template in prompts.templates:
         if template.count(_GAP) != 1:
             raise UsageError(f"{where}: the template {_short(template)} has {template.count(_GAP)} gaps; write {_GAP} once, where the emotion goes.")

@@ -30,13 +30,16 @@ def run(args: argparse.Namespace) -> int:
     from fer_models import images, names
     from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
+    from fer_models.errors import PredictionError
     from fer_models.evaluation.run import predict_checked
     from fer_models.registry import Runtime
+    from fer_models.third_party_code import contained
 
     spec: ModelSpec = names.select(args.model, names.known(args.models_from)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
-    classifier = spec.load(spec.resolve(Runtime(device=args.device)))
+    with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):
+        classifier = spec.load(spec.resolve(Runtime(device=args.device)))
     said = predict_checked(classifier, spec.name, spec.labels, faces)
     for path, answer, row, status in zip(args.pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
         if args.json:

@@ -92,8 +92,8 @@ def _folder(name: str, root: Path | None) -> Path:
         if os.sep in name:
             raise UsageError(f"--dataset {name} and --data-root {root} both name a folder. Give the folder once, as either.")
         return root
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves the name of an unknown user as it is
+    if not os.path.isdir(folder):
         raise UnknownNameError("dataset or folder", name, DATASETS, _A_FOLDER)
     return folder
 

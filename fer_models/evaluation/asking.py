@@ -33,13 +33,14 @@ from fer_models.evaluation.model_check import SAMPLE, TOLERANCE, ModelCheck
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
 from fer_models.evaluation.prediction_cache import Classify, Predict, PredictionCache, PromptCache
 from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.run import Progress, Run, answer, classified, no_count, pooled, predict_checked
+from fer_models.evaluation.run import Progress, Run, answer, checked, classified, no_count, pooled, predict_checked
 from fer_models.evaluation.store import Answers, Shelf, Store
 from fer_models.evaluation.subject import Subject
 from fer_models.images import Face, face_hash
 from fer_models.machine import paused_garbage_collection
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, mark_of
+from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, base_name, derived, mark_of
 from fer_models.restorers.base import After, Restorer, restore_checked
+from fer_models.third_party_code import contained
 
 Pair = tuple[str, str]  # model, restoration
 
@@ -199,13 +200,8 @@ class Asking:
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
-            try:
-                with paused_garbage_collection():
-                    self._loaded[kind, name] = load()
-            except FerModelsError:
-                raise
-            except Exception as error:
-                raise PredictionError(f"The {kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+            with paused_garbage_collection(), contained(PredictionError, f"The {kind} {name!r} cannot be loaded"):
+                self._loaded[kind, name] = load()
         return self._loaded[kind, name]
 
     # -- answers ----------------------------------------------------------------------------------
@@ -352,7 +348,7 @@ class Asking:
             PredictionError, RestorationError, StoreError: when it is called; as `run`.
         """
         own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
-        spec = own.asked(question) if other and question is not None and own.asked is not None else own
+        spec = derived(own, own.asked, question) if other and question is not None and own.asked is not None else own
         runtime = spec.resolve(self.options.runtime if precision is None else replace(self.options.runtime, precision=precision))
         restorer = self.restorers[pair[1]]
         identity = {**self._identity(spec, restorer, runtime=runtime), "variant": variant}
@@ -396,7 +392,8 @@ class Asking:
         classifier = self.classifier(model)
         if not isinstance(classifier, Questioned):
             raise PredictionError(f"Model {model!r} declares a question, but takes no other (it has no method asked).")
-        return classifier.asked(question)
+        with contained(PredictionError, f"Model {model!r} failed to take another question"):
+            return classifier.asked(question)
 
     @contextmanager
     def prompt_classifier(self, pair: Pair) -> Iterator[Classify]:
@@ -410,7 +407,8 @@ class Asking:
         embeddings = cache(lambda: self.features(pair))  # read at most once
 
         def classify(prompts: PromptSet) -> NDArray[np.int64]:
-            return cast(Promptable, self.embedding(model)).classify(embeddings(), prompts).answer
+            promptable, known = cast(Promptable, self.embedding(model)), embeddings()
+            return checked(lambda: promptable.classify(known, prompts), model.name, model.labels, len(known)).answer
 
         memory = PromptCache(self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify)
         try:

@@ -27,6 +27,7 @@ from fer_models.errors import BaselinesError, UsageError
 from fer_models.evaluation.metrics import Metrics
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.subject import Subject
+from fer_models.files import parse_json, read_text
 
 SCHEMA_VERSION = 1
 NO_ANSWER = "-"
@@ -200,11 +201,9 @@ def read(path: Path) -> Baselines:
     """
     if not path.exists():
         return Baselines()
-    if not path.is_file():  # a pipe or a device may never end
-        raise BaselinesError(f"{path} is not a file. Give the path of a baselines file: --baselines FILE")
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse(read_text(path), str(path))
+    except (OSError, ValueError) as error:
         raise BaselinesError(f"{path} cannot be read ({error}).") from error
 
 
@@ -229,29 +228,16 @@ def parse(text: str, name: str) -> Baselines:
 
 
 def _load(text: str, name: str) -> Any:
-    """The value of a JSON text, without what the JSON standard leaves open: a key that stands twice, NaN, half a surrogate pair."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for key, times in Counter(key for key, _ in pairs).items():
-            if times > 1:
-                raise BaselinesError(f"{name} holds the key {key!r:.60} {times} times in one object, so what it says is not clear. Keep one of them.")
-        return dict(pairs)
-
-    def number(constant: str) -> Any:
-        raise BaselinesError(f"{name} holds {constant}, which is not a number. Restore the file from git.")
-
     try:
-        data = json.loads(text, object_pairs_hook=unique, parse_constant=number)
-        json.dumps(data, ensure_ascii=False).encode("utf-8")
+        data = parse_json(text)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be printed
     except json.JSONDecodeError as error:
         hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
         raise BaselinesError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
         ) from error
-    except RecursionError as error:
-        raise BaselinesError(f"{name} is nested too deeply to be a baselines file. Restore it from git.") from error
-    except ValueError as error:  # a number with thousands of digits, or text that is not Unicode
-        raise BaselinesError(f"{name} cannot be used ({error}). Restore it from git.") from error
+    except ValueError as error:
+        raise BaselinesError(f"{name} is no sound JSON: {error}. Repair it, or restore it from git.") from error
     return data
 
 

@@ -76,7 +76,7 @@ class Effects:
         found = {}
         for kind, places in zip(("helped", "hurt"), restoration.turned(before, after, most), strict=True):
             faces = data.whole.faces(after.index[places])
-            as_before, as_after = (asking.restoring(name).restore(faces) for name in names)
+            as_before, as_after = (restore_checked(asking.restoring(name), name, faces) for name in names)
             found[kind] = [
                 {
                     "index": int(after.index[i]),
@@ -94,11 +94,11 @@ class Effects:
         if name not in self._looked:
             asking = self._asking
             few = asking.data.few(_LOOKED_AT)
-            faces = asking.restoring("raw").restore(few.faces.faces(few.order))  # as models meet them
+            faces = restore_checked(asking.restoring("raw"), "raw", few.faces.faces(few.order))  # as models meet them
 
             def timed() -> dict[str, float]:
                 restorer = asking.restorer(name)
-                restorer.restore(faces[:1])  # the first face pays for what is made once
+                restore_checked(restorer, name, faces[:1])  # the first face pays for what is made once
                 started = time.perf_counter()
                 restore_checked(restorer, name, faces)
                 return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Embedding
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError
+from fer_models.errors import PredictionError
 from fer_models.evaluation.folder import from_parquet
 from fer_models.evaluation.run import Progress, look
 from fer_models.evaluation.store import Shards
 from fer_models.images import Face
 from fer_models.restorers.base import Restorer
+from fer_models.third_party_code import contained
 
 _METADATA = b"fer-models-features"
 
@@ -85,6 +86,8 @@ def embed(
         return _checked(model, name, batch)
 
     def write(shard: int, parts: list[NDArray[np.float32]], seconds: float) -> None:
+        if len(widths := {part.shape[1] for part in parts}) > 1:
+            raise PredictionError(f"Model {name!r} embeds some faces in {min(widths)} numbers and others in {max(widths)}. They must be as many.")
         shelf.write(shard, np.concatenate(parts))
 
     look(shelf, faces, order, load, ask, write, restoration=restoration, batch_size=batch_size, progress=progress)
@@ -92,12 +95,12 @@ def embed(
 
 
 def _checked(model: Embedding, name: str, faces: list[Face]) -> NDArray[np.float32]:
-    try:
-        found = np.asarray(model.embed(faces), dtype=np.float32)
-    except FerModelsError:
-        raise
-    except Exception as error:
-        raise PredictionError(f"Model {name!r} failed to embed {len(faces)} faces: {type(error).__name__}: {error}") from error
-    if found.ndim != 2 or len(found) != len(faces) or not np.isfinite(found).all():
+    with contained(PredictionError, f"Model {name!r} failed to embed {len(faces)} faces"):
+        given = np.asarray(model.embed(faces))
+    if given.dtype.kind not in "fiu":
+        raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of {given.dtype}; an embedding is float32 (n, d).")
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused below
+        found = given.astype(np.float32)  # a copy: a model may use its buffer again
+    if found.ndim != 2 or len(found) != len(faces) or found.shape[1] < 1 or not np.isfinite(found).all():
         raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers.")
     return found

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Classifier, Embedding, Predictions
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError
+from fer_models.errors import FerModelsError, PredictionError, PromptTooLongError
 from fer_models.evaluation.store import Answers, Shards, Shelf
 from fer_models.images import Face
 from fer_models.progress import Progress as Progress
 from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.third_party_code import contained
 
 _Model = TypeVar("_Model")
 _Part = TypeVar("_Part")
@@ -187,16 +188,18 @@ def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], 
     Raises:
         PredictionError: it raised, or what it returned is not one sound prediction per face in the declared label order.
     """
-    try:
-        predictions = ask()
-    except FerModelsError as error:
-        raise PredictionError(f"Model {name!r}: {error}") from error
-    except Exception as error:
-        raise PredictionError(f"Model {name!r} failed on a batch of {n} faces: {type(error).__name__}: {error}") from error
-    if not isinstance(predictions, Predictions):
-        raise PredictionError(
-            f"Model {name!r} returned {type(predictions).__name__}; return Predictions.from_probabilities(rows, labels) (from fer_models)."
-        )
+    with contained(PredictionError, f"Model {name!r} failed on a batch of {n} faces"):
+        try:
+            predictions = ask()
+            if not isinstance(predictions, Predictions):
+                what = f"it returned {type(predictions).__name__}"
+                raise PredictionError(f"{what}; return Predictions.from_probabilities(rows, labels) (from fer_models).")
+            # Made anew, so that every field is checked, and none changes when the model uses its arrays again.
+            predictions = Predictions(predictions.probabilities, predictions.status, predictions.text, predictions.labels)
+        except PromptTooLongError:
+            raise
+        except FerModelsError as error:
+            raise PredictionError(f"Model {name!r}: {error}") from error
     if len(predictions) != n:
         raise PredictionError(f"Model {name!r} was given {n} faces and answered {len(predictions)}.")
     if predictions.labels != labels:

@@ -18,8 +18,9 @@ from fer_models import resources
 from fer_models.datasets import synthetic
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.machine import paused_garbage_collection
-from fer_models.plugin import html_report, keywords, options
+from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
+from fer_models.third_party_code import kept_alive
 
 if TYPE_CHECKING:
     from fer_models.evaluation.suite import Requested  # noqa: F401 (in a string)
@@ -77,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.self_contained_html = True
     if html_report.wanted(config):
         config.pluginmanager.register(html_report.PageStarter(config))
+    config.pluginmanager.register(html_report.PageErrors())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -85,9 +87,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         options.check(session.config)
         if _is_evals_run(session.config):
             show_header(session.config)
+            if not session.config.option.collectonly:
+                report_files.require_writable(session.config)
             chosen(session.config)
             _load_faces(session.config)
         elif getattr(session.config.option, "numprocesses", None):  # workers cannot report a usage error
+            report_files.require_writable(session.config)
             chosen(session.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -147,6 +152,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if not _is_evals_run(config) and not config.option.collectonly:
         try:
+            report_files.require_writable(config)
             _load_faces(config)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
@@ -159,12 +165,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test."""
+    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test.
+
+    The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no verdict rather than an old one.
+    """
     ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
     if not ours or session.config.option.collectonly:
         return
     from fer_models.plugin import selection
 
+    report_files.remove(session.config)
     state = state_of(session.config)
     worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
     requested = session.config.stash[_REQUESTED]
@@ -172,6 +182,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
+    """While tests run, nothing that a model started (a thread, a timer) ends the process as a success."""
+    if known_state(session.config) is None:
+        return (yield)
+    with kept_alive():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

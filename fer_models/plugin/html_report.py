@@ -6,11 +6,13 @@ or a suite that only loads the plugin.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fer_models.plugin import options
+from fer_models.plugin.session import known_state
 
 #: Attribute of a test report whose test uses this plugin's fixtures; workers transmit it.
 MARK = "uses_fer_models"
@@ -44,6 +46,24 @@ class PageStarter:
             if getattr(self.session, "items", None):
                 started.pytest_collection_finish(self.session)
             started.pytest_runtest_logreport(report)  # pluggy calls it from the next report on
+
+
+class PageErrors:
+    """A page that cannot be written fails the run with a sentence, and takes nothing else with it."""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # inside the summary in the terminal, around pytest-html
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[object]:
+        """Let pytest-html write the page."""
+        try:
+            return (yield)
+        except OSError as error:
+            path = session.config.getoption("htmlpath", None)
+            state = known_state(session.config)
+            if path is None or state is None:
+                raise
+            state.errors["the page"] = f"{path} cannot be written ({error.strerror or error}). Free some space, or choose --report-dir FOLDER."
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return None
 
 
 def wanted(config: pytest.Config) -> bool:

@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from fer_models.errors import FerModelsError, RestorationError
+from fer_models.errors import RestorationError
 from fer_models.images import Face
+from fer_models.third_party_code import contained
 
 
 class Restorer(Protocol):
@@ -57,12 +58,8 @@ def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> lis
         RestorationError: it raised, or returned another number of faces or something that is not a face.
         FerModelsError: what it raised, where that is an error of this package (a StoreError of kept faces).
     """
-    try:
+    with contained(RestorationError, f"Restorer {name!r} failed on a batch of {len(faces)} faces"):
         restored = list(restorer.restore(faces))
-    except FerModelsError:
-        raise
-    except Exception as error:
-        raise RestorationError(f"Restorer {name!r} failed on a batch of {len(faces)} faces: {type(error).__name__}: {error}") from error
     if len(restored) != len(faces):
         raise RestorationError(f"Restorer {name!r} was given {len(faces)} faces and returned {len(restored)}.")
     for i, face in enumerate(restored):

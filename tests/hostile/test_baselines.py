@@ -43,11 +43,12 @@ def refused(path, content):
     assert path.read_bytes() == content
     assert sorted(p.name for p in path.parent.iterdir() if not p.name.endswith(".lock")) == [path.name]
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
     assert path.name in str(caught.value)
     return str(caught.value)
 
 
-WRONG = [None, True, 0, -1, 1.5, "", "x", [], [1], {}, {"a": 1}, "\ud800", 10**30]
+WRONG = [None, True, 0, -1, 1.5, "", "x", [], [1], {}, {"a": 1}, "\ud800", 10**20]
 FIELDS = {  # the values of `WRONG` that are sound
     "dataset": ("", "x"), "split": ("", "x"), "restoration": ("", "x"), "model": ("", "x"), "dataset_fingerprint": ("", "x"),
     "corruption": (None,), "prompt": (None, "", "x"), "n": (), "unanswered": (), "metrics": (), "answers": (), "p_truth": (),
@@ -143,7 +144,7 @@ def test_a_flipped_bit_is_refused_or_changes_no_answer_in_silence(sound, tmp_pat
 def test_a_folder_a_pipe_and_a_device(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(BaselinesError, match="is not a file"):
+        with pytest.raises(BaselinesError, match="regular file"):
             baselines.read(path)
 
 
