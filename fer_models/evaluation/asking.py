@@ -335,6 +335,10 @@ class Asking:
         finally:
             memory.save()
 
+    def reread_predictions(self) -> None:
+        """Read cached predictions from disk again when they are next needed: another process has added some."""
+        self._caches.clear()
+
     def _with_question(self, model: str, question: Question) -> Classifier:
         classifier = self.classifier(model)
         if not isinstance(classifier, Questioned):

@@ -163,6 +163,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if pairs := selection.gated_pairs(ours):
         worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
         state.suite.select(pairs, start=int(worker.removeprefix("gw")))
+    if checks := selection.robustness_checks(ours):
+        worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
+        state.suite.robustness.select(checks, start=int(worker.removeprefix("gw")))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -228,7 +231,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         return
     from rich.console import Console
 
-    from fer_models.report import tables
+    from fer_models.report import robustness, tables
 
     report = state.report()
     terminalreporter.section("fer-models")
@@ -238,7 +241,8 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
     errors = [f"error: {message}" for message in state.errors.values()]
-    for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
+    found = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
+    for line in (*found, *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
     baselines = state.suite.options.baselines
     if state.suite.options.baselines_source != baselines:

@@ -10,6 +10,8 @@ import pytest
 from fer_models import zoo
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.evaluation.asking import Pair
+from fer_models.evaluation.beside import KINDS
+from fer_models.evaluation.robustness_checks import Check
 from fer_models.evaluation.time_estimate import estimate
 from fer_models.plugin.state import State
 from fer_models.registry import TTA, ModelSpec, RestorerSpec
@@ -47,6 +49,16 @@ def gated_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
     """The (model, restoration) pairs that the tests judge by the gate."""
     params = [_params(item) for item in items if "gate" in item.fixturenames]
     return [(p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys()]
+
+
+def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
+    """The robustness checks that the tests need, in the order of the tests."""
+    found: list[Check] = []
+    for item in items:
+        if "model" in (params := _params(item)):
+            pair = (params["model"], params.get("restoration", zoo.RAW.name))
+            found += [(kind, pair) for kind in KINDS if kind in item.fixturenames]
+    return list(dict.fromkeys(found))
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
