@@ -13,9 +13,9 @@ FACES = "0123456789ab" + "c" * 52
 
 
 @st.composite
-def face_counts(draw, positions=st.sampled_from([None, 7])):
+def face_counts(draw, positions=(None, 7)):
     """Counts of up to 40 faces, with positions of a list or without."""
-    of, n, k = draw(st.integers(1, 300)), draw(st.integers(1, 40)), draw(positions)
+    of, n, k = draw(st.integers(1, 300)), draw(st.integers(1, 40)), draw(st.sampled_from(positions))
     return FaceCounts(draw(arrays(np.int64, n if k is None else (n, k), elements=st.integers(0, of))), of)
 
 
@@ -26,7 +26,7 @@ def test_what_is_written_is_what_is_read(counts):
     assert (again.of, again.value, faces) == (counts.of, counts.value, FACES[:12])
 
 
-@given(face_counts(positions=st.none()))
+@given(face_counts(positions=(None,)))
 def test_a_figure_without_positions_is_the_mean_share(counts):
     assert counts.value == pytest.approx(float(np.mean(counts.counts / counts.of)))
 
@@ -53,10 +53,9 @@ def test_a_text_that_was_altered_is_refused_or_says_something_else(counts, data)
         return
     try:
         again, faces = FaceCounts.decode(altered)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert again.encode(faces) == altered
+    except ValueError:
+        return
+    assert again.encode(faces) == altered
 
 
 @pytest.mark.parametrize(

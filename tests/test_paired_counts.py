@@ -175,7 +175,11 @@ def test_random_exchanges_agree_with_all_of_them():
 
 @pytest.mark.parametrize(
     ("before", "now", "resamples"),
-    [(np.ones((2, 3), int), np.ones((3, 3), int), 9), (np.ones((0, 3), int), np.ones((0, 3), int), 9), (np.ones((2, 3), int), np.ones((2, 3), int), 0)],
+    [
+        (np.ones((2, 3), int), np.ones((3, 3), int), 9),
+        (np.ones((0, 3), int), np.ones((0, 3), int), 9),
+        (np.ones((2, 3), int), np.ones((2, 3), int), 0),
+    ],
 )
 def test_what_cannot_be_exchanged_is_an_error(before, now, resamples):
     with pytest.raises(PredictionError):

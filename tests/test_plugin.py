@@ -413,7 +413,10 @@ class Model:
         answers = [int(face[:, 20:].astype(int).sum()) % 7 if self.name == "noisy" and Path({flag!r}).exists() else 3 for face in faces]
         return Predictions.from_probabilities(np.eye(7)[answers] * 0.93 + 0.01)
 
-MODELS = [ModelSpec(name, lambda runtime, name=name: Model(name), settings={{"version": Path({flag!r}).exists()}}) for name in ("calm", "noisy", "broken")]
+def spec(name):
+    return ModelSpec(name, lambda runtime: Model(name), settings={{"version": Path({flag!r}).exists()}})
+
+MODELS = [spec("calm"), spec("noisy"), spec("broken")]
 """
 
 

@@ -135,7 +135,7 @@ def test_figures_without_a_record_are_no_part_of_the_family():
 
 def test_a_figure_recorded_without_counts_per_face_is_refused_with_the_command():
     old = baselines.replace(record({ERROR: corrupted()}), face_counts={})
-    with pytest.raises(BaselinesError, match="has no counts per face.*--update-baselines"):
+    with pytest.raises(BaselinesError, match=r"has no counts per face.*--update-baselines"):
         compare("net", ERROR, corrupted(), FACES, old)
 
 

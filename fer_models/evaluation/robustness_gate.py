@@ -68,8 +68,7 @@ class Figure:
     @property
     def worsened(self) -> float:
         """By how much it got worse; negative where it got better, 0 without a record."""
-        change = self.change or 0.0
-        return -change if higher_is_better(self.name) else change
+        return worsened(self.name, self.change or 0.0)
 
     def fails(self, strict: bool) -> bool:
         """Whether this ends a run with an error: FAIL does; INCONCLUSIVE and NEW do so under `strict`."""
@@ -115,7 +114,7 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
         )
     change = now.value - before.value
     low, high = jackknife_interval(change, _without_each(before, now))
-    return replace(figure, baseline=before.value, change=change, low=low, high=high, p=_p_worse(name, before, now), _before=before)
+    return replace(figure, baseline=before.value, change=change, low=low, high=high, p=p_worse(name, before, now), _before=before)
 
 
 def _without_each(before: FaceCounts, now: FaceCounts) -> NDArray[np.float64]:
@@ -129,10 +128,21 @@ def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
     return before.counts - now.counts if higher_is_better(name) else now.counts - before.counts
 
 
-def _p_worse(name: str, before: FaceCounts, now: FaceCounts) -> float:
+def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_999) -> float:
+    """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces (`exchange_rise`)."""
     if now.counts.ndim == 1:
         return sign_flip_rise(_worsening(name, before, now))
-    return exchange_rise(before.counts, now.counts, lambda totals: now.score(totals, now.n))
+    return exchange_rise(before.counts, now.counts, lambda totals: now.score(totals, now.n), resamples)
+
+
+def worsened(name: str, change: float) -> float:
+    """By how much a figure got worse that changed by so much; negative where it got better."""
+    return -change if higher_is_better(name) else change
+
+
+def is_worse(worsened: float, margin: float = ROBUSTNESS_MARGIN) -> bool:
+    """Whether a change for the worse is one that matters, established or not."""
+    return worsened >= margin - 1e-9
 
 
 def judge(figures: Sequence[Figure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA) -> list[Figure]:
@@ -151,7 +161,7 @@ def _judged(figure: Figure, p: float, margin: float, alpha: float, family: int) 
     # Holm's first step: what a single change in a run without others must reach.
     level = alpha / family
     worse = FAIL if p < alpha else INCONCLUSIVE
-    status = worse if figure.worsened >= margin - 1e-9 else PASS
+    status = worse if is_worse(figure.worsened, margin) else PASS
     return replace(figure, p=p, status=status, establishes=_establishes(figure, level), needed=fewest_faces(level))
 
 
