@@ -114,7 +114,9 @@ def test_the_same_seed_finds_the_same_changes(number):
 
 def test_what_is_found_is_recorded_and_shown():
     found = measure(lopsided, FACES, NAMES)
-    assert found.figures()["metamorphic: answers changed by mirror image"] == pytest.approx(found.changed["mirror image"], abs=1e-6)
+    assert found.figures()["metamorphic: answers changed by mirror image"].value == found.changed["mirror image"]
+    counts = found.figures()["metamorphic: answers changed by one pixel of shift"]
+    assert (counts.n, counts.of) == (len(FACES), 4)
     entry = {"id": "m", "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}, **found.as_json()}
     page = metamorphic_html({"metamorphic": [entry]})
     assert page.count("<img") == 2 * len(found.flips)

@@ -258,11 +258,16 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     assert recorded["metrics"]["prompts: accuracy of the worst template"] == 1.0
     assert "5 passed" in ask("never said")
     worse = ask("look at how", code=1)
-    assert "it hangs more on its words than its baseline says" in worse
-    assert "accuracy of the worst template: 1.000 -> 0.000" in worse
+    assert "robustness got worse than its baseline by 2 points or more." in worse
+    assert re.search(r"> prompts: accuracy of the worst template +105 +0.000 +1.000 +-1.000", worse)
+    assert "FAIL reading-raw \u00b7 openai, prompts: accuracy of the worst template: 1.000 -> 0.000, p < 0.0001" in worse
     assert "Traceback" not in worse
     (entry,) = bench.report()["prompts"]
     assert entry["spread"]["worst"] == 0.0
+    assert entry["fails"] is True
+    verdicts = {figure["name"]: figure["verdict"] for figure in entry["figures"]}
+    assert verdicts["prompts: accuracy of the worst template"] == "FAIL"
+    assert verdicts["prompts: answers changed by order of the list"] == "PASS"
     assert "look at how" in (bench.folder / "reports" / "evals.html").read_text()
     plain = ask("never said", "--prompts", "plain", "--update-baselines")
     assert "reading-raw \u00b7 plain" in plain
@@ -307,6 +312,106 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     raw = next(r for r in recorded if r["restoration"] == "raw")
     assert raw["metrics"]["metamorphic: answers changed by mirror image (14 faces)"] == pytest.approx(changes["changed"]["mirror image"], abs=1e-6)
     assert "passed" in ask("metamorphic")
+
+
+PAIR = """
+import json
+from pathlib import Path
+import numpy as np
+from fer_models import ModelSpec, Predictions
+from fer_models.images import face_hash
+
+KNOWN = json.loads(Path({labels!r}).read_text())
+
+class Model:
+    def __init__(self, name):
+        self.name = name
+
+    def predict(self, faces):
+        if self.name == "broken" and Path({flag!r}).exists() and any(face_hash(face) not in KNOWN for face in faces):
+            raise ValueError("the server is gone")
+        answers = [int(face[:, 20:].astype(int).sum()) % 7 if self.name == "noisy" and Path({flag!r}).exists() else 3 for face in faces]
+        return Predictions.from_probabilities(np.eye(7)[answers] * 0.93 + 0.01)
+
+def spec(name):
+    return ModelSpec(name, lambda runtime: Model(name), settings={{"version": Path({flag!r}).exists()}})
+
+MODELS = [spec("calm"), spec("noisy"), spec("broken")]
+"""
+
+
+def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model_breaks_no_others(bench):
+    """`noisy` predicts at random once the flag is there, and `broken` raises for all but the faces as they are."""
+    flag, labels = bench.folder / "flag", bench.folder / "labels.json"
+    (bench.folder / "pair.py").write_text(PAIR.format(flag=str(flag), labels=str(labels)))
+    names = [argument for name in ("calm", "noisy", "broken") for argument in ("--model", name)]
+
+    def ask(*arguments, code=0, questions="metamorphic or (corruption and raw)"):
+        command = bench.command(*names, "--depth", "full", *arguments, model="pair.py")
+        command[command.index("-k") + 1] = questions
+        return bench.ask(["-m", "pytest", *command], code).stdout
+
+    def verdicts():
+        entries = [entry for section in ("metamorphic", "corruptions") for entry in bench.report()[section]]
+        return {(entry["id"], figure["name"]): (figure["verdict"], figure["p"]) for entry in entries for figure in entry["figures"]}
+
+    def of_model(found, name):
+        return {status for (subject, _), (status, _) in found.items() if subject.startswith(name)}
+
+    assert "robustness: 18 NEW of 18 figures" in ask("--update-baselines")
+    assert "robustness: 18 PASS of 18 figures" in ask()
+    flag.touch()
+    told = ask(code=1)
+    alone = verdicts()
+    assert of_model(alone, "noisy") == {"FAIL", "PASS"}  # a random answer is right as often as always the same one
+    assert of_model(alone, "calm") == {"PASS"}
+    assert of_model(alone, "broken") == set()
+    assert "the server is gone" in told
+    assert "Traceback" not in told
+    assert any("metamorphic of broken" in error["subject"] for error in bench.report()["errors"])
+    ask("-n", "2", code=1)
+    assert verdicts() == alone
+    one = ask(code=1, questions="mirror and noisy")
+    assert "> metamorphic: answers changed by mirror image" in one
+    few = {name: p for name, (_, p) in verdicts().items()}
+    assert all(p <= alone[name][1] for name, p in few.items())  # a smaller family
+
+
+def test_what_few_faces_cannot_establish_fails_only_when_strict_and_a_part_of_the_faces_is_new(bench):
+    flag, labels = bench.folder / "flag", bench.folder / "labels.json"
+    (bench.folder / "pair.py").write_text(PAIR.format(flag=str(flag), labels=str(labels)))
+
+    def ask(*arguments, code=0):
+        command = bench.command("--model", "noisy", *arguments, model="pair.py")
+        command[command.index("-k") + 1] = "metamorphic"
+        return bench.ask(["-m", "pytest", *command], code).stdout
+
+    ask("--update-baselines")
+    flag.touch()
+    assert "INCONCLUSIVE" in ask()
+    assert "7 faces cannot establish a change" in ask("--strict-gate", code=1)
+    assert "cannot establish a change" in (bench.folder / "reports" / "evals.html").read_text()
+    assert "robustness: 5 NEW of 5 figures" in ask("--limit", "14", "--changed-faces", "9")
+
+
+def test_a_record_without_counts_per_face_is_refused_until_it_is_recorded_again(bench):
+    def ask(*arguments, code=0):
+        command = bench.command(*arguments)
+        command[command.index("-k") + 1] = "mirror"
+        return bench.ask(["-m", "pytest", *command], code).stdout
+
+    ask("--update-baselines")
+    path = bench.folder / "baselines.json"
+    recorded = path.read_text()
+    data = json.loads(recorded)
+    del data["measured"][0]["face_counts"]
+    path.write_text(json.dumps(data))
+    told = ask(code=1)
+    assert "has no counts per face" in told
+    assert "--update-baselines" in told
+    ask("--update-baselines", code=1)
+    assert json.loads(path.read_text()) == json.loads(recorded)
+    ask()
 
 
 def test_corrupted_faces_are_subjects_of_their_own(bench):

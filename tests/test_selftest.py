@@ -15,7 +15,7 @@ def unsure(n=2000, seed=0):
     return Answers(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
 
 
-SOURCE = selftest._source(unsure())
+SOURCE = selftest.Source.of(unsure())
 
 
 @pytest.mark.parametrize("kind", [EVERYWHERE, A_FEW])

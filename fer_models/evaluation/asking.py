@@ -388,6 +388,10 @@ class Asking:
             parts.append(predict_checked(classifier, spec.name, spec.labels, restored))
         return Predictions.joined(parts)
 
+    def reread_predictions(self) -> None:
+        """Read cached predictions from disk again when they are next needed: another process has added some."""
+        self._caches.clear()
+
     def _with_question(self, model: str, question: Question) -> Classifier:
         classifier = self.classifier(model)
         if not isinstance(classifier, Questioned):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fer_models.corruptions import Corruption
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import BaselinesError, UsageError
+from fer_models.evaluation.face_counts import FaceCounts
 from fer_models.evaluation.metrics import Metrics
 from fer_models.evaluation.store import Answers
 from fer_models.evaluation.subject import Subject
@@ -49,6 +50,7 @@ class Record:
         metrics: the point values when it was recorded.
         answers: n characters, the index of the emotion answered or `-`.
         p_truth: n characters, the probability given to the labelled emotion in 64 steps.
+        face_counts: for each robustness figure in `metrics`, its counts per face (`FaceCounts.encode`).
         floor: the accuracy under which the gate fails whatever the statistics say, or None.
         recorded: date, version, device and library versions.
     """
@@ -65,6 +67,7 @@ class Record:
     metrics: Mapping[str, float]
     answers: str
     p_truth: str
+    face_counts: Mapping[str, str] = field(default_factory=dict)
     floor: float | None = None
     recorded: Mapping[str, Any] = field(default_factory=dict)
 
@@ -124,7 +127,7 @@ class Baselines:
             if old is not None and old.floor is not None:
                 new = replace(new, floor=old.floor)
             if old is not None:
-                new = replace(new, metrics={**_beside(old.metrics), **new.metrics})
+                new = replace(new, metrics={**_beside(old.metrics), **new.metrics}, face_counts={**old.face_counts, **new.face_counts})
             if old is None or replace(new, recorded=old.recorded) != old:
                 by_subject[new.subject] = new
         return replace(
@@ -260,7 +263,7 @@ def _only_known(data: Mapping[str, Any], known: set[str], where: str) -> None:
 _TYPES: dict[str, tuple[type, ...]] = {
     "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,), "model": (str,), "prompt": (str, type(None)),
     "dataset_fingerprint": (str,), "n": (int,), "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_truth": (str,),
-    "floor": (int, float, type(None)), "recorded": (dict,),
+    "face_counts": (dict,), "floor": (int, float, type(None)), "recorded": (dict,),
 }  # fmt: skip
 
 
@@ -269,7 +272,7 @@ def _record(data: Any, where: str) -> Record:
         raise BaselinesError(f"{where} must be an object, got {type(data).__name__}.")
     _only_known(data, {f.name for f in fields(Record)}, where)
     for name, types in _TYPES.items():
-        if name not in data and name not in ("floor", "recorded", "corruption", "prompt"):
+        if name not in data and name not in ("face_counts", "floor", "recorded", "corruption", "prompt"):
             raise BaselinesError(f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines")
         if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
             raise BaselinesError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}.")
@@ -296,4 +299,20 @@ def _record(data: Any, where: str) -> Record:
         )
     if record.floor is not None and not 0 <= record.floor <= 1:
         raise BaselinesError(f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor.")
+    for figure, text in record.face_counts.items():
+        _check_face_counts(f"{where}: face_counts of {figure!r:.60}", text, record.metrics.get(figure))
     return record
+
+
+def _check_face_counts(where: str, text: Any, value: float | None) -> None:
+    """Raises BaselinesError where counts per face cannot be read, or do not give the recorded figure."""
+    again = "Restore the file from git, or record again: pytest evals --update-baselines"
+    if not isinstance(text, str):
+        raise BaselinesError(f"{where} must be str, got {text!r:.60}. {again}")
+    try:
+        counts, _ = FaceCounts.decode(text)
+    except ValueError as error:
+        raise BaselinesError(f"{where} cannot be used: {error}. {again}") from error
+    if value is None or abs(counts.value - value) > 1e-6:
+        claimed = "has no such figure" if value is None else f"claims {value:.6f}"
+        raise BaselinesError(f"{where} give {counts.value:.6f}, but the record {claimed}. {again}")

@@ -13,17 +13,15 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.questions import Question
 from fer_models.evaluation import metamorphic, prompting, questioning, robustness
 from fer_models.evaluation.asking import Asking, Pair
+from fer_models.evaluation.data import Data
+from fer_models.evaluation.face_counts import FaceCounts
 
 
 class Measured(Protocol):
     """One measurement of one subject."""
 
-    def figures(self) -> dict[str, float]:
-        """What is recorded with the subject's baseline and held to it, by name."""
-        ...
-
-    def counts(self) -> dict[str, int]:
-        """How many predictions each of `figures` is computed over."""
+    def figures(self) -> dict[str, FaceCounts]:
+        """What is recorded with the subject's baseline and held to it, by name: counts per face, faces in canonical order."""
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -38,10 +36,12 @@ class Kind:
     Attributes:
         section: under which name it stands in evals.json.
         measure: makes it; the pair's answers are known by then. Raises as `Asking.run`.
+        faces: the faces that it is computed over.
     """
 
     section: str
     measure: Callable[[Asking, Pair], Measured]
+    faces: Callable[[Asking, Pair], Data]
 
 
 def _prompting(asking: Asking, pair: Pair) -> prompting.Robustness:
@@ -66,7 +66,7 @@ def _prompting(asking: Asking, pair: Pair) -> prompting.Robustness:
 def _questioning(asking: Asking, pair: Pair) -> questioning.Wording:
     """Question and option-order robustness of a vision-language model; on some of the faces."""
     depth = asking.options.depth
-    own, few = asking.models[pair[0]].question, asking.data.few(depth.question_limit)
+    own, few = asking.models[pair[0]].question, _question_faces(asking, pair)
     assert own is not None  # other models are deselected
     pictures, variants = few.faces.faces(few.order), questioning.variants(own)
 
@@ -81,7 +81,7 @@ def _questioning(asking: Asking, pair: Pair) -> questioning.Wording:
 def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
     """Metamorphic robustness: how many predictions small perturbations change; on some of the faces."""
     depth = asking.options.depth
-    few = asking.data.few(depth.metamorphic_limit)
+    few = _metamorphic_faces(asking, pair)
     pictures = few.faces.faces(few.order)
     names = [(few.faces.hashes[i], int(row)) for i, row in zip(few.order, few.index, strict=True)]
     title = f"{pair[0]}: metamorphic robustness"
@@ -96,7 +96,7 @@ def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
 def _robustness(asking: Asking, pair: Pair) -> robustness.Robustness:
     """Corruption robustness; on some of the faces."""
     depth = asking.options.depth
-    few = asking.data.few(depth.corruption_limit)
+    few = _corruption_faces(asking, pair)
     pictures, truth = few.faces.faces(few.order), few.faces.labels[few.order]
     title, n = f"{pair[0]}-{pair[1]}: corruption robustness", robustness.copies(depth.severities) * len(pictures)
     with asking.show(title, n) as progress, asking.predictor(pair, progress=progress) as predict:
@@ -104,10 +104,22 @@ def _robustness(asking: Asking, pair: Pair) -> robustness.Robustness:
         return robustness.measure(predict, pictures, truth, depth.severities, suffix)
 
 
+def _question_faces(asking: Asking, pair: Pair) -> Data:
+    return asking.data.few(asking.options.depth.question_limit)
+
+
+def _metamorphic_faces(asking: Asking, pair: Pair) -> Data:
+    return asking.data.few(asking.options.depth.metamorphic_limit)
+
+
+def _corruption_faces(asking: Asking, pair: Pair) -> Data:
+    return asking.data.few(asking.options.depth.corruption_limit)
+
+
 #: Every kind, by the name of the fixture that asks for it.
 KINDS: Mapping[str, Kind] = {
-    "prompting": Kind("prompts", _prompting),
-    "questioning": Kind("prompts", _questioning),
-    "metamorphic": Kind("metamorphic", _metamorphic),
-    "robustness": Kind("corruptions", _robustness),
+    "prompting": Kind("prompts", _prompting, Asking.data_of),
+    "questioning": Kind("prompts", _questioning, _question_faces),
+    "metamorphic": Kind("metamorphic", _metamorphic, _metamorphic_faces),
+    "robustness": Kind("corruptions", _robustness, _corruption_faces),
 }

@@ -7,7 +7,7 @@ doi:10.1145/3143561).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from fer_models.classifiers.base import Predictions
+from fer_models.evaluation.face_counts import FaceCounts
 from fer_models.images import Face, data_url
 
 Ask = Callable[[Sequence[Face]], Predictions]
@@ -104,30 +105,31 @@ class Metamorphic:
 
     Attributes:
         n: faces asked.
-        changed: the share of changed answers for each of `FAMILIES`.
+        face_counts: for each of `FAMILIES`, how many answers about each face it changes.
         flips: for some faces the smallest change that turns the answer.
         steady: how many of the searched faces no change of these sizes turned.
         suffix: what the recorded figures' names say of `n` (`Depth.size_suffix`).
     """
 
     n: int
-    changed: dict[str, float]
+    face_counts: dict[str, FaceCounts] = field(compare=False)
     flips: tuple[Flip, ...]
     steady: int
     suffix: str = ""
 
-    def figures(self) -> dict[str, float]:
-        """What is recorded, and must not rise."""
-        return {f"{PREFIX}answers changed by {name}{self.suffix}": round(share, 6) for name, share in self.changed.items()}
+    @property
+    def changed(self) -> dict[str, float]:
+        """The share of changed answers for each of `FAMILIES`."""
+        return {name: counts.value for name, counts in self.face_counts.items()}
 
-    def counts(self) -> dict[str, int]:
-        """How many predictions each figure is computed over."""
-        sizes = (self.n * len(FAMILIES[name]) for name in self.changed)
-        return dict(zip(self.figures(), sizes, strict=True))
+    def figures(self) -> dict[str, FaceCounts]:
+        """What is recorded, and must not rise."""
+        return {f"{PREFIX}answers changed by {name}{self.suffix}": counts for name, counts in self.face_counts.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return {name: value for name, value in asdict(self).items() if name != "suffix"}
+        flips = [asdict(flip) for flip in self.flips]
+        return {"n": self.n, "changed": self.changed, "flips": flips, "steady": self.steady}
 
 
 def measure(
@@ -154,13 +156,16 @@ def measure(
     before = plain.answer
     every = [change for family in FAMILIES.values() for change in family]
     after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(len(every), len(faces))
-    flipped = dict(zip(every, (float(row.mean()) for row in after != before), strict=True))
-    changed = {name: float(np.mean([flipped[change] for change in family])) for name, family in FAMILIES.items()}
+    flipped = dict(zip(every, after != before, strict=True))
+    by_face = {
+        name: FaceCounts(np.sum([flipped[change] for change in family], axis=0, dtype=np.int64), len(family))
+        for name, family in FAMILIES.items()
+    }
     by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
     picked = [by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))]
     found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
     flips = tuple(flip for flip in found if flip is not None)
-    return Metamorphic(len(faces), changed, flips, len(found) - len(flips), suffix)
+    return Metamorphic(len(faces), by_face, flips, len(found) - len(flips), suffix)
 
 
 def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int) -> Flip | None:

@@ -9,9 +9,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import StoreError, UsageError
+from fer_models.evaluation.face_counts import FaceCounts
 from fer_models.evaluation.folder import find, locked, write
 from fer_models.evaluation.statistics import agreement, wilson
 
@@ -55,6 +55,7 @@ class Spread:
         mean, sd, worst, best: over the templates' accuracies.
         kappa: Fleiss' kappa between the templates' answers; None for a single one.
         flip_rate: the mean share of faces to which a single template gives another answer than the whole set.
+        face_counts: by the names of figures, what they count per face.
     """
 
     ensemble: dict[str, float]
@@ -66,6 +67,11 @@ class Spread:
     best: float
     kappa: float | None
     flip_rate: float
+    face_counts: dict[str, FaceCounts] = field(compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """For evals.json."""
+        return {name: value for name, value in asdict(self).items() if name != "face_counts"}
 
 
 def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spread:
@@ -73,22 +79,53 @@ def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spre
     whole = answer(prompts)
     single = {template: answer(prompts.only(template=template)) for template in prompts.templates}
     scores = [float((said == truth).mean()) for said in single.values()]
-    words = {
-        LABELS[e]: {word: _accuracy(answer(_with_words(prompts, e, (word,))), truth) for word in prompts.words[e]}
+    each_word = {
+        LABELS[e]: {word: answer(_with_words(prompts, e, (word,))) for word in prompts.words[e]}
         for e in EMOTIONS
         if len(prompts.words[e]) > 1
     }
+    face_counts = spread_counts(truth, whole, list(single.values()), {e: list(said.values()) for e, said in each_word.items()})
     return Spread(
         _accuracy(whole, truth),
         {template: _accuracy(said, truth) for template, said in single.items()},
-        words,
+        {emotion: {word: _accuracy(said, truth) for word, said in each.items()} for emotion, each in each_word.items()},
         float(np.mean(scores)),
         float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
         min(scores),
         max(scores),
         agreement(list(single.values())),
-        float(np.mean([(said != whole).mean() for said in single.values()])),
+        face_counts[_FLIPS].value,
+        face_counts,
     )
+
+
+_FLIPS = "answers changed by one template"
+
+
+def spread_counts(
+    truth: NDArray[np.int64],
+    whole: NDArray[np.int64],
+    templates: Sequence[NDArray[np.int64]],
+    words: Mapping[str, Sequence[NDArray[np.int64]]],
+) -> dict[str, FaceCounts]:
+    """What the figures of a spread count per face, by their names.
+
+    Args:
+        truth: (n,) emotions.
+        whole: (n,) the answers with the whole set.
+        templates: (n,) the answers with each template alone.
+        words: for an emotion, (n,) the answers with each of its words alone.
+    """
+    worst = {"accuracy of the worst template": worst_counts([said == truth for said in templates])}
+    for emotion, each in words.items():
+        worst[f"accuracy of the worst word for {emotion}"] = worst_counts([said == truth for said in each])
+    flips = (np.stack(templates) != whole).sum(axis=0)
+    return {**worst, _FLIPS: FaceCounts(flips, len(templates))}
+
+
+def worst_counts(correct: Sequence[NDArray[np.bool_]]) -> FaceCounts:
+    """Which faces are predicted correctly where the fewest are; the first of equals."""
+    return FaceCounts(min(correct, key=lambda one: int(one.sum())).astype(np.int64), 1)
 
 
 def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> PromptSet:
@@ -114,12 +151,13 @@ INVARIANCES: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def invariances(answer: Answer, prompts: PromptSet) -> dict[str, float]:
-    """The share of faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words is turned round."""
+def invariances(answer: Answer, prompts: PromptSet) -> dict[str, FaceCounts]:
+    """The faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words is turned round."""
     whole = answer(prompts)
     changed = {name: _templates(prompts, edit) for name, edit in INVARIANCES.items()}
     turned = replace(prompts, templates=prompts.templates[::-1], words=tuple(own[::-1] for own in prompts.words))
-    return {name: float((answer(other) != whole).mean()) for name, other in {**changed, "order of the list": turned}.items()}
+    others = {**changed, "order of the list": turned}
+    return {name: FaceCounts((answer(other) != whole).astype(np.int64), 1) for name, other in others.items()}
 
 
 def _templates(prompts: PromptSet, edit: Callable[[str], str]) -> PromptSet:
@@ -226,6 +264,7 @@ class Found:
         breaking: the smallest edits found that cost at least `BREAK`; None where nothing did.
         tried: how many different prompts were asked.
         examples, seed: what was asked for; the same two find the same again.
+        face_counts: which faces are predicted correctly with the worst prompt.
     """
 
     base: dict[str, Any]
@@ -234,10 +273,11 @@ class Found:
     tried: int
     examples: int
     seed: int
+    face_counts: FaceCounts = field(compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "face_counts"}
 
 
 class _Broken(Exception):
@@ -246,12 +286,12 @@ class _Broken(Exception):
 
 
 class _Search:
-    """The prompts that were tried around one, each asked once: their accuracies, and the fewest edits that lead to each."""
+    """The prompts that were tried around one, each asked once: their correct answers, and the fewest edits that lead to each."""
 
     def __init__(self, answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> None:
         self._answer, self._truth, self._name = answer, truth, prompts.name
         self.base = Prompt(prompts.templates[0], tuple(own[0] for own in prompts.words))
-        self.known: dict[Prompt, float] = {}
+        self.known: dict[Prompt, NDArray[np.bool_]] = {}
         self.edits: dict[Prompt, tuple[Edit, ...]] = {}
         plain = self.tried(())
         assert plain is not None  # a sound set has seven different words and one gap
@@ -260,7 +300,7 @@ class _Search:
     @property
     def worst(self) -> Prompt:
         """The prompt with the lowest accuracy."""
-        return min(self.known, key=lambda prompt: self.known[prompt])
+        return min(self.known, key=lambda prompt: int(self.known[prompt].sum()))
 
     def tried(self, edits: Sequence[Edit]) -> float | None:
         """The accuracy of the edited prompt; None where nobody could ask with it."""
@@ -270,12 +310,12 @@ class _Search:
                 asked = prompt.as_set(self._name)
                 if asked is None:
                     return None
-                self.known[prompt] = float((self._answer(asked) == self._truth).mean())
+                self.known[prompt] = self._answer(asked) == self._truth
             except UsageError:  # longer than the model can read
                 return None
         if prompt not in self.edits or len(edits) < len(self.edits[prompt]):
             self.edits[prompt] = tuple(edits)
-        return self.known[prompt]
+        return float(self.known[prompt].mean())
 
     def breaks(self, edits: Sequence[Edit]) -> bool:
         """Whether the edits cost at least `BREAK`."""
@@ -318,7 +358,7 @@ class _Search:
             "template": prompt.template,
             "words": dict(zip(LABELS, prompt.words, strict=True)),
             "edits": [str(edit) for edit in edits],
-            "accuracy": self.known[prompt],
+            "accuracy": float(self.known[prompt].mean()),
         }
 
 
@@ -362,6 +402,7 @@ def search(
         len(asked.known),
         examples,
         number,
+        FaceCounts(asked.known[asked.worst].astype(np.int64), 1),
     )
 
 
@@ -378,12 +419,6 @@ def _parse_edits(content: bytes) -> tuple[Edit, ...]:
 
 #: What the figures of a record are called in its `metrics`.
 PREFIX = "prompts: "
-#: How far a figure may fall (an accuracy) or rise (a share of changed answers) against its record: the same faces, so nothing but the
-#: model has changed.
-MARGIN = 0.02
-#: So many predictions may differ from one processor to another, whatever they amount to.
-FEW = 2
-NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -391,61 +426,37 @@ class Robustness:
     """Prompt sensitivity of one model on one set of faces.
 
     Attributes:
+        edits: which answers each edit changes that should not matter (`invariances`).
         suffix: what the name of the recorded search figure says of its size (`Depth.size_suffix`).
     """
 
     prompts: PromptSet
     n: int
     spread: Spread
-    invariances: dict[str, float]
+    edits: dict[str, FaceCounts] = field(compare=False)
     found: Found
     suffix: str = ""
 
-    def figures(self) -> dict[str, float]:
-        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
-        own = {
-            "accuracy of the worst template": self.spread.worst,
-            f"accuracy of the worst prompt found{self.suffix}": self.found.worst["accuracy"],
-        }
-        for emotion, scores in self.spread.words.items():
-            own[f"accuracy of the worst word for {emotion}"] = min(score["value"] for score in scores.values())
-        own |= {"answers changed by one template": self.spread.flip_rate}
-        own |= {f"answers changed by {name}": share for name, share in self.invariances.items()}
-        return {f"{PREFIX}{name}": round(value, 6) for name, value in own.items()}
+    @property
+    def invariances(self) -> dict[str, float]:
+        """The share of answers that each edit changes that should not matter."""
+        return {name: counts.value for name, counts in self.edits.items()}
 
-    def counts(self) -> dict[str, int]:
-        """How many predictions each figure is computed over: every face, with one prompt set or more."""
-        return dict.fromkeys(self.figures(), self.n)
+    def figures(self) -> dict[str, FaceCounts]:
+        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
+        own = {**self.spread.face_counts, f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts}
+        own |= {f"answers changed by {name}": counts for name, counts in self.edits.items()}
+        return {f"{PREFIX}{name}": counts for name, counts in own.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         return {
             "n": self.n,
             "set": {"name": self.prompts.name, **self.prompts.as_json()},
-            "spread": asdict(self.spread),
+            "spread": self.spread.as_json(),
             "invariances": self.invariances,
             "search": self.found.as_json(),
         }
-
-
-def fallen(figures: Mapping[str, float], record: Mapping[str, float], kind: str, counts: Mapping[str, int] = NO_COUNTS) -> list[str]:
-    """The figures of a kind (a part of their names) that are worse than their record by more than the margin, in words: accuracies that
-    fell, and all others (shares of changed answers, …) that rose.
-
-    Args:
-        counts: how many predictions each figure is computed over. The margin is `MARGIN`, and at least `FEW` predictions: another
-            processor rounds otherwise, and one prediction of seven is 14 points.
-    """
-    told = []
-    for name, value in figures.items():
-        before, said = record.get(name), name.partition(": ")[2]
-        if before is None or kind not in said:
-            continue
-        worse = before - value if said.startswith("accuracy") else value - before
-        margin = max(MARGIN, FEW / counts[name]) if name in counts else MARGIN
-        if worse > margin + 1e-6:
-            told.append(f"{said}: {before:.3f} -> {value:.3f}")
-    return told
 
 
 def robustness(

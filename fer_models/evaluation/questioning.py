@@ -7,8 +7,8 @@ and the places of the answers tell which of them the model favours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.questions import QUESTIONS, Question
 from fer_models.emotions import EMOTIONS
-from fer_models.evaluation.prompting import PREFIX
+from fer_models.evaluation.face_counts import FaceCounts
+from fer_models.evaluation.prompting import PREFIX, worst_counts
 from fer_models.evaluation.statistics import agreement, wilson
 
 #: How many random orders are tried beside the rotations.
@@ -67,6 +68,7 @@ class Wording:
         kappa: Fleiss' kappa between the answers to these, with no answer as an answer of its own.
         orders: for the model's own question, and for the lettered one, what the order of the list does.
         shuffles: the model's own question with random orders.
+        face_counts: by the names of figures, what they count per face.
         suffix: what the recorded figures' names say of `n` (`Depth.size_suffix`).
     """
 
@@ -76,33 +78,16 @@ class Wording:
     kappa: float | None
     orders: dict[str, Order]
     shuffles: dict[str, Asked]
+    face_counts: dict[str, FaceCounts] = field(compare=False)
     suffix: str = ""
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, FaceCounts]:
         """What is recorded: accuracies, which must not fall, and shares, which must not rise."""
-        return {name: value for name, (value, _) in self._counted().items()}
-
-    def counts(self) -> dict[str, int]:
-        """How many predictions each figure is computed over. The worst of several, and all rotations at once, count each face once."""
-        return {name: count for name, (_, count) in self._counted().items()}
-
-    def _counted(self) -> dict[str, tuple[float, int]]:
-        worst = min(asked.accuracy["value"] for asked in self.questions.values())
-        others = [asked.changed for name, asked in self.questions.items() if name != self.question]
-        orders = [asked.changed for asked in self.shuffles.values()]
-        own = {
-            "accuracy of the worst question": (worst, self.n),
-            "answers changed by another question": (float(np.mean(others)), self.n * len(others)),
-            "answers changed by another order": (float(np.mean(orders)), self.n * len(orders)),
-        }
-        for name, order in self.orders.items():
-            own[f"accuracy in all rotations of {name}"] = (order.circular["value"], self.n)
-            own[f"bias towards places in {name}"] = (order.bias, self.n * len(order.rotations))
-        return {f"{PREFIX}{name}{self.suffix}": (round(value, 6), count) for name, (value, count) in own.items()}
+        return {f"{PREFIX}{name}{self.suffix}": counts for name, counts in self.face_counts.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return {name: value for name, value in asdict(self).items() if name != "suffix"}
+        return {name: value for name, value in asdict(self).items() if name not in ("suffix", "face_counts")}
 
 
 def variants(question: Question) -> list[Question]:
@@ -136,8 +121,43 @@ def wording(answer: Answer, question: Question, truth: NDArray[np.int64], suffix
         agreement([said[name] for name in names]),
         {q.name: _order(q, said, own, truth) for q in _listed(question)},
         {q.name: _asked(said[q.name], own, truth) for q in (question.shuffled(seed) for seed in range(SHUFFLES))},
+        counts_of(said, question, truth),
         suffix,
     )
+
+
+def counts_of(said: Mapping[str, NDArray[np.int64]], question: Question, truth: NDArray[np.int64]) -> dict[str, FaceCounts]:
+    """What the figures count per face, by their names.
+
+    Args:
+        said: (n,) the answers to each of `variants`, by the question's name.
+        question: the model's own.
+        truth: (n,) emotions.
+    """
+    own = said[question.name]
+    others = [said[name] != own for name in QUESTIONS if name != question.name]
+    orders = [said[question.shuffled(seed).name] != own for seed in range(SHUFFLES)]
+    counted = {
+        "accuracy of the worst question": worst_counts([said[name] == truth for name in (question.name, *QUESTIONS)]),
+        "answers changed by another question": FaceCounts(np.sum(others, axis=0, dtype=np.int64), len(others)),
+        "answers changed by another order": FaceCounts(np.sum(orders, axis=0, dtype=np.int64), len(orders)),
+    }
+    for listed in _listed(question):
+        turned = [said[listed.rotated(by).name] for by in range(len(EMOTIONS))]
+        in_all = np.logical_and.reduce([answer == truth for answer in turned])
+        counted[f"accuracy in all rotations of {listed.name}"] = FaceCounts(in_all.astype(np.int64), 1)
+        counted[f"bias towards places in {listed.name}"] = FaceCounts(_positions(listed, turned), len(EMOTIONS))
+    return counted
+
+
+def _positions(question: Question, turned: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """How often each face's answer was at each place of the list, over all rotations: (n, 7)."""
+    counts = np.zeros((len(turned[0]), len(EMOTIONS)), dtype=np.int64)
+    for by, answer in enumerate(turned):
+        place = np.argsort(question.rotated(by).order)  # where each emotion is in the list
+        faces = np.flatnonzero(answer >= 0)
+        np.add.at(counts, (faces, place[answer[faces]]), 1)
+    return counts
 
 
 def _asked(said: NDArray[np.int64], own: NDArray[np.int64], truth: NDArray[np.int64]) -> Asked:
@@ -150,15 +170,12 @@ def _share(right: NDArray[np.bool_]) -> dict[str, float]:
 
 def _order(question: Question, said: dict[str, NDArray[np.int64]], own: NDArray[np.int64], truth: NDArray[np.int64]) -> Order:
     turned = [question.rotated(by) for by in range(len(EMOTIONS))]
-    stood = np.zeros(len(EMOTIONS))
-    for q in turned:
-        place = {int(emotion): i for i, emotion in enumerate(q.order)}
-        for emotion in said[q.name][said[q.name] >= 0]:
-            stood[place[int(emotion)]] += 1
+    positions = _positions(question, [said[q.name] for q in turned])
+    stood = positions.sum(axis=0)
     places = stood / stood.sum() if stood.any() else np.full(len(EMOTIONS), 1 / len(EMOTIONS))
     return Order(
         {q.name: _asked(said[q.name], own, truth) for q in turned},
         _share(np.logical_and.reduce([said[q.name] == truth for q in turned])),
         tuple(float(share) for share in places),
-        float(np.abs(places - 1 / len(EMOTIONS)).sum() / 2),
+        FaceCounts(positions, len(EMOTIONS)).value,
     )

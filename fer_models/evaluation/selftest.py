@@ -98,11 +98,20 @@ class Outcome:
         }
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """Where the runs come from: logits up to a constant (n, 7), labels (n,)."""
 
     logits: FloatArray
     truth: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, answers: Answers) -> Source:
+        """From a model's answers. Raises UsageError where they hold no probabilities."""
+        rows = ~np.isnan(answers.probabilities).any(axis=1)
+        if not rows.any():
+            raise UsageError("These answers hold no probabilities, from which runs could be simulated. Choose another model's.")
+        # float32 probabilities may be 0, whose logarithm is none.
+        return cls(np.log(np.clip(answers.probabilities[rows], 1e-7, 1)).astype(np.float32), answers.truth[rows])
 
 
 class _Change(NamedTuple):
@@ -138,7 +147,7 @@ def run(
     """
     if runs < 1 or n < 1:
         raise UsageError(f"The self-test needs at least one run of at least one face, got {runs} runs of {n} faces.")
-    source = _source(answers)
+    source = Source.of(answers)
     tasks = [(source, scenario, runs, n, (seed, i)) for i, scenario in enumerate(scenarios)]
     outcomes = []
     for outcome in Parallel(n_jobs=processes, return_as="generator")(delayed(_outcome)(*task) for task in tasks):
@@ -152,23 +161,19 @@ def smallest_found(outcomes: Sequence[Outcome], test: str, power: float = 0.8) -
 
     Interpolated between the simulated falls, in their order.
     """
-    found = [(0.0, 0.0)]
-    found += sorted((o.scenario.fall, o.rates[test].value) for o in outcomes if o.scenario.fall and o.scenario.kind == EVERYWHERE)
-    for (low, rate), (high, next_rate) in pairwise(found):
+    curve = [(o.scenario.fall, o.rates[test].value) for o in outcomes if o.scenario.fall and o.scenario.kind == EVERYWHERE]
+    return interpolated([(0.0, 0.0), *curve], power)
+
+
+def interpolated(curve: Sequence[tuple[float, float]], power: float) -> float | None:
+    """The smallest size at which a curve of (size, rate) reaches a rate, by interpolation in the order of sizes; None if it never does."""
+    for (low, rate), (high, next_rate) in pairwise(sorted(curve)):
         if next_rate >= power:
             return low + (high - low) * (power - rate) / (next_rate - rate)
     return None
 
 
-def _source(answers: Answers) -> _Source:
-    rows = ~np.isnan(answers.probabilities).any(axis=1)
-    if not rows.any():
-        raise UsageError("These answers hold no probabilities, from which runs could be simulated. Choose another model's.")
-    # float32 probabilities may be 0, whose logarithm is none.
-    return _Source(np.log(np.clip(answers.probabilities[rows], 1e-7, 1)).astype(np.float32), answers.truth[rows])
-
-
-def _outcome(source: _Source, scenario: Scenario, runs: int, n: int, seed: tuple[int, int]) -> Outcome:
+def _outcome(source: Source, scenario: Scenario, runs: int, n: int, seed: tuple[int, int]) -> Outcome:
     rng = np.random.default_rng(seed)
     change = calibrate(source, scenario)
     called, changed, drifts = dict.fromkeys(TESTS, 0), 0.0, 0.0
@@ -197,13 +202,14 @@ def _judged(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np
 def _fails(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64]) -> bool:
     """Whether the gate says FAIL. The bootstrap of macro-F1 is run only where its p, whatever it were, could decide."""
     checks = gate.paired_checks(truth, before, now, resamples=0)
-    at_least, at_most = (_failed(_with_f1(checks, p)) for p in (1.0, 0.0))
+    at_least, at_most = (_failed(with_f1(checks, p)) for p in (1.0, 0.0))
     if at_least == at_most:
         return at_least
     return _failed(gate.paired_checks(truth, before, now, resamples=_RESAMPLES))
 
 
-def _with_f1(checks: tuple[gate.Check, ...], p: float) -> tuple[gate.Check, ...]:
+def with_f1(checks: tuple[gate.Check, ...], p: float) -> tuple[gate.Check, ...]:
+    """The checks with another p-value of macro-F1."""
     return tuple(replace(c, p=p) if c.metric == "macro_f1" else c for c in checks)
 
 
@@ -215,7 +221,7 @@ def _failed(checks: tuple[gate.Check, ...]) -> bool:
 
 
 def _simulated(
-    source: _Source, change: _Change, runs: int, n: int, rng: np.random.Generator
+    source: Source, change: _Change, runs: int, n: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
     """One (truth, answers before, answers now, p_truth before, p_truth now) per run, each (n,)."""
     for start in range(0, runs, _AT_ONCE):
@@ -242,7 +248,7 @@ def _version(
     return answer.astype(np.int64), np.asarray(own / p.sum(axis=-1), dtype=np.float64)
 
 
-def calibrate(source: _Source, scenario: Scenario) -> _Change:
+def calibrate(source: Source, scenario: Scenario) -> _Change:
     """The noise and the loss that make a scenario true of a source, in expectation.
 
     Raises:
@@ -257,11 +263,11 @@ def calibrate(source: _Source, scenario: Scenario) -> _Change:
         if not scenario.fall:
             return _Change(noise, 0.0, 1.0)
         if scenario.kind == A_FEW:
-            return _Change(noise, BADLY, _solve(lambda share: _effect(source, _Change(noise, BADLY, share))[0] - scenario.fall, 0.0, 1.0))
-        return _Change(noise, _solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0), 1.0)
+            return _Change(noise, BADLY, solve(lambda share: _effect(source, _Change(noise, BADLY, share))[0] - scenario.fall, 0.0, 1.0))
+        return _Change(noise, solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0), 1.0)
 
     try:
-        return of(_solve(lambda noise: _effect(source, of(noise))[1] - scenario.discordant, 0.0, 8.0))
+        return of(solve(lambda noise: _effect(source, of(noise))[1] - scenario.discordant, 0.0, 8.0))
     except ValueError as error:  # brentq: the ends have the same sign
         raise UsageError(
             f"These answers cannot show a fall of {scenario.fall:.1%} where {scenario.discordant:.1%} of the faces change: too many of them are "
@@ -269,11 +275,19 @@ def calibrate(source: _Source, scenario: Scenario) -> _Change:
         ) from error
 
 
-def _solve(f: Callable[[float], float], low: float, high: float) -> float:
+def version(
+    logits: FloatArray, truth: NDArray[np.int64], noise: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Answers and p_truth (..., n) of one version of a model that lost nothing, from logits (..., n, 7)."""
+    return _version(logits, truth, _Change(noise, 0.0, 1.0), rng)
+
+
+def solve(f: Callable[[float], float], low: float, high: float) -> float:
+    """Where `f` is 0 between `low` and `high`. Raises ValueError where its ends have the same sign."""
     return float(brentq(f, low, high, xtol=1e-4, rtol=1e-4))
 
 
-def _effect(source: _Source, change: _Change, draws: int = 40_000) -> tuple[float, float]:
+def _effect(source: Source, change: _Change, draws: int = 40_000) -> tuple[float, float]:
     """The fall of accuracy and the share of discordant faces, estimated with the same random numbers each time, so that they vary smoothly.
 
     The fall is told by what the loss does to one and the same noise: two noises differ by chance, far more than a small loss does.

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binom, binomtest, ttest_1samp
+from scipy.optimize import brentq
+from scipy.stats import beta, binom, binomtest, t, ttest_1samp
 from statsmodels.stats.inter_rater import fleiss_kappa
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
@@ -39,6 +40,8 @@ CONFIDENCE = 0.95
 
 _CLASSES = len(EMOTIONS)
 _ANSWERS = _CLASSES + 1  # the seven emotions, then no answer
+
+_EXCHANGES = 4096  # tried at a time: a megabyte or two
 
 # Two scores that are equal on paper may differ in their last bits; such a difference is no fall.
 _ROUNDING = 1e-12
@@ -201,7 +204,7 @@ def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0
         raise PredictionError(f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}.")
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
-    fewest = math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
+    fewest = fewest_faces(alpha)
     if discordant < fewest:
         return min(1.0, fewest / n)
     critical = int(binom.isf(alpha, discordant, 0.5)) + 1
@@ -414,3 +417,138 @@ def agreement(answers: Sequence[IntArray]) -> float | None:
     if (counts.max(axis=1) == len(answers)).all():
         return 1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
     return float(fleiss_kappa(counts))
+
+
+def sign_flip_rise(differences: IntArray) -> float:
+    """The p-value of "the sum did not rise": the exact one-sided permutation test of paired differences.
+
+    Were there no change, each face's two versions could as well be exchanged, which turns the sign of its difference. The distribution of
+    the sum over all 2^n exchanges is computed exactly, as a convolution of binomial distributions, one for each size of difference. Where
+    all differences are -1, 0 or 1 this is the exact test of McNemar.
+
+    Args:
+        differences: (n,) integers, one for each face, positive where it rose. Several predictions about one face are one difference.
+
+    Returns:
+        a p-value in [0, 1]; 1.0 where nothing changed.
+
+    Raises:
+        PredictionError: the differences are not integers of at least one face.
+    """
+    sizes, faces = _sizes(differences)
+    if len(sizes) == 0:
+        return 1.0
+    risen = int(differences[differences > 0].sum())
+    return min(1.0, float(_sum_of_risen(sizes, faces, 0.5)[risen:][::-1].sum()))
+
+
+def smallest_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
+    """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as much as they did here.
+
+    Args:
+        differences: (n,) integers, as observed.
+        alpha: the level of the test.
+        power: with what probability such a rise is to be found, in (alpha, 1).
+
+    Returns:
+        a rise of the sum, above 0. Where so few faces changed that even all of them rising proves nothing: the rise in which just enough
+        faces rise, by as much as those that changed (by 1 where none did). None where there are not that many faces.
+
+    Raises:
+        PredictionError: as `sign_flip_rise`, or not 0 < alpha < power < 1.
+    """
+    if not 0 < alpha < power < 1:
+        raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
+    sizes, faces = _sizes(differences)
+    fewest = fewest_faces(alpha)
+    if len(differences) < fewest:
+        return None
+    total = float(sizes @ faces)
+    if faces.sum() < fewest:
+        return fewest * (total / faces.sum() if len(sizes) else 1.0)
+    tails = np.cumsum(_sum_of_risen(sizes, faces, 0.5)[::-1])[::-1]
+    critical = int(np.argmax(tails <= alpha))
+    share = float(brentq(lambda q: _sum_of_risen(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
+    return total * (2 * share - 1)
+
+
+def fewest_faces(alpha: float) -> int:
+    """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most `alpha`."""
+    return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
+
+
+def _sizes(differences: IntArray) -> tuple[IntArray, IntArray]:
+    """The sizes of differences that occur, without 0, and how many faces have each."""
+    if differences.ndim != 1 or differences.size == 0 or differences.dtype.kind != "i":
+        raise PredictionError(f"A paired test needs integer differences of at least one face, got {differences.dtype} of shape {differences.shape}.")
+    sizes, faces = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    return sizes.astype(np.int64), faces.astype(np.int64)
+
+
+def _sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
+    """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
+    distribution = np.ones(1)
+    for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
+        spaced = np.zeros(size * n + 1)
+        spaced[::size] = binom.pmf(np.arange(n + 1), n, share)
+        distribution = np.convolve(distribution, spaced)
+    return distribution
+
+
+def exchange_rise(
+    before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0
+) -> float:
+    """The p-value of "the score did not rise", for a score of sums over faces that is no mean: the one-sided permutation test.
+
+    Were there no change, each face's two versions could as well be exchanged (as in `sign_flip_rise`). All exchanges are tried where there
+    are at most `resamples`, else as many random ones.
+
+    Args:
+        before, now: (n, k) counts of the same faces.
+        score: of sums (..., k) -> (...).
+        resamples: how many random exchanges; the smallest possible p is then 1 / (resamples + 1).
+        seed: the same seed gives the same result.
+
+    Raises:
+        PredictionError: no faces, other shapes, or `resamples` is under 1.
+    """
+    if before.shape != now.shape or before.ndim != 2 or before.size == 0:
+        raise PredictionError(f"A paired test needs counts of the same faces, got shapes {before.shape} and {now.shape}.")
+    _require_resamples(resamples)
+    differences = now - before
+    differences = differences[differences.any(axis=1)]
+    differences = differences[np.lexsort(differences.T)].astype(np.float64)  # so that the order of the faces changes no draw
+    changed, start, end = len(differences), before.sum(axis=0).astype(np.float64), now.sum(axis=0).astype(np.float64)
+    every = changed < 63 and 2**changed <= resamples
+    rng = np.random.default_rng(seed)
+    at_least, draws = 0, 2**changed if every else resamples
+    observed = score(end) - score(start) - _ROUNDING
+    for first in range(0, draws, _EXCHANGES):
+        size = min(_EXCHANGES, draws - first)
+        if every:
+            signs = (np.arange(first, first + size)[:, None] >> np.arange(changed)) & 1
+        else:
+            signs = rng.integers(0, 2, size=(size, changed), dtype=np.int8)
+        exchanged = start + signs.astype(np.float64) @ differences
+        at_least += int((score(exchanged) - score(start + end - exchanged) >= observed).sum())
+    return at_least / draws if every else (1 + at_least) / (draws + 1)
+
+
+def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float]:
+    """The 95 % interval of a change that is computed from faces, by leaving out one face at a time (Efron & Tibshirani 1993, ch. 11).
+
+    All predictions about a face are left out together, so the interval is clustered by face. For a mean it is that of the paired t-test.
+
+    Args:
+        change: of all faces, in [-1, 1].
+        without: (n,) the change without each face.
+
+    Returns:
+        the ends, in [-1, 1]; the whole of it for a single face, which shows no spread.
+    """
+    n = len(without)
+    if n < 2:
+        return -1.0, 1.0
+    spread = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread
+    return max(-1.0, change - reach), min(1.0, change + reach)

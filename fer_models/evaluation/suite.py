@@ -6,7 +6,7 @@ whole; each test reads its part. It knows nothing of pytest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,10 +16,10 @@ from fer_models.errors import FerModelsError
 from fer_models.evaluation import baselines as records
 from fer_models.evaluation import gate, leaks, raters
 from fer_models.evaluation.asking import Asking, Pair, environment
-from fer_models.evaluation.beside import KINDS, Measured
 from fer_models.evaluation.effects import Effects
 from fer_models.evaluation.ledger import ledger
 from fer_models.evaluation.options import Options, ShowProgress, no_progress
+from fer_models.evaluation.robustness_checks import RobustnessChecks
 from fer_models.registry import ModelSpec, Registry, RestorerSpec, is_known
 
 __all__ = ["Pair", "Suite", "environment"]
@@ -57,7 +57,7 @@ class Suite(Asking):
         self._requested = Requested()
         self._turn: tuple[Pair, ...] = ()
         self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
-        self.measured: dict[tuple[str, Pair], Measured] = {}  # beside the answers, by kind
+        self.robustness = RobustnessChecks(self, lambda pair: self.baselines.find(self.subject(pair)))
 
     def select(self, pairs: Iterable[Pair], requested: Requested | None = None, start: int = 0) -> None:
         """Set the (model, restoration) pairs that this run judges, together and once. Call it before the first verdict.
@@ -172,20 +172,6 @@ class Suite(Asking):
         recorded = f"{file} records {record.model}-{record.restoration} on these faces with the {differences}"
         return f"{recorded}, so it is compared with nothing. Correct or delete this record."
 
-    # -- beside the answers -----------------------------------------------------------------------
-
-    def beside(self, kind: str, pair: Pair) -> Measured:
-        """What is measured of a pair beside its answers, one of `beside.KINDS`; once per run. Raises as `run`."""
-        if (kind, pair) not in self.measured:
-            self.run(pair)  # what is recorded of it stands beside the accuracy
-            self.measured[kind, pair] = KINDS[kind].measure(self, pair)
-        return self.measured[kind, pair]
-
-    def figures_record(self, pair: Pair) -> Mapping[str, float]:
-        """What was recorded of a pair on these faces; nothing where only some of them are asked."""
-        record = None if self.data.kept_rows is not None else self.baselines.find(self.subject(pair))
-        return {} if record is None else record.metrics
-
     # -- what it leaves ---------------------------------------------------------------------------
 
     def record(self, pair: Pair) -> records.Record:
@@ -193,8 +179,8 @@ class Suite(Asking):
         run, made = self.run(pair), self.shelf(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
         record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
-        beside = [measured.figures() for (_, of), measured in self.measured.items() if of == pair]
-        return replace(record, metrics={**record.metrics, **{k: v for figures in beside for k, v in figures.items()}})
+        figures, face_counts = self.robustness.recorded(pair)
+        return replace(record, metrics={**record.metrics, **figures}, face_counts=face_counts)
 
     def result(self, pair: Pair, message: str = "", strict: bool = False) -> dict[str, Any]:
         """The entry of a pair in evals.json. Raises as `run`.

@@ -177,8 +177,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     report_files.remove(session.config)
     state = state_of(session.config)
     worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
-    requested = session.config.stash[_REQUESTED]
-    state.suite.select(selection.predicted_pairs(ours), requested, start=int(worker.removeprefix("gw")))
+    requested, start = session.config.stash[_REQUESTED], int(worker.removeprefix("gw"))
+    state.suite.select(selection.predicted_pairs(ours), requested, start=start)
+    state.suite.robustness.select(selection.robustness_checks(ours), start=start)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -237,7 +238,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
     # What stands on the page as failed fails the run, also where no selected test asserts it.
-    if session.exitstatus == pytest.ExitCode.OK and state.failures():
+    if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -256,7 +257,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         return
     from rich.console import Console
 
-    from fer_models.report import tables
+    from fer_models.report import robustness, tables
 
     report = state.report()
     terminalreporter.section("fer-models")
@@ -266,8 +267,9 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
     errors = [f"error: {message}" for message in state.errors.values()]
-    errors += [f"failed: {name}" for name in state.failures() if name in state.results]
-    for line in (*tables.prompts(report), *tables.restorations(report), *tables.skips(report), *errors, *tables.left_out(report)):
+    errors += [f"failed: {name}" for name in state.failures()]
+    found = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
+    for line in (*found, *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
     if state.left_out:
         named = ", ".join(state.left_out[:3]) + (", …" if len(state.left_out) > 3 else "")

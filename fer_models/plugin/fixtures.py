@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these 
     from fer_models.evaluation.beside import Measured
     from fer_models.evaluation.prediction_cache import Predict
     from fer_models.evaluation.restoration import Effect
+    from fer_models.evaluation.robustness_gate import Figure
     from fer_models.evaluation.store import Answers
     from fer_models.evaluation.suite import Suite
     from fer_models.plugin.state import State
@@ -158,29 +159,34 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
 
 
 class Hold:
-    """What a question asks of figures beside the accuracy: `measured` are they, `holds` fails where they are worse than their record."""
+    """The robustness gate for one check: `holds` fails the test with the table of the figures that got worse, without a traceback."""
 
-    def __init__(self, suite: Suite, pair: Pair, kind: str, on: str) -> None:
-        """`kind` is one of `beside.KINDS`; `on` completes "it hangs more on …"."""
-        self.suite, self.pair, self._kind, self._on = suite, pair, kind, on
+    def __init__(self, state: State, pair: Pair, kind: str) -> None:
+        """`kind` is one of `beside.KINDS`."""
+        self.state, self.pair, self._kind = state, pair, kind
 
     @property
     def measured(self) -> Measured:
         """All that was measured."""
-        return self.suite.beside(self._kind, self.pair)
+        return self.state.suite.robustness.measure(self._kind, self.pair)
+
+    @property
+    def verdicts(self) -> list[Figure]:
+        """Every figure with its verdict, for questions of one's own."""
+        return self.state.suite.robustness.verdicts(self._kind, self.pair)
 
     def holds(self, part: str) -> None:
-        """Fail where a figure with `part` in its name (such as `template` or `rotations`) is worse than its record by more than the margin."""
+        """Fail where a figure with `part` in its name (such as `template` or `rotations`) fails; skip where there is no such figure."""
         __tracebackhide__ = True
-        from fer_models.evaluation.prompting import fallen
-        from fer_models.report import verdicts
+        from fer_models.report import robustness
 
-        measured = self.measured
-        worse = fallen(measured.figures(), self.suite.figures_record(self.pair), part, measured.counts())
-        if worse:
-            subject = self.suite.subject(self.pair).id
-            lines = "".join(f"\n  {line}" for line in worse)
-            pytest.fail(f"{subject}: it hangs more on {self._on} than its baseline says.{lines}\n  {verdicts.HINT}", pytrace=False)
+        figures = [figure for figure in self.verdicts if part in figure.name.partition(": ")[2]]
+        subject = self.state.suite.subject(self.pair).id
+        if not figures:
+            pytest.skip(f"{subject}: this check has no figure with {part!r} in its name")
+        reason = robustness.why_not(subject, figures, self.state.strict)
+        if reason is not None:
+            pytest.fail(reason, pytrace=False)
 
 
 @pytest.fixture
@@ -190,27 +196,27 @@ def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Pair:
 
 
 @pytest.fixture
-def prompting(suite: Suite, raw_pair: Pair) -> Hold:
+def prompting(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
     """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
-    return Hold(suite, raw_pair, "prompting", "its words")
+    return Hold(state_of(request.config), raw_pair, "prompting")
 
 
 @pytest.fixture
-def questioning(suite: Suite, raw_pair: Pair) -> Hold:
+def questioning(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
     """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
-    return Hold(suite, raw_pair, "questioning", "how it is asked")
+    return Hold(state_of(request.config), raw_pair, "questioning")
 
 
 @pytest.fixture
-def metamorphic(suite: Suite, raw_pair: Pair) -> Hold:
+def metamorphic(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
     """How much small changes of the faces matter to the model."""
-    return Hold(suite, raw_pair, "metamorphic", "small changes")
+    return Hold(state_of(request.config), raw_pair, "metamorphic")
 
 
 @pytest.fixture
-def robustness(suite: Suite, pair: Pair) -> Hold:
+def robustness(request: pytest.FixtureRequest, pair: Pair) -> Hold:
     """How much worse the pair's answers become on bad pictures."""
-    return Hold(suite, pair, "robustness", "good pictures")
+    return Hold(state_of(request.config), pair, "robustness")
 
 
 @pytest.fixture

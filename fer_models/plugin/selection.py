@@ -11,6 +11,8 @@ import pytest
 from fer_models import zoo
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.evaluation.asking import Pair
+from fer_models.evaluation.beside import KINDS
+from fer_models.evaluation.robustness_checks import Check
 from fer_models.evaluation.suite import Requested
 from fer_models.evaluation.time_estimate import estimate
 from fer_models.plugin.options import depth_of
@@ -69,6 +71,16 @@ def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Reques
     chose_models = any(not name.endswith(".py") for name in config.getoption("--model"))
     left_out = chose_models or depth_of(config).zoo_models is not None
     return Requested(pairs, is_everything=not left_out and pairs == set(product(models, restorations)))
+
+
+def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
+    """The robustness checks that the tests need, in the order of the tests."""
+    found: list[Check] = []
+    for item in items:
+        if "model" in (params := _params(item)):
+            pair = (params["model"], params.get("restoration", zoo.RAW.name))
+            found += [(kind, pair) for kind in KINDS if kind in item.fixturenames]
+    return list(dict.fromkeys(found))
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:

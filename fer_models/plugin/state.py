@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fer_models.evaluation.suite import Suite
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import page, verdicts
+from fer_models.report import page, robustness, verdicts
 
 #: The section of evals.json with what restorations do, and all sections that are made of entries by name.
 _EFFECTS = "restorations"
@@ -63,9 +63,18 @@ class State:
             self.merge(result)
             if self.update and self.suite.data_of(pair).kept_rows is None:
                 self.records[result["id"]] = self.suite.record(pair)
-        for (kind, pair), measured in self.suite.measured.items():
-            subject = self.suite.subject(pair)
-            self.sections[KINDS[kind].section][subject.id] = {"subject": subject.as_json(), "id": subject.id, **measured.as_json()}
+        for (kind, pair), measured in self.suite.robustness.measured.items():
+            subject, figures = self.suite.subject(pair), self.suite.robustness.judged(kind, pair)
+            self.sections[KINDS[kind].section][subject.id] = {
+                "subject": subject.as_json(),
+                "id": subject.id,
+                **measured.as_json(),
+                "figures": [figure.as_json() for figure in figures],
+                "fails": any(figure.fails(self.strict) for figure in figures),
+                "message": robustness.message(subject.id, figures),
+            }
+        for (kind, pair), reason in self.suite.robustness.unjudged().items():
+            self.errors[f"{KINDS[kind].section} of {self.suite.subject(pair).id}"] = str(reason) or type(reason).__name__
         if self.suite.effects.wanted:
             about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.corruption_id}
             for effect in self.suite.effects.all():
@@ -82,8 +91,9 @@ class State:
             self.results[result["id"]] = result
 
     def failures(self) -> list[str]:
-        """What must not end with exit code 0: subjects whose verdict fails, and errors, by name."""
-        return [name for name, result in self.results.items() if result["fails"]] + list(self.errors)
+        """The verdicts that fail the run, by name: those of subjects, and those of their robustness checks."""
+        checks = [f"{section}: {name}" for section, entries in self.sections.items() for name, entry in entries.items() if entry.get("fails")]
+        return [name for name, result in self.results.items() if result["fails"]] + checks
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
@@ -123,13 +133,18 @@ class State:
         told = json.loads(sent)
         for result in told["results"]:
             self.merge(result)
-        self.records |= {
-            r["id"]: baselines.parse(json.dumps({"schema": 1, "measured": [r["record"]]}), "worker").measured[0] for r in told["records"]
-        }
+        for r in told["records"]:
+            new = baselines.parse(json.dumps({"schema": 1, "measured": [r["record"]]}), "worker").measured[0]
+            if (known := self.records.get(r["id"])) is not None:  # another worker has measured other robustness figures
+                metrics, face_counts = {**known.metrics, **new.metrics}, {**known.face_counts, **new.face_counts}
+                new = replace(new, metrics=metrics, face_counts=face_counts)
+            self.records[r["id"]] = new
         self.skipped |= told["skipped"]
         self.errors |= told["errors"]
         self.left_out = told["left_out"]  # the same in every process
         self.costs += told["costs"]
         for name, entries in told["sections"].items():
-            self.sections[name] |= entries
+            for key, entry in entries.items():
+                if key not in self.sections[name] or entry.get("figures"):  # a worker may have measured it without a verdict
+                    self.sections[name][key] = entry
         self.suite.data.audited = self.suite.data.audited or told["audit"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import corruptions, faces, figures, ledger, metamorphic, prompts, questions, restorations, tables
+from fer_models.report import corruptions, faces, figures, ledger, metamorphic, prompts, questions, restorations, robustness, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -96,7 +96,7 @@ def summary_html(report: Record) -> Html:
 def _sections(report: Record) -> Iterator[Html]:
     results = [result for group in ranked(report).values() for result in group]
     yield _section("Leaderboard", tables.leaderboard_html(report))
-    yield _section("What fell", _failures(results))
+    yield _section("What fell", _failures(results, report))
     yield _section("What could not be judged", *(element("pre", e.get("message"), class_="fail") for e in report.get("errors") or []))
     yield _section("Accuracy", figures.leaderboard(report))
     yield _section("Confusion matrices", _confusions(results))
@@ -104,9 +104,10 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _labels(report)
     yield _section("Restoration", restorations.restorations_html(report))
     yield _section("What models wrote", ledger.ledgers_html(report))
-    yield _section("Prompts and questions", prompts.prompts_html(report), questions.questions_html(report))
-    yield _section("Bad pictures", corruptions.corruptions_html(report))
-    yield _section("Small changes", metamorphic.metamorphic_html(report))
+    verdicts = {section: robustness.figures_html(report, section) for section in robustness.SECTIONS}
+    yield _section("Prompts and questions", verdicts["prompts"], prompts.prompts_html(report), questions.questions_html(report))
+    yield _section("Bad pictures", verdicts["corruptions"], corruptions.corruptions_html(report))
+    yield _section("Small changes", verdicts["metamorphic"], metamorphic.metamorphic_html(report))
     yield _section("Costs", figures.cost(report), tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)
@@ -152,11 +153,13 @@ def _labels(report: Record) -> Html:
     return element("section", element("h3", "Leaks and label noise"), element("p", said, class_="caption"), table)
 
 
-def _failures(results: Sequence[Record]) -> Html:
+def _failures(results: Sequence[Record], report: Record) -> Html:
     """The failures' own words, and DRIFT's; then, behind a click, those of falls that so few faces cannot establish."""
     failed = [element("pre", r["message"], class_="fail") for r in results if r.get("verdict") == "FAIL" and r.get("message")]
     failed += [element("pre", r["message"]) for r in results if r.get("verdict") == "PASS" and r.get("message")]
+    failed += [element("pre", message, class_="fail") for message in robustness.messages(report, "FAIL")]
     unsure = [element("pre", r["message"]) for r in results if r.get("verdict") == "INCONCLUSIVE" and r.get("message")]
+    unsure += [element("pre", message) for message in robustness.messages(report, "INCONCLUSIVE")]
     title = f"{len(unsure)} inconclusive: a fall that this many faces cannot establish"
     return join(*failed, _folded(title, join(*unsure), opened=not failed))
 

@@ -294,13 +294,18 @@ def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Ite
         hint: the command that comes next.
     """
     table = [("metric", "now", "95 % interval", "baseline", "change", "p (paired)"), *map(_failure_cells, rows)]
+    return marked_table(id, headline, table, [row.failed for row in rows], [*facts, hint])
+
+
+def marked_table(id: str, headline: str, table: Sequence[Sequence[str]], failed: Sequence[bool], lines_below: Iterable[str]) -> str:
+    """A headline, a table of text with its headings first, its failed rows marked with `>`, and lines below it."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     widths[0] += 1  # the names stand a little apart from the numbers
-    marks = ["  ", *("> " if row.failed else "  " for row in rows)]
+    marks = ["  ", *("> " if one else "  " for one in failed)]
     lines = [
         mark + "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for mark, cells in zip(marks, table, strict=True)
     ]
-    return "\n".join(line.rstrip() for line in (f"{id}: {headline}", *lines, *(f"  {line}" for line in (*facts, hint))))
+    return "\n".join(line.rstrip() for line in (f"{id}: {headline}", *lines, *(f"  {line}" for line in lines_below)))
 
 
 def _failure_cells(row: FailureRow) -> tuple[str, ...]:

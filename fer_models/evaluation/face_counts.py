@@ -1,0 +1,125 @@
+"""Robustness figures as counts per face, so that two versions of a model can be compared on the same faces.
+
+Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of the list it is asked with. They
+are no independent observations. A figure is therefore kept as one count per face (how many of its predictions are wrong, or differ), and a
+paired test compares the faces.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_models.errors import PredictionError
+
+IntArray = npt.NDArray[np.int64]
+
+#: Hexadecimal digits of a fingerprint of faces that a record keeps for each figure.
+FINGERPRINT_DIGITS = 12
+_MAXIMUM = 65_535  # predictions per face
+_TEXT = re.compile(rf"([0-9]{{1,9}})(?:x([0-9]{{1,4}}))?/([0-9]{{1,5}}) ([0-9a-f]{{{FINGERPRINT_DIGITS}}}) ([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCounts:
+    """The counts per face that one figure is computed from.
+
+    Attributes:
+        counts: int64 (n,), how many predictions about each face count (are correct, are wrong, changed): the figure is their share.
+            Or (n, k), how many predictions about each face are at each of k positions of a list: the figure is `position_bias`.
+        of: the number of predictions about each face, at least 1; no count is larger.
+
+    Raises:
+        PredictionError: no faces, or a count outside 0..of.
+    """
+
+    counts: IntArray
+    of: int
+
+    def __post_init__(self) -> None:
+        counts = self.counts
+        if counts.ndim not in (1, 2) or counts.size == 0 or counts.dtype.kind not in "iu":
+            raise PredictionError(f"Counts per face must be integers of at least one face, got {counts.dtype} of shape {counts.shape}.")
+        if not 1 <= self.of <= _MAXIMUM or counts.min() < 0 or counts.max() > self.of:
+            raise PredictionError(f"Counts per face must be in 0..{self.of}, got {counts.min()} to {counts.max()}.")
+
+    @property
+    def n(self) -> int:
+        """The number of faces."""
+        return len(self.counts)
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        return float(self.score(self.counts.sum(axis=0), self.n))
+
+    def score(self, totals: npt.ArrayLike, n: int) -> npt.NDArray[np.float64]:
+        """The figure of other faces, from the sums of their counts.
+
+        Args:
+            totals: (...) sums, or (..., k) where the counts have positions.
+            n: the number of faces that each sum is over.
+        """
+        values = np.asarray(totals, dtype=np.float64)
+        return values / (n * self.of) if self.counts.ndim == 1 else position_bias(values)
+
+    def encode(self, fingerprint: str) -> str:
+        """The text that a record keeps: `FACES[xPOSITIONS]/PREDICTIONS FINGERPRINT COUNTS`.
+
+        COUNTS are the counts as binary numbers of equal width, in base64 for URLs (RFC 4648) without padding.
+
+        Args:
+            fingerprint: of the faces, in hexadecimal digits.
+        """
+        shape = "x".join(map(str, self.counts.shape))
+        bits = (self.counts.reshape(-1, 1) >> np.arange(self.of.bit_length())[::-1]) & 1
+        text = base64.urlsafe_b64encode(np.packbits(bits.astype(np.uint8)).tobytes()).decode().rstrip("=")
+        return f"{shape}/{self.of} {fingerprint[:FINGERPRINT_DIGITS]} {text}"
+
+    @classmethod
+    def decode(cls, text: str) -> tuple[FaceCounts, str]:
+        """What `encode` wrote: the counts, and the first digits of the fingerprint of their faces.
+
+        Raises:
+            ValueError: it is no such text; the message says what is wrong.
+        """
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ValueError("it does not read FACES/PREDICTIONS FINGERPRINT COUNTS")
+        shape = tuple(int(size) for size in found.group(1, 2) if size is not None)
+        of, width = int(found[3]), int(found[3]).bit_length()
+        size = int(np.prod(shape, dtype=object))
+        if size < 1 or not 1 <= of <= _MAXIMUM:
+            raise ValueError(f"{found[1]} faces with {of} predictions each cannot be counted")
+        if len(found[5]) != -(-(-(-size * width // 8) * 8) // 6):
+            raise ValueError(f"{found[1]} faces need another number of characters than {len(found[5])}")
+        packed = np.frombuffer(base64.urlsafe_b64decode(found[5] + "=" * (-len(found[5]) % 4)), dtype=np.uint8)
+        bits = np.unpackbits(packed)[: size * width].reshape(size, width).astype(np.int64)
+        counts = (bits << np.arange(width)[::-1]).sum(axis=1).reshape(shape)
+        if counts.max() > of:
+            raise ValueError(f"a count is {counts.max()}, of {of} predictions")
+        made = cls(counts, of)
+        if made.encode(found[4]) != text:
+            raise ValueError("it is not written as this version writes it")
+        return made, found[4]
+
+
+def position_bias(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far the answers' positions in a list are from an even share: the total variation distance, 0 to (k - 1) / k.
+
+    Args:
+        totals: (..., k) answers at each position; without any answer the bias is 0.
+    """
+    k = totals.shape[-1]
+    everything = totals.sum(axis=-1, keepdims=True)
+    shares = np.divide(totals, everything, out=np.full(totals.shape, 1 / k), where=everything > 0)
+    return np.asarray(np.abs(shares - 1 / k).sum(axis=-1) / 2)
+
+
+def higher_is_better(figure: str) -> bool:
+    """Whether a figure, by its name in a record (`prompts: accuracy of …`), is an accuracy; all others are errors and changes."""
+    return figure.partition(": ")[2].startswith("accuracy")
