@@ -57,7 +57,7 @@ def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_t
     write_model(bench, "6 - KNOWN[name]")
     text, verdicts, _ = evaluate("(accuracy and raw) or (restor and bicubic)", *processes, code=1)
     assert verdicts == {"raw": "PASS", "bicubic": "FAIL"}
-    assert "failed: knowing-bicubic on faces" in text
+    assert "failed, although no selected test asserts it: knowing-bicubic on faces" in text
 
 
 def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate):
@@ -65,7 +65,8 @@ def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate)
     bench.write_model(turned=30)
     text, verdicts, _ = evaluate("drift and raw", code=1)
     assert verdicts == {"raw": "FAIL"}
-    assert "failed: knowing-raw on faces" in text
+    assert "failed, although no selected test asserts it: knowing-raw on faces" in text
+    assert "> accuracy" in text
 
 
 def test_a_restoration_that_is_only_the_control_of_another_gets_no_verdict(evaluate):

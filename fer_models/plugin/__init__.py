@@ -240,6 +240,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     # What stands on the page as failed fails the run, also where no selected test asserts it.
     if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        state.is_failed_by_page = True
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
@@ -267,7 +268,8 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
     errors = [f"error: {message}" for message in state.errors.values()]
-    errors += [f"failed: {name}" for name in state.failures()]
+    if state.is_failed_by_page:
+        errors += [f"failed, although no selected test asserts it: {message}" for message in state.failures().values()]
     found = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
     for line in (*found, *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)

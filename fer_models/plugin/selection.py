@@ -28,10 +28,8 @@ _NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", 
 _NEED_MODEL = frozenset(
     {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
 )
-#: Fixtures that use the predictions for all faces of the dataset.
-_PREDICTIONS = frozenset(
-    {"gate", "predictions", "effect", "prompting", "questioning", "metamorphic", "robustness"}
-)
+#: Fixtures that compare or show the predictions for the dataset themselves. Robustness checks have verdicts of their own.
+_PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
 #: Fixtures whose cost in predictions the expected time counts.

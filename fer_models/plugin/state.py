@@ -49,6 +49,7 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
+        self.is_failed_by_page = False  # nothing but a verdict on the page fails the run
 
     # -- what the run leaves ----------------------------------------------------------------------
 
@@ -90,10 +91,12 @@ class State:
         if known is None or not result["from_store"]:
             self.results[result["id"]] = result
 
-    def failures(self) -> list[str]:
-        """The verdicts that fail the run, by name: those of subjects, and those of their robustness checks."""
-        checks = [f"{section}: {name}" for section, entries in self.sections.items() for name, entry in entries.items() if entry.get("fails")]
-        return [name for name, result in self.results.items() if result["fails"]] + checks
+    def failures(self) -> dict[str, str]:
+        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their robustness checks."""
+        failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
+        for section, entries in self.sections.items():
+            failed |= {f"{section} of {name}": entry["message"] for name, entry in entries.items() if entry.get("fails")}
+        return failed
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
