@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from fer_models.errors import UnknownNameError, UsageError
+from fer_models.errors import UnknownNameError, UsageError, one_line
 from fer_models.images import Face, face_hash
 
 #: Pixel values 0..1, shape (height, width, channels), with one channel for a grey face.
@@ -63,8 +63,8 @@ class Corruption:
             UnknownNameError, UsageError: it is none.
         """
         name, at, severity = text.partition("@")
-        if not at or not (severity.isascii() and severity.isdecimal()):
-            raise UsageError(f"{text!r} is no corruption. Write NAME@SEVERITY, such as gaussian-noise@4; names: {', '.join(_FAMILIES)}.")
+        if not at or not (severity.isascii() and severity.isdecimal()) or len(severity) > 3:
+            raise UsageError(f"'{one_line(text)}' is no corruption. Write NAME@SEVERITY, such as gaussian-noise@4; names: {', '.join(_FAMILIES)}.")
         return cls(name, int(severity))
 
     def apply(self, face: Face, seed: int = 0) -> Face:

@@ -7,6 +7,7 @@ A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -72,7 +73,10 @@ def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list
 
 
 def _real(path: str | Path) -> Path:
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # characters that no path has
+        return Path(path)
 
 
 def _with_files(
@@ -161,7 +165,7 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return _foreign_chat(f"hf-vlm:{name}")
     path = Path(file)
     if not os.path.isfile(path):
-        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+        raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
     timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
 
     def load(runtime: Runtime) -> Classifier:
@@ -182,7 +186,13 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     )
 
 
+def _short(given: str | Path) -> str:
+    return one_line(str(given), 120)
+
+
 def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
+    if mark in re.findall(r"\+[^+@]+", spec.name.partition("@")[0]):
+        raise UsageError(f"{spec.name} is asked {mark} already. Write it once.")
     if mark == TTA:
         return _augmented(spec)
     if spec.marked is None:
@@ -199,7 +209,7 @@ def _foreign_chat(name: str) -> ModelSpec:
         return zoo.chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
     if not os.path.isfile(folder / "config.json"):
-        raise UsageError(f"--model {name}: {folder} holds no config.json. Give a folder with a model as transformers saves one.")
+        raise UsageError(f"--model {_short(name)}: '{_short(folder)}' holds no config.json. Give a folder with a model as transformers saves one.")
     where = Weights(lambda: folder, f"put the model at {folder}")
     return zoo.chat_model(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
 
@@ -244,7 +254,7 @@ def _foreign_clip(name: str) -> ModelSpec:
         return zoo.open_clip_model(name, architecture, tag, clip.of_tag(architecture, tag)[0])
     path = Path(file)
     if not os.path.isfile(path):
-        raise UsageError(f"--model {name}: {path} does not exist. Give a safetensors file.")
+        raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
@@ -271,8 +281,8 @@ def _hub_clip(name: str) -> ModelSpec:
 
 def _endpoint(name: str, question: Question) -> ModelSpec:
     model, at, url = name.removeprefix("endpoint:").partition("@")
-    if not at or not model:
-        raise UsageError(f"{name!r} names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1")
+    if not at or not model or not url:
+        raise UsageError(f"'{_short(name)}' names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1")
 
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers.endpoint import Endpoint

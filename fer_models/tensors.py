@@ -131,6 +131,8 @@ def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, p
         )
         raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
     for key, tensor in state.items():
+        if own[key].is_floating_point() != tensor.is_floating_point():
+            raise WeightsError(f"{path} does not fit {name}: {key} holds {tensor.dtype}, the network wants {own[key].dtype}.")
         if own[key].shape != tensor.shape:
             raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
 

@@ -30,7 +30,8 @@ from fer_models.classifiers import (
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError
+from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError, one_line
+from fer_models.files import parse_json
 from fer_models.images import Face
 
 #: What marks a file of ours in its metadata.
@@ -187,7 +188,11 @@ def load(
     """
     state, metadata = tensors.read(path)
     if metadata.get("format") == FORMAT:
-        architecture, preprocess = metadata["architecture"], json.loads(metadata["preprocess"])
+        try:
+            architecture, preprocess = metadata["architecture"], dict(parse_json(metadata["preprocess"]))
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {one_line(str(error))}"
+            raise WeightsError(f"{path} does not say what its network is ({reason}). Get a sound copy.") from error
     if architecture is None:
         raise WeightsError(f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}")
     model = create(architecture, preprocess)
@@ -197,9 +202,10 @@ def load(
 
 def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
     own = model.state_dict()
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
     try:
+        if "logit_scale" in state:
+            state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+        tensors.require_fit(model, state, architecture, path)
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         what = " ".join(str(error).split())[:200]

@@ -24,7 +24,7 @@ from fer_models.classifiers import (
 )
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
-from fer_models.emotions import EMOTIONS
+from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
 from fer_models.files import parse_json, read_text
 from fer_models.images import Face, grey, resize
@@ -122,6 +122,10 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
             raise WeightsError(f"{path} does not say what its network is ({reason}). Get a sound copy.") from error
     else:
         architecture, labels = _sidecar(path, timm_name)
+    try:
+        LabelSpace.from_names(f"labels of {path}", labels)
+    except (FerModelsError, AttributeError) as error:
+        raise WeightsError(f"{path} declares classes that are no emotions: {one_line(str(error))}") from error
     try:
         network = build(architecture, len(labels))
     except FerModelsError:

@@ -70,6 +70,8 @@ def read(path: Path) -> Probe:
             probe = Probe(file.get_tensor("weights"), file.get_tensor("bias"), parse_json(said["base"]), parse_json(said["record"]))
         if probe.weights.ndim != 2 or len(probe.weights) != len(EMOTIONS) or probe.bias.shape != (len(EMOTIONS),):
             raise ValueError(f"weights of shape {probe.weights.shape}")
+        if probe.weights.dtype.kind != "f" or probe.bias.dtype.kind != "f":
+            raise ValueError(f"weights of {probe.weights.dtype}, a bias of {probe.bias.dtype}")
         if not (np.isfinite(probe.weights).all() and np.isfinite(probe.bias).all()):
             raise ValueError("values that are no numbers")
         return probe

@@ -104,8 +104,8 @@ def parse(said: Any, name: str, where: str = "") -> PromptSet:
         unknown = set(said) - {"source", "templates", "emotions"}
         templates, emotions = said["templates"], said["emotions"]
         if unknown or not isinstance(templates, list) or not isinstance(emotions, Mapping):
-            foreign = one_line(", ".join(sorted(map(str, unknown))))
-            raise TypeError(f"unknown entries: {foreign}" if unknown else "templates is a list, emotions an object")
+            entries = one_line(", ".join(sorted(map(str, unknown))))
+            raise TypeError(f"unknown entries: {entries}" if unknown else "templates is a list, emotions an object")
     except (KeyError, TypeError) as error:
         missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"The prompt set {where} is not one: {missing}. It looks like {_EXAMPLE}") from error

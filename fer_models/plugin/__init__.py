@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,11 +187,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """While tests run, nothing that a model started (a thread, a timer) ends the process as a success."""
-    if known_state(session.config) is None:
-        return (yield)
-    with kept_alive():
+    with kept_alive() if known_state(session.config) is not None else nullcontext():
         return (yield)
 
 

@@ -6,7 +6,7 @@ or a suite that only loads the plugin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -52,7 +52,7 @@ class PageErrors:
     """A page that cannot be written fails the run with a sentence, and takes nothing else with it."""
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # inside the summary in the terminal, around pytest-html
-    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[object]:
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Let pytest-html write the page."""
         try:
             return (yield)

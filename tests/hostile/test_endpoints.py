@@ -303,7 +303,11 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
     with Server(lambda connection: seen.append(1)) as other:
         target = where.format(port=other.url.split(":")[2].split("/")[0])
         speak = sends(response(b"", status, b"Location: %s\r\n" % target.encode()))
-        with Server(speak) as server, within(), pytest.raises(PredictionError, match=r"refuses the request \(30") as caught:
+        with (
+            Server(speak) as server,
+            within(),
+            pytest.raises(PredictionError, match=r"refuses the request \(30") as caught,
+        ):
             predict(server.url)
         assert_sentence(caught.value)
         assert other.asked == 0
