@@ -1,5 +1,7 @@
 """Predictions for faces outside the dataset: each image is predicted once, whatever asks for it and whenever."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import drawn, full_disk
@@ -45,6 +47,14 @@ def test_the_second_run_predicts_nothing_and_gets_the_same(tmp_path):
     np.testing.assert_array_equal(predicted.probabilities, again.probabilities)
     assert (predicted.status, predicted.text) == (again.status, again.text)
     assert predicted.status[-1] == "nothing to see"
+
+
+@pytest.mark.parametrize("given_by_model", [True, False])
+def test_the_cache_remembers_whether_a_model_gave_the_probabilities(tmp_path, given_by_model):
+    one = cache(tmp_path, lambda faces: replace(ByBrightness()(faces), has_probabilities=given_by_model))
+    assert one.predict(FACES).has_probabilities is given_by_model
+    one.save()
+    assert cache(tmp_path, lambda faces: pytest.fail("predicted")).predict(FACES).has_probabilities is given_by_model
 
 
 @given(st.lists(st.lists(st.integers(0, 13), max_size=6), max_size=6))

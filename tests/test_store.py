@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -110,6 +111,18 @@ def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, d
     with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged: .*computed anew"):
         write(again, answers)
     assert path.read_bytes() == whole
+    assert_same(again.read(), answers)
+
+
+def test_damage_is_a_warning_also_where_warnings_are_errors(tmp_path):
+    answers = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    write(shelf_of(tmp_path, answers), answers)
+    again = shelf_of(tmp_path, answers)
+    parts_of(again)[0].write_bytes(b"")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        write(again, answers)
+    assert [w.category for w in caught] == [DamagedFileWarning]
     assert_same(again.read(), answers)
 
 

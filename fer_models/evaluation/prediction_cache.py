@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Sequence[Face]], Predictions]
 Classify = Callable[[PromptSet], NDArray[np.int64]]
+#: One prediction: the seven probabilities, status, text, and `Predictions.has_probabilities`.
+_Row = tuple[NDArray[np.float64], str, str, bool]
 _WHAT = "Predictions"
 #: The metadata field of each file that names the folder's key.
 _KEY = b"fer-models-predictions"
@@ -103,7 +105,7 @@ class PredictionCache(_CacheFolder):
         """
         super().__init__(root, name, identity)
         self.labels, self._predict = tuple(labels), predict
-        self._rows: dict[str, tuple[NDArray[np.float64], str, str]] = {}
+        self._rows: dict[str, _Row] = {}
         self._unsaved: list[str] = []
 
     def add(self, faces: Iterable[str], predictions: Predictions) -> None:
@@ -130,7 +132,8 @@ class PredictionCache(_CacheFolder):
             self._unsaved += missing
         rows = [self._rows[h] for h in hashes]
         probabilities = np.stack([row[0] for row in rows]) if rows else np.empty((0, len(EMOTIONS)))
-        return Predictions(probabilities, tuple(row[1] for row in rows), tuple(row[2] for row in rows), self.labels)
+        status, text = tuple(row[1] for row in rows), tuple(row[2] for row in rows)
+        return Predictions(probabilities, status, text, self.labels, all(row[3] for row in rows))
 
     def save(self) -> None:
         """Write the predictions computed since the last call.
@@ -145,7 +148,8 @@ class PredictionCache(_CacheFolder):
             p = np.stack([row[0] for row in rows]).astype(np.float32)
             columns = {f"p_{label}": pa.array(p[:, i], mask=np.isnan(p[:, i])) for i, label in enumerate(LABELS)}
             status, text = pa.array([r[1] for r in rows], pa.string()), pa.array([r[2] for r in rows], pa.string())
-            self._add_file({"face": self._unsaved, **columns, "status": status, "text": text})
+            given = pa.array([r[3] for r in rows], pa.bool_())
+            self._add_file({"face": self._unsaved, **columns, "status": status, "text": text, "has_probabilities": given})
         self._unsaved = []
 
     def _check_rows(self, table: pa.Table) -> None:
@@ -155,13 +159,13 @@ class PredictionCache(_CacheFolder):
             raise ValueError("a face has an answer without probabilities, or probabilities without an answer")
         if (p < 0).any() or (p > 1).any():
             raise ValueError("a probability is outside 0..1")
-        if any(None in table.column(name).to_pylist() for name in ("face", "status", "text")):
+        if any(None in table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities")):
             raise ValueError("a face, its status or text is null")
 
     def _add_rows(self, table: pa.Table) -> None:
-        faces, status, text = (table.column(name).to_pylist() for name in ("face", "status", "text"))
-        for face, *row in zip(faces, _probabilities(table), status, text, strict=True):
-            self._rows.setdefault(face, (row[0], row[1], row[2]))
+        faces, *columns = (table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities"))
+        for face, *row in zip(faces, _probabilities(table), *columns, strict=True):
+            self._rows.setdefault(face, (row[0], row[1], row[2], row[3]))
 
 
 def _probabilities(table: pa.Table) -> NDArray[np.float64]:
@@ -231,10 +235,10 @@ class PromptCache(_CacheFolder):
             self._predicted[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
 
 
-def _rows(predictions: Predictions) -> Iterable[tuple[NDArray[np.float64], str, str]]:
+def _rows(predictions: Predictions) -> Iterable[_Row]:
     """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with the same numbers."""
     p = predictions.probabilities.astype(np.float32).astype(np.float64)
-    return zip(p, predictions.status, predictions.text, strict=True)
+    return zip(p, predictions.status, predictions.text, [predictions.has_probabilities] * len(p), strict=True)
 
 
 def _digest(value: Any) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,16 @@ class Kept:
             StoreError: a new face cannot be written. Those kept before stay whole.
         """
         hashes = [face_hash(face) for face in faces]
-        found = {h: self._find(h) for h in dict.fromkeys(hashes)}
-        if missing := {h: face for h, face in zip(hashes, faces, strict=True) if found[h] is None}:
-            found |= self._fill(missing)
-        return [restored for h in hashes if (restored := found[h]) is not None]
+        kept = self._find_all(hashes)
+        if missing := {h: face for h, face in zip(hashes, faces, strict=True) if h not in kept}:
+            kept |= self._fill(missing)
+        return [kept[h] for h in hashes]
 
     def _fill(self, faces: Mapping[str, Face]) -> dict[str, Face]:
         """Restore what is missing, a few faces at a time."""
         with locked(self.folder, self._what):
-            kept = {h: self._find(h, remove_damaged=True) for h in faces}  # another process may have been here while we waited
-            found = {h: restored for h, restored in kept.items() if restored is not None}
-            missing = [h for h in faces if h not in found]
+            kept = self._find_all(faces, remove_damaged=True)  # another process may have been here while we waited
+            missing = [h for h in faces if h not in kept]
             restorer = self.load() if missing else None
             for start in range(0, len(missing), AT_ONCE):
                 some = missing[start : start + AT_ONCE]
@@ -70,8 +69,8 @@ class Kept:
                 restored = restore_checked(restorer, self.name, [faces[h] for h in some])
                 for face, pixels in zip(some, restored, strict=True):
                     self._write(face, pixels)
-                    found[face] = pixels
-        return found
+                    kept[face] = pixels
+        return kept
 
     def _write(self, face: str, restored: Face) -> None:
         said, png = PngImagePlugin.PngInfo(), io.BytesIO()
@@ -80,8 +79,11 @@ class Kept:
         Image.fromarray(np.ascontiguousarray(restored)).save(png, "PNG", compress_level=1, pnginfo=said)
         write(self.folder, f"{face[:2]}/{face}.png", png.getvalue(), self._what)
 
-    def _find(self, face: str, *, remove_damaged: bool = False) -> Face | None:
-        """The restored form of the face with this pixel hash; None where it is not kept, or damaged."""
+    def _find_all(self, faces: Iterable[str], *, remove_damaged: bool = False) -> dict[str, Face]:
+        """The restored forms of the faces with these pixel hashes, without those that are not kept, or damaged."""
+        return {face: found for face in dict.fromkeys(faces) if (found := self._find(face, remove_damaged)) is not None}
+
+    def _find(self, face: str, remove_damaged: bool) -> Face | None:
 
         def parse(content: bytes) -> Face:
             try:

@@ -677,7 +677,7 @@ CACHES = {
         "no key": key(_PREDICTIONS, None),
         "above 1": doubled("p_happy"),
         "null faces": table_edit(lambda table: table.set_column(0, "face", pa.nulls(len(table), pa.string()))),
-        "null text": table_edit(lambda table: table.set_column(table.num_columns - 1, "text", pa.nulls(len(table), pa.string()))),
+        "null text": table_edit(lambda table: table.set_column(9, "text", pa.nulls(len(table), pa.string()))),
         "no probabilities": table_edit(lambda table: table.set_column(1, table.column_names[1], pa.nulls(len(table), pa.float32()))),
         "status ok": table_edit(lambda table: table.set_column(8, "status", pa.array(["ok"] * len(table)))),
     },
