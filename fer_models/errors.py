@@ -7,14 +7,31 @@ command line and the pytest plugin catch: they print the message without a trace
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: How many known names a message lists.
 _LISTED = 20
 
 
+def printable(text: object, keep: str = "") -> str:
+    """`text` for messages, JSON and pages: characters that cannot be shown are escaped as in Python's `repr`.
+
+    These are control characters, direction overrides and lone surrogates (the bytes of a file name that is no UTF-8).
+
+    Args:
+        keep: characters that stay, such as a newline.
+    """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in shown)
+
+
 class FerModelsError(Exception):
     """Any error this package raises on purpose. Its text is complete: it needs no traceback to be understood."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n\t")
 
 
 class UsageError(FerModelsError):
@@ -46,9 +63,33 @@ class UnknownNameError(UsageError):
 class DatasetError(UsageError):
     """The data cannot be read as what it claims to be: a missing folder, a cut row, an impossible label or pixel."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())  # on one line, whatever a file is called
+
 
 class ImageError(DatasetError):
     """One image that cannot be decoded or breaks the image contract, usually a truncated or non-image file."""
+
+
+class UnreadableFacesError(DatasetError):
+    """Faces of a dataset whose pictures cannot be read, all of them in one error.
+
+    Attributes:
+        unreadable: the source of each such face and its own message.
+    """
+
+    #: Number of faces that the text names.
+    NAMED = 10
+
+    def __init__(self, name: str, total: int, unreadable: Sequence[tuple[str, str]], options: str) -> None:
+        """`name` is the dataset's, `total` its number of faces, `options` those that select it on the command line."""
+        self.unreadable = tuple(unreadable)
+        names = ", ".join(source for source, _ in self.unreadable[: self.NAMED])
+        more = len(self.unreadable) - self.NAMED
+        super().__init__(
+            f"{name}: {len(self.unreadable)} of {total} pictures cannot be read: {names}{f', … and {more} more' if more > 0 else ''}. "
+            f"The first: {self.unreadable[0][1]} Repair or remove them. For the reason of each: fer-models data audit {options} --json"
+        )
 
 
 class WeightsMissingError(FerModelsError):

@@ -19,6 +19,8 @@ def data_options(parser: argparse.ArgumentParser, default: str = "synthetic") ->
     others = "fer2013" if default == "synthetic" else "synthetic"
     parser.add_argument("--dataset", default=default, metavar="NAME", help=f"{default} (default), {others}, or a class-folder dataset")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    schemes = "affectnet, ck+, fer2013, ferplus, raf-db"
+    parser.add_argument("--label-scheme", metavar="NAME", help=f"what numbered class folders mean: {schemes}, or a JSON file")
     parser.add_argument("--download", action="store_true", help="allow the data to be fetched from the network")
 
 

@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.model == GFPGAN_NANO and (args.teacher or args.prune is not None):
         raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
-    faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
-    held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
+    faces = [datasets.load(args.dataset, train, args.data_root, download=args.download, label_scheme=args.label_scheme)]
+    held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download, label_scheme=args.label_scheme)
     if args.dataset != "synthetic" and not args.no_drawn:
         faces.append(datasets.load("synthetic", "train"))
     if args.limit is not None:
