@@ -81,7 +81,7 @@ def _decoded(data: bytes, name: str) -> Face:
         if max(picture.size) > LARGEST_SIDE:
             raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
         if picture.mode in ("I", "F"):
-            raise ImageError(f"{name} has 32 bits per pixel, of which nobody can say what is white. Convert it to 8 or 16 bits.")
+            raise ImageError(f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. Convert it to 8 bits, or to a 16-bit PNG.")
         picture = ImageOps.exif_transpose(picture)  # a phone held upright writes the picture on its side, and says so
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
@@ -118,7 +118,7 @@ def read_bytes(path: Path, largest: int) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise DatasetError(f"{printable(path)} is {_kind(found.st_mode)}, not a regular file. Remove it.")
+            raise DatasetError(f"{printable(path)} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it.")
         if found.st_size > largest:
             raise DatasetError(f"{printable(path)} has {found.st_size:,} bytes; the largest file allowed has {largest:,}.")
         with path.open("rb") as file:

@@ -68,12 +68,16 @@ def raf_db(root: Path, split: str) -> Labels:
     assert folder is not None
     aligned = folder / _RAF_DB_IMAGES
     if not os.path.isdir(aligned):
-        raise DatasetError(f"{folder / _RAF_DB_LIST} is there, but no folder {aligned}. RAF-DB's faces are in it: unpack aligned.zip there.")
+        raise DatasetError(
+            f"{folder / _RAF_DB_LIST} is there, but no folder {aligned}. RAF-DB's faces are in it: unpack aligned.zip there."
+        )
     lines = _raf_db_lines(folder)
     rows = [(aligned / f"{name}_aligned.jpg", number) for name, part, number in lines if part == split]
     listed = {f"{name}_aligned.jpg" for name, _, _ in lines}
     unlisted = sum(name not in listed for name in _names(aligned))
-    notes = (f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label",) if unlisted else ()
+    notes = (
+        (f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label",) if unlisted else ()
+    )
     return Labels(RAF_DB, f"RAF-DB's {_RAF_DB_LIST.name}", tuple(sorted(rows)), notes)
 
 
@@ -81,12 +85,16 @@ def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:
     """Name, split and class number of each picture in the list."""
     path = folder / _RAF_DB_LIST
     lines: dict[str, tuple[str, str, int]] = {}
-    for i, line in enumerate(read_bytes(path, _LARGEST_LIST).decode("utf-8-sig", errors="replace").splitlines(), start=1):
+    for i, line in enumerate(
+        read_bytes(path, _LARGEST_LIST).decode("utf-8-sig", errors="replace").splitlines(), start=1
+    ):
         if not line.strip():
             continue
         match = _RAF_DB_LINE.fullmatch(line.strip())
         if match is None or int(match[3]) not in RAF_DB.classes:
-            raise DatasetError(f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' ({RAF_DB.spell()}).")
+            raise DatasetError(
+                f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' ({RAF_DB.spell()})."
+            )
         if match[1] in lines:
             raise DatasetError(f"{path} line {i} names {match[1]}.jpg a second time. Get the list anew.")
         lines[match[1]] = (match[1], match[2], int(match[3]))
@@ -111,7 +119,9 @@ def affectnet(folder: Path) -> Labels:
     for name in _names(folder / "images"):
         other = by_stem.setdefault(Path(name).stem, name)
         if other != name:
-            raise DatasetError(f"{folder / 'images' / name} and {other} have one annotation between them. Remove one of them.")
+            raise DatasetError(
+                f"{folder / 'images' / name} and {other} have one annotation between them. Remove one of them."
+            )
     rows = []
     for label in labels:
         stem = label.removesuffix(_AFFECTNET_LABEL)
@@ -139,7 +149,11 @@ def _annotation(path: Path) -> int:
         number = int(text) if re.fullmatch("[0-9]{1,3}", text) else -1
     except Exception as error:  # a damaged header makes numpy raise almost anything
         reason = printable(error)[:160] or type(error).__name__
-        raise DatasetError(f"{path} cannot be read as an annotation of AffectNet ({reason}). Get it anew.") from error
+        raise DatasetError(
+            f"{path} cannot be read as an annotation of AffectNet ({reason}). Get it anew."
+        ) from error
     if number not in AFFECTNET.classes:
-        raise DatasetError(f"{path} holds {text[:20]!r}, not one class number of 0..10 ({AFFECTNET.spell()}).")
+        raise DatasetError(
+            f"{path} holds {text[:20]!r}, not one class number of 0..10 ({AFFECTNET.spell()})."
+        )
     return number

@@ -492,7 +492,7 @@ def text(found: Audit) -> str:
 
 
 #: How many unreadable faces of a split the terminal names.
-_LISTED = 5
+_LISTED = 10
 
 
 def _percent(part: int, whole: int) -> str:

@@ -412,7 +412,7 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     if not os.path.isfile(path):
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
             if file.metadata.num_rows > _MOST_ROWS:
                 raise DatasetError(f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {_ANEW}")
             schema = file.schema_arrow

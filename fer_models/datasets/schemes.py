@@ -39,9 +39,13 @@ class LabelScheme:
         emotions = [emotion for emotion in map(self.emotion, self.classes) if emotion is not None]
         twice = sorted({emotion.label for emotion in emotions if emotions.count(emotion) > 1})
         if twice:
-            raise DatasetError(f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. Each emotion has one number.")
+            raise DatasetError(
+                f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. Each emotion has one number."
+            )
         if not emotions:
-            raise DatasetError(f"The label scheme {self.name} names none of the emotions {', '.join(LABELS)}.")
+            raise DatasetError(
+                f"The label scheme {self.name} names none of the emotions {', '.join(LABELS)}."
+            )
 
     def emotion(self, number: int) -> Emotion | None:
         """The emotion of class `number`, or None for a class outside the seven.
@@ -60,14 +64,18 @@ class LabelScheme:
 
     def spell(self) -> str:
         """All classes in words, for messages and notes."""
-        return ", ".join(self.called(n) + (" (dropped)" if self.emotion(n) is None else "") for n in sorted(self.classes))
+        return ", ".join(
+            self.called(n) + (" (dropped)" if self.emotion(n) is None else "") for n in sorted(self.classes)
+        )
 
 
 def _scheme(name: str, first: int, names: str) -> LabelScheme:
     return LabelScheme(name, dict(enumerate(names.split(), start=first)))
 
 
-AFFECTNET = _scheme("affectnet", 0, "neutral happy sad surprise fear disgust angry contempt none uncertain no-face")
+AFFECTNET = _scheme(
+    "affectnet", 0, "neutral happy sad surprise fear disgust angry contempt none uncertain no-face"
+)
 RAF_DB = _scheme("raf-db", 1, "surprise fear disgust happy sad angry neutral")
 
 #: The schemes known by name.
@@ -94,7 +102,12 @@ def find(given: str) -> LabelScheme:
         return SCHEMES[given.lower()]
     path = Path(os.path.expanduser(given))
     if not os.path.exists(path):
-        raise UnknownNameError("label scheme or file", given, SCHEMES, 'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.')
+        raise UnknownNameError(
+            "label scheme or file",
+            given,
+            SCHEMES,
+            'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.',
+        )
     try:
         content = json.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
