@@ -1,7 +1,8 @@
-"""The seven emotions, and the only place where an emotion meets an integer (`datasets.schemes` has the numbers of other datasets).
+"""The seven emotions, and the only place where an emotion meets an integer of this package.
 
 The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders and hub datasets
-number the same classes alphabetically; mapping by *name* is what keeps the two apart.
+number the same classes alphabetically; mapping by *name* is what keeps the two apart. `datasets.schemes` has the
+numbers of other datasets.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _LISTED = 20
 def printable(text: object, keep: str = "") -> str:
     """`text` for messages, JSON and pages: characters that cannot be shown are escaped as in Python's `repr`.
 
-    These are control characters, direction overrides and lone surrogates (the bytes of a file name that is no UTF-8).
+    These are control characters, direction overrides and lone surrogates (bytes of a file name that are no UTF-8).
 
     Args:
         keep: characters that stay, such as a newline.
@@ -82,13 +82,22 @@ class UnreadableFacesError(DatasetError):
     NAMED = 10
 
     def __init__(self, name: str, total: int, unreadable: Sequence[tuple[str, str]], options: str) -> None:
-        """`name` is the dataset's, `total` its number of faces, `options` those that select it on the command line."""
+        """Make the text.
+
+        Args:
+            name: the dataset's name and split.
+            total: the number of its faces.
+            unreadable: see the class.
+            options: the options that select the dataset on the command line.
+        """
         self.unreadable = tuple(unreadable)
         names = ", ".join(source for source, _ in self.unreadable[: self.NAMED])
-        more = len(self.unreadable) - self.NAMED
+        if len(self.unreadable) > self.NAMED:
+            names += f", … and {len(self.unreadable) - self.NAMED} more"
         super().__init__(
-            f"{name}: {len(self.unreadable)} of {total} pictures cannot be read: {names}{f', … and {more} more' if more > 0 else ''}. "
-            f"The first: {self.unreadable[0][1]} Repair or remove them. For the reason of each: fer-models data audit {options} --json"
+            f"{name}: {len(self.unreadable)} of {total} pictures cannot be read: {names}. "
+            f"The first: {self.unreadable[0][1]} Repair or remove them. "
+            f"For the reason of each: fer-models data audit {options} --json"
         )
 
 

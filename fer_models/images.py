@@ -24,10 +24,10 @@ Face = NDArray[np.uint8]
 #: exhaust the memory (a "decompression bomb").
 LARGEST_SIDE = 8192
 
-#: A file with more bytes is no picture of a face: 256 MiB, more than an uncompressed picture of the largest size takes.
+#: A file with more bytes is no picture of a face: 256 MiB, more than the largest picture takes uncompressed.
 LARGEST_FILE = 2**28
 
-#: The formats that are decoded. Pillow knows more, and some of them run other programs (EPS) or read other files.
+#: The formats that are decoded. Pillow knows more, and some of them run other programs (EPS).
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
@@ -58,21 +58,25 @@ def decode(data: bytes, name: str) -> Face:
         name: what messages call it.
 
     Raises:
-        ImageError: not a picture of a known format, truncated, of more than 16 bits, or larger than `LARGEST_SIDE`.
+        ImageError: not a picture of a known format, truncated, of more than 16 bits, or larger than
+            `LARGEST_SIDE`.
     """
     name = printable(name)
     if not data:
         raise ImageError(f"{name} is empty (0 bytes), not an image.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's: of large pictures (ours is the stricter limit) and of damaged metadata
+            # Pillow's: of large pictures (ours is the stricter limit), and of damaged metadata.
+            warnings.simplefilter("ignore")
             return _decoded(data, name)
     except ImageError:
         raise
-    except Exception as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, zlib.error, …
+    except Exception as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, …
         unknown = isinstance(error, UnidentifiedImageError)  # its text is the address of our buffer
         reason = "not a picture of a known format" if unknown else str(error) or type(error).__name__
-        raise ImageError(f"{name} cannot be read as an image ({reason}). Remove it, or replace it by a sound copy.") from error
+        raise ImageError(
+            f"{name} cannot be read as an image ({reason}). Remove it, or replace it by a sound copy."
+        ) from error
 
 
 def _decoded(data: bytes, name: str) -> Face:
@@ -81,7 +85,10 @@ def _decoded(data: bytes, name: str) -> Face:
         if max(picture.size) > LARGEST_SIDE:
             raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
         if picture.mode in ("I", "F"):
-            raise ImageError(f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. Convert it to 8 bits, or to a 16-bit PNG.")
+            raise ImageError(
+                f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. "
+                "Convert it to 8 bits, or to a 16-bit PNG."
+            )
         picture = ImageOps.exif_transpose(picture)  # a phone held upright writes the picture on its side, and says so
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
@@ -94,7 +101,8 @@ def read(path: Path) -> Face:
     """The face in the file at `path`.
 
     Raises:
-        ImageError: see `decode`; also when the file cannot be opened, is no regular file, or has more than `LARGEST_FILE` bytes.
+        ImageError: see `decode`; also when the file cannot be opened, is no regular file, or has more than
+            `LARGEST_FILE` bytes.
     """
     try:
         data = read_bytes(path, LARGEST_FILE)
@@ -118,13 +126,16 @@ def read_bytes(path: Path, largest: int) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise DatasetError(f"{printable(path)} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it.")
+            raise DatasetError(
+                f"{path} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it."
+            )
         if found.st_size > largest:
-            raise DatasetError(f"{printable(path)} has {found.st_size:,} bytes; the largest file allowed has {largest:,}.")
+            raise DatasetError(f"{path} has {found.st_size:,} bytes; the largest file allowed has {largest:,}.")
         with path.open("rb") as file:
             return file.read(found.st_size)  # no more: some files of the system have no end
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise DatasetError(f"{printable(path)} cannot be opened ({getattr(error, 'strerror', None) or error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path} cannot be opened ({reason}).") from error
 
 
 def _kind(mode: int) -> str:

@@ -1,4 +1,4 @@
-"""What hostile tests assert of every case: it ends soon, in a result or in one sentence, and changes no file that was there."""
+"""What hostile tests assert of every case: it ends soon, in a result or one sentence, and changes no file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _content(folder: Path) -> dict[str, bytes | str]:
 
 
 def sentence(error: FerModelsError) -> str:
-    """The text of an error, which must be one line that any terminal, page or file can hold, and say what to do."""
+    """The text of an error, which must be one line that any terminal, page or file can hold."""
     text = str(error)
     assert text == text.strip()
     assert text.isprintable(), text

@@ -1,6 +1,7 @@
-"""RAF-DB and AffectNet as their authors publish them: pictures in one folder, and each picture's label beside it.
+"""RAF-DB and AffectNet as their authors publish them: pictures in one folder, labels beside them.
 
-RAF-DB: `EmoLabel/list_patition_label.txt` (so spelt) with lines such as `train_00001.jpg 5`, and `Image/aligned/train_00001_aligned.jpg`.
+RAF-DB: `EmoLabel/list_patition_label.txt` (so spelt) with lines such as `train_00001.jpg 5`, and
+`Image/aligned/train_00001_aligned.jpg`.
 AffectNet: `images/ID.jpg` and `annotations/ID_exp.npy`, in `train_set` and `val_set` or in the folder itself.
 """
 
@@ -22,7 +23,7 @@ _RAF_DB_LIST = Path("EmoLabel", "list_patition_label.txt")
 _RAF_DB_IMAGES = Path("Image", "aligned")
 _RAF_DB_LINE = re.compile(r"((train|test)_[0-9]+)\.jpg\s+([0-9]{1,3})", re.ASCII)
 _AFFECTNET_LABEL = "_exp.npy"
-#: The largest list of RAF-DB (it has 15,339 lines) and the largest annotation of AffectNet that are read, in bytes.
+#: The largest files that are read, in bytes: RAF-DB's list (of 15,339 lines), one annotation of AffectNet.
 _LARGEST_LIST, _LARGEST_ANNOTATION = 2**24, 2**16
 
 
@@ -33,7 +34,8 @@ class Labels:
     Attributes:
         scheme: what the numbers mean.
         source: where the labels come from, for notes.
-        rows: each picture with its class number, in the order of their paths. A picture that is not there is a face that cannot be read.
+        rows: each picture with its class number, in the order of their paths. A picture that is not there is
+            a face that cannot be read.
         notes: what a reader of results must know.
     """
 
@@ -44,7 +46,7 @@ class Labels:
 
 
 def _raf_db_root(root: Path) -> Path | None:
-    """`root`, or the folder `basic` in it that RAF-DB's archive makes; None where neither has the list of labels."""
+    """`root`, or the folder `basic` in it that RAF-DB's archive makes; None where neither has the list."""
     return next((folder for folder in (root, root / "basic") if os.path.lexists(folder / _RAF_DB_LIST)), None)
 
 
@@ -69,7 +71,8 @@ def raf_db(root: Path, split: str) -> Labels:
     aligned = folder / _RAF_DB_IMAGES
     if not os.path.isdir(aligned):
         raise DatasetError(
-            f"{folder / _RAF_DB_LIST} is there, but no folder {aligned}. RAF-DB's faces are in it: unpack aligned.zip there."
+            f"{folder / _RAF_DB_LIST} is there, but no folder {aligned}. "
+            "RAF-DB's faces are in it: unpack aligned.zip there."
         )
     lines = _raf_db_lines(folder)
     rows = [(aligned / f"{name}_aligned.jpg", number) for name, part, number in lines if part == split]
@@ -93,7 +96,8 @@ def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:
         match = _RAF_DB_LINE.fullmatch(line.strip())
         if match is None or int(match[3]) not in RAF_DB.classes:
             raise DatasetError(
-                f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' ({RAF_DB.spell()})."
+                f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' "
+                f"({RAF_DB.spell()})."
             )
         if match[1] in lines:
             raise DatasetError(f"{path} line {i} names {match[1]}.jpg a second time. Get the list anew.")
@@ -120,7 +124,7 @@ def affectnet(folder: Path) -> Labels:
         other = by_stem.setdefault(Path(name).stem, name)
         if other != name:
             raise DatasetError(
-                f"{folder / 'images' / name} and {other} have one annotation between them. Remove one of them."
+                f"{folder / 'images' / name} and {other} have one annotation between them. Remove one."
             )
     rows = []
     for label in labels:

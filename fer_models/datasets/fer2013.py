@@ -289,7 +289,8 @@ def _read_folders(folder: Path, split: str) -> _Rows:
                 unreadable.append((printable(source), str(error)))
     if unreadable:
         total = len(rows.labels) + len(unreadable)
-        raise UnreadableFacesError(f"fer2013/{split}", total, unreadable, f"--dataset {shlex.quote(str(folder))}")
+        options = f"--dataset {shlex.quote(str(folder))}"  # read as any other class folders, it can be audited
+        raise UnreadableFacesError(f"fer2013/{split}", total, unreadable, options)
     if any(not source.lower().endswith(".png") for source in rows.sources):
         rows.notes.append("read from JPEG copies, whose pixels differ slightly from fer2013.csv: another fingerprint, the same faces")
     return rows
@@ -301,7 +302,9 @@ def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
             try:
                 emotion = parse_label(named.name) if os.path.isdir(named) else None
             except DatasetError as error:
-                raise DatasetError(f"{named} is not a class folder of FER-2013: {error} Remove or rename it.") from error
+                raise DatasetError(
+                    f"{named} is not a class folder of FER-2013: {error} Remove or rename it."
+                ) from error
             if emotion is None:
                 raise DatasetError(f"{named} is not a class folder of FER-2013 ({', '.join(LABELS)}). Remove or rename it.")
             yield from ((path, emotion) for path in _visible(named))
@@ -309,9 +312,10 @@ def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        return [child for child in folder.iterdir() if not child.name.startswith(".")] if os.path.isdir(folder) else []
+        children = list(folder.iterdir()) if os.path.isdir(folder) else []
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
+    return [child for child in children if not child.name.startswith(".")]
 
 
 def _grey48(face: images.Face, name: str) -> bytes:
@@ -383,7 +387,9 @@ def _read_shard(path: Path) -> _Rows:
     emotions = _emotions(columns["label"], path, names)
     numbers = columns.get("row", [-1] * len(emotions))
     if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
-        raise DatasetError(f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {_ANEW}")
+        raise DatasetError(
+            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {_ANEW}"
+        )
     rows, dropped = _Rows(), 0
     for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
         data = image.get("bytes") if isinstance(image, dict) else image
@@ -400,7 +406,7 @@ def _read_shard(path: Path) -> _Rows:
 
 
 def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    """The columns `image`, `label` and, where there is one, `row`; the names of the labels where the file has them.
+    """The columns `image`, `label` and, where there is one, `row`; the names of the classes, if the file has them.
 
     Raises:
         DatasetError: pyarrow is missing, or the file is no sound parquet file with these columns.
@@ -414,16 +420,22 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     try:
         with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
             if file.metadata.num_rows > _MOST_ROWS:
-                raise DatasetError(f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {_ANEW}")
+                raise DatasetError(
+                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {_ANEW}"
+                )
             schema = file.schema_arrow
-            columns = {"image": _column(schema, path, ("image", "img")), "label": _column(schema, path, ("label", "labels", "emotion"))}
+            columns = {
+                "image": _column(schema, path, ("image", "img")),
+                "label": _column(schema, path, ("label", "labels", "emotion")),
+            }
             if "row" in schema.names:
                 columns["row"] = _column(schema, path, ("row",))
             table = file.read(columns=list(columns.values()))
-            return {name: table.column(at).to_pylist() for name, at in columns.items()}, _class_names(schema, columns["label"])
+            values = {name: table.column(at).to_pylist() for name, at in columns.items()}
+            return values, _class_names(schema, columns["label"])
     except DatasetError:
         raise
-    except Exception as error:  # a damaged file makes pyarrow raise almost anything: its own errors, OSError, UnicodeDecodeError, OverflowError
+    except Exception as error:  # a damaged file makes pyarrow raise almost anything, such as UnicodeDecodeError
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise DatasetError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as parquet ({reason}). It is cut or no parquet file: get it anew."
@@ -437,11 +449,12 @@ def _column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
             raise DatasetError(f"{path} has the column {name} {schema.names.count(name)} times. {_ANEW}")
         if name in schema.names:
             return name
-    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {', '.join(schema.names) or 'none'}. {_ANEW}")
+    there = ", ".join(schema.names) or "none"
+    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {there}. {_ANEW}")
 
 
 def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
-    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), in csv order otherwise."""
+    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), else in csv order."""
     try:
         space = LabelSpace.from_names(path.name, names) if names else FER2013
     except DatasetError as error:
@@ -450,7 +463,9 @@ def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion |
     for i, label in enumerate(labels):
         try:
             if type(label) not in (int, str):  # True is an int too, and no class
-                raise DatasetError(f"a label must be a class number or an emotion's name, got {repr(label)[:60]}.")
+                raise DatasetError(
+                    f"a label must be a class number or an emotion's name, got {repr(label)[:60]}."
+                )
             emotions.append(parse_label(label) if isinstance(label, str) else space.emotion(label))
         except DatasetError as error:
             raise DatasetError(f"{path} row {i}: {error}") from error

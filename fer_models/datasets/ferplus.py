@@ -72,7 +72,8 @@ class Table:
 def find(root: Path) -> Path | None:
     """The votes file in `root`, `root/fer2013` or `root/data`, or beside `root` when that is a file; None where there is none."""
     folder = root.parent if os.path.isfile(root) else root
-    return next((path for part in ("", "fer2013", "data") if os.path.isfile(path := folder / part / FILE_NAME)), None)
+    places = (folder / part / FILE_NAME for part in ("", "fer2013", "data"))
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:

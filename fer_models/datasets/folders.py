@@ -1,7 +1,8 @@
-"""Any dataset of class folders, and the layouts of RAF-DB, AffectNet, KDEF and JAFFE: FER-2013's folders, CK+48, SFEW, one's own.
+"""Any dataset of class folders (CK+48, SFEW, one's own), and the layouts of RAF-DB, AffectNet, KDEF and JAFFE.
 
-Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling, or a number of a label scheme that
-the user names; RAF-DB's list of labels and AffectNet's annotations as they are published (`annotated`); KDEF's and JAFFE's file names.
+Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling, or a
+number of a label scheme that the user names; RAF-DB's list of labels and AffectNet's annotations as they are
+published (`annotated`); KDEF's and JAFFE's file names.
 Everything that is left out (contempt, files that are no images, …) is counted in the set's notes.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -90,13 +90,14 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
         scheme: what numbered class folders mean; None where they have names.
 
     Returns:
-        The faces in the order of their paths, each called by its path under `root`. `notes` tell how numbers were read, what was
-        dropped, what was ignored, and which emotions have no face.
+        The faces in the order of their paths, each called by its path under `root`. `notes` tell how numbers
+        were read, what was dropped, what was ignored, and which emotions have no face.
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: no folder, no face, a folder whose name is no emotion, numbered folders without a scheme or with numbers that it
-            does not have, a scheme without numbered folders, or broken labels of RAF-DB or AffectNet.
+        DatasetError: no folder, no face, a folder whose name is no emotion, numbered folders without a scheme or
+            with numbers that it does not have, a scheme without numbered folders, or broken labels of RAF-DB or
+            AffectNet.
     """
     listed = annotated.raf_db_splits(root)
     by_split = dict.fromkeys(listed, root) if listed else _split_folders(root)
@@ -106,30 +107,27 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
         raise UnknownNameError(f"split of {printable(name)}", split, by_split)
     has_own_labels = bool(listed) or annotated.is_affectnet(by_split[wanted])
     if has_own_labels and scheme is not None:
-        raise DatasetError(f"The labels in {root} are {'RAF-DB' if listed else 'AffectNet'}'s own, so --label-scheme {scheme.name} must be left out.")
+        owner = "RAF-DB" if listed else "AffectNet"
+        raise DatasetError(f"The labels in {root} are {owner}'s own. Leave out --label-scheme {scheme.name}.")
     if has_own_labels:
-        found = _by_annotation(annotated.raf_db(root, wanted) if listed else annotated.affectnet(by_split[wanted]))
+        labelled = annotated.raf_db(root, wanted) if listed else annotated.affectnet(by_split[wanted])
+        found = _by_annotation(labelled)
     else:
         found = _classify(by_split[wanted], _numbering(by_split.values(), root, scheme))
     if not found.faces:
         raise DatasetError(
-            f"{by_split[wanted]} holds no labelled image. Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an emotion's name such as angry, "
-            "for RAF-DB's EmoLabel and Image/aligned, for AffectNet's annotations and images, and for KDEF's and JAFFE's file names. "
+            f"{by_split[wanted]} holds no labelled image. Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an "
+            "emotion's name such as angry, for RAF-DB's EmoLabel and Image/aligned, for AffectNet's annotations and "
+            "images, and for KDEF's and JAFFE's file names. "
             "For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
         )
     labels = np.array([emotion for _, emotion in found.faces], dtype=np.int64)
-    beside = [] if wanted == WHOLE or listed else [folder.name for folder in _folders(root) if folder not in by_split.values()]
+    others = [] if wanted == WHOLE or listed else _folders(root)
+    beside = [folder.name for folder in others if folder not in by_split.values()]
     notes = [*found.notes, *_what_is_missing(found, labels)] + [f"ignored the folders beside the splits: {', '.join(beside)}"] * bool(beside)
     paths = tuple(path for path, _ in found.faces)
-    return FaceSet(
-        name,
-        wanted,
-        FileImages(paths),
-        labels,
-        [path.relative_to(root).as_posix() for path in paths],
-        tuple(notes),
-        options=f"--dataset {shlex.quote(str(root))}" + (f" --label-scheme {shlex.quote(scheme.name)}" if scheme else ""),
-    )
+    sources = [path.relative_to(root).as_posix() for path in paths]
+    return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes))
 
 
 def _what_is_missing(found: _Found, labels: NDArray[np.int64]) -> Iterator[str]:
@@ -171,7 +169,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
-    """All visible files under `folder`, in order, and whatever else has a name there: broken links, pipes, devices.
+    """All visible files under `folder`, in order, and what else has a name there: broken links, pipes, devices.
 
     Each real folder is listed once, however many links lead to it: links may lead in a circle.
 
@@ -248,22 +246,28 @@ def _emotion(folder: Path, scheme: LabelScheme | None) -> Emotion | None:
     try:
         return scheme.emotion(int(folder.name)) if scheme else parse_label(folder.name)
     except DatasetError as error:
-        raise DatasetError(f"{folder} is not a class folder: {error} Rename it to an emotion, or move it away.") from error
+        raise DatasetError(
+            f"{folder} is not a class folder: {error} Rename it to an emotion, or move it away."
+        ) from error
 
 
 def _numbering(split_folders: Iterable[Path], root: Path, scheme: LabelScheme | None) -> LabelScheme | None:
     """The scheme of numbered class folders; None where they have names.
 
     Raises:
-        DatasetError: numbered folders without a scheme, or the opposite. Numbers are never guessed: 0..7 are AffectNet's, CK+'s and
-            FER+'s, 1..7 RAF-DB's and CK+'s without neutral, 0..6 FER-2013's, AffectNet's without contempt, and the alphabet's.
+        DatasetError: numbered folders without a scheme, or the opposite. Numbers are never guessed: 0..7 are
+            AffectNet's, CK+'s and FER+'s, 1..7 RAF-DB's and CK+'s without neutral, 0..6 FER-2013's, AffectNet's
+            without contempt, and the alphabet's.
     """
     named = [child for folder in split_folders for child in _folders(folder)]
     numbers = sorted({int(child.name) for child in named if _NUMBER.fullmatch(child.name)})
     all_numbered = bool(named) and all(_NUMBER.fullmatch(child.name) for child in named)
     if scheme is not None and not all_numbered:
         other = next((child for child in named if not _NUMBER.fullmatch(child.name)), root)
-        raise DatasetError(f"--label-scheme {scheme.name} is for numbered class folders, and {other} is none. Leave it out, or move that away.")
+        raise DatasetError(
+            f"--label-scheme {scheme.name} is for numbered class folders, and {other} is none. "
+            "Leave the option out, or move that away."
+        )
     if scheme is None and all_numbered:
         listing = ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
         raise DatasetError(

@@ -1,7 +1,8 @@
 """Label schemes: what the class numbers of a dataset mean.
 
-Datasets number the same emotions in different orders: 2 is fear in FER-2013 and RAF-DB, sadness in AffectNet, contempt in CK+, and surprise in
-FER+. Numbers alone do not tell which dataset they belong to, so the user names the scheme (`--label-scheme`).
+Datasets number the same emotions in different orders: 2 is fear in FER-2013 and RAF-DB, sadness in AffectNet,
+contempt in CK+, and surprise in FER+. Numbers alone do not tell which dataset they belong to, so the user
+names the scheme (`--label-scheme`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class LabelScheme:
 
     Attributes:
         name: how messages call it.
-        classes: the name of each class; None or a name such as contempt for a class outside the seven emotions.
+        classes: the name of each class; None or a name such as contempt for a class outside the seven.
     """
 
     name: str
@@ -40,7 +41,8 @@ class LabelScheme:
         twice = sorted({emotion.label for emotion in emotions if emotions.count(emotion) > 1})
         if twice:
             raise DatasetError(
-                f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. Each emotion has one number."
+                f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. "
+                "Give each emotion one number."
             )
         if not emotions:
             raise DatasetError(
@@ -92,7 +94,7 @@ SCHEMES: dict[str, LabelScheme] = {
 
 
 def find(given: str) -> LabelScheme:
-    """The scheme that `given` names: one of `SCHEMES`, or a JSON file with an object from class numbers to emotions.
+    """The scheme that `given` names: one of `SCHEMES`, or a JSON file (an object: class numbers to emotions).
 
     Raises:
         UnknownNameError: neither a known scheme nor a file.
@@ -120,7 +122,10 @@ def find(given: str) -> LabelScheme:
         raise DatasetError(f"{path}: {error} {_SHAPE}") from error
 
 
-_SHAPE = 'A label scheme is a JSON object from class numbers to emotions: {"0": "happy", "1": "sad", "2": null}; null is a class to drop.'
+_SHAPE = (
+    "A label scheme is a JSON object from class numbers to emotions: "
+    '{"0": "happy", "1": "sad", "2": null}; null is a class to drop.'
+)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _class(item: tuple[str, Any]) -> tuple[int, str | None]:
 
 
 def fitting(numbers: Iterable[int]) -> str:
-    """What to do about class `numbers` without a scheme, as sentences that name the schemes with all these numbers."""
+    """What to do about class `numbers` without a scheme: sentences that name the schemes with all of them."""
     known = [scheme for scheme in SCHEMES.values() if set(numbers) <= set(scheme.classes)]
     named = "; ".join(f"--label-scheme {shlex.quote(scheme.name)} ({scheme.spell()})" for scheme in known)
     return f"Name their scheme: {f'{named}; or ' if named else ''}--label-scheme FILE. {_SHAPE}"

@@ -54,7 +54,9 @@ class Data:
 
     def _load(self, split: str | None) -> FaceSet:
         o = self.options
-        return datasets.load(o.dataset, split, o.data_root, download=o.runtime.download, label_scheme=o.label_scheme)
+        return datasets.load(
+            o.dataset, split, o.data_root, download=o.runtime.download, label_scheme=o.label_scheme
+        )
 
     def check_readable(self) -> None:
         """Read every picture of the split: all that a run finds out depends on all of them.

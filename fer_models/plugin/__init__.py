@@ -25,8 +25,8 @@ pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 
-#: An error of the command line that was noticed while tests were collected. No test runs then, and pytest ends with code 4. Raising it
-#: there would not do: pytest finishes its collection, and with `-n` the processes would wait for each other.
+#: An error of the command line that was noticed while tests were collected. No test runs then, and pytest ends
+#: with code 4. Raised there, it would be an internal error: pytest finishes the collection first.
 _USAGE_ERROR = pytest.StashKey[str]()
 #: The same, as a worker hands it over.
 _REFUSED = "fer_models_refused"

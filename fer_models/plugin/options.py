@@ -41,7 +41,8 @@ def add(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
-    add("--label-scheme", metavar="NAME", help=f"what numbered class folders mean: {', '.join(SCHEMES)}, or a JSON file {{number: emotion}}")
+    schemes = f"what numbered class folders mean: {', '.join(SCHEMES)}, or a JSON file"
+    add("--label-scheme", metavar="NAME", help=schemes)
     corruption = "corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
     add("--corruption", metavar="NAME@SEVERITY", help=corruption)
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")

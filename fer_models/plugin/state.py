@@ -79,7 +79,7 @@ class State:
             self.results[result["id"]] = result
 
     def refuse(self, error: DatasetError) -> None:
-        """Leave a report that says only that the faces of this run cannot be read: an earlier one would look like this run's."""
+        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like this run's."""
         self.errors[printable(self.suite.options.dataset)] = str(error)
         report = self._report({}, [])
         page.write_json(report, self.report_dir / "evals.json")
@@ -88,14 +88,15 @@ class State:
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
         dataset = self.suite.data.faces.dataset
-        published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
-        return self._report(self.suite.data.as_json(), published)
+        published = [p for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
+        return self._report(self.suite.data.as_json(), [claims.annotate(p) for p in published])
 
     def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
+        command = map(str, self.config.invocation_params.args)
         return {
             "schema": page.SCHEMA,
             "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants)},
-            "environment": environment() | {"command": printable(" ".join(["pytest", *map(str, self.config.invocation_params.args)]))},
+            "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
             **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},

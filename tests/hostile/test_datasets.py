@@ -1,4 +1,4 @@
-"""Folders of pictures that anybody may hand over: what is no picture is named, what is ambiguous is refused, and nothing hangs or crashes."""
+"""Folders as anybody may hand them over: what is no picture is named, ambiguity is refused, nothing hangs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def look(root: Path, scheme: str | None = None) -> FaceSet | str:
         return outcome(load)
 
 
-# -- pictures that are none -----------------------------------------------------------------------------
+# -- pictures that are none ----------------------------------------------------------------------------
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -256,7 +256,7 @@ def test_a_picture_with_other_bytes_is_a_picture_or_refused(
     assert isinstance(found, str) or (found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3)
 
 
-# -- what has a picture's name, and is something else -------------------------------------------------------
+# -- what has a picture's name, and is something else --------------------------------------------------
 
 
 def pipe(path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_class_folder_without_permission_is_refused(tmp_path: Path, mode: int)
         (tmp_path / "happy").chmod(0o700)
 
 
-# -- names ------------------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------------
 
 NAMES: dict[str, bytes] = {
     "no utf-8": b"\xff\xfe",
@@ -463,7 +463,7 @@ def test_a_folder_of_nothing_but_unreadable_pictures_is_audited(tmp_path: Path) 
     assert "2 of 2 pictures cannot be read" in str(look(tmp_path))
 
 
-# -- layouts ----------------------------------------------------------------------------------------------
+# -- layouts -------------------------------------------------------------------------------------------
 
 LAYOUTS: dict[str, tuple[list[str], str | list[str]]] = {
     "nothing": ([], "holds no labelled image"),
@@ -556,7 +556,7 @@ def test_numbers_have_the_meaning_of_the_named_scheme_or_none(
         }
 
 
-# -- schemes ----------------------------------------------------------------------------------------------
+# -- schemes -------------------------------------------------------------------------------------------
 
 NO_SCHEMES: dict[str, bytes] = {
     "empty": b"",
@@ -607,7 +607,8 @@ def test_a_scheme_file_gives_numbers_their_meaning(tmp_path: Path) -> None:
     }
     assert (
         faces.notes[0]
-        == f"numbered folders read by the label scheme {tmp_path}/scheme.json: 0 joy, 7 contempt (dropped), 8 other (dropped), 9 Sadness"
+        == f"numbered folders read by the label scheme {tmp_path}/scheme.json: "
+        "0 joy, 7 contempt (dropped), 8 other (dropped), 9 Sadness"
     )
     assert faces.notes[1] == "dropped 2 faces outside the seven emotions: 7 contempt 1, 8 other 1"
 
@@ -643,7 +644,7 @@ def test_every_command_that_takes_a_dataset_takes_its_scheme(
     assert "0 is not a class folder: the label scheme raf-db has no class 0" in capsys.readouterr().err
 
 
-# -- RAF-DB and AffectNet as they are published ---------------------------------------------------------------
+# -- RAF-DB and AffectNet as they are published --------------------------------------------------------
 
 
 def raf_db(root: Path, *lines: str, missing: str = "", inner: str = "") -> Path:
@@ -676,7 +677,8 @@ def test_raf_db_is_read_by_its_own_list(tmp_path: Path, inner: str, split: str) 
     ]
     assert faces.sources[0] == (Path(inner) / f"Image/aligned/{split}_00001_aligned.jpg").as_posix()
     assert faces.notes == (
-        "labels from RAF-DB's list_patition_label.txt: 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral",
+        "labels from RAF-DB's list_patition_label.txt: "
+        "1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral",
     )
     assert datasets.splits(str(tmp_path)) == ("test", "train")
     assert len(faces.hashes) == 7
@@ -730,7 +732,7 @@ def test_a_list_of_raf_db_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
 
 
 def affectnet(root: Path, labels: dict[str, Any]) -> Path:
-    """AffectNet's `val_set` with a picture and an annotation for each label: an array, or the bytes of a file."""
+    """AffectNet's `val_set` with a picture and an annotation for each label: an array, or bytes."""
     (root / "val_set" / "annotations").mkdir(parents=True)
     for stem, label in labels.items():
         put(root, f"val_set/images/{stem}.jpg", data=JPEG)
@@ -824,13 +826,13 @@ def test_two_pictures_with_one_annotation_are_refused(tmp_path: Path) -> None:
 def test_labels_of_the_datasets_own_take_no_scheme(tmp_path: Path, scheme: str) -> None:
     raf_db(tmp_path / "raf", *RAF_LINES)
     affectnet(tmp_path / "affectnet", {"1": np.array("3")})
-    assert f"RAF-DB's own, so --label-scheme {scheme} must be left out" in str(look(tmp_path / "raf", scheme))
-    assert f"AffectNet's own, so --label-scheme {scheme} must be left out" in str(
+    assert f"RAF-DB's own. Leave out --label-scheme {scheme}" in str(look(tmp_path / "raf", scheme))
+    assert f"AffectNet's own. Leave out --label-scheme {scheme}" in str(
         look(tmp_path / "affectnet", scheme)
     )
 
 
-# -- as a user runs them ------------------------------------------------------------------------------------
+# -- as a user runs them -------------------------------------------------------------------------------
 
 SEVERAL = """
 import sys, pytest
@@ -842,7 +844,7 @@ for command in {commands!r}:
 
 
 def evals(repository: Path, folder: Path, *commands: list[str]) -> list[str]:
-    """What `pytest evals` prints for each of `commands`, in one process, with its exit code on the last line."""
+    """What `pytest evals` prints for each of `commands`, in one process, with its exit code at the end."""
     common = ["evals", "-p", "no:cacheprovider", "--model", "vgg19", "--work-dir", str(folder)]
     (folder / "runs.py").write_text(SEVERAL.format(commands=[[*common, *command] for command in commands]))
     alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {

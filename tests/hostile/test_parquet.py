@@ -1,4 +1,4 @@
-"""FER-2013's tables as anybody may hand them over, Parquet and CSV: a value that is no label, pixel or picture is refused by its place, never guessed."""
+"""FER-2013's tables as anybody may hand them over: what is no label, pixel or picture is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def refused(root: Path, says: str) -> None:
     assert says in found, found
 
 
-# -- labels -----------------------------------------------------------------------------------------------
+# -- labels --------------------------------------------------------------------------------------------
 
 BAD_LABELS: dict[str, tuple[pa.Array, str]] = {
     "booleans": (
@@ -163,7 +163,7 @@ def test_a_column_of_labels_is_whole_numbers_of_0_to_6_or_refused(
         assert found.labels.tolist() == labels
 
 
-# -- the names of a ClassLabel ------------------------------------------------------------------------------
+# -- the names of a ClassLabel -------------------------------------------------------------------------
 
 
 def class_label(names: Any) -> dict[str, str]:
@@ -210,7 +210,7 @@ def test_metadata_that_names_nothing_leaves_the_numbers_of_the_csv_file(
     assert found.labels.tolist() == [0, 3]
 
 
-# -- pictures -----------------------------------------------------------------------------------------------
+# -- pictures ------------------------------------------------------------------------------------------
 
 BAD_IMAGES: dict[str, tuple[Any, str]] = {
     "text as bytes": ([PICTURE, b"not a picture"], "row 1 cannot be read as an image"),
@@ -240,7 +240,7 @@ def test_what_is_no_picture_is_refused_by_row(tmp_path: Path, kind: str) -> None
     refused(write(tmp_path, {"image": images, "label": [0, 3]}), says)
 
 
-# -- columns and rows ----------------------------------------------------------------------------------------
+# -- columns and rows ----------------------------------------------------------------------------------
 
 BAD_TABLES: dict[str, tuple[Callable[[], Any], str]] = {
     "no image": (lambda: {"label": [0]}, "has no column image or img, only label"),
@@ -309,7 +309,7 @@ def test_a_table_without_the_columns_it_needs_is_refused(tmp_path: Path, kind: s
     assert says in found, found
 
 
-# -- files -----------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +400,7 @@ def test_a_parquet_file_that_is_none_does_not_hang(tmp_path: Path, kind: str) ->
         assert "is no regular file" in str(found)
 
 
-# -- csv ---------------------------------------------------------------------------------------------------------
+# -- csv -----------------------------------------------------------------------------------------------
 
 HEADER = "emotion,pixels,Usage"
 GOOD = f"3,{TEXT},Training"
@@ -492,7 +492,7 @@ def test_a_csv_file_that_is_a_pipe_or_a_device_does_not_hang(tmp_path: Path, nam
     assert "holds FER-2013 in no known form" in str(load(tmp_path))
 
 
-# -- FER-2013's class folders ------------------------------------------------------------------------------------
+# -- FER-2013's class folders --------------------------------------------------------------------------
 
 
 def class_folders(root: Path, *names: str, data: bytes = PICTURE) -> Path:
