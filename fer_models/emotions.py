@@ -1,7 +1,8 @@
-"""The seven emotions, and the only place where an emotion meets an integer.
+"""The seven emotions, and the only place where an emotion meets an integer of this package.
 
 The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders and hub datasets
-number the same classes alphabetically; mapping by *name* is what keeps the two apart.
+number the same classes alphabetically; mapping by *name* is what keeps the two apart. `datasets.schemes` has the
+numbers of other datasets.
 """
 
 from __future__ import annotations
@@ -130,8 +131,3 @@ class LabelSpace:
 
 FER2013 = LabelSpace("fer2013 (csv order)", EMOTIONS)
 FOLDERS = LabelSpace.from_names("class folders (alphabetical)", sorted(LABELS))
-RAF_DB = LabelSpace("RAF-DB (1..7)", (None, *(parse_label(n) for n in ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"))))
-AFFECTNET = LabelSpace.from_names(
-    "AffectNet (0..10)",
-    ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt", "none", "uncertain", "no-face"),
-)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: How many known names a message lists.
 _LISTED = 20
@@ -25,15 +25,29 @@ def encodable(text: str) -> str:
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """Text from outside as part of a message: one line, at most `longest` characters, what cannot be printed as its escape sequence."""
     line = " ".join(text[: 4 * longest].split())
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line[: longest + 1])
+    shown = printable(line[: longest + 1])
     return shown if len(shown) <= longest and len(text) <= 4 * longest else f"{shown[: longest - 1]}…"
+
+
+def printable(text: object, keep: str = "") -> str:
+    """`text` for messages, JSON and pages: characters that cannot be shown are escaped as in Python's `repr`.
+
+    These are control characters, direction overrides and lone surrogates (bytes of a file name that are no UTF-8).
+
+    Args:
+        keep: characters that stay, such as a newline.
+    """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in shown)
 
 
 class FerModelsError(Exception):
     """Any error this package raises on purpose. Its text is complete: it needs no traceback to be understood."""
 
     def __str__(self) -> str:
-        return encodable(super().__str__())
+        return printable(super().__str__(), keep="\n\t")
 
 
 class UsageError(FerModelsError):
@@ -65,9 +79,42 @@ class UnknownNameError(UsageError):
 class DatasetError(UsageError):
     """The data cannot be read as what it claims to be: a missing folder, a cut row, an impossible label or pixel."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())  # on one line, whatever a file is called
+
 
 class ImageError(DatasetError):
     """One image that cannot be decoded or breaks the image contract, usually a truncated or non-image file."""
+
+
+class UnreadableFacesError(DatasetError):
+    """Faces of a dataset whose pictures cannot be read, all of them in one error.
+
+    Attributes:
+        unreadable: the source of each such face and its own message.
+    """
+
+    #: Number of faces that the text names.
+    NAMED = 10
+
+    def __init__(self, name: str, total: int, unreadable: Sequence[tuple[str, str]], options: str) -> None:
+        """Make the text.
+
+        Args:
+            name: the dataset's name and split.
+            total: the number of its faces.
+            unreadable: see the class.
+            options: the options that select the dataset on the command line.
+        """
+        self.unreadable = tuple(unreadable)
+        names = ", ".join(source for source, _ in self.unreadable[: self.NAMED])
+        if len(self.unreadable) > self.NAMED:
+            names += f", … and {len(self.unreadable) - self.NAMED} more"
+        super().__init__(
+            f"{name}: {len(self.unreadable)} of {total} pictures cannot be read: {names}. "
+            f"The first: {self.unreadable[0][1]} Repair or remove them. "
+            f"For the reason of each: fer-models data audit {options} --json"
+        )
 
 
 class WeightsMissingError(FerModelsError):

@@ -8,20 +8,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fer_models.errors import ImageError
+from fer_models.errors import DatasetError, ImageError, printable
 
 Face = NDArray[np.uint8]
 
 #: A picture wider or higher than this is refused before it is decoded: no face dataset needs it, and decoding it could
 #: exhaust the memory (a "decompression bomb").
 LARGEST_SIDE = 8192
+
+#: A file with more bytes is no picture of a face: 256 MiB, more than the largest picture takes uncompressed.
+LARGEST_FILE = 2**28
+
+#: The formats that are decoded. Pillow knows more, and some of them run other programs (EPS).
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def to_rgb(image: NDArray[np.uint8]) -> Face:
@@ -44,37 +51,49 @@ def to_rgb(image: NDArray[np.uint8]) -> Face:
 def decode(data: bytes, name: str) -> Face:
     """The face in an encoded picture (JPEG, PNG, TIFF, …), upright; transparency is laid over black, 16-bit grey is scaled.
 
+    Of an animation this is the first frame.
+
     Args:
         data: the file's bytes.
         name: what messages call it.
 
     Raises:
-        ImageError: not a picture, truncated, or larger than `LARGEST_SIDE`.
+        ImageError: not a picture of a known format, truncated, of more than 16 bits, or larger than
+            `LARGEST_SIDE`.
     """
+    name = printable(name)
     if not data:
         raise ImageError(f"{name} is empty (0 bytes), not an image.")
     try:
-        # Pillow warns of large pictures before we can measure them; ours is the stricter limit.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow's: of large pictures (ours is the stricter limit), and of damaged metadata.
+            warnings.simplefilter("ignore")
             return _decoded(data, name)
-
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name} cannot be read as an image ({error}). Remove it, or replace it by a sound copy.") from error
+    except Exception as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, …
+        unknown = isinstance(error, UnidentifiedImageError)  # its text is the address of our buffer
+        reason = "not a picture of a known format" if unknown else str(error) or type(error).__name__
+        raise ImageError(
+            f"{name} cannot be read as an image ({reason}). Remove it, or replace it by a sound copy."
+        ) from error
 
 
 def _decoded(data: bytes, name: str) -> Face:
-    with Image.open(io.BytesIO(data)) as opened:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         picture: Image.Image = opened
         if max(picture.size) > LARGEST_SIDE:
             raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
+        if picture.mode in ("I", "F"):
+            raise ImageError(
+                f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. "
+                "Convert it to 8 bits, or to a 16-bit PNG."
+            )
         picture = ImageOps.exif_transpose(picture)  # a phone held upright writes the picture on its side, and says so
-        if "A" in picture.getbands() or "transparency" in picture.info:
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
+        if "A" in picture.getbands() or "transparency" in picture.info:
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
         return to_rgb(np.asarray(picture.convert("L" if picture.mode in ("L", "1") else "RGB")))
 
 
@@ -82,13 +101,46 @@ def read(path: Path) -> Face:
     """The face in the file at `path`.
 
     Raises:
-        ImageError: see `decode`; also when the file cannot be opened.
+        ImageError: see `decode`; also when the file cannot be opened, is no regular file, or has more than
+            `LARGEST_FILE` bytes.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be opened ({error.strerror}).") from error
+        data = read_bytes(path, LARGEST_FILE)
+    except DatasetError as error:
+        raise ImageError(str(error)) from error
     return decode(data, str(path))
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """The content of a regular file, or of one that links lead to.
+
+    A device, a pipe or a socket is not opened: reading it might never end.
+
+    Args:
+        path: the file.
+        largest: the most bytes it may have.
+
+    Raises:
+        DatasetError: it cannot be opened, is something else than a file, or is larger.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DatasetError(
+                f"{path} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it."
+            )
+        if found.st_size > largest:
+            raise DatasetError(f"{path} has {found.st_size:,} bytes; the largest file allowed has {largest:,}.")
+        with path.open("rb") as file:
+            return file.read(found.st_size)  # no more: some files of the system have no end
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path} cannot be opened ({reason}).") from error
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def grey(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -237,10 +237,10 @@ def test_unreadable_files_are_named_and_count_nowhere_else(tmp_path: Path) -> No
 
 def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
-    for i in range(7):
+    for i in range(12):
         (tmp_path / "happy" / f"{i}.png").touch()
     found = audit([folders.load("all", tmp_path)])
-    assert (found.n, found.distinct, len(found.splits[0].unreadable)) == (0, 0, 7)
+    assert (found.n, found.distinct, len(found.splits[0].unreadable)) == (0, 0, 12)
     assert "… and 2 more that cannot be read" in text(found)
 
 

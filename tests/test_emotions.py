@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models.emotions import AFFECTNET, EMOTIONS, FER2013, FOLDERS, LABELS, OUTSIDE, RAF_DB, Emotion, LabelSpace, parse_label
+from fer_models.emotions import EMOTIONS, FER2013, FOLDERS, LABELS, OUTSIDE, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
 
 SYNONYMS = {
@@ -37,13 +37,6 @@ def test_the_order_is_that_of_fer2013s_csv_file() -> None:
 def test_class_folders_number_sad_surprise_and_neutral_differently_from_the_csv_file() -> None:
     assert [FER2013.index(e) for e in (Emotion.SAD, Emotion.SURPRISE, Emotion.NEUTRAL)] == [4, 5, 6]
     assert [FOLDERS.index(e) for e in (Emotion.NEUTRAL, Emotion.SAD, Emotion.SURPRISE)] == [4, 5, 6]
-
-
-def test_raf_db_counts_from_one_and_affectnet_from_neutral() -> None:
-    assert [RAF_DB.emotion(i) for i in range(1, 8)] == [Emotion(e) for e in (5, 2, 1, 3, 4, 0, 6)]
-    assert RAF_DB.emotion(0) is None
-    assert [AFFECTNET.emotion(i) for i in range(7)] == [Emotion(e) for e in (6, 3, 4, 5, 2, 1, 0)]
-    assert [AFFECTNET.emotion(i) for i in range(7, 11)] == [None] * 4
 
 
 @pytest.mark.parametrize(("name", "emotion"), [*SYNONYMS.items(), *zip(LABELS, EMOTIONS, strict=True)])

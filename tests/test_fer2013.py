@@ -482,7 +482,7 @@ def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
         ({"label": None}, "has no column label or labels or emotion, only image"),
         ({"image": None}, "has no column image or img, only label"),
         ({"image": [b"not a picture", b"x"]}, "train.parquet row 0 cannot be read as an image"),
-        ({"image": [None, None]}, "train.parquet row 0 holds no image bytes in column 'image'"),
+        ({"image": [None, None]}, "train.parquet row 0 holds no image bytes"),
         ({"image": [{"bytes": None, "path": "a.png"}] * 2}, "row 0 holds no image bytes"),
         ({"label": [0, 7]}, "train.parquet row 1: .* has 7 classes"),
         ({"label": [0, -1]}, "train.parquet row 1: .* got -1"),

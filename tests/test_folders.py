@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 
 from fer_models import images
 from fer_models.datasets import FaceSet, folders, synthetic
-from fer_models.emotions import LABELS, Emotion
-from fer_models.errors import DatasetError, ImageError, UnknownNameError
+from fer_models.datasets.schemes import SCHEMES
+from fer_models.emotions import LABELS
+from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError
 
 FACE = synthetic.draw("test", 0)
 
@@ -106,40 +108,61 @@ def test_ck48_drops_contempt_with_a_count_and_notes_that_neutral_is_absent(tmp_p
 # -- numbered folders ---------------------------------------------------------------------------------
 
 
-def test_folders_1_to_7_are_raf_dbs(tmp_path: Path) -> None:
-    put(tmp_path, *(f"test/{i}/a.png" for i in range(1, 8)))
-    faces = folders.load("test", tmp_path)
-    assert list(labels_of(faces).values()) == ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
-    assert faces.notes == ("numbered folders read as RAF-DB (1..7): 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral",)
+#: What the number of a class means in each scheme, for the seven emotions.
+MEANINGS = {
+    "affectnet": {0: "neutral", 1: "happy", 2: "sad", 3: "surprise", 4: "fear", 5: "disgust", 6: "angry"},
+    "ck+": {0: "neutral", 1: "angry", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"},
+    "fer2013": {0: "angry", 1: "disgust", 2: "fear", 3: "happy", 4: "sad", 5: "surprise", 6: "neutral"},
+    "ferplus": {0: "neutral", 1: "happy", 2: "surprise", 3: "sad", 4: "angry", 5: "disgust", 6: "fear"},
+    "raf-db": {1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "angry", 7: "neutral"},
+}
 
 
-def test_folders_0_to_7_are_affectnets_and_its_contempt_is_dropped(tmp_path: Path) -> None:
-    put(tmp_path, *(f"val/{i}/a.png" for i in range(8)))
-    faces = folders.load("val", tmp_path)
-    assert list(labels_of(faces).values()) == ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry"]
-    assert faces.notes[0].startswith(
-        "numbered folders read as AffectNet (0..10): 0 neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 angry, 7 (dropped)"
-    )
-    assert "dropped 1 faces outside the seven emotions: 7 1" in faces.notes
+@pytest.mark.parametrize("scheme", MEANINGS)
+def test_numbered_folders_mean_what_the_named_scheme_says(tmp_path: Path, scheme: str) -> None:
+    numbers = SCHEMES[scheme].classes
+    put(tmp_path, *(f"test/{i}/a.png" for i in numbers))
+    faces = folders.load("test", tmp_path, scheme=SCHEMES[scheme])
+    assert labels_of(faces) == {f"test/{i}/a.png": name for i, name in sorted(MEANINGS[scheme].items(), key=lambda item: f"{item[0]}/")}
+    assert faces.notes[0].startswith(f"numbered folders read by the label scheme {scheme}: ")
+    outside = len(numbers) - 7
+    assert sum("dropped" in note for note in faces.notes[1:]) == bool(outside)
+    if outside:
+        assert faces.notes[1].startswith(f"dropped {outside} faces outside the seven emotions: ")
+
+
+def test_dropped_classes_are_counted_by_number_and_name(tmp_path: Path) -> None:
+    put(tmp_path, "2/a.png", "2/b.png", "5/a.png")
+    assert "dropped 2 faces outside the seven emotions: 2 contempt 2" in folders.load("all", tmp_path, scheme=SCHEMES["ck+"]).notes
 
 
 def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) -> None:
     put(tmp_path, *(f"train/{i}/a.png" for i in range(1, 8)), "test/2/a.png")
-    assert labels_of(folders.load("test", tmp_path)) == {"test/2/a.png": "fear"}
+    assert labels_of(folders.load("test", tmp_path, scheme=SCHEMES["raf-db"])) == {"test/2/a.png": "fear"}
 
 
-@pytest.mark.parametrize("numbers", [range(7), (1, 2, 3), (0, 1), range(1, 9), range(12)], ids=str)
-def test_numbers_that_could_mean_several_things_are_refused(tmp_path: Path, numbers: list[int]) -> None:
+@pytest.mark.parametrize("numbers", [range(7), range(8), range(1, 8), range(11), (1, 2, 3), (0, 1), range(1, 9), range(12)], ids=str)
+@pytest.mark.parametrize("name", ["mine", "AffectNet", "raf-db", "draft"])
+def test_numbers_are_never_guessed(tmp_path: Path, numbers: range, name: str) -> None:
     put(tmp_path, *(f"{i}/a.png" for i in numbers))
-    with pytest.raises(DatasetError, match=r"which datasets use in different orders\. Rename them to emotions"):
-        folders.load("all", tmp_path)
+    with pytest.raises(DatasetError, match=r"which datasets use in different orders\. Name their scheme: .*--label-scheme FILE") as caught:
+        folders.load("all", tmp_path, name)
+    for scheme in SCHEMES.values():
+        assert (f"--label-scheme {scheme.name} (" in str(caught.value)) == (set(numbers) <= set(scheme.classes))
 
 
-def test_the_datasets_name_settles_what_0_to_6_or_a_part_of_1_to_7_means(tmp_path: Path) -> None:
-    put(tmp_path / "a", *(f"{i}/a.png" for i in range(7)))
-    put(tmp_path / "r", "1/a.png", "4/a.png")
-    assert folders.load("all", tmp_path / "a", "AffectNet-7").labels.tolist() == [6, 3, 4, 5, 2, 1, 0]
-    assert folders.load("all", tmp_path / "r", "raf-db").labels.tolist() == [Emotion.SURPRISE, Emotion.HAPPY]
+@pytest.mark.parametrize(("scheme", "number"), [("raf-db", 0), ("raf-db", 8), ("ck+", 8), ("fer2013", 7), ("ferplus", 10), ("affectnet", 11)])
+def test_a_number_outside_the_scheme_is_no_class(tmp_path: Path, scheme: str, number: int) -> None:
+    put(tmp_path, "1/a.png", f"{number}/a.png")
+    with pytest.raises(DatasetError, match=rf"{number} is not a class folder: the label scheme {re.escape(scheme)} has no class {number}"):
+        folders.load("all", tmp_path, scheme=SCHEMES[scheme])
+
+
+@pytest.mark.parametrize("names", [("happy/a.png", "sad/a.png"), ("happy/a.png", "3/a.png")], ids=["names", "a name and a number"])
+def test_a_scheme_for_folders_with_names_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(DatasetError, match=r"--label-scheme raf-db is for numbered class folders, and .*happy is none"):
+        folders.load("all", tmp_path, scheme=SCHEMES["raf-db"])
 
 
 def test_a_number_among_names_is_no_class(tmp_path: Path) -> None:
@@ -205,7 +228,7 @@ def test_an_unreadable_image_is_an_error_that_names_the_file(tmp_path: Path) -> 
     put(tmp_path, "happy/a.png")
     (tmp_path / "happy" / "b.jpg").write_bytes(b"not a picture")
     faces = folders.load("all", tmp_path)
-    with pytest.raises(ImageError, match=r"b\.jpg cannot be read as an image"):
+    with pytest.raises(UnreadableFacesError, match=r"1 of 2 pictures cannot be read: happy/b\.jpg\. The first: .*b\.jpg cannot be read as an image"):
         faces.hashes  # noqa: B018 - reading it decodes every face
 
 

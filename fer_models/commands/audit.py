@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fer_models.commands.common import Commands
+from fer_models.commands.common import Commands, load_faces, scheme_option
 
 
 def add(commands: Commands) -> None:
@@ -17,6 +17,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--dataset", metavar="NAME", help="synthetic (default), fer2013, or a class-folder dataset")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    scheme_option(parser)
     parser.add_argument("--download", action="store_true", help="allow the data to be fetched from the network")
     parser.add_argument("--split", action="append", dest="splits", default=[], metavar="NAME", help="one split (repeatable; default: all)")
     parser.add_argument("--no-near", action="store_true", default=False, help="look for exact copies only")
@@ -31,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from fer_models import datasets
     from fer_models.datasets import audit
     from fer_models.errors import UsageError
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         sets = []
         for i, name in enumerate(names):
             show(f"loading {name}", i, len(names))
-            sets.append(datasets.load(args.dataset, name, args.data_root, download=args.download))
+            sets.append(load_faces(args, name))
         found = audit.audit(sets, near=not args.no_near, progress=show)
     print(json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit.text(found))
     return 0

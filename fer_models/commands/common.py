@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from fer_models.datasets.base import FaceSet
 
 USAGE_CODE = 4  # as pytest's
 VERDICT_CODE = 1
@@ -19,7 +22,25 @@ def data_options(parser: argparse.ArgumentParser, default: str = "synthetic") ->
     others = "fer2013" if default == "synthetic" else "synthetic"
     parser.add_argument("--dataset", default=default, metavar="NAME", help=f"{default} (default), {others}, or a class-folder dataset")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    scheme_option(parser)
     parser.add_argument("--download", action="store_true", help="allow the data to be fetched from the network")
+
+
+def scheme_option(parser: argparse.ArgumentParser) -> None:
+    """What numbered class folders mean. The names are those of `datasets.schemes`, which is not imported for a help text."""
+    names = "affectnet, ck+, fer2013, ferplus, raf-db"
+    parser.add_argument(
+        "--label-scheme", metavar="NAME", help=f"what numbered class folders mean: {names}, or a JSON file"
+    )
+
+
+def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
+    """The faces of one split of the dataset that the options name. Raises as `datasets.load`."""
+    from fer_models import datasets
+
+    return datasets.load(
+        args.dataset, split, args.data_root, download=args.download, label_scheme=args.label_scheme
+    )
 
 
 def models_from_option(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.commands.common import VERDICT_CODE, Commands
+from fer_models.commands.common import VERDICT_CODE, Commands, load_faces, scheme_option
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
     parser.add_argument("--dataset", metavar="NAME", help="with --format html: show the listed faces, found in this dataset by their pixels")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
+    scheme_option(parser)
     parser.add_argument("--download", action="store_true", help="allow that dataset to be fetched from the network")
     parser.set_defaults(run=run)
 
@@ -44,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the comparison; 1 if a verdict fails, else 0."""
     if args.flips < 0:
         raise UsageError(f"--flips must be at least 0, got {args.flips}.")
-    if args.dataset is None and (args.data_root is not None or args.download):
-        raise UsageError("--data-root and --download say where a dataset comes from, but not which it is. Add --dataset NAME.")
+    if args.dataset is None and (args.data_root or args.download or args.label_scheme):
+        raise UsageError(
+            "--data-root, --label-scheme and --download tell how a dataset is read, but not which it is. "
+            "Add --dataset NAME."
+        )
     if args.dataset is not None and args.format != "html":
         raise UsageError(f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out.")
     from fer_models.evaluation import sides
@@ -96,7 +100,7 @@ def _pictures(args: argparse.Namespace, found: Comparison) -> dict[str, Face]:
     splits = {result.verdict.comparison.subject.split for result in found.results if result.fell or result.rose}
     pictures: dict[str, Face] = {}
     for split in sorted(splits & set(datasets.splits(args.dataset, args.data_root))):
-        faces = datasets.load(args.dataset, split, args.data_root, download=args.download)
+        faces = load_faces(args, split)
         pictures |= {face: faces.face(row) for row, face in enumerate(faces.hashes) if face in wanted}
     return pictures
 

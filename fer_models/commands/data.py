@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.commands import audit, check_claim
-from fer_models.commands.common import Commands, data_options
+from fer_models.commands.common import Commands, data_options, load_faces
 
 
 def add(commands: Commands) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     names = [args.split] if args.split else datasets.splits(args.dataset, args.data_root)
     report: dict[str, dict[str, Any]] = {}
     for name in names:
-        faces = datasets.load(args.dataset, name, args.data_root, download=args.download)
+        faces = load_faces(args, name)
         report[faces.name] = {"n": len(faces), "fingerprint": faces.fingerprint, "counts": faces.counts, "notes": list(faces.notes)}
         if args.sheet is not None:
             _sheet(faces, args.sheet if len(names) == 1 else args.sheet.with_stem(f"{args.sheet.stem}-{name}"))

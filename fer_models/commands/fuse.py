@@ -39,7 +39,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{name}: give models by name. A model of one's own gets one in a file: --models-from FILE.py")
     files = [part.weights_path() for part in parts]
     split = datasets.training_splits(args.dataset, args.data_root)[1]
-    options = Options(args.dataset, args.data_root, split, runtime=Runtime(args.device, download=args.download), store=args.store)
+    options = Options(
+        args.dataset,
+        args.data_root,
+        split,
+        runtime=Runtime(args.device, download=args.download),
+        store=args.store,
+        label_scheme=args.label_scheme,
+    )
     suite, screen = Suite(options, Registry("model", *parts), zoo.RESTORERS), console()
     said = []
     for part in parts:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models import images, names
     from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
-    from fer_models.errors import PredictionError
+    from fer_models.errors import PredictionError, printable
     from fer_models.evaluation.run import predict_checked
     from fer_models.registry import Runtime
     from fer_models.third_party_code import contained
@@ -41,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
     with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):
         classifier = spec.load(spec.resolve(Runtime(device=args.device)))
     said = predict_checked(classifier, spec.name, spec.labels, faces)
-    for path, answer, row, status in zip(args.pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
+    pictures = map(printable, args.pictures)
+    for picture, answer, row, status in zip(pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
         if args.json:
             known = dict(zip(LABELS, row, strict=True)) if status == ANSWERED else None
             print(
                 json.dumps(
-                    {"picture": str(path), "answer": EMOTIONS[answer].label if answer >= 0 else None, "probabilities": known, "status": status}
+                    {"picture": picture, "answer": EMOTIONS[answer].label if answer >= 0 else None, "probabilities": known, "status": status}
                 )
             )
         else:
-            print(f"{path}: {EMOTIONS[answer].label} ({row[answer]:.0%})" if answer >= 0 else f"{path}: no answer ({status})")
+            print(f"{picture}: {EMOTIONS[answer].label} ({row[answer]:.0%})" if answer >= 0 else f"{picture}: no answer ({status})")
     return 0

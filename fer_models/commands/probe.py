@@ -35,7 +35,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{spec.name} has no directions of faces to probe. Take a CLIP model: clip-nano")
     file, screen, known = spec.weights_path(), console(), []
     for split in datasets.training_splits(args.dataset, args.data_root):
-        options = Options(args.dataset, args.data_root, split, args.limit, Runtime(args.device, download=args.download), store=args.store)
+        options = Options(
+            args.dataset,
+            args.data_root,
+            split,
+            args.limit,
+            Runtime(args.device, download=args.download),
+            store=args.store,
+            label_scheme=args.label_scheme,
+        )
         suite = Suite(options, Registry("model", spec), zoo.RESTORERS)
         screen.print(f"{spec.name} looks at {suite.data.faces.name}: {len(suite.data.faces)} faces, unless that is kept", highlight=False)
         known.append((suite.data.faces, suite.features((spec.name, "raw")), suite.data.faces.labels[suite.data.order]))

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Write `NAME.png` and `NAME-before-after.png` for each photograph; one that cannot be read or has no face is told, and the others go on."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from fer_models.errors import FerModelsError, UsageError
+    from fer_models.errors import FerModelsError, UsageError, printable
 
     if not 1 <= args.upscale <= 4:
         raise UsageError(f"--upscale must be between 1 and 4, got {args.upscale:g}.")
@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("restoring", total=len(outputs))
         for path, output in outputs.items():
-            bar.update(task, description=path.name)
+            bar.update(task, description=printable(path.name))
             try:
                 told = _restored(photographs, path, output)
             except FerModelsError as error:
                 told = None
                 screen.print(str(error), markup=False, highlight=False)
             if told is not None:
-                screen.print(told, markup=False, highlight=False)
+                screen.print(printable(told), markup=False, highlight=False)
             failed += told is None
             bar.advance(task)
     return VERDICT_CODE if failed else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.commands.common import Commands, console, data_options
+from fer_models.commands.common import Commands, console, data_options, load_faces
 
 
 def add(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownNameError("training recipe", args.model, RECIPES)
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     names = (train, validation, datasets.reporting_split(args.dataset, args.data_root))
-    sets = [datasets.load(args.dataset, name, args.data_root, download=args.download) for name in names]
+    sets = [load_faces(args, name) for name in names]
     if args.limit is not None:
         sets = [faces.limit(args.limit) for faces in sets]
     from fer_models.training import protocols  # torch and timm: only now that the arguments are sound

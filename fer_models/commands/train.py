@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_models.commands.common import Commands, console, data_options
+from fer_models.commands.common import Commands, console, data_options, load_faces
 from fer_models.training.recipes import CLIP_NANO, GFPGAN_NANO, PHI3V_NANO
 
 #: Models that are trained in minutes on eyes that were trained before: the module, and its recipe.
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.model == GFPGAN_NANO and (args.teacher or args.prune is not None):
         raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --prune out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
-    faces = [datasets.load(args.dataset, train, args.data_root, download=args.download)]
-    held_out = datasets.load(args.dataset, validation, args.data_root, download=args.download)
+    faces = [load_faces(args, train)]
+    held_out = load_faces(args, validation)
     if args.dataset != "synthetic" and not args.no_drawn:
         faces.append(datasets.load("synthetic", "train"))
     if args.limit is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
-from fer_models.datasets import fer2013, folders, hub, synthetic
+from fer_models.datasets import fer2013, folders, hub, schemes, synthetic
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
@@ -18,7 +20,14 @@ _A_FOLDER = "A folder of class folders works too: --dataset FOLDER."
 _DEFAULTS = {"synthetic": "test", "fer2013": "public_test"}
 
 
-def load(name: str, split: str | None = None, root: Path | None = None, *, download: bool = False) -> FaceSet:
+def load(
+    name: str,
+    split: str | None = None,
+    root: Path | None = None,
+    *,
+    download: bool = False,
+    label_scheme: str | None = None,
+) -> FaceSet:
     """The faces of one split of a dataset.
 
     Args:
@@ -26,12 +35,21 @@ def load(name: str, split: str | None = None, root: Path | None = None, *, downl
         split: one of `splits(name, root)`; `default_split(name, root)` when None.
         root: where the data lies. `synthetic` needs none.
         download: fetch `fer2013` from the Hub when there is no `root`.
+        label_scheme: what numbered class folders mean, one of `schemes.SCHEMES` or a JSON file; None where
+            folders have names.
 
     Raises:
-        UnknownNameError: neither a known dataset nor a folder, or no such split.
-        UsageError: `fer2013` with neither `root` nor `download`, a `root` for `synthetic`, or several splits and none chosen.
+        UnknownNameError: neither a known dataset nor a folder, or no such split or scheme.
+        UsageError: `fer2013` with neither `root` nor `download`, a `root` for `synthetic`, several splits and
+            none chosen, or a `label_scheme` for a dataset that has no numbered folders.
         DatasetError: the data cannot be read as what it claims to be.
     """
+    scheme = None if label_scheme is None else schemes.find(label_scheme)
+    if scheme is not None and name in DATASETS:
+        raise UsageError(
+            f"--label-scheme {label_scheme} is for numbered class folders; the labels of {name} are known. "
+            "Leave it out."
+        )
     if name == "synthetic":
         if root is not None:
             raise UsageError(
@@ -45,7 +63,15 @@ def load(name: str, split: str | None = None, root: Path | None = None, *, downl
         if root is None and not download:
             raise UsageError("fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download.")
         return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
-    return folders.load(split or default_split(name, root), _folder(name, root), None if root is None else name)
+    split = split or default_split(name, root)
+    faces = folders.load(split, _folder(name, root), None if root is None else name, scheme)
+    return replace(faces, options=_options(name, root, label_scheme))
+
+
+def _options(name: str, root: Path | None, label_scheme: str | None) -> str:
+    """The options that select a dataset, for a command line."""
+    given = {"--dataset": name, "--data-root": root, "--label-scheme": label_scheme}
+    return " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
 
 
 def folder(name: str, root: Path | None = None, *, download: bool = False) -> Path | None:

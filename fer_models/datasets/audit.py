@@ -306,11 +306,7 @@ class _Part:
 
     def sample(self, i: int) -> Sample:
         row = int(self.rows[i])
-        return Sample(self.faces.split, _source(self.faces, row), LABELS[self.labels[i]])
-
-
-def _source(faces: FaceSet, row: int) -> str:
-    return faces.sources[row] if faces.sources else f"face {row}"
+        return Sample(self.faces.split, self.faces.source(row), LABELS[self.labels[i]])
 
 
 def _read(faces: FaceSet, found: _Images, progress: Progress) -> _Part:
@@ -321,14 +317,14 @@ def _read(faces: FaceSet, found: _Images, progress: Progress) -> _Part:
         try:
             face = faces.face(row)
         except (FerModelsError, OSError) as error:
-            unreadable.append(Unreadable(_source(faces, row), str(error)))
+            unreadable.append(Unreadable(faces.source(row), str(error)))
             continue
         rows.append(row)
         numbers.append(found.number(face))
         if images.grey(face).std() < FLAT:
-            constant.append(_source(faces, row))
+            constant.append(faces.source(row))
         if min(face.shape[:2]) < TINY:
-            tiny.append(_source(faces, row))
+            tiny.append(faces.source(row))
     kept = np.array(rows, dtype=np.int64)
     return _Part(faces, kept, faces.labels[kept], np.array(numbers, dtype=np.int64), tuple(constant), tuple(tiny), tuple(unreadable))
 
@@ -496,7 +492,7 @@ def text(found: Audit) -> str:
 
 
 #: How many unreadable faces of a split the terminal names.
-_LISTED = 5
+_LISTED = 10
 
 
 def _percent(part: int, whole: int) -> str:

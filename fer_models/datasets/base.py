@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import DatasetError
+from fer_models.errors import DatasetError, ImageError, UnreadableFacesError, printable
 from fer_models.images import Face, face_hash, to_rgb
 
 
@@ -38,6 +38,9 @@ class FaceSet:
         sources: what to call each row in messages and pages (a file name, `row 17`); as many as rows.
         notes: what a reader of any result must know: deviations from official counts, dropped classes, …
         votes: how many raters saw what in each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None where there are no votes.
+        options: the options that select this dataset on the command line, for messages.
+
+    The names are `printable`: a folder or a file may be called anything.
     """
 
     dataset: str
@@ -47,9 +50,13 @@ class FaceSet:
     sources: Sequence[str] = ()
     notes: tuple[str, ...] = ()
     votes: NDArray[np.int64] | None = None
+    options: str = ""
     _hashes: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", printable(self.dataset))
+        object.__setattr__(self, "sources", [printable(source) for source in self.sources])
+        object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
             raise DatasetError(f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match.")
@@ -82,10 +89,26 @@ class FaceSet:
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """The sha256 of each face's pixels (`images.face_hash`), in row order; computed once."""
+        """The sha256 of each face's pixels (`images.face_hash`), in row order; computed once.
+
+        Raises:
+            UnreadableFacesError: some pictures cannot be read. The text names them.
+        """
         if "all" not in self._hashes:
-            self._hashes["all"] = tuple(face_hash(self.face(i)) for i in range(len(self)))
+            hashes, unreadable = [], []
+            for i in range(len(self)):
+                try:
+                    hashes.append(face_hash(self.face(i)))
+                except ImageError as error:
+                    unreadable.append((self.source(i), str(error)))
+            if unreadable:
+                raise UnreadableFacesError(self.name, len(self), unreadable, self.options)
+            self._hashes["all"] = tuple(hashes)
         return self._hashes["all"]
+
+    def source(self, index: int) -> str:
+        """What messages and pages call face `index`."""
+        return self.sources[index] if self.sources else f"face {index}"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,6 +131,7 @@ class FaceSet:
             [self.sources[i] for i in rows] if self.sources else (),
             (*self.notes, note) if note else self.notes,
             None if self.votes is None else self.votes[rows],
+            self.options,
             {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
         )
 

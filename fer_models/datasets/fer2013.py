@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +32,7 @@ from fer_models import images
 from fer_models.datasets import ferplus
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, LabelSpace, parse_label
-from fer_models.errors import DatasetError, UnknownNameError
+from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
 
 SIZE = 48
 
@@ -52,6 +54,8 @@ _LOOKED_FOR = (
     "fer2013.csv, icml_face_data.csv, {train,public_test,private_test}-*.parquet, class folders train/CLASS/Training_N.jpg and "
     "test/CLASS/{PublicTest,PrivateTest}_N.jpg, or train.csv"
 )
+#: A parquet file that claims more rows is broken, or made to fill the memory.
+_MOST_ROWS = 1_000_000
 _PIXEL = {str(value): value for value in range(256)}
 _LABEL = {str(int(emotion)): int(emotion) for emotion in EMOTIONS}
 _FILE_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d+)\.(jpe?g|png)", re.IGNORECASE)
@@ -141,22 +145,22 @@ def _deviations(split: str, labels: list[int]) -> Iterator[str]:
 
 def _find(root: Path) -> tuple[Reader, Path]:
     """The reader of the first form found under `root`, and what it is to read."""
-    if root.is_file():
+    if os.path.isfile(root):
         readers = {".csv": _read_csv, ".parquet": _read_parquet}
         if root.suffix.lower() not in readers:
             raise DatasetError(f"{root} is neither a .csv nor a .parquet file. {_WAYS_OUT}")
         return readers[root.suffix.lower()], root
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(f"{root} does not exist, so FER-2013 cannot be read from it. {_WAYS_OUT}")
     for folder in (root, root / "fer2013", root / "data"):
         for name in ("fer2013.csv", "icml_face_data.csv"):
-            if (folder / name).is_file():
+            if os.path.isfile(folder / name):
                 return _read_csv, folder / name
         if _parquet_files(folder):
             return _read_parquet, folder
-        if any(child.is_dir() for part in ("train", "test") for child in (folder / part).glob("*")):
+        if any(os.path.isdir(child) for part in ("train", "test") for child in _visible(folder / part)):
             return _read_folders, folder
-        if (folder / "train.csv").is_file() or (folder / "test.csv").is_file():
+        if any(os.path.isfile(folder / name) for name in ("train.csv", "test.csv")):
             return _read_kaggle, folder
     raise DatasetError(f"{root} holds FER-2013 in no known form. Looked for {_LOOKED_FOR}. {_WAYS_OUT}")
 
@@ -246,7 +250,7 @@ def _read_kaggle(folder: Path, split: str) -> _Rows:
     """`train.csv` of the Kaggle challenge; its `test.csv` exists without labels only."""
     if split != "train":
         raise DatasetError(f"{folder / 'test.csv'} of the Kaggle challenge has no labels, so fer2013/{split} cannot be scored from it. {_SCORABLE}")
-    if not (folder / "train.csv").is_file():
+    if not os.path.isfile(folder / "train.csv"):
         raise DatasetError(f"{folder} holds test.csv but no train.csv, so there is no fer2013/train in it. {_WAYS_OUT}")
     return _read_csv(folder / "train.csv", split)
 
@@ -275,9 +279,18 @@ def _read_folders(folder: Path, split: str) -> _Rows:
         if part in parts:
             parts[part].append((int(match[2]), path, emotion))
     rows = _Rows()
+    unreadable: list[tuple[str, str]] = []
     for members in parts.values():
         for number, path, emotion in sorted(members):
-            rows.add(_grey48(images.read(path), str(path)), int(emotion), path.relative_to(folder).as_posix(), number)
+            source = path.relative_to(folder).as_posix()
+            try:
+                rows.add(_grey48(images.read(path), str(path)), int(emotion), source, number)
+            except ImageError as error:
+                unreadable.append((printable(source), str(error)))
+    if unreadable:
+        total = len(rows.labels) + len(unreadable)
+        options = f"--dataset {shlex.quote(str(folder))}"  # read as any other class folders, it can be audited
+        raise UnreadableFacesError(f"fer2013/{split}", total, unreadable, options)
     if any(not source.lower().endswith(".png") for source in rows.sources):
         rows.notes.append("read from JPEG copies, whose pixels differ slightly from fer2013.csv: another fingerprint, the same faces")
     return rows
@@ -286,14 +299,23 @@ def _read_folders(folder: Path, split: str) -> _Rows:
 def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
     for classes in (folder / "train", folder / "test"):
         for named in sorted(_visible(classes)):
-            emotion = parse_label(named.name) if named.is_dir() else None
+            try:
+                emotion = parse_label(named.name) if os.path.isdir(named) else None
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{named} is not a class folder of FER-2013: {error} Remove or rename it."
+                ) from error
             if emotion is None:
                 raise DatasetError(f"{named} is not a class folder of FER-2013 ({', '.join(LABELS)}). Remove or rename it.")
             yield from ((path, emotion) for path in _visible(named))
 
 
 def _visible(folder: Path) -> list[Path]:
-    return [child for child in folder.iterdir() if not child.name.startswith(".")] if folder.is_dir() else []
+    try:
+        children = list(folder.iterdir()) if os.path.isdir(folder) else []
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
+    return [child for child in children if not child.name.startswith(".")]
 
 
 def _grey48(face: images.Face, name: str) -> bytes:
@@ -307,7 +329,7 @@ def _grey48(face: images.Face, name: str) -> bytes:
 
 def _read_parquet(path: Path, split: str) -> _Rows:
     """The split's shards, in the order of their `row` column where they have one."""
-    shards = _shards([path] if path.is_file() else _parquet_files(path))
+    shards = _shards([path] if os.path.isfile(path) else _parquet_files(path))
     parts = [part for part in ((split,) if split in shards else _PARTS[split]) if part in shards]
     if not parts:
         together = "; its PublicTest and PrivateTest cannot be told apart: use --split test" if "test" in shards else ""
@@ -318,7 +340,7 @@ def _read_parquet(path: Path, split: str) -> _Rows:
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return sorted(path for path in _visible(folder) if path.suffix == ".parquet")
 
 
 def _shards(paths: list[Path]) -> dict[str, list[Path]]:
@@ -361,19 +383,18 @@ def _by_number(rows: _Rows) -> _Rows:
 
 def _read_shard(path: Path) -> _Rows:
     """One parquet file: `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and, where there is one, `row`."""
-    table = _table(path)
-    image_at = _column(table, path, ("image", "img"))
-    label_at = _column(table, path, ("label", "labels", "emotion"))
-    emotions = _emotions(table, path, label_at)
-    numbers = table.column("row").to_pylist() if "row" in table.column_names else []
-    if not all(isinstance(number, int) for number in numbers):
-        raise DatasetError(f"{path}: its column 'row' must hold integers, the rows of fer2013.csv. {_ANEW}")
-    numbers = numbers or [-1] * table.num_rows
+    columns, names = _table(path)
+    emotions = _emotions(columns["label"], path, names)
+    numbers = columns.get("row", [-1] * len(emotions))
+    if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
+        raise DatasetError(
+            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {_ANEW}"
+        )
     rows, dropped = _Rows(), 0
-    for i, (image, emotion) in enumerate(zip(table.column(image_at).to_pylist(), emotions, strict=True)):
+    for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes):
-            raise DatasetError(f"{path} row {i} holds no image bytes in column {image_at!r}. {_ANEW}")
+            raise DatasetError(f"{path} row {i} holds no image bytes. {_ANEW}")
         if emotion is None:
             dropped += 1
             continue
@@ -384,47 +405,78 @@ def _read_shard(path: Path) -> _Rows:
     return rows
 
 
-def _table(path: Path) -> Any:
+def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+    """The columns `image`, `label` and, where there is one, `row`; the names of the classes, if the file has them.
+
+    Raises:
+        DatasetError: pyarrow is missing, or the file is no sound parquet file with these columns.
+    """
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise DatasetError(f"{path} cannot be read without pyarrow ({error}). Install it: pip install pyarrow") from error
+    if not os.path.isfile(path):
+        raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
-        return pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise DatasetError(
+                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {_ANEW}"
+                )
+            schema = file.schema_arrow
+            columns = {
+                "image": _column(schema, path, ("image", "img")),
+                "label": _column(schema, path, ("label", "labels", "emotion")),
+            }
+            if "row" in schema.names:
+                columns["row"] = _column(schema, path, ("row",))
+            table = file.read(columns=list(columns.values()))
+            values = {name: table.column(at).to_pylist() for name, at in columns.items()}
+            return values, _class_names(schema, columns["label"])
+    except DatasetError:
+        raise
+    except Exception as error:  # a damaged file makes pyarrow raise almost anything, such as UnicodeDecodeError
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise DatasetError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as parquet ({reason}). It is cut or no parquet file: get it anew."
         ) from error
 
 
-def _column(table: Any, path: Path, names: tuple[str, ...]) -> str:
+def _column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
+    """The first of `names` that the file has, once."""
     for name in names:
-        if name in table.column_names:
+        if schema.names.count(name) > 1:
+            raise DatasetError(f"{path} has the column {name} {schema.names.count(name)} times. {_ANEW}")
+        if name in schema.names:
             return name
-    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {', '.join(table.column_names) or 'none'}. {_ANEW}")
+    there = ", ".join(schema.names) or "none"
+    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {there}. {_ANEW}")
 
 
-def _emotions(table: Any, path: Path, column: str) -> list[Emotion | None]:
-    """The labels by *name* where the file names them (text, or a ClassLabel in the Hub's metadata), in csv order otherwise."""
-    labels = table.column(column).to_pylist()
-    space = LabelSpace.from_names(path.name, names) if (names := _class_names(table, column)) else FER2013
+def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
+    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), else in csv order."""
+    try:
+        space = LabelSpace.from_names(path.name, names) if names else FER2013
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
     emotions: list[Emotion | None] = []
     for i, label in enumerate(labels):
         try:
-            if not isinstance(label, (int, str)):
-                raise DatasetError(f"a label must be a class number or an emotion's name, got {label!r}.")
+            if type(label) not in (int, str):  # True is an int too, and no class
+                raise DatasetError(
+                    f"a label must be a class number or an emotion's name, got {repr(label)[:60]}."
+                )
             emotions.append(parse_label(label) if isinstance(label, str) else space.emotion(label))
         except DatasetError as error:
             raise DatasetError(f"{path} row {i}: {error}") from error
     return emotions
 
 
-def _class_names(table: Any, column: str) -> list[str]:
+def _class_names(schema: Any, column: str) -> list[str]:
     """The names of a ClassLabel in the schema's `huggingface` metadata, or none."""
     try:
-        features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return [str(name) for name in features[column]["names"]]
-    except (ValueError, KeyError, TypeError):
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        names = features[column]["names"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
+    return [str(name) for name in names] if isinstance(names, list) else []

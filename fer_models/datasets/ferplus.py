@@ -8,6 +8,7 @@ the rows), so votes are joined by row number, and only where the splits of the t
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -70,8 +71,9 @@ class Table:
 
 def find(root: Path) -> Path | None:
     """The votes file in `root`, `root/fer2013` or `root/data`, or beside `root` when that is a file; None where there is none."""
-    folder = root.parent if root.is_file() else root
-    return next((path for part in ("", "fer2013", "data") if (path := folder / part / FILE_NAME).is_file()), None)
+    folder = root.parent if os.path.isfile(root) else root
+    places = (folder / part / FILE_NAME for part in ("", "fer2013", "data"))
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:

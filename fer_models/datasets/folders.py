@@ -1,11 +1,14 @@
-"""Any dataset of class folders, and KDEF and JAFFE by their file names: FER-2013's folders, CK+48, RAF-DB, AffectNet, SFEW, one's own.
+"""Any dataset of class folders (CK+48, SFEW, one's own), and the layouts of RAF-DB, AffectNet, KDEF and JAFFE.
 
-Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling, or RAF-DB's `1..7`, or
-AffectNet's `0..7`. Everything that is left out (contempt, files that are no images, …) is counted in the set's notes.
+Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling, or a
+number of a label scheme that the user names; RAF-DB's list of labels and AffectNet's annotations as they are
+published (`annotated`); KDEF's and JAFFE's file names.
+Everything that is left out (contempt, files that are no images, …) is counted in the set's notes.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models import images
+from fer_models.datasets import annotated, schemes
 from fer_models.datasets.base import FaceSet
-from fer_models.emotions import AFFECTNET, EMOTIONS, RAF_DB, Emotion, LabelSpace, parse_label
-from fer_models.errors import DatasetError, UnknownNameError
+from fer_models.datasets.schemes import LabelScheme
+from fer_models.emotions import EMOTIONS, LABELS, Emotion, parse_label
+from fer_models.errors import DatasetError, UnknownNameError, printable
 
 #: The split of a dataset whose folders name none.
 WHOLE = "all"
@@ -33,6 +38,10 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", 
 _KDEF = re.compile(r"[AB][FM]\d\d(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.(?:jpe?g|png)", re.IGNORECASE)
 #: Person, emotion and take: `KA.AN1.39.tiff`.
 _JAFFE = re.compile(r"[A-Z]{2}\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
+#: A numbered class folder; zeros in front do not matter.
+_NUMBER = re.compile(r"[0-9]{1,3}")
+#: How many class numbers a message lists.
+_LISTED = 12
 _ANGLES = {"S": "straight", "HL": "half left", "HR": "half right", "FL": "full left", "FR": "full right"}
 
 
@@ -68,41 +77,57 @@ def splits(root: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: `root` is no folder, or two of its folders claim to be the same split.
     """
-    return tuple(_split_folders(root))
+    return annotated.raf_db_splits(root) or tuple(_split_folders(root))
 
 
-def load(split: str, root: Path, name: str | None = None) -> FaceSet:
+def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | None = None) -> FaceSet:
     """The faces of one split, decoded from their files when they are asked for.
 
     Args:
         split: one of `splits(root)`; spellings such as `val` are understood.
         root: the dataset's folder.
         name: the dataset's name in subjects and baselines; the folder's own by default.
+        scheme: what numbered class folders mean; None where they have names.
 
     Returns:
-        The faces in the order of their paths, each called by its path under `root`. `notes` tell how numbered folders were read,
-        what was dropped, what was ignored, and which emotions have no face.
+        The faces in the order of their paths, each called by its path under `root`. `notes` tell how numbers
+        were read, what was dropped, what was ignored, and which emotions have no face.
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: no folder, no face, a folder whose name is no emotion, or numbered folders that could mean several things.
+        DatasetError: no folder, no face, a folder whose name is no emotion, numbered folders without a scheme or
+            with numbers that it does not have, a scheme without numbered folders, or broken labels of RAF-DB or
+            AffectNet.
     """
-    by_split = _split_folders(root)
+    listed = annotated.raf_db_splits(root)
+    by_split = dict.fromkeys(listed, root) if listed else _split_folders(root)
     name = name or root.resolve().name
     wanted = split if split in by_split else _SPLIT_NAMES.get(split.lower(), split)
     if wanted not in by_split:
-        raise UnknownNameError(f"split of {name}", split, by_split)
-    found = _classify(by_split[wanted], _numbering(by_split.values(), name))
+        raise UnknownNameError(f"split of {printable(name)}", split, by_split)
+    has_own_labels = bool(listed) or annotated.is_affectnet(by_split[wanted])
+    if has_own_labels and scheme is not None:
+        owner = "RAF-DB" if listed else "AffectNet"
+        raise DatasetError(f"The labels in {root} are {owner}'s own. Leave out --label-scheme {scheme.name}.")
+    if has_own_labels:
+        labelled = annotated.raf_db(root, wanted) if listed else annotated.affectnet(by_split[wanted])
+        found = _by_annotation(labelled)
+    else:
+        found = _classify(by_split[wanted], _numbering(by_split.values(), root, scheme))
     if not found.faces:
         raise DatasetError(
-            f"{by_split[wanted]} holds no labelled image. Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an emotion's name such as angry, and "
-            "for KDEF's and JAFFE's file names. For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
+            f"{by_split[wanted]} holds no labelled image. Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an "
+            "emotion's name such as angry, for RAF-DB's EmoLabel and Image/aligned, for AffectNet's annotations and "
+            "images, and for KDEF's and JAFFE's file names. "
+            "For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
         )
     labels = np.array([emotion for _, emotion in found.faces], dtype=np.int64)
-    beside = [] if wanted == WHOLE else [folder.name for folder in _folders(root) if folder not in by_split.values()]
+    others = [] if wanted == WHOLE or listed else _folders(root)
+    beside = [folder.name for folder in others if folder not in by_split.values()]
     notes = [*found.notes, *_what_is_missing(found, labels)] + [f"ignored the folders beside the splits: {', '.join(beside)}"] * bool(beside)
     paths = tuple(path for path, _ in found.faces)
-    return FaceSet(name, wanted, FileImages(paths), labels, [path.relative_to(root).as_posix() for path in paths], tuple(notes))
+    sources = [path.relative_to(root).as_posix() for path in paths]
+    return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes))
 
 
 def _what_is_missing(found: _Found, labels: NDArray[np.int64]) -> Iterator[str]:
@@ -120,7 +145,7 @@ def _what_is_missing(found: _Found, labels: NDArray[np.int64]) -> Iterator[str]:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(f"{root} is not a folder. Give a dataset's folder: --dataset FOLDER, or --data-root FOLDER.")
     named: dict[str, Path] = {}
     for folder in _folders(root):
@@ -133,7 +158,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in _visible(folder) if child.is_dir()]
+    return [child for child in _visible(folder) if os.path.isdir(child)]
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -143,15 +168,22 @@ def _visible(folder: Path) -> list[Path]:
         raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
-def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All visible files under `folder`, in order; a link that leads back to a folder above is not followed."""
-    here = folder.resolve()
-    if here in above:
+def files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """All visible files under `folder`, in order, and what else has a name there: broken links, pipes, devices.
+
+    Each real folder is listed once, however many links lead to it: links may lead in a circle.
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+    """
+    seen = set() if seen is None else seen
+    if (here := folder.resolve()) in seen:
         return
+    seen.add(here)
     for child in _visible(folder):
-        if child.is_dir():
-            yield from _files(child, (*above, here))
-        elif child.is_file() or child.is_symlink():  # a dangling link is a face that cannot be read, not one to pass over
+        if os.path.isdir(child):
+            yield from files(child, seen)
+        else:
             yield child
 
 
@@ -162,31 +194,31 @@ def _is_image(path: Path) -> bool:
 # -- classes ------------------------------------------------------------------------------------------
 
 
-def _classify(folder: Path, numbering: LabelSpace | None) -> _Found:
+def _classify(folder: Path, scheme: LabelScheme | None) -> _Found:
     """The labelled faces under `folder`: by file name when most are named as KDEF's or JAFFE's, by class folder otherwise."""
-    files = list(_files(folder))
-    pictures = [path for path in files if _is_image(path)]
+    everything = list(files(folder))
+    pictures = [path for path in everything if _is_image(path)]
     for name, pattern in (("KDEF", _KDEF), ("JAFFE", _JAFFE)):
         if 2 * sum(pattern.fullmatch(path.name) is not None for path in pictures) > len(pictures):
-            return _by_file_name(name, pattern, files)
-    found = _Found(strangers=[path for path in _visible(folder) if not path.is_dir()])
-    if numbering:
-        found.notes.append(f"numbered folders read as {numbering.name}: {_spell(numbering)}")
+            return _by_file_name(name, pattern, everything)
+    found = _Found(strangers=[path for path in _visible(folder) if not os.path.isdir(path)])
+    if scheme:
+        found.notes.append(f"numbered folders read by the label scheme {scheme.name}: {scheme.spell()}")
     for named in _folders(folder):
-        emotion = _emotion(named, numbering)
-        for path in _files(named):
+        emotion = _emotion(named, scheme)
+        for path in files(named):
             if not _is_image(path):
                 found.strangers.append(path)
             elif emotion is None:
-                found.dropped[named.name] += 1
+                found.dropped[scheme.called(int(named.name)) if scheme else named.name] += 1
             else:
                 found.faces.append((path, emotion))
     return found
 
 
-def _by_file_name(name: str, pattern: re.Pattern[str], files: list[Path]) -> _Found:
+def _by_file_name(name: str, pattern: re.Pattern[str], everything: list[Path]) -> _Found:
     found, angles = _Found(), Counter[str]()
-    for path in files:
+    for path in everything:
         match = pattern.fullmatch(path.name)
         emotion = parse_label(match[1]) if match else None
         if match is None or emotion is None:
@@ -199,33 +231,47 @@ def _by_file_name(name: str, pattern: re.Pattern[str], files: list[Path]) -> _Fo
     return found
 
 
-def _emotion(folder: Path, numbering: LabelSpace | None) -> Emotion | None:
+def _by_annotation(labels: annotated.Labels) -> _Found:
+    found = _Found(notes=[f"labels from {labels.source}: {labels.scheme.spell()}", *labels.notes])
+    for path, number in labels.rows:
+        emotion = labels.scheme.emotion(number)
+        if emotion is None:
+            found.dropped[labels.scheme.called(number)] += 1
+        else:
+            found.faces.append((path, emotion))
+    return found
+
+
+def _emotion(folder: Path, scheme: LabelScheme | None) -> Emotion | None:
     try:
-        return numbering.emotion(int(folder.name)) if numbering else parse_label(folder.name)
-    except (DatasetError, ValueError) as error:
-        raise DatasetError(f"{folder} is not a class folder: {error} Rename it to an emotion, or move it away.") from error
+        return scheme.emotion(int(folder.name)) if scheme else parse_label(folder.name)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{folder} is not a class folder: {error} Rename it to an emotion, or move it away."
+        ) from error
 
 
-def _spell(space: LabelSpace) -> str:
-    return ", ".join(f"{i} {'(dropped)' if emotion is None else emotion.label}" for i, emotion in enumerate(space.order) if i or emotion is not None)
-
-
-def _numbering(split_folders: Iterable[Path], name: str) -> LabelSpace | None:
-    """What numbered class folders mean, from the numbers of all splits together; None when they bear names.
+def _numbering(split_folders: Iterable[Path], root: Path, scheme: LabelScheme | None) -> LabelScheme | None:
+    """The scheme of numbered class folders; None where they have names.
 
     Raises:
-        DatasetError: the numbers fit several datasets. 0..6 are FER-2013's in csv order, AffectNet's without contempt and the
-            alphabet's: only a dataset called AffectNet settles it.
+        DatasetError: numbered folders without a scheme, or the opposite. Numbers are never guessed: 0..7 are
+            AffectNet's, CK+'s and FER+'s, 1..7 RAF-DB's and CK+'s without neutral, 0..6 FER-2013's, AffectNet's
+            without contempt, and the alphabet's.
     """
     named = [child for folder in split_folders for child in _folders(folder)]
-    numbers = {int(child.name) for child in named if re.fullmatch(r"\d{1,3}", child.name)}
-    if not numbers or any(not child.name.isdigit() for child in named):
-        return None
-    if 0 in numbers and (7 <= max(numbers) <= 10 or (max(numbers) < 7 and "affectnet" in name.lower())):
-        return AFFECTNET
-    if 0 not in numbers and (max(numbers) == 7 or (max(numbers) < 7 and "raf" in name.lower())):
-        return RAF_DB
-    raise DatasetError(
-        f"The class folders of {name} are numbers ({', '.join(map(str, sorted(numbers)))}), which datasets use in different orders. "
-        "Rename them to emotions (angry, disgust, fear, happy, sad, surprise, neutral)."
-    )
+    numbers = sorted({int(child.name) for child in named if _NUMBER.fullmatch(child.name)})
+    all_numbered = bool(named) and all(_NUMBER.fullmatch(child.name) for child in named)
+    if scheme is not None and not all_numbered:
+        other = next((child for child in named if not _NUMBER.fullmatch(child.name)), root)
+        raise DatasetError(
+            f"--label-scheme {scheme.name} is for numbered class folders, and {other} is none. "
+            "Leave the option out, or move that away."
+        )
+    if scheme is None and all_numbered:
+        listing = ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
+        raise DatasetError(
+            f"The class folders in {root} are numbers ({listing}), which datasets use in different orders. "
+            f"{schemes.fitting(numbers)} Or rename the folders to emotions ({', '.join(LABELS)})."
+        )
+    return scheme

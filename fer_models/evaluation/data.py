@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models import datasets
-from fer_models.datasets import audit, synthetic
+from fer_models.datasets import audit, schemes, synthetic
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import DatasetError
 from fer_models.evaluation import leaks, raters
@@ -54,8 +54,22 @@ class Data:
         """
         if self._superset is not None:
             return self._superset.whole
+        return self._load(self.options.split)
+
+    def _load(self, split: str | None) -> FaceSet:
         o = self.options
-        return datasets.load(o.dataset, o.split, o.data_root, download=o.runtime.download)
+        return datasets.load(
+            o.dataset, split, o.data_root, download=o.runtime.download, label_scheme=o.label_scheme
+        )
+
+    def check_readable(self) -> None:
+        """Read every picture of the split: all that a run finds out depends on all of them.
+
+        Raises:
+            UnreadableFacesError: some cannot be read.
+            DatasetError, UsageError: see `datasets.load`.
+        """
+        self.whole.hashes  # noqa: B018 - reading it decodes every picture, and keeps what is needed of them
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -126,7 +140,7 @@ class Data:
         o = self.options
         if self.faces.split == leaks.TRAIN or leaks.TRAIN not in datasets.splits(o.dataset, o.data_root):
             return None
-        return datasets.load(o.dataset, leaks.TRAIN, o.data_root, download=o.runtime.download)
+        return self._load(leaks.TRAIN)
 
     @cached_property
     def seen(self) -> frozenset[str] | None:
@@ -164,7 +178,8 @@ class Data:
         once until the files change."""
         o = self.options
         made_of = leaks.stamp(datasets.folder(o.dataset, o.data_root, download=o.runtime.download))
-        return kept(o.cache, name, f"{made_of}\n{self.whole.name}", make, parse)
+        scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).spell()
+        return kept(o.cache, name, f"{made_of}\n{scheme}\n{self.whole.name}", make, parse)
 
     def as_json(self) -> dict[str, Any]:
         """The entry `data` in evals.json."""

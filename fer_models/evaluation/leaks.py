@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fer_models.datasets import synthetic
+from fer_models.datasets import folders, synthetic
+from fer_models.errors import printable
 from fer_models.evaluation.statistics import Measurement, bootstrapped, wilson
 from fer_models.evaluation.store import Answers
 
@@ -72,5 +73,14 @@ def stamp(folder: Path | None) -> str:
     """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces (None), the code that draws them."""
     if folder is None:
         return "\n".join([Path(synthetic.__file__).read_text(), *(version(p) for p in ("numpy", "pillow"))])
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
-    return "\n".join(f"{path.resolve()} {(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in files)
+    files = [folder] if folder.is_file() else folders.files(folder)
+    return "\n".join([printable(folder.resolve()), *map(_stamp, files)])
+
+
+def _stamp(path: Path) -> str:
+    """The name, size and time of one file; the name alone of a broken link."""
+    try:
+        found = path.stat()
+    except OSError:
+        return printable(path)
+    return f"{printable(path)} {found.st_size} {found.st_mtime_ns}"

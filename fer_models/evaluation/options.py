@@ -29,7 +29,7 @@ class Options:
     """What the user asked of a run.
 
     Attributes:
-        dataset, data_root, split, download: see `datasets.load`.
+        dataset, data_root, split, download, label_scheme: see `datasets.load`.
         limit: at most this many faces, stratified; None for all.
         runtime: device, precision, download.
         batch_size: faces per forward pass.
@@ -61,6 +61,7 @@ class Options:
     named_models: bool = False
     prompts_by_option: bool = False
     corruption: Corruption | None = None
+    label_scheme: str | None = None
 
     @property
     def baselines_source(self) -> Path:

@@ -143,8 +143,10 @@ class Suite(Asking):
 
     def _records(self) -> Iterator[records.Record]:
         """The records about these faces, where the run requests verdicts."""
+        if not self._requested.pairs:
+            return
         whole = self.data.whole
-        for record in self.baselines.measured if self._requested.pairs else ():
+        for record in self.baselines.measured:
             same_faces = record.dataset_fingerprint == whole.fingerprint or (record.dataset, record.split) == (whole.dataset, whole.split)
             if same_faces and record.corruption == self.corruption_id:
                 yield record

@@ -17,7 +17,7 @@ import pytest
 
 from fer_models import resources
 from fer_models.datasets import synthetic
-from fer_models.errors import FerModelsError, UsageError
+from fer_models.errors import DatasetError, FerModelsError, UsageError
 from fer_models.machine import paused_garbage_collection
 from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
@@ -30,8 +30,11 @@ pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 
-#: An error of the command line that was noticed while tests were collected.
+#: An error of the command line that was noticed while tests were collected. No test runs then, and pytest ends
+#: with code 4. Raised there, it would be an internal error: pytest finishes the collection first.
 _USAGE_ERROR = pytest.StashKey[str]()
+#: The same, as a worker hands it over.
+_REFUSED = "fer_models_refused"
 #: Names of our tests that were collected, selected or not: what `-k` can match.
 _TEST_NAMES = pytest.StashKey[set[str]]()
 #: What the user's selection of tests requests of the gate.
@@ -111,7 +114,17 @@ def _load_faces(config: pytest.Config) -> None:
         if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
             from fer_models.classifiers import clip, cnn  # noqa: F401
     gc.freeze()  # what was imported lives to the end: a collection that went through it would take a quarter of a second
-    assert state.suite.data.faces is not None
+    try:
+        if not config.option.collectonly:
+            state.suite.data.check_readable()
+        assert state.suite.data.faces is not None
+    except DatasetError as error:
+        if not config.option.collectonly:
+            try:
+                state.refuse(error)
+            except (FerModelsError, OSError) as unwritten:
+                raise UsageError(f"{error} The report cannot be written either: {unwritten}") from error
+        raise
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
         for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
@@ -147,7 +160,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what does not apply, what the depth leaves out, and all but one test of what is not on this machine."""
     if _USAGE_ERROR in config.stash:
-        raise pytest.UsageError(config.stash[_USAGE_ERROR])
+        items.clear()
+        return
     ours = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
     if not ours:
         return
@@ -155,8 +169,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         try:
             report_files.require_writable(config)
             _load_faces(config)
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
+        except (UsageError, pytest.UsageError) as error:
+            config.stash[_USAGE_ERROR] = str(error)
+            items.clear()
+            return
     from fer_models.plugin import selection
 
     config.stash[_REQUESTED] = selection.requested(ours, config)
@@ -207,15 +223,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker hands over what it measured."""
-    sent = getattr(node, "workeroutput", {}).get("fer_models")
-    if sent is None:
-        return
-    state_of(node.config, announce=False).take(sent)
+    output = getattr(node, "workeroutput", {})
+    if _REFUSED in output:
+        node.config.stash[_USAGE_ERROR] = output[_REFUSED]
+    elif "fer_models" in output:
+        state_of(node.config, announce=False).take(output["fer_models"])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write evals.json (before pytest-html writes the page), and the baselines if asked."""
+    if _USAGE_ERROR in session.config.stash:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[_REFUSED] = session.config.stash[_USAGE_ERROR]
+        return
     state = known_state(session.config)
     if state is None or session.config.option.collectonly:
         return
@@ -244,6 +266,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """The leaderboard, the skips with their commands, and where the page lies; suggestions for `-k`."""
+    if _USAGE_ERROR in config.stash:
+        terminalreporter.write_line(f"ERROR: {config.stash[_USAGE_ERROR]}", red=True)
+        return
     ours = _TEST_NAMES in config.stash or _is_evals_run(config)
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and ours:
         _, restorers, _, models = chosen(config)

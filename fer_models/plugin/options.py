@@ -10,6 +10,7 @@ import pytest
 
 from fer_models import resources, zoo
 from fer_models.classifiers import prompts, questions
+from fer_models.datasets.schemes import SCHEMES
 from fer_models.errors import UsageError
 from fer_models.evaluation.depth import DEPTHS, Depth
 from fer_models.evaluation.options import Options
@@ -40,6 +41,8 @@ def add(parser: pytest.Parser) -> None:
     add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
+    schemes = f"what numbered class folders mean: {', '.join(SCHEMES)}, or a JSON file"
+    add("--label-scheme", metavar="NAME", help=schemes)
     corruption = "corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
     add("--corruption", metavar="NAME@SEVERITY", help=corruption)
     add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
@@ -132,6 +135,7 @@ def read(config: pytest.Config) -> Options:
         dataset=option("--dataset"),
         data_root=option("--data-root"),
         split=option("--split"),
+        label_scheme=option("--label-scheme"),
         limit=option("--limit"),
         corruption=Corruption.parse(option("--corruption")) if option("--corruption") else None,
         runtime=Runtime(option("--device"), option("--precision"), option("--download")),

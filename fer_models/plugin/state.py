@@ -12,7 +12,7 @@ import pytest
 
 from fer_models import names
 from fer_models.classifiers import prompts, questions
-from fer_models.errors import FerModelsError
+from fer_models.errors import DatasetError, FerModelsError, printable
 from fer_models.evaluation import baselines, claims
 from fer_models.evaluation.asking import environment
 from fer_models.evaluation.beside import KINDS
@@ -98,18 +98,29 @@ class State:
             failed |= {f"{section} of {name}": entry["message"] for name, entry in entries.items() if entry.get("fails")}
         return failed
 
+    def refuse(self, error: DatasetError) -> None:
+        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like this run's."""
+        self.errors[printable(self.suite.options.dataset)] = str(error)
+        report = self._report({}, [])
+        page.write_json(report, self.report_dir / "evals.json")
+        page.write_html(report, self.report_dir / "evals.html")
+
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
-        faces = self.suite.data.faces
-        published = [claims.annotate(p) for p in self.suite.baselines.published if p.get("dataset") in (None, faces.dataset)]
+        dataset = self.suite.data.faces.dataset
+        published = [p for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
+        return self._report(self.suite.data.as_json(), [claims.annotate(p) for p in published])
+
+    def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
+        command = map(str, self.config.invocation_params.args)
         return {
             "schema": page.SCHEMA,
             "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants)},
-            "environment": environment() | {"command": " ".join(["pytest", *self.config.invocation_params.args])},
+            "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
             **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
-            "data": self.suite.data.as_json(),
+            "data": data,
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "not_judged": self.left_out,
             "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],

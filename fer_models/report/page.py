@@ -229,7 +229,19 @@ def write_json(report: Record, path: Path) -> None:
         FerModelsError: the report holds NaN, infinity or something that JSON has no word for. The message says where.
     """
     _refuse_what_is_not_json(report, "report")
-    text = json.dumps(report, indent=1, allow_nan=False) + "\n"  # in the contract's order, and in ASCII: any tool can read it
+    # In the contract's order, and in ASCII: any tool can read it.
+    _write(json.dumps(report, indent=1, allow_nan=False) + "\n", path)
+
+
+def write_html(report: Record, path: Path) -> None:
+    """Write `summary_html` as a page of its own, for a run that ends before pytest-html can write one."""
+    title = element("title", "fer-models: evaluation of facial emotion recognition models")
+    head, body = element("head", Html('<meta charset="utf-8">'), title), element("body", summary_html(report))
+    _write(f"<!doctype html>\n{element('html', head, body, lang='en')}\n", path)
+
+
+def _write(text: str, path: Path) -> None:
+    """Write a file whole or not at all; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

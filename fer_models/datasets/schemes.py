@@ -1,0 +1,154 @@
+"""Label schemes: what the class numbers of a dataset mean.
+
+Datasets number the same emotions in different orders: 2 is fear in FER-2013 and RAF-DB, sadness in AffectNet,
+contempt in CK+, and surprise in FER+. Numbers alone do not tell which dataset they belong to, so the user
+names the scheme (`--label-scheme`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_models.emotions import LABELS, Emotion, parse_label
+from fer_models.errors import DatasetError, UnknownNameError, printable
+from fer_models.images import read_bytes
+
+#: The largest scheme file, in bytes.
+_LARGEST_FILE = 2**16
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """What each class number of a dataset means.
+
+    Attributes:
+        name: how messages call it.
+        classes: the name of each class; None or a name such as contempt for a class outside the seven.
+    """
+
+    name: str
+    classes: Mapping[int, str | None]
+
+    def __post_init__(self) -> None:
+        emotions = [emotion for emotion in map(self.emotion, self.classes) if emotion is not None]
+        twice = sorted({emotion.label for emotion in emotions if emotions.count(emotion) > 1})
+        if twice:
+            raise DatasetError(
+                f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. "
+                "Give each emotion one number."
+            )
+        if not emotions:
+            raise DatasetError(
+                f"The label scheme {self.name} names none of the emotions {', '.join(LABELS)}."
+            )
+
+    def emotion(self, number: int) -> Emotion | None:
+        """The emotion of class `number`, or None for a class outside the seven.
+
+        Raises:
+            DatasetError: the scheme has no such class.
+        """
+        if number not in self.classes:
+            raise DatasetError(f"the label scheme {self.name} has no class {number}. It has: {self.spell()}.")
+        name = self.classes[number]
+        return None if name is None else parse_label(name)
+
+    def called(self, number: int) -> str:
+        """The class `number` in words, as `7 contempt`."""
+        return f"{number} {self.classes[number] or 'other'}"
+
+    def spell(self) -> str:
+        """All classes in words, for messages and notes."""
+        return ", ".join(
+            self.called(n) + (" (dropped)" if self.emotion(n) is None else "") for n in sorted(self.classes)
+        )
+
+
+def _scheme(name: str, first: int, names: str) -> LabelScheme:
+    return LabelScheme(name, dict(enumerate(names.split(), start=first)))
+
+
+AFFECTNET = _scheme(
+    "affectnet", 0, "neutral happy sad surprise fear disgust angry contempt none uncertain no-face"
+)
+RAF_DB = _scheme("raf-db", 1, "surprise fear disgust happy sad angry neutral")
+
+#: The schemes known by name.
+SCHEMES: dict[str, LabelScheme] = {
+    scheme.name: scheme
+    for scheme in (
+        AFFECTNET,
+        _scheme("ck+", 0, "neutral angry contempt disgust fear happy sad surprise"),
+        _scheme("fer2013", 0, "angry disgust fear happy sad surprise neutral"),
+        _scheme("ferplus", 0, "neutral happy surprise sad angry disgust fear contempt unknown no-face"),
+        RAF_DB,
+    )
+}
+
+
+def find(given: str) -> LabelScheme:
+    """The scheme that `given` names: one of `SCHEMES`, or a JSON file (an object: class numbers to emotions).
+
+    Raises:
+        UnknownNameError: neither a known scheme nor a file.
+        DatasetError: the file is no valid scheme.
+    """
+    if given.lower() in SCHEMES:
+        return SCHEMES[given.lower()]
+    path = Path(os.path.expanduser(given))
+    if not os.path.exists(path):
+        raise UnknownNameError(
+            "label scheme or file",
+            given,
+            SCHEMES,
+            'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.',
+        )
+    try:
+        content = json.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} cannot be read as JSON ({error}). {_SHAPE}") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} holds {type(content).__name__}, not a JSON object. {_SHAPE}")
+    try:
+        return LabelScheme(printable(path), dict(map(_class, content.items())))
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error} {_SHAPE}") from error
+
+
+_SHAPE = (
+    "A label scheme is a JSON object from class numbers to emotions: "
+    '{"0": "happy", "1": "sad", "2": null}; null is a class to drop.'
+)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"it has the key {min(twice)!r} twice")
+    return dict(pairs)
+
+
+def _class(item: tuple[str, Any]) -> tuple[int, str | None]:
+    """One entry of a scheme file, checked."""
+    key, name = item
+    if not re.fullmatch("0|[1-9][0-9]{0,3}", key):
+        raise DatasetError(f"the key {key[:40]!r} is no class number of 0..9999.")
+    if not isinstance(name, str | None):
+        raise DatasetError(f"class {key} is {json.dumps(name)[:40]}, neither an emotion's name nor null.")
+    if name is not None:
+        parse_label(name)
+    return int(key), name
+
+
+def fitting(numbers: Iterable[int]) -> str:
+    """What to do about class `numbers` without a scheme: sentences that name the schemes with all of them."""
+    known = [scheme for scheme in SCHEMES.values() if set(numbers) <= set(scheme.classes)]
+    named = "; ".join(f"--label-scheme {shlex.quote(scheme.name)} ({scheme.spell()})" for scheme in known)
+    return f"Name their scheme: {f'{named}; or ' if named else ''}--label-scheme FILE. {_SHAPE}"

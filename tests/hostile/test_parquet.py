@@ -1,0 +1,531 @@
+"""FER-2013's tables as anybody may hand them over: what is no label, pixel or picture is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from guards import no_hang, outcome, unchanged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fer_models import cli
+from fer_models.datasets import FaceSet, fer2013
+from fer_models.emotions import LABELS
+
+GREY = np.arange(48 * 48, dtype=np.int64).reshape(48, 48) % 251
+TEXT = " ".join(map(str, GREY.ravel().tolist()))
+
+
+def picture(kind: str = "PNG", size: int = 48) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(np.resize(GREY.astype(np.uint8), (size, size))).save(data, kind)
+    return data.getvalue()
+
+
+PICTURE = picture()
+HUB = {"bytes": PICTURE, "path": None}
+
+
+def load(root: Path, split: str = "train") -> FaceSet | str:
+    """The faces, or the sentence that refuses them."""
+    with unchanged(root if root.is_dir() else root.parent):
+        return outcome(lambda: fer2013.load(split, root))
+
+
+def write(
+    folder: Path,
+    columns: dict[str, Any] | pa.Table,
+    name: str = "train.parquet",
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, folder / name)
+    return folder
+
+
+def refused(root: Path, says: str) -> None:
+    found = load(root)
+    assert isinstance(found, str), f"read as {found.labels.tolist()}"
+    assert "train.parquet" in found
+    assert says in found, found
+
+
+# -- labels --------------------------------------------------------------------------------------------
+
+BAD_LABELS: dict[str, tuple[pa.Array, str]] = {
+    "booleans": (
+        pa.array([False, True]),
+        "row 0: a label must be a class number or an emotion's name, got False",
+    ),
+    "a boolean and null": (pa.array([None, True]), "row 0: a label must be"),
+    "whole floats": (
+        pa.array([0.0, 3.0]),
+        "row 0: a label must be a class number or an emotion's name, got 0.0",
+    ),
+    "fractions": (pa.array([0.5, 3.0]), "row 0: a label must be"),
+    "nan": (pa.array([float("nan"), 3.0]), "row 0: a label must be"),
+    "infinity": (pa.array([float("inf"), 3.0]), "row 0: a label must be"),
+    "half floats": (pa.array([np.float16(0), np.float16(3)]), "row 0: a label must be"),
+    "null": (pa.array([0, None]), "row 1: a label must be a class number or an emotion's name, got None"),
+    "nothing but null": (pa.array([None, None]), "row 0: a label must be"),
+    "a name and null": (pa.array(["happy", None]), "row 1: a label must be"),
+    "negative": (pa.array([0, -1]), "row 1: Label space"),
+    "seven": (pa.array([0, 7]), "row 1: Label space"),
+    "256": (pa.array([0, 256]), "row 1: Label space"),
+    "2^63": (pa.array([0, 2**63], pa.uint64()), "row 1: Label space"),
+    "decimals": (pa.array([0, 3], pa.decimal128(5, 2)), "row 0: a label must be"),
+    "dates": (pa.array([0, 3], pa.date32()), "row 0: a label must be"),
+    "times": (pa.array([0, 3], pa.timestamp("s")), "row 0: a label must be"),
+    "times that python cannot hold": (pa.array([2**60, 3], pa.timestamp("ms")), "cannot be read as parquet"),
+    "durations": (pa.array([0, 3], pa.duration("s")), "row 0: a label must be"),
+    "bytes": (pa.array([b"happy", b"sad"]), "row 0: a label must be"),
+    "lists": (pa.array([[0], [3]]), "row 0: a label must be"),
+    "lists of names": (pa.array([["happy"], ["sad"]]), "row 0: a label must be"),
+    "structs": (pa.array([{"label": 0}, {"label": 3}]), "row 0: a label must be"),
+    "maps": (pa.array([[("a", 0)], [("b", 3)]], pa.map_(pa.string(), pa.int64())), "row 0: a label must be"),
+    "one-hot rows": (pa.array([[1, 0, 0, 0, 0, 0, 0]] * 2), "row 0: a label must be"),
+    "digits as text": (pa.array(["0", "3"]), "row 0: '0' is not the name of an emotion"),
+    "an unknown name": (pa.array(["happy", "hapy"]), "row 1: 'hapy' is not the name of an emotion"),
+    "an empty name": (pa.array(["happy", ""]), "row 1: '' is not the name"),
+    "names with line breaks": (pa.array(["happy", "sad\nmore"]), "row 1: 'sad\\nmore' is not"),
+    "names with controls": (pa.array(["\x1b[2J", "sad"]), "row 0: '\\x1b[2J' is not"),
+    "html": (pa.array(["<script>alert(1)</script>", "sad"]), "row 0: '<script>"),
+    "a very long name": (pa.array(["x" * 50, "sad"]), "row 0: 'xxx"),
+    "text that is no utf-8": (
+        pa.StringArray.from_buffers(
+            2, pa.py_buffer(np.array([0, 2, 4], np.int32).tobytes()), pa.py_buffer(b"\xff\xfe\xff\xfe")
+        ),
+        "cannot be read as parquet",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LABELS)
+def test_what_is_no_label_is_refused_by_row(tmp_path: Path, kind: str) -> None:
+    labels, says = BAD_LABELS[kind]
+    refused(write(tmp_path, {"image": [HUB, HUB], "label": labels}), says)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (pa.array([0, 3], pa.int8()), [0, 3]),
+        (pa.array([0, 3], pa.uint8()), [0, 3]),
+        (pa.array([0, 3], pa.int64()), [0, 3]),
+        (pa.array([0, 3], pa.uint64()), [0, 3]),
+        (pa.array(["Angry", " HAPPY "]), [0, 3]),
+        (pa.array(["anger", "joy"], pa.large_string()), [0, 3]),
+        (pa.array(["angry", "happy"]).dictionary_encode(), [0, 3]),
+        (pa.array(["contempt", "happy"]), [3]),
+        (pa.chunked_array([pa.array([0]), pa.array([3])]), [0, 3]),
+    ],
+    ids=["int8", "uint8", "int64", "uint64", "names", "large names", "categories", "contempt", "chunks"],
+)
+def test_sound_labels_of_any_column_type_are_read(
+    tmp_path: Path, labels: pa.Array, expected: list[int]
+) -> None:
+    found = load(write(tmp_path, {"image": [HUB, HUB], "label": labels}))
+    assert isinstance(found, FaceSet), found
+    assert found.labels.tolist() == expected
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(), st.booleans(), st.none(), st.floats(), st.text(max_size=5), st.binary(max_size=5)
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_column_of_labels_is_whole_numbers_of_0_to_6_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[Any]
+) -> None:
+    try:
+        column = pa.array(labels)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return  # no column has such values
+    found = load(write(tmp_path_factory.mktemp("labels"), {"image": [HUB] * len(labels), "label": column}))
+    sound = all(type(label) is int and 0 <= label <= 6 for label in labels)
+    assert isinstance(found, FaceSet) == sound, found
+    if sound:
+        assert found.labels.tolist() == labels
+
+
+# -- the names of a ClassLabel -------------------------------------------------------------------------
+
+
+def class_label(names: Any) -> dict[str, str]:
+    return {
+        "huggingface": json.dumps({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}})
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["angry", "hapy"], "'hapy' is not the name of an emotion"),
+        (["angry", "anger"], "names an emotion twice"),
+        ([], "read"),
+        (["happy"], "row 1: Label space"),
+        ([0, 1, 2, 3], "'0' is not the name"),
+        ([None, "happy"], "read"),
+        ("angry", "read"),
+        ({"0": "angry"}, "read"),
+        (7, "read"),
+        (None, "read"),
+        ([["angry"]], "is not the name"),
+    ],
+    ids=str,
+)
+def test_names_of_classes_are_emotions_or_refused(tmp_path: Path, names: Any, says: str) -> None:
+    root = write(tmp_path, {"image": [HUB, HUB], "label": [0, 1]}, metadata=class_label(names))
+    if says == "read":  # names that are no list are none; the numbers are those of fer2013.csv
+        assert isinstance(load(root), FaceSet)
+    else:
+        refused(root, says)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["", "{", "null", "[]", '{"info": []}', '{"info": {"features": []}}', "[" * 50_000, "x"],
+    ids=lambda text: text[:9],
+)
+def test_metadata_that_names_nothing_leaves_the_numbers_of_the_csv_file(
+    tmp_path: Path, metadata: str
+) -> None:
+    found = load(write(tmp_path, {"image": [HUB, HUB], "label": [0, 3]}, metadata={"huggingface": metadata}))
+    assert isinstance(found, FaceSet), found
+    assert found.labels.tolist() == [0, 3]
+
+
+# -- pictures ------------------------------------------------------------------------------------------
+
+BAD_IMAGES: dict[str, tuple[Any, str]] = {
+    "text as bytes": ([PICTURE, b"not a picture"], "row 1 cannot be read as an image"),
+    "empty bytes": ([PICTURE, b""], "row 1 is empty (0 bytes)"),
+    "a cut picture": ([PICTURE, PICTURE[:100]], "row 1 cannot be read as an image"),
+    "null": ([PICTURE, None], "row 1 holds no image bytes"),
+    "nothing but null": ([None, None], "row 0 holds no image bytes"),
+    "a struct without bytes": ([{"path": "a.png"}] * 2, "row 0 holds no image bytes"),
+    "a struct with null": ([{"bytes": None, "path": "a.png"}] * 2, "row 0 holds no image bytes"),
+    "a struct with text": ([{"bytes": "x", "path": None}] * 2, "row 0 holds no image bytes"),
+    "a path": (["/etc/passwd", "/dev/zero"], "row 0 holds no image bytes"),
+    "numbers": ([1, 2], "row 0 holds no image bytes"),
+    "lists of pixels": ([GREY.ravel().tolist()] * 2, "row 0 holds no image bytes"),
+    "a larger picture": ([PICTURE, picture(size=64)], "row 1 is 64x64 pixels; FER-2013's faces are 48x48"),
+    "a bomb": (
+        [PICTURE, b"P6\n99999 99999\n255\n"],
+        "row 1 cannot be read as an image (Image size (9999800001 pixels)",
+    ),
+    "a program's picture": ([PICTURE, b"%!PS-Adobe-3.0 EPSF-3.0\n"], "row 1 cannot be read as an image"),
+    "csv pixels": ([TEXT, TEXT], "row 0 holds no image bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_what_is_no_picture_is_refused_by_row(tmp_path: Path, kind: str) -> None:
+    images, says = BAD_IMAGES[kind]
+    refused(write(tmp_path, {"image": images, "label": [0, 3]}), says)
+
+
+# -- columns and rows ----------------------------------------------------------------------------------
+
+BAD_TABLES: dict[str, tuple[Callable[[], Any], str]] = {
+    "no image": (lambda: {"label": [0]}, "has no column image or img, only label"),
+    "no label": (lambda: {"image": [HUB]}, "has no column label or labels or emotion, only image"),
+    "another case": (lambda: {"Image": [HUB], "Label": [0]}, "has no column image or img, only Image, Label"),
+    "no column": (lambda: pa.table({}), "has no column image or img, only none"),
+    "two labels": (
+        lambda: pa.Table.from_arrays(
+            [pa.array([HUB]), pa.array([0]), pa.array([3])], ["image", "label", "label"]
+        ),
+        "column label 2 times",
+    ),
+    "two images": (
+        lambda: pa.Table.from_arrays(
+            [pa.array([HUB]), pa.array([HUB]), pa.array([3])], ["image", "image", "label"]
+        ),
+        "image 2 times",
+    ),
+    "two rows": (
+        lambda: pa.Table.from_arrays(
+            [pa.array([v]) for v in (HUB, 0, 1, 2)], ["image", "label", "row", "row"]
+        ),
+        "column row 2 times",
+    ),
+    "nested": (lambda: {"data": [{"image": PICTURE, "label": 0}]}, "has no column image or img, only data"),
+    "zero rows": (
+        lambda: pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}),
+        "holds no face of fer2013/train",
+    ),
+    "only contempt": (lambda: {"image": [HUB], "label": ["contempt"]}, "holds no face of fer2013/train"),
+    "boolean rows": (
+        lambda: {"image": [HUB], "label": [0], "row": [True]},
+        "column 'row' must hold integers from 0",
+    ),
+    "float rows": (
+        lambda: {"image": [HUB], "label": [0], "row": [1.0]},
+        "column 'row' must hold integers from 0",
+    ),
+    "null rows": (
+        lambda: {"image": [HUB, HUB], "label": [0, 0], "row": [1, None]},
+        "column 'row' must hold integers from 0",
+    ),
+    "text rows": (
+        lambda: {"image": [HUB], "label": [0], "row": ["1"]},
+        "column 'row' must hold integers from 0",
+    ),
+    "negative rows": (
+        lambda: {"image": [HUB, HUB], "label": [0, 0], "row": [1, -1]},
+        "column 'row' must hold integers from 0",
+    ),
+    "html as a column": (lambda: {"<script>\n": [0]}, "only <script>\\n"),
+    "more rows than there are faces": (
+        lambda: pa.table(
+            {"image": pa.nulls(1_000_001, pa.binary()), "label": pa.nulls(1_000_001, pa.int8())}
+        ),
+        "claims 1,000,001 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TABLES)
+def test_a_table_without_the_columns_it_needs_is_refused(tmp_path: Path, kind: str) -> None:
+    make, says = BAD_TABLES[kind]
+    found = load(write(tmp_path, make()))
+    assert isinstance(found, str)
+    assert says in found, found
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = write(
+        tmp_path_factory.mktemp("sound"), {"image": [HUB] * 4, "label": [0, 3, 5, 6], "row": [3, 2, 1, 0]}
+    )
+    return (folder / "train.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 4, 8, 100, 0.25, 0.5, 0.75, 0.9, -8, -4, -1], ids=str)
+def test_a_parquet_file_that_was_cut_is_refused(tmp_path: Path, sound: bytes, kept: float) -> None:
+    cut = sound[: int(kept * len(sound)) if isinstance(kept, float) else kept]
+    (tmp_path / "train.parquet").write_bytes(cut)
+    refused(tmp_path, f"({len(cut)} bytes) cannot be read as parquet")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PAR1",
+        b"PAR1PAR1",
+        b"PAR1" + b"\0" * 8 + b"PAR1",
+        b"PAR1" + b"\xff" * 8 + b"PAR1",
+        b"PARE" * 9,
+        b"version https://git-lfs\n",
+        b"\0" * 99,
+    ],
+    ids=["magic", "twice", "zeros", "ones", "encrypted", "pointer", "empty"],
+)
+def test_what_is_no_parquet_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "train.parquet").write_bytes(data)
+    refused(tmp_path, "cannot be read as parquet")
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_parquet_file_with_other_bytes_is_refused_or_holds_faces(
+    tmp_path_factory: pytest.TempPathFactory, sound: bytes, changes: list[tuple[float, int]]
+) -> None:
+    data = bytearray(sound)
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    folder = tmp_path_factory.mktemp("changed")
+    (folder / "train.parquet").write_bytes(data)
+    found = load(folder)
+    assert isinstance(found, str) or set(found.labels.tolist()) <= set(range(7))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faces.parquet",
+        "0.parquet",
+        "train_test.parquet",
+        "trains.parquet",
+        "\u00fc.parquet",
+        "a\nb.parquet",
+        "<b>.parquet",
+    ],
+    ids=ascii,
+)
+def test_a_file_whose_name_says_no_split_is_refused(tmp_path: Path, name: str) -> None:
+    found = load(write(tmp_path, {"image": [HUB], "label": [0]}, name))
+    assert isinstance(found, str)
+    assert "its name says no split" in found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes, devices and names of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "device", "broken link", "folder", "no utf-8"])
+def test_a_parquet_file_that_is_none_does_not_hang(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "train.parquet"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "no utf-8":
+        write(tmp_path, {"image": [HUB], "label": [0]}, "x.parquet").joinpath("x.parquet").rename(
+            tmp_path / "train-\udcff.parquet"
+        )
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "gone")
+    found = load(tmp_path)
+    if kind == "no utf-8":
+        assert isinstance(found, FaceSet)
+        assert found.sources[0].isprintable()
+    else:
+        assert "is no regular file" in str(found)
+
+
+# -- csv -----------------------------------------------------------------------------------------------
+
+HEADER = "emotion,pixels,Usage"
+GOOD = f"3,{TEXT},Training"
+BAD_CSV: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty (0 bytes)"),
+    "a line end": (b"\n", "starts with the header ''"),
+    "only the header": (HEADER.encode(), "holds no face of fer2013/train"),
+    "no header": (GOOD.encode(), "starts with the header '3,"),
+    "another header": (f"label,pixels,split\n{GOOD}".encode(), "starts with the header 'label,pixels,split'"),
+    "a column twice": (f"emotion,pixels,pixels\n{GOOD}".encode(), "starts with the header"),
+    "semicolons": (f"{HEADER}\n{GOOD}".replace(",", ";").encode(), "starts with the header"),
+    "only pixels": (f"pixels\n{TEXT}".encode(), "has no labels"),
+    "utf-16": (f"{HEADER}\n{GOOD}".encode("utf-16"), "cannot be read as csv"),
+    "null characters": (f"{HEADER}\n3,\0{TEXT},Training".encode(), "row 0 (line 2)"),
+    "no utf-8": (f"{HEADER}\n".encode() + b"\xff" + GOOD.encode(), "cannot be read as csv"),
+    "gzip": (b"\x1f\x8b\x08" + b"\0" * 40, "cannot be read as csv"),
+    "an open quote": (f'{HEADER}\n3,"{TEXT},Training'.encode(), "cannot be read as csv"),
+    "a cut row": (f"{HEADER}\n{GOOD[:4000]}".encode(), "row 0 (line 2) has 2 columns"),
+    "a cut usage": (f"{HEADER}\n{GOOD[:-3]}".encode(), "has the Usage 'Train'"),
+    "an empty row": (f"{HEADER}\n\n{GOOD}".encode(), "row 0 (line 2) has 0 columns"),
+    "four columns": (f"{HEADER}\n{GOOD},x".encode(), "row 0 (line 2) has 4 columns"),
+    "label seven": (f"{HEADER}\n7{GOOD[1:]}".encode(), "has the label '7'"),
+    "label -1": (f"{HEADER}\n-1{GOOD[1:]}".encode(), "has the label '-1'"),
+    "label 3.0": (f"{HEADER}\n3.0{GOOD[1:]}".encode(), "has the label '3.0'"),
+    "label True": (f"{HEADER}\nTrue{GOOD[1:]}".encode(), "has the label 'True'"),
+    "no label": (f"{HEADER}\n{GOOD[1:]}".encode(), "has the label ''"),
+    "label nan": (f"{HEADER}\nnan{GOOD[1:]}".encode(), "has the label 'nan'"),
+    "label 03": (f"{HEADER}\n03{GOOD[1:]}".encode(), "has the label '03'"),
+    "label in other digits": (f"{HEADER}\n\u0663{GOOD[1:]}".encode(), "has the label '\u0663'"),
+    "a name": (f"{HEADER}\nhappy{GOOD[1:]}".encode(), "has the label 'happy'"),
+    "html": (f"{HEADER}\n<script>{GOOD[1:]}".encode(), "has the label '<script>'"),
+    "an escape sequence": (f"{HEADER}\n\x1b[2J{GOOD[1:]}".encode(), "has the label '\\x1b[2J'"),
+    "a pixel less": (f"{HEADER}\n3,{TEXT.rsplit(' ', 1)[0]},Training".encode(), "has 2303 pixels"),
+    "a pixel more": (f"{HEADER}\n3,{TEXT} 0,Training".encode(), "has 2305 pixels"),
+    "no pixels": (f"{HEADER}\n3,,Training".encode(), "has 0 pixels"),
+    "pixel 256": (f"{HEADER}\n3,256 {TEXT[2:]},Training".encode(), "pixel 0 is '256'"),
+    "pixel -1": (f"{HEADER}\n3,-1 {TEXT[2:]},Training".encode(), "pixel 0 is '-1'"),
+    "pixel 1.0": (f"{HEADER}\n3,1.0 {TEXT[2:]},Training".encode(), "pixel 0 is '1.0'"),
+    "pixel 1e2": (f"{HEADER}\n3,1e2 {TEXT[2:]},Training".encode(), "pixel 0 is '1e2'"),
+    "pixel 0x1": (f"{HEADER}\n3,0x1 {TEXT[2:]},Training".encode(), "pixel 0 is '0x1'"),
+    "pixel nan": (f"{HEADER}\n3,nan {TEXT[2:]},Training".encode(), "pixel 0 is 'nan'"),
+    "pixels with commas in quotes": (
+        f'{HEADER}\n3,"{TEXT.replace(" ", ",")}",Training'.encode(),
+        "has 1 pixels",
+    ),
+    "a field without an end": (f"{HEADER}\n3,{'1 ' * 200_000},Training".encode(), "cannot be read as csv"),
+    "another usage": (f"{HEADER}\n3,{TEXT},Validation".encode(), "has the Usage 'Validation'"),
+    "usage in capitals": (f"{HEADER}\n3,{TEXT},TRAINING".encode(), "has the Usage 'TRAINING'"),
+    "no usage": (f"{HEADER}\n3,{TEXT},".encode(), "has the Usage ''"),
+    "another split": (f"{HEADER}\n3,{TEXT},PublicTest".encode(), "holds no face of fer2013/train"),
+    "a late break": (f"{HEADER}\n{GOOD}\n{GOOD}\n{GOOD[:90]}".encode(), "row 2 (line 4)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CSV)
+def test_a_broken_csv_file_is_refused_by_line(tmp_path: Path, kind: str) -> None:
+    data, says = BAD_CSV[kind]
+    (tmp_path / "fer2013.csv").write_bytes(data)
+    found = load(tmp_path)
+    assert isinstance(found, str), f"read as {found.labels.tolist()}"
+    assert says in found, found
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
+    st.floats(0, 1),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_csv_file_with_other_bytes_is_refused_or_holds_faces(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]], kept: float
+) -> None:
+    data = bytearray(f"{HEADER}\n{GOOD}\n{GOOD}\n".encode())
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    folder = tmp_path_factory.mktemp("csv")
+    (folder / "fer2013.csv").write_bytes(data[: int(kept * len(data))])
+    found = load(folder)
+    assert isinstance(found, str) or set(found.labels.tolist()) <= set(range(7))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
+@pytest.mark.parametrize("name", ["fer2013.csv", "icml_face_data.csv", "train.csv", "fer2013new.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_csv_file_that_is_a_pipe_or_a_device_does_not_hang(tmp_path: Path, name: str, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    assert "holds FER-2013 in no known form" in str(load(tmp_path))
+
+
+# -- FER-2013's class folders --------------------------------------------------------------------------
+
+
+def class_folders(root: Path, *names: str, data: bytes = PICTURE) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def test_unreadable_pictures_of_class_folders_are_named_together(tmp_path: Path) -> None:
+    class_folders(tmp_path, *(f"train/{label}/Training_{i}.png" for i, label in enumerate(LABELS)))
+    class_folders(tmp_path, *(f"train/happy/Training_{i}.jpg" for i in range(20, 33)), data=b"")
+    found = load(tmp_path)
+    assert isinstance(found, str)
+    listing = ", ".join(f"train/happy/Training_{i}.jpg" for i in range(20, 30))
+    assert f"fer2013/train: 13 of 20 pictures cannot be read: {listing}, … and 3 more. " in found
+    assert f"fer-models data audit --dataset {tmp_path} --json" in found
+    with no_hang():
+        assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("train/3/Training_0.png", "3 is not a class folder of FER-2013"),
+        ("train/contempt/Training_0.png", "contempt is not a class folder of FER-2013"),
+        ("train/hapy/Training_0.png", "hapy is not a class folder of FER-2013"),
+        ("train/happy/0.png", "its official split is unknown"),
+        ("train/happy/Training_x.png", "its official split is unknown"),
+        ("train/happy/Training_1.png/Training_2.png", "cannot be read: train/happy/Training_1.png"),
+        ("train/readme.txt", "is not a class folder of FER-2013"),
+    ],
+)
+def test_what_is_no_class_folder_of_fer2013_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    class_folders(tmp_path, "train/sad/Training_7.png", name)
+    assert says in str(load(tmp_path))
