@@ -143,15 +143,14 @@ def state(work: Path) -> State:
 
 
 def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> bool:
-    """Kill a run: its own process, or on Ctrl-C the whole group. Returns whether it was still running."""
+    """Kill a run: its own process, or on Ctrl-C the whole group. Returns whether that ended it."""
     if process.poll() is not None:
         return False
     if how == signal.SIGINT:
         os.killpg(process.pid, how)
     else:
         process.send_signal(how)
-    process.wait(HANGS)
-    return True
+    return process.wait(HANGS) != 0
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -171,6 +170,7 @@ def main() -> None:
         parser.error(f"--runs must be at least 1, got {args.runs}.")
     if args.work is not None and args.work.exists() and any(args.work.iterdir()):
         parser.error(f"--work {args.work} is not empty: a trial would find the files of an earlier one. Give a new folder.")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell started this in the background, Ctrl-C would be ignored
     with tempfile.TemporaryDirectory() as temporary:
         sys.exit(trials(args.runs, random.Random(args.seed), (args.work or Path(temporary)).absolute()))
 
