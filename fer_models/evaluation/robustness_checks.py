@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from filelock import FileLock, Timeout
 
-from fer_models.errors import StoreError
+from fer_models.errors import FerModelsError, StoreError
 from fer_models.evaluation import robustness_gate
 from fer_models.evaluation.asking import Asking, Pair
 from fer_models.evaluation.baselines import Record
@@ -89,13 +89,20 @@ class RobustnessChecks:
 
         What another process measures now comes last: its predictions are cached by then.
         """
-        checks = [check for check in self._selected if self._asking.unavailable(check[1]) is None]
+        checks = [check for check in self._selected if self._is_available(check)]
         later = [check for check in checks if not self._measured_alone(check, wait=False)]
         if later:
             self._asking.reread_predictions()
         for check in later:
             self._measured_alone(check, wait=True)
         return checks
+
+    def _is_available(self, check: Check) -> bool:
+        """Whether this machine has what a check needs. Weights that cannot be read count as available: the check itself reports them."""
+        try:
+            return self._asking.unavailable(check[1]) is None
+        except FerModelsError:
+            return True
 
     def _measured_alone(self, check: Check, *, wait: bool) -> bool:
         """Measure a check while no other process does; False where another one does and `wait` is off."""

@@ -97,19 +97,19 @@ class Suite(Asking):
 
     def _predict_selected(self) -> None:
         for pair in self._turn:
-            if self.unavailable(pair) is None:
-                with suppress(FerModelsError):  # raised again in `_compare`, where it is kept for the pair's own tests
+            with suppress(FerModelsError):  # raised again in `_judge`, where it is kept for the pair's own tests
+                if self.unavailable(pair) is None:
                     self.run(pair)
 
     def _judge(self, pairs: Sequence[Pair]) -> None:
         """Judge pairs as one family."""
-        available = [pair for pair in pairs if self.unavailable(pair) is None]
         # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
-        resamples = max(9999, 200 * 2 * len(available))
+        resamples = max(9999, 200 * 2 * len(pairs))
         comparisons: dict[Pair, gate.Comparison] = {}
-        for pair in available:
+        for pair in pairs:
             try:
-                comparisons[pair] = self._compare(pair, resamples)
+                if self.unavailable(pair) is None:
+                    comparisons[pair] = self._compare(pair, resamples)
             except FerModelsError as error:
                 self._verdicts[pair] = error
         self._verdicts |= dict(zip(comparisons, gate.judge(list(comparisons.values())), strict=True))
@@ -161,7 +161,11 @@ class Suite(Asking):
             return f"{unknown}. Delete this record, or bring the model back." if self._requested.is_everything else None
         if pair not in self._requested.pairs:
             return None
-        if (reason := self.unavailable(pair)) is not None:
+        try:
+            reason = self.unavailable(pair)
+        except FerModelsError as error:
+            reason = str(error)
+        if reason is not None:
             return f"{record.subject.id} has a baseline, but it was not evaluated: {reason}"
         subject = self.subject(pair)
         if subject == record.subject or self.baselines.find(subject) is not None:

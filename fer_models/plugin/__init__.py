@@ -251,10 +251,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             session.config.workeroutput["fer_models"] = state.handover()  # type: ignore[attr-defined]
             return
-        if not (state.results or state.costs or state.sections["prompts"] or state.errors or state.skipped or state.suite.data.audited):
+        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
-        if state.update:
+        if state.records:
             baselines.update(state.suite.options.baselines, state.records.values(), state.suite.baselines)
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
