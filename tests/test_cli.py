@@ -137,11 +137,16 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
             rows = shelf.rows(shard)
             columns = (answers.index, answers.truth, answers.answer, answers.probabilities)
             shelf.write(shard, Answers(answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]), {}, 0.1)
-    assert cli.main(["gate", "selftest", "--store", str(tmp_path), "--runs", "3", "--n", "300", "--json"]) == 0
+    assert cli.main(["gate", "selftest", "--store", str(tmp_path), "--runs", "3", "--whole-runs", "2", "--n", "300", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["source"]["model"] == "net"
     assert [s["fall"] for s in said["scenarios"]][:3] == [0.0, 0.0, 0.005]
     assert set(said["scenarios"][0]["called"]) == {"FAIL", "FAIL or DRIFT", "McNemar", "DRIFT", "unpaired", "threshold"}
+    standard, full = said["whole_runs"]["depths"]
+    assert (standard["depth"], standard["figures"], full["figures"]) == ("standard", 52, 77)
+    assert set(standard["false_alarms"]) == {"any", "accuracy", "recall", "robustness", "DRIFT"}
+    assert standard["smallest_found"]["corruptions: mean error"] is None  # seven faces
+    assert 0.02 < full["smallest_found"]["corruptions: mean error"] < 0.6
     next(shelf.folder.glob("part-00002*")).unlink()
     assert cli.main(["gate", "selftest", "--store", str(tmp_path)]) == 4
     assert "no finished run" in capsys.readouterr().err

@@ -243,7 +243,7 @@ def _macro_f1(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[
     p = p if resamples else 1.0
     value = measured.overall["macro_f1"] if measured else None
     if value is None:
-        f1 = float(scores.macro_f1(scores.confusion(truth, now)))
+        f1 = float(scores.macro_f1(np.bincount(truth * 8 + now % 8, minlength=56).reshape(7, 8)))  # no answer last, as `scores.confusion`
         value = Measurement(f1, f1, f1, len(truth))
     return Check("macro_f1", value, value.value - change, change, p, MARGIN)
 

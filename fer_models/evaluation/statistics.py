@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -517,7 +517,7 @@ def exchange_rise(
     _require_resamples(resamples)
     differences = now - before
     differences = differences[differences.any(axis=1)]
-    differences = differences[np.lexsort(differences.T)].astype(np.float64)  # so that the order of the faces changes no draw
+    differences = differences[np.lexsort(differences.T)].astype(np.float32)  # so that the order of the faces changes no draw
     changed, start, end = len(differences), before.sum(axis=0).astype(np.float64), now.sum(axis=0).astype(np.float64)
     every = changed < 63 and 2**changed <= resamples
     rng = np.random.default_rng(seed)
@@ -525,11 +525,12 @@ def exchange_rise(
     observed = score(end) - score(start) - _ROUNDING
     for first in range(0, draws, _EXCHANGES):
         size = min(_EXCHANGES, draws - first)
+        signs: npt.NDArray[Any]
         if every:
             signs = (np.arange(first, first + size)[:, None] >> np.arange(changed)) & 1
         else:
-            signs = rng.integers(0, 2, size=(size, changed), dtype=np.int8)
-        exchanged = start + signs.astype(np.float64) @ differences
+            signs = np.unpackbits(rng.integers(0, 256, size=(size, -(-changed // 8)), dtype=np.uint8), axis=1, count=changed)
+        exchanged = start + signs.astype(np.float32) @ differences
         at_least += int((score(exchanged) - score(start + end - exchanged) >= observed).sum())
     return at_least / draws if every else (1 + at_least) / (draws + 1)
 
