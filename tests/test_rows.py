@@ -93,7 +93,7 @@ def test_the_faces_that_a_small_change_turns_are_named_by_their_rows(suite):
 
     run = suite(limit=140, depth=STANDARD)
     run.models = Registry("model", ModelSpec("dark", lambda runtime: Dark()))
-    flips = run.beside("metamorphic", ("dark", "raw")).as_json()["flips"]
+    flips = run.robustness.measure("metamorphic", ("dark", "raw")).as_json()["flips"]
     assert flips
     for flip in flips:
         assert FACES.hashes[flip["index"]].startswith(flip["face"])

@@ -628,7 +628,7 @@ def command(folder, model, *arguments):
     }
     options |= {
         "--report-dir": folder / "reports",
-        "--baselines": folder / "baselines.json",
+        "--work-dir": folder,
         "-k": "accuracy_holds and raw",
         "-p": "no:cacheprovider",
     }

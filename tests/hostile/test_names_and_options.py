@@ -242,7 +242,7 @@ def command(folder, *arguments):
     }
     options |= {
         "--report-dir": folder / "reports",
-        "--baselines": folder / "baselines.json",
+        "--work-dir": folder,
         "-k": "accuracy_holds and raw and mine",
     }
     return ["evals", *(str(one) for pair in options.items() for one in pair), *map(str, arguments)]
