@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from fakes import drawn
 from PIL import Image
 
 from fer_models import cli
+from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.evaluation.store import Answers, Store
 from fer_models.evaluation.subject import Subject
@@ -158,3 +160,21 @@ def test_an_unknown_command_ends_with_code_4(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["evaluate"])
     assert caught.value.code == 4
+
+
+def test_the_help_names_every_label_scheme(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["data", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{', '.join(SCHEMES)}, or a JSON file" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of POSIX")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_picture_whose_name_is_no_utf8_is_predicted(tmp_path, capsys, form):
+    path = tmp_path / "\udcff\n.png"
+    Image.fromarray(drawn(1).face(0)).save(path)
+    assert cli.main(["predict", "efficientnet_b0", str(path), *form]) == 0
+    said = capsys.readouterr().out
+    assert "\\udcff" in said
+    assert len(said.encode().splitlines()) == 1

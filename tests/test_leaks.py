@@ -1,3 +1,6 @@
+import os
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -123,3 +126,29 @@ def test_a_train_split_that_cannot_be_read_is_said_and_hides_no_score(folder, tm
     asked = data(folder, tmp_path)
     assert asked.seen is None
     assert "not checked for leaks from train" in asked.not_seen
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and names of POSIX")
+def test_what_is_kept_of_faces_is_made_anew_when_a_linked_folder_changes(folder, tmp_path):
+    """The class folders of train are links, and one picture has a name that is no UTF-8."""
+    (folder / "train").rename(tmp_path / "elsewhere")
+    (folder / "train").symlink_to(tmp_path / "elsewhere")
+    picture = next((tmp_path / "elsewhere").rglob("*.png"))
+    picture.rename(picture.with_name("\udcff.png"))
+    assert len(data(folder, tmp_path).seen) == 21
+    picture.with_name("\udcff.png").unlink()
+    assert len(data(folder, tmp_path).seen) == 20
+
+
+def test_an_audit_under_another_label_scheme_is_another_one(folder, tmp_path):
+    for split in ("train", "test"):
+        for i, label in enumerate(LABELS):
+            (folder / split / label).rename(folder / split / str(i))
+
+    def counts(scheme):
+        options = replace(data(folder, tmp_path).options, label_scheme=scheme)
+        return Data(options).audit()["splits"][0]["counts"]
+
+    assert counts("fer2013") == dict.fromkeys(LABELS, 3)
+    assert counts("ck+")["surprise"] == 0
+    assert counts("fer2013")["surprise"] == 3

@@ -498,3 +498,29 @@ def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
     named = bench.ask([*command, "-k", "VGG and accuracy_holds"], 0)
     assert [line for line in named.stdout.splitlines() if "::" in line] == ["evals/test_accuracy.py::test_accuracy_holds[vgg19-raw]"]
+
+
+OWN = """
+def test_faces(faces, suite):
+    assert len(faces)
+"""
+
+
+def test_a_suite_of_ones_own_ends_in_one_sentence_where_its_faces_cannot_be_read(bench):
+    """Its tests are known after the collection only, in each worker of `-n` anew."""
+    (bench.folder / "own").mkdir()
+    (bench.folder / "own" / "test_own.py").write_text(OWN)
+    (bench.folder / "faces" / "happy" / "broken.png").write_bytes(b"")
+    common = [str(bench.folder / "own"), "-p", "fer_models.plugin", "-p", "no:cacheprovider", "--rootdir", str(bench.folder / "own")]
+    commands = [
+        [*common, "--dataset", str(dataset), *workers]
+        for dataset in (bench.folder / "faces", bench.folder / "gone")
+        for workers in ([], ["-n", "2"])
+    ]
+    said = bench.run_each(*commands, code=4)
+    for text, reason in zip(said, ["1 of 106 pictures cannot be read"] * 2 + ["No dataset or folder named"] * 2, strict=True):
+        assert text.count(reason) == 1
+        assert "Traceback" not in text
+        assert "INTERNALERROR" not in text
+    report = json.loads((bench.folder / "own" / "reports" / "evals.json").read_text())
+    assert "1 of 106 pictures cannot be read: happy/broken.png" in report["errors"][0]["message"]

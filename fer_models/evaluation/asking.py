@@ -283,7 +283,7 @@ class Asking:
     def _features(self, model: ModelSpec, restorer: RestorerSpec, data: Data) -> NDArray[np.float32]:
         faces, order = data.faces, data.order
         parts = self._identity(model, restorer, embedding=True)
-        shelf = features.shelf(self.options.features, f"{faces.dataset}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
+        shelf = features.shelf(self.options.features, f"{faces.dataset[:99]}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
         title = f"embedding {faces.name} ({restorer.name}) with {model.name}"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return features.embed(

@@ -52,5 +52,6 @@ class Subject:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, key: str) -> str:
-        """A readable folder name that is unique to `key`."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.dataset}-{self.split}-{self.restoration}-{self.model}") + f"-{key[:16]}"
+        """A readable folder name that is unique to `key`, whatever the dataset is called."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.dataset[:99]}-{self.split}-{self.restoration}-{self.model}")
+        return f"{name}-{key[:16]}"

@@ -26,6 +26,7 @@ from fer_models.datasets import FaceSet, synthetic
 from fer_models.datasets.audit import audit, text
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
+from fer_models.evaluation.subject import Subject
 
 FACE = synthetic.draw("test", 0)
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -906,6 +907,12 @@ def test_names_of_sound_pictures_are_escaped_on_the_page(tmp_path: Path, reposit
     json.dumps(report, ensure_ascii=False).encode()
     audited = report["data"]["set/test"]["audit"]
     assert audited["splits"][1]["tiny"] == ["test/happy/<script>alert(2)<\\udcfe.png"]
+
+
+def test_a_dataset_of_any_name_has_a_folder_in_the_store() -> None:
+    folder = Subject("x" * 255, "all", "raw", "vgg19").folder("0" * 64)
+    assert len(folder) < 150
+    assert folder.endswith("x-all-raw-vgg19-0000000000000000")
 
 
 @on_posix
