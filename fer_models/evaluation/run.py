@@ -195,7 +195,7 @@ def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], 
                 what = f"it returned {type(predictions).__name__}"
                 raise PredictionError(f"{what}; return Predictions.from_probabilities(rows, labels) (from fer_models).")
             # Made anew, so that every field is checked, and none changes when the model uses its arrays again.
-            predictions = Predictions(predictions.probabilities, predictions.status, predictions.text, predictions.labels, predictions.has_probabilities)
+            predictions = replace(predictions)
         except PromptTooLongError:
             raise
         except FerModelsError as error:
