@@ -7,7 +7,9 @@ The run is killed at a moment drawn uniformly over the duration of an undisturbe
 whole process group as a terminal does), with and without `-n 2`, and with and without `--update-baselines`. Then the same command runs
 again, undisturbed, and what is on disk is compared with what a run that was never killed left:
 
-- every file under `.evals`, by name and bytes. Excluded: `.lock` files (empty), and the files named `seconds-…`, which hold times;
+- every file under `.evals`, by name and bytes. Excluded: `.lock` files (empty), and the files named `seconds-…`, which hold times. In
+  `.evals/predictions` each run adds a file with what it computed, and one that Ctrl-C ends saves what it has: there all rows of a folder
+  are compared, however many files they are in;
 - `baselines.json`, byte for byte (it holds the date of the day: not over midnight);
 - in `reports/evals.json` everything, with these exceptions: `environment` (the command has the trial's folder in it) and, of each result,
   `inference_seconds` and `from_store`. A killed run that had written `baselines.json` already is followed by one that is judged against
@@ -37,6 +39,7 @@ from PIL import Image
 
 from fer_models.datasets import synthetic
 from fer_models.emotions import LABELS
+from fer_models.evaluation.folder import from_parquet, read
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -134,12 +137,17 @@ def finish(work: Path, faces: Path, options: list[str]) -> float:
 
 def state(work: Path) -> State:
     """What is on disk after a run."""
-    paths = (p for p in (work / ".evals").rglob("*") if p.is_file() and p.name != ".lock" and not p.name.startswith("seconds-"))
+    paths = [p for p in (work / ".evals").rglob("*") if p.is_file() and p.name != ".lock" and not p.name.startswith("seconds-")]
+    added = {p for p in paths if p.is_relative_to(work / ".evals" / "predictions") and p.suffix == ".parquet"}
+    files = {str(p.relative_to(work)): p.read_bytes() for p in paths if p not in added}
+    for folder in {p.parent for p in added}:
+        rows = [tuple(row.values()) for p in added if p.parent == folder for row in from_parquet(read(p)).to_pylist()]
+        files[f"{folder.relative_to(work)}, rows"] = "\n".join(sorted(map(repr, rows))).encode()
     report = json.loads((work / "reports" / "evals.json").read_text())
     del report["environment"]
     report["results"] = [{k: v for k, v in result.items() if k not in TIMES} for result in report["results"]]
     baselines = work / "baselines.json"
-    return State({str(p.relative_to(work)): p.read_bytes() for p in paths}, baselines.read_bytes() if baselines.exists() else None, report)
+    return State(files, baselines.read_bytes() if baselines.exists() else None, report)
 
 
 def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> bool:
