@@ -9,6 +9,7 @@ from fakes import drawn, oracle_labels
 from PIL import Image
 from processes import run_python
 
+from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 
 FACES = 105
@@ -38,6 +39,7 @@ MODELS = [ModelSpec("knowing", load=lambda runtime: Knowing(){extra})]
 """
 
 
+#: Several runs in one process.
 SEVERAL = """
 import sys, pytest
 sys.stderr = sys.stdout
@@ -46,6 +48,15 @@ for command in {commands!r}:
     print("=-=-=", flush=True)
     codes.add(int(pytest.main([*command, "-W", "ignore::pytest.PytestAssertRewriteWarning"])))
 sys.exit(codes.pop() if len(codes) == 1 else 99)
+"""
+#: The same, and the code of each.
+SEVERAL_CODES = """
+import sys, pytest
+sys.stderr = sys.stdout
+for command in {commands!r}:
+    print("=-=-=", flush=True)
+    code = int(pytest.main([*command, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
+    print("ended with", code, flush=True)
 """
 
 
@@ -93,13 +104,19 @@ class Bench:
         (self.folder / name).write_text(MODEL.format(labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra, sure=sure))
 
 
-def make_bench(tmp_path: Path, repository: Path) -> Bench:
-    """A bench in `tmp_path` with `FACES` faces and the model `knowing`."""
-    faces = drawn(FACES)
+def write_faces(root: Path, n: int) -> FaceSet:
+    """Write the first `n` drawn faces as class folders under `root`; the faces."""
+    faces = drawn(n)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
-        folder = tmp_path / "faces" / LABELS[label]
+        folder = root / LABELS[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{i:04d}.png")
+    return faces
+
+
+def make_bench(tmp_path: Path, repository: Path) -> Bench:
+    """A bench in `tmp_path` with `FACES` faces and the model `knowing`."""
+    faces = write_faces(tmp_path / "faces", FACES)
     (tmp_path / "labels.json").write_text(json.dumps({k: int(v) for k, v in oracle_labels(faces).items()}))
     made = Bench(repository, tmp_path)
     made.write_model()

@@ -67,6 +67,16 @@ def sentence(error: FerModelsError) -> str:
     return text
 
 
+def assert_sentence(error: BaseException, longest: int = 1000) -> None:
+    """An error of this project whose text is one line of at most `longest` characters that any terminal, page or file can hold."""
+    assert isinstance(error, FerModelsError)
+    text = str(error)
+    assert len(text.splitlines()) == 1
+    assert len(text) < longest
+    assert text.isprintable()
+    text.encode("utf-8")
+
+
 def outcome(call: Callable[[], Any]) -> Any:
     """What `call` returns, or the sentence of its error; any other exception, and a hang, fails the test."""
     with no_hang():

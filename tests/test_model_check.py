@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from bench import write_faces
 from fakes import drawn
-from PIL import Image
 
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.controls import Constant
-from fer_models.emotions import LABELS, Emotion
+from fer_models.emotions import Emotion
 from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation.asking import Asking
 from fer_models.evaluation.model_check import ModelCheck
@@ -49,11 +49,7 @@ RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), kept={kep
 
 @pytest.fixture
 def dataset(tmp_path):
-    faces = drawn(FACES)
-    for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
-        folder = tmp_path / "faces" / LABELS[label]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{i:04d}.png")
+    write_faces(tmp_path / "faces", FACES)
     return tmp_path
 
 

@@ -5,10 +5,11 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from fakes import drawn, run
+from guards import assert_sentence, no_hang
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,15 +22,6 @@ from fer_models.evaluation.run import predict_checked
 QUESTION = questions.load("one-word")
 FACES = drawn(7).faces(range(1))
 GUARD = 10
-
-
-def assert_sentence(error):
-    text = str(error)
-    assert isinstance(error, FerModelsError)
-    assert len(text.splitlines()) == 1
-    assert text.isprintable()
-    assert len(text) < 1000
-    text.encode("utf-8")
 
 
 class Server:
@@ -109,13 +101,6 @@ def drips(first, drop, pause=0.2):
     return speak
 
 
-@contextmanager
-def within(seconds=GUARD):
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
 def predict(url, *, timeout=0.5, patience=0.7, faces=FACES):
     return predict_checked(
         Endpoint(url, "m", QUESTION, timeout=timeout, patience=patience),
@@ -145,7 +130,7 @@ SLOW = {
 def test_a_server_that_drips_is_given_up_within_the_patience(way):
     with (
         Server(SLOW[way]) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match="did not answer for") as caught,
     ):
         predict(server.url)
@@ -162,7 +147,7 @@ def test_a_server_that_drips_from_the_beginning_is_not_waited_for(drop):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=lambda: suppressed(accept, listening), daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        with within(), pytest.raises(PredictionError, match="Nothing listens") as caught:
+        with no_hang(), pytest.raises(PredictionError, match="Nothing listens") as caught:
             Endpoint(url, "m", QUESTION, timeout=0.5)
     assert_sentence(caught.value)
 
@@ -215,7 +200,7 @@ FOREIGN = {
 def test_a_reply_that_is_none_is_quoted_and_not_asked_for_again(name):
     with (
         Server(sends(response(FOREIGN[name]))) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match="answered with") as caught,
     ):
         predict(server.url, timeout=5, patience=8)
@@ -229,7 +214,7 @@ def test_a_reply_that_is_none_is_quoted_and_not_asked_for_again(name):
 def test_a_flood_without_an_end_is_not_kept():
     with (
         Server(drips(HEAD + b"\r\n", b"x" * 65536, 0)) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match="1,000,000 bytes"),
     ):
         predict(server.url, timeout=8, patience=9)
@@ -247,7 +232,7 @@ def test_a_refusal_is_quoted_and_not_asked_for_again(status):
     )
     with (
         Server(speak) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match=f"refuses the request .{status}") as caught,
     ):
         predict(server.url, timeout=5, patience=8)
@@ -260,7 +245,7 @@ def test_a_refusal_is_quoted_and_not_asked_for_again(status):
 def test_a_busy_server_is_asked_again_until_the_patience_ends(status):
     with (
         Server(sends(response(b"later", b"%d Later" % status))) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match=str(status)) as caught,
     ):
         predict(server.url)
@@ -287,7 +272,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_connection_that_breaks_is_a_sentence(name):
-    with Server(sends(BROKEN[name])) as server, within(), pytest.raises(PredictionError) as caught:
+    with Server(sends(BROKEN[name])) as server, no_hang(), pytest.raises(PredictionError) as caught:
         predict(server.url)
     assert_sentence(caught.value)
 
@@ -305,7 +290,7 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
         speak = sends(response(b"", status, b"Location: %s\r\n" % target.encode()))
         with (
             Server(speak) as server,
-            within(),
+            no_hang(),
             pytest.raises(PredictionError, match=r"refuses the request \(30") as caught,
         ):
             predict(server.url)
@@ -329,7 +314,7 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
     ],
 )
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
-    with Server(sends(response(completion(text)))) as server, within():
+    with Server(sends(response(completion(text)))) as server, no_hang():
         found = run(tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, patience=5)).answers
     assert len(found) == 2
     for one in (*found.text, *found.status):
@@ -347,14 +332,14 @@ def test_every_text_comes_back_encodable(text):
 
 
 def test_a_missing_text_is_no_answer(tmp_path):
-    with Server(sends(response(b'{"choices": [{"message": {"content": null}}]}'))) as server, within():
+    with Server(sends(response(b'{"choices": [{"message": {"content": null}}]}'))) as server, no_hang():
         assert predict(server.url).status == ("empty",)
 
 
 def test_the_first_failure_of_a_batch_ends_it():
     with (
         Server(sends(response(b"<html>"))) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match="no JSON"),
     ):
         predict(server.url, timeout=5, patience=8, faces=drawn(28).faces(range(28)))
@@ -394,7 +379,7 @@ URLS = [
 
 @pytest.mark.parametrize("url", URLS)
 def test_what_is_no_address_is_refused_before_anything_is_sent(url):
-    with within(), pytest.raises(UsageError, match="is no address of a server") as caught:
+    with no_hang(), pytest.raises(UsageError, match="is no address of a server") as caught:
         Endpoint(url, "m", QUESTION)
     assert_sentence(caught.value)
 
@@ -410,7 +395,7 @@ def test_what_is_no_address_is_refused_before_anything_is_sent(url):
     ],
 )
 def test_an_address_where_nobody_listens_is_a_sentence(url):
-    with within(), pytest.raises(PredictionError, match="Nothing listens") as caught:
+    with no_hang(), pytest.raises(PredictionError, match="Nothing listens") as caught:
         Endpoint(url, "m", QUESTION, timeout=3)
     assert_sentence(caught.value)
 
@@ -418,7 +403,7 @@ def test_an_address_where_nobody_listens_is_a_sentence(url):
 def test_plain_http_behind_https_is_a_sentence():
     with (
         Server(sends(b"")) as server,
-        within(),
+        no_hang(),
         pytest.raises(PredictionError, match="Nothing listens") as caught,
     ):
         Endpoint(server.url.replace("http:", "https:"), "m", QUESTION, timeout=0.5)
@@ -448,6 +433,6 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monke
 def test_a_name_of_an_endpoint_that_names_none_is_a_sentence(name):
     from fer_models.registry import Runtime
 
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         names.select(name, zoo.MODELS).load(Runtime())
     assert_sentence(caught.value)

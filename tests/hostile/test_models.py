@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bench import SEVERAL_CODES, write_faces
 from fakes import drawn, run
-from PIL import Image
+from guards import assert_sentence
 from processes import run_python
 
 from fer_models import names, registry, zoo
@@ -114,15 +115,6 @@ DOORS = {
     ),
     "an entry point": through_entry_point,
 }
-
-
-def assert_sentence(error):
-    text = str(error)
-    assert isinstance(error, FerModelsError)
-    assert len(text.splitlines()) == 1
-    assert 20 < len(text) < 1000
-    assert text.isprintable()
-    text.encode("utf-8")
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -597,22 +589,9 @@ ENDS = [
     ("import pytest; pytest.exit('no', returncode=0)", "in_predict"),
     ("import pytest; pytest.exit('no', returncode=0)", "at_import"),
 ]
-SEVERAL = """
-import sys, pytest
-sys.stderr = sys.stdout
-for command in {commands!r}:
-    print("=-=-=", flush=True)
-    code = int(pytest.main([*command, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
-    print("ended with", code, flush=True)
-"""
-
-
 @pytest.fixture
 def folder(tmp_path):
-    faces = drawn(14)
-    for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
-        (tmp_path / "faces" / LABELS[label]).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(tmp_path / "faces" / LABELS[label] / f"{i}.png")
+    write_faces(tmp_path / "faces", 14)
     (tmp_path / "reports").mkdir()
     for name in ("evals.json", "evals.html"):
         (tmp_path / "reports" / name).write_text('{"of": "yesterday, and green"}')
@@ -652,7 +631,7 @@ def test_no_model_ends_a_run_green(folder, repository):
             command(folder, f"m{i}.py", *more)
             for more in ([], ["--update-baselines"], ["--strict-gate"])[: 3 if i < 1 else 1]
         ]
-    (folder / "runs.py").write_text(SEVERAL.format(commands=commands))
+    (folder / "runs.py").write_text(SEVERAL_CODES.format(commands=commands))
     done = in_a_process(repository, [str(folder / "runs.py")])
     said = done.stdout.split("=-=-=")[1:]
     assert len(said) == len(commands), done.stdout + done.stderr

@@ -2,40 +2,24 @@
 
 import os
 import re
-import time
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+import guards
 import pytest
-from fakes import drawn
+from bench import SEVERAL_CODES, write_faces
+from guards import no_hang
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from processes import run_python
 
 from fer_models import datasets, names, zoo
 from fer_models.classifiers import clip as clip  # imports open_clip and torch, for which no test here waits
 from fer_models.corruptions import Corruption
-from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, UsageError, encodable, one_line
 from fer_models.registry import LONGEST_NAME, Registry, Runtime
 
-
-@contextmanager
-def within(seconds=10):
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
-def assert_sentence(error):
-    text = str(error)
-    assert isinstance(error, FerModelsError)
-    assert len(text.splitlines()) == 1
-    assert len(text) < 2500
-    assert text.isprintable()
-    text.encode("utf-8")
+assert_sentence = partial(guards.assert_sentence, longest=2500)
 
 
 NAMES = [
@@ -61,7 +45,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:40]))
 def test_a_name_that_names_no_model_is_a_sentence(name):
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         select_and_locate(name)
     assert_sentence(caught.value)
 
@@ -117,7 +101,7 @@ def test_what_is_no_file_of_models_is_a_sentence_and_not_waited_for(name, tmp_pa
     Path("circle.py").symlink_to("circle.py")
     Path("dangling.py").symlink_to("nowhere")
     Path("notes.txt").write_text("MODELS = []")
-    with within(), pytest.raises(UsageError) as caught:
+    with no_hang(), pytest.raises(UsageError) as caught:
         names.known([Path(name)])
     assert_sentence(caught.value)
 
@@ -153,7 +137,7 @@ def test_what_is_no_dataset_is_a_sentence_and_not_waited_for(name, tmp_path, mon
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "empty"))
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         datasets.load(name)
     assert_sentence(caught.value)
 
@@ -180,7 +164,7 @@ CORRUPTIONS = [
 
 @pytest.mark.parametrize("text", CORRUPTIONS, ids=lambda text: ascii(text[:30]))
 def test_what_is_no_corruption_is_a_sentence(text):
-    with within(), pytest.raises(UsageError) as caught:
+    with no_hang(), pytest.raises(UsageError) as caught:
         Corruption.parse(text)
     assert_sentence(caught.value)
 
@@ -213,22 +197,9 @@ class Mine:
         return Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7))
 MODELS = [ModelSpec("mine", load=lambda runtime: Mine())]
 """
-SEVERAL = """
-import sys, pytest
-sys.stderr = sys.stdout
-for command in {commands!r}:
-    print("=-=-=", flush=True)
-    code = int(pytest.main([*command, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
-    print("ended with", code, flush=True)
-"""
-
-
 @pytest.fixture
 def folder(tmp_path):
-    faces = drawn(14)
-    for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
-        (tmp_path / "faces" / LABELS[label]).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(image)).save(tmp_path / "faces" / LABELS[label] / f"{i}.png")
+    write_faces(tmp_path / "faces", 14)
     (tmp_path / "mine.py").write_text(MODEL)
     return tmp_path
 
@@ -249,7 +220,7 @@ def command(folder, *arguments):
 
 
 def run_each(repository, folder, commands):
-    (folder / "runs.py").write_text(SEVERAL.format(commands=commands))
+    (folder / "runs.py").write_text(SEVERAL_CODES.format(commands=commands))
     alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = run_python([str(folder / "runs.py")], repository, alone)
     said = done.stdout.split("=-=-=")[1:]

@@ -2,38 +2,26 @@
 
 import json
 import os
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import guards
 import pytest
+from guards import no_hang
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_models.classifiers import prompts, questions
 from fer_models.emotions import LABELS
-from fer_models.errors import BaselinesError, FerModelsError, UnknownNameError, UsageError
+from fer_models.errors import BaselinesError, UnknownNameError, UsageError
 from fer_models.evaluation import baselines
 from fer_models.files import parse_json
 
 WORDS = {label: [label] for label in LABELS}
 SOUND = {"templates": ["a photo of a {} face."], "emotions": WORDS}
 
-
-@contextmanager
-def within(seconds=10):
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
-def assert_sentence(error):
-    text = str(error)
-    assert isinstance(error, FerModelsError)
-    assert len(text.splitlines()) == 1
-    assert len(text) < 2000
-    assert text.isprintable()
-    text.encode("utf-8")
+assert_sentence = partial(guards.assert_sentence, longest=2000)
 
 
 def changed(**fields):
@@ -128,7 +116,7 @@ def test_what_is_no_set_of_prompts_is_refused_in_a_sentence(name, tmp_path):
     path, content = tmp_path / "mine.json", (NO_JSON | NO_SET)[name]
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     before = path.read_bytes()
-    with within(), pytest.raises(UsageError) as caught:
+    with no_hang(), pytest.raises(UsageError) as caught:
         prompts.load(str(path))
     assert_sentence(caught.value)
     assert "mine" in str(caught.value)
@@ -168,7 +156,7 @@ SPECIAL = (
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_what_is_no_file_of_prompts_is_refused_and_not_waited_for(name, tmp_path):
-    with within(), pytest.raises(UsageError) as caught:
+    with no_hang(), pytest.raises(UsageError) as caught:
         prompts.load(str(special_files(tmp_path)[name]))
     assert_sentence(caught.value)
 
@@ -195,7 +183,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_an_unknown_name_of_prompts_is_a_sentence(name):
-    with within(), pytest.raises(UnknownNameError) as caught:
+    with no_hang(), pytest.raises(UnknownNameError) as caught:
         prompts.load(name)
     assert_sentence(caught.value)
 
@@ -203,7 +191,7 @@ def test_an_unknown_name_of_prompts_is_a_sentence(name):
 @pytest.mark.parametrize("name", [*NAMES, *SPECIAL, "/dev/zero", "one_word", "question.json"], ids=ascii)
 def test_an_unknown_name_of_a_question_is_a_sentence_and_no_file_is_opened(name, tmp_path):
     given = str(special_files(tmp_path)[name]) if name in SPECIAL else name
-    with within(), pytest.raises(UnknownNameError) as caught:
+    with no_hang(), pytest.raises(UnknownNameError) as caught:
         questions.load(given)
     assert_sentence(caught.value)
 
@@ -213,7 +201,7 @@ def test_baselines_that_are_no_json_are_refused_and_stay(name, tmp_path):
     path, content = tmp_path / "baselines.json", NO_JSON[name]
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     before = path.read_bytes()
-    with within(), pytest.raises(BaselinesError) as caught:
+    with no_hang(), pytest.raises(BaselinesError) as caught:
         baselines.read(path)
     assert_sentence(caught.value)
     assert path.read_bytes() == before
@@ -221,7 +209,7 @@ def test_baselines_that_are_no_json_are_refused_and_stay(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["pipe", "folder.json", "to a pipe", "zero", "random"])
 def test_what_is_no_file_of_baselines_is_refused_and_not_waited_for(name, tmp_path):
-    with within(), pytest.raises(BaselinesError) as caught:
+    with no_hang(), pytest.raises(BaselinesError) as caught:
         baselines.read(special_files(tmp_path)[name])
     assert_sentence(caught.value)
 

@@ -5,13 +5,14 @@ import json
 import os
 import pickle
 import struct
-import time
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import guards
 import numpy as np
 import pytest
 import torch
+from guards import no_hang
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,20 +28,7 @@ from fer_models.restorers import gfpgan
 SMALL = Architecture("lcnet_035", size=32)
 SAID = {"format": cnn.FORMAT, "architecture": json.dumps(SMALL.__dict__), "labels": json.dumps(list(LABELS))}
 
-
-@contextmanager
-def within(seconds=10):
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
-def assert_sentence(error):
-    text = str(error)
-    assert isinstance(error, FerModelsError)
-    assert len(text.splitlines()) == 1
-    assert len(text) < 1500
-    assert text.isprintable()
+assert_sentence = partial(guards.assert_sentence, longest=1500)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +126,7 @@ def test_an_unsound_file_is_a_sentence_for_every_reader(reader, name, tmp_path):
     path = tmp_path / "own.safetensors"
     path.write_bytes(UNSOUND[name] if name in UNSOUND else from_torch(path))
     before = path.read_bytes()
-    with within():
+    with no_hang():
         error = failure(READERS[reader], path)
     if error is None:  # the tensors of a file are not its metadata
         assert reader in ("metadata", "elements")
@@ -268,7 +256,7 @@ SAYING = {
 def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp_path):
     path = tmp_path / "own.safetensors"
     tensors.write(dict(state), path, SAYING[name])
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         names.select(f"vgg19@{path}", zoo.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
@@ -295,7 +283,7 @@ def test_a_file_beside_a_checkpoint_that_is_none_is_a_sentence(text, state, tmp_
     path = tmp_path / "own.safetensors"
     tensors.write(dict(state), path, {})
     path.with_suffix(".json").write_text(text)
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         names.select(f"timm:lcnet_035@{path}", zoo.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
@@ -342,7 +330,7 @@ def test_a_pth_with_a_known_sha256_runs_no_code(content, tmp_path):
 def test_a_restorers_file_that_is_none_is_a_sentence(name, sound, tmp_path):
     path = tmp_path / "own.safetensors"
     path.write_bytes(UNSOUND.get(name, sound))
-    with within(), pytest.raises(WeightsError) as caught:
+    with no_hang(), pytest.raises(WeightsError) as caught:
         gfpgan.load(path, device="cpu")
     assert_sentence(caught.value)
 
@@ -399,7 +387,7 @@ NO_FUSION = {
 def test_what_is_no_fusion_is_a_sentence(name, tmp_path):
     path = tmp_path / "a+b.json"
     path.write_text(NO_FUSION[name])
-    with within(), pytest.raises(WeightsError, match="is no fusion of models") as caught:
+    with no_hang(), pytest.raises(WeightsError, match="is no fusion of models") as caught:
         fusion.read(path)
     assert_sentence(caught.value)
 
@@ -440,9 +428,9 @@ def test_what_is_no_file_of_weights_is_refused_and_not_waited_for(kind, tmp_path
     (tmp_path / "folder").mkdir()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     path = Path("/dev/zero") if kind == "zero" else tmp_path / kind
-    with within(), pytest.raises(FerModelsError) as caught:
+    with no_hang(), pytest.raises(FerModelsError) as caught:
         names.select(f"vgg19@{path}", zoo.MODELS)
     assert_sentence(caught.value)
     if kind != "folder":
-        with within(), pytest.raises(WeightsError):
+        with no_hang(), pytest.raises(WeightsError):
             sha256_of(path)
