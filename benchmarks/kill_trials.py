@@ -1,6 +1,6 @@
 """Does a killed run lose or change anything? `python benchmarks/kill_trials.py --runs 50 [--seed N] [--work FOLDER]`.
 
-Each trial starts `pytest evals` on 560 synthetic faces (a class folder that is written first, with a train split beside it) with two models
+Each trial starts `pytest evals` on 560 synthetic faces (a class folder that is written first, with a train split) with two models
 and a slow restorer in a file of their own, which fill the store, the caches of embeddings, restored faces and predictions, and those of the
 faces' audit. They are arithmetic that waits a little for each batch: a run with networks would spend its time outside what is tested here.
 The run is killed at a moment drawn uniformly over the duration of an undisturbed run, by SIGKILL, SIGTERM or SIGINT (Ctrl-C, sent to the
@@ -106,7 +106,7 @@ class State:
 
 
 def write_inputs(folder: Path) -> None:
-    """Write a class folder of synthetic faces, and beside it the file of models."""
+    """Write a class folder of synthetic faces, and the file of models in the same parent folder."""
     folder.mkdir(parents=True)
     folder.with_name("models.py").write_text(MODELS)
     for split, n in FACES.items():

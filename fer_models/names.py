@@ -192,7 +192,7 @@ def _short(given: str | Path) -> str:
 
 def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
     if mark in re.findall(r"\+[^+@]+", spec.name.partition("@")[0]):
-        raise UsageError(f"{spec.name} is asked {mark} already. Write it once.")
+        raise UsageError(f"{spec.name} has {mark} already. Write it once.")
     if mark == TTA:
         return _augmented(spec)
     if spec.marked is None:

@@ -111,7 +111,7 @@ def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
     assert model.architecture.mean == (0.485, 0.456, 0.406)
     assert model.predict(few.faces([0])).labels[0] == "neutral"
     path.with_suffix(".json").write_text('{"labels": ["neutral"], "colour": 3}')
-    with pytest.raises(WeightsError, match="not what it should be"):
+    with pytest.raises(WeightsError, match="cannot be used"):
         cnn.load(path, timm_name="efficientnet_b0")
 
 

@@ -84,7 +84,7 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     put(tmp_path, "train/happy/a.png", "extra/sad/b.png", ".git/c.png")
     faces = folders.load("train", tmp_path)
     assert faces.sources == ["train/happy/a.png"]
-    assert faces.notes[-1] == "ignored the folders beside the splits: extra"
+    assert faces.notes[-1] == "ignored the folders that are no split: extra"
 
 
 def test_the_dataset_is_called_by_its_folder_or_by_the_name_given(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import full_disk
+from joblib import Parallel, delayed
 
 from fer_models.datasets import synthetic
 from fer_models.datasets.base import FaceSet
@@ -107,6 +108,13 @@ def test_a_damaged_copy_is_not_believed(small: Path, damage: str) -> None:
         again = load_anew()
     assert again.fingerprint == right.fingerprint
     assert not list(copy.parent.glob("*.part"))
+
+
+def test_other_work_in_several_processes_follows_a_drawing_in_several_processes(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "_DRAWING", {})
+    assert synthetic.draw_ahead("test")
+    assert Parallel(n_jobs=2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+    assert len(synthetic.load("test")) == 21
 
 
 def test_a_home_that_cannot_be_written_costs_time_alone(small: Path) -> None:

@@ -139,19 +139,19 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
     """What `FILE.json` says of a foreign checkpoint; sizes and normalisation default to timm's own for that network."""
-    beside = path.with_suffix(".json")
+    sidecar = path.with_suffix(".json")
     example = '{"labels": ["angry", "disgust", …], "size": 224, "channels": 3}'
     if timm_name is None:
         raise WeightsError(f"{path} was not written by `fer-models train`. Name its network: --model timm:NETWORK@{path}")
     try:
-        said = parse_json(read_text(beside))
-        labels = list(said.pop("labels"))
+        metadata = parse_json(read_text(sidecar))
+        labels = list(metadata.pop("labels"))
         config: Any = timm.get_pretrained_cfg(timm_name)
         defaults: dict[str, Any] = {"channels": 3}
         if config is not None:
             defaults |= {"size": config.input_size[-1], "mean": config.mean, "std": config.std}
-        return Architecture(timm_name, **(defaults | said)), labels
+        return Architecture(timm_name, **(defaults | metadata)), labels
     except FileNotFoundError:
-        raise WeightsError(f"{path} does not say what its classes are. Write {beside} beside it, such as {example}.") from None
+        raise WeightsError(f"{path} does not say what its classes are. Write {sidecar}, such as {example}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{beside} is not what it should be ({type(error).__name__}: {one_line(str(error))}). Example: {example}.") from error
+        raise WeightsError(f"{sidecar} cannot be used ({type(error).__name__}: {one_line(str(error))}). Example: {example}.") from error

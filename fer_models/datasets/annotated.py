@@ -1,4 +1,4 @@
-"""RAF-DB and AffectNet as their authors publish them: pictures in one folder, labels beside them.
+"""RAF-DB and AffectNet as their authors publish them: pictures in one folder, labels in files of their own.
 
 RAF-DB: `EmoLabel/list_patition_label.txt` (so spelt) with lines such as `train_00001.jpg 5`, and
 `Image/aligned/train_00001_aligned.jpg`.

@@ -123,8 +123,8 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
         )
     labels = np.array([emotion for _, emotion in found.faces], dtype=np.int64)
     others = [] if wanted == WHOLE or listed else _folders(root)
-    beside = [folder.name for folder in others if folder not in by_split.values()]
-    notes = [*found.notes, *_what_is_missing(found, labels)] + [f"ignored the folders beside the splits: {', '.join(beside)}"] * bool(beside)
+    ignored = [folder.name for folder in others if folder not in by_split.values()]
+    notes = [*found.notes, *_what_is_missing(found, labels)] + [f"ignored the folders that are no split: {', '.join(ignored)}"] * bool(ignored)
     paths = tuple(path for path, _ in found.faces)
     sources = [path.relative_to(root).as_posix() for path in paths]
     return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes))

@@ -96,12 +96,14 @@ def draw_ahead(split: str) -> bool:
         return False
     if split not in _DRAWING:
         from joblib import cpu_count
-        from joblib.externals.loky import get_reusable_executor
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process.)
-        executor = get_reusable_executor(max_workers=max(1, cpu_count() - 1))
+        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process, and its shared executor would be
+        # found by the next `Parallel`, which fails on one that it did not start itself.)
+        executor = ProcessPoolExecutor(max_workers=max(1, cpu_count() - 1))
         pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
         _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
+        executor.shutdown(wait=False)  # its processes end when all pieces are drawn
     return True
 
 

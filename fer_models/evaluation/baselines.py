@@ -152,9 +152,9 @@ class Baselines:
 
 
 def update(path: Path, records: Iterable[Record], start: Baselines | None = None) -> None:
-    """Put `records` into the file at `path`, beside what other processes put there meanwhile.
+    """Add `records` to the file at `path`, and keep those that other processes added meanwhile.
 
-    The file is read again under a lock (`.NAME.lock` beside it), so that of several runs at once none loses its records.
+    The file is read again under a lock (`.NAME.lock` in the same folder), so that of several runs at once none loses its records.
 
     Args:
         start: what a new file starts with, where there is none at `path` yet.

@@ -70,6 +70,6 @@ def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
 
 @lru_cache
 def _environment() -> dict[str, str]:
-    """What decides how long a step takes, beside the step: the code, the machine and the libraries."""
+    """What decides how long a step takes, besides the step: the code, the machine and the libraries."""
     code = {"code": package_sha256(), "machine": describe_machine(), **library_versions()}
     return {**code, "scikit-learn": version("scikit-learn")}

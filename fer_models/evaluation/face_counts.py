@@ -1,6 +1,6 @@
 """Robustness figures as counts per face, so that two versions of a model can be compared on the same faces.
 
-Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of the list it is asked with. They
+Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of the list in its question. They
 are no independent observations. A figure is therefore kept as one count per face (how many of its predictions are wrong, or differ), and a
 paired test compares the faces.
 """

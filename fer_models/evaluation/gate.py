@@ -174,7 +174,7 @@ def compare(
     Args:
         answers, measured: now, in canonical order.
         record: the baseline, or None (NEW).
-        fingerprint, labels: of the whole split in canonical order, also when only a part of it was asked.
+        fingerprint, labels: of the whole split in canonical order, also when only a part of it was predicted.
         kept: where the asked faces stand in the canonical order of the whole split; all of them if None.
         resamples: of the paired bootstrap.
 

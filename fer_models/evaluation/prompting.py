@@ -286,7 +286,7 @@ class _Broken(Exception):
 
 
 class _Search:
-    """The prompts that were tried around one, each asked once: their correct answers, and the fewest edits that lead to each."""
+    """The prompts that were tried around one, each evaluated once: their correct answers, and the fewest edits that lead to each."""
 
     def __init__(self, answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> None:
         self._answer, self._truth, self._name = answer, truth, prompts.name

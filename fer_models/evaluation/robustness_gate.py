@@ -1,6 +1,6 @@
 """The gate for robustness figures: did one get worse, on the same faces, with the chance of being wrong stated?
 
-`compare` sets one figure beside its record, face by face; `judge` decides over all figures of a run, which are one family: their p-values
+`compare` compares one figure with its record, face by face; `judge` decides over all figures of a run, which are one family: their p-values
 are adjusted together (Holm 1979), apart from those of accuracy. The level is so small that the false alarms of a whole run stay under 1.5 %:
 at most 1 % by accuracy and macro-F1, 0.2 % by recall and 0.3 % by robustness. `fer_models.evaluation.whole_run` measures it.
 """
@@ -81,7 +81,7 @@ class Figure:
 
 
 def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: Record | None, *, limited: bool = False) -> Figure:
-    """Set one figure beside its record, on the same faces.
+    """Compare one figure with its record, on the same faces.
 
     Args:
         subject: the subject's id, for messages.

@@ -263,7 +263,7 @@ class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
         return replace(Answers.concatenate([answers for answers, _ in self._contents()]), index=self.index)
 
     def provenance(self) -> dict[str, Any]:
-        """What was written down beside the first shard's answers: identity, device, versions.
+        """What was written with the first shard's predictions: identity, device, versions.
 
         Raises:
             StoreError: that shard is missing or damaged.

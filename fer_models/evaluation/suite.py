@@ -92,7 +92,7 @@ class Suite(Asking):
         return found
 
     def is_judged(self, pair: Pair) -> bool:
-        """Whether the gate judges a pair in this run: it was selected, or its verdict was asked for."""
+        """Whether the gate judges a pair in this run: it was selected, or a test requested its verdict."""
         return pair in self.pairs or pair in self._verdicts
 
     def _predict_selected(self) -> None:
@@ -169,7 +169,7 @@ class Suite(Asking):
             return f"{record.subject.id} has a baseline, but it was not evaluated: {reason}"
         subject = self.subject(pair)
         if subject == record.subject or self.baselines.find(subject) is not None:
-            return None  # judged, or a record of another configuration beside the one that is
+            return None  # judged, or a record of another configuration, in addition to the one that is
         old, new = record.subject.as_json(), subject.as_json()
         names = [name for name in new if old[name] != new[name]]
         if names == ["prompt"] and self.options.prompts_by_option:

@@ -3,7 +3,7 @@
 A run judges several subjects by accuracy, macro-F1, recall and log score, and robustness figures of all kinds, in the sizes of a depth. As in
 `selftest`, faces are drawn from real stored probabilities, and each model has two versions: its own logits and independent noise.
 
-A copy of a face (corrupted, shifted, or asked about with another prompt) has the logits of the face and a disturbance of its own, the same
+A copy of a face (corrupted, shifted, or classified with another prompt) has the logits of the face and a disturbance of its own, the same
 for both versions. A version's noise on the copies of one face has a part that they share, because what a model forgets of a face it forgets
 of its copies too; otherwise fifty copies would count as fifty faces.
 """
@@ -138,7 +138,7 @@ def run(
         discordant: the share of faces that the versions' noise changes between right and wrong.
         seed: the same seed gives the same figures, in however many processes.
         processes: how many tasks are computed side by side.
-        progress: told how many more of `tasks` are done.
+        progress: called with how many more of `tasks` are done.
 
     Raises:
         UsageError: no run or too few faces, or answers that cannot show so much noise.

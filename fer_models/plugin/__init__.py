@@ -258,7 +258,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             baselines.update(state.suite.options.baselines, state.records.values(), state.suite.baselines)
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
-    # What stands on the page as failed fails the run, also where no selected test asserts it.
+    # A failed verdict on the page fails the run, also where no selected test asserts it.
     if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         state.is_failed_by_page = True
