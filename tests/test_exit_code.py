@@ -58,6 +58,7 @@ def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_t
     text, verdicts, _ = evaluate("(accuracy and raw) or (restor and bicubic)", *processes, code=1)
     assert verdicts == {"raw": "PASS", "bicubic": "FAIL"}
     assert "failed, although no selected test asserts it: knowing-bicubic on faces" in text
+    assert "left out of this run" not in text
 
 
 def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate):

@@ -138,8 +138,8 @@ class Suite(Asking):
 
     def left_out(self) -> list[str]:
         """The subjects with a record about these faces that the user's selection of tests leaves out, by id."""
-        known = (r for r in self._records() if self._is_known(r) and (r.model, r.restoration) not in self._requested.pairs)
-        return [record.subject.id for record in known]
+        judged = self._requested.pairs.union(self.pairs, self._verdicts)
+        return [r.subject.id for r in self._records() if self._is_known(r) and (r.model, r.restoration) not in judged]
 
     def _records(self) -> Iterator[records.Record]:
         """The records about these faces, where the run requests verdicts."""
