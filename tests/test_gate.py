@@ -100,6 +100,29 @@ def test_the_floor_fails_whatever_the_statistics_say():
     assert "hard floor" in verdicts.why_not(said, "accuracy", strict=False)
 
 
+def on_some_faces(before, rows):
+    """The verdict on `rows` of the record's faces, where no prediction changed."""
+    now = answers_of(before.truth[rows], before.answer[rows])
+    record = record_of(before, floor=0.65)
+    compared = gate.compare(SUBJECT, now, measured(now), record, fingerprint=FINGERPRINT, labels=before.truth, kept=rows, resamples=999)
+    return gate.judge([compared])[0]
+
+
+def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_these_are_more_difficult_than_the_floor():
+    before = a_model()
+    rows = np.sort(np.r_[first_right(before, 20), np.flatnonzero(~before.right)[:29]])
+    assert before.right[rows].mean() < 0.65 < before.right.mean()
+    assert on_some_faces(before, rows).status == gate.PASS
+
+
+def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_most_of_the_unanswered_are_among_these():
+    before = a_model()
+    answer = before.answer.copy()
+    answer[np.flatnonzero(~before.right)[:20]] = -1
+    before = answers_of(before.truth, answer)
+    assert on_some_faces(before, np.arange(70)).status == gate.PASS
+
+
 def test_more_silence_than_the_bound_fails():
     before = a_model()
     answer = before.answer.copy()
