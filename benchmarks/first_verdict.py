@@ -20,18 +20,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from fer_models import zoo
+from fer_models.artifacts.device import describe_machine
 from fer_models.datasets import synthetic
 from fer_models.images import Face
-from fer_models.machine import describe_machine
-from fer_models.registry import Runtime
+from fer_models.zoo import models
+from fer_models.zoo.spec import Runtime
 
 BATCH = 64
 
 
 def forward_pass(model: str, faces: list[Face]) -> float:
     """Seconds that one shipped model takes to predict `faces`."""
-    spec = zoo.MODELS[model]
+    spec = models.MODELS[model]
     classifier = spec.load(spec.resolve(Runtime()))
     classifier.predict(faces[:BATCH])
     started = time.perf_counter()
@@ -58,7 +58,7 @@ def main() -> None:
     """Measure, and print the ratios."""
     print(describe_machine())
     faces = synthetic.load("test").faces(range(synthetic.SPLITS["test"]))
-    passes = {model: forward_pass(model, faces) for model in zoo.FASTEST}
+    passes = {model: forward_pass(model, faces) for model in models.FASTEST}
     total = sum(passes.values())
     for model, seconds in passes.items():
         print(f"{model:<28} {seconds:6.1f} s")

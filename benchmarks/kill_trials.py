@@ -37,9 +37,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer_models.artifacts.checksummed_files import from_parquet, read
 from fer_models.datasets import synthetic
 from fer_models.emotions import LABELS
-from fer_models.evaluation.folder import from_parquet, read
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

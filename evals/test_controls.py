@@ -11,9 +11,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
-from fer_models.classifiers.controls import Constant, Mute
+from fer_models.classifiers.dummy import Constant, Mute
 from fer_models.emotions import EMOTIONS
-from fer_models.evaluation.metrics import measure
+from fer_models.scoring.metrics import measure
 
 #: How surely a control must beat chance before it fails: one false alarm in ten thousand.
 SURE = 1e-4

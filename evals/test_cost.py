@@ -11,9 +11,9 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Countable, Staged
+from fer_models.cost import measurement
 from fer_models.errors import FerModelsError
-from fer_models.evaluation import cost
-from fer_models.evaluation.metrics import measure_answers
+from fer_models.scoring.metrics import measure_answers
 from fer_models.third_party_code import contained
 
 BATCH = 32
@@ -50,9 +50,9 @@ def measure_cost(request, suite, costs, benchmark):
         figures = {}
         if profiled is not None and isinstance(classifier := profiled(), Countable):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
-        figures["peak_memory_mb"] = cost.peak_memory_mb(step)  # also the warm-up
+        figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
-        benchmark.pedantic(cost.synchronised(step), rounds=rounds, iterations=1)
+        benchmark.pedantic(measurement.synchronised(step), rounds=rounds, iterations=1)
         seconds = benchmark.stats.stats.median
         benchmark.extra_info["images_per_second"] = faces / seconds
         return figures | {"seconds": seconds, "images_per_second": faces / seconds}
@@ -123,7 +123,7 @@ def test_cost_of_a_training_step(measure_cost, training_step, model, suite, batc
 
 def test_cost_of_training(training_record, costs, model):
     """Not timed here but read from the record in the weights: what it took to train them, where that was done."""
-    figures = cost.training(training_record)
+    figures = measurement.training(training_record)
     assert figures["seconds"] > 0
     costs.append({"name": f"training of {model.name}", "phase": "training", "model": model.name, "restoration": "raw", **figures})
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from fer_models import names, zoo
 from fer_models.classifiers import prompts
-from fer_models.evaluation.suite import Suite
-from fer_models.registry import Registry
+from fer_models.evaluation import Suite
+from fer_models.zoo import resolve, restorers
+from fer_models.zoo.models import MODELS
+from fer_models.zoo.registry import Registry
 
 #: How far apart two honest measurements may lie: their faces were JPEG files, ours may be the pixels themselves.
 POINTS = 0.002
@@ -23,8 +24,8 @@ def test_published_zero_shot_accuracies_are_reproduced(suite):
         pytest.skip("nothing is published about these faces that can be asked here; it is about --dataset fer2013 --split test")
     asked, missing, wrong = 0, [], []
     for row in rows:
-        models = names.reprompted(Registry("model", names.select(row["asked_as"], zoo.MODELS)), prompts.load("clip-benchmark"))
-        own, pair = Suite(suite.options, models, zoo.RESTORERS, suite.show), (row["asked_as"], "raw")
+        models = resolve.reprompted(Registry("model", resolve.select(row["asked_as"], MODELS)), prompts.load("clip-benchmark"))
+        own, pair = Suite(suite.options, models, restorers.RESTORERS, suite.show), (row["asked_as"], "raw")
         reason = own.unavailable(pair)
         if reason is not None:
             missing.append(reason)

@@ -7,8 +7,8 @@ from fer_models.classifiers.base import Classifier, Predictions
 from fer_models.emotions import EMOTIONS, LABELS, Emotion, LabelSpace
 from fer_models.errors import FerModelsError
 from fer_models.images import Face
-from fer_models.registry import ModelSpec, RestorerSpec, Runtime, Weights
 from fer_models.restorers.base import Restorer
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, Weights
 
 __version__ = "0.1.0"
 

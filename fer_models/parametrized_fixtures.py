@@ -13,8 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     from fer_models.datasets.base import FaceSet
-    from fer_models.evaluation.suite import Suite
-    from fer_models.registry import ModelSpec, RestorerSpec
+    from fer_models.evaluation import Suite
+    from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ from chats import checkpoint
 from fakes import drawn
 from test_phi3v import by_full_passes
 
-from fer_models.classifiers import clip, phi3v, prompts, questions
-from fer_models.machine import bf16_is_fast
-from fer_models.restorers import gfpgan, photographs
+from fer_models.artifacts.device import bf16_is_fast
+from fer_models.classifiers import clip, prompts
+from fer_models.classifiers.vlm import phi3v, questions
+from fer_models.restorers import full_image, gfpgan
 
 ASKED = questions.load("one-word")
 
@@ -84,7 +85,7 @@ def their_gfpganer(tmp_path_factory):
     network = gfpgan.build(gfpgan.FULL)
     torch.save({"params_ema": network.state_dict()}, own)
     finders = (RetinaFace("resnet50", device="cpu"), ParseNet(in_size=512, out_size=512, parsing_ch=19))
-    for name, finder in zip(photographs.FILES, finders, strict=True):
+    for name, finder in zip(full_image.FILES, finders, strict=True):
         torch.save(finder.state_dict(), found / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

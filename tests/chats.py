@@ -8,8 +8,8 @@ import torch
 import transformers
 from tokenizers import AddedToken
 
-from fer_models.classifiers import phi3v
-from fer_models.training.speaking import tokenizer
+from fer_models.classifiers.vlm import phi3v
+from fer_models.training.vlm import tokenizer
 
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
 

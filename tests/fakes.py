@@ -8,14 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from fer_models.classifiers.controls import Constant
+from fer_models.classifiers.dummy import Constant
 from fer_models.datasets import synthetic
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS, Emotion
-from fer_models.evaluation.run import answer
-from fer_models.evaluation.store import Answers, Store, canonical_order
-from fer_models.evaluation.subject import Subject
+from fer_models.inference.loop import answer
 from fer_models.restorers.base import Raw
+from fer_models.store.predictions import Answers, Store, canonical_order
+from fer_models.store.subject import Subject
 
 
 @lru_cache

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models.classifiers.answers import AMBIGUOUS, EMPTY, NAMELESS, REFUSED, read
+from fer_models.classifiers.vlm.response_parser import AMBIGUOUS, EMPTY, NAMELESS, REFUSED, read
 from fer_models.emotions import EMOTIONS, Emotion
 
 TEMPLATES = (

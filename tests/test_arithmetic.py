@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fer_models.classifiers.arithmetic import macs
+from fer_models.classifiers.flops import macs
 
 TOKENS, WIDTH = 10, 32
 #: Query times key and weights times value, over all heads.

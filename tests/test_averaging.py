@@ -3,13 +3,13 @@ import json
 import pytest
 import torch
 
-from fer_models import tensors
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
-from fer_models.files import sha256_of
-from fer_models.training.averaging import average
+from fer_models.training.weight_averaging import average
 
 TINY = Architecture("resnet10t", size=32)
 
@@ -19,7 +19,7 @@ def trained(path, seed, architecture=TINY, **more):
     torch.manual_seed(seed)
     state = cnn.build(architecture).state_dict()
     said = {"format": cnn.FORMAT, "architecture": json.dumps(vars(architecture)), "labels": json.dumps(list(LABELS))}
-    tensors.write(state, path, said | {"provenance": json.dumps({"model": "tiny", "seed": seed})} | more)
+    safetensors_io.write(state, path, said | {"provenance": json.dumps({"model": "tiny", "seed": seed})} | more)
     return state
 
 
@@ -27,9 +27,9 @@ def test_the_average_is_the_mean_of_every_weight_and_says_of_what(tmp_path):
     files = [tmp_path / f"{seed}.safetensors" for seed in range(3)]
     states = [trained(path, seed) for seed, path in enumerate(files)]
     states[2]["bn1.num_batches_tracked"] += 7
-    tensors.write(states[2], files[2], tensors.read(files[2])[1])
+    safetensors_io.write(states[2], files[2], safetensors_io.read(files[2])[1])
     average(files, tmp_path / "mean.safetensors")
-    mean, said = tensors.read(tmp_path / "mean.safetensors")
+    mean, said = safetensors_io.read(tmp_path / "mean.safetensors")
     assert mean.keys() == states[0].keys()
     for name, tensor in mean.items():
         parts = [state[name] for state in states]
@@ -43,7 +43,7 @@ def test_the_average_is_the_mean_of_every_weight_and_says_of_what(tmp_path):
 def test_the_average_of_copies_is_the_network_itself(tmp_path):
     state = trained(tmp_path / "one.safetensors", 0)
     average([tmp_path / "one.safetensors"] * 2, tmp_path / "mean.safetensors")
-    mean, _ = tensors.read(tmp_path / "mean.safetensors")
+    mean, _ = safetensors_io.read(tmp_path / "mean.safetensors")
     assert all(torch.equal(mean[name], tensor) for name, tensor in state.items())
 
 
@@ -56,10 +56,10 @@ def test_networks_that_differ_are_not_averaged_and_nothing_is_written(tmp_path):
     trained(other, 0, labels=json.dumps(["angry"]))
     with pytest.raises(WeightsError, match="another network"):
         average([first, other], output)
-    tensors.write({name: tensor for name, tensor in state.items() if name != "fc.bias"}, other, tensors.read(first)[1])
+    safetensors_io.write({name: tensor for name, tensor in state.items() if name != "fc.bias"}, other, safetensors_io.read(first)[1])
     with pytest.raises(WeightsError, match="another network"):
         average([first, other], output)
-    tensors.write(state, other, {})
+    safetensors_io.write(state, other, {})
     with pytest.raises(WeightsError, match="fer-models train did not write it"):
         average([first, other], output)
     with pytest.raises(UsageError, match="at least two files, got 1"):

@@ -7,9 +7,9 @@ from fakes import answers_of
 from hypothesis import given
 
 from fer_models.errors import BaselinesError
-from fer_models.evaluation import baselines
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.subject import Subject
+from fer_models.gate import baselines
+from fer_models.scoring.metrics import measure
+from fer_models.store.subject import Subject
 
 
 def record(answers, model="net", recorded=None):

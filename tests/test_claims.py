@@ -7,8 +7,9 @@ from hypothesis import given, settings
 
 from fer_models import cli
 from fer_models.errors import UnknownNameError, UsageError
-from fer_models.evaluation import baselines, claims
-from fer_models.evaluation.claims import check, parse
+from fer_models.gate import baselines
+from fer_models.studies import grim
+from fer_models.studies.grim import check, parse
 
 places = st.integers(0, 5)
 
@@ -192,45 +193,45 @@ def published(accuracy, n=None, dataset="fer2013"):
 
 
 def test_a_published_record_without_a_size_is_tried_on_the_official_ones():
-    said = claims.annotate(published(0.8644))
+    said = grim.annotate(published(0.8644))
     assert {key: value for key, value in said.items() if key != "check"} == published(0.8644)
     assert "possible on 7,178 faces" in said["check"]
     assert "impossible on 3,589" in said["check"]
     assert said["check"].endswith("above every clean published result.")
-    assert "possible on 3,589 faces (one official test split) and on 7,178" in claims.annotate(published(0.5166))["check"]
-    assert "impossible on 3,589 and on 7,178 faces" in claims.annotate(published(0.864412))["check"]
+    assert "possible on 3,589 faces (one official test split) and on 7,178" in grim.annotate(published(0.5166))["check"]
+    assert "impossible on 3,589 and on 7,178 faces" in grim.annotate(published(0.864412))["check"]
 
 
 def test_a_published_record_with_a_size_is_checked_on_it():
-    assert claims.annotate(published(0.7311, 3589))["check"] == "Possible: 2,624 of 3,589 faces; in the clean range."
-    assert claims.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
+    assert grim.annotate(published(0.7311, 3589))["check"] == "Possible: 2,624 of 3,589 faces; in the clean range."
+    assert grim.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
 
 
 def test_zeros_that_json_left_out_are_put_back():
-    assert "Possible: 2,541 of 3,589" in claims.annotate(published(0.708, 3589))["check"]
-    assert "Impossible" in claims.annotate(published(0.5, 3589))["check"]  # 50.00 %: half of an odd number
+    assert "Possible: 2,541 of 3,589" in grim.annotate(published(0.708, 3589))["check"]
+    assert "Impossible" in grim.annotate(published(0.5, 3589))["check"]  # 50.00 %: half of an odd number
 
 
 def test_the_bands_are_about_fer2013_alone():
-    assert claims.annotate(published(0.5, 10, dataset="rafdb"))["check"] == "Possible: 5 of 10 faces."
-    assert claims.annotate(published(0.5, dataset="rafdb"))["check"] == "No size is given, so it cannot be checked."
+    assert grim.annotate(published(0.5, 10, dataset="rafdb"))["check"] == "Possible: 5 of 10 faces."
+    assert grim.annotate(published(0.5, dataset="rafdb"))["check"] == "No size is given, so it cannot be checked."
 
 
 @pytest.mark.parametrize("accuracy", ["86.44", 86.44, -0.1, float("nan"), True, []])
 def test_an_accuracy_that_is_none_is_said_to_be_none(accuracy):
-    assert "cannot be checked" in claims.annotate(published(accuracy))["check"]
+    assert "cannot be checked" in grim.annotate(published(accuracy))["check"]
 
 
 @pytest.mark.parametrize("n", [0, -3, "3589", 0.5, True])
 def test_a_size_that_is_none_is_said_to_be_none(n):
-    assert "cannot be checked" in claims.annotate(published(0.5, n))["check"]
+    assert "cannot be checked" in grim.annotate(published(0.5, n))["check"]
 
 
 def test_a_record_that_claims_no_accuracy_stays_as_it_is():
-    assert claims.annotate({"model": "net", "source": "somewhere"}) == {"model": "net", "source": "somewhere"}
+    assert grim.annotate({"model": "net", "source": "somewhere"}) == {"model": "net", "source": "somewhere"}
 
 
 def test_every_published_record_of_this_project_is_possible(repository):
     for record in baselines.read(repository / "baselines.json").published:
-        assert "ossible" in claims.annotate(record)["check"]
-        assert record["n"] is None or claims.annotate(record)["check"].startswith("Possible")
+        assert "ossible" in grim.annotate(record)["check"]
+        assert record["n"] is None or grim.annotate(record)["check"].startswith("Possible")

@@ -4,9 +4,9 @@ import pytest
 from fakes import oracle_labels
 from hypothesis import given
 
-from fer_models.classifiers.augmented import mirrored
 from fer_models.classifiers.base import Countable, Predictions
-from fer_models.classifiers.controls import Constant, Mute, Oracle
+from fer_models.classifiers.dummy import Constant, Mute, Oracle
+from fer_models.classifiers.tta import mirrored
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import DatasetError, PredictionError
 

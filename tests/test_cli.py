@@ -11,8 +11,8 @@ from PIL import Image
 from fer_models import cli
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
-from fer_models.evaluation.store import Answers, Store
-from fer_models.evaluation.subject import Subject
+from fer_models.store.predictions import Answers, Store
+from fer_models.store.subject import Subject
 
 
 @pytest.fixture
@@ -55,22 +55,22 @@ def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_
 
 
 def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, monkeypatch):
-    from fer_models import zoo
-    from fer_models.registry import Runtime
     from fer_models.restorers.gfpgan import Shape
     from fer_models.training import restoration
+    from fer_models.zoo import restorers
+    from fer_models.zoo.spec import Runtime
 
     recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None)
     monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr("fer_models.weights.SHIPPED", tmp_path / "nothing shipped")
-    assert zoo.GFPGAN_NANO.weights.find() is None
+    monkeypatch.setattr("fer_models.artifacts.weights.SHIPPED", tmp_path / "nothing shipped")
+    assert restorers.GFPGAN_NANO.weights.find() is None
     common = ["train", "gfpgan-nano", "--dataset", str(faces), "--no-drawn", "--device", "cpu"]
     assert cli.main([*common, "--epochs", "1", "--batch-size", "14"]) == 0
     said = capsys.readouterr().out
     assert "dB on faces/validation" in said
     assert "kept epoch 1 (" in said
-    restorer = zoo.GFPGAN_NANO.load(zoo.GFPGAN_NANO.resolve(Runtime("cpu")))
+    restorer = restorers.GFPGAN_NANO.load(restorers.GFPGAN_NANO.resolve(Runtime("cpu")))
     assert [face.shape for face in restorer.restore(drawn(2).faces([0, 1]))] == [(16, 16, 3)] * 2
     assert cli.main(["weights", "--provenance", "gfpgan-nano"]) == 0
     assert json.loads(capsys.readouterr().out)["recipe"]["batch_size"] == 14

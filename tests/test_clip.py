@@ -13,12 +13,13 @@ from fakes import drawn
 from PIL import Image
 from safetensors.torch import save_file
 
-from fer_models import names, tensors, zoo
+from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import clip, prompts
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError, WeightsMissingError
-from fer_models.registry import Runtime
+from fer_models.zoo import models, resolve
+from fer_models.zoo.spec import Runtime
 
 SMALL = {
     "embed_dim": 32,
@@ -51,7 +52,7 @@ def nano(tmp_path_factory):
 def by_open_clip_alone(architecture, path, asked, faces):
     """A plain loop of open_clip's own functions in float32, as its README shows it."""
     model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=None, pretrained_text=False)
-    model.load_state_dict(tensors.read(path)[0])
+    model.load_state_dict(safetensors_io.read(path)[0])
     model.eval()
     tokenizer = open_clip.get_tokenizer(architecture)
     with torch.no_grad():
@@ -102,7 +103,7 @@ def test_a_file_of_ours_says_all_that_is_needed(nano):
     assert len(said) == 14
     np.testing.assert_allclose(model.classify(model.embed(faces)).probabilities, said.probabilities, atol=1e-6)
     assert model.preprocess(faces).shape == (14, 3, 48, 48)
-    assert model.parameters == sum(t.numel() for k, t in tensors.read(nano)[0].items() if "running" not in k and "num_batches" not in k)
+    assert model.parameters == sum(t.numel() for k, t in safetensors_io.read(nano)[0].items() if "running" not in k and "num_batches" not in k)
     assert model.macs > 1e6
 
 
@@ -114,7 +115,7 @@ def test_it_is_built_in_a_process_that_knows_no_other_network_of_ours():
 
 
 def test_weights_of_ones_own_are_asked_by_the_name_of_the_network_and_their_file(nano):
-    spec = names.select(f"clip-nano@{nano}", zoo.MODELS)
+    spec = resolve.select(f"clip-nano@{nano}", models.MODELS)
     assert spec.embeds
     assert len(spec.load(Runtime("cpu")).predict(drawn(7).faces(range(7)))) == 7
 
@@ -134,8 +135,8 @@ def test_a_text_is_encoded_once(nano, monkeypatch):
 
 
 def test_packed_to_eight_bits_it_is_small_and_says_nearly_the_same(nano, tmp_path):
-    state, metadata = tensors.read(nano)
-    tensors.write(tensors.pack(state, 8), tmp_path / "packed.safetensors", metadata)
+    state, metadata = safetensors_io.read(nano)
+    safetensors_io.write(safetensors_io.pack(state, 8), tmp_path / "packed.safetensors", metadata)
     assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
     faces = drawn(14).faces(range(14))
     exact, packed = (clip.load(p, prompts.load("plain"), device="cpu").predict(faces) for p in (nano, tmp_path / "packed.safetensors"))
@@ -150,7 +151,7 @@ def test_a_prompt_that_the_model_would_cut_is_refused(nano):
 
 
 def test_nothing_is_left_to_random_weights(small, nano, tmp_path):
-    state = tensors.read(small)[0]
+    state = safetensors_io.read(small)[0]
     state.pop("ln_final.weight")
     save_file(state, tmp_path / "broken.safetensors")
     with pytest.raises(WeightsError, match="does not fit small-clip"):
@@ -170,7 +171,7 @@ def test_another_activation_than_the_checkpoint_was_trained_with_is_refused():
         clip.of_tag("ViT-B-32-quickgelu", "opnai")
 
 
-@pytest.mark.parametrize("spec", [s for s in zoo.CLIPS if s.name != "clip-nano"], ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", [s for s in models.CLIPS if s.name != "clip-nano"], ids=lambda s: s.name)
 def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
     architecture, tag = spec.settings["network"].rsplit("/", 1)
     repository, preprocess = clip.of_tag(architecture, tag)
@@ -184,7 +185,7 @@ def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
 
 @pytest.mark.filterwarnings("ignore")
 def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small):
-    spec = names.select(f"open_clip:small-clip@{small}", zoo.MODELS)
+    spec = resolve.select(f"open_clip:small-clip@{small}", models.MODELS)
     faces = drawn(7).faces(range(7))
     np.testing.assert_allclose(
         spec.load(Runtime(device="cpu")).predict(faces).probabilities,
@@ -204,7 +205,7 @@ def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small
 )
 def test_a_clip_that_cannot_be_says_why(name, message):
     with pytest.raises(UsageError, match=message):
-        names.select(name, zoo.MODELS)
+        resolve.select(name, models.MODELS)
 
 
 def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_asked(monkeypatch, tmp_path):
@@ -212,7 +213,7 @@ def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
         with pytest.raises(WeightsMissingError, match=f"fer-models weights --fetch {name}"):
-            names.select(name, zoo.MODELS).weights_path()
+            resolve.select(name, models.MODELS).weights_path()
 
 
 def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, small):
@@ -225,7 +226,7 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     os.link(small, folder / "open_clip_model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
-    spec = names.select("hf-hub:someone/small", zoo.MODELS)
+    spec = resolve.select("hf-hub:someone/small", models.MODELS)
     assert spec.weights_path() == folder / "open_clip_model.safetensors"
     model = spec.load(Runtime(device="cpu"))
     assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
@@ -235,22 +236,22 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
 
 
 def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, monkeypatch):
-    plain = names.reprompted(zoo.MODELS, prompts.load("plain"))
-    one, other = zoo.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
+    plain = resolve.reprompted(models.MODELS, prompts.load("plain"))
+    one, other = models.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
     assert (one.prompt, other.prompt) == ("openai", "plain")
-    assert plain["vgg19"] is zoo.MODELS["vgg19"]
-    one, other = zoo.CLIP_NANO, plain["clip-nano"]
-    monkeypatch.setattr("fer_models.weights.find", lambda name: nano)
+    assert plain["vgg19"] is models.MODELS["vgg19"]
+    one, other = models.CLIP_NANO, plain["clip-nano"]
+    monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name: nano)
     assert one.identity(Runtime()) != other.identity(Runtime())
     assert one.embedding_identity(Runtime()) == other.embedding_identity(Runtime())
 
 
 def test_with_test_time_augmentation_it_is_asked_directly_and_keeps_it_under_other_prompts(nano, monkeypatch):
-    monkeypatch.setattr("fer_models.weights.find", lambda name, suffix=".safetensors": nano)
-    both = names.select("clip-nano+tta", zoo.MODELS)
+    monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name, suffix=".safetensors": nano)
+    both = resolve.select("clip-nano+tta", models.MODELS)
     assert not both.embeds
     assert (both.reprompted(prompts.load("plain")).name, both.reprompted(prompts.load("plain")).prompt) == ("clip-nano+tta", "plain")
     face = drawn(1).faces([0])
-    plain = zoo.CLIP_NANO.load(Runtime(device="cpu"))
+    plain = models.CLIP_NANO.load(Runtime(device="cpu"))
     mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2
     np.testing.assert_allclose(both.load(Runtime(device="cpu")).predict(face).probabilities, mean, atol=1e-6)

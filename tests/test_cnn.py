@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_models import tensors
+from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
@@ -17,9 +17,9 @@ SMALL = Architecture("efficientnet_b0", size=32, stem_stride=1)
 def saved(path, architecture=SMALL, labels=LABELS, bits=None, **metadata):
     torch.manual_seed(0)
     network = cnn.build(architecture, len(labels))
-    state = network.state_dict() if bits is None else tensors.pack(network.state_dict(), bits)
+    state = network.state_dict() if bits is None else safetensors_io.pack(network.state_dict(), bits)
     said = {"format": cnn.FORMAT, "architecture": json.dumps(architecture.__dict__), "labels": json.dumps(list(labels))} | metadata
-    tensors.write(state, path, said)
+    safetensors_io.write(state, path, said)
     return network
 
 
@@ -80,8 +80,8 @@ def test_packed_weights_are_smaller_and_close(tmp_path, bits, share, error):
     saved(whole)
     saved(packed, bits=bits)
     assert packed.stat().st_size < share * whole.stat().st_size
-    a, _ = tensors.read(whole)
-    b, _ = tensors.read(packed)
+    a, _ = safetensors_io.read(whole)
+    b, _ = safetensors_io.read(packed)
     assert a.keys() == b.keys()
     for name, tensor in a.items():
         if tensor.is_floating_point() and tensor.ndim > 1:
@@ -100,7 +100,7 @@ def test_bf16_answers_nearly_as_float32_does(checkpoint, few):
 def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
     path = tmp_path / "theirs.safetensors"
     network = cnn.build(Architecture("efficientnet_b0", channels=3), 7)
-    tensors.write(network.state_dict(), path, {})
+    safetensors_io.write(network.state_dict(), path, {})
     with pytest.raises(WeightsError, match="timm:NETWORK@"):
         cnn.load(path)
     with pytest.raises(WeightsError, match=r"theirs\.json"):
@@ -116,18 +116,18 @@ def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
-    state, _ = tensors.read(checkpoint)
+    state, _ = safetensors_io.read(checkpoint)
     other = tmp_path / "other.safetensors"
     said = {"format": cnn.FORMAT, "architecture": json.dumps({"timm": "resnet18"}), "labels": json.dumps(list(LABELS))}
-    tensors.write(state, other, said)
+    safetensors_io.write(state, other, said)
     with pytest.raises(WeightsError, match="does not fit resnet18"):
         cnn.load(other)
     state.pop("classifier.weight")
-    tensors.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    safetensors_io.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
     with pytest.raises(WeightsError, match=r"1 tensors missing \(classifier\.weight"):
         cnn.load(other)
     state["classifier.weight"] = torch.zeros(3, 3)
-    tensors.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    safetensors_io.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
     with pytest.raises(WeightsError, match="has shape"):
         cnn.load(other)
 
@@ -137,18 +137,18 @@ def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"bad\.safetensors"):
-        tensors.read(path)
+        safetensors_io.read(path)
 
 
 def test_pickles_are_not_opened(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     with pytest.raises(WeightsError, match="pickle"):
-        tensors.read(path)
+        safetensors_io.read(path)
 
 
 def test_a_device_that_is_not_here_is_a_usage_error():
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here; run on a machine without one")
     with pytest.raises(UsageError, match="--device"):
-        tensors.pick_device("cuda")
+        safetensors_io.pick_device("cuda")

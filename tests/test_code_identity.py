@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import fer_models
-from fer_models.evaluation import code_identity
-from fer_models.evaluation.code_identity import AFTER_PREDICTION, source_files
-from fer_models.files import sha256_of_sources
+from fer_models.artifacts.hashing import sha256_of_sources
+from fer_models.store import code_identity
+from fer_models.store.code_identity import AFTER_PREDICTION, source_files
 
 PACKAGE = Path(fer_models.__file__).parent
 #: What computes predictions, besides what it imports.

@@ -16,11 +16,12 @@ from PIL import Image
 
 from fer_models import cli
 from fer_models.emotions import LABELS
-from fer_models.evaluation import baselines, gate, sides
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.store import SHARD, Answers, Store
-from fer_models.evaluation.subject import Subject
+from fer_models.gate import baselines, gate
+from fer_models.gate import compare as sides
 from fer_models.report import comparison as report
+from fer_models.scoring.metrics import measure
+from fer_models.store.predictions import SHARD, Answers, Store
+from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "net")
 OTHER = Subject("drawn", "validation", "bicubic", "net")

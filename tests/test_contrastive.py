@@ -8,12 +8,13 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models import cli, tensors, weights
+from fer_models import cli
+from fer_models.artifacts import safetensors_io, weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import clip, cnn, prompts
 from fer_models.errors import WeightsError, WeightsMissingError
-from fer_models.registry import sha256_of
-from fer_models.training import contrastive
-from fer_models.training.contrastive import ContrastiveRecipe
+from fer_models.training import clip as contrastive
+from fer_models.training.clip import ContrastiveRecipe
 
 FEW = ContrastiveRecipe(views=2, epochs=3, batch_size=28)
 
@@ -51,14 +52,14 @@ def test_training_leaves_weights_that_answer_as_the_validation_said(trained):
     assert (model.predict(faces.faces(range(28))).answer == faces.labels).mean() == pytest.approx(outcome.best_accuracy)
     assert [r["epoch"] for r in outcome.history] == [1, 2, 3]
     assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
-    eyes = tensors.read(weights.find("efficientnet_b0"))[0]
-    kept = tensors.read(outcome.weights)[0]
+    eyes = safetensors_io.read(weights.find("efficientnet_b0"))[0]
+    kept = safetensors_io.read(outcome.weights)[0]
     torch.testing.assert_close(kept["visual.trunk.blocks.0.0.conv_dw.weight"], eyes["blocks.0.0.conv_dw.weight"])
 
 
 def test_the_record_says_what_was_learnt_from(trained):
     outcome, told = trained
-    record = json.loads(tensors.read(outcome.weights)[1]["provenance"])
+    record = json.loads(safetensors_io.read(outcome.weights)[1]["provenance"])
     assert record["image_tower"] == {"model": "efficientnet_b0", "sha256": sha256_of(weights.find("efficientnet_b0"))}
     assert record["captions"] == prompts.load("captions").as_json()
     assert record["training_data"][0]["fingerprint"] == drawn(42).fingerprint
@@ -70,7 +71,7 @@ def test_the_record_says_what_was_learnt_from(trained):
 def test_the_same_seed_trains_the_same_weights(tmp_path):
     short = replace(FEW, epochs=1, views=1)
     once, again = (contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / str(i), device="cpu") for i in range(2))
-    a, b = (tensors.read(outcome.weights)[0] for outcome in (once, again))
+    a, b = (safetensors_io.read(outcome.weights)[0] for outcome in (once, again))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
     other = contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / "other", device="cpu", seed=1)
     assert other.history[0]["loss"] != once.history[0]["loss"]
@@ -79,7 +80,7 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
 def test_eyes_that_are_missing_or_do_not_fit_are_an_error(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="does not fit the image tower"):
         contrastive.lend_eyes(clip.create(clip.NANO), weights.find("vgg19"))
-    monkeypatch.setattr("fer_models.weights.find", lambda name: None)
+    monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name: None)
     with pytest.raises(WeightsMissingError, match="fer-models train efficientnet_b0"):
         contrastive.train(FEW, [drawn(7)], drawn(7), tmp_path)
 

@@ -3,8 +3,8 @@ import gc
 import numpy as np
 import pytest
 
+from fer_models.cost import measurement
 from fer_models.errors import WeightsError
-from fer_models.evaluation import cost
 
 
 def step():
@@ -14,7 +14,7 @@ def step():
 
 
 def peak():
-    found = cost.peak_memory_mb(step)
+    found = measurement.peak_memory_mb(step)
     if found is None:
         pytest.skip("this system does not tell a process its memory; run on Linux or with CUDA")
     return found
@@ -42,7 +42,7 @@ def test_peak_memory_is_not_hidden_by_what_lies_free_in_the_heap():
 
 def test_a_step_that_fails_fails():
     with pytest.raises(ZeroDivisionError):
-        cost.peak_memory_mb(lambda: 1 / 0)
+        measurement.peak_memory_mb(lambda: 1 / 0)
 
 
 def epoch(size=48, seconds=10.0, rate=100.0, **more):
@@ -52,7 +52,7 @@ def epoch(size=48, seconds=10.0, rate=100.0, **more):
 def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
     first = {"history": [epoch(32, 4, 200, peak_memory_mb=900, joules=50), epoch(48, 8, 100, peak_memory_mb=1000, joules=90)]}
     last = [epoch(32, 5, 160, peak_memory_mb=800, joules=60), epoch(48, 10, 80, peak_memory_mb=900, joules=100), epoch(48, 20, 40, joules=1)]
-    figures = cost.training({"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}})
+    figures = measurement.training({"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}})
     assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (5, 47, 15, "a GPU")
     assert figures["images_per_second"] == pytest.approx(5 * 800 / 47)
     assert figures["joules"] == 301
@@ -67,8 +67,8 @@ def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
     second = went_on(epoch(48, 8, 100), earlier=first)
     third = went_on(epoch(48, 10, 80), epoch(48, 12, 70), earlier=second, device="a GPU")
     averaged = {"averaged": [{"sha256": "g", "provenance": second}, {"sha256": "h", "provenance": third}]}
-    assert cost.training(averaged) == cost.training(third)
-    figures = cost.training(went_on(epoch(48, 6, 90), earlier=averaged))
+    assert measurement.training(averaged) == measurement.training(third)
+    figures = measurement.training(went_on(epoch(48, 6, 90), earlier=averaged))
     assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"]) == (5, 40, 6)
 
 
@@ -84,4 +84,4 @@ def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
 )
 def test_a_record_without_times_is_refused(record):
     with pytest.raises(WeightsError, match="how long each epoch took"):
-        cost.training(record)
+        measurement.training(record)

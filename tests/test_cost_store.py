@@ -3,9 +3,9 @@
 import pytest
 from fakes import full_disk
 
+from fer_models.artifacts.device import describe_machine, resolve_precision
+from fer_models.cost.store import CostStore
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation.cost_store import CostStore
-from fer_models.machine import describe_machine, resolve_precision
 
 STEP = {"phase": "inference", "batch": 32, "identities": {"model": {"weights": "abc"}}}
 
@@ -27,7 +27,7 @@ def test_a_step_is_measured_once_and_says_when(tmp_path):
 def test_other_steps_and_other_machines_are_measured_themselves(tmp_path, monkeypatch):
     CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
     assert CostStore(tmp_path).find({**STEP, "batch": 1}) is None
-    monkeypatch.setattr("fer_models.evaluation.cost_store._environment", lambda: {"machine": "another"})
+    monkeypatch.setattr("fer_models.cost.store._environment", lambda: {"machine": "another"})
     assert CostStore(tmp_path).find(STEP) is None
 
 

@@ -5,9 +5,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from fer_models.evaluation import data
-from fer_models.evaluation.depth import DEPTHS, FULL, QUICK, STANDARD
-from fer_models.evaluation.options import Options
+from fer_models.config import Options
+from fer_models.depth import DEPTHS, FULL, QUICK, STANDARD
+from fer_models.inference import dataset
 
 
 def test_full_leaves_nothing_out_and_the_others_say_what():
@@ -35,7 +35,7 @@ def test_a_figure_of_another_size_has_another_name():
 
 @pytest.mark.parametrize(("limit", "few"), [(None, 49), (350, 49), (100, 30), (30, 100), (7, 3)])
 def test_the_faces_of_a_subset_are_found_among_all(limit, few):
-    whole = data.Data(Options(limit=limit))
+    whole = dataset.Data(Options(limit=limit))
     subset = whole.few(few)
     assert len(subset.faces) == min(few, len(whole.faces)) or few < 7
     hashes = [whole.faces.hashes[i] for i in whole.order]

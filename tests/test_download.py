@@ -9,7 +9,7 @@ import threading
 import pytest
 from fakes import full_disk
 
-from fer_models import download
+from fer_models.artifacts import download
 from fer_models.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB

@@ -12,12 +12,12 @@ import pytest
 from fakes import drawn
 from PIL import Image
 
-from fer_models import names, zoo
-from fer_models.classifiers import questions
-from fer_models.classifiers.endpoint import KEY, Endpoint, read_all
+from fer_models.classifiers.vlm import questions
+from fer_models.classifiers.vlm.endpoint import KEY, Endpoint, read_all
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import PredictionError, UsageError
-from fer_models.registry import Runtime
+from fer_models.zoo import models, resolve
+from fer_models.zoo.spec import Runtime
 
 ASKED = questions.load("one-word")
 
@@ -166,7 +166,7 @@ def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypa
 
 def test_an_endpoint_is_a_model_like_any_other():
     with Server(lambda request, n: says("fear")) as server:
-        spec = names.select(f"endpoint:some/model@{server.url}", zoo.MODELS)
+        spec = resolve.select(f"endpoint:some/model@{server.url}", models.MODELS)
         assert spec.prompt == "one-word"
         assert spec.load(Runtime()).predict(drawn(2).faces(range(2))).answer.tolist() == [2, 2]
         other = spec.asked(questions.load("described"))
@@ -177,6 +177,6 @@ def test_an_endpoint_is_a_model_like_any_other():
 @pytest.mark.parametrize("name", ["endpoint:model", "endpoint:@http://localhost/v1"])
 def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
     with pytest.raises(UsageError, match="endpoint:MODEL@URL"):
-        names.select(name, zoo.MODELS)
+        resolve.select(name, models.MODELS)
     with pytest.raises(UsageError, match="no address"):
         Endpoint("file:///etc/passwd", "m", ASKED)

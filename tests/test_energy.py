@@ -1,6 +1,6 @@
 import pytest
 
-from fer_models.training.energy import Meter
+from fer_models.cost.energy import Meter
 
 
 def package(folder, name, microjoules, most=1_000_000):

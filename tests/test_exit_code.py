@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from fer_models.evaluation import baselines
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.suite import Requested, Suite
-from fer_models.registry import Registry, from_file
-from fer_models.zoo import RESTORERS
+from fer_models.config import Options
+from fer_models.evaluation import Requested, Suite
+from fer_models.gate import baselines
+from fer_models.zoo.registry import Registry, from_file
+from fer_models.zoo.restorers import RESTORERS
 
 
 def select(command, keyword):
@@ -129,7 +129,7 @@ def test_a_record_whose_model_lost_its_weights_fails_and_says_how_to_get_them(be
     weights.write_text("some")
     extra = f", weights=Weights(lambda: Path({str(weights)!r}) if Path({str(weights)!r}).exists() else None, 'make it')"
     bench.write_model(extra=extra)
-    text = "from fer_models.registry import Weights\n" + (bench.folder / "model.py").read_text()
+    text = "from fer_models.zoo.spec import Weights\n" + (bench.folder / "model.py").read_text()
     (bench.folder / "model.py").write_text(text)
     evaluate("accuracy and raw", "--update-baselines")
     weights.unlink()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fer_models.errors import PredictionError
-from fer_models.evaluation.face_counts import FaceCounts, higher_is_better
+from fer_models.scoring.face_counts import FaceCounts, higher_is_better
 
 FACES = "0123456789ab" + "c" * 52
 

@@ -2,16 +2,18 @@ import numpy as np
 import pytest
 from fakes import drawn, in_order
 
+from fer_models.artifacts import checksummed_files
 from fer_models.classifiers.base import Predictions
+from fer_models.config import Options
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
-from fer_models.evaluation import features, folder
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.store import SHARD
-from fer_models.evaluation.suite import Suite
-from fer_models.registry import ModelSpec, Registry, Runtime
+from fer_models.evaluation import Suite
+from fer_models.inference import embeddings
 from fer_models.restorers.base import Raw
-from fer_models.zoo import RESTORERS
+from fer_models.store.predictions import SHARD
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RESTORERS
+from fer_models.zoo.spec import ModelSpec, Runtime
 
 
 class Looking:
@@ -45,8 +47,8 @@ FACES = drawn(SHARD + 20)
 
 def embed(root, model, faces=FACES, parts=None):
     order, hashes, _ = in_order(faces)
-    shelf = features.shelf(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
-    return shelf, features.embed(shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32)
+    shelf = embeddings.shelf(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
+    return shelf, embeddings.embed(shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32)
 
 
 def shard(shelf, number):
@@ -97,7 +99,7 @@ def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
 
 def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
     one, _ = embed(tmp_path, Looking())
-    other = features.shelf(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
+    other = embeddings.shelf(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
     other.folder.mkdir(parents=True)
     for part in one.folder.glob("*.parquet"):
         (other.folder / part.name).write_bytes(part.read_bytes())
@@ -109,7 +111,7 @@ def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
 
 def test_features_are_plain_parquet(tmp_path):
     shelf, known = embed(tmp_path, Looking())
-    table = folder.from_parquet(shard(shelf, 0).read_bytes())
+    table = checksummed_files.from_parquet(shard(shelf, 0).read_bytes())
     assert table.column_names == ["face", "features"]
     np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
 

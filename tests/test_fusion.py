@@ -10,17 +10,19 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from fer_models import names, zoo
 from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Constant, Mute
+from fer_models.classifiers.dummy import Constant, Mute
 from fer_models.classifiers.fusion import Fused, Fusion, fit, negative_log_likelihood, pool
+from fer_models.config import Options
 from fer_models.emotions import Emotion
 from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.restoration import ALL_MODELS
-from fer_models.evaluation.suite import Suite
-from fer_models.registry import ModelSpec, Registry, Runtime, is_known, parts_of
+from fer_models.evaluation import Suite
+from fer_models.gate.restoration_effect import ALL_MODELS
+from fer_models.zoo import resolve, restorers
+from fer_models.zoo.grammar import is_known, parts_of
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import ModelSpec, Runtime
 
 
 def some(seed, n=400, sharpness=1.0):
@@ -201,12 +203,12 @@ def weigh(folder, weights=(None, None), fingerprint="elsewhere"):
 
 
 def suite_of(tmp_path, folder, models):
-    return Suite(Options(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, zoo.RESTORERS)
+    return Suite(Options(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, restorers.RESTORERS)
 
 
 def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
     weigh(tmp_path)
-    models.add(names.select("happily+sadly", models))
+    models.add(resolve.select("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     first, second = (suite.run((name, "raw")).answers for name in ("happily", "sadly"))
     asked = Counting.asked
@@ -221,7 +223,7 @@ def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(t
 
 def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder, models):
     weigh(tmp_path)
-    only = names.select("happily+sadly", models)
+    only = resolve.select("happily+sadly", models)
     suite = suite_of(tmp_path, folder, Registry("model", only))
     run = suite.run((only.name, "raw"))
     assert Counting.asked == 28
@@ -233,28 +235,28 @@ def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder,
 
 def test_a_fusion_that_was_not_weighed_names_the_command(models):
     with pytest.raises(WeightsMissingError, match="fer-models fuse happily sadly"):
-        names.select("happily+sadly", models).weights_path()
+        resolve.select("happily+sadly", models).weights_path()
 
 
 def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
     weigh(tmp_path, weights=("0" * 64, None))
     with pytest.raises(WeightsMissingError, match="fer-models fuse"):
-        names.select("happily+sadly", models).weights_path()
+        resolve.select("happily+sadly", models).weights_path()
 
 
 def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
     weigh(tmp_path)
-    before = names.select("happily+sadly", models).identity(Runtime())
+    before = resolve.select("happily+sadly", models).identity(Runtime())
     assert [part["model"] for part in before["parts"]] == ["happily", "sadly"]
     path = tmp_path / "weights" / "happily+sadly.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"exponents": [1, 1]}))
-    assert names.select("happily+sadly", models).identity(Runtime()) != before
+    assert resolve.select("happily+sadly", models).identity(Runtime()) != before
 
 
 def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
     faces = suite_of(tmp_path, folder, models).data.whole
     weigh(tmp_path, fingerprint=faces.fingerprint)
-    models.add(names.select("happily+sadly", models))
+    models.add(resolve.select("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
@@ -264,7 +266,7 @@ def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_p
     models.add(ModelSpec("silent", lambda runtime: Mute()))
     models.add(ModelSpec("happily+tta", lambda runtime: Mute()))
     Fusion(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(tmp_path / "weights" / "happily+silent.json")
-    models.add(names.select("happily+silent", models))
+    models.add(resolve.select("happily+silent", models))
     suite = suite_of(tmp_path, folder, models)
     for model in models.names:
         for restoration in ("raw", "bicubic"):

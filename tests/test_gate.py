@@ -5,10 +5,10 @@ from fakes import answers_of
 from hypothesis import given, settings
 
 from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
-from fer_models.evaluation import baselines, gate
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.subject import Subject
+from fer_models.gate import baselines, gate
 from fer_models.report import verdicts
+from fer_models.scoring.metrics import measure
+from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "test", "raw", "net")
 FINGERPRINT = "f" * 64

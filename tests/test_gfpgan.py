@@ -14,13 +14,16 @@ import torch
 from fakes import drawn
 from torch import nn
 
-from fer_models import cli, download, tensors, weights, zoo
+from fer_models import cli
+from fer_models.artifacts import download, safetensors_io, weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, UsageError, WeightsError
-from fer_models.files import sha256_of
-from fer_models.registry import Registry, RestorerSpec, Runtime, Weights
 from fer_models.restorers import gfpgan
 from fer_models.restorers.base import restore_checked
 from fer_models.restorers.gfpgan import FULL, NANO, Gfpgan, Shape
+from fer_models.zoo import restorers
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import RestorerSpec, Runtime, Weights
 
 TINY = Shape(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
 FACES = drawn(6).faces(range(6))
@@ -103,11 +106,11 @@ def test_bf16_stays_near_float32_and_is_another_restorer():
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
 def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_identity(monkeypatch, fast, precision):
-    monkeypatch.setattr("fer_models.registry.bf16_is_fast", lambda device: fast)
-    assert zoo.GFPGAN.resolve(Runtime()).precision == precision
-    assert zoo.GFPGAN.resolve(Runtime(precision="float32")).precision == "float32"
-    assert zoo.GFPGAN_NANO.resolve(Runtime()).precision == "float32"
-    assert zoo.BICUBIC.identity(Runtime()) == zoo.BICUBIC.identity(Runtime(precision="bf16"))
+    monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
+    assert restorers.GFPGAN.resolve(Runtime()).precision == precision
+    assert restorers.GFPGAN.resolve(Runtime(precision="float32")).precision == "float32"
+    assert restorers.GFPGAN_NANO.resolve(Runtime()).precision == "float32"
+    assert restorers.BICUBIC.identity(Runtime()) == restorers.BICUBIC.identity(Runtime(precision="bf16"))
 
 
 # -- files --------------------------------------------------------------------------------------------------------------
@@ -120,8 +123,8 @@ def test_our_own_file_restores_as_the_network_it_was_written_from(nano_file):
 
 
 def test_half_precision_in_the_file_is_float32_in_the_network(nano_file):
-    state, metadata = tensors.read(nano_file)
-    tensors.write(tensors.pack(state, 16), nano_file, metadata)
+    state, metadata = safetensors_io.read(nano_file)
+    safetensors_io.write(safetensors_io.pack(state, 16), nano_file, metadata)
     loaded = gfpgan.load(nano_file, device="cpu")
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
     difference = np.array(loaded.restore(FACES), dtype=int) - np.array(restorer().restore(FACES), dtype=int)
@@ -188,7 +191,7 @@ def test_a_cut_published_file_is_an_error(published_file):
 )
 def test_a_safetensors_file_that_is_not_ours_is_an_error(tmp_path, metadata):
     path = tmp_path / "other.safetensors"
-    tensors.write({"a": torch.zeros(1)}, path, metadata)
+    safetensors_io.write({"a": torch.zeros(1)}, path, metadata)
     with pytest.raises(WeightsError, match="was not written by `fer-models train gfpgan-nano`"):
         gfpgan.load(path, device="cpu")
 
@@ -264,7 +267,7 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
         lambda: download.fetch(published_file.as_uri(), path, sha256),
     )
     spec = RestorerSpec("gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where)
-    monkeypatch.setattr(zoo, "RESTORERS", Registry("restorer", zoo.RAW, spec))
+    monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", restorers.RAW, spec))
     assert cli.main(["weights"]) == 0
     assert f"Get them: {where.command}" in capsys.readouterr().out
     assert cli.main(where.command.split()[1:]) == 0
@@ -274,11 +277,11 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     assert "raw is not fetched. It needs no weights." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spec", [zoo.GFPGAN, zoo.GFPGAN_1_3, zoo.GFPGAN_NANO], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [restorers.GFPGAN, restorers.GFPGAN_1_3, restorers.GFPGAN_NANO], ids=lambda spec: spec.name)
 def test_the_records_of_the_zoo_read_a_file_where_the_user_keeps_weights(spec, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     assert spec.kept
-    if spec is zoo.GFPGAN_NANO:
+    if spec is restorers.GFPGAN_NANO:
         if weights.find("gfpgan-nano") is None:
             gfpgan.save(random_network(), TINY, tmp_path / "gfpgan-nano.safetensors", {})
         assert spec.load(Runtime("cpu", "float32")).restore(FACES)
@@ -316,4 +319,4 @@ def test_the_network_is_the_authors_own_on_the_same_weights(their_class, shape):
 
 
 def test_the_record_of_a_file_is_json(nano_file):
-    assert json.loads(tensors.read(nano_file)[1]["architecture"]) == asdict(TINY)
+    assert json.loads(safetensors_io.read(nano_file)[1]["architecture"]) == asdict(TINY)

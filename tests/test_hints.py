@@ -6,13 +6,13 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models import weights
+from fer_models.artifacts import weights
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.errors import WeightsMissingError
-from fer_models.training import loop
-from fer_models.training.hints import Hint
+from fer_models.training import supervised
+from fer_models.training.feature_distillation import Hint
 from fer_models.training.recipes import EYES, RECIPES
-from fer_models.training.targets import described
+from fer_models.training.soft_targets import described
 
 RECIPE = RECIPES[EYES]
 
@@ -25,7 +25,7 @@ def pupil():
 
 
 def batch(n=14):
-    return loop.as_tensor(drawn(n), 3, 48).float()
+    return supervised.as_tensor(drawn(n), 3, 48).float()
 
 
 def test_a_few_steps_lead_the_tokens_towards_what_the_teacher_sees_at_their_places(pupil):
@@ -63,7 +63,7 @@ def test_the_place_of_a_token_matters(pupil):
 
 def test_a_run_with_hints_says_whose_they_were_and_trains(tmp_path):
     recipe = replace(RECIPE, epochs=1, batch_size=14, teacher=None, precision="float32")
-    outcome = loop.train("eyes", recipe, [drawn(28)], drawn(14, "test"), tmp_path, device="cpu")
+    outcome = supervised.train("eyes", recipe, [drawn(28)], drawn(14, "test"), tmp_path, device="cpu")
     said = weights.metadata(outcome.weights)["provenance"]
     assert described([drawn(28)], recipe)["hint"]["sha256"] in said
 

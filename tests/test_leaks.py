@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
+from fer_models.config import Options
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation import leaks
-from fer_models.evaluation.data import Data
-from fer_models.evaluation.options import Options
+from fer_models.inference.dataset import Data
+from fer_models.scoring import leakage
 
 
 def some(right):
@@ -23,7 +23,7 @@ def some(right):
 
 def test_accuracy_is_given_with_and_without_the_faces_that_stand_in_train():
     answers = some([True] * 8 + [False, False])
-    scored = leaks.score(answers, set(answers.faces[:5]))
+    scored = leakage.score(answers, set(answers.faces[:5]))
     assert scored.faces == 5
     assert scored.on.value == 1.0
     assert scored.without.value == 0.6
@@ -33,7 +33,7 @@ def test_accuracy_is_given_with_and_without_the_faces_that_stand_in_train():
 
 
 def test_without_a_leak_nothing_differs():
-    scored = leaks.score(some([True, False, True]), {"elsewhere"})
+    scored = leakage.score(some([True, False, True]), {"elsewhere"})
     assert scored.faces == 0
     assert scored.on is None
     assert scored.difference.value == scored.difference.low == scored.difference.high == 0
@@ -41,7 +41,7 @@ def test_without_a_leak_nothing_differs():
 
 def test_where_every_face_leaks_there_is_no_accuracy_without_leaks():
     answers = some([True, False])
-    scored = leaks.score(answers, set(answers.faces))
+    scored = leakage.score(answers, set(answers.faces))
     assert scored.without is None
     assert scored.difference is None
     assert scored.as_json() == {"faces": 2, "accuracy_on_leaks": {**scored.on.as_json(), "n": 2}, "difference": None}
@@ -52,7 +52,7 @@ def test_where_every_face_leaks_there_is_no_accuracy_without_leaks():
 def test_the_parts_add_up_to_the_whole(faces):
     answers = some([right for right, _ in faces])
     known = {face for face, (_, leaked) in zip(answers.faces, faces, strict=True) if leaked}
-    scored = leaks.score(answers, known, resamples=200)
+    scored = leakage.score(answers, known, resamples=200)
     on = scored.on.value * scored.faces if scored.on else 0
     without = scored.without.value * scored.without.n if scored.without else 0
     assert on + without == pytest.approx(answers.right.sum())
@@ -64,7 +64,7 @@ def test_the_interval_of_the_difference_is_paired():
     """Both accuracies stand on the same faces: the difference is far surer than two independent accuracies would be."""
     rng = np.random.default_rng(0)
     answers = some(rng.random(3000) < 0.7)
-    scored = leaks.score(answers, set(answers.faces[:200]))
+    scored = leakage.score(answers, set(answers.faces[:200]))
     width = scored.difference.high - scored.difference.low
     assert width < 0.5 * (scored.without.high - scored.without.low)
 

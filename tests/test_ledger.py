@@ -8,15 +8,15 @@ from fakes import answers_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_models.classifiers import interview, questions
-from fer_models.evaluation.ledger import ledger
-from fer_models.report.ledger import ledgers_html
+from fer_models.classifiers.vlm import base, questions
+from fer_models.report.responses import ledgers_html
+from fer_models.scoring.responses import ledger
 
 LETTERED = questions.load("lettered")
 
 
 def told(replies, question=LETTERED):
-    said = interview.read_all(replies, question)
+    said = base.read_all(replies, question)
     stored = answers_of(np.zeros(len(replies), dtype=int), said.answer)
     return replace(stored, status=said.status, text=said.text)
 

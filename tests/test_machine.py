@@ -2,8 +2,8 @@ import gc
 
 import pytest
 
-from fer_models.machine import bf16_is_fast, paused_garbage_collection
-from fer_models.registry import FAST, ModelSpec, Runtime
+from fer_models.artifacts.device import bf16_is_fast, paused_garbage_collection
+from fer_models.zoo.spec import FAST, ModelSpec, Runtime
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_machine_that_does_not_tell_is_not_fast(tmp_path):
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
 def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_so(monkeypatch, fast, precision):
-    monkeypatch.setattr("fer_models.registry.bf16_is_fast", lambda device: fast)
+    monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
     spec = ModelSpec("m", lambda runtime: None, precision=FAST)
     assert spec.resolve(Runtime()).precision == precision
     assert spec.identity(Runtime())["precision"] == precision

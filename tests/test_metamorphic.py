@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
-from fer_models.evaluation.metamorphic import COPIES, FAMILIES, Change, changes, measure
 from fer_models.report.metamorphic import metamorphic_html
+from fer_models.robustness.metamorphic import COPIES, FAMILIES, Change, changes, measure
 
 FACES = drawn(14).faces(range(14))
 NAMES = [(h, i) for i, h in enumerate(drawn(14).hashes)]

@@ -20,9 +20,9 @@ from sklearn.metrics import (
 
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import PredictionError
-from fer_models.evaluation import metrics
-from fer_models.evaluation.metrics import AVERAGES, accuracy, measure, recall_of
-from fer_models.evaluation.statistics import Measurement, wilson
+from fer_models.scoring import metrics
+from fer_models.scoring.intervals import Measurement, wilson
+from fer_models.scoring.metrics import AVERAGES, accuracy, measure, recall_of
 
 answered_faces = st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=60)
 

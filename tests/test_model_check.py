@@ -8,14 +8,14 @@ from bench import write_faces
 from fakes import drawn
 
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Constant
+from fer_models.classifiers.dummy import Constant
+from fer_models.config import Options
 from fer_models.emotions import Emotion
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation.asking import Asking
-from fer_models.evaluation.model_check import ModelCheck
-from fer_models.evaluation.options import Options
-from fer_models.registry import Registry, from_file
-from fer_models.zoo import RESTORERS
+from fer_models.inference.model_check import ModelCheck
+from fer_models.inference.runner import Asking
+from fer_models.zoo.registry import Registry, from_file
+from fer_models.zoo.restorers import RESTORERS
 
 FACES = 70
 MODEL = """

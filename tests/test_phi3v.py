@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import functional as tv
 
-from fer_models import tensors
-from fer_models.classifiers import phi3v, questions
-from fer_models.classifiers.interview import Interview
+from fer_models.artifacts import safetensors_io
+from fer_models.classifiers.vlm import phi3v, questions
+from fer_models.classifiers.vlm.base import Interview
 from fer_models.errors import PredictionError, UsageError, WeightsError
 
 ASKED = questions.load("one-word")
@@ -256,7 +256,7 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 
 @pytest.mark.parametrize("way", ["generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"])
 def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monkeypatch):
-    monkeypatch.setattr("fer_models.classifiers.interview.LONGEST", 8)  # random weights never stop by themselves
+    monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
     model = Interview(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
     whole = model.predict(mixed())
     for start in range(0, 6, 2):
@@ -397,6 +397,6 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
 
 
 def test_a_model_that_has_no_room_is_refused_before_it_is_loaded(folder, monkeypatch):
-    monkeypatch.setattr(tensors, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(safetensors_io, "free_memory", lambda device: 100_000)
     with pytest.raises(PredictionError, match=r"needs 0\.0 GB on cpu, 0\.0 GB are free\. With --precision bf16 it takes half"):
         phi3v.load(folder, device="cpu")

@@ -8,14 +8,17 @@ import torch
 from fakes import drawn
 from PIL import Image
 
-from fer_models import cli, weights, zoo
+from fer_models import cli
+from fer_models.artifacts import weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, WeightsError, WeightsMissingError
-from fer_models.files import sha256_of
 from fer_models.images import Face, resize
-from fer_models.registry import Registry, RestorerSpec
-from fer_models.restorers import photographs
+from fer_models.restorers import full_image
 from fer_models.restorers.base import Raw
-from fer_models.restorers.photographs import FILES, Photographs, Restored, before_after
+from fer_models.restorers.full_image import FILES, Photographs, Restored, before_after
+from fer_models.zoo import restorers
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import RestorerSpec
 
 #: Where a face of 200 pixels stands in the photograph: left, top.
 PLACE = (60, 40)
@@ -56,14 +59,14 @@ def files(tmp_path_factory):
     from facexlib.detection.retinaface import RetinaFace
 
     torch.manual_seed(0)
-    with photographs._old_packages():
+    with full_image._old_packages():
         networks = (RetinaFace("resnet50", device="cpu"), parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19))
     for head in networks[0].ClassHead.parameters():  # else random weights see faces everywhere
         torch.nn.init.zeros_(head)
     own = tmp_path_factory.mktemp("weights")
-    (own / photographs.FACE_DETECTION).mkdir()
+    (own / full_image.FACE_DETECTION).mkdir()
     for name, network in zip(FILES, networks, strict=True):
-        torch.save(network.state_dict(), own / photographs.FACE_DETECTION / name)
+        torch.save(network.state_dict(), own / full_image.FACE_DETECTION / name)
     return own
 
 
@@ -71,8 +74,8 @@ def files(tmp_path_factory):
 def helper(files, monkeypatch):
     """facexlib's helper; its detector is an oracle, and what it pastes is the square of the face."""
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(files))
-    monkeypatch.setattr(photographs, "FILES", {name: ("v0", sha256_of(files / photographs.FACE_DETECTION / name)) for name in FILES})
-    made = photographs.helper(2.0, torch.device("cpu"))
+    monkeypatch.setattr(full_image, "FILES", {name: ("v0", sha256_of(files / full_image.FACE_DETECTION / name)) for name in FILES})
+    made = full_image.helper(2.0, torch.device("cpu"))
     made.face_det, made.use_parse = Oracle(PLACE), False
     return made
 
@@ -101,7 +104,7 @@ def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarg
 
 
 def test_the_real_networks_run(files, helper):
-    made = photographs.helper(1.0, torch.device("cpu"))
+    made = full_image.helper(1.0, torch.device("cpu"))
     assert Photographs(Raw(), "raw", made).restore(photograph()).faces == ()
     made.face_det = Oracle(PLACE)
     assert len(Photographs(Raw(), "raw", made).restore(photograph()).faces) == 1
@@ -117,12 +120,12 @@ def test_a_restorer_that_fails_is_an_error_and_not_the_face_itself(helper):
 
 
 def test_a_file_that_is_missing_or_another_one_is_told(helper, files, monkeypatch, tmp_path):
-    monkeypatch.setattr(photographs, "FILES", FILES)
+    monkeypatch.setattr(full_image, "FILES", FILES)
     with pytest.raises(WeightsError, match=r"detection_Resnet50_Final.pth has sha256 .+, the published file has 6d1de9c2944f"):
-        photographs.helper(2.0, torch.device("cpu"))
+        full_image.helper(2.0, torch.device("cpu"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissingError, match="fer-models weights --fetch face-detection"):
-        photographs.helper(2.0, torch.device("cpu"))
+        full_image.helper(2.0, torch.device("cpu"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("facexlib") is not None, reason="facexlib is installed")
@@ -139,8 +142,8 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatc
 def command(helper, monkeypatch, tmp_path):
     """`fer-models restore`, in a folder of its own, with a restorer called inverted."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(zoo, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), "")))
-    monkeypatch.setattr(photographs, "helper", lambda upscale, device: helper)
+    monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), "")))
+    monkeypatch.setattr(full_image, "helper", lambda upscale, device: helper)
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
 
@@ -203,4 +206,4 @@ def test_before_and_after_stand_side_by_side_with_the_faces_below():
 
 def test_the_folder_of_face_detection_lies_among_the_users_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
-    assert photographs.folder() == weights.user_folder() / "face-detection"
+    assert full_image.folder() == weights.user_folder() / "face-detection"

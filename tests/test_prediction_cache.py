@@ -12,8 +12,8 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, PromptTooLongError, StoreError, UsageError
-from fer_models.evaluation.prediction_cache import PredictionCache, PromptCache
 from fer_models.images import face_hash
+from fer_models.inference.prediction_cache import PredictionCache, PromptCache
 
 FACES = drawn(14).faces(range(14))
 

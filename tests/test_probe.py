@@ -5,15 +5,19 @@ import pytest
 from fakes import drawn
 from sklearn.linear_model import LogisticRegression
 
-from fer_models import cli, names, zoo
+from fer_models import cli
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import probe
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.probe import Probe, fit
+from fer_models.config import Options
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.suite import Suite
-from fer_models.registry import ModelSpec, Registry, Runtime, Weights, sha256_of
+from fer_models.evaluation import Suite
+from fer_models.zoo import resolve, restorers
+from fer_models.zoo.models import MODELS
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 
 
 def some(n, seed=0, d=9):
@@ -103,8 +107,8 @@ def fitted(eyes, tmp_path):
 def test_a_probe_shares_its_models_directions(eyes, tmp_path):
     fitted(eyes, tmp_path)
     models = Registry("model", eyes)
-    models.add(names.select("eyes-probe", models))
-    suite = Suite(Options("synthetic", split="validation", store=tmp_path / "store"), models, zoo.RESTORERS)
+    models.add(resolve.select("eyes-probe", models))
+    suite = Suite(Options("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS)
     suite.run(("eyes", "raw"))
     said = suite.run(("eyes-probe", "raw")).answers
     assert Eyes.looked == 140
@@ -115,7 +119,7 @@ def test_a_probe_shares_its_models_directions(eyes, tmp_path):
 
 def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
     fitted(eyes, tmp_path)
-    spec = names.select("eyes-probe", Registry("model", eyes))
+    spec = resolve.select("eyes-probe", Registry("model", eyes))
     assert spec.weights_path() is not None
     (tmp_path / "eyes.bin").write_bytes(b"other eyes")
     with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
@@ -124,12 +128,12 @@ def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
 
 def test_only_what_has_directions_can_be_probed():
     with pytest.raises(UsageError, match="only CLIP models"):
-        names.select("vgg19-probe", zoo.MODELS)
+        resolve.select("vgg19-probe", MODELS)
 
 
 def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
-        "from pathlib import Path\nfrom test_probe import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.registry import Weights\n"
+        "from pathlib import Path\nfrom test_probe import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
         f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
     )
     command = ["probe", "eyes", "--dataset", "synthetic", "--models-from", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]

@@ -10,8 +10,8 @@ from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation import prompting
-from fer_models.evaluation.prompting import INVARIANCES, Edit, Prompt, edits_of, invariances, robustness, search, spread
+from fer_models.robustness import prompt_robustness
+from fer_models.robustness.prompt_robustness import INVARIANCES, Edit, Prompt, edits_of, invariances, robustness, search, spread
 
 TRUTH = np.arange(350) % 7
 FACES = np.eye(7, dtype=np.float32)[TRUTH]
@@ -137,7 +137,7 @@ def test_a_prompt_that_a_model_cannot_read_is_no_finding():
     class Short(Reader):
         def classify(self, features, asked):
             if any(len(text.split()) > 4 for text in asked.texts(0)):
-                raise prompting.UsageError("too long")
+                raise prompt_robustness.UsageError("too long")
             return super().classify(features, asked)
 
     assert search(asker(Short(), FACES), SET, TRUTH, examples=60).worst["accuracy"] == 1.0
@@ -175,8 +175,8 @@ def test_each_edit_does_what_it_says(edit, template):
 
 def test_each_figure_is_the_mean_of_what_it_counts_per_face():
     found = robustness(asker(Reader(lambda text: "look" in text or text.isupper()), FACES), SET, TRUTH, examples=20)
-    figures = {name.removeprefix(prompting.PREFIX): counts for name, counts in found.figures().items()}
-    assert all(name.startswith(prompting.PREFIX) for name in found.figures())
+    figures = {name.removeprefix(prompt_robustness.PREFIX): counts for name, counts in found.figures().items()}
+    assert all(name.startswith(prompt_robustness.PREFIX) for name in found.figures())
     assert all(counts.n == len(TRUTH) for counts in figures.values())
     assert figures["accuracy of the worst template"].value == found.spread.worst == 0.0
     assert figures["accuracy of the worst prompt found"].value == found.found.worst["accuracy"]

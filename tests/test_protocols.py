@@ -11,7 +11,7 @@ from fer_models import cli
 from fer_models.classifiers.architecture import Architecture
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
-from fer_models.training import protocols
+from fer_models.studies import protocols
 from fer_models.training.recipes import Recipe
 
 TINY = Recipe(Architecture("resnet10t", size=32), epochs=4, batch_size=14, lr=0.02, sizes=((0.0, 32),), validate_from=0.5)

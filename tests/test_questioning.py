@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fer_models.classifiers import questions
-from fer_models.classifiers.questions import QUESTIONS
+from fer_models.classifiers.vlm import questions
+from fer_models.classifiers.vlm.questions import QUESTIONS
 from fer_models.emotions import EMOTIONS
-from fer_models.evaluation.questioning import variants, wording
+from fer_models.robustness.question_robustness import variants, wording
 
 TRUTH = np.arange(70) % 7
 OWN = questions.load("one-word")

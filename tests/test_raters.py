@@ -5,7 +5,7 @@ from fakes import answers_of
 from hypothesis import given, settings
 
 from fer_models.datasets.ferplus import COLUMNS
-from fer_models.evaluation import raters
+from fer_models.scoring import annotators
 
 HAPPY, SAD, NEUTRAL = COLUMNS.index("happy"), COLUMNS.index("sad"), COLUMNS.index("neutral")
 
@@ -19,14 +19,14 @@ def votes(*faces):
 
 
 def test_the_majority_is_a_single_greatest_vote():
-    found = raters.majority(votes({"happy": 6, "sad": 4}, {"happy": 5, "sad": 5}, {"no face": 10}, {}))
-    assert found.tolist() == [HAPPY, raters.TIE, COLUMNS.index("no face"), raters.TIE]
+    found = annotators.majority(votes({"happy": 6, "sad": 4}, {"happy": 5, "sad": 5}, {"no face": 10}, {}))
+    assert found.tolist() == [HAPPY, annotators.TIE, COLUMNS.index("no face"), annotators.TIE]
 
 
 def test_answers_are_scored_against_the_majority_where_there_is_one():
     table = votes({"happy": 9, "sad": 1}, {"happy": 5, "sad": 5}, {"unknown": 8, "sad": 2}, {"sad": 7, "neutral": 3})
     answers = answers_of(np.array([HAPPY, HAPPY, SAD, NEUTRAL]), np.array([HAPPY, HAPPY, SAD, NEUTRAL]))
-    scored = raters.score(answers, table)
+    scored = annotators.score(answers, table)
     assert scored.majority.n == 2
     assert scored.majority.value == 0.5
 
@@ -34,7 +34,7 @@ def test_answers_are_scored_against_the_majority_where_there_is_one():
 def test_agreement_with_one_rater_is_the_share_of_votes_for_the_answer_and_silence_agrees_with_nobody():
     table = votes({"happy": 9, "sad": 1}, {"sad": 4, "contempt": 6}, {"happy": 10}, {})
     answers = answers_of(np.array([HAPPY, SAD, HAPPY, HAPPY]), np.array([SAD, SAD, -1, HAPPY]))
-    scored = raters.score(answers, table)
+    scored = annotators.score(answers, table)
     assert scored.one_rater.n == 3  # the last face has no vote
     assert scored.one_rater.value == pytest.approx((0.1 + 0.4 + 0) / 3)
 
@@ -42,12 +42,12 @@ def test_agreement_with_one_rater_is_the_share_of_votes_for_the_answer_and_silen
 def test_accuracy_is_split_by_how_far_the_raters_agree():
     table = votes({"happy": 10}, {"happy": 9, "sad": 1}, {"happy": 6, "sad": 4}, {"happy": 5, "sad": 4, "fear": 1})
     answers = answers_of(np.full(4, HAPPY), np.array([HAPPY, HAPPY, SAD, HAPPY]))
-    strata = raters.score(answers, table).strata
+    strata = annotators.score(answers, table).strata
     assert {name: (m.value, m.n) for name, m in strata.items()} == {"9-10": (1.0, 2), "6-8": (0.0, 1), "0-5": (1.0, 1)}
 
 
 def test_faces_that_no_rater_judged_give_no_score():
-    scored = raters.score(answers_of(np.array([HAPPY]), np.array([HAPPY])), votes({}))
+    scored = annotators.score(answers_of(np.array([HAPPY]), np.array([HAPPY])), votes({}))
     assert scored.majority is None
     assert scored.one_rater is None
     assert scored.as_json()["strata"]["9-10"] is None
@@ -55,7 +55,7 @@ def test_faces_that_no_rater_judged_give_no_score():
 
 def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion():
     table = votes({"happy": 9, "sad": 1}, {"happy": 5, "neutral": 5}, {"happy": 5, "neutral": 5}, {"no face": 10})
-    row = raters.reference(np.array([HAPPY, HAPPY, NEUTRAL, HAPPY]), table)
+    row = annotators.reference(np.array([HAPPY, HAPPY, NEUTRAL, HAPPY]), table)
     assert row["name"] == "majority of ten raters"
     assert row["accuracy"]["value"] == 0.5
     assert row["ties_at_random"] == 0.5
@@ -68,7 +68,7 @@ def test_nobody_agrees_with_one_rater_more_often_than_the_most_frequent_vote(row
     table = np.array(rows)
     n, rng = len(rows), np.random.default_rng(seed)
     truth = rng.integers(0, 7, n)
-    guess = raters.score(answers_of(truth, rng.integers(-1, 7, n)), table, resamples=50)
-    best = raters.score(answers_of(truth, table[:, :7].argmax(axis=1)), table, resamples=50)
+    guess = annotators.score(answers_of(truth, rng.integers(-1, 7, n)), table, resamples=50)
+    best = annotators.score(answers_of(truth, table[:, :7].argmax(axis=1)), table, resamples=50)
     if guess.one_rater is not None:
         assert guess.one_rater.value <= best.one_rater.value + 1e-12

@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_models import names, registry, weights, zoo
-from fer_models.classifiers.controls import Constant
+from fer_models.artifacts import weights
+from fer_models.classifiers.dummy import Constant
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import DatasetError, FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
-from fer_models.registry import ModelSpec, Registry, Runtime, Weights
+from fer_models.zoo import registry, resolve
+from fer_models.zoo.models import MODELS
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RESTORERS
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 
 OWN = """
 from fer_models import ModelSpec, RestorerSpec, Predictions, LABELS
@@ -37,10 +41,10 @@ def test_a_refused_add_changes_nothing():
 
 def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'efficientnet_b0'") as caught:
-        zoo.MODELS["efficientnet-b0"]
+        MODELS["efficientnet-b0"]
     assert caught.value.given == "efficientnet-b0"
     with pytest.raises(UnknownNameError, match="Did you mean 'bicubic'"):
-        zoo.RESTORERS["bicubik"]
+        RESTORERS["bicubik"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\nb", "émile", "<script>"])
@@ -59,12 +63,12 @@ def test_labels_are_checked_when_the_record_is_made():
 
 
 def test_every_record_of_the_zoo_is_complete():
-    for spec in zoo.MODELS:
+    for spec in MODELS:
         assert spec.description
         assert spec.labels == LABELS
         assert spec.weights is not None
         assert spec.weights.command.split()[0] in ("fer-models", "pip")
-    for restorer in zoo.RESTORERS:
+    for restorer in RESTORERS:
         assert restorer.description
 
 
@@ -94,20 +98,20 @@ def test_the_identity_changes_with_weights_settings_and_precision_and_with_nothi
 def test_a_file_of_ones_own_adds_models_and_restorers_and_its_content_is_part_of_their_identity(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    models, restorers, notes = names.known([path])
+    models, restorers, notes = resolve.known([path])
     assert "mine" in models
     assert "same" in restorers
     assert notes == []
     first = models["mine"].identity(Runtime())
     path.write_text(OWN + "# changed\n")
-    assert names.known([path])[0]["mine"].identity(Runtime()) != first
-    assert "mine" not in zoo.MODELS
+    assert resolve.known([path])[0]["mine"].identity(Runtime()) != first
+    assert "mine" not in MODELS
 
 
 def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN.replace('"mine"', '"vgg19"'))
-    models, _, notes = names.known([path])
+    models, _, notes = resolve.known([path])
     assert models["vgg19"].source == path
     assert notes == ["vgg19 comes from own.py, in place of the one already known"]
 
@@ -142,15 +146,15 @@ def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch)
             return module
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else [])
-    models, _, _ = names.known([])
+    models, _, _ = resolve.known([])
     assert models["theirs"].source == Path(__file__)
 
 
 def test_a_checkpoint_of_ones_own_needs_its_file():
     with pytest.raises(UsageError, match="does not exist"):
-        names.select("vgg19@none.safetensors", zoo.MODELS)
+        resolve.select("vgg19@none.safetensors", MODELS)
     with pytest.raises(UsageError, match="needs a checkpoint"):
-        names.select("timm:resnet18", zoo.MODELS)
+        resolve.select("timm:resnet18", MODELS)
 
 
 def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
@@ -164,7 +168,7 @@ def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["fer_models", "fer_models.zoo", "fer_models.evaluation.suite", "fer_models.plugin", "fer_models.training.recipes"]
+    "module", ["fer_models", "fer_models.zoo.models", "fer_models.evaluation", "fer_models.plugin", "fer_models.training.recipes"]
 )
 def test_importing_what_does_not_compute_imports_no_torch(module):
     code = f"import {module}, sys; print([m for m in ('torch', 'timm', 'transformers', 'open_clip') if m in sys.modules])"
@@ -180,13 +184,13 @@ def test_all_errors_of_the_package_are_one_family():
 def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_path):
     plain = ModelSpec("own", load=lambda runtime: Constant(Emotion.SAD))
     models = Registry("model", plain)
-    augmented = names.select("own+tta", models)
+    augmented = resolve.select("own+tta", models)
     assert augmented.name == "own+tta"
     assert augmented.identity(Runtime()) != plain.identity(Runtime())
     assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [Emotion.SAD]
     with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
-        names.select("onw+tta", models)
+        resolve.select("onw+tta", models)
     file = tmp_path / "my+tta.safetensors"
     file.write_bytes(b"")
-    assert names.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
-    assert names.select(f"vgg19@{file}", models).name == "vgg19@my+tta"
+    assert resolve.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
+    assert resolve.select(f"vgg19@{file}", models).name == "vgg19@my+tta"

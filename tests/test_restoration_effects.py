@@ -11,7 +11,7 @@ from PIL import Image
 from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_models.errors import FacesDifferError
-from fer_models.evaluation.restoration import ALL_MODELS, HARMS, HELPS, NOTHING_SHOWN, adjusted, effect, likeness, over_all_models, turned
+from fer_models.gate.restoration_effect import ALL_MODELS, HARMS, HELPS, NOTHING_SHOWN, adjusted, effect, likeness, over_all_models, turned
 from fer_models.report.restorations import restorations_html
 
 TRUTH = np.arange(210) % 7

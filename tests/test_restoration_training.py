@@ -10,9 +10,9 @@ from fakes import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models import tensors, weights
+from fer_models.artifacts import safetensors_io, weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
-from fer_models.files import sha256_of
 from fer_models.restorers import gfpgan
 from fer_models.training import restoration
 from fer_models.training.restoration import Degradation, RestorationRecipe
@@ -79,7 +79,7 @@ def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path):
     resumed = train(tmp_path / "killed")
     for figure in ("loss", "validation_psnr", "lr"):
         assert [r[figure] for r in resumed.history] == pytest.approx([r[figure] for r in whole.history], rel=1e-6)
-    a, b = (tensors.read(o.weights)[0] for o in (whole, resumed))
+    a, b = (safetensors_io.read(o.weights)[0] for o in (whole, resumed))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 

@@ -8,14 +8,16 @@ import pytest
 from fakes import drawn, full_disk
 from PIL import Image
 
+from fer_models.artifacts import checksummed_files
+from fer_models.config import Options
 from fer_models.errors import DamagedFileWarning, RestorationError, StoreError
-from fer_models.evaluation import folder, restored
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.suite import Suite
+from fer_models.evaluation import Suite
 from fer_models.images import face_hash
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime
-from fer_models.zoo import RAW
+from fer_models.inference import restoration_cache
+from fer_models.inference.restoration_cache import Kept
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RAW
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
 
 FACES = drawn(28)
 
@@ -60,7 +62,7 @@ def test_other_weights_or_another_precision_share_nothing(tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(restored, "AT_ONCE", 8)
+    monkeypatch.setattr(restoration_cache, "AT_ONCE", 8)
     faces = FACES.faces(range(28))
     with pytest.raises(KeyboardInterrupt):
         kept(tmp_path, Negative(dies_after=16)).restore(faces)
@@ -106,14 +108,14 @@ def test_a_picture_under_the_wrong_name_is_not_used(tmp_path):
     for content in (file_of(keeper, other).read_bytes(), plain.getvalue()):
         path = file_of(keeper, one)
         path.unlink()
-        path.with_name(f"{face_hash(one)}-{folder.checksum(content)}.png").write_bytes(content)
+        path.with_name(f"{face_hash(one)}-{checksummed_files.checksum(content)}.png").write_bytes(content)
         with pytest.warns(DamagedFileWarning, match="holds another face"):
             (result,) = keeper.restore([one])
         np.testing.assert_array_equal(result, np.repeat(255 - one, 2, axis=0))
 
 
 def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(restored, "AT_ONCE", 4)
+    monkeypatch.setattr(restoration_cache, "AT_ONCE", 4)
     keeper, faces = kept(tmp_path, Negative()), FACES.faces(range(8))
     keeper.restore(faces[:4])
     less_than_a_face = 1000
@@ -161,7 +163,7 @@ def test_two_processes_restore_no_face_twice(tmp_path):
 
 def suite(tmp_path, restorer, **runtime):
     """A run of two models over one slow restorer and none."""
-    from fer_models.classifiers.controls import Constant
+    from fer_models.classifiers.dummy import Constant
     from fer_models.emotions import Emotion
 
     def spec(name, loaded, **fields):

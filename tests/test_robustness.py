@@ -6,8 +6,8 @@ from fakes import drawn
 
 from fer_models.classifiers.base import Predictions
 from fer_models.corruptions import SEVERITIES, names
-from fer_models.evaluation.robustness import copies, measure
 from fer_models.report.corruptions import corruptions_html
+from fer_models.robustness.corruption_robustness import copies, measure
 
 FACES, TRUTH = drawn(14).faces(range(14)), drawn(14).labels
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_models.errors import BaselinesError, FacesDifferError
-from fer_models.evaluation import baselines
-from fer_models.evaluation.face_counts import FaceCounts
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.robustness_gate import FAIL, INCONCLUSIVE, NEW, PASS, ROBUSTNESS_ALPHA, compare, judge
-from fer_models.evaluation.subject import Subject
+from fer_models.gate import baselines
+from fer_models.gate.robustness_gate import FAIL, INCONCLUSIVE, NEW, PASS, ROBUSTNESS_ALPHA, compare, judge
 from fer_models.report import robustness
+from fer_models.scoring.face_counts import FaceCounts
+from fer_models.scoring.metrics import measure
+from fer_models.store.subject import Subject
 
 FACES = "f" * 64
 ERROR, ACCURACY, BIAS = "corruptions: mean error", "prompts: accuracy of the worst template", "prompts: bias towards places in lettered"
@@ -211,7 +211,7 @@ def test_a_figure_whose_versions_are_exchanged_fails_in_at_most_one_direction(se
 
 
 def test_the_level_of_the_family_leaves_a_whole_run_under_one_and_a_half_percent():
-    from fer_models.evaluation.gate import ALPHA, RECALL_ALPHA
+    from fer_models.gate.gate import ALPHA, RECALL_ALPHA
 
     assert ALPHA + RECALL_ALPHA + ROBUSTNESS_ALPHA <= 0.015 + 1e-12
 
@@ -225,11 +225,11 @@ def report(*figures, name="<net>"):
 
 
 def test_the_page_and_the_terminal_show_each_verdict():
-    from fer_models.report import page
+    from fer_models.report import html_report
 
     failed, same = judge([figure(ERROR, corrupted(), harder(corrupted(), 10)), figure(ACCURACY, corrupted(), corrupted())])
     shown = report(failed, same)
-    html = page.summary_html({"results": [], **shown})
+    html = html_report.summary_html({"results": [], **shown})
     assert "2 figures against their baselines" in html
     assert "verdict fail" in html
     assert "verdict pass" in html

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from fakes import drawn, oracle_labels
 
-from fer_models.classifiers.controls import Constant, Oracle
+from fer_models.classifiers.dummy import Constant, Oracle
+from fer_models.config import Options
+from fer_models.depth import STANDARD
 from fer_models.emotions import Emotion
-from fer_models.evaluation.depth import STANDARD
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.store import stored
-from fer_models.evaluation.suite import Suite
+from fer_models.evaluation import Suite
 from fer_models.images import data_url, resize
-from fer_models.registry import ModelSpec, Registry, RestorerSpec
-from fer_models.zoo import BICUBIC, RAW
+from fer_models.store.predictions import stored
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import BICUBIC, RAW
+from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Sorted by emotion, so that the faces of a limited run are not the first rows.
 FACES = drawn(210).take(np.argsort(drawn(210).labels, kind="stable"))

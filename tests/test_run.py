@@ -5,11 +5,11 @@ import pytest
 from fakes import oracle_labels, run, run_and_count
 
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Constant, Mute, Oracle
+from fer_models.classifiers.dummy import Constant, Mute, Oracle
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import PredictionError, RestorationError
-from fer_models.evaluation import store as stores
 from fer_models.restorers.base import Bicubic
+from fer_models.store import predictions as stores
 
 
 class Counting:

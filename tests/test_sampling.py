@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from test_training import TINY, train
 
 from fer_models.errors import UsageError
+from fer_models.training.infobatch import Sampler, cross_entropies
 from fer_models.training.recipes import adapt
-from fer_models.training.sampling import Sampler, cross_entropies
 
 TARGETS = torch.eye(7)[torch.arange(140) % 7]
 

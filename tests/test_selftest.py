@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fer_models.errors import UsageError
-from fer_models.evaluation import gate, selftest
-from fer_models.evaluation.selftest import A_FEW, EVERYWHERE, Scenario
-from fer_models.evaluation.store import Answers
+from fer_models.gate import gate, power
+from fer_models.gate.power import A_FEW, EVERYWHERE, Scenario
+from fer_models.store.predictions import Answers
 
 
 def unsure(n=2000, seed=0):
@@ -15,15 +15,15 @@ def unsure(n=2000, seed=0):
     return Answers(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
 
 
-SOURCE = selftest.Source.of(unsure())
+SOURCE = power.Source.of(unsure())
 
 
 @pytest.mark.parametrize("kind", [EVERYWHERE, A_FEW])
 def test_a_scenario_is_true_of_what_is_simulated(kind):
     scenario = Scenario(0.02, 0.10, kind)
-    change = selftest.calibrate(SOURCE, scenario)
+    change = power.calibrate(SOURCE, scenario)
     fell = rose = faces = 0
-    for truth, before, now, _, _ in selftest._simulated(SOURCE, change, 60, 2000, np.random.default_rng(1)):
+    for truth, before, now, _, _ in power._simulated(SOURCE, change, 60, 2000, np.random.default_rng(1)):
         fell += int(((before == truth) & (now != truth)).sum())
         rose += int(((before != truth) & (now == truth)).sum())
         faces += len(truth)
@@ -32,43 +32,43 @@ def test_a_scenario_is_true_of_what_is_simulated(kind):
 
 
 def test_without_a_fall_both_versions_are_alike_and_the_gate_is_calm():
-    (outcome,) = selftest.run(unsure(), scenarios=[Scenario(0.0, 0.10)], runs=60, n=1000)
+    (outcome,) = power.run(unsure(), scenarios=[Scenario(0.0, 0.10)], runs=60, n=1000)
     assert abs(outcome.log_score) < 0.005
     assert outcome.rates["FAIL"].value <= 0.05
     assert outcome.rates["DRIFT"].value <= 0.05
 
 
 def test_the_probabilities_see_a_fall_that_right_and_wrong_do_not():
-    (outcome,) = selftest.run(unsure(), scenarios=[Scenario(0.01, 0.10)], runs=40, n=2000)
+    (outcome,) = power.run(unsure(), scenarios=[Scenario(0.01, 0.10)], runs=40, n=2000)
     assert outcome.rates["DRIFT"].value > outcome.rates["McNemar"].value + 0.3
     assert outcome.rates["FAIL or DRIFT"].value >= max(outcome.rates["FAIL"].value, outcome.rates["DRIFT"].value)
 
 
 def test_the_verdict_is_the_gates_own():
     """What the self-test calls FAIL is what the gate settles with all its bootstrap resamples."""
-    for truth, before, now, _, _ in selftest._simulated(SOURCE, selftest.calibrate(SOURCE, Scenario(0.03, 0.10)), 12, 700, np.random.default_rng(2)):
+    for truth, before, now, _, _ in power._simulated(SOURCE, power.calibrate(SOURCE, Scenario(0.03, 0.10)), 12, 700, np.random.default_rng(2)):
         checks = gate.settle([gate.paired_checks(truth, before, now, resamples=1999)])[0]
         surest = min(c.p for c in checks if not c.metric.startswith("recall:"))
         if not 0.005 < surest < 0.02:  # where the two bootstraps may differ by chance
-            assert selftest._fails(truth, before, now) == any(c.failed for c in checks)
+            assert power._fails(truth, before, now) == any(c.failed for c in checks)
 
 
 def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
     options = {"scenarios": [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], "runs": 5, "n": 300}
-    alone = selftest.run(unsure(600), **options)
-    assert [o.as_json() for o in alone] == [o.as_json() for o in selftest.run(unsure(600), processes=2, **options)]
-    assert [o.as_json() for o in alone] != [o.as_json() for o in selftest.run(unsure(600), seed=1, **options)]
+    alone = power.run(unsure(600), **options)
+    assert [o.as_json() for o in alone] == [o.as_json() for o in power.run(unsure(600), processes=2, **options)]
+    assert [o.as_json() for o in alone] != [o.as_json() for o in power.run(unsure(600), seed=1, **options)]
 
 
 def test_the_smallest_fall_found_is_read_off_the_power_curve():
-    from fer_models.evaluation.statistics import wilson
+    from fer_models.scoring.intervals import wilson
 
     def outcome(fall, found):
-        return selftest.Outcome(Scenario(fall, 0.1), {"FAIL": wilson(found, 100)}, 0.1, 0.0)
+        return power.Outcome(Scenario(fall, 0.1), {"FAIL": wilson(found, 100)}, 0.1, 0.0)
 
     curve = [outcome(0.0, 1), outcome(0.01, 40), outcome(0.02, 90)]
-    assert selftest.smallest_found(curve, "FAIL") == pytest.approx(0.018)
-    assert selftest.smallest_found(curve[:2], "FAIL") is None
+    assert power.smallest_found(curve, "FAIL") == pytest.approx(0.018)
+    assert power.smallest_found(curve[:2], "FAIL") is None
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_the_smallest_fall_found_is_read_off_the_power_curve():
 )
 def test_what_cannot_be_simulated_is_said(options, message):
     with pytest.raises(UsageError, match=message):
-        selftest.run(unsure(200), **options)
+        power.run(unsure(200), **options)
 
 
 def test_answers_that_are_all_certain_cannot_show_a_fall():
     certain = np.eye(7)[np.arange(70) % 7]
     answers = Answers(tuple(map(str, range(70))), np.arange(70), np.arange(70) % 7, np.arange(70) % 7, certain, ("ok",) * 70, ("",) * 70)
     with pytest.raises(UsageError, match="too many of them are certain"):
-        selftest.run(answers, scenarios=[Scenario(0.0, 0.5)], runs=1, n=70)
+        power.run(answers, scenarios=[Scenario(0.0, 0.5)], runs=1, n=70)
     silent = Answers(("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",))
     with pytest.raises(UsageError, match="no probabilities"):
-        selftest.run(silent, runs=1)
+        power.run(silent, runs=1)

@@ -14,8 +14,8 @@ import pytest
 from chats import llava
 from fakes import drawn, run
 
-from fer_models.classifiers import questions
-from fer_models.classifiers.endpoint import Endpoint
+from fer_models.classifiers.vlm import questions
+from fer_models.classifiers.vlm.endpoint import Endpoint
 from fer_models.errors import PredictionError
 
 needed = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]

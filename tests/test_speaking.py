@@ -8,13 +8,15 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models import cli, tensors, weights
-from fer_models.classifiers import cnn, interview, phi3v, questions
+from fer_models import cli
+from fer_models.artifacts import safetensors_io, weights
+from fer_models.artifacts.hashing import sha256_of
+from fer_models.classifiers import cnn
+from fer_models.classifiers.vlm import base, phi3v, questions
 from fer_models.errors import WeightsError, WeightsMissingError
-from fer_models.registry import sha256_of
-from fer_models.training import loop, speaking
+from fer_models.training import supervised, vlm
 from fer_models.training.recipes import EYES, RECIPES
-from fer_models.training.speaking import SpeakingRecipe, answering_loss, tokenizer
+from fer_models.training.vlm import SpeakingRecipe, answering_loss, tokenizer
 
 FEW = SpeakingRecipe(hidden=48, layers=1, heads=2, intermediate=64, views=1, epochs=24, batch_size=14, lr=6e-3)
 
@@ -24,7 +26,7 @@ def home(tmp_path_factory):
     """A weights folder that holds eyes, trained for a moment without a teacher."""
     folder = tmp_path_factory.mktemp("weights")
     recipe = replace(RECIPES[EYES], epochs=2, batch_size=14, teacher=None, precision="float32", validate_from=0)
-    loop.train(EYES, recipe, [drawn(42)], drawn(14, "test"), folder, device="cpu")
+    supervised.train(EYES, recipe, [drawn(42)], drawn(14, "test"), folder, device="cpu")
     return folder
 
 
@@ -34,16 +36,16 @@ def trained(home):
     patch.setenv("FER_MODELS_WEIGHTS", str(home))
     patch.setitem(RECIPES, EYES, replace(RECIPES[EYES], teacher=None))
     told = []
-    outcome = speaking.train(FEW, [drawn(56)], drawn(28, "test"), home, device="cpu", report=lambda title, *rest: told.append(title.split("/")[0]))
+    outcome = vlm.train(FEW, [drawn(56)], drawn(28, "test"), home, device="cpu", report=lambda title, *rest: told.append(title.split("/")[0]))
     patch.undo()
     return outcome, told
 
 
 def test_the_image_tower_sees_what_the_trained_eyes_see(home):
-    state, metadata = tensors.read(home / f"{EYES}.safetensors")
+    state, metadata = safetensors_io.read(home / f"{EYES}.safetensors")
     own = cnn.load(home / f"{EYES}.safetensors", device="cpu")
-    network = phi3v.Phi3V(speaking.configuration(FEW, 300))
-    speaking.lend_eyes(network, home / f"{EYES}.safetensors")
+    network = phi3v.Phi3V(vlm.configuration(FEW, 300))
+    vlm.lend_eyes(network, home / f"{EYES}.safetensors")
     faces = drawn(5).faces(range(5))
     with torch.no_grad():
         there = own.network.forward_features(own.preprocess(faces))[:, 1:]
@@ -62,9 +64,9 @@ def test_training_teaches_it_to_answer_and_leaves_a_folder_of_the_official_layou
     assert told[0] == "look 1"
     chat, faces = phi3v.load(outcome.weights, device="cpu"), drawn(28, "test")
     asked = questions.load("one-word")
-    written = interview.Interview(chat, asked).predict(faces.faces(range(14)))
+    written = base.Interview(chat, asked).predict(faces.faces(range(14)))
     assert set(written.text) <= set(asked.replies)  # it has learnt to say nothing else
-    likely = interview.Interview(chat, asked, "likelihood").predict(faces.faces(range(28)))
+    likely = base.Interview(chat, asked, "likelihood").predict(faces.faces(range(28)))
     assert (likely.answer == faces.labels).mean() == pytest.approx(outcome.best_accuracy, abs=0.08)  # weights are shipped in bf16
 
 
@@ -90,10 +92,10 @@ def test_the_loss_is_that_of_the_replies_alone(trained):
 
 def test_emotions_are_drawn_as_often_as_the_targets_say():
     rows = np.tile(np.array([[0.5, 0, 0.25, 0, 0, 0.25, 0]], dtype=np.float32), (4000, 1))
-    counts = np.bincount(speaking._drawn(rows, np.random.default_rng(0)), minlength=7) / 4000
+    counts = np.bincount(vlm._drawn(rows, np.random.default_rng(0)), minlength=7) / 4000
     np.testing.assert_allclose(counts, rows[0], atol=0.03)
     certain = np.eye(7, dtype=np.float32)
-    assert speaking._drawn(certain, np.random.default_rng(0)).tolist() == list(range(7))
+    assert vlm._drawn(certain, np.random.default_rng(0)).tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("text", ["happy", "Which emotion does this face show?", "1 € = ?", "日本"])
@@ -104,12 +106,12 @@ def test_the_tokenizer_gives_back_any_text(text):
 
 
 def test_eyes_that_are_missing_or_of_another_network_are_an_error(home, tmp_path, monkeypatch):
-    network = phi3v.Phi3V(speaking.configuration(FEW, 300))
+    network = phi3v.Phi3V(vlm.configuration(FEW, 300))
     with pytest.raises(WeightsError, match="does not fit the image tower"):
-        speaking.lend_eyes(network, weights.find("vgg19"))
+        vlm.lend_eyes(network, weights.find("vgg19"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissingError, match=f"fer-models train {EYES}"):
-        speaking.train(FEW, [drawn(7)], drawn(7), tmp_path)
+        vlm.train(FEW, [drawn(7)], drawn(7), tmp_path)
 
 
 def test_the_command_refuses_what_this_training_has_not(capsys):

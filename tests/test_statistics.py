@@ -18,21 +18,10 @@ from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import Emotion
 from fer_models.errors import FerModelsError, PredictionError
-from fer_models.evaluation import metrics
-from fer_models.evaluation.statistics import (
-    Measurement,
-    Score,
-    bootstrap_confusions,
-    bootstrap_means,
-    bootstrapped,
-    holm,
-    mcnemar_fall,
-    paired_fall,
-    paired_mean_fall,
-    smallest_fall,
-    smallest_mean_change,
-    wilson,
-)
+from fer_models.scoring import metrics
+from fer_models.scoring.detectable_changes import smallest_fall, smallest_mean_change
+from fer_models.scoring.intervals import Measurement, bootstrap_confusions, bootstrap_means, bootstrapped, wilson
+from fer_models.scoring.paired_tests import Score, holm, mcnemar_fall, paired_fall, paired_mean_fall
 
 shares = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 counts = st.integers(0, 60)

@@ -8,11 +8,11 @@ import pytest
 from fakes import answers_of
 from hypothesis import given, settings
 
+from fer_models.artifacts import checksummed_files
 from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
-from fer_models.evaluation import folder
-from fer_models.evaluation import store as stores
-from fer_models.evaluation.store import Store, canonical_order, read_shard, stored
-from fer_models.evaluation.subject import Subject
+from fer_models.store import predictions as stores
+from fer_models.store.predictions import Store, canonical_order, read_shard, stored
+from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "oracle")
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
@@ -131,11 +131,11 @@ def test_an_edited_answer_is_not_believed_although_its_file_has_the_right_checks
     shelf = shelf_of(tmp_path, answers)
     write(shelf, answers)
     (path,) = parts_of(shelf)
-    table = folder.from_parquet(path.read_bytes())
+    table = checksummed_files.from_parquet(path.read_bytes())
     perfect = table.set_column(table.schema.get_field_index("answer"), "answer", table["truth"])
-    content = folder.to_parquet(perfect)
+    content = checksummed_files.to_parquet(perfect)
     path.unlink()
-    edited = shelf.folder / f"part-00000-{folder.checksum(content)}.parquet"
+    edited = shelf.folder / f"part-00000-{checksummed_files.checksum(content)}.parquet"
     edited.write_bytes(content)
     with pytest.raises(StoreError, match="an answer is not the most probable emotion"):
         read_shard(edited)
@@ -154,8 +154,8 @@ def test_a_foreign_parquet_file_is_not_used(tmp_path):
     answers = answers_of(np.arange(5), np.arange(5))
     shelf = shelf_of(tmp_path, answers)
     shelf.folder.mkdir(parents=True)
-    content = folder.to_parquet(pa.table({"a": [1]}))
-    (shelf.folder / f"part-00000-{folder.checksum(content)}.parquet").write_bytes(content)
+    content = checksummed_files.to_parquet(pa.table({"a": [1]}))
+    (shelf.folder / f"part-00000-{checksummed_files.checksum(content)}.parquet").write_bytes(content)
     with pytest.raises(StoreError, match="missing or damaged"):
         shelf.read()
     with pytest.warns(DamagedFileWarning, match="not written by fer-models"):
@@ -202,7 +202,7 @@ def test_the_time_of_a_run_is_unknown_where_it_is_damaged(tmp_path):
     for content in ("null", "[]", '{"0": "long"}', "{", '{"1": 2}'):
         seconds.write_text(content)
         assert shelf_of(tmp_path, answers).seconds() is None
-        (shelf.folder / f"seconds-{folder.checksum(content.encode())}.json").write_text(content)
+        (shelf.folder / f"seconds-{checksummed_files.checksum(content.encode())}.json").write_text(content)
         seconds.unlink()
         (seconds,) = shelf.folder.glob("seconds-*.json")
         assert shelf_of(tmp_path, answers).seconds() is None

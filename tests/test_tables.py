@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_models.emotions import LABELS
-from fer_models.report import faces, tables
+from fer_models.report import data_quality, tables
 from fer_models.report.markup import Html, element
 from fer_models.report.tables import FailureRow, failure_table
 
@@ -187,9 +187,9 @@ def test_any_records_become_a_table_with_all_their_keys() -> None:
 
 def test_the_faces_are_described_with_shares_fingerprint_and_notes() -> None:
     data = {"fer2013/test": {"n": 4, "fingerprint": "9c11", "counts": {"happy": 3, "sad": 1}, "notes": ["two twice"]}}
-    block = faces.data_html({"data": data})
+    block = data_quality.data_html({"data": data})
     assert all(word in block for word in ("fer2013/test", "4 faces", "75.0%", "<code>9c11</code>", "two twice"))
-    assert faces.data_html({}) == ""
+    assert data_quality.data_html({}) == ""
 
 
 def test_nested_values_of_the_environment_are_written_as_lists() -> None:
@@ -211,7 +211,7 @@ def test_nested_values_of_the_environment_are_written_as_lists() -> None:
 def test_missing_keys_leave_cells_empty(broken: dict[str, Any]) -> None:
     printed(tables.leaderboard(broken))
     tables.skips(broken)
-    for render in (tables.leaderboard_html, tables.costs_html, tables.published_html, tables.environment_html, faces.data_html, faces.labels_html):
+    for render in (tables.leaderboard_html, tables.costs_html, tables.published_html, tables.environment_html, data_quality.data_html, data_quality.labels_html):
         assert isinstance(render(broken), Html)
 
 

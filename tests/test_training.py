@@ -6,15 +6,15 @@ import pytest
 import torch
 from fakes import drawn
 
-from fer_models import tensors
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
-from fer_models.registry import sha256_of
-from fer_models.training import loop
+from fer_models.training import supervised
 from fer_models.training.augment import augment
 from fer_models.training.recipes import RECIPES, Augmentation, Recipe, adapt
-from fer_models.training.targets import targets
+from fer_models.training.soft_targets import targets
 
 STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
 #: A real network and the real loop, small.
@@ -22,7 +22,7 @@ TINY = Recipe(Architecture("resnet10t", size=32), epochs=3, batch_size=14, lr=0.
 
 
 def train(folder, recipe=TINY, **options):
-    return loop.train("tiny", recipe, [drawn(42), drawn(14, "train")], drawn(28, "test"), folder, device="cpu", **options)
+    return supervised.train("tiny", recipe, [drawn(42), drawn(14, "train")], drawn(28, "test"), folder, device="cpu", **options)
 
 
 def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path):
@@ -32,7 +32,7 @@ def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path
     faces = drawn(28, "test")
     accuracy = (model.predict(faces.faces(range(28))).answer == faces.labels).mean()
     assert accuracy == pytest.approx(outcome.best_accuracy)
-    provenance = json.loads(tensors.read(outcome.weights)[1]["provenance"])
+    provenance = json.loads(safetensors_io.read(outcome.weights)[1]["provenance"])
     assert provenance["training_data"][0]["fingerprint"] == drawn(42).fingerprint
     assert provenance["validation_data"]["n"] == 28
     assert provenance["recipe"]["lr"] == TINY.lr
@@ -52,7 +52,7 @@ def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path):
         train(tmp_path / "killed", report=kill)
     resumed = train(tmp_path / "killed")
     assert [r["loss"] for r in resumed.history] == pytest.approx([r["loss"] for r in whole.history], rel=1e-6)
-    a, b = (tensors.read(o.weights)[0] for o in (whole, resumed))
+    a, b = (safetensors_io.read(o.weights)[0] for o in (whole, resumed))
     assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-6) for k in a)
 
 
@@ -67,8 +67,8 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
     with pytest.raises(UsageError, match="another recipe, data or seed"):
         train(tmp_path, seed=1)
     content = checkpoint.read_bytes()
-    state, metadata = tensors.read(checkpoint)
-    tensors.write(state | {"sampler.losses": torch.zeros(1)}, checkpoint, metadata)
+    state, metadata = safetensors_io.read(checkpoint)
+    safetensors_io.write(state | {"sampler.losses": torch.zeros(1)}, checkpoint, metadata)
     with pytest.raises(UsageError, match="of another version"):
         train(tmp_path)
     checkpoint.write_bytes(content[:1000])
@@ -85,14 +85,14 @@ def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path,
     pupil = train(tmp_path / "pupil", taught)
     plain = train(tmp_path / "plain", replace(taught, teacher=None))
     assert pupil.history[0]["loss"] != plain.history[0]["loss"]
-    provenance = json.loads(tensors.read(pupil.weights)[1]["provenance"])
+    provenance = json.loads(safetensors_io.read(pupil.weights)[1]["provenance"])
     assert provenance["teachers"] == [{"model": "tiny", "sha256": sha256_of(teacher)}]
 
 
 def test_two_teachers_teach_the_mean_of_their_answers(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     for seed, name in enumerate(("tiny", "other")):
-        loop.train(name, replace(TINY, epochs=1), [drawn(96)], drawn(48, "validation"), tmp_path, seed=seed, device="cpu")
+        supervised.train(name, replace(TINY, epochs=1), [drawn(96)], drawn(48, "validation"), tmp_path, seed=seed, device="cpu")
     faces, cpu = [drawn(12)], torch.device("cpu")
     one, two, both = (targets(faces, replace(TINY, teacher=t, teacher_share=1.0), cpu) for t in ("tiny", "other", "tiny+other"))
     assert not torch.equal(one, two)
@@ -119,9 +119,9 @@ def test_a_recipe_that_learns_from_votes_needs_some_and_writes_down_which(tmp_pa
     votes = np.zeros((42, 10), dtype=np.int64)
     votes[:, 3] = 10
     sets = [voting(drawn(42), votes), drawn(14, "train")]
-    outcome = loop.train("tiny", by_votes, sets, drawn(28, "test"), tmp_path / "some", device="cpu")
+    outcome = supervised.train("tiny", by_votes, sets, drawn(28, "test"), tmp_path / "some", device="cpu")
     assert outcome.history[0]["loss"] != train(tmp_path / "labels", replace(TINY, epochs=1)).history[0]["loss"]
-    said = json.loads(tensors.read(outcome.weights)[1]["provenance"])["votes"]
+    said = json.loads(safetensors_io.read(outcome.weights)[1]["provenance"])["votes"]
     assert said[0] is not None
     assert said[1] is None
 
@@ -134,7 +134,7 @@ def test_every_network_has_a_recipe_for_votes_under_a_name_of_its_own():
 def test_going_on_from_trained_weights_keeps_their_record(tmp_path):
     first = train(tmp_path / "first", replace(TINY, epochs=1)).weights
     second = train(tmp_path / "second", replace(TINY, epochs=1).continued(), start=first)
-    provenance = json.loads(tensors.read(second.weights)[1]["provenance"])
+    provenance = json.loads(safetensors_io.read(second.weights)[1]["provenance"])
     assert provenance["started_from"]["sha256"] == sha256_of(first)
     assert provenance["started_from"]["provenance"]["recipe"]["lr"] == TINY.lr
     assert second.history[0]["size"] == 32
@@ -197,6 +197,6 @@ def test_a_users_values_replace_the_recipes_where_given():
 
 
 def test_a_single_step_for_timing_is_a_real_update():
-    step, batch = loop.single_step(TINY, drawn(14), "cpu")
+    step, batch = supervised.single_step(TINY, drawn(14), "cpu")
     assert batch == 14
     assert step() != step()

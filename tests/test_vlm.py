@@ -9,14 +9,15 @@ from chats import checkpoint, llava, qwen
 from fakes import drawn
 from PIL import Image
 
-from fer_models import names, zoo
-from fer_models.classifiers import questions, vlm
-from fer_models.classifiers.interview import WAYS, Interview
-from fer_models.classifiers.kv_cache import cache_name
-from fer_models.classifiers.questions import Question
+from fer_models.artifacts.hashing import sha256_of
+from fer_models.classifiers.vlm import hf, questions
+from fer_models.classifiers.vlm.base import WAYS, Interview
+from fer_models.classifiers.vlm.kv_cache import cache_name
+from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
-from fer_models.registry import Runtime, sha256_of
+from fer_models.zoo import models, resolve
+from fer_models.zoo.spec import Runtime
 
 ASKED = questions.load("one-word")
 
@@ -28,7 +29,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chat(folder):
-    return vlm.load(folder, device="cpu")
+    return hf.load(folder, device="cpu")
 
 
 def faces(n=4):
@@ -57,7 +58,7 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
-    monkeypatch.setattr("fer_models.classifiers.interview.LONGEST", 8)  # random weights never stop by themselves
+    monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
     model = Interview(chat, ASKED, way)
     small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
     pictures = [*faces(3), small]
@@ -76,7 +77,7 @@ def test_what_is_written_is_what_transformers_generates(chat):
 
 def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     name = f"hf-vlm:mine@{folder}"
-    plain, likely = names.select(name, zoo.MODELS), names.select(f"hf-vlm:mine+likelihood@{folder}", zoo.MODELS)
+    plain, likely = resolve.select(name, models.MODELS), resolve.select(f"hf-vlm:mine+likelihood@{folder}", models.MODELS)
     assert plain.name == f"hf-vlm:mine@{folder.name}"
     assert likely.name == f"hf-vlm:mine+likelihood@{folder.name}"
     runtime = Runtime(device="cpu", precision="float32")
@@ -89,24 +90,24 @@ def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
 
 
 def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_likely(folder, tmp_path):
-    cropped = names.select(f"hf-vlm:mine+4crops@{folder}", zoo.MODELS)
+    cropped = resolve.select(f"hf-vlm:mine+4crops@{folder}", models.MODELS)
     with pytest.raises(UsageError, match="number of crops"):
         cropped.load(Runtime(device="cpu", precision="float32"))
     with pytest.raises(UsageError, match=r"vgg19 cannot be asked \+likelihood"):
-        names.select("vgg19+likelihood", zoo.MODELS)
+        resolve.select("vgg19+likelihood", models.MODELS)
     own = checkpoint(tmp_path / "phi")
-    spec = names.select(f"hf-vlm:phi+likelihood+4crops@{own}", zoo.MODELS)
+    spec = resolve.select(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
     assert spec.name == "hf-vlm:phi+4crops+likelihood@phi"
     assert spec.load(Runtime(device="cpu", precision="float32")).chat.num_crops == 4
 
 
 def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):
     with pytest.raises(UsageError, match=r"holds no config\.json"):
-        names.select(f"hf-vlm:mine@{tmp_path}", zoo.MODELS)
+        resolve.select(f"hf-vlm:mine@{tmp_path}", models.MODELS)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of", "auto_map": {"AutoModel": "evil.Model"}}))
     (tmp_path / "evil.py").write_text("raise SystemExit('code that came with a model was run')")
     with pytest.raises(WeightsError, match="no vision-language model that transformers loads by itself"):
-        vlm.load(tmp_path, device="cpu")
+        hf.load(tmp_path, device="cpu")
 
 
 def test_a_model_that_lacks_tensors_or_a_chat_template_is_refused(folder, tmp_path):
@@ -116,11 +117,11 @@ def test_a_model_that_lacks_tensors_or_a_chat_template_is_refused(folder, tmp_pa
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(WeightsError, match="no chat template"):
-        vlm.load(tmp_path, device="cpu")
+        hf.load(tmp_path, device="cpu")
     state = load_file(tmp_path / "model.safetensors")
     save_file(dict(sorted(state.items())[1:]), tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(WeightsError, match="lacks 1 tensors"):
-        vlm.load(tmp_path, device="cpu")
+        hf.load(tmp_path, device="cpu")
 
 
 def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_nothing():

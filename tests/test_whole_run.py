@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from test_selftest import unsure
 
+from fer_models.depth import FULL, STANDARD
 from fer_models.errors import UsageError
-from fer_models.evaluation import selftest, whole_run
-from fer_models.evaluation.depth import FULL, STANDARD
-from fer_models.evaluation.whole_run import DISTURBED, HARMS, KINDS, PLANS, SHARED, Plan
+from fer_models.gate import power
+from fer_models.studies import run_power
+from fer_models.studies.run_power import DISTURBED, HARMS, KINDS, PLANS, SHARED, Plan
 
 SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(KINDS, 1))
 
 
 @pytest.fixture(scope="module")
 def simulation():
-    source = selftest.Source.of(unsure())
-    noise = selftest.calibrate(source, selftest.Scenario(0.0, 0.10)).noise
-    return whole_run._Simulation(source, noise, 700, {kind: whole_run._disturbance(source, noise, kind) for kind in DISTURBED})
+    source = power.Source.of(unsure())
+    noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
+    return run_power._Simulation(source, noise, 700, {kind: run_power._disturbance(source, noise, kind) for kind in DISTURBED})
 
 
 def versions(simulation, kind, figure="", size=0.0, runs=20):
@@ -41,7 +42,7 @@ def test_a_harm_makes_its_figure_worse_the_more_the_larger_it_is(simulation, fig
     means = []
     for size in (0.0, 1.0, 4.0):
         rises = [
-            whole_run.worsened(figure, run[figure][1].value - run[figure][0].value) for run in versions(simulation, HARMS[figure][0], figure, size)
+            run_power.worsened(figure, run[figure][1].value - run[figure][0].value) for run in versions(simulation, HARMS[figure][0], figure, size)
         ]
         means.append(np.mean(rises))
     assert means[0] < means[1] - 0.005 < means[2] - 0.01
@@ -56,11 +57,11 @@ def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be
 def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
     logits, truth = np.zeros((4000, 7), np.float32), np.zeros(4000, dtype=np.int64)
     for kind in KINDS:
-        before, _ = whole_run._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)
+        before, _ = run_power._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)
         assert 1 / 7 < (before[0] == before[1]).mean() < 1
     alike = [
         (lambda answers: (answers[0] == answers[1]).mean())(
-            whole_run._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)[0]
+            run_power._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)[0]
         )
         for kind in sorted(KINDS, key=SHARED.__getitem__)
     ]
@@ -68,16 +69,16 @@ def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
 
 
 def test_a_whole_run_in_which_nothing_changed_rarely_fails(simulation):
-    failed = whole_run._null_runs(simulation, SMALL, 100, (0,))
+    failed = run_power._null_runs(simulation, SMALL, 100, (0,))
     assert failed["any"] <= 7  # of 100, at 1.5 %: by chance once in twenty thousand times
     assert failed["robustness"] <= 4
 
 
 def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
     options = {"plans": [SMALL], "runs": 3, "n": 140}
-    (alone,) = whole_run.run(unsure(600), **options)
-    assert set(alone.false_alarms) == {"any", *whole_run.FAMILIES, "DRIFT"}
-    (several,) = whole_run.run(unsure(600), processes=2, **options)
+    (alone,) = run_power.run(unsure(600), **options)
+    assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DRIFT"}
+    (several,) = run_power.run(unsure(600), processes=2, **options)
     assert several.as_json() == alone.as_json()
 
 
@@ -85,19 +86,19 @@ def test_seven_faces_find_nothing_and_seventy_find_a_large_change(simulation):
     figure = "prompts: answers changed by another order"
     level = 0.003 / 52
     few, many = (replace(SMALL, depth=replace(FULL, question_limit=n)) for n in (7, 70))
-    assert whole_run._smallest(simulation, few, figure, level, (0,)) is None
-    assert 0.02 < whole_run._smallest(simulation, many, figure, level, (0,)) < 0.6
+    assert run_power._smallest(simulation, few, figure, level, (0,)) is None
+    assert 0.02 < run_power._smallest(simulation, many, figure, level, (0,)) < 0.6
 
 
 def test_the_plans_have_the_sizes_of_the_depths():
     assert [plan.depth for plan in PLANS] == [STANDARD, FULL]
     for plan in PLANS:
         assert plan.subjects + plan.variants == 18
-    assert whole_run._faces_of(PLANS[0], "corruptions", 3589) == 7
-    assert whole_run._faces_of(PLANS[1], "prompting", 3589) == 3589
+    assert run_power._faces_of(PLANS[0], "corruptions", 3589) == 7
+    assert run_power._faces_of(PLANS[1], "prompting", 3589) == 3589
 
 
 @pytest.mark.parametrize(("options", "message"), [({"runs": 0}, "at least one run"), ({"n": 3}, "at least seven faces")])
 def test_what_cannot_be_simulated_is_said(options, message):
     with pytest.raises(UsageError, match=message):
-        whole_run.run(unsure(200), **options)
+        run_power.run(unsure(200), **options)

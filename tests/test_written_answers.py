@@ -7,21 +7,22 @@ import pytest
 from fakes import drawn, oracle_labels
 
 from fer_models import cli
-from fer_models.classifiers import interview, questions
-from fer_models.classifiers.augmented import Mirrored
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Constant, Oracle
+from fer_models.classifiers.dummy import Constant, Oracle
 from fer_models.classifiers.fusion import pool
+from fer_models.classifiers.tta import Mirrored
+from fer_models.classifiers.vlm import base, questions
+from fer_models.config import Options
 from fer_models.emotions import LABELS, Emotion
-from fer_models.evaluation import baselines, gate
-from fer_models.evaluation.metrics import measure_answers
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.store import stored
-from fer_models.evaluation.suite import Suite
+from fer_models.evaluation import Suite
+from fer_models.gate import baselines, gate
 from fer_models.images import face_hash
-from fer_models.registry import ModelSpec, Registry
 from fer_models.report import tables
-from fer_models.zoo import RESTORERS
+from fer_models.scoring.metrics import measure_answers
+from fer_models.store.predictions import stored
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RESTORERS
+from fer_models.zoo.spec import ModelSpec
 
 #: What is computed from probabilities.
 FROM_PROBABILITIES = {"ece", "nll", "brier"}
@@ -38,7 +39,7 @@ class Writer:
         numbers = [int(face_hash(face), 16) for face in faces]
         replies = [self.known[face_hash(face)].label if n % 5 else "sad" for face, n in zip(faces, numbers, strict=True)]
         replies = [reply if n % 16 else "I cannot tell." for reply, n in zip(replies, numbers, strict=True)]
-        return interview.read_all(replies, questions.load("one-word"))
+        return base.read_all(replies, questions.load("one-word"))
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys
 def test_what_is_made_of_written_answers_has_no_probabilities_either(made):
     class Always:
         def predict(self, faces):
-            return interview.read_all(["happy"] * len(faces), questions.load("one-word"))
+            return base.read_all(["happy"] * len(faces), questions.load("one-word"))
 
     assert made(Always()).predict(FACES.faces([0, 1])).has_probabilities is False
     assert made(Constant(Emotion.SAD, 0.5)).predict(FACES.faces([0, 1])).has_probabilities is True
@@ -123,7 +124,7 @@ def test_the_likelihoods_of_replies_are_probabilities():
         def score(self, faces, question, replies):
             return np.log(np.tile(np.arange(1, 8) / 28, (len(faces), 1)))
 
-    said = interview.Interview(Chat(), questions.load("one-word"), interview.LIKELIHOOD).predict(FACES.faces([0]))
+    said = base.Interview(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(FACES.faces([0]))
     assert said.has_probabilities
     assert said.probabilities[0] == pytest.approx(np.arange(1, 8) / 28)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fer_models.classifiers.prompts import PromptSet
-from fer_models.classifiers.questions import Question
+from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS, LabelSpace
 from fer_models.errors import PredictionError, encodable, one_line
 from fer_models.images import Face

@@ -22,23 +22,21 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from fer_models import tensors
-from fer_models.classifiers import (
-    arithmetic,
-    small,  # noqa: F401 (the image tower of clip-nano)
-)
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.json_io import parse_json
+from fer_models.artifacts.resources import ASSETS
+from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError, one_line
-from fer_models.files import parse_json
 from fer_models.images import Face
 
 #: What marks a file of ours in its metadata.
 FORMAT = "fer-models-clip"
 #: Our own architecture, as open_clip reads any other: a data file.
 NANO = "clip-nano"
-_CONFIG = Path(__file__).with_name(f"{NANO}.json")
+_CONFIG = ASSETS / "open_clip" / f"{NANO}.json"
 open_clip.add_model_config(_CONFIG)
 
 
@@ -132,7 +130,7 @@ class Clip:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one face (the image tower), see `arithmetic.macs`."""
-        return arithmetic.macs(lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)])))
+        return flops.macs(lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)])))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
@@ -186,7 +184,7 @@ def load(
     Raises:
         WeightsError: the file is unsound, or does not fit the architecture: nothing is left to random weights.
     """
-    state, metadata = tensors.read(path)
+    state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
         try:
             architecture, preprocess = metadata["architecture"], dict(parse_json(metadata["preprocess"]))
@@ -197,7 +195,7 @@ def load(
         raise WeightsError(f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}")
     model = create(architecture, preprocess)
     _fill(model, state, architecture, path)
-    return Clip(model, open_clip.get_tokenizer(architecture), prompts, tensors.pick_device(device), precision)
+    return Clip(model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision)
 
 
 def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
@@ -205,7 +203,7 @@ def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: 
     try:
         if "logit_scale" in state:
             state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
-        tensors.require_fit(model, state, architecture, path)
+        safetensors_io.require_fit(model, state, architecture, path)
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         what = " ".join(str(error).split())[:200]
@@ -246,14 +244,14 @@ def load_repository(folder: Path, prompts: PromptSet, *, device: str = "auto", p
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         raise WeightsError(f"{folder} is no model of open_clip's ({' '.join(str(error).split())[:200]}). Fetch it anew.") from error
-    return Clip(model, tokenizer, prompts, tensors.pick_device(device), precision)
+    return Clip(model, tokenizer, prompts, safetensors_io.pick_device(device), precision)
 
 
 def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architecture: str = NANO) -> None:
     """Write a model as a file of ours, from which `load` makes it again."""
     wanted = {key: asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))[key] for key in ("mean", "std", "interpolation", "resize_mode")}
     said = {"format": FORMAT, "architecture": architecture, "preprocess": json.dumps(wanted), "labels": json.dumps(list(LABELS))}
-    tensors.write(model.state_dict(), path, {**said, **metadata})
+    safetensors_io.write(model.state_dict(), path, {**said, **metadata})
 
 
 @contextlib.contextmanager

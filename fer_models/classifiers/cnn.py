@@ -17,16 +17,13 @@ import torch
 from timm.layers import ClassifierHead  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models import tensors
-from fer_models.classifiers import (
-    arithmetic,
-    small,  # noqa: F401 (timm knows its networks from here on)
-)
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.classifiers import flops
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
-from fer_models.files import parse_json, read_text
 from fer_models.images import Face, grey, resize
 
 #: What marks a file of ours in its metadata.
@@ -98,7 +95,7 @@ class CNN:
     def macs(self) -> int:
         """Multiply-accumulates for one face; see `arithmetic.macs`."""
         side = self.architecture.size
-        return arithmetic.macs(lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device)))
+        return flops.macs(lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device)))
 
 
 def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None) -> CNN:
@@ -113,7 +110,7 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     Raises:
         WeightsError: the file is unsound, says too little, or does not fit the network.
     """
-    state, metadata = tensors.read(path)
+    state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
         try:
             architecture, labels = Architecture(**parse_json(metadata["architecture"])), list(parse_json(metadata["labels"]))
@@ -132,9 +129,9 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
         raise
     except Exception as error:  # whatever timm makes of an impossible size or an unknown name
         raise WeightsError(f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}") from error
-    tensors.require_fit(network, state, architecture.timm, path)
+    safetensors_io.require_fit(network, state, architecture.timm, path)
     network.load_state_dict(state)
-    return CNN(network, architecture, labels, tensors.pick_device(device), precision)
+    return CNN(network, architecture, labels, safetensors_io.pick_device(device), precision)
 
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers.base import ANSWERED, Classifier, Predictions
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, WeightsError, one_line
-from fer_models.files import parse_json, read_text
 from fer_models.images import Face
 
 FORMAT = "fer-models-fusion"

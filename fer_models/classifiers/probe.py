@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fer_models.artifacts.json_io import parse_json
 from fer_models.classifiers.base import Embedding, Predictions
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import WeightsError, one_line
-from fer_models.files import parse_json
 from fer_models.images import Face
 
 FORMAT = "fer-models-probe"

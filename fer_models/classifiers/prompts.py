@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.artifacts.resources import ASSETS
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import UnknownNameError, UsageError, encodable, one_line
-from fer_models.files import parse_json, read_text
 
-FOLDER = Path(__file__).parent.parent / "prompts"
+FOLDER = ASSETS / "prompts"
 #: The longest template or word allowed, in characters: a text tower reads some 77 tokens and drops the rest without a word.
 LONGEST = 300
 #: The largest file of a prompt set, in bytes, and the most sentences that it may make: every template with every word.

@@ -24,10 +24,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_models.artifacts.hashing import warn_damaged
+from fer_models.artifacts.resources import ASSETS
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import UnknownNameError
-from fer_models.files import warn_damaged
 
 Array = NDArray[np.float64]
 
@@ -116,7 +117,7 @@ def train_hashes() -> frozenset[str]:
 
     `tests/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command that writes it.
     """
-    digests = Path(__file__).with_name("synthetic_train.sha256").read_bytes()
+    digests = (ASSETS / "synthetic_train.sha256").read_bytes()
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))
 
 

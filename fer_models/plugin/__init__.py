@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fer_models import resources
+from fer_models.artifacts import resources
+from fer_models.artifacts.device import paused_garbage_collection
 from fer_models.datasets import synthetic
 from fer_models.errors import DatasetError, FerModelsError, UsageError
-from fer_models.machine import paused_garbage_collection
 from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
 from fer_models.third_party_code import kept_alive
 
 if TYPE_CHECKING:
-    from fer_models.evaluation.suite import Requested  # noqa: F401 (in a string)
+    from fer_models.evaluation import Requested  # noqa: F401 (in a string)
 
 pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
@@ -243,8 +243,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
         return
-    from fer_models.evaluation import baselines
-    from fer_models.report import page
+    from fer_models.gate import baselines
+    from fer_models.report import html_report as page
 
     try:
         state.collect()
@@ -328,6 +328,6 @@ def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: 
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
     if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audited):
-        from fer_models.report import page
+        from fer_models.report import html_report as page
 
         prefix.append(page.summary_html(state.report()))

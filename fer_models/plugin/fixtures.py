@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fer_models import weights
+from fer_models.artifacts import weights
 from fer_models.plugin.session import state_of
-from fer_models.registry import ModelSpec, RestorerSpec
+from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these pays nothing for them
-    from fer_models.evaluation import gate
-    from fer_models.evaluation.asking import Pair
-    from fer_models.evaluation.beside import Measured
-    from fer_models.evaluation.prediction_cache import Predict
-    from fer_models.evaluation.restoration import Effect
-    from fer_models.evaluation.robustness_gate import Figure
-    from fer_models.evaluation.store import Answers
-    from fer_models.evaluation.suite import Suite
+    from fer_models.evaluation import Suite
+    from fer_models.gate import gate
+    from fer_models.gate.restoration_effect import Effect
+    from fer_models.gate.robustness_gate import Figure
+    from fer_models.inference.prediction_cache import Predict
+    from fer_models.inference.runner import Pair
     from fer_models.plugin.state import State
+    from fer_models.robustness.base import Measured
+    from fer_models.store.predictions import Answers
 
 
 class Gate:
@@ -137,10 +137,10 @@ def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable
     """A function that builds one update of the model's own recipe on a batch of this run's faces: (the update, faces in the batch)."""
 
     def build() -> tuple[Callable[[], float], int]:
-        from fer_models.training import loop
+        from fer_models.training import supervised
         from fer_models.training.recipes import RECIPES
 
-        return loop.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
+        return supervised.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
 
     return build
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from fer_models import resources, zoo
-from fer_models.classifiers import prompts, questions
+from fer_models.artifacts import resources
+from fer_models.classifiers import prompts
+from fer_models.classifiers.vlm import questions
+from fer_models.config import Options
 from fer_models.datasets.schemes import SCHEMES
+from fer_models.depth import DEPTHS, Depth
 from fer_models.errors import UsageError
-from fer_models.evaluation.depth import DEPTHS, Depth
-from fer_models.evaluation.options import Options
-from fer_models.registry import DEVICES, PRECISIONS, Runtime
+from fer_models.zoo import models
+from fer_models.zoo.spec import DEVICES, PRECISIONS, Runtime
 
 #: The options that change a size of the depth, and the field they change.
 _SIZES = {
@@ -55,9 +57,9 @@ def add(parser: pytest.Parser) -> None:
         "FILE.py: only the models of that file",
     )
     sets = ", ".join(prompts.names())
-    add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {zoo.DEFAULT_PROMPTS})")
+    add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {models.DEFAULT_PROMPTS})")
     asked = ", ".join(questions.QUESTIONS)
-    add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {zoo.DEFAULT_QUESTION})")
+    add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {models.DEFAULT_QUESTION})")
     add("--depth", default="standard", choices=tuple(DEPTHS), help="how much is evaluated: quick, standard (default) or full")
     add("--restoration-limit", type=int, metavar="N", help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})")
     add("--question-faces", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from fer_models.evaluation.options import ShowProgress
-from fer_models.evaluation.run import Progress
+from fer_models.config import ShowProgress
+from fer_models.inference.loop import Progress
 
 
 def progress(config: pytest.Config) -> ShowProgress:

@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
-from fer_models import zoo
 from fer_models.errors import FerModelsError, WeightsMissingError
-from fer_models.evaluation.asking import Pair
-from fer_models.evaluation.beside import KINDS
-from fer_models.evaluation.robustness_checks import Check
-from fer_models.evaluation.suite import Requested
-from fer_models.evaluation.time_estimate import estimate
+from fer_models.evaluation import Requested
+from fer_models.inference.runner import Pair
 from fer_models.plugin.options import depth_of
 from fer_models.plugin.session import parameters
 from fer_models.plugin.state import State
-from fer_models.registry import TTA, ModelSpec, RestorerSpec
 from fer_models.report import tables
+from fer_models.robustness.base import KINDS
+from fer_models.robustness.checks import Check
+from fer_models.time_estimate import estimate
 from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
+from fer_models.zoo import restorers
+from fer_models.zoo.grammar import TTA
+from fer_models.zoo.models import FASTEST
+from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Fixtures that need the weights of the model, or its stored predictions.
 _NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
@@ -54,7 +56,7 @@ def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Fun
 def predicted_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
     """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run judges."""
     params = [_params(item) for item in items if _PREDICTIONS & set(item.fixturenames)]
-    return [(p["model"], p.get("restoration", zoo.RAW.name)) for p in params if "model" in p]
+    return [(p["model"], p.get("restoration", restorers.RAW.name)) for p in params if "model" in p]
 
 
 def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Requested:
@@ -76,7 +78,7 @@ def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
     found: list[Check] = []
     for item in items:
         if "model" in (params := _params(item)):
-            pair = (params["model"], params.get("restoration", zoo.RAW.name))
+            pair = (params["model"], params.get("restoration", restorers.RAW.name))
             found += [(kind, pair) for kind in KINDS if kind in item.fixturenames]
     return list(dict.fromkeys(found))
 
@@ -147,7 +149,7 @@ def _missing(state: State, item: pytest.Function) -> str | None:
 
 def _rank(model: str) -> int:
     """The place of a model among the zoo's by time per face; after all of them for others."""
-    return zoo.FASTEST.index(model) if model in zoo.FASTEST else len(zoo.FASTEST)
+    return FASTEST.index(model) if model in FASTEST else len(FASTEST)
 
 
 def _is_promptable(spec: ModelSpec) -> bool:

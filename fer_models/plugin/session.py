@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fer_models import __version__, names, zoo
+from fer_models import __version__
 from fer_models.errors import BaselinesError, FerModelsError, UsageError
 from fer_models.plugin import options
+from fer_models.zoo import resolve
+from fer_models.zoo.models import FASTEST, MODELS
+from fer_models.zoo.restorers import RAW
 
 if TYPE_CHECKING:
     from fer_models.plugin.state import State
 
 _STATE = pytest.StashKey["State"]()
 _HEADER_SHOWN = pytest.StashKey[bool]()
-_CHOSEN = pytest.StashKey["names.Chosen"]()
+_CHOSEN = pytest.StashKey["resolve.Chosen"]()
 
 
 def header(config: pytest.Config) -> str:
     """The first line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
-    names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
+    model_names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
     every = "all models" if options.depth_of(config).zoo_models is None else "the fastest models"
-    models = ", ".join(names) or every
+    models = ", ".join(model_names) or every
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
     return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
@@ -47,7 +50,7 @@ def show_header(config: pytest.Config) -> None:
         reporter.write_line(header(config), flush=True)
 
 
-def chosen(config: pytest.Config) -> names.Chosen:
+def chosen(config: pytest.Config) -> resolve.Chosen:
     """The models and restorers of the run; files of models are executed once.
 
     Without `--model` these are all known models, and those that have a baseline for the run's faces and can be made from known ones
@@ -57,9 +60,9 @@ def chosen(config: pytest.Config) -> names.Chosen:
         UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
     """
     if _CHOSEN not in config.stash:
-        found = names.chosen(config.getoption("--model"), config.getoption("--models-from"))
+        found = resolve.chosen(config.getoption("--model"), config.getoption("--models-from"))
         if not config.getoption("--model") and options.depth_of(config).zoo_models is None:
-            found = (*found[:3], names.with_recorded(found[3], _recorded_models(config)))
+            found = (*found[:3], resolve.with_recorded(found[3], _recorded_models(config)))
         config.stash[_CHOSEN] = found
     return config.stash[_CHOSEN]
 
@@ -67,7 +70,7 @@ def chosen(config: pytest.Config) -> names.Chosen:
 def _recorded_models(config: pytest.Config) -> list[str]:
     """The models that have a baseline for the dataset and split of the run, by name."""
     from fer_models import datasets
-    from fer_models.evaluation import baselines
+    from fer_models.gate import baselines
 
     dataset, root = config.getoption("--dataset"), config.getoption("--data-root")
     try:
@@ -94,15 +97,15 @@ def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
     if depth.zoo_models is None or config.getoption("--model"):
         names_of_models = models.names
     else:
-        fastest = [name for name in zoo.FASTEST if name in models][: depth.zoo_models]
-        shipped = [m.name for m in models if m.name in zoo.MODELS and zoo.MODELS[m.name] is m]
+        fastest = [name for name in FASTEST if name in models][: depth.zoo_models]
+        shipped = [m.name for m in models if m.name in MODELS and MODELS[m.name] is m]
         named = [word.lower() for word in re.findall(r"[^\s()]{3,}", keyword) if word not in ("and", "not")]
         names_of_models = [
             name
             for name in models.names
             if name in fastest or name not in shipped or any(word in name.lower() for word in named)
         ]
-    return names_of_models, restorers.names if depth.checks else [zoo.RAW.name]
+    return names_of_models, restorers.names if depth.checks else [RAW.name]
 
 
 def state_of(config: pytest.Config, *, announce: bool = True) -> State:

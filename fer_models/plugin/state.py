@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from fer_models import names
-from fer_models.classifiers import prompts, questions
+from fer_models.classifiers import prompts
+from fer_models.classifiers.vlm import questions
 from fer_models.errors import DatasetError, FerModelsError, printable
-from fer_models.evaluation import baselines, claims
-from fer_models.evaluation.asking import environment
-from fer_models.evaluation.beside import KINDS
-from fer_models.evaluation.suite import Suite
+from fer_models.evaluation import Suite
+from fer_models.gate import baselines
+from fer_models.inference.runner import environment
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import page, robustness, verdicts
+from fer_models.report import html_report, robustness, verdicts
+from fer_models.robustness.base import KINDS
+from fer_models.studies import grim
+from fer_models.zoo import resolve
 
 #: The section of evals.json with what restorations do, and all sections that are made of entries by name.
 _EFFECTS = "restorations"
@@ -38,9 +40,9 @@ class State:
         self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
-            self.models = names.reprompted(self.models, prompts.load(option("--prompts")))
+            self.models = resolve.reprompted(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
-            self.models = names.questioned(self.models, questions.load(option("--question")))
+            self.models = resolve.questioned(self.models, questions.load(option("--question")))
         self.suite = Suite(options.read(config), self.models, self.restorers, progress(config), models.names)
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.Record] = {}
@@ -102,19 +104,19 @@ class State:
         """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like this run's."""
         self.errors[printable(self.suite.options.dataset)] = str(error)
         report = self._report({}, [])
-        page.write_json(report, self.report_dir / "evals.json")
-        page.write_html(report, self.report_dir / "evals.html")
+        html_report.write_json(report, self.report_dir / "evals.json")
+        html_report.write_html(report, self.report_dir / "evals.html")
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
         dataset = self.suite.data.faces.dataset
         published = [p for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
-        return self._report(self.suite.data.as_json(), [claims.annotate(p) for p in published])
+        return self._report(self.suite.data.as_json(), [grim.annotate(p) for p in published])
 
     def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
         command = map(str, self.config.invocation_params.args)
         return {
-            "schema": page.SCHEMA,
+            "schema": html_report.SCHEMA,
             "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants)},
             "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
             "results": [self.results[k] for k in sorted(self.results)],

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer_models.evaluation.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
-from fer_models.evaluation.sides import Flip
-from fer_models.evaluation.subject import Subject
+from fer_models.gate.compare import Flip
+from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
 from fer_models.images import Face, data_url, resize
-from fer_models.report import page, tables, verdicts
+from fer_models.report import html_report, tables, verdicts
 from fer_models.report.markup import Html, clean, element, join
+from fer_models.store.subject import Subject
 
 SCHEMA = 1
 #: The side of a face's picture, in pixels: twice FER-2013's, so that a face of 48 pixels can be recognised.
@@ -284,7 +284,7 @@ def html(comparison: Comparison, pictures: Pictures = None) -> str:
         blocks.append(element("p", _about_pictures(c, pictures), class_="caption"))
     if remarks := [element("li", remark) for remark in c.remarks()]:
         blocks.append(element("ul", *remarks))
-    head = element("head", Html('<meta charset="utf-8">'), element("title", title), element("style", Html(page.STYLE)))
+    head = element("head", Html('<meta charset="utf-8">'), element("title", title), element("style", Html(html_report.STYLE)))
     body = element("body", element("div", element("h3", title), *blocks, class_="fer"))
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fer_models.emotions import LABELS
 from fer_models.report import tables
-from fer_models.report.faces import PICTURE
+from fer_models.report.data_quality import PICTURE
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fer_models.report import tables
-from fer_models.report.faces import PICTURE
+from fer_models.report.data_quality import PICTURE
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
 

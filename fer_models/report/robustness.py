@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fer_models.evaluation.gate import FAIL, INCONCLUSIVE, NEW, PASS
-from fer_models.evaluation.robustness_gate import ROBUSTNESS_MARGIN, Figure
+from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
+from fer_models.gate.robustness_gate import ROBUSTNESS_MARGIN, Figure
 from fer_models.report import tables
 from fer_models.report.markup import Html, clean, element
 from fer_models.report.tables import NOTHING, Record

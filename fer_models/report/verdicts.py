@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fer_models.evaluation.gate import DRIFT_MARGIN, FAIL, INCONCLUSIVE, NEW, Check, Verdict
+from fer_models.gate.gate import DRIFT_MARGIN, FAIL, INCONCLUSIVE, NEW, Check, Verdict
 from fer_models.report.tables import FailureRow, failure_table, p_value
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."

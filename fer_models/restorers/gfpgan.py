@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fer_models import tensors
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, UsageError, WeightsError
-from fer_models.files import sha256_of
 from fer_models.images import Face
 
 #: What marks a file of ours in its metadata.
@@ -141,22 +141,22 @@ def load(path: Path, *, sha256: str | None = None, device: str = "auto", precisi
     """
     if precision not in ("float32", "bf16"):
         raise UsageError(f"GFPGAN loses too much in {precision}. Use --precision bf16, float32 or auto.")
-    where = tensors.pick_device(device)
+    where = safetensors_io.pick_device(device)
     state, shape = _published(path, sha256) if sha256 is not None else _own(path)
     with torch.device("meta"):  # without drawing random weights that are overwritten at once
         network = build(shape)
-    tensors.require_fit(network, state, "GFPGAN", path)
+    safetensors_io.require_fit(network, state, "GFPGAN", path)
     network.load_state_dict(state, assign=True)
     return Gfpgan(network, shape.out_size, where, precision)
 
 
 def save(network: nn.Module, shape: Shape, path: Path, said: dict[str, str]) -> None:
     """Write a network as a file of ours; `said` is added to its metadata."""
-    tensors.write(network.state_dict(), path, {"format": FORMAT, "architecture": json.dumps(asdict(shape)), **said})
+    safetensors_io.write(network.state_dict(), path, {"format": FORMAT, "architecture": json.dumps(asdict(shape)), **said})
 
 
 def _own(path: Path) -> tuple[dict[str, torch.Tensor], Shape]:
-    state, metadata = tensors.read(path)
+    state, metadata = safetensors_io.read(path)
     try:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format', 'not given')}")

@@ -24,15 +24,16 @@ from scipy import ndimage
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch.nn import functional as F
 
-from fer_models import corruptions, tensors
+from fer_models import corruptions
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.device import resolve_precision
 from fer_models.datasets.base import FaceSet
 from fer_models.images import Face, resize, to_rgb
-from fer_models.machine import resolve_precision
 from fer_models.restorers import gfpgan
 from fer_models.training import provenance
-from fer_models.training.loop import as_tensor
-from fer_models.training.perception import LossNetwork, standardised
+from fer_models.training.perceptual_loss import LossNetwork, standardised
 from fer_models.training.session import History, Report, Session, start_from
+from fer_models.training.supervised import as_tensor
 
 #: The first words of the seeds of what is drawn for an epoch, and for the validation split.
 _EPOCH, _VALIDATION = 1, 2
@@ -166,7 +167,7 @@ def train(
         WeightsError: the checkpoint cannot be read, or `start` is not a network of this recipe.
         WeightsMissingError: the recogniser is not on this machine.
     """
-    session = _Training(name, recipe, training, validation, seed, tensors.pick_device(device), start)
+    session = _Training(name, recipe, training, validation, seed, safetensors_io.pick_device(device), start)
     weights, best = session.run(output, resume, report), session.best()
     score = Score(best["validation_distance"], best["validation_psnr"])
     return Outcome(weights, int(best["epoch"]), score, session.unrestored, session.history)

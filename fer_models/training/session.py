@@ -18,9 +18,9 @@ import torch
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models import tensors
+from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import UsageError, WeightsError
-from fer_models.files import sha256_of
 
 #: Called after each step, for a progress bar: what is done, step, steps, figures.
 Report = Callable[[str, int, int, dict[str, float]], None]
@@ -111,11 +111,11 @@ class Session(ABC):
         for index, slot in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in slot.items() if v is not None}
         state |= {f"remembered.{k}": v for k, v in self.remembered().items()}
-        tensors.write(state, path, {"run": self._run(), "history": json.dumps(self.history)})
+        safetensors_io.write(state, path, {"run": self._run(), "history": json.dumps(self.history)})
 
     def _restore(self, path: Path) -> None:
         try:
-            saved, metadata = tensors.read(path)
+            saved, metadata = safetensors_io.read(path)
         except WeightsError as error:
             raise WeightsError(f"{error} Or delete it to start afresh.") from error
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "ema": {}, "optimizer": {}, "remembered": {}}
@@ -142,7 +142,7 @@ def start_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: they are of another network.
     """
-    state, metadata = tensors.read(path)
-    tensors.require_fit(network, state, kind, path)
+    state, metadata = safetensors_io.read(path)
+    safetensors_io.require_fit(network, state, kind, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}

@@ -15,9 +15,9 @@ from fakes import answers_of, full_disk
 from hypothesis import given, settings
 
 from fer_models.errors import BaselinesError
-from fer_models.evaluation import baselines
-from fer_models.evaluation.metrics import measure
-from fer_models.evaluation.subject import Subject
+from fer_models.gate import baselines
+from fer_models.scoring.metrics import measure
+from fer_models.store.subject import Subject
 
 N = 21
 

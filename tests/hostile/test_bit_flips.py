@@ -21,18 +21,19 @@ from PIL import Image
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
+from fer_models.config import Options
 from fer_models.datasets import synthetic
+from fer_models.depth import FULL
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation import prompting
-from fer_models.evaluation import store as stores
-from fer_models.evaluation.data import Data
-from fer_models.evaluation.depth import FULL
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.suite import Suite
+from fer_models.evaluation import Suite
 from fer_models.images import face_hash
-from fer_models.registry import ModelSpec, Registry, RestorerSpec
-from fer_models.zoo import RAW
+from fer_models.inference.dataset import Data
+from fer_models.robustness import prompt_robustness
+from fer_models.store import predictions as stores
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RAW
+from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Flips of a bit by cache; those whose content is slow to make get fewer.
 FLIPS = {"store": 500, "restored": 500, "features": 400, "predictions": 400, "costs": 130, "cache": 40, "prompts": 20, "drawn": 10}
@@ -152,7 +153,7 @@ class Caches:
         answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
         features = Reader().embed(self.loaded.faces.faces(self.loaded.order))
         truth = Reader().classify(features, PromptSet("own", SETS[0].templates[:1], tuple(w[:1] for w in SETS[0].words))).answer
-        return prompting.search(answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json").as_json()
+        return prompt_robustness.search(answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json").as_json()
 
     def drawn(self):
         synthetic._render.cache_clear()

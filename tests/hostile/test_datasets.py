@@ -26,7 +26,7 @@ from fer_models.datasets import FaceSet, synthetic
 from fer_models.datasets.audit import audit, text
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
-from fer_models.evaluation.subject import Subject
+from fer_models.store.subject import Subject
 
 FACE = synthetic.draw("test", 0)
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

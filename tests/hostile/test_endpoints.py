@@ -13,11 +13,11 @@ from guards import assert_sentence, no_hang
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models import names, zoo
-from fer_models.classifiers import questions
-from fer_models.classifiers.endpoint import KEY, Endpoint
+from fer_models.classifiers.vlm import questions
+from fer_models.classifiers.vlm.endpoint import KEY, Endpoint
 from fer_models.errors import FerModelsError, PredictionError, UsageError
-from fer_models.evaluation.run import predict_checked
+from fer_models.inference.loop import predict_checked
+from fer_models.zoo import models, resolve
 
 QUESTION = questions.load("one-word")
 FACES = drawn(7).faces(range(1))
@@ -105,7 +105,7 @@ def predict(url, *, timeout=0.5, patience=0.7, faces=FACES):
     return predict_checked(
         Endpoint(url, "m", QUESTION, timeout=timeout, patience=patience),
         "endpoint",
-        zoo.VGG19.labels,
+        models.VGG19.labels,
         list(faces),
     )
 
@@ -325,7 +325,7 @@ def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
 @settings(max_examples=60)
 @given(st.text(st.characters(), max_size=30))
 def test_every_text_comes_back_encodable(text):
-    from fer_models.classifiers.interview import read_all
+    from fer_models.classifiers.vlm.base import read_all
 
     found = read_all([text], QUESTION)
     found.text[0].encode("utf-8")
@@ -431,8 +431,8 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monke
     ],
 )
 def test_a_name_of_an_endpoint_that_names_none_is_a_sentence(name):
-    from fer_models.registry import Runtime
+    from fer_models.zoo.spec import Runtime
 
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        names.select(name, zoo.MODELS).load(Runtime())
+        resolve.select(name, models.MODELS).load(Runtime())
     assert_sentence(caught.value)

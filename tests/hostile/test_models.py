@@ -16,19 +16,22 @@ from fakes import drawn, run
 from guards import assert_sentence
 from processes import run_python
 
-from fer_models import names, registry, zoo
-from fer_models.classifiers import prompts, questions
+from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Constant
+from fer_models.classifiers.dummy import Constant
+from fer_models.classifiers.vlm import questions
+from fer_models.config import Options
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import FerModelsError, PredictionError, RestorationError, UsageError, WeightsError
-from fer_models.evaluation.asking import Asking
-from fer_models.evaluation.features import _checked as embed_checked
-from fer_models.evaluation.options import Options
-from fer_models.evaluation.run import checked, predict_checked
-from fer_models.registry import ModelSpec, Registry, RestorerSpec, Runtime, Weights
+from fer_models.inference.embeddings import _checked as embed_checked
+from fer_models.inference.loop import checked, predict_checked
+from fer_models.inference.runner import Asking
 from fer_models.restorers.base import restore_checked
 from fer_models.third_party_code import contained, kept_alive
+from fer_models.zoo import registry, resolve
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.restorers import RESTORERS
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, Weights
 
 #: Ways to get away, as code.
 ESCAPES = {
@@ -80,7 +83,7 @@ def constant(name="mine", **fields):
 
 
 def asking(*models):
-    return Asking(Options(), Registry("model", *models), zoo.RESTORERS)
+    return Asking(Options(), Registry("model", *models), RESTORERS)
 
 
 def through_entry_point(away, monkeypatch):
@@ -100,13 +103,13 @@ DOORS = {
     "another question of a loaded model": lambda away, _: asking(
         constant(load=lambda runtime: SimpleNamespace(asked=away))
     )._with_question("mine", questions.load("lettered")),
-    "another question": lambda away, _: names.questioned(
+    "another question": lambda away, _: resolve.questioned(
         Registry("model", constant(asked=away)), questions.load("lettered")
     ),
-    "other prompts": lambda away, _: names.reprompted(
+    "other prompts": lambda away, _: resolve.reprompted(
         Registry("model", constant(reprompted=away)), prompts.load("openai")
     ),
-    "an answer mode": lambda away, _: names.select(
+    "an answer mode": lambda away, _: resolve.select(
         "mine+likelihood", Registry("model", constant(marked=away))
     ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
@@ -501,7 +504,7 @@ def test_two_files_with_one_name_are_refused(fields, tmp_path):
         restorers=fields.get("restorers", ()),
     )
     with pytest.raises(UsageError, match="both define a") as caught:
-        names.known([first, second])
+        resolve.known([first, second])
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
 
@@ -510,12 +513,12 @@ def test_one_file_by_two_paths_runs_once(tmp_path):
     path = write(tmp_path / "own.py", "a")
     (tmp_path / "link.py").symlink_to(path)
     others = [path, tmp_path / "link.py", Path(os.path.relpath(path))]
-    assert "a" in names.known(others)[0]
-    assert names.chosen([str(tmp_path / "link.py")], others)[3].names == ["a"]
+    assert "a" in resolve.known(others)[0]
+    assert resolve.chosen([str(tmp_path / "link.py")], others)[3].names == ["a"]
 
 
 def test_a_model_in_place_of_one_of_the_zoo_is_announced(tmp_path):
-    models, _, notes = names.known([write(tmp_path / "own.py", "vgg19")])
+    models, _, notes = resolve.known([write(tmp_path / "own.py", "vgg19")])
     assert len(notes) == 1
     assert "vgg19" in notes[0]
     assert models["vgg19"].source == tmp_path / "own.py"
@@ -527,7 +530,7 @@ def test_a_model_in_place_of_one_of_an_entry_point_is_announced(tmp_path, monkey
         registry, "entry_points", lambda group: [SimpleNamespace(name="x", value="x", load=lambda: module)]
     )
     monkeypatch.setattr(registry.inspect, "getfile", lambda module: __file__)
-    assert names.known([write(tmp_path / "own.py", "theirs")])[2] == [
+    assert resolve.known([write(tmp_path / "own.py", "theirs")])[2] == [
         "theirs comes from own.py, in place of the one already known"
     ]
 

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_python
 
-from fer_models import datasets, names, zoo
+from fer_models import datasets
 from fer_models.classifiers import clip as clip  # imports open_clip and torch, for which no test here waits
 from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, UsageError, encodable, one_line
-from fer_models.registry import LONGEST_NAME, Registry, Runtime
+from fer_models.zoo import models, resolve
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import LONGEST_NAME, Runtime
 
 assert_sentence = partial(guards.assert_sentence, longest=2500)
 
@@ -52,26 +54,26 @@ def test_a_name_that_names_no_model_is_a_sentence(name):
 
 def select_and_locate(name):
     """The model of a name with its identity, which is where its weights would be looked for."""
-    names.select(name, zoo.MODELS).identity(Runtime("cpu"))
+    resolve.select(name, models.MODELS).identity(Runtime("cpu"))
 
 
 @given(st.text(st.sampled_from("vgg19+@-:/.tapc0 resn5lihfomd"), max_size=60))
 def test_any_name_is_a_model_or_a_sentence(name):
     try:
-        names.select(name, zoo.MODELS)
+        resolve.select(name, models.MODELS)
     except FerModelsError as error:
         assert_sentence(error)
 
 
 @pytest.mark.parametrize("crops", [1, 4, 16])
 def test_a_sensible_number_of_crops_stays_possible(crops):
-    assert names.select(f"phi3v-nano+{crops}crops", zoo.MODELS).settings["num_crops"] == crops
+    assert resolve.select(f"phi3v-nano+{crops}crops", models.MODELS).settings["num_crops"] == crops
 
 
 def test_the_longest_name_fits_into_the_name_of_a_folder():
     assert LONGEST_NAME < 200
     longest = "endpoint:" + "m" * (LONGEST_NAME - 27) + "@http://localhost"
-    assert len(names.select(longest, zoo.MODELS).name) <= LONGEST_NAME
+    assert len(resolve.select(longest, models.MODELS).name) <= LONGEST_NAME
 
 
 FILES = [
@@ -102,7 +104,7 @@ def test_what_is_no_file_of_models_is_a_sentence_and_not_waited_for(name, tmp_pa
     Path("dangling.py").symlink_to("nowhere")
     Path("notes.txt").write_text("MODELS = []")
     with no_hang(), pytest.raises(UsageError) as caught:
-        names.known([Path(name)])
+        resolve.known([Path(name)])
     assert_sentence(caught.value)
 
 
@@ -184,7 +186,7 @@ def test_any_text_can_be_part_of_an_error(text):
 
 def test_a_registry_never_holds_two_of_one_name():
     with pytest.raises(UsageError, match="already registered"):
-        Registry("model", zoo.VGG19, zoo.VGG19)
+        Registry("model", models.VGG19, models.VGG19)
 
 
 # -- whole runs --------------------------------------------------------------------------------------

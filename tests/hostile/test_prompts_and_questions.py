@@ -12,11 +12,12 @@ from guards import no_hang
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_models.classifiers import prompts, questions
+from fer_models.artifacts.json_io import parse_json
+from fer_models.classifiers import prompts
+from fer_models.classifiers.vlm import questions
 from fer_models.emotions import LABELS
 from fer_models.errors import BaselinesError, UnknownNameError, UsageError
-from fer_models.evaluation import baselines
-from fer_models.files import parse_json
+from fer_models.gate import baselines
 
 WORDS = {label: [label] for label in LABELS}
 SOUND = {"templates": ["a photo of a {} face."], "emotions": WORDS}

@@ -26,19 +26,21 @@ from fakes import drawn, full_disk, in_order, oracle_labels, run
 from filelock import FileLock
 
 from fer_models import cli
+from fer_models.artifacts import checksummed_files, text_cache
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.controls import Oracle
+from fer_models.classifiers.dummy import Oracle
+from fer_models.cost.store import CostStore
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import DamagedFileWarning, FerModelsError, StoreError
-from fer_models.evaluation import cache, features, folder, prompting
-from fer_models.evaluation import store as stores
-from fer_models.evaluation.cost_store import CostStore
-from fer_models.evaluation.prediction_cache import PredictionCache, PromptCache
-from fer_models.evaluation.restored import Kept
-from fer_models.evaluation.store import Store, stored
-from fer_models.evaluation.subject import Subject
+from fer_models.inference import embeddings
+from fer_models.inference.prediction_cache import PredictionCache, PromptCache
+from fer_models.inference.restoration_cache import Kept
 from fer_models.restorers.base import Raw
+from fer_models.robustness import prompt_robustness
+from fer_models.store import predictions as stores
+from fer_models.store.predictions import Store, stored
+from fer_models.store.subject import Subject
 
 FACES = drawn(28)
 SUBJECT = Subject("drawn", "validation", "raw", "fake")
@@ -107,7 +109,7 @@ def seal(path, content):
     """The file with other content, and the right checksum in its name."""
     stem = path.stem.rpartition("-")[0]
     path.unlink()
-    sealed = path.with_name(f"{stem}-{folder.checksum(content)}{path.suffix}")
+    sealed = path.with_name(f"{stem}-{checksummed_files.checksum(content)}{path.suffix}")
     sealed.write_bytes(content)
     return sealed
 
@@ -231,7 +233,7 @@ def test_a_sealed_shard_with_wrong_content_is_not_believed(tmp_path, edit):
     expected, _ = asked(tmp_path)
     whole = content_of(tmp_path)
     path = shard_of(tmp_path)
-    sealed = seal(path, folder.to_parquet(edit(folder.from_parquet(path.read_bytes()))))
+    sealed = seal(path, checksummed_files.to_parquet(edit(checksummed_files.from_parquet(path.read_bytes()))))
     told_or(lambda: stored(sealed.parent))  # outside a run some of these are sound answers about other faces
     answers, told = asked(tmp_path)
     assert len(told) == 1
@@ -436,7 +438,7 @@ def test_compare_says_what_is_wrong_in_one_line(tmp_path, capsys, edit):
     asked(tmp_path / "a")
     asked(tmp_path / "b")
     path = shard_of(tmp_path / "b")
-    sealed = seal(path, folder.to_parquet(EDITS[edit](folder.from_parquet(path.read_bytes()))))
+    sealed = seal(path, checksummed_files.to_parquet(EDITS[edit](checksummed_files.from_parquet(path.read_bytes()))))
     assert cli.main(["compare", str(shard_of(tmp_path / "a").parent), str(sealed.parent)]) == 1
     said = capsys.readouterr().err
     assert "is damaged" in said
@@ -586,8 +588,8 @@ class Looking:
 
 def embedded(root):
     order, hashes, _ = in_order(FACES)
-    shelf = features.shelf(root, "drawn", {"model": 1}, hashes)
-    return features.embed(shelf, FACES, order, lambda: (Raw(), Looking()), name="looking", restoration="raw", batch_size=8)
+    shelf = embeddings.shelf(root, "drawn", {"model": 1}, hashes)
+    return embeddings.embed(shelf, FACES, order, lambda: (Raw(), Looking()), name="looking", restoration="raw", batch_size=8)
 
 
 def sharp(faces):
@@ -620,7 +622,7 @@ def restored(root):
 
 
 def noted(root):
-    return cache.kept(root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads)
+    return text_cache.kept(root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads)
 
 
 def cost(root):
@@ -630,12 +632,12 @@ def cost(root):
 def searched(root):
     truth = np.arange(70) % 7
     answer = lambda asked: truth if "blurry" not in asked.texts(0)[0] else (truth + 1) % 7  # noqa: E731
-    found = prompting.search(answer, prompts.load("plain"), truth, examples=60, kept=root / "search.json")
+    found = prompt_robustness.search(answer, prompts.load("plain"), truth, examples=60, kept=root / "search.json")
     return [found.as_json()]
 
 
 def table_edit(edit):
-    return lambda b: folder.to_parquet(edit(folder.from_parquet(b)))
+    return lambda b: checksummed_files.to_parquet(edit(checksummed_files.from_parquet(b)))
 
 
 def drop(name):

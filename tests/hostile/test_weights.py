@@ -16,14 +16,15 @@ from guards import no_hang
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer_models import names, tensors, weights, zoo
+from fer_models.artifacts import safetensors_io, weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import clip, cnn, fusion, probe, prompts
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, WeightsError
-from fer_models.files import sha256_of
-from fer_models.registry import Runtime
 from fer_models.restorers import gfpgan
+from fer_models.zoo import models, resolve
+from fer_models.zoo.spec import Runtime
 
 SMALL = Architecture("lcnet_035", size=32)
 SAID = {"format": cnn.FORMAT, "architecture": json.dumps(SMALL.__dict__), "labels": json.dumps(list(LABELS))}
@@ -40,7 +41,7 @@ def state():
 @pytest.fixture(scope="module")
 def sound(state, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "sound.safetensors"
-    tensors.write(state, path, SAID)
+    safetensors_io.write(state, path, SAID)
     return path.read_bytes()
 
 
@@ -104,9 +105,9 @@ def from_torch(path):
 
 READERS = {
     "metadata": weights.metadata,
-    "tensors": tensors.read,
+    "tensors": safetensors_io.read,
     "a network": lambda path: cnn.load(path, device="cpu"),
-    "elements": lambda path: tensors.elements([path]),
+    "elements": lambda path: safetensors_io.elements([path]),
     "a probe": probe.read,
 }
 
@@ -155,7 +156,7 @@ def test_any_flipped_byte_of_the_header_is_a_sentence_or_harmless(sound, tmp_pat
     content[place] ^= change
     path = tmp_path / "own.safetensors"
     path.write_bytes(bytes(content))
-    for read in (weights.metadata, tensors.read):
+    for read in (weights.metadata, safetensors_io.read):
         if (error := failure(read, path)) is not None:
             assert_sentence(error)
 
@@ -206,7 +207,7 @@ UNFIT = {
 @pytest.mark.parametrize("name", UNFIT)
 def test_tensors_that_do_not_fit_are_a_sentence(name, state, tmp_path):
     path = tmp_path / "own.safetensors"
-    tensors.write(UNFIT[name](dict(state)), path, SAID)
+    safetensors_io.write(UNFIT[name](dict(state)), path, SAID)
     with pytest.raises(WeightsError) as caught:
         cnn.load(path, device="cpu")
     assert_sentence(caught.value)
@@ -255,9 +256,9 @@ SAYING = {
 @pytest.mark.parametrize("name", SAYING)
 def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp_path):
     path = tmp_path / "own.safetensors"
-    tensors.write(dict(state), path, SAYING[name])
+    safetensors_io.write(dict(state), path, SAYING[name])
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        names.select(f"vgg19@{path}", zoo.MODELS).load(Runtime("cpu", "float32"))
+        resolve.select(f"vgg19@{path}", models.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
 
@@ -281,10 +282,10 @@ def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp
 )
 def test_a_file_beside_a_checkpoint_that_is_none_is_a_sentence(text, state, tmp_path):
     path = tmp_path / "own.safetensors"
-    tensors.write(dict(state), path, {})
+    safetensors_io.write(dict(state), path, {})
     path.with_suffix(".json").write_text(text)
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        names.select(f"timm:lcnet_035@{path}", zoo.MODELS).load(Runtime("cpu", "float32"))
+        resolve.select(f"timm:lcnet_035@{path}", models.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
 
@@ -348,7 +349,7 @@ def test_a_restorers_file_that_is_none_is_a_sentence(name, sound, tmp_path):
 )
 def test_a_clips_file_that_says_nothing_sound_is_a_sentence(said, tmp_path):
     path = tmp_path / "own.safetensors"
-    tensors.write({"a": torch.zeros(2)}, path, said)
+    safetensors_io.write({"a": torch.zeros(2)}, path, said)
     with pytest.raises(FerModelsError) as caught:
         clip.load(path, prompts.load("openai"), device="cpu")
     assert_sentence(caught.value)
@@ -429,7 +430,7 @@ def test_what_is_no_file_of_weights_is_refused_and_not_waited_for(kind, tmp_path
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     path = Path("/dev/zero") if kind == "zero" else tmp_path / kind
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        names.select(f"vgg19@{path}", zoo.MODELS)
+        resolve.select(f"vgg19@{path}", models.MODELS)
     assert_sentence(caught.value)
     if kind != "folder":
         with no_hang(), pytest.raises(WeightsError):

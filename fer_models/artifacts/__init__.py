@@ -1,0 +1,1 @@
+"""Files: checksums, JSON, downloads, weights, devices."""

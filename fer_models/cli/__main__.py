@@ -1,0 +1,7 @@
+"""`python -m fer_models.cli`."""
+
+import sys
+
+from fer_models.cli import main
+
+sys.exit(main())

@@ -1,0 +1,70 @@
+"""`fer-models eval`: pytest on the packaged evals, from any folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fer_models.artifacts import resources
+from fer_models.cli.common import Commands
+
+
+def add(commands: Commands) -> None:
+    """The line in `fer-models --help`: `fer_models.cli` passes all arguments of this command on to `run`."""
+    commands.add_parser("eval", help="evaluate models: pytest on the packaged evals, in the current folder")
+
+
+class _ArgparseGroups:
+    """An argparse parser with the two methods of a pytest parser that define options."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+    def getgroup(self, name: str, description: str) -> _ArgparseGroups:
+        """The options are added to the parser itself."""
+        return self
+
+    def addoption(self, *names: str, **settings: Any) -> None:
+        """Add an option."""
+        self.parser.add_argument(*names, **settings)
+
+
+def pytest_arguments(arguments: Sequence[str], folder: Path) -> list[str]:
+    """The command line for pytest: it reads no configuration file and no conftest.py of the user's."""
+    evals = resources.evals_dir()
+    return [
+        *("-p", "fer_models.plugin"),
+        *("-c", str(resources.EVALS_INI)),
+        f"--rootdir={evals.parent}",
+        f"--confcutdir={evals}",
+        *("-o", f"cache_dir={folder / '.evals' / 'pytest_cache'}"),
+        f"--work-dir={folder}",
+        str(evals),
+        *arguments,
+    ]
+
+
+def _help() -> argparse.ArgumentParser:
+    from fer_models.plugin import options
+
+    parser = argparse.ArgumentParser(
+        "fer-models eval",
+        usage="fer-models eval [OPTION ...]",
+        description="Evaluate models with the packaged evals. Write reports and .evals here. "
+        "Read baselines.json of the current folder, or the packaged baselines where there is no such file. "
+        "Every option of pytest works (`pytest --help`), such as -k NAME, -n 2, -x, -q.",
+    )
+    options.add(_ArgparseGroups(parser))  # type: ignore[arg-type]
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run pytest, or print the help; the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        _help().print_help()
+        return 0
+    import pytest
+
+    return int(pytest.main(pytest_arguments(arguments, Path.cwd())))

@@ -1,0 +1,101 @@
+"""What the user asked of a run, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_models.depth import FULL, Depth
+from fer_models.progress import Progress
+from fer_models.zoo.spec import Runtime
+
+if TYPE_CHECKING:
+    from fer_models.corruptions import Corruption
+
+#: A context manager factory: (title, faces in all) -> what to tell how many were answered.
+ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
+    """Show nothing."""
+    return nullcontext(lambda n: None)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked of a run.
+
+    Attributes:
+        dataset, data_root, split, download, label_scheme: see `datasets.load`.
+        limit: at most this many faces, stratified; None for all.
+        runtime: device, precision, download.
+        batch_size: faces per forward pass.
+        store: the folder of stored answers.
+        baselines: the baselines file.
+        shipped_baselines: what is read where `baselines` does not exist yet; None for nothing.
+        from_store_only: ask nobody; what is not in the store is skipped.
+        depth: how much is evaluated, and on how many faces.
+        measure_costs: measure costs anew, also those that are stored.
+        whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs them.
+        named_models: the models were chosen by name, so no answer mode of one counts as a variant of another.
+        prompts_by_option: the user chose a prompt set or a question, other than the models' own.
+        corruption: what befalls the faces before anything else; None for nothing.
+    """
+
+    dataset: str = "synthetic"
+    data_root: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    batch_size: int = 64
+    store: Path = Path(".evals/store")
+    baselines: Path = Path("baselines.json")
+    shipped_baselines: Path | None = None
+    from_store_only: bool = False
+    depth: Depth = FULL
+    measure_costs: bool = False
+    whole_variants: bool = False
+    named_models: bool = False
+    prompts_by_option: bool = False
+    corruption: Corruption | None = None
+    label_scheme: str | None = None
+
+    @property
+    def baselines_source(self) -> Path:
+        """File that baselines are read from: `baselines`, or `shipped_baselines` where it does not exist."""
+        if self.shipped_baselines is None or self.baselines.exists():
+            return self.baselines
+        return self.shipped_baselines
+
+    @property
+    def cache(self) -> Path:
+        """Where what is slow to find out about the faces is kept."""
+        return self.store.parent / "cache"
+
+    @property
+    def features(self) -> Path:
+        """Where the directions of faces are kept, for models that have such."""
+        return self.store.parent / "features"
+
+    @property
+    def restored(self) -> Path:
+        """Where restored faces are kept, for restorers that are slow."""
+        return self.store.parent / "restored"
+
+    @property
+    def predictions(self) -> Path:
+        """Where predictions for faces outside the dataset are cached: perturbed, corrupted, blank ones."""
+        return self.store.parent / "predictions"
+
+    @property
+    def checks(self) -> Path:
+        """Where the predictions are kept by which a changed third-party model is detected."""
+        return self.store.parent / "checks"
+
+    @property
+    def costs(self) -> Path:
+        """Where measured costs are kept."""
+        return self.store.parent / "costs"

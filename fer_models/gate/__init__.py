@@ -1,0 +1,1 @@
+"""Comparison with baselines: verdicts, power, restoration effects."""

@@ -1,0 +1,327 @@
+"""The gate: is a model worse than it was? Face by face, with the chance of being wrong stated.
+
+`compare` sets one subject's answers beside its record's, face by face; `judge` decides over the whole run, since the more comparisons
+a run makes, the stronger each must be (Holm 1979). Accuracy and macro-F1 of all subjects are one family, the per-class recalls another,
+and the probabilities given to the true emotions a third.
+
+Right or wrong is all that accuracy knows of a face. The probability given to the true emotion tells more, and sees smaller changes: where
+its logarithm, the one proper score that needs nothing but this probability (Bernardo, Ann. Statist. 7, 1979), falls by an established and
+relevant amount, the verdict carries DRIFT. `fer_models.gate.power` measures how often each of them is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
+from fer_models.gate.baselines import Record, in_steps
+from fer_models.scoring import metrics as scores
+from fer_models.scoring.detectable_changes import smallest_fall
+from fer_models.scoring.intervals import Measurement
+from fer_models.scoring.metrics import Metrics
+from fer_models.scoring.paired_tests import PairedChange, holm, mcnemar_fall, paired_fall, paired_mean_fall
+from fer_models.store.predictions import Answers
+from fer_models.store.subject import Subject
+
+#: The smallest fall of accuracy or macro-F1 that matters, and of the recall of one emotion, which stands on a seventh of the faces.
+MARGIN = 0.005
+RECALL_MARGIN = 0.02
+#: The smallest fall of the mean log score that counts as DRIFT, in nats. A point of accuracy costs several times as much (see the self-test).
+DRIFT_MARGIN = 0.005
+#: The chance that a run in which nothing changed fails by accuracy or macro-F1, and by the recall of an emotion. The latter is small, so that
+#: both together stay at one run in a hundred: the self-test measures it.
+ALPHA = 0.01
+RECALL_ALPHA = 0.002
+#: By how much the share of unanswered faces may rise.
+UNANSWERED_RISE = 0.01
+
+PASS, FAIL, INCONCLUSIVE, NEW = "PASS", "FAIL", "INCONCLUSIVE", "NEW"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One metric, now and in the record, on the same faces.
+
+    Attributes:
+        metric: `accuracy`, `macro_f1` or `recall:EMOTION`.
+        change: now minus baseline.
+        p: one-sided p-value of a fall: exact McNemar for accuracy and recall, paired bootstrap and randomization for macro-F1. After `judge`: Holm's.
+        margin: the smallest fall that matters.
+        failed: the fall is at least the margin, and established.
+    """
+
+    metric: str
+    now: Measurement
+    baseline: float
+    change: float
+    p: float
+    margin: float
+    failed: bool = False
+
+    @property
+    def fell(self) -> bool:
+        """The fall is at least the margin, established or not."""
+        return self.change <= -self.margin + 1e-12
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the mean log score (the logarithm of the probability given to the true emotion) moved, on the same faces.
+
+    Attributes:
+        before, now: the mean probability given to the true emotion, 0..1.
+        change: of the mean log score, now minus baseline, in nats; negative is worse. Scores are as coarse as a record keeps them.
+        low, high: the 95 % interval of the change.
+        p: one-sided p-value of a fall, by the paired t-test. After `judge`: Holm's.
+        found: the fall is at least the margin, and established.
+    """
+
+    before: float
+    now: float
+    change: float
+    low: float
+    high: float
+    p: float
+    found: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The part `drift` of a result in evals.json."""
+        return {"before": self.before, "now": self.now, "change": self.change, "low": self.low, "high": self.high, "p": self.p, "found": self.found}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One subject compared with its record; `record`, `checks` and `drift` are empty where there is none.
+
+    Attributes:
+        unanswered: how many of these faces had no answer in the record.
+    """
+
+    subject: Subject
+    metrics: Metrics
+    record: Record | None = None
+    checks: tuple[Check, ...] = ()
+    fell: int = 0
+    rose: int = 0
+    recalls: dict[str, tuple[float, float]] = field(default_factory=dict)
+    drift: Drift | None = None
+    unanswered: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of one subject.
+
+    Attributes:
+        status: PASS, FAIL, INCONCLUSIVE or NEW.
+        comparison: what it stands on, with Holm-adjusted p-values.
+        problems: sentences on what failed beside the checks: the floor, the unanswered.
+        establishes: the smallest fall of accuracy that this many faces establish four times in five, 0..1; None without a record.
+    """
+
+    status: str
+    comparison: Comparison
+    problems: tuple[str, ...] = ()
+    establishes: float | None = None
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(c for c in self.comparison.checks if c.failed)
+
+    @property
+    def drifted(self) -> bool:
+        """DRIFT: the probabilities given to the true emotions fell, and nothing else failed that would say so already."""
+        return self.comparison.drift is not None and self.comparison.drift.found and self.status != FAIL
+
+    @property
+    def label(self) -> str:
+        """The status, and DRIFT where it stands beside it: `PASS, DRIFT`."""
+        return f"{self.status}, DRIFT" if self.drifted else self.status
+
+    def fails(self, strict: bool) -> bool:
+        """Whether this ends a run with an error: FAIL does; INCONCLUSIVE, NEW and DRIFT do so under `strict`."""
+        return self.status == FAIL or (strict and (self.status != PASS or self.drifted))
+
+    @property
+    def worst_class(self) -> tuple[str, float, float] | None:
+        """The emotion whose recall fell most: name, before, now; None if none fell."""
+        falls = [(now - before, label, before, now) for label, (before, now) in self.comparison.recalls.items() if now < before]
+        return min(falls)[1:] if falls else None
+
+    def changes_json(self) -> dict[str, Any] | None:
+        """The part `changes` of a result in evals.json."""
+        if self.comparison.record is None:
+            return None
+        c = self.comparison
+        return {check.metric: {"change": check.change, "p": check.p, "failed": check.failed} for check in c.checks} | {
+            "faces": {"fell": c.fell, "rose": c.rose, "establishes": self.establishes}
+        }
+
+
+def compare(
+    subject: Subject,
+    answers: Answers,
+    measured: Metrics,
+    record: Record | None,
+    *,
+    fingerprint: str,
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64] | None = None,
+    resamples: int = 9999,
+) -> Comparison:
+    """Set the answers of `subject` beside its record's, on the same faces.
+
+    Args:
+        answers, measured: now, in canonical order.
+        record: the baseline, or None (NEW).
+        fingerprint, labels: of the whole split in canonical order, also when only a part of it was predicted.
+        kept: where the asked faces stand in the canonical order of the whole split; all of them if None.
+        resamples: of the paired bootstrap.
+
+    Raises:
+        FacesDifferError: the record stands on other faces.
+        BaselinesError: the record contradicts itself.
+        PredictionError: there is nothing to compare, or a metric is not a number.
+    """
+    if len(answers) == 0:
+        raise PredictionError(f"{subject.id}: no face was asked, so there is nothing to judge.")
+    if record is None:
+        return Comparison(subject, measured)
+    if record.dataset_fingerprint != fingerprint or record.n != len(labels):
+        raise FacesDifferError(
+            f"{subject.id}: its baseline stands on {record.n} faces of {record.dataset}/{record.split} with fingerprint "
+            f"{record.dataset_fingerprint[:12]}…, this run on {len(labels)} with {fingerprint[:12]}…. "
+            "Use the faces of the record, or record these: pytest evals --update-baselines"
+        )
+    before, p_before = record.decoded(), record.decoded_p_truth()
+    if abs((accuracy := float((before == labels).mean())) - record.metrics["accuracy"]) > 1e-6:  # as rounded there
+        raise BaselinesError(
+            f"The record of {subject.id} contradicts itself: its answers score {accuracy:.4f}, it claims {record.metrics['accuracy']:.4f}. "
+            "Restore baselines.json from git, or record again: pytest evals --update-baselines"
+        )
+    if kept is not None:
+        before, p_before = before[kept], p_before[kept]
+    truth, now = answers.truth, answers.answer
+    was_right, is_right = before == truth, now == truth
+    checks = paired_checks(truth, before, now, measured, resamples)
+    recalls = {c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if _is_recall(c)}
+    fell, rose = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    p_now = in_steps(answers.p_truth)
+    # Written answers have no probabilities, and so no log score.
+    drift = Drift(float(p_before.mean()), float(p_now.mean()), *log_score_fall(p_before, p_now)) if answers.has_probabilities else None
+    return Comparison(subject, measured, record, checks, fell, rose, recalls, drift, int((before < 0).sum()))
+
+
+def paired_checks(
+    truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64], measured: Metrics | None = None, resamples: int = 9999
+) -> tuple[Check, ...]:
+    """Accuracy, macro-F1 and the recall of each emotion that occurs, before and now.
+
+    Args:
+        truth, before, now: (n,) the labels and the two answers to each face, -1 for none.
+        measured: what `now` measures, for its intervals; None leaves them without width, which decides nothing.
+        resamples: of the paired bootstrap of macro-F1; with 0 its p is 1, so that it cannot fail.
+    """
+    was_right, is_right = before == truth, now == truth
+
+    def check(metric: str, rows: NDArray[np.bool_], measurement: Measurement | None, margin: float) -> Check:
+        b, n = float(was_right[rows].mean()), float(is_right[rows].mean())
+        p = mcnemar_fall(int((was_right & ~is_right & rows).sum()), int((~was_right & is_right & rows).sum()))
+        return Check(metric, measurement or Measurement(n, n, n, int(rows.sum())), b, n - b, p, margin)
+
+    checks = [check("accuracy", np.ones(len(truth), dtype=bool), measured.overall["accuracy"] if measured else None, MARGIN)]
+    checks.append(_macro_f1(truth, before, now, measured, resamples))
+    for emotion in EMOTIONS:
+        own = truth == emotion
+        if own.any():
+            checks.append(check(f"recall:{emotion.label}", own, measured.per_class[emotion.label].recall if measured else None, RECALL_MARGIN))
+    return tuple(checks)
+
+
+def _macro_f1(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64], measured: Metrics | None, resamples: int) -> Check:
+    change, _, _, p = paired_fall(truth, before, now, scores.macro_f1, resamples=max(1, resamples))
+    p = p if resamples else 1.0
+    value = measured.overall["macro_f1"] if measured else None
+    if value is None:
+        f1 = float(scores.macro_f1(np.bincount(truth * 8 + now % 8, minlength=56).reshape(7, 8)))  # no answer last, as `scores.confusion`
+        value = Measurement(f1, f1, f1, len(truth))
+    return Check("macro_f1", value, value.value - change, change, p, MARGIN)
+
+
+def log_score_fall(before: NDArray[np.float64], now: NDArray[np.float64]) -> PairedChange:
+    """The change of the mean logarithm of the probability given to the true emotion, in nats, with the p-value of a fall.
+
+    Args:
+        before, now: (n,) probabilities as a record keeps them, above 0.
+    """
+    return paired_mean_fall(np.log(before), np.log(now))
+
+
+def judge(comparisons: Sequence[Comparison], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[Verdict]:
+    """One verdict per comparison, in their order, with the p-values of the whole run adjusted together.
+
+    Args:
+        margin: the smallest fall of accuracy or macro-F1 that matters, 0..1.
+        alpha: an established fall of accuracy, macro-F1 or the log score has an adjusted p under this.
+    """
+    checks = settle([c.checks for c in comparisons], margin=margin, alpha=alpha)
+    drifts = iter(holm([c.drift.p for c in comparisons if c.drift is not None]))
+    verdicts = []
+    for one, settled in zip(comparisons, checks, strict=True):
+        if one.drift is not None:
+            p = next(drifts)
+            one = replace(one, drift=replace(one.drift, p=p, found=one.drift.change <= -DRIFT_MARGIN and p < alpha))
+        verdicts.append(_verdict(replace(one, checks=settled), alpha))
+    return verdicts
+
+
+def settle(run: Sequence[Sequence[Check]], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[tuple[Check, ...]]:
+    """The checks of each subject of a run, with Holm's p-values over the run and the word on which of them failed. Arguments as `judge`."""
+    adjusted: dict[tuple[int, str], float] = {}
+    for family in (False, True):
+        where = [(i, c.metric, c.p) for i, checks in enumerate(run) for c in checks if _is_recall(c) is family]
+        for (i, metric, _), p in zip(where, holm([p for _, _, p in where]), strict=True):
+            adjusted[i, metric] = p
+    settled = []
+    for i, checks in enumerate(run):
+        own = [replace(c, p=adjusted[i, c.metric], margin=c.margin if _is_recall(c) else margin) for c in checks]
+        settled.append(tuple(replace(c, failed=c.fell and c.p < (RECALL_ALPHA if _is_recall(c) else alpha)) for c in own))
+    return settled
+
+
+def _is_recall(check: Check) -> bool:
+    return check.metric.startswith("recall:")
+
+
+def _verdict(comparison: Comparison, alpha: float) -> Verdict:
+    record, checks = comparison.record, comparison.checks
+    if record is None:
+        return Verdict(NEW, comparison)
+    problems = []
+    accuracy = comparison.metrics.overall["accuracy"].value
+    n, unanswered = comparison.metrics.n, comparison.metrics.unanswered
+    # The floor is about all faces of the record: some of them can be more difficult, with nothing changed.
+    if record.floor is not None and n == record.n and accuracy < record.floor:
+        problems.append(f"accuracy {accuracy:.3f} is under the record's hard floor of {record.floor:.3f}")
+    bound = comparison.unanswered + UNANSWERED_RISE * n
+    if unanswered > bound:
+        problems.append(
+            f"{unanswered} of {n} faces have no answer; the bound is {bound:.0f} "
+            f"({comparison.unanswered} in the record, and {UNANSWERED_RISE:.0%} of the faces more)"
+        )
+    gating = [c for c in checks if not _is_recall(c)]
+    if problems or any(c.failed for c in checks):
+        status = FAIL
+    elif any(c.fell for c in gating):
+        status = INCONCLUSIVE
+    else:
+        status = PASS
+    establishes = smallest_fall(n, comparison.fell + comparison.rose, alpha)
+    return Verdict(status, comparison, tuple(problems), establishes)

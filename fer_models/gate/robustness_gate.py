@@ -1,0 +1,172 @@
+"""The gate for robustness figures: did one get worse, on the same faces, with the chance of being wrong stated?
+
+`compare` compares one figure with its record, face by face; `judge` decides over all figures of a run, which are one family: their p-values
+are adjusted together (Holm 1979), apart from those of accuracy. The level is so small that the false alarms of a whole run stay under 1.5 %:
+at most 1 % by accuracy and macro-F1, 0.2 % by recall and 0.3 % by robustness. `fer_models.studies.run_power` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.errors import BaselinesError, FacesDifferError
+from fer_models.gate.baselines import Record
+from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
+from fer_models.scoring.detectable_changes import fewest_faces, smallest_mean_change, smallest_rise
+from fer_models.scoring.face_counts import FINGERPRINT_DIGITS, FaceCounts, IntArray, higher_is_better
+from fer_models.scoring.intervals import jackknife_interval
+from fer_models.scoring.paired_tests import exchange_rise, holm, sign_flip_rise
+
+#: The smallest change of a figure for the worse that matters, of its scale from 0 to 1.
+ROBUSTNESS_MARGIN = 0.02
+#: The chance that a run in which nothing changed fails by any robustness figure.
+ROBUSTNESS_ALPHA = 0.003
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One robustness figure, now and in the record, on the same faces.
+
+    Attributes:
+        name: as in the record's `metrics`.
+        faces: how many faces it is computed from.
+        now: its value, 0..1.
+        baseline, change: its recorded value, and now minus baseline; None without a record.
+        low, high: the 95 % interval of the change, clustered by face.
+        p: one-sided p-value of a change for the worse. After `judge`: Holm's.
+        status: PASS, FAIL, INCONCLUSIVE or NEW; set by `judge`.
+        establishes: the smallest change for the worse that this many faces establish four times in five, where as many of them change as
+            did now; None where they are too few for any, and without a record. Set by `judge`.
+        needed: how many faces must change before anything can be established in this run. Set by `judge`.
+    """
+
+    name: str
+    faces: int
+    now: float
+    baseline: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    status: str = NEW
+    establishes: float | None = None
+    needed: int | None = None
+    _before: FaceCounts | None = field(default=None, repr=False, compare=False)
+    _now: FaceCounts | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def worsened(self) -> float:
+        """By how much it got worse; negative where it got better, 0 without a record."""
+        return worsened(self.name, self.change or 0.0)
+
+    def fails(self, strict: bool) -> bool:
+        """Whether this ends a run with an error: FAIL does; INCONCLUSIVE and NEW do so under `strict`."""
+        return self.status == FAIL or (strict and self.status != PASS)
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of `figures` in evals.json."""
+        names = ("faces", "now", "baseline", "change", "low", "high", "p", "establishes", "needed")
+        return {"name": self.name, **{name: getattr(self, name) for name in names}, "verdict": self.status}
+
+
+def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: Record | None, *, limited: bool = False) -> Figure:
+    """Compare one figure with its record, on the same faces.
+
+    Args:
+        subject: the subject's id, for messages.
+        name: as in the record's `metrics`.
+        now: its counts, faces in canonical order.
+        fingerprint: of these faces.
+        record: of the subject, or None.
+        limited: the run evaluates some faces of its split only, so that other faces than the record's are no error but NEW.
+
+    Raises:
+        BaselinesError: the record holds the figure without its counts per face.
+        FacesDifferError: the record's counts are of other faces.
+    """
+    figure = Figure(name, now.n, now.value, _now=now)
+    if record is None or name not in record.metrics:
+        return figure
+    if name not in record.face_counts:
+        raise BaselinesError(
+            f"{subject}: the baseline of {name!r} has no counts per face, so it cannot be compared face by face. "
+            "Record it again, with the same options: pytest evals --update-baselines"
+        )
+    before, faces = FaceCounts.decode(record.face_counts[name])
+    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.of) != (now.counts.shape, now.of):
+        if limited:
+            return figure
+        raise FacesDifferError(
+            f"{subject}: the baseline of {name!r} is about {before.of} predictions for each of {before.n} faces with fingerprint {faces}…, "
+            f"this run about {now.of} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
+            "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
+        )
+    change = now.value - before.value
+    low, high = jackknife_interval(change, _without_each(before, now))
+    return replace(figure, baseline=before.value, change=change, low=low, high=high, p=p_worse(name, before, now), _before=before)
+
+
+def _without_each(before: FaceCounts, now: FaceCounts) -> NDArray[np.float64]:
+    """The change without each face; (1,) for a single face."""
+    n = max(1, now.n - 1)
+    return now.score(now.counts.sum(axis=0) - now.counts, n) - before.score(before.counts.sum(axis=0) - before.counts, n)
+
+
+def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
+    """By how much each face's count got worse."""
+    return before.counts - now.counts if higher_is_better(name) else now.counts - before.counts
+
+
+def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_999) -> float:
+    """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces (`exchange_rise`)."""
+    if now.counts.ndim == 1:
+        return sign_flip_rise(_worsening(name, before, now))
+    return exchange_rise(before.counts, now.counts, lambda totals: now.score(totals, now.n), resamples)
+
+
+def worsened(name: str, change: float) -> float:
+    """By how much a figure got worse that changed by so much; negative where it got better."""
+    return -change if higher_is_better(name) else change
+
+
+def is_worse(worsened: float, margin: float = ROBUSTNESS_MARGIN) -> bool:
+    """Whether a change for the worse is one that matters, established or not."""
+    return worsened >= margin - 1e-9
+
+
+def judge(figures: Sequence[Figure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA) -> list[Figure]:
+    """The figures of one run in their order, each with its verdict and with p adjusted over all of them.
+
+    Args:
+        margin: the smallest change for the worse that matters, 0..1.
+        alpha: an established change has an adjusted p under this.
+    """
+    compared = [figure.p for figure in figures if figure.p is not None]
+    adjusted = iter(holm(compared))
+    return [figure if figure.p is None else _judged(figure, next(adjusted), margin, alpha, len(compared)) for figure in figures]
+
+
+def _judged(figure: Figure, p: float, margin: float, alpha: float, family: int) -> Figure:
+    # Holm's first step: what a single change in a run without others must reach.
+    level = alpha / family
+    worse = FAIL if p < alpha else INCONCLUSIVE
+    status = worse if is_worse(figure.worsened, margin) else PASS
+    return replace(figure, p=p, status=status, establishes=_establishes(figure, level), needed=fewest_faces(level))
+
+
+def _establishes(figure: Figure, level: float) -> float | None:
+    before, now = figure._before, figure._now
+    assert before is not None  # compared
+    assert now is not None
+    if now.counts.ndim == 1:
+        rise = smallest_rise(_worsening(figure.name, before, now), level)
+        return None if rise is None else min(1.0, rise / (now.n * now.of))
+    if now.n < fewest_faces(level):
+        return None
+    influences = now.n * (figure.change or 0.0) - (now.n - 1) * _without_each(before, now)
+    return min(1.0, smallest_mean_change(influences, 2 * level))

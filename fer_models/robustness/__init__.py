@@ -1,0 +1,1 @@
+"""Robustness checks: prompts, questions, perturbations, corruptions."""

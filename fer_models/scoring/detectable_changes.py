@@ -1,0 +1,110 @@
+"""Minimum detectable changes: the smallest that a test finds four times in five."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import beta, binom
+from statsmodels.stats.power import TTestPower
+
+from fer_models.errors import PredictionError
+from fer_models.scoring.intervals import FloatArray, IntArray
+from fer_models.scoring.paired_tests import _ROUNDING, sizes_and_counts
+
+
+def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
+    """The smallest true fall in accuracy that `mcnemar_fall` would establish on these faces.
+
+    Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q - 1) / n. The test needs
+    `k` falls to reach `alpha`; P(Binomial(discordant, q) >= k) is the beta distribution function I_q(k, discordant - k + 1)
+    (Clopper & Pearson, Biometrika 26, 1934), so the q that reaches `power` is a quantile of it.
+
+    Args:
+        n: faces compared.
+        discordant: how many of them changed between right and wrong, either way.
+        alpha: the level of the test.
+        power: with what probability such a fall is to be found, in (alpha, 1).
+
+    Returns:
+        a fall in (0, 1], as a share of `n`. Where so few faces changed that even all of them falling proves nothing, the fewest faces
+        that would prove it by all falling, as a share of `n` and at most 1.
+
+    Raises:
+        PredictionError: `n` is under 1, `discordant` outside 0..n, or not 0 < alpha < power < 1.
+    """
+    if n < 1 or not 0 <= discordant <= n:
+        raise PredictionError(f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}.")
+    if not 0 < alpha < power < 1:
+        raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
+    fewest = fewest_faces(alpha)
+    if discordant < fewest:
+        return min(1.0, fewest / n)
+    critical = int(binom.isf(alpha, discordant, 0.5)) + 1
+    share_fallen = float(beta.ppf(power, critical, discordant - critical + 1))
+    return discordant * (2 * share_fallen - 1) / n
+
+
+def smallest_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
+    """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would establish (statsmodels' power of t).
+
+    Args:
+        differences: (n,) finite; their spread is taken for the true one.
+        alpha, power: as in `smallest_fall`.
+
+    Returns:
+        a mean above 0, in the unit of the differences. Where these are all alike, so that their spread is unknown, what `smallest_fall` says
+        of as many faces of which none changed.
+    """
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    if spread <= _ROUNDING:
+        return smallest_fall(len(differences), 0, alpha / 2, power)
+    return spread * float(TTestPower().solve_power(nobs=len(differences), alpha=alpha, power=power))
+
+
+def smallest_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
+    """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as much as they did here.
+
+    Args:
+        differences: (n,) integers, as observed.
+        alpha: the level of the test.
+        power: with what probability such a rise is to be found, in (alpha, 1).
+
+    Returns:
+        a rise of the sum, above 0. Where so few faces changed that even all of them rising proves nothing: the rise in which just enough
+        faces rise, by as much as those that changed (by 1 where none did). None where there are not that many faces.
+
+    Raises:
+        PredictionError: as `sign_flip_rise`, or not 0 < alpha < power < 1.
+    """
+    if not 0 < alpha < power < 1:
+        raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
+    sizes, faces = sizes_and_counts(differences)
+    fewest = fewest_faces(alpha)
+    if len(differences) < fewest:
+        return None
+    total = float(sizes @ faces)
+    if faces.sum() < fewest:
+        return fewest * (total / faces.sum() if len(sizes) else 1.0)
+    tails = np.cumsum(_sum_of_risen(sizes, faces, 0.5)[::-1])[::-1]
+    critical = int(np.argmax(tails <= alpha))
+    share = float(brentq(lambda q: _sum_of_risen(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
+    return total * (2 * share - 1)
+
+
+def fewest_faces(alpha: float) -> int:
+    """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most `alpha`."""
+    return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
+
+
+def _sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
+    """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
+    distribution = np.ones(1)
+    for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
+        spaced = np.zeros(size * n + 1)
+        spaced[::size] = binom.pmf(np.arange(n + 1), n, share)
+        distribution = np.convolve(distribution, spaced)
+    return distribution
+
+

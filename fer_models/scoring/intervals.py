@@ -1,0 +1,198 @@
+"""Measurements with 95 % intervals: Wilson, stratified bootstrap, jackknife."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+from statsmodels.stats.inter_rater import fleiss_kappa
+from statsmodels.stats.proportion import proportion_confint
+
+from fer_models.emotions import EMOTIONS
+from fer_models.errors import PredictionError
+from fer_models.scoring.paired_tests import N_ANSWERS, N_CLASSES, percentile_interval, require_resamples, resample_rows
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+#: How a face without an answer is written where answers are integers.
+NO_ANSWER = -1
+
+CONFIDENCE = 0.95
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value with its 95 % interval, and the number of faces it stands on.
+
+    Attributes:
+        value: what was measured.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: the faces counted, at least 1.
+
+    Raises:
+        PredictionError: a number is NaN or infinite, or there are no faces.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise PredictionError(f"A measurement needs at least one face, got n = {self.n}.")
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise PredictionError(f"A measurement must be finite, got {self.value} [{self.low}, {self.high}] on {self.n} faces.")
+
+    def as_json(self) -> dict[str, float]:
+        """The value and its interval as plain floats, as evals.json keeps them."""
+        return {"value": float(self.value), "low": float(self.low), "high": float(self.high)}
+
+
+def emotion_codes(what: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntArray:
+    """`values` as a one-dimensional array of emotion indices, checked.
+
+    Args:
+        what: how messages call the values.
+        values: integers in `lowest`..6.
+        lowest: 0, or -1 where a face may be without an answer.
+
+    Raises:
+        PredictionError: no values, not one-dimensional, not integers, or out of range.
+    """
+    codes = np.asarray(values)
+    if codes.ndim != 1 or codes.size == 0:
+        raise PredictionError(f"{what} must hold one emotion for each of at least one face, got an array of shape {codes.shape}.")
+    if codes.dtype.kind not in "iu":
+        raise PredictionError(f"{what} must be integers in {lowest}..{N_CLASSES - 1}, got {codes.dtype}.")
+    wrong = np.flatnonzero((codes < lowest) | (codes >= N_CLASSES))
+    if wrong.size:
+        raise PredictionError(f"{what} must be in {lowest}..{N_CLASSES - 1}, got {codes[wrong[0]]} at face {wrong[0]} ({wrong.size} such faces).")
+    return codes.astype(np.int64)
+
+
+def require_same_length(**columns: IntArray | FloatArray) -> None:
+    """Checks that each named array tells about the same number of faces.
+
+    Raises:
+        PredictionError: the lengths differ.
+    """
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise PredictionError(f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}.")
+
+
+def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
+    """The share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
+
+    Raises:
+        PredictionError: `n` is under 1, or `successes` is outside 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise PredictionError(f"A share needs n of at least 1 and successes in 0..n, got {successes} of {n}.")
+    value = successes / n
+    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    # At 0 and n the interval ends at the value itself; rounding must not put it on the other side.
+    return Measurement(value, min(value, max(0.0, float(low))), max(value, min(1.0, float(high))), n)
+
+
+def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntArray:
+    """Confusions of faces drawn with replacement within each true emotion.
+
+    Args:
+        confusion: (7, 8) counts.
+        resamples: how many to draw.
+        seed: the same seed gives the same draws.
+
+    Returns:
+        (resamples, 7, 8) counts; every row keeps the total that it has in `confusion`.
+
+    Raises:
+        PredictionError: `confusion` has another shape or a negative count, or `resamples` is under 1.
+    """
+    counts = np.asarray(confusion)
+    if counts.shape != (N_CLASSES, N_ANSWERS) or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise PredictionError(f"A confusion is a ({N_CLASSES}, {N_ANSWERS}) array of counts, got {counts.dtype} of shape {counts.shape}.")
+    require_resamples(resamples)
+    return resample_rows(counts.astype(np.int64), resamples, seed)
+
+
+def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Column means of rows drawn with replacement, for what cannot be counted in a confusion.
+
+    Rows are sorted first, so that their order changes no draw. Memory stays at one resample.
+
+    Args:
+        rows: (n, k), one row per face.
+        resamples: how many to draw.
+        seed: the same seed gives the same draws.
+
+    Returns:
+        (resamples, k) means.
+
+    Raises:
+        PredictionError: `rows` is empty or not two-dimensional, or `resamples` is under 1.
+    """
+    if rows.ndim != 2 or rows.size == 0:
+        raise PredictionError(f"A bootstrap needs at least one row of numbers, got an array of shape {rows.shape}.")
+    require_resamples(resamples)
+    n = len(rows)
+    rows = rows[np.lexsort(rows.T)]
+    rng = np.random.default_rng(seed)
+    means = np.empty((resamples, rows.shape[1]))
+    for mean in means:
+        times_drawn = np.bincount(rng.integers(n, size=n), minlength=n)
+        mean[:] = times_drawn @ rows / n
+    return means
+
+
+def bootstrapped(value: float, draws: FloatArray, n: int) -> Measurement:
+    """`value` with the 95 % percentile interval of its bootstrap `draws` (Efron & Tibshirani 1993, ch. 13).
+
+    Raises:
+        PredictionError: a number is NaN, or `n` is under 1.
+    """
+    low, high = percentile_interval(value, draws)
+    return Measurement(float(value), low, high, n)
+
+
+def agreement(answers: Sequence[IntArray]) -> float | None:
+    """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for agreement as by chance.
+
+    Args:
+        answers: each (n,), the emotion answered, -1 for no answer, which counts as an answer of its own.
+
+    Returns:
+        None for a single list.
+    """
+    if len(answers) < 2:
+        return None
+    counts = np.stack([(np.stack(answers) == answer).sum(axis=0) for answer in (-1, *EMOTIONS)], axis=1)
+    if (counts.max(axis=1) == len(answers)).all():
+        return 1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
+    return float(fleiss_kappa(counts))
+
+
+def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float]:
+    """The 95 % interval of a change that is computed from faces, by leaving out one face at a time (Efron & Tibshirani 1993, ch. 11).
+
+    All predictions about a face are left out together, so the interval is clustered by face. For a mean it is that of the paired t-test.
+
+    Args:
+        change: of all faces, in [-1, 1].
+        without: (n,) the change without each face.
+
+    Returns:
+        the ends, in [-1, 1]; the whole of it for a single face, which shows no spread.
+    """
+    n = len(without)
+    if n < 2:
+        return -1.0, 1.0
+    spread = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread
+    return max(-1.0, change - reach), min(1.0, change + reach)

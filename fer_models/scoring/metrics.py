@@ -1,0 +1,314 @@
+"""What a model's answers are worth: accuracy, precision, recall, F1 and calibration, each with its uncertainty.
+
+A face without an answer is wrong, never dropped. Averages over emotions go over those that occur among the true ones: CK+48, say, has
+no neutral face, and a class that cannot be got right tells nothing about a model. Values are scikit-learn's, with `zero_division=0` inside
+averages; the functions of confusions below compute the same numbers for thousands of bootstrap resamples at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from fer_models.emotions import EMOTIONS, Emotion
+from fer_models.errors import PredictionError
+from fer_models.scoring.intervals import (
+    NO_ANSWER,
+    FloatArray,
+    IntArray,
+    Measurement,
+    bootstrap_confusions,
+    bootstrap_means,
+    bootstrapped,
+    emotion_codes,
+    require_same_length,
+    wilson,
+)
+from fer_models.scoring.paired_tests import Score
+
+if TYPE_CHECKING:
+    from fer_models.store.predictions import Answers
+
+#: Equal-width bins of confidence in the expected calibration error, as in Guo et al. 2017.
+CALIBRATION_BINS = 15
+
+#: The least probability that the logarithmic loss sees, so that one certain mistake does not make it infinite.
+SMALLEST_PROBABILITY = 1e-12
+
+#: How far a row of probabilities may be from summing to 1: half precision and rounded storage stay well inside.
+SUM_TOLERANCE = 1e-3
+
+_CLASSES = len(EMOTIONS)
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """How one emotion fares.
+
+    Attributes:
+        precision: share of the answers naming this emotion that are right (Wilson interval); None if no answer names it.
+        recall: share of its faces that are recognized (Wilson interval); None if it has no face.
+        f1: their harmonic mean, 2 * hits / (faces + answers) (bootstrap interval); None if it has neither face nor answer.
+        support: number of its faces.
+    """
+
+    precision: Measurement | None
+    recall: Measurement | None
+    f1: Measurement | None
+    support: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, null where undefined, with their intervals beside them."""
+        measured = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return {
+            **{name: None if m is None else float(m.value) for name, m in measured.items()},
+            "support": self.support,
+            "intervals": {name: None if m is None else [float(m.low), float(m.high)] for name, m in measured.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)  # an array has no single truth value to compare by; compare `as_json()`
+class Metrics:
+    """All that `measure` finds.
+
+    Attributes:
+        n: faces, answered or not, at least 1.
+        unanswered: faces without an answer, 0..n.
+        overall: accuracy (Wilson interval); macro_ and weighted_ precision, recall and f1 (bootstrap intervals), all in [0, 1]; and, if
+            the model gives probabilities, ece in [0, 1], nll in nats and brier in [0, 2] over the answered faces (bootstrap intervals).
+        per_class: one entry per emotion, by label, in `Emotion` order.
+        confusion: (7, 8) counts, read-only: true emotion by answer, the last column without an answer.
+    """
+
+    n: int
+    unanswered: int
+    overall: dict[str, Measurement]
+    per_class: dict[str, ClassMetrics]
+    confusion: IntArray
+
+    def as_json(self) -> dict[str, Any]:
+        """The part of a result in evals.json that metrics fill: nothing but dicts, lists, strings and numbers."""
+        return {
+            "n": self.n,
+            "unanswered": self.unanswered,
+            "metrics": {name: measurement.as_json() for name, measurement in self.overall.items()},
+            "per_class": {label: metrics.as_json() for label, metrics in self.per_class.items()},
+            "confusion": self.confusion[:, :_CLASSES].tolist(),
+            "no_answer": self.confusion[:, _CLASSES].tolist(),
+        }
+
+
+def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.ArrayLike | None, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+    """Everything that answers about `n` faces tell about a model. The order of the faces changes nothing.
+
+    Args:
+        truth: (n,) emotions, 0..6.
+        answer: (n,) answers, -1 (no answer, counted as wrong)..6.
+        probabilities: (n, 7) in `Emotion` order, in [0, 1], each row summing to 1 within 0.001; rows of faces without an answer are not
+            looked at and may be NaN. None if the model gives none.
+        resamples: bootstrap resamples behind an interval.
+        seed: the same seed gives the same intervals.
+
+    Raises:
+        PredictionError: no faces, lengths that differ, a value out of range, or probabilities that are none.
+    """
+    true, said = emotion_codes("truth", truth), emotion_codes("answer", answer, lowest=NO_ANSWER)
+    require_same_length(truth=true, answer=said)
+    answered = said != NO_ANSWER
+    counts = confusion(true, said)
+    draws = bootstrap_confusions(counts, resamples, seed)
+
+    overall = {"accuracy": wilson(int(np.trace(counts)), len(true)), **_averages(true, said, draws)}
+    if probabilities is not None:
+        rows = _checked_probabilities(probabilities, answered)
+        if answered.any():
+            overall |= _calibration(true[answered], said[answered], rows, resamples, seed)
+    return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
+
+
+def measure_answers(answers: Answers, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+    """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as `measure`."""
+    probabilities = answers.probabilities if answers.has_probabilities else None
+    return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
+
+
+def confusion(truth: IntArray, answer: IntArray) -> IntArray:
+    """(7, 8) counts, read-only: the true emotion of `truth` (0..6) by the answer (-1..6), the last column without an answer."""
+    counts: IntArray = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(np.int64)
+    counts.flags.writeable = False
+    return counts
+
+
+# Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. Parts of an average that are 0 / 0 count as 0.
+
+
+def accuracy(confusions: IntArray) -> FloatArray:
+    """Share of faces answered right."""
+    return _share(_hits(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1)))
+
+
+def macro_precision(confusions: IntArray) -> FloatArray:
+    """Mean precision of the emotions that occur."""
+    return _macro(_precision, confusions)
+
+
+def macro_recall(confusions: IntArray) -> FloatArray:
+    """Mean recall of the emotions that occur, also called balanced accuracy."""
+    return _macro(_recall, confusions)
+
+
+def macro_f1(confusions: IntArray) -> FloatArray:
+    """Mean F1 of the emotions that occur (the averaged F1 of Opitz & Burst, arXiv:1911.03347, as scikit-learn has it)."""
+    return _macro(_f1, confusions)
+
+
+def weighted_precision(confusions: IntArray) -> FloatArray:
+    """Mean precision, each emotion weighted by its faces."""
+    return _weighted(_precision, confusions)
+
+
+def weighted_recall(confusions: IntArray) -> FloatArray:
+    """Mean recall, each emotion weighted by its faces; this is the accuracy."""
+    return _weighted(_recall, confusions)
+
+
+def weighted_f1(confusions: IntArray) -> FloatArray:
+    """Mean F1, each emotion weighted by its faces."""
+    return _weighted(_f1, confusions)
+
+
+def recall_of(emotion: Emotion) -> Score:
+    """The score "share of `emotion`'s faces that are recognized"; NaN where the emotion does not occur."""
+
+    def recall(confusions: IntArray) -> FloatArray:
+        return np.where(_faces(confusions)[..., emotion] > 0, _recall(confusions)[..., emotion], np.nan)
+
+    return recall
+
+
+#: The averages over emotions, by the name under which they are reported.
+AVERAGES: dict[str, Score] = {
+    score.__name__: score for score in (macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1)
+}
+
+
+def _share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
+    """part / whole, and 0 where there is nothing to share."""
+    return np.asarray(np.divide(part, np.maximum(whole, 1)), dtype=np.float64)
+
+
+def _hits(confusions: IntArray) -> IntArray:
+    return np.diagonal(confusions, axis1=-2, axis2=-1)
+
+
+def _faces(confusions: IntArray) -> IntArray:
+    return np.asarray(confusions.sum(axis=-1))
+
+
+def _answers(confusions: IntArray) -> IntArray:
+    return np.asarray(confusions[..., :_CLASSES].sum(axis=-2))
+
+
+def _precision(confusions: IntArray) -> FloatArray:
+    return _share(_hits(confusions), _answers(confusions))
+
+
+def _recall(confusions: IntArray) -> FloatArray:
+    return _share(_hits(confusions), _faces(confusions))
+
+
+def _f1(confusions: IntArray) -> FloatArray:
+    return _share(2 * _hits(confusions), _faces(confusions) + _answers(confusions))
+
+
+def _macro(of_each: Score, confusions: IntArray) -> FloatArray:
+    # Without faces there are no hits: an emotion that does not occur adds 0 to the sum, and is left out of the count.
+    return _share(of_each(confusions).sum(axis=-1), (_faces(confusions) > 0).sum(axis=-1))
+
+
+def _weighted(of_each: Score, confusions: IntArray) -> FloatArray:
+    faces = _faces(confusions)
+    return _share((of_each(confusions) * faces).sum(axis=-1), faces.sum(axis=-1))
+
+
+def _averages(truth: IntArray, answer: IntArray, draws: IntArray) -> dict[str, Measurement]:
+    """The averages over emotions: values from scikit-learn, intervals from the resampled confusions."""
+    present = np.unique(truth)
+    values: dict[str, float] = {}
+    for average in ("macro", "weighted"):
+        scores = precision_recall_fscore_support(truth, answer, labels=present, average=average, zero_division=0)
+        values |= {f"{average}_{name}": float(score) for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True)}
+    return {name: bootstrapped(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()}
+
+
+def _per_class(truth: IntArray, answer: IntArray, confusion: IntArray, draws: IntArray) -> dict[str, ClassMetrics]:
+    f1 = precision_recall_fscore_support(truth, answer, labels=list(EMOTIONS), zero_division=0)[2]
+    f1_draws = _f1(draws)
+    result = {}
+    for emotion in EMOTIONS:
+        hits, faces, answers = (int(count(confusion)[emotion]) for count in (_hits, _faces, _answers))
+        concerned = faces + answers - hits
+        result[emotion.label] = ClassMetrics(
+            precision=wilson(hits, answers) if answers else None,
+            recall=wilson(hits, faces) if faces else None,
+            f1=bootstrapped(f1[emotion], f1_draws[:, emotion], concerned) if concerned else None,
+            support=faces,
+        )
+    return result
+
+
+def _calibration(truth: IntArray, answer: IntArray, probabilities: FloatArray, resamples: int, seed: int) -> dict[str, Measurement]:
+    """How far the probabilities of the answered faces can be believed; intervals by drawing those faces with replacement.
+
+    ece: mean distance between confidence and accuracy over bins of confidence (Guo et al., On Calibration of Modern Neural Networks, ICML
+    2017, eq. 5). Confidence is the probability of the answer given, which is the greatest one wherever the answer is the likeliest emotion.
+    A resample is a little less calibrated than the faces it is drawn from, so the interval leans upwards.
+    nll: mean negative log-probability of the true emotion. brier: mean squared distance between the probabilities and the truth, summed
+    over the emotions (Brier, Monthly Weather Review 78, 1950).
+    """
+    n, faces = len(truth), np.arange(len(truth))
+    confidence = probabilities[faces, answer]
+    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its own bin and 0 to the others.
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    gaps = np.zeros((n, CALIBRATION_BINS))
+    gaps[faces, np.digitize(confidence, edges[1:-1], right=True)] = (answer == truth) - confidence
+    nll = -np.log(np.clip(probabilities[faces, truth], SMALLEST_PROBABILITY, 1))
+    brier = ((probabilities - np.eye(_CLASSES)[truth]) ** 2).sum(axis=1)
+    terms = np.column_stack([gaps, nll, brier])
+
+    means = np.sort(terms, axis=0).mean(axis=0)  # sorted, so that the order of the faces does not change the last bit
+    draws = bootstrap_means(terms, resamples, seed)
+    return {
+        "ece": bootstrapped(float(_ece(means)), _ece(draws), n),
+        "nll": bootstrapped(float(means[-2]), draws[:, -2], n),
+        "brier": bootstrapped(float(means[-1]), draws[:, -1], n),
+    }
+
+
+def _ece(means: FloatArray) -> FloatArray:
+    """The expected calibration error of mean gaps: |B| / n * |accuracy - confidence| of a bin B is the distance of its mean gap from 0."""
+    return np.asarray(np.abs(means[..., :CALIBRATION_BINS]).sum(axis=-1))
+
+
+def _checked_probabilities(probabilities: npt.ArrayLike, answered: npt.NDArray[np.bool_]) -> FloatArray:
+    """The rows of `probabilities` (n, 7) that belong to answered faces, each of them a distribution."""
+    try:
+        table = np.asarray(probabilities, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PredictionError(f"probabilities must be a table of numbers: {error}.") from error
+    if table.shape != (len(answered), _CLASSES):
+        raise PredictionError(f"probabilities must have shape ({len(answered)}, {_CLASSES}), one row per face, got {table.shape}.")
+    rows, faces = table[answered], np.flatnonzero(answered)
+    outside = np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))  # NaN is neither
+    if outside.size:
+        row = outside[0]
+        raise PredictionError(f"The probabilities of face {faces[row]}, which is answered, must be in [0, 1], got {rows[row].tolist()}.")
+    off = np.flatnonzero(np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE)
+    if off.size:
+        row = off[0]
+        raise PredictionError(f"The probabilities of face {faces[row]} must sum to 1, got {rows[row].tolist()} (sum {rows[row].sum():.6g}).")
+    return rows

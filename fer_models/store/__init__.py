@@ -1,0 +1,1 @@
+"""Stored predictions: subjects, keys and Parquet files."""

@@ -1,0 +1,1 @@
+"""Studies of protocols, published claims and whole runs."""

@@ -1,0 +1,1 @@
+"""Models and restorers by name."""

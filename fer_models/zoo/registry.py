@@ -1,0 +1,144 @@
+"""Registries of models and restorers, and the records that Python files and installed packages add to them."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fer_models.errors import UnknownNameError, UsageError, one_line
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, defining_records
+
+Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
+
+
+class Registry(Generic[Spec]):
+    """Records by name, in the order they were added. A value: `copy` it, `add` to it; a refused `add` changes nothing."""
+
+    def __init__(self, kind: str, *specs: Spec) -> None:
+        self.kind = kind
+        self._by_name: dict[str, Spec] = {}
+        self.add(*specs)
+
+    def add(self, *specs: Spec) -> None:
+        """Add all of `specs`, or none of them.
+
+        Raises:
+            UsageError: a name is taken, or given twice.
+        """
+        by_name = dict(self._by_name)
+        for spec in specs:
+            if spec.name in by_name:
+                raise UsageError(f"A {self.kind} named {spec.name!r} is already registered. Give yours another name.")
+            by_name[spec.name] = spec
+        self._by_name = by_name
+
+    def override(self, *specs: Spec) -> list[str]:
+        """Add `specs`, letting each take the place of a namesake, so that one's own `vgg19` meets the recorded one's baseline.
+
+        Returns:
+            the names that were replaced.
+        """
+        replaced = [s.name for s in specs if s.name in self._by_name]
+        self._by_name = self._by_name | {s.name: s for s in specs}
+        return replaced
+
+    def copy(self) -> Registry[Spec]:
+        """An independent registry with the same records."""
+        return Registry(self.kind, *self._by_name.values())
+
+    def __getitem__(self, name: str) -> Spec:
+        if name not in self._by_name:
+            raise UnknownNameError(self.kind, name, self._by_name)
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Spec]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def names(self) -> list[str]:
+        """The registered names, in order."""
+        return list(self._by_name)
+
+
+def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    """The records in the lists `MODELS` and `RESTORERS` of a Python file.
+
+    The file's content becomes part of each record's identity, so that an edited model never gets an old one's answers.
+
+    Raises:
+        UsageError: no such file, it fails to run, or it defines neither list.
+    """
+    if not os.path.isfile(path):
+        raise UsageError(f"--models-from '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+    spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--models-from {path}: not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that dataclasses and pickling inside the user's file work as usual
+    with defining_records(f"--models-from {path} fails when run"):
+        spec.loader.exec_module(module)
+    return _records(module, path.resolve(), f"--models-from {path}")
+
+
+def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    """The records that installed packages offer in the entry-point group `fer_models.models`.
+
+    An entry point names a module with the lists `MODELS` and/or `RESTORERS`.
+
+    Raises:
+        UsageError: an entry point cannot be imported or offers no record.
+    """
+    models: list[ModelSpec] = []
+    restorers: list[RestorerSpec] = []
+    for point in entry_points(group="fer_models.models"):
+        where = f"entry point {point.name!r} ({point.value})"
+        with defining_records(f"{where} fails when loaded", "Repair or uninstall that package."):
+            module = point.load()
+            file = Path(inspect.getfile(module))
+        found, restoring = _records(module, file, where)
+        models += found
+        restorers += restoring
+    return models, restorers
+
+
+def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], list[RestorerSpec]]:
+    """The records of a module, with the file they come from.
+
+    Raises:
+        UsageError: a list is not one, holds something else than records, or two of one name; or there is no record.
+    """
+    models, restorers = _listed(module, "MODELS", ModelSpec, where), _listed(module, "RESTORERS", RestorerSpec, where)
+    if not models and not restorers:
+        raise UsageError(f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)].")
+    return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
+
+
+def _listed(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
+    with defining_records(f"{where}: {name} cannot be read"):
+        records = getattr(module, name, [])
+        if not isinstance(records, list | tuple):
+            raise UsageError(f"{where}: {name} is a {type(records).__name__}. Write {name} = [{kind.__name__}(name=..., load=...)].")
+        records = list(records)
+        for record in records:
+            if not isinstance(record, kind):
+                raise UsageError(f"{where}: {name} holds something that is not a {kind.__name__}: a {type(record).__name__}.")
+    twice = [one for one, count in Counter(record.name for record in records).items() if count > 1]
+    if twice:
+        raise UsageError(f"{where}: {name} holds {', '.join(map(repr, twice))} more than once. Give each record a name of its own.")
+    return records
+
+
