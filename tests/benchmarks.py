@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from chats import checkpoint
+from chats import by_full_passes, checkpoint
 from fakes import drawn
-from test_phi3v import by_full_passes
 
 from fer_models.artifacts.device import bf16_is_fast
 from fer_models.classifiers import clip, prompts

@@ -66,7 +66,7 @@ class Folder:
     unpacked: Path
 
     def write_model(self):
-        template = self.unpacked / "fer_models" / "templates" / "my_models.py.txt"
+        template = self.unpacked / "fer_models" / "assets" / "templates" / "my_models.py.txt"
         shutil.copy(template, self.path / "my_models.py")
 
     def run(self, *arguments, code=0):
@@ -99,10 +99,10 @@ def test_the_wheel_carries_the_evals_and_the_baselines_of_the_synthetic_faces(un
     }
     assert found == modules
     for name in (
-        "plugin/evals.ini",
-        "templates/conftest.py.txt",
-        "weights/manifest.json",
-        "prompts/openai.json",
+        "assets/evals.ini",
+        "assets/templates/conftest.py.txt",
+        "assets/weights/manifest.json",
+        "assets/prompts/openai.json",
     ):
         assert (unpacked / "fer_models" / name).is_file()
 

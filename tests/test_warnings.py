@@ -6,7 +6,9 @@ import pytest
 
 
 @pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning, PendingDeprecationWarning, UserWarning])
-@pytest.mark.parametrize("module", ["fer_models", "fer_models.images", "tests.test_clip", "test_clip", "conftest"])
+@pytest.mark.parametrize(
+    "module", ["fer_models", "fer_models.images", "tests.test_images", "tests.classifiers.vlm.test_phi3v", "test_clip", "conftest"]
+)
 def test_warning_of_this_project_is_an_error(module, category):
     with pytest.raises(category, match="old"):
         warnings.warn_explicit("old", category, f"{module}.py", 1, module=module)

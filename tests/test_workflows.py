@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "fer_models" / "templates" / "evals.yml.txt"]
+WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "fer_models" / "assets" / "templates" / "evals.yml.txt"]
 
 
 def steps(workflow: dict) -> list[dict]:

@@ -115,7 +115,7 @@ def _draw_range(split: str, start: int, stop: int) -> NDArray[np.uint8]:
 def train_hashes() -> frozenset[str]:
     """The sha256 of the pixels of each training face (`images.face_hash`), from a file of the package: the leak check draws no face.
 
-    `tests/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command that writes it.
+    `tests/datasets/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command that writes it.
     """
     digests = (ASSETS / "synthetic_train.sha256").read_bytes()
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))

@@ -11,7 +11,7 @@ from statsmodels.stats.power import TTestPower
 
 from fer_models.errors import PredictionError
 from fer_models.scoring.intervals import FloatArray, IntArray
-from fer_models.scoring.paired_tests import _ROUNDING, sizes_and_counts
+from fer_models.scoring.paired_tests import ROUNDING, sizes_and_counts, sum_of_risen
 
 
 def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
@@ -58,7 +58,7 @@ def smallest_mean_change(differences: FloatArray, alpha: float = 0.01, power: fl
         of as many faces of which none changed.
     """
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
-    if spread <= _ROUNDING:
+    if spread <= ROUNDING:
         return smallest_fall(len(differences), 0, alpha / 2, power)
     return spread * float(TTestPower().solve_power(nobs=len(differences), alpha=alpha, power=power))
 
@@ -87,24 +87,12 @@ def smallest_rise(differences: IntArray, alpha: float, power: float = 0.8) -> fl
     total = float(sizes @ faces)
     if faces.sum() < fewest:
         return fewest * (total / faces.sum() if len(sizes) else 1.0)
-    tails = np.cumsum(_sum_of_risen(sizes, faces, 0.5)[::-1])[::-1]
+    tails = np.cumsum(sum_of_risen(sizes, faces, 0.5)[::-1])[::-1]
     critical = int(np.argmax(tails <= alpha))
-    share = float(brentq(lambda q: _sum_of_risen(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
+    share = float(brentq(lambda q: sum_of_risen(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
     return total * (2 * share - 1)
 
 
 def fewest_faces(alpha: float) -> int:
     """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most `alpha`."""
     return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
-
-
-def _sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
-    """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
-    distribution = np.ones(1)
-    for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
-        spaced = np.zeros(size * n + 1)
-        spaced[::size] = binom.pmf(np.arange(n + 1), n, share)
-        distribution = np.convolve(distribution, spaced)
-    return distribution
-
-

@@ -14,7 +14,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import PredictionError
-from fer_models.scoring.paired_tests import N_ANSWERS, N_CLASSES, percentile_interval, require_resamples, resample_rows
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -23,6 +22,10 @@ FloatArray = npt.NDArray[np.float64]
 NO_ANSWER = -1
 
 CONFIDENCE = 0.95
+
+N_CLASSES = len(EMOTIONS)
+N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no answer
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -196,3 +199,21 @@ def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float
     spread = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
     reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread
     return max(-1.0, change - reach), min(1.0, change + reach)
+
+
+def resample_rows(counts: IntArray, resamples: int, seed: int) -> IntArray:
+    """Redraws each row of `counts` (7, k) with its own total, `resamples` times: (resamples, 7, k)."""
+    totals = counts.sum(axis=1)
+    shares = counts / np.maximum(totals, 1)[:, None]
+    return np.random.default_rng(seed).multinomial(totals, shares, size=(resamples, len(counts)))
+
+
+def percentile_interval(value: float, draws: FloatArray) -> tuple[float, float]:
+    """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(np.minimum(low, value)), float(np.maximum(high, value))  # unlike min and max, these let no NaN vanish
+
+
+def require_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise PredictionError(f"A bootstrap needs at least one resample, got {resamples}.")

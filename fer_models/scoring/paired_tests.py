@@ -17,23 +17,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binom, binomtest, ttest_1samp
 
-from fer_models.emotions import EMOTIONS
 from fer_models.errors import PredictionError
-from fer_models.scoring.detectable_changes import _sum_of_risen
-from fer_models.scoring.intervals import CONFIDENCE, NO_ANSWER, FloatArray, IntArray, emotion_codes, require_same_length
+from fer_models.scoring.intervals import (
+    CONFIDENCE,
+    N_ANSWERS,
+    N_CLASSES,
+    NO_ANSWER,
+    FloatArray,
+    IntArray,
+    emotion_codes,
+    percentile_interval,
+    require_resamples,
+    require_same_length,
+    resample_rows,
+)
 
 #: A score of confusions: (..., 7, 8) counts -> (...) values.
 Score = Callable[[IntArray], FloatArray]
 
-N_CLASSES = len(EMOTIONS)
-N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no answer
 
 _EXCHANGES = 4096  # tried at a time: a megabyte or two
 
 # Two scores that are equal on paper may differ in their last bits; such a difference is no fall.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 class PairedChange(NamedTuple):
@@ -92,13 +100,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def resample_rows(counts: IntArray, resamples: int, seed: int) -> IntArray:
-    """Redraws each row of `counts` (7, k) with its own total, `resamples` times: (resamples, 7, k)."""
-    totals = counts.sum(axis=1)
-    shares = counts / np.maximum(totals, 1)[:, None]
-    return np.random.default_rng(seed).multinomial(totals, shares, size=(resamples, len(counts)))
-
-
 def paired_fall(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike, score: Score, resamples: int = 9999, seed: int = 0) -> PairedChange:
     """Whether a score fell between two sets of answers about the same faces: by a paired bootstrap, and by exchanging answers.
 
@@ -133,7 +134,7 @@ def paired_fall(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike,
     if not (math.isfinite(change) and np.isfinite(draws).all()):
         raise PredictionError("The score is undefined (NaN) on these faces, so it cannot be compared: does its emotion occur among them?")
     exchanged = _change(_exchanged(joint, resamples, seed), score)
-    against = max(int((draws >= -_ROUNDING).sum()), int((exchanged <= change + _ROUNDING).sum()))
+    against = max(int((draws >= -ROUNDING).sum()), int((exchanged <= change + ROUNDING).sum()))
     low, high = percentile_interval(change, draws)
     return PairedChange(change, low, high, (1 + against) / (resamples + 1))
 
@@ -174,7 +175,7 @@ def paired_mean_fall(before: FloatArray, now: FloatArray) -> PairedChange:
     if changed == 0:
         return PairedChange(0.0, 0.0, 0.0, 1.0)
     spread = float(difference.std())
-    if spread <= _ROUNDING:  # one face, or all moved alike: nothing for t to stand on
+    if spread <= ROUNDING:  # one face, or all moved alike: nothing for t to stand on
         return PairedChange(change, change, change, 0.5**changed if change < 0 else 1.0)
     interval = ttest_1samp(difference, 0.0).confidence_interval(CONFIDENCE)
     p = float(ttest_1samp(difference, 0.0, alternative="less").pvalue)
@@ -192,17 +193,6 @@ def _joint_table(truth: IntArray, before: IntArray, now: IntArray) -> IntArray:
 def _change(joint: IntArray, score: Score) -> FloatArray:
     """Score now - score before of joint tables (..., 7, 8, 8)."""
     return np.asarray(score(joint.sum(axis=-2)) - score(joint.sum(axis=-1)), dtype=np.float64)
-
-
-def percentile_interval(value: float, draws: FloatArray) -> tuple[float, float]:
-    """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(np.minimum(low, value)), float(np.maximum(high, value))  # unlike min and max, these let no NaN vanish
-
-
-def require_resamples(resamples: int) -> None:
-    if resamples < 1:
-        raise PredictionError(f"A bootstrap needs at least one resample, got {resamples}.")
 
 
 def sign_flip_rise(differences: IntArray) -> float:
@@ -225,7 +215,7 @@ def sign_flip_rise(differences: IntArray) -> float:
     if len(sizes) == 0:
         return 1.0
     risen = int(differences[differences > 0].sum())
-    return min(1.0, float(_sum_of_risen(sizes, faces, 0.5)[risen:][::-1].sum()))
+    return min(1.0, float(sum_of_risen(sizes, faces, 0.5)[risen:][::-1].sum()))
 
 
 def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
@@ -236,9 +226,7 @@ def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
     return sizes.astype(np.int64), faces.astype(np.int64)
 
 
-def exchange_rise(
-    before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0
-) -> float:
+def exchange_rise(before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0) -> float:
     """The p-value of "the score did not rise", for a score of sums over faces that is no mean: the one-sided permutation test.
 
     Were there no change, each face's two versions could as well be exchanged (as in `sign_flip_rise`). All exchanges are tried where there
@@ -263,7 +251,7 @@ def exchange_rise(
     every = changed < 63 and 2**changed <= resamples
     rng = np.random.default_rng(seed)
     at_least, draws = 0, 2**changed if every else resamples
-    observed = score(end) - score(start) - _ROUNDING
+    observed = score(end) - score(start) - ROUNDING
     for first in range(0, draws, _EXCHANGES):
         size = min(_EXCHANGES, draws - first)
         signs: npt.NDArray[Any]
@@ -276,3 +264,11 @@ def exchange_rise(
     return at_least / draws if every else (1 + at_least) / (draws + 1)
 
 
+def sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
+    """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
+    distribution = np.ones(1)
+    for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
+        spaced = np.zeros(size * n + 1)
+        spaced[::size] = binom.pmf(np.arange(n + 1), n, share)
+        distribution = np.convolve(distribution, spaced)
+    return distribution

@@ -319,9 +319,8 @@ def save(network: Phi3V, config: dict[str, Any], tokenizer: Tokenizer, folder: P
     """Write a network as `load` reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = network.state_dict()
-    safetensors_io.write(
-        {official: state[own].to(safetensors_io.DTYPES[dtype]) for official, own in official_names(network).items()}, folder / "model.safetensors", metadata
-    )
+    tensors = {official: state[own].to(safetensors_io.DTYPES[dtype]) for official, own in official_names(network).items()}
+    safetensors_io.write(tensors, folder / "model.safetensors", metadata)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

@@ -13,9 +13,9 @@ from fer_models.store.code_identity import AFTER_PREDICTION, source_files
 PACKAGE = Path(fer_models.__file__).parent
 #: What computes predictions, besides what it imports.
 PIPELINE = (
-    "classifiers", "restorers", "corruptions.py", "images.py", "emotions.py", "registry.py", "zoo.py", "names.py", "weights.py", "tensors.py",
-    "evaluation/run.py", "evaluation/store.py", "evaluation/features.py", "evaluation/restored.py", "evaluation/prediction_cache.py",
-    "evaluation/subject.py",
+    "classifiers", "restorers", "corruptions.py", "images.py", "emotions.py", "zoo", "artifacts/weights.py", "artifacts/safetensors_io.py",
+    "inference/loop.py", "inference/embeddings.py", "inference/restoration_cache.py", "inference/prediction_cache.py",
+    "store",
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_what_is_left_out_exists(name):
     assert (PACKAGE / name).exists()
 
 
-@pytest.mark.parametrize("module", ["classifiers/cnn.py", "restorers/gfpgan.py", "corruptions.py", "images.py", "evaluation/run.py", "zoo.py"])
+@pytest.mark.parametrize("module", ["classifiers/cnn.py", "restorers/gfpgan.py", "corruptions.py", "images.py", "inference/loop.py", "zoo/models.py"])
 def test_a_change_of_code_that_predicts_is_another_identity(monkeypatch, module):
     before, changed, read = sha256_of_sources(source_files()), PACKAGE / module, Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"# edited" if path == changed else b""))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import drawn
+from tiny_training import TINY, train
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.hashing import sha256_of
@@ -13,16 +14,13 @@ from fer_models.classifiers.architecture import Architecture
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.training import supervised
 from fer_models.training.augment import augment
-from fer_models.training.recipes import RECIPES, Augmentation, Recipe, adapt
+from fer_models.training.recipes import RECIPES, Augmentation, adapt
 from fer_models.training.soft_targets import targets
 
 STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
 #: A real network and the real loop, small.
-TINY = Recipe(Architecture("resnet10t", size=32), epochs=3, batch_size=14, lr=0.02, sizes=((0.0, 24), (0.6, 32)), validate_from=0.5)
 
 
-def train(folder, recipe=TINY, **options):
-    return supervised.train("tiny", recipe, [drawn(42), drawn(14, "train")], drawn(28, "test"), folder, device="cpu", **options)
 
 
 def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path):

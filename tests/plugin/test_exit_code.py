@@ -6,7 +6,6 @@ import pytest
 
 from fer_models.config import Options
 from fer_models.evaluation import Requested, Suite
-from fer_models.gate import baselines
 from fer_models.zoo.registry import Registry, from_file
 from fer_models.zoo.restorers import RESTORERS
 
@@ -167,17 +166,3 @@ def test_baselines_that_do_not_exist_are_refused_where_they_were_named(bench):
     done = bench.run("--baselines", bench.folder / "baselinse.json", code=4)
     assert "no such file" in done.stdout + done.stderr
     assert not (bench.folder / "baselinse.json").exists()
-
-
-def test_processes_that_record_at_once_lose_no_record(tmp_path):
-    """Four at once on one file, each with another record; the system's threads are enough, for the lock is on a file."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from test_baselines import record as a_record
-    from test_baselines import some
-
-    path = tmp_path / "baselines.json"
-    records = [baselines.replace(a_record(some()), model=f"net{i}") for i in range(24)]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda one: baselines.update(path, [one]), records))
-    assert {r.model for r in baselines.read(path).measured} == {r.model for r in records}

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis.strategies as st
 import numpy as np
@@ -117,3 +118,12 @@ def test_the_projects_own_baselines_are_sound_and_claims_are_kept_apart(reposito
     claims = {(p["model"], p["accuracy"]) for p in own.published}
     assert ("EfficientNet-B0", 0.8644) in claims
     assert all(p.get("protocol") for p in own.published)
+
+
+def test_processes_that_record_at_once_lose_no_record(tmp_path):
+    """Four at once on one file, each with another record; the system's threads are enough, for the lock is on a file."""
+    path = tmp_path / "baselines.json"
+    records = [baselines.replace(record(some()), model=f"net{i}") for i in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: baselines.update(path, [one]), records))
+    assert {r.model for r in baselines.read(path).measured} == {r.model for r in records}

@@ -6,7 +6,7 @@ import torch
 from fakes import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training import TINY, train
+from tiny_training import TINY, train
 
 from fer_models.errors import UsageError
 from fer_models.training.infobatch import Sampler, cross_entropies

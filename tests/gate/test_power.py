@@ -1,19 +1,11 @@
 import numpy as np
 import pytest
+from fakes import unsure
 
 from fer_models.errors import UsageError
 from fer_models.gate import gate, power
 from fer_models.gate.power import A_FEW, EVERYWHERE, Scenario
 from fer_models.store.predictions import Answers
-
-
-def unsure(n=2000, seed=0):
-    """Answers of a model that is right on about two faces of three, and knows how sure it is."""
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.full(7, 0.35), n)
-    truth = np.array([rng.choice(7, p=row) for row in p])
-    return Answers(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
-
 
 SOURCE = power.Source.of(unsure())
 

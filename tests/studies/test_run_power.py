@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_selftest import unsure
+from fakes import unsure
 
 from fer_models.depth import FULL, STANDARD
 from fer_models.errors import UsageError
