@@ -38,7 +38,7 @@ import numpy as np
 from PIL import Image
 
 from fer_models.artifacts.checksummed_files import from_parquet, read
-from fer_models.datasets import synthetic
+from fer_models.datasets import synthetic_drawing
 from fer_models.emotions import LABELS
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ def write_inputs(folder: Path) -> None:
         for i in range(n):
             place = folder / split / LABELS[i % len(LABELS)]
             place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.asarray(synthetic.draw(split, i))).save(place / f"{i:04d}.png")
+            Image.fromarray(np.asarray(synthetic_drawing.draw(split, i))).save(place / f"{i:04d}.png")
 
 
 def start(work: Path, faces: Path, options: list[str]) -> subprocess.Popen[bytes]:

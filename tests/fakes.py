@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from fer_models.classifiers.dummy import Constant
-from fer_models.datasets import synthetic
+from fer_models.datasets import synthetic_drawing
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS, Emotion
 from fer_models.inference.loop import answer
@@ -21,7 +21,7 @@ from fer_models.store.subject import Subject
 @lru_cache
 def drawn(n: int, split: str = "validation") -> FaceSet:
     """The first `n` drawn faces of a split, without drawing the rest."""
-    images = np.stack([synthetic.draw(split, i) for i in range(n)])
+    images = np.stack([synthetic_drawing.draw(split, i) for i in range(n)])
     return FaceSet("drawn", split, images, np.arange(n, dtype=np.int64) % 7, [f"drawn {i}" for i in range(n)])
 
 

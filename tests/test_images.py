@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_models import images
-from fer_models.datasets import synthetic
+from fer_models.datasets import synthetic_drawing
 from fer_models.errors import DatasetError, ImageError
 
-DRAWN = synthetic.draw("test", 3)
+DRAWN = synthetic_drawing.draw("test", 3)
 
 
 def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from fer_models.datasets import audit
+    from fer_models.datasets import audit, audit_text
     from fer_models.errors import UsageError
 
     if args.sheet is not None:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             show(f"loading {name}", i, len(names))
             sets.append(load_faces(args, name))
         found = audit.audit(sets, near=not args.no_near, progress=show)
-    print(json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit.text(found))
+    print(json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit_text.text(found))
     return 0
 
 

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from fer_models.datasets import fer2013, folders, hub, schemes, synthetic
+from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, synthetic
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
@@ -58,8 +58,8 @@ def load(
         return synthetic.load(split or _DEFAULTS[name])
     if name == "fer2013":
         split = split or _DEFAULTS[name]
-        if split not in fer2013.SPLITS:  # known before anything is fetched
-            raise UnknownNameError("split of fer2013", split, fer2013.SPLITS)
+        if split not in fer2013_rows.SPLITS:  # known before anything is fetched
+            raise UnknownNameError("split of fer2013", split, fer2013_rows.SPLITS)
         if root is None and not download:
             raise UsageError("fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download.")
         return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
@@ -90,7 +90,7 @@ def splits(name: str, root: Path | None = None) -> tuple[str, ...]:
         UnknownNameError: neither a known dataset nor a folder.
         DatasetError: a folder that cannot be read.
     """
-    known = {"synthetic": tuple(synthetic.SPLITS), "fer2013": fer2013.SPLITS}
+    known = {"synthetic": tuple(synthetic.SPLITS), "fer2013": fer2013_rows.SPLITS}
     return known[name] if name in known else folders.splits(_folder(name, root))
 
 

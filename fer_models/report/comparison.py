@@ -15,7 +15,7 @@ from typing import Any
 from fer_models.gate.compare import Flip
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
 from fer_models.images import Face, data_url, resize
-from fer_models.report import html_report, tables, verdicts
+from fer_models.report import html_report, html_tables, tables, verdicts
 from fer_models.report.markup import Html, clean, element, join
 from fer_models.store.subject import Subject
 
@@ -277,7 +277,7 @@ def html(comparison: Comparison, pictures: Pictures = None) -> str:
     title = f"{c.before} -> {c.after}"
     blocks = [
         element("p", c.summary(), class_="lead"),
-        tables.table_html(["subject", "#n", "#before", "#now", "#change", "#p", "verdict"], map(_row_html, c.results)),
+        html_tables.table_html(["subject", "#n", "#before", "#now", "#change", "#p", "verdict"], map(_row_html, c.results)),
     ]
     blocks += [_result_html(result, c, pictures) for result in c.results]
     if any(c.flips()):
@@ -291,7 +291,7 @@ def html(comparison: Comparison, pictures: Pictures = None) -> str:
 
 def _row_html(result: Compared) -> Html:
     *cells, verdict = _cells(result)
-    return tables.row_html(*cells, tables.text_cell(tables.verdict_html(verdict)))
+    return html_tables.row_html(*cells, html_tables.text_cell(html_tables.verdict_html(verdict)))
 
 
 def _result_html(result: Compared, comparison: Comparison, pictures: Pictures) -> Html:
@@ -306,14 +306,14 @@ def _result_html(result: Compared, comparison: Comparison, pictures: Pictures) -
 def _flips_html(flips: Sequence[Flip], pictures: Pictures) -> Html:
     row, *others, p_before, p_now = _FLIP_HEADINGS
     headings = [f"#{row}", *others, f"#{p_before}", f"#{p_now}"]
-    return tables.table_html([*headings, "picture"] if pictures else headings, (_flip_html(flip, pictures) for flip in flips))
+    return html_tables.table_html([*headings, "picture"] if pictures else headings, (_flip_html(flip, pictures) for flip in flips))
 
 
 def _flip_html(flip: Flip, pictures: Pictures) -> Html:
     row, face, *answers, p_before, p_now = _flip_cells(flip)
-    words = (tables.text_cell(cell) for cell in (element("code", face), *answers))
-    seen = [tables.text_cell(_picture(pictures[flip.face]) if flip.face in pictures else tables.NOTHING)] if pictures else []
-    return element("tr", tables.number_cell(row), *words, *map(tables.number_cell, (p_before, p_now)), *seen)
+    words = (html_tables.text_cell(cell) for cell in (element("code", face), *answers))
+    seen = [html_tables.text_cell(_picture(pictures[flip.face]) if flip.face in pictures else tables.NOTHING)] if pictures else []
+    return element("tr", html_tables.number_cell(row), *words, *map(html_tables.number_cell, (p_before, p_now)), *seen)
 
 
 def _picture(face: Face) -> Html:

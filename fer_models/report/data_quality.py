@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from fer_models.report.html_tables import interval_html, row_html, table_html
 from fer_models.report.markup import Html, element, escape, join
-from fer_models.report.tables import NOTHING, Record, face_sets, faces_of, interval_html, name_of, ranked, row_html, signed, table_html
+from fer_models.report.tables import NOTHING, Record, face_sets, faces_of, name_of, ranked, signed
 
 #: What a picture on the page begins with: nothing is fetched.
 PICTURE = "data:image/png;base64,"

@@ -16,8 +16,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fer_models.emotions import LABELS
+from fer_models.report.html_tables import title_html
 from fer_models.report.markup import Html, clean, element
-from fer_models.report.tables import Record, baseline_of, face_sets, name_of, ranked, title_html, value_of
+from fer_models.report.tables import Record, baseline_of, face_sets, name_of, ranked, value_of
 
 if TYPE_CHECKING:  # matplotlib is imported when a chart is drawn, at the end of a run
     from matplotlib.axes import Axes

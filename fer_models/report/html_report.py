@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report import corruptions, data_quality, figures, metamorphic, prompts, questions, responses, restorations, robustness, tables
+from fer_models.report import (
+    corruptions,
+    data_quality,
+    figures,
+    html_tables,
+    metamorphic,
+    prompts,
+    questions,
+    responses,
+    restorations,
+    robustness,
+    tables,
+)
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
@@ -95,7 +107,7 @@ def summary_html(report: Record) -> Html:
 
 def _sections(report: Record) -> Iterator[Html]:
     results = [result for group in ranked(report).values() for result in group]
-    yield _section("Leaderboard", tables.leaderboard_html(report))
+    yield _section("Leaderboard", html_tables.leaderboard_html(report))
     yield _section("What fell", _failures(results, report))
     yield _section("What could not be judged", *(element("pre", e.get("message"), class_="fail") for e in report.get("errors") or []))
     yield _section("Accuracy", figures.leaderboard(report))
@@ -108,11 +120,11 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Prompts and questions", verdicts["prompts"], prompts.prompts_html(report), questions.questions_html(report))
     yield _section("Bad pictures", verdicts["corruptions"], corruptions.corruptions_html(report))
     yield _section("Small changes", verdicts["metamorphic"], metamorphic.metamorphic_html(report))
-    yield _section("Costs", figures.cost(report), tables.costs_html(report))
+    yield _section("Costs", figures.cost(report), html_tables.costs_html(report))
     yield _section("Skipped", _skipped(report))
     yield _published(report)
     yield _section("Faces", data_quality.data_html(report), _bullets(_notes(results)))
-    yield _section("Environment", tables.environment_html(report))
+    yield _section("Environment", html_tables.environment_html(report))
 
 
 def _section(title: str, *parts: Html) -> Html:
@@ -126,7 +138,7 @@ def _lead(report: Record) -> Html:
     more = f", {len(skipped)} not on this machine" if skipped else ""
     more += f", {len(errors)} could not be judged" if (errors := report.get("errors") or []) else ""
     verdicts = Counter(result.get("verdict") for result in results)
-    known = [join(" ", tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
+    known = [join(" ", html_tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
     lead = element("p", f"{_count(len(results), 'subject')} measured{more}", *known, class_="lead")
     return join(lead, _left_out(report))
 
@@ -171,7 +183,7 @@ def _confusions(results: Sequence[Record]) -> Html:
 
 
 def _per_class(results: Sequence[Record]) -> Html:
-    found = [table for table in map(tables.per_class_html, results) if table]
+    found = [table for table in map(html_tables.per_class_html, results) if table]
     return _folded(f"Precision, recall and F1 of {_count(len(found), 'subject')}", _grid(found, "grid wide"))
 
 
@@ -209,7 +221,7 @@ def _notes(results: Sequence[Record]) -> list[str]:
 
 
 def _published(report: Record) -> Html:
-    table = tables.published_html(report)
+    table = html_tables.published_html(report)
     if not table:
         return table
     warning = (

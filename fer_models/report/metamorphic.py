@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fer_models.emotions import LABELS
-from fer_models.report import tables
+from fer_models.report import html_tables, tables
 from fer_models.report.data_quality import PICTURE
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
@@ -18,13 +18,13 @@ def metamorphic_html(report: Record) -> Html:
         return Html("")
     families = list(dict.fromkeys(name for entry in entries for name in entry.get("changed") or {}))
     rows = [_row(entry, families) for entry in entries]
-    return join(tables.table_html(["answers changed by", "#faces", *(f"#{name}" for name in families)], rows), *map(_gallery, entries))
+    return join(html_tables.table_html(["answers changed by", "#faces", *(f"#{name}" for name in families)], rows), *map(_gallery, entries))
 
 
 def _row(entry: Record, families: list[str]) -> Html:
     changed: Record = entry.get("changed") or {}
     shares = (NOTHING if changed.get(name) is None else f"{changed[name]:.1%}" for name in families)
-    return tables.row_html(f"{tables.name_of(entry)} on {tables.faces_of(entry)}", str(entry.get("n", NOTHING)), *shares)
+    return html_tables.row_html(f"{tables.name_of(entry)} on {tables.faces_of(entry)}", str(entry.get("n", NOTHING)), *shares)
 
 
 def _gallery(entry: Record) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fer_models.report import tables
+from fer_models.report import html_tables, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
 
@@ -46,30 +46,30 @@ def _search(found: Record, n: object) -> Html:
     if not found:
         return Html("")
     base, worst, breaking = (found.get(key) or {} for key in ("base", "worst", "breaking"))
-    rows = [tables.row_html(title, *_prompt_cells(prompt)) for title, prompt in (("unedited", base), ("worst found", worst)) if prompt]
+    rows = [html_tables.row_html(title, *_prompt_cells(prompt)) for title, prompt in (("unedited", base), ("worst found", worst)) if prompt]
     if breaking:
-        rows.append(tables.row_html("smallest edit that costs 10 points", *_prompt_cells(breaking)))
+        rows.append(html_tables.row_html("smallest edit that costs 10 points", *_prompt_cells(breaking)))
     none = "" if breaking else element("p", "No prompt was found that costs 10 points.")
     title = element("caption", f"A search over {found.get('tried', NOTHING)} prompts", element("span", f" seed {found.get('seed')}", class_="bounds"))
-    return join(tables.table_html(["prompt", "template", "edits", "#accuracy"], rows, title), none)
+    return join(html_tables.table_html(["prompt", "template", "edits", "#accuracy"], rows, title), none)
 
 
 def _prompt_cells(prompt: Record) -> tuple[Html, Html, str]:
     words: Mapping[str, Any] = prompt.get("words") or {}
     spoken = element("span", f" ({', '.join(map(str, words.values()))})", class_="bounds") if words else ""
     edits = "; ".join(map(str, prompt.get("edits") or [])) or NOTHING
-    return tables.text_cell(join(prompt.get("template", NOTHING), spoken)), tables.text_cell(edits), tables.number(prompt.get("accuracy"))
+    return html_tables.text_cell(join(prompt.get("template", NOTHING), spoken)), html_tables.text_cell(edits), tables.number(prompt.get("accuracy"))
 
 
 def _scores(heading: str, scores: Record) -> Html:
     rows = [
-        tables.row_html(text, tables.interval_html(score.get("value"), score.get("low"), score.get("high")))
+        html_tables.row_html(text, html_tables.interval_html(score.get("value"), score.get("low"), score.get("high")))
         for text, score in scores.items()
         if isinstance(score, Mapping)
     ]
-    return tables.table_html([heading, "#accuracy"], rows) if rows else Html("")
+    return html_tables.table_html([heading, "#accuracy"], rows) if rows else Html("")
 
 
 def _edits(shares: Record) -> Html:
-    rows = [tables.row_html(name, _share(share)) for name, share in shares.items()]
-    return tables.table_html(["edit that should not matter", "#answers changed"], rows) if rows else Html("")
+    rows = [html_tables.row_html(name, _share(share)) for name, share in shares.items()]
+    return html_tables.table_html(["edit that should not matter", "#answers changed"], rows) if rows else Html("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fer_models.report import tables
+from fer_models.report import html_tables, tables
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
 
@@ -20,7 +20,7 @@ def _block(entry: Record) -> Html:
     return join(
         element("h4", tables.name_of(entry), element("span", f" on {entry.get('n', NOTHING)} of {tables.faces_of(entry)}", class_="bounds")),
         element("p", _overview(entry)),
-        tables.table_html(["question", "#accuracy", "#unanswered", "#answers changed"], [_row(name, said) for name, said in asked.items()]),
+        html_tables.table_html(["question", "#accuracy", "#unanswered", "#answers changed"], [_row(name, said) for name, said in asked.items()]),
         *(_order(name, order) for name, order in (entry.get("orders") or {}).items()),
     )
 
@@ -33,25 +33,25 @@ def _overview(entry: Record) -> str:
 
 def _row(name: str, said: Record) -> Html:
     score = said.get("accuracy") or {}
-    accuracy = tables.interval_html(score.get("value"), score.get("low"), score.get("high"))
-    return tables.row_html(name, accuracy, _share(said.get("unanswered")), _share(said.get("changed")))
+    accuracy = html_tables.interval_html(score.get("value"), score.get("low"), score.get("high"))
+    return html_tables.row_html(name, accuracy, _share(said.get("unanswered")), _share(said.get("changed")))
 
 
 def _order(name: str, order: Record) -> Html:
     """What turning the list of one question round does: each place's share of the answers, against an even share."""
     circular, places = order.get("circular") or {}, order.get("places") or []
     told = f"Right in all {len(order.get('rotations') or {})} rotations of {name!r}: "
-    share = tables.interval_html(circular.get("value"), circular.get("low"), circular.get("high"))
+    share = html_tables.interval_html(circular.get("value"), circular.get("low"), circular.get("high"))
     heading = ["answers that stood", *(f"#{i}." for i in range(1, len(places) + 1)), "#bias"]
-    row = tables.row_html("in the list", *(_share(place) for place in places), _share(order.get("bias")))
+    row = html_tables.row_html("in the list", *(_share(place) for place in places), _share(order.get("bias")))
     rotations = [_row(rotation, said) for rotation, said in (order.get("rotations") or {}).items()]
     return join(
         element("p", told, share),
-        tables.table_html(heading, [row]),
+        html_tables.table_html(heading, [row]),
         element(
             "details",
             element("summary", f"each rotation of {name!r}"),
-            tables.table_html(["question", "#accuracy", "#unanswered", "#answers changed"], rotations),
+            html_tables.table_html(["question", "#accuracy", "#unanswered", "#answers changed"], rotations),
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fer_models.report import tables
+from fer_models.report import html_tables, tables
 from fer_models.report.data_quality import PICTURE
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
@@ -17,16 +17,16 @@ def restorations_html(report: Record) -> Html:
         return Html("")
     headings = ["restoration", "model", "#before", "#after", "#change", "#macro-F1", "#helped", "#hurt", "#p", "verdict", "#ms a face"]
     headings += ["#s a corrected face", "#likeness"]
-    return join(tables.table_html(headings, map(_row, effects)), *map(_details, effects))
+    return join(html_tables.table_html(headings, map(_row, effects)), *map(_details, effects))
 
 
 def _row(effect: Record) -> Html:
     accuracy: Record = effect.get("accuracy") or {}
     f1: Record = effect.get("macro_f1") or {}
     seconds = effect.get("seconds_per_face")
-    return tables.row_html(
+    return html_tables.row_html(
         f"{effect.get('restoration')} against {effect.get('against')}",
-        tables.text_cell(effect.get("model")),
+        html_tables.text_cell(effect.get("model")),
         tables.number(accuracy.get("before")),
         tables.number(accuracy.get("after")),
         _change(accuracy),
@@ -34,7 +34,7 @@ def _row(effect: Record) -> Html:
         effect.get("helped", NOTHING),
         effect.get("hurt", NOTHING),
         tables.p_value(effect.get("p_adjusted")),
-        tables.text_cell(element("b", effect.get("verdict"))),
+        html_tables.text_cell(element("b", effect.get("verdict"))),
         NOTHING if seconds is None else f"{1000 * seconds:.1f}",
         tables.amount(effect.get("seconds_per_corrected_face")),
         tables.number(effect.get("likeness")),
@@ -54,11 +54,11 @@ def _details(effect: Record) -> Html:
         return Html("")
     title = f"{effect.get('restoration')} against {effect.get('against')}, {effect.get('model')}: each emotion, and some faces"
     rows = [
-        tables.row_html(label, tables.number(s.get("before")), tables.number(s.get("after")), s.get("helped", NOTHING), s.get("hurt", NOTHING))
+        html_tables.row_html(label, tables.number(s.get("before")), tables.number(s.get("after")), s.get("helped", NOTHING), s.get("hurt", NOTHING))
         for label, s in per_class.items()
     ]
     galleries = [join(element("p", f"{kind}:", class_="caption"), element("div", *figures, class_="pairs")) for kind, figures in shown if figures]
-    table = tables.table_html(["emotion", "#recall before", "#after", "#helped", "#hurt"], rows) if rows else ""
+    table = html_tables.table_html(["emotion", "#recall before", "#after", "#helped", "#hurt"], rows) if rows else ""
     return element("details", element("summary", title), table, *galleries)
 
 

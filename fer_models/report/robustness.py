@@ -8,7 +8,7 @@ from typing import Any
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
 from fer_models.gate.robustness_gate import ROBUSTNESS_MARGIN, Figure
-from fer_models.report import tables
+from fer_models.report import html_tables, tables
 from fer_models.report.markup import Html, clean, element
 from fer_models.report.tables import NOTHING, Record
 from fer_models.report.verdicts import HINT
@@ -99,10 +99,10 @@ def figures_html(report: Record, section: str) -> Html:
     headings = ["figure", "#faces", "#now", "#baseline", "#change", "#95 % interval", "#p (paired)", "verdict"]
     title = f"{len(rows)} figures against their baselines"
     opened = True if any(_worst(entry) == FAIL for entry in judged) else None
-    return element("details", element("summary", title), tables.table_html(headings, rows), open=opened)
+    return element("details", element("summary", title), html_tables.table_html(headings, rows), open=opened)
 
 
 def _row(entry: Record, figure: Record) -> Html:
     name = f"{tables.name_of(entry)}, {str(figure.get('name')).partition(': ')[2]}"
-    verdict = tables.text_cell(tables.verdict_html(figure.get("verdict")))
-    return tables.row_html(name, str(figure.get("faces", NOTHING)), *_numbers(figure), verdict)
+    verdict = html_tables.text_cell(html_tables.verdict_html(figure.get("verdict")))
+    return html_tables.row_html(name, str(figure.get("faces", NOTHING)), *_numbers(figure), verdict)

@@ -6,6 +6,7 @@ of training faces. So every result is also given without them, with the differen
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_models.datasets import folders, synthetic
+from fer_models.datasets import folders, synthetic, synthetic_camera, synthetic_drawing
 from fer_models.errors import printable
 from fer_models.scoring.intervals import Measurement, bootstrapped, wilson
 from fer_models.store.predictions import Answers
@@ -72,7 +73,7 @@ def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def stamp(folder: Path | None) -> str:
     """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces (None), the code that draws them."""
     if folder is None:
-        return "\n".join([Path(synthetic.__file__).read_text(), *(version(p) for p in ("numpy", "pillow"))])
+        return "\n".join([*map(inspect.getsource, (synthetic, synthetic_drawing, synthetic_camera)), *(version(p) for p in ("numpy", "pillow"))])
     files = [folder] if folder.is_file() else folders.files(folder)
     return "\n".join([printable(folder.resolve()), *map(_stamp, files)])
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from fer_models.datasets.fer2013 import OFFICIAL
+from fer_models.datasets.fer2013_rows import OFFICIAL
 from fer_models.errors import UnknownNameError, UsageError
 
 #: Per cent that single models reach on FER-2013's official test splits: reproductions of the Residual Masking Network got 65.7 to 73.6 (issue 9

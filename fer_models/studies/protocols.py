@@ -34,9 +34,7 @@ from fer_models.training.session import Report
 from fer_models.training.supervised import as_tensor, train
 
 #: A network small enough that the whole study is a matter of an hour or two without an accelerator.
-RECIPE = Recipe(
-    Architecture("resnet18"), epochs=12, batch_size=64, lr=0.05, validate_from=0.5, augmentation=Augmentation(erase=0.1)
-)
+RECIPE = Recipe(Architecture("resnet18"), epochs=12, batch_size=64, lr=0.05, validate_from=0.5, augmentation=Augmentation(erase=0.1))
 #: How copies are altered before the split: what is usual where that is done (mirror, small turns and shifts, light).
 ALTERED = Augmentation(mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0)
 #: The share of all faces that trains, where the split is random.

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_models import cli
-from fer_models.datasets import FaceSet, fer2013, folders
-from fer_models.datasets.audit import EXAMPLES, Audit, audit, text
+from fer_models.datasets import FaceSet, fer2013_rows, folders
+from fer_models.datasets.audit import audit
+from fer_models.datasets.audit_results import EXAMPLES, Audit
+from fer_models.datasets.audit_text import text
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
 
@@ -249,13 +251,13 @@ def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -
 
 def test_official_counts_are_compared_for_fer2013_and_for_nothing_else() -> None:
     found = audit([face_set("train", [FACES[0]], [0], dataset="fer2013"), face_set("extra", [FACES[1]], [1], dataset="fer2013")], near=False)
-    assert found.splits[0].official == dict(zip(LABELS, fer2013.OFFICIAL["train"], strict=True))
+    assert found.splits[0].official == dict(zip(LABELS, fer2013_rows.OFFICIAL["train"], strict=True))
     assert [split.official_agrees for split in found.splits] == [False, None]
     assert audit([one("train", 0)], near=False).splits[0].official is None
 
 
 def test_official_counts_agree_when_they_do() -> None:
-    labels = np.repeat(np.arange(7), fer2013.OFFICIAL["private_test"])
+    labels = np.repeat(np.arange(7), fer2013_rows.OFFICIAL["private_test"])
     found = audit([FaceSet("fer2013", "private_test", np.broadcast_to(FACES[0], (3589, 48, 48)), labels)], near=False)  # type: ignore[arg-type]
     assert found.splits[0].official_agrees is True
 

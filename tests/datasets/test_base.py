@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_models import datasets
-from fer_models.datasets import FaceSet, fer2013, hub, synthetic
+from fer_models.datasets import FaceSet, fer2013, hub, synthetic_drawing
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import DatasetError, UnknownNameError, UsageError
 
@@ -164,7 +164,7 @@ def folder(tmp_path: Path) -> Path:
     for split in ("train", "test"):
         for i, name in enumerate(("happy", "sad")):
             (tmp_path / "mine" / split / name).mkdir(parents=True)
-            Image.fromarray(synthetic.draw(split, i)).save(tmp_path / "mine" / split / name / "1.png")
+            Image.fromarray(synthetic_drawing.draw(split, i)).save(tmp_path / "mine" / split / name / "1.png")
     return tmp_path / "mine"
 
 

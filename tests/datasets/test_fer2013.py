@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer_models.datasets import FaceSet, fer2013, synthetic
+from fer_models.datasets import FaceSet, fer2013, fer2013_rows, synthetic_drawing
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError, UsageError
 
 USAGES = {"train": "Training", "public_test": "PublicTest", "private_test": "PrivateTest"}
-DRAWN = [synthetic.draw("test", i) for i in range(14)]
+DRAWN = [synthetic_drawing.draw("test", i) for i in range(14)]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def pixels_of(faces: FaceSet) -> list[int]:
 # -- one dataset, many forms ----------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(sorted(USAGES))), min_size=1, max_size=8), st.sampled_from(fer2013.SPLITS))
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(sorted(USAGES))), min_size=1, max_size=8), st.sampled_from(fer2013_rows.SPLITS))
 @settings(max_examples=25, deadline=None)
 def test_every_form_gives_the_same_faces_and_fingerprint(drawn: list[tuple[int, str]], split: str) -> None:
     rows = rows_of(drawn)
@@ -309,7 +309,7 @@ def happy_votes(faces: FaceSet) -> list[int]:
 
 
 @pytest.mark.parametrize("write", [write_csv, write_parquet], ids=["csv", "parquet"])
-@pytest.mark.parametrize("split", fer2013.SPLITS)
+@pytest.mark.parametrize("split", fer2013_rows.SPLITS)
 def test_votes_beside_faces_that_know_their_rows_are_joined_to_them(tmp_path: Path, write: Callable[[Path, list[Row]], Any], split: str) -> None:
     write(tmp_path, TINY)
     write_votes(tmp_path, TINY)
@@ -392,15 +392,15 @@ def test_a_broken_votes_file_is_an_error_not_a_note(tmp_path: Path) -> None:
 
 
 def test_the_official_counts_add_up_to_35887_faces() -> None:
-    totals = {split: sum(counts) for split, counts in fer2013.OFFICIAL.items()}
+    totals = {split: sum(counts) for split, counts in fer2013_rows.OFFICIAL.items()}
     assert totals == {"train": 28709, "public_test": 3589, "private_test": 3589, "test": 7178}
-    both = zip(fer2013.OFFICIAL["public_test"], fer2013.OFFICIAL["private_test"], strict=True)
-    assert tuple(a + b for a, b in both) == fer2013.OFFICIAL["test"]
+    both = zip(fer2013_rows.OFFICIAL["public_test"], fer2013_rows.OFFICIAL["private_test"], strict=True)
+    assert tuple(a + b for a, b in both) == fer2013_rows.OFFICIAL["test"]
 
 
 def test_official_counts_leave_no_note_and_one_face_less_does(tmp_path: Path) -> None:
     image = {"bytes": TINY[0].encoded(), "path": None}
-    labels = [label for label, n in enumerate(fer2013.OFFICIAL["private_test"]) for _ in range(n)]
+    labels = [label for label, n in enumerate(fer2013_rows.OFFICIAL["private_test"]) for _ in range(n)]
     path = tmp_path / "private_test-00000-of-00001.parquet"
     pq.write_table(pa.table({"image": [image] * 3589, "label": labels}), path)
     assert fer2013.load("private_test", tmp_path).notes == ()

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_models import images
-from fer_models.datasets import FaceSet, folders, synthetic
+from fer_models.datasets import FaceSet, folders, synthetic_drawing
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError
 
-FACE = synthetic.draw("test", 0)
+FACE = synthetic_drawing.draw("test", 0)
 
 
 def put(root: Path, *names: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from fakes import full_disk
 from joblib import Parallel, delayed
 
-from fer_models.datasets import synthetic
+from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import DamagedFileWarning, UnknownNameError
@@ -26,7 +26,7 @@ PINNED = {
 
 
 def prefix(split: str, n: int) -> np.ndarray:
-    return np.stack([synthetic.draw(split, i) for i in range(n)])
+    return np.stack([synthetic_drawing.draw(split, i) for i in range(n)])
 
 
 def prefix_hash(split: str) -> str:
@@ -40,10 +40,10 @@ def test_the_first_35_faces_have_their_pinned_pixels(split: str) -> None:
 
 
 def test_a_face_does_not_depend_on_what_was_drawn_before() -> None:
-    alone = synthetic.draw("test", 20)
+    alone = synthetic_drawing.draw("test", 20)
     np.random.seed(5)  # the global state must not matter
-    synthetic.draw("train", 3)
-    assert np.array_equal(synthetic.draw("test", 20), alone)
+    synthetic_drawing.draw("train", 3)
+    assert np.array_equal(synthetic_drawing.draw("test", 20), alone)
 
 
 def test_no_face_stands_in_two_splits_or_twice_in_one() -> None:
@@ -87,7 +87,7 @@ def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(small: Path) -
 def test_a_split_is_drawn_once_and_read_by_the_next_process(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_anew()
     assert [file.suffix for file in (small / ".cache" / "fer-models" / "drawn").iterdir()] == [".uint8"]
-    monkeypatch.setattr(synthetic, "draw", lambda split, index: pytest.fail("drawn again"))
+    monkeypatch.setattr(synthetic_drawing, "draw", lambda split, index: pytest.fail("drawn again"))
     assert load_anew().fingerprint == first.fingerprint
 
 
@@ -137,14 +137,14 @@ def test_the_splits_hold_as_many_faces_of_each_emotion() -> None:
 @pytest.mark.parametrize("emotion", [e for e in EMOTIONS if e is not Emotion.NEUTRAL])
 def test_an_emotion_moves_its_own_action_units_most(emotion: Emotion) -> None:
     def mean_of(shown: Emotion) -> float:
-        drawn = [synthetic.expression(shown, np.random.RandomState(i)) for i in range(60)]
-        return float(np.mean([[units[u] for u in synthetic.ACTION_UNITS[emotion]] for units in drawn]))
+        drawn = [synthetic_drawing.expression(shown, np.random.RandomState(i)) for i in range(60)]
+        return float(np.mean([[units[u] for u in synthetic_drawing.ACTION_UNITS[emotion]] for units in drawn]))
 
     assert mean_of(emotion) > max(mean_of(other) for other in EMOTIONS if other is not emotion) + 0.05
 
 
 def test_intensities_stay_between_0_and_1() -> None:
-    drawn = [synthetic.expression(Emotion(i % 7), np.random.RandomState(i)) for i in range(140)]
+    drawn = [synthetic_drawing.expression(Emotion(i % 7), np.random.RandomState(i)) for i in range(140)]
     values = np.array([list(units.values()) for units in drawn])
     assert values.min() >= 0
     assert values.max() <= 1

@@ -22,14 +22,14 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.config import Options
-from fer_models.datasets import synthetic
+from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.depth import FULL
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation import Suite
 from fer_models.images import face_hash
 from fer_models.inference.dataset import Data
-from fer_models.robustness import prompt_robustness
+from fer_models.robustness import prompt_search
 from fer_models.store import predictions as stores
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RAW
@@ -88,7 +88,7 @@ def home(tmp_path_factory):
             place = folder / "faces" / split / LABELS[FACES.labels[i]]
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(FACES.images[i]).save(place / f"{i:03d}.png")
-    pixels = {"test": hashlib.sha256(np.stack([synthetic.draw("test", i) for i in range(21)]).tobytes()).hexdigest()}
+    pixels = {"test": hashlib.sha256(np.stack([synthetic_drawing.draw("test", i) for i in range(21)]).tobytes()).hexdigest()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setattr(synthetic, "SPLITS", {"test": 21})
@@ -153,7 +153,7 @@ class Caches:
         answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
         features = Reader().embed(self.loaded.faces.faces(self.loaded.order))
         truth = Reader().classify(features, PromptSet("own", SETS[0].templates[:1], tuple(w[:1] for w in SETS[0].words))).answer
-        return prompt_robustness.search(answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json").as_json()
+        return prompt_search.search(answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json").as_json()
 
     def drawn(self):
         synthetic._render.cache_clear()

@@ -22,13 +22,14 @@ from PIL import Image
 from processes import run_python
 
 from fer_models import cli, datasets, images
-from fer_models.datasets import FaceSet, synthetic
-from fer_models.datasets.audit import audit, text
+from fer_models.datasets import FaceSet, synthetic_drawing
+from fer_models.datasets.audit import audit
+from fer_models.datasets.audit_text import text
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.store.subject import Subject
 
-FACE = synthetic.draw("test", 0)
+FACE = synthetic_drawing.draw("test", 0)
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -889,10 +890,10 @@ def test_names_of_sound_pictures_are_escaped_on_the_page(tmp_path: Path, reposit
         put(
             root,
             f"test/{LABELS[i % 7]}/{i}.png",
-            data=encoded("PNG", Image.fromarray(synthetic.draw("test", i))),
+            data=encoded("PNG", Image.fromarray(synthetic_drawing.draw("test", i))),
         )
     copy = encoded(
-        "PNG", Image.fromarray(synthetic.draw("test", 3))
+        "PNG", Image.fromarray(synthetic_drawing.draw("test", 3))
     )  # the page shows copies, with the names of both
     named(root, "train/happy", b"<script>alert(1)<\xff\n\xe2\x80\xaex", copy)
     named(root, "test/happy", b"<script>alert(2)<\xfe", encoded("PNG", Image.new("L", (3, 3), 9)))

@@ -37,7 +37,7 @@ from fer_models.inference import embeddings
 from fer_models.inference.prediction_cache import PredictionCache, PromptCache
 from fer_models.inference.restoration_cache import Kept
 from fer_models.restorers.base import Raw
-from fer_models.robustness import prompt_robustness
+from fer_models.robustness import prompt_search
 from fer_models.store import predictions as stores
 from fer_models.store.predictions import Store, stored
 from fer_models.store.subject import Subject
@@ -632,7 +632,7 @@ def cost(root):
 def searched(root):
     truth = np.arange(70) % 7
     answer = lambda asked: truth if "blurry" not in asked.texts(0)[0] else (truth + 1) % 7  # noqa: E731
-    found = prompt_robustness.search(answer, prompts.load("plain"), truth, examples=60, kept=root / "search.json")
+    found = prompt_search.search(answer, prompts.load("plain"), truth, examples=60, kept=root / "search.json")
     return [found.as_json()]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_models.emotions import LABELS
-from fer_models.report import data_quality, tables
+from fer_models.report import data_quality, html_tables, tables
 from fer_models.report.markup import Html, element
 from fer_models.report.tables import FailureRow, failure_table
 
@@ -136,40 +136,40 @@ def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
 
 
 def test_the_page_shows_a_column_of_unanswered_faces_only_if_there_are_any() -> None:
-    assert "no answer" not in tables.leaderboard_html({"results": [result()]})
-    assert "no answer" in tables.leaderboard_html({"results": [result(unanswered=12)]})
+    assert "no answer" not in html_tables.leaderboard_html({"results": [result()]})
+    assert "no answer" in html_tables.leaderboard_html({"results": [result(unanswered=12)]})
 
 
 def test_the_change_is_the_gates_own_if_it_recorded_one() -> None:
     recorded = result(baseline={"metrics": {"accuracy": 0.7}}, changes={"accuracy": {"change": -0.5, "p": 0.0004}})
     assert tables.change_of(recorded) == -0.5
-    assert "0.0004" in tables.leaderboard_html({"results": [recorded]})
+    assert "0.0004" in html_tables.leaderboard_html({"results": [recorded]})
     assert tables.change_of(result()) is None
 
 
 def test_an_emotion_without_a_score_has_a_dash_and_the_averages_come_last() -> None:
     scores = {"precision": None, "recall": 0.0, "f1": None, "support": 55, "intervals": {"precision": None, "recall": [0.0, 0.065]}}
-    table = tables.per_class_html(result(per_class=dict.fromkeys(LABELS, scores)))
+    table = html_tables.per_class_html(result(per_class=dict.fromkeys(LABELS, scores)))
     assert table.count('<td class="num">- </td>') == 2 * len(LABELS) + 2, "and two averages were not measured"
     assert table.count("[0.000, 0.065]") == len(LABELS)
     assert table.index("neutral") < table.index("macro") < table.index("0.668")
-    assert tables.per_class_html(result()) == ""
+    assert html_tables.per_class_html(result()) == ""
 
 
 def test_what_training_took_stands_in_a_table_of_its_own() -> None:
     figures = {"epochs": 24, "seconds_per_epoch": 620.0, "seconds": 12_000.0, "images_per_second": 55.0, "peak_memory_mb": 3000.0, "joules": None}
     trained = {"phase": "training", "model": "<vgg19>", "restoration": "raw", "device": "cpu, 2 threads", **figures}
-    page = tables.costs_html({"costs": [trained, {"phase": "inference", "model": "vgg19", "restoration": "raw", "seconds": 0.1}]})
+    page = html_tables.costs_html({"costs": [trained, {"phase": "inference", "model": "vgg19", "restoration": "raw", "seconds": 0.1}]})
     assert page.count("<table") == 2
     for cell in ("&lt;vgg19&gt;", "cpu, 2 threads", "10 min 20 s", "3 h 20 min", "3,000 MB"):
         assert cell in page
-    assert tables.costs_html({"costs": [trained]}).count("<table") == 1
-    assert "1.5 kWh" in tables.costs_html({"costs": [trained | {"joules": 5.4e6}]})
+    assert html_tables.costs_html({"costs": [trained]}).count("<table") == 1
+    assert "1.5 kWh" in html_tables.costs_html({"costs": [trained | {"joules": 5.4e6}]})
 
 
 def test_costs_stand_in_the_order_of_a_models_life() -> None:
     costs = [{"phase": phase, "model": "vgg19", "restoration": "raw"} for phase in ("training step", "unheard of", "inference", "preprocessing")]
-    table = tables.costs_html({"costs": costs})
+    table = html_tables.costs_html({"costs": costs})
     order = [table.index(phase) for phase in ("preprocessing", "inference", "training step", "unheard of")]
     assert order == sorted(order)
 
@@ -179,10 +179,10 @@ def test_any_records_become_a_table_with_all_their_keys() -> None:
         {"prompt": "a {} face", "accuracy": {"value": 0.42, "low": 0.4, "high": 0.44}},
         {"prompt": "other", "macro_f1": 0.3},
     ]
-    table = tables.records_html(records)
+    table = html_tables.records_html(records)
     assert "macro f1" in table
     assert "[0.400, 0.440]" in table
-    assert tables.records_html([]) == ""
+    assert html_tables.records_html([]) == ""
 
 
 def test_the_faces_are_described_with_shares_fingerprint_and_notes() -> None:
@@ -193,7 +193,7 @@ def test_the_faces_are_described_with_shares_fingerprint_and_notes() -> None:
 
 
 def test_nested_values_of_the_environment_are_written_as_lists() -> None:
-    block = tables.environment_html({"environment": {"packages": {"torch": "2.9.1"}, "options": ["--limit", 70], "gpu": None}})
+    block = html_tables.environment_html({"environment": {"packages": {"torch": "2.9.1"}, "options": ["--limit", 70], "gpu": None}})
     assert "--limit, 70" in block
     assert '<li><span class="key">torch</span> 2.9.1</li>' in block
 
@@ -211,7 +211,7 @@ def test_nested_values_of_the_environment_are_written_as_lists() -> None:
 def test_missing_keys_leave_cells_empty(broken: dict[str, Any]) -> None:
     printed(tables.leaderboard(broken))
     tables.skips(broken)
-    of_tables = (tables.leaderboard_html, tables.costs_html, tables.published_html, tables.environment_html)
+    of_tables = (html_tables.leaderboard_html, html_tables.costs_html, html_tables.published_html, html_tables.environment_html)
     for render in (*of_tables, data_quality.data_html, data_quality.labels_html):
         assert isinstance(render(broken), Html)
 

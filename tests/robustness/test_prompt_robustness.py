@@ -11,7 +11,8 @@ from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
 from fer_models.robustness import prompt_robustness
-from fer_models.robustness.prompt_robustness import INVARIANCES, Edit, Prompt, edits_of, invariances, robustness, search, spread
+from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, robustness, spread
+from fer_models.robustness.prompt_search import Edit, Prompt, edits_of, search
 
 TRUTH = np.arange(350) % 7
 FACES = np.eye(7, dtype=np.float32)[TRUTH]

@@ -9,8 +9,9 @@ from fakes import unsure
 from fer_models.depth import FULL, STANDARD
 from fer_models.errors import UsageError
 from fer_models.gate import power
-from fer_models.studies import run_power
-from fer_models.studies.run_power import DISTURBED, HARMS, KINDS, PLANS, SHARED, Plan
+from fer_models.studies import run_power, simulated_checks
+from fer_models.studies.run_power import PLANS, Plan
+from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, SHARED
 
 SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(KINDS, 1))
 
@@ -57,11 +58,11 @@ def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be
 def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
     logits, truth = np.zeros((4000, 7), np.float32), np.zeros(4000, dtype=np.int64)
     for kind in KINDS:
-        before, _ = run_power._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)
+        before, _ = simulated_checks._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)
         assert 1 / 7 < (before[0] == before[1]).mean() < 1
     alike = [
         (lambda answers: (answers[0] == answers[1]).mean())(
-            run_power._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)[0]
+            simulated_checks._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)[0]
         )
         for kind in sorted(KINDS, key=SHARED.__getitem__)
     ]

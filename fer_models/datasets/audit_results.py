@@ -1,0 +1,222 @@
+"""Results of an audit: duplicates, leaks, label noise, examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.datasets.base import FaceSet
+from fer_models.emotions import LABELS
+
+#: The splits from the first to the last: what leaks, leaks from an earlier one into a later one. Other splits follow in the order given.
+ORDER: tuple[str, ...] = ("train", "validation", "public_test", "private_test", "test")
+
+#: The greatest Hamming distance of two 64-bit perceptual hashes (`imagehash.phash`), and the least Pearson correlation of the grey pixels at
+#: `SIDE` x `SIDE`, of a near copy. Chosen by eye on FER-2013: of 250 pairs next to these bounds (distance 8 or 10, or correlation 0.93 to 0.94)
+#: all are plainly one picture, often with another watermark, crop or contrast. Of 110 pairs at 0.92 to 0.93, one shows two persons and two
+#: show one person with two expressions; of 100 just above 0.90 some four, of 36 at 0.80 to 0.86 fifteen; and at distance 12 to 16 nearly all
+#: pairs below 0.88 are of two persons. The price: one picture cut a few pixels aside may fall below the bounds.
+NEAR_DISTANCE = 10
+NEAR_CORRELATION = 0.93
+
+#: The side in pixels at which images of any size are compared, FER-2013's own.
+SIDE = 48
+
+#: Below this standard deviation of its grey pixels (of 0..255) an image is constant. FER-2013 has sixteen all black faces and an even grey one
+#: (0.7); the flattest of its pictures has 3.9.
+FLAT = 1.0
+
+#: An image with a side below this many pixels is tiny: a face cannot be told from so few. FER-2013's have 48.
+TINY = 32
+
+#: How many pairs an audit shows.
+EXAMPLES = 12
+
+Kind = Literal["conflict", "copy", "near"]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A face whose image cannot be read. It counts nowhere else."""
+
+    source: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the raters of FER+ say of a split's labels; all numbers are faces.
+
+    Attributes:
+        named: the one answer with most votes, of all ten columns, is the label.
+        share: `named` of all faces, 0..1.
+        named_ties_to_first: the same when a tie goes to the first of `ferplus.COLUMNS` (numpy's argmax); 63.3 % of FER-2013's
+            private_test, the share that is usually told, and at least partly owed to the order of the emotions.
+        ties: several answers share the most votes, so there is no majority.
+        outside: the one answer with most votes is contempt, unknown or no face: each with its number.
+        unvoted: not one rater named the label.
+    """
+
+    named: int
+    share: float
+    named_ties_to_first: int
+    ties: int
+    outside: dict[str, int]
+    unvoted: int
+
+
+@dataclass(frozen=True)
+class Near:
+    """Near copies of one split's faces in a split; exact copies are none.
+
+    Attributes:
+        faces: faces that have one there.
+        only: those of `faces` that have no exact copy there: what a comparison of pixels misses.
+        pairs: pairs of faces, one of each split.
+    """
+
+    faces: int
+    only: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class SplitAudit:
+    """One split by itself.
+
+    Attributes:
+        split: its name.
+        n: the faces that can be read; all other numbers are of these.
+        counts: faces per emotion, all seven named.
+        official: what `counts` should be, for FER-2013.
+        official_agrees: whether they are; None where nothing official is known.
+        copies: faces to remove so that no image stands twice ("surplus copies").
+        groups: images that stand more than once.
+        conflicts: those of `groups` that carry different labels.
+        near: near copies within the split; None when they were not looked for.
+        constant: the sources of images of one tone (`FLAT`).
+        tiny: the sources of images with a side below `TINY`.
+        unreadable: faces that cannot be read.
+        noise: the labels against the votes; None without votes.
+        notes: those of the face set.
+    """
+
+    split: str
+    n: int
+    counts: dict[str, int]
+    official: dict[str, int] | None
+    official_agrees: bool | None
+    copies: int
+    groups: int
+    conflicts: int
+    near: Near | None
+    constant: tuple[str, ...]
+    tiny: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...]
+    noise: Noise | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an earlier and a later split share.
+
+    Attributes:
+        earlier: the split that a model has seen first, such as train.
+        later: the one that is asked about afterwards.
+        copies: faces of `later` whose very pixels stand in `earlier`.
+        conflicts: those of `copies` that have a copy there with another label.
+        near: near copies that faces of `later` have in `earlier`; None when they were not looked for.
+    """
+
+    earlier: str
+    later: str
+    copies: int
+    conflicts: int
+    near: Near | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One face of an example."""
+
+    split: str
+    source: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """Two faces that are one picture.
+
+    Attributes:
+        kind: `conflict` (copies in two splits with different labels), `copy` (in two splits, with one label) or `near`.
+        faces: the two.
+        correlation: of their grey pixels, -1..1; 1 for copies.
+        picture: the two side by side as a PNG of 192 x 96 pixels, a data URI.
+    """
+
+    kind: Kind
+    faces: tuple[Sample, Sample]
+    correlation: float
+    picture: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        dataset: the dataset's name.
+        n: faces that can be read, all splits together.
+        distinct: different images among them.
+        splits: each split by itself, in `ORDER`.
+        overlaps: each later split against each earlier one.
+        examples: at most `EXAMPLES` pairs: conflicts, then copies across splits, then near copies, the least alike first.
+    """
+
+    dataset: str
+    n: int
+    distinct: int
+    splits: tuple[SplitAudit, ...]
+    overlaps: tuple[Overlap, ...]
+    examples: tuple[Example, ...]
+
+    def as_json(self, *, pictures: bool = True) -> dict[str, Any]:
+        """As plain JSON types, the examples without their pictures if so asked."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if not pictures:
+            for example in plain["examples"]:
+                del example["picture"]
+        return plain
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Pairs of near copies: image numbers, shape (k, 2), and correlations, shape (k,)."""
+
+    pairs: NDArray[np.int64]
+    correlations: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SplitFaces:
+    """The readable faces of one split: their rows, labels and image numbers, each shape (n,)."""
+
+    faces: FaceSet
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    images: NDArray[np.int64]
+    constant: tuple[str, ...]
+    tiny: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...]
+
+    def sample(self, i: int) -> Sample:
+        row = int(self.rows[i])
+        return Sample(self.faces.split, self.faces.source(row), LABELS[self.labels[i]])
