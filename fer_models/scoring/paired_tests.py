@@ -266,9 +266,9 @@ def exchange_rise(before: IntArray, now: IntArray, score: Callable[[FloatArray],
 
 def sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
     """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
-    distribution = np.ones(1)
+    distribution: FloatArray = np.ones(1)
     for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
         spaced = np.zeros(size * n + 1)
         spaced[::size] = binom.pmf(np.arange(n + 1), n, share)
-        distribution = np.convolve(distribution, spaced)
+        distribution = np.convolve(distribution, spaced).astype(np.float64)
     return distribution

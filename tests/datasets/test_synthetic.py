@@ -87,7 +87,7 @@ def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(small: Path) -
 def test_a_split_is_drawn_once_and_read_by_the_next_process(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_anew()
     assert [file.suffix for file in (small / ".cache" / "fer-models" / "drawn").iterdir()] == [".uint8"]
-    monkeypatch.setattr(synthetic_drawing, "draw", lambda split, index: pytest.fail("drawn again"))
+    monkeypatch.setattr(synthetic, "draw", lambda split, index: pytest.fail("drawn again"))
     assert load_anew().fingerprint == first.fingerprint
 
 
