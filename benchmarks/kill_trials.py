@@ -50,7 +50,7 @@ import time
 import numpy as np
 
 from fer_models import ModelSpec, Predictions
-from fer_models.registry import RestorerSpec
+from fer_models.zoo.spec import RestorerSpec
 
 
 class Stripes:

@@ -25,7 +25,10 @@ from PIL import Image
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
-from fer_models.classifiers import flops
+from fer_models.classifiers import (
+    flops,
+    timm_models,  # noqa: F401 (the image tower of clip-nano)
+)
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS

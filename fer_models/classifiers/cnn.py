@@ -19,7 +19,10 @@ from torch import nn
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.classifiers import flops
+from fer_models.classifiers import (
+    flops,
+    timm_models,  # noqa: F401 (timm knows its networks from here on)
+)
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS, LabelSpace

@@ -15,7 +15,6 @@ from fer_models.artifacts.hashing import sha256_of_sources
 #: Folders and modules that work on stored predictions, or on nothing that a prediction depends on. No module of the prediction
 #: pipeline imports them (a test says so).
 AFTER_PREDICTION = (
-    "artifacts/resources.py",
     "cli",
     "cost",
     "datasets/audit.py",

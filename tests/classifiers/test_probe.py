@@ -2,13 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import Eyes, drawn
 from sklearn.linear_model import LogisticRegression
 
 from fer_models import cli
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import probe
-from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.probe import Probe, fit
 from fer_models.config import Options
 from fer_models.emotions import LABELS
@@ -73,22 +72,6 @@ def test_a_probe_needs_all_emotions():
 # -- as a model ---------------------------------------------------------------------------------
 
 
-class Eyes:
-    """Sees a face as eight by eight grey values, and reads nothing out of it."""
-
-    looked = 0
-
-    def embed(self, faces):
-        Eyes.looked += len(faces)
-        return np.array([face[::6, ::6, 0].ravel()[:64] / 255 for face in faces], dtype=np.float32)
-
-    def classify(self, features):
-        return Predictions.from_probabilities(np.full((len(features), 7), 1 / 7))
-
-    def predict(self, faces):
-        return self.classify(self.embed(faces))
-
-
 @pytest.fixture
 def eyes(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
@@ -133,7 +116,7 @@ def test_only_what_has_directions_can_be_probed():
 
 def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
-        "from pathlib import Path\nfrom test_probe import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
+        "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
         f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
     )
     command = ["probe", "eyes", "--dataset", "synthetic", "--models-from", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]

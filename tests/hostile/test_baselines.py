@@ -175,7 +175,7 @@ def test_a_full_disk_loses_nothing(tmp_path, sound):
 def test_twenty_thousand_records_are_read_in_a_moment(tmp_path, sound):
     path = tmp_path / "baselines.json"
     path.write_text(json.dumps({**sound, "measured": [{**sound["measured"][0], "model": f"net{i}"} for i in range(20_000)]}))
-    code = "import sys; from pathlib import Path; from fer_models.evaluation import baselines; b = baselines.read(Path(sys.argv[1]));"
+    code = "import sys; from pathlib import Path; from fer_models.gate import baselines; b = baselines.read(Path(sys.argv[1]));"
     find = "assert all(b.find(r.subject) is r for r in b.measured)"
     subprocess.run([sys.executable, "-c", code + find, str(path)], check=True, timeout=60)  # it took minutes
 
@@ -183,7 +183,7 @@ def test_twenty_thousand_records_are_read_in_a_moment(tmp_path, sound):
 _WRITER = """
 import sys
 from pathlib import Path
-from fer_models.evaluation import baselines
+from fer_models.gate import baselines
 path, name = Path(sys.argv[1]), sys.argv[2]
 (record,) = baselines.read(path.with_name("one.json")).measured
 sys.stdin.readline()

@@ -22,7 +22,7 @@ MODEL = """
 import json, os, sys
 from pathlib import Path
 from fer_models import Emotion, ModelSpec, RestorerSpec
-from fer_models.classifiers.controls import Constant
+from fer_models.classifiers.dummy import Constant
 sys.path.insert(0, {folder!r})
 
 def add(name, text):

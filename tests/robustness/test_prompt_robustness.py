@@ -9,7 +9,7 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
-from fer_models.errors import DamagedFileWarning
+from fer_models.errors import DamagedFileWarning, UsageError
 from fer_models.robustness import prompt_robustness
 from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, robustness, spread
 from fer_models.robustness.prompt_search import Edit, Prompt, edits_of, search
@@ -138,7 +138,7 @@ def test_a_prompt_that_a_model_cannot_read_is_no_finding():
     class Short(Reader):
         def classify(self, features, asked):
             if any(len(text.split()) > 4 for text in asked.texts(0)):
-                raise prompt_robustness.UsageError("too long")
+                raise UsageError("too long")
             return super().classify(features, asked)
 
     assert search(asker(Short(), FACES), SET, TRUTH, examples=60).worst["accuracy"] == 1.0

@@ -11,7 +11,7 @@ from fer_models.errors import UsageError
 from fer_models.gate import power
 from fer_models.studies import run_power, simulated_checks
 from fer_models.studies.run_power import PLANS, Plan
-from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, SHARED
+from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, SHARED, Simulation, disturbance
 
 SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(KINDS, 1))
 
@@ -20,7 +20,7 @@ SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(KINDS, 1))
 def simulation():
     source = power.Source.of(unsure())
     noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
-    return run_power._Simulation(source, noise, 700, {kind: run_power._disturbance(source, noise, kind) for kind in DISTURBED})
+    return Simulation(source, noise, 700, {kind: disturbance(source, noise, kind) for kind in DISTURBED})
 
 
 def versions(simulation, kind, figure="", size=0.0, runs=20):

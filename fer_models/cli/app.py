@@ -1,0 +1,58 @@
+"""Entry point of `fer-models`: parses the command line and runs one command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fer_models import __version__
+from fer_models.cli import compare, data, fuse, gate, predict, probe, restore, study, train, weights
+from fer_models.cli import eval as evaluation
+from fer_models.cli import init as initialisation
+from fer_models.cli import list as listing
+from fer_models.cli.common import USAGE_CODE, VERDICT_CODE
+from fer_models.errors import FerModelsError, UsageError
+from fer_models.report.markup import clean
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 for a verdict, 4 for a usage error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["eval"]:
+        return evaluation.run(arguments[1:])  # every option is pytest's or the plugin's
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except UsageError as error:
+        print(f"fer-models: {clean(error)}", file=sys.stderr)
+        return USAGE_CODE
+    except FerModelsError as error:
+        print(f"fer-models: {clean(error)}", file=sys.stderr)
+        return VERDICT_CODE
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; what the verdict was, nobody knows
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell reports a broken pipe
+    except KeyboardInterrupt:
+        print("fer-models: interrupted; what was written is whole, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_CODE, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = "Evaluate facial emotion recognition models, and fail when one got worse."
+    parser = _Parser(prog="fer-models", description=description)
+    parser.add_argument("--version", action="version", version=f"fer-models {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    first = (evaluation, initialisation, listing)
+    for command in (*first, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
+        command.add(commands)
+    return parser
+
