@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
-from fer_models.classifiers.dummy import Constant, Mute
+from fer_models.classifiers.dummy import Abstainer, Constant
 from fer_models.emotions import EMOTIONS
 from fer_models.scoring.metrics import measure
 
@@ -92,7 +92,7 @@ def test_the_constant_model_scores_the_share_of_its_emotion(faces, emotion):
 
 
 def test_the_mute_model_scores_nothing(faces, sample):
-    answers = Mute().predict(faces.faces(sample)).answer
+    answers = Abstainer().predict(faces.faces(sample)).answer
     scored = measure(faces.labels[sample], answers, None)
     assert scored.overall["accuracy"].value == 0.0
     assert scored.unanswered == len(sample)

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from fer_models.classifiers import prompts
-from fer_models.classifiers.base import Countable, Staged
+from fer_models.classifiers.base import Preprocessable, Profiled
 from fer_models.cost import measurement
 from fer_models.errors import FerModelsError
-from fer_models.scoring.metrics import measure_answers
+from fer_models.scoring.metrics import measure_predictions
 from fer_models.third_party_code import contained
 
 BATCH = 32
@@ -48,7 +48,7 @@ def measure_cost(request, suite, costs, benchmark):
 
     def time_step(step, faces, rounds, name, profiled):
         figures = {}
-        if profiled is not None and isinstance(classifier := profiled(), Countable):
+        if profiled is not None and isinstance(classifier := profiled(), Profiled):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
@@ -69,7 +69,7 @@ def batch(faces):
 def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
     def build():
         classifier = load_classifier()
-        prepare = classifier.preprocess if isinstance(classifier, Staged) else lambda faces: [face.copy() for face in faces]
+        prepare = classifier.preprocess if isinstance(classifier, Preprocessable) else lambda faces: [face.copy() for face in faces]
         return lambda: prepare(batch)
 
     measure_cost("preprocessing", build, len(batch), model=model)
@@ -131,4 +131,4 @@ def test_cost_of_training(training_record, costs, model):
 def test_cost_of_evaluation(measure_cost, predictions, model, restoration):
     """Metrics with their intervals, from predictions: no model is needed, so one time serves all."""
     names = {"model": model, "restoration": restoration}
-    measure_cost("evaluation", lambda: lambda: measure_answers(predictions), len(predictions), **names, same_for_all=True)
+    measure_cost("evaluation", lambda: lambda: measure_predictions(predictions), len(predictions), **names, same_for_all=True)

@@ -24,13 +24,13 @@ def test_published_zero_shot_accuracies_are_reproduced(suite):
         pytest.skip("nothing is published about these faces that can be asked here; it is about --dataset fer2013 --split test")
     asked, missing, wrong = 0, [], []
     for row in rows:
-        models = resolve.reprompted(Registry("model", resolve.select(row["asked_as"], MODELS)), prompts.load("clip-benchmark"))
+        models = resolve.with_prompts(Registry("model", resolve.resolve_model(row["asked_as"], MODELS)), prompts.load("clip-benchmark"))
         own, pair = Suite(suite.options, models, restorers.RESTORERS, suite.show), (row["asked_as"], "raw")
-        reason = own.unavailable(pair)
+        reason = own.unavailable_reason(pair)
         if reason is not None:
             missing.append(reason)
             continue
-        asked, right = asked + 1, int(own.run(pair).answers.right.sum())
+        asked, right = asked + 1, int(own.predict(pair).predictions.correct.sum())
         if abs(right - row["correct"]) > POINTS * row["n"]:
             wrong.append(f"{row['asked_as']}: {right} of {row['n']} right here, {row['correct']} there ({row['source']})")
     if not asked:

@@ -25,7 +25,7 @@ def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
 
 
 @dataclass(frozen=True)
-class Options:
+class EvalConfig:
     """What the user asked of a run.
 
     Attributes:
@@ -54,7 +54,7 @@ class Options:
     store: Path = Path(".evals/store")
     baselines: Path = Path("baselines.json")
     shipped_baselines: Path | None = None
-    from_store_only: bool = False
+    cached_only: bool = False
     depth: Depth = FULL
     measure_costs: bool = False
     whole_variants: bool = False
@@ -76,7 +76,7 @@ class Options:
         return self.store.parent / "cache"
 
     @property
-    def features(self) -> Path:
+    def embeddings(self) -> Path:
         """Where the directions of faces are kept, for models that have such."""
         return self.store.parent / "features"
 

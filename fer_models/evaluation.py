@@ -12,20 +12,20 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from fer_models.config import Options, ShowProgress, no_progress
+from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.errors import FerModelsError
 from fer_models.gate import baselines as records
 from fer_models.gate import gate
-from fer_models.inference.runner import Asking, Pair, environment
-from fer_models.robustness.checks import RobustnessChecks
-from fer_models.robustness.restorations import Effects
+from fer_models.inference.runner import Combination, Runner, environment
+from fer_models.robustness.checks import RobustnessRun
+from fer_models.robustness.restorations import RestorationEffects
 from fer_models.scoring import annotators, leakage
-from fer_models.scoring.responses import ledger
+from fer_models.scoring.responses import response_summary
 from fer_models.zoo.grammar import is_known
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
-__all__ = ["Pair", "Suite", "environment"]
+__all__ = ["Combination", "Suite", "environment"]
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Requested:
         is_everything: the user left nothing out, by `-k`, `--model`, a test id or a depth.
     """
 
-    pairs: frozenset[Pair] = frozenset()
+    pairs: frozenset[Combination] = frozenset()
     is_everything: bool = False
 
 
-class Suite(Asking):
+class Suite(Runner):
     """The answers and verdicts of one run."""
 
     def __init__(
         self,
-        options: Options,
+        options: EvalConfig,
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
@@ -55,14 +55,14 @@ class Suite(Asking):
         super().__init__(options, models, restorers, show)
         self.known = models.names if known is None else known
         self.baselines = records.read(options.baselines_source)
-        self.effects = Effects(self)
-        self.pairs: tuple[Pair, ...] = ()
+        self.effects = RestorationEffects(self)
+        self.pairs: tuple[Combination, ...] = ()
         self._requested = Requested()
-        self._turn: tuple[Pair, ...] = ()
-        self._verdicts: dict[Pair, gate.Verdict | FerModelsError] = {}
-        self.robustness = RobustnessChecks(self, lambda pair: self.baselines.find(self.subject(pair)))
+        self._turn: tuple[Combination, ...] = ()
+        self._verdicts: dict[Combination, gate.Verdict | FerModelsError] = {}
+        self.robustness = RobustnessRun(self, lambda pair: self.baselines.find(self.subject(pair)))
 
-    def select(self, pairs: Iterable[Pair], requested: Requested | None = None, start: int = 0) -> None:
+    def select(self, pairs: Iterable[Combination], requested: Requested | None = None, start: int = 0) -> None:
         """Set the (model, restoration) pairs that this run judges, together and once. Call it before the first verdict.
 
         Args:
@@ -76,7 +76,7 @@ class Suite(Asking):
 
     # -- verdicts ---------------------------------------------------------------------------------
 
-    def verdict(self, pair: Pair) -> gate.Verdict:
+    def verdict(self, pair: Combination) -> gate.Verdict:
         """The verdict of the gate on a pair. All selected pairs that can be predicted are judged together, before the first verdict is given.
 
         A pair that was not selected is judged by itself, and changes no other verdict.
@@ -94,39 +94,39 @@ class Suite(Asking):
             raise found
         return found
 
-    def is_judged(self, pair: Pair) -> bool:
+    def is_judged(self, pair: Combination) -> bool:
         """Whether the gate judges a pair in this run: it was selected, or a test requested its verdict."""
         return pair in self.pairs or pair in self._verdicts
 
     def _predict_selected(self) -> None:
         for pair in self._turn:
             with suppress(FerModelsError):  # raised again in `_judge`, where it is kept for the pair's own tests
-                if self.unavailable(pair) is None:
-                    self.run(pair)
+                if self.unavailable_reason(pair) is None:
+                    self.predict(pair)
 
-    def _judge(self, pairs: Sequence[Pair]) -> None:
+    def _judge(self, pairs: Sequence[Combination]) -> None:
         """Judge pairs as one family."""
         # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
         resamples = max(9999, 200 * 2 * len(pairs))
-        comparisons: dict[Pair, gate.Comparison] = {}
+        comparisons: dict[Combination, gate.GateComparison] = {}
         for pair in pairs:
             try:
-                if self.unavailable(pair) is None:
+                if self.unavailable_reason(pair) is None:
                     comparisons[pair] = self._compare(pair, resamples)
             except FerModelsError as error:
                 self._verdicts[pair] = error
         self._verdicts |= dict(zip(comparisons, gate.judge(list(comparisons.values())), strict=True))
 
-    def _compare(self, pair: Pair, resamples: int) -> gate.Comparison:
+    def _compare(self, pair: Combination, resamples: int) -> gate.GateComparison:
         subject = self.subject(pair)
         return gate.compare(
             subject,
-            self.run(pair).answers,
+            self.predict(pair).predictions,
             self.metrics(pair),
             self.baselines.find(subject),
-            fingerprint=self.data.whole.fingerprint,
+            fingerprint=self.data.full_split.fingerprint,
             labels=self.data.labels,
-            kept=self.data_of(pair).kept_rows,
+            kept=self.dataset_of(pair).subset_indices,
             resamples=resamples,
         )
 
@@ -144,20 +144,20 @@ class Suite(Asking):
         judged = self._requested.pairs.union(self.pairs, self._verdicts)
         return [r.subject.id for r in self._records() if self._is_known(r) and (r.model, r.restoration) not in judged]
 
-    def _records(self) -> Iterator[records.Record]:
+    def _records(self) -> Iterator[records.BaselineRecord]:
         """The records about these faces, where the run requests verdicts."""
         if not self._requested.pairs:
             return
-        whole = self.data.whole
+        whole = self.data.full_split
         for record in self.baselines.measured:
             same_faces = record.dataset_fingerprint == whole.fingerprint or (record.dataset, record.split) == (whole.dataset, whole.split)
             if same_faces and record.corruption == self.corruption_id:
                 yield record
 
-    def _is_known(self, record: records.Record) -> bool:
+    def _is_known(self, record: records.BaselineRecord) -> bool:
         return (record.model in self.models or is_known(record.model, self.known)) and record.restoration in self.restorers
 
-    def _why_unjudged(self, record: records.Record) -> str | None:
+    def _why_unjudged(self, record: records.BaselineRecord) -> str | None:
         pair, file = (record.model, record.restoration), self.options.baselines_source.name
         if not self._is_known(record):
             unknown = f"{file} records {record.subject.id}, but no known model or restoration has this name"
@@ -165,7 +165,7 @@ class Suite(Asking):
         if pair not in self._requested.pairs:
             return None
         try:
-            reason = self.unavailable(pair)
+            reason = self.unavailable_reason(pair)
         except FerModelsError as error:
             reason = str(error)
         if reason is not None:
@@ -183,20 +183,20 @@ class Suite(Asking):
 
     # -- what it leaves ---------------------------------------------------------------------------
 
-    def record(self, pair: Pair) -> records.Record:
+    def record(self, pair: Combination) -> records.BaselineRecord:
         """What would be recorded of a pair. Call it on whole splits only."""
-        run, made = self.run(pair), self.shelf(pair).provenance()
+        run, made = self.predict(pair), self.partition(pair).provenance()
         measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
-        record = records.make(self.subject(pair), self.data.whole.fingerprint, run.answers, self.metrics(pair), measured)
+        record = records.record_of(self.subject(pair), self.data.full_split.fingerprint, run.predictions, self.metrics(pair), measured)
         figures, face_counts = self.robustness.recorded(pair)
         return replace(record, metrics={**record.metrics, **figures}, face_counts=face_counts)
 
-    def result(self, pair: Pair, message: str = "", strict: bool = False) -> dict[str, Any]:
+    def result(self, pair: Combination, message: str = "", strict: bool = False) -> dict[str, Any]:
         """The entry of a pair in evals.json. Raises as `run`.
 
         The verdict is null where the pair is predicted and not judged, such as the control of a selected restoration.
         """
-        run, measured, subject, is_judged = self.run(pair), self.metrics(pair), self.subject(pair), self.is_judged(pair)
+        run, measured, subject, is_judged = self.predict(pair), self.metrics(pair), self.subject(pair), self.is_judged(pair)
         verdict = None
         if is_judged:
             try:
@@ -205,35 +205,35 @@ class Suite(Asking):
                 message = message or str(error)
         record = self.baselines.find(subject)
         described = measured.as_json()
-        leaked = None if self.data.seen is None else leakage.score(run.answers, self.data.seen)
-        if leaked is not None and leaked.without is not None:
-            described["metrics"]["accuracy_without_leaks"] = {**leaked.without.as_json(), "n": leaked.without.n}
-        data = self.data_of(pair)
+        leaked = None if self.data.train_hashes is None else leakage.score(run.predictions, self.data.train_hashes)
+        if leaked is not None and leaked.without_leaked is not None:
+            described["metrics"]["accuracy_without_leaks"] = {**leaked.without_leaked.as_json(), "n": leaked.without_leaked.n}
+        data = self.dataset_of(pair)
         votes = data.faces.votes
         return {
             "subject": subject.as_json(),
             "id": subject.id,
             **described,
-            "of": len(data.whole),
-            "leaks": leaked.as_json() if leaked else None,
-            "ledger": ledger(run.answers, self.models[pair[0]].question),
-            "votes": None if votes is None else annotators.score(run.answers, votes[data.order]).as_json(),
+            "of": len(data.full_split),
+            "leakage": leaked.as_json() if leaked else None,
+            "responses": response_summary(run.predictions, self.models[pair[0]].question),
+            "votes": None if votes is None else annotators.score(run.predictions, votes[data.order]).as_json(),
             "verdict": verdict.status if verdict else "ERROR" if is_judged else None,
             "fails": verdict.fails(strict) if verdict else is_judged,
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
             "changes": verdict.changes_json() if verdict else None,
-            "drift": verdict.comparison.drift.as_json() if verdict and verdict.comparison.drift else None,
+            "drift": verdict.comparison.degradation.as_json() if verdict and verdict.comparison.degradation else None,
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
             "notes": self._notes(pair),
-            "key": self.shelf(pair).key,
+            "key": self.partition(pair).key,
         }
 
-    def _notes(self, pair: Pair) -> list[str]:
+    def _notes(self, pair: Combination) -> list[str]:
         """What a reader of this result must know."""
         fitted = self.models[pair[0]].settings.get("fitted_on", {})
-        chosen = fitted.get("fingerprint") == self.data.whole.fingerprint
+        chosen = fitted.get("fingerprint") == self.data.full_split.fingerprint
         own = [f"{pair[0]}: its parts were weighed on these very faces, so its score is not an independent one"] if chosen else []
         own += [self.changed_models[pair]] if pair in self.changed_models else []
-        return [*self.data_of(pair).faces.notes, *own, *([self.data.not_seen] if self.data.not_seen else [])]
+        return [*self.dataset_of(pair).faces.notes, *own, *([self.data.leak_check_error] if self.data.leak_check_error else [])]

@@ -10,7 +10,7 @@ from typing import Any
 
 from fer_models.errors import FerModelsError
 from fer_models.images import Face
-from fer_models.inference.runner import Asking, Pair
+from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness import corruption_robustness, metamorphic, question_robustness
 from fer_models.third_party_code import contained
 
@@ -25,7 +25,7 @@ _COST_FACES = 40
 _SECONDS_PER_PAIR, _SECONDS = 0.3, 3.0
 
 
-def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str, Pair]]) -> float:
+def estimate(asking: Runner, pairs: Sequence[Combination], checks: Collection[tuple[str, Combination]]) -> float:
     """Seconds that a run will take, roughly.
 
     A model whose predictions for the dataset are stored counts as done, though a run of other tests may have left its checks out. A model
@@ -38,7 +38,7 @@ def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str
     missing = {pair for pair in pairs if _is_missing(asking, pair)}
     faces: dict[str, int] = {}
     for pair in missing:
-        faces[pair[0]] = faces.get(pair[0], 0) + len(asking.data_of(pair).faces)
+        faces[pair[0]] = faces.get(pair[0], 0) + len(asking.dataset_of(pair).faces)
     for kind, pair in checks:
         if pair[0] in faces:
             faces[pair[0]] += _check_faces(asking, kind, pair)
@@ -48,20 +48,20 @@ def estimate(asking: Asking, pairs: Sequence[Pair], checks: Collection[tuple[str
         if asking.models[model].weights is not None or asking.models[model].question is None:  # no server behind it
             seconds += n * _seconds_per_face(lambda: asking.classifier(model).predict, sample)  # noqa: B023 (called at once)
     for restoration in {r for _, r in missing if r != "raw"}:
-        n = max(len(asking.data_of(p).faces) for p in missing if p[1] == restoration)
+        n = max(len(asking.dataset_of(p).faces) for p in missing if p[1] == restoration)
         seconds += n * _seconds_per_face(lambda: asking.restorer(restoration).restore, sample)  # noqa: B023 (called at once)
     return seconds
 
 
-def _is_missing(asking: Asking, pair: Pair) -> bool:
+def _is_missing(asking: Runner, pair: Combination) -> bool:
     """Whether predictions for the dataset are missing and can be computed. Invalid weights count as no: their own tests report them."""
     try:
-        return asking.unavailable(pair) is None and bool(asking.shelf(pair).missing())
+        return asking.unavailable_reason(pair) is None and bool(asking.partition(pair).missing())
     except FerModelsError:
         return False
 
 
-def _check_faces(asking: Asking, kind: str, pair: Pair) -> int:
+def _check_faces(asking: Runner, kind: str, pair: Combination) -> int:
     depth, question = asking.options.depth, asking.models[pair[0]].question
     if kind == "robustness":
         return corruption_robustness.copies(depth.severities) * depth.corruption_limit

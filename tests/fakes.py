@@ -13,9 +13,9 @@ from fer_models.classifiers.dummy import Constant
 from fer_models.datasets import synthetic_drawing
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS, Emotion
-from fer_models.inference.loop import answer
+from fer_models.inference.loop import predict_dataset
 from fer_models.restorers.base import Raw
-from fer_models.store.predictions import Answers, Store, canonical_order
+from fer_models.store.predictions import PredictionTable, Store, canonical_order
 from fer_models.store.subject import Subject
 
 
@@ -26,7 +26,7 @@ def drawn(n: int, split: str = "validation") -> FaceSet:
     return FaceSet("drawn", split, images, np.arange(n, dtype=np.int64) % 7, [f"drawn {i}" for i in range(n)])
 
 
-def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) -> Answers:
+def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) -> PredictionTable:
     """Answers in canonical order to faces that need no pixels."""
     n = len(truth)
     p = np.full((n, 7), (1 - certainty) / 6)
@@ -34,7 +34,7 @@ def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) ->
     p[answer < 0] = np.nan
     faces = tuple(f"{i:064x}" for i in range(n))
     status = tuple("ok" if a >= 0 else "silent" for a in answer)
-    return Answers(faces, np.arange(n), np.asarray(truth, dtype=np.int64), np.asarray(answer, dtype=np.int64), p, status, ("",) * n)
+    return PredictionTable(faces, np.arange(n), np.asarray(truth, dtype=np.int64), np.asarray(answer, dtype=np.int64), p, status, ("",) * n)
 
 
 def oracle_labels(faces: FaceSet) -> dict[str, Emotion]:
@@ -63,9 +63,9 @@ def full_disk(size: int) -> Iterator[None]:
 def run(root, faces, model, restorer=None, **options):
     """Ask `model` about `faces` through the store at `root`."""
     order, hashes, truth = in_order(faces)
-    shelf = Store(root).shelf(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order)
+    shelf = Store(root).partition(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order)
     settings = {"labels": LABELS, "batch_size": 4, "provenance": dict} | options
-    return answer(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
+    return predict_dataset(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
 
 
 def run_and_count(root, counter):
@@ -85,7 +85,7 @@ def unsure(n=2000, seed=0):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(7, 0.35), n)
     truth = np.array([rng.choice(7, p=row) for row in p])
-    return Answers(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
+    return PredictionTable(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
 
 
 class Eyes:

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.depth import DEPTHS, FULL, QUICK, STANDARD
 from fer_models.inference import dataset
 
@@ -35,10 +35,10 @@ def test_a_figure_of_another_size_has_another_name():
 
 @pytest.mark.parametrize(("limit", "few"), [(None, 49), (350, 49), (100, 30), (30, 100), (7, 3)])
 def test_the_faces_of_a_subset_are_found_among_all(limit, few):
-    whole = dataset.Data(Options(limit=limit))
-    subset = whole.few(few)
+    whole = dataset.EvalDataset(EvalConfig(limit=limit))
+    subset = whole.subsample(few)
     assert len(subset.faces) == min(few, len(whole.faces)) or few < 7
     hashes = [whole.faces.hashes[i] for i in whole.order]
     found = [hashes[i] for i in whole.places_of(subset)]
     assert found == [subset.faces.hashes[i] for i in subset.order]
-    np.testing.assert_array_equal(np.sort(whole.whole.labels[subset.rows]), np.sort(subset.faces.labels))
+    np.testing.assert_array_equal(np.sort(whole.full_split.labels[subset.rows]), np.sort(subset.faces.labels))

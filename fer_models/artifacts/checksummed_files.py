@@ -31,7 +31,7 @@ _Content = TypeVar("_Content")
 
 
 @contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
+def locked_directory(folder: Path, what: str) -> Iterator[None]:
     """Hold a folder, made if missing: one process fills it, the others wait and then find the files there.
 
     Args:

@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:  # the last ones: a type of numbers that torch lacks
         raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
     try:
-        state = unpack(found)
+        state = dequantize(found)
     except RuntimeError as error:  # scales of another shape than their tensor
         raise WeightsError(f"{path} holds tensors that cannot be unpacked ({one_line(str(error))}). Get a sound copy.") from error
     if foreign := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
@@ -58,7 +58,7 @@ def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]
     part.replace(path)
 
 
-def pack(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
+def quantize(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
     """Smaller tensors for shipping: matrices and kernels in 16-bit floats, or in 8-bit integers with one scale per output channel.
 
     Vectors (biases, batch-norm statistics) stay as they are: they are small and sensitive.
@@ -80,7 +80,7 @@ def pack(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]
     return packed
 
 
-def unpack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def dequantize(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """`pack` undone, as far as it can be: every float tensor in float32."""
     out = {}
     for name, tensor in tensors.items():
@@ -121,7 +121,7 @@ def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, na
         raise PredictionError(f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}")
 
 
-def require_fit(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
+def check_state_dict(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
     """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
     own = network.state_dict()
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]

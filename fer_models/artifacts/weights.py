@@ -21,7 +21,7 @@ _LARGEST_HEADER = 100_000_000  # the format's own limit
 MANIFEST = SHIPPED / "manifest.json"
 
 
-def user_folder() -> Path:
+def user_weights_dir() -> Path:
     """Where trained and fetched weights are kept."""
     given = os.environ.get("FER_MODELS_WEIGHTS")
     return Path(given) if given else Path.home() / ".cache" / "fer-models" / "weights"
@@ -43,7 +43,7 @@ def find(name: str, suffix: str = ".safetensors") -> Path | None:
     if shipped.exists():
         _verify(shipped, shipped.stat().st_mtime_ns)
         return shipped
-    own = user_folder() / file
+    own = user_weights_dir() / file
     return own if own.exists() else None
 
 
@@ -58,7 +58,7 @@ def find_folder(name: str) -> Path | None:
         for path in sorted(shipped.iterdir()):
             _verify(path, path.stat().st_mtime_ns)
         return shipped
-    own = user_folder() / name
+    own = user_weights_dir() / name
     return own if (own / "config.json").exists() else None
 
 

@@ -172,7 +172,7 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
-class Staged(Protocol):
+class Preprocessable(Protocol):
     """A classifier whose preparation of faces can be timed apart from its network."""
 
     def preprocess(self, faces: Sequence[Face], /) -> Any:
@@ -185,7 +185,7 @@ class Staged(Protocol):
 
 
 @runtime_checkable
-class Countable(Protocol):
+class Profiled(Protocol):
     """A classifier that knows its size."""
 
     @property
@@ -221,9 +221,9 @@ class Promptable(Protocol):
 
 
 @runtime_checkable
-class Questioned(Protocol):
+class QuestionAnswering(Protocol):
     """A classifier that is asked a question, and can be asked another one without being loaded again."""
 
-    def asked(self, question: Question, /) -> Classifier:
+    def with_question(self, question: Question, /) -> Classifier:
         """The same model with another question."""
         ...

@@ -99,7 +99,7 @@ class Clip:
         tokens: torch.Tensor = self.tokenizer(list(texts))
         return tokens
 
-    def directions(self, prompts: PromptSet) -> NDArray[np.float32]:
+    def class_embeddings(self, prompts: PromptSet) -> NDArray[np.float32]:
         """One direction per emotion, float32 (7, d): the mean of the directions of all its texts, as unit length again (as in Radford et
         al. 2021, arXiv:2103.00020, section 3.1.4, over templates and synonyms)."""
         means = [self.embed_texts(prompts.texts(emotion)).mean(axis=0) for emotion in EMOTIONS]
@@ -115,7 +115,7 @@ class Clip:
 
     def classify(self, features: NDArray[np.float32], prompts: PromptSet | None = None) -> Predictions:
         """Answers to faces given by their directions, with the model's own prompts or others."""
-        return classify(features, self.directions(prompts or self.prompts), self.scale)
+        return classify(features, self.class_embeddings(prompts or self.prompts), self.scale)
 
     def infer(self, batch: torch.Tensor, /) -> Predictions:
         """The answers to a prepared batch."""
@@ -206,7 +206,7 @@ def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: 
     try:
         if "logit_scale" in state:
             state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
-        safetensors_io.require_fit(model, state, architecture, path)
+        safetensors_io.check_state_dict(model, state, architecture, path)
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         what = " ".join(str(error).split())[:200]

@@ -132,7 +132,7 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
         raise
     except Exception as error:  # whatever timm makes of an impossible size or an unknown name
         raise WeightsError(f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}") from error
-    safetensors_io.require_fit(network, state, architecture.timm, path)
+    safetensors_io.check_state_dict(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return CNN(network, architecture, labels, safetensors_io.pick_device(device), precision)
 

@@ -42,7 +42,7 @@ class Oracle:
         return Predictions.from_probabilities(rows)
 
 
-class Mute:
+class Abstainer:
     """Never answers: its coverage is 0, and every face counts as wrong."""
 
     def predict(self, faces: Sequence[Face]) -> Predictions:

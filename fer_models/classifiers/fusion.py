@@ -28,7 +28,7 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Fusion:
+class FusionWeights:
     """How to pool.
 
     Attributes:
@@ -39,7 +39,7 @@ class Fusion:
             the pool.
     """
 
-    parts: tuple[str, ...]
+    components: tuple[str, ...]
     exponents: tuple[float, ...]
     weights: tuple[str | None, ...]
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Fusion:
         path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
 
-def read(path: Path) -> Fusion:
+def read(path: Path) -> FusionWeights:
     """What `Fusion.write` wrote.
 
     Raises:
@@ -60,8 +60,8 @@ def read(path: Path) -> Fusion:
         said = parse_json(read_text(path))
         if said.pop("format") != FORMAT:
             raise ValueError("another format")
-        fusion = Fusion(tuple(said["parts"]), tuple(map(float, said["exponents"])), tuple(said["weights"]), dict(said["fitted_on"]))
-        sound = len(fusion.parts) == len(fusion.exponents) == len(fusion.weights) > 1 and all(0 <= e < np.inf for e in fusion.exponents)
+        fusion = FusionWeights(tuple(said["parts"]), tuple(map(float, said["exponents"])), tuple(said["weights"]), dict(said["fitted_on"]))
+        sound = len(fusion.components) == len(fusion.exponents) == len(fusion.weights) > 1 and all(0 <= e < np.inf for e in fusion.exponents)
         if not sound or not any(fusion.exponents):
             raise ValueError("one exponent of at least 0 per part is needed, and one above 0")
         return fusion
@@ -117,7 +117,7 @@ def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return logs
 
 
-class Fused:
+class LateFusion:
     """The parts themselves, asked and pooled: where no stored answers are at hand."""
 
     def __init__(self, classifiers: Sequence[Classifier], exponents: Sequence[float]) -> None:

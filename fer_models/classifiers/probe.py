@@ -117,11 +117,11 @@ def _fitted(features: NDArray[np.float32], labels: NDArray[np.int64], strength: 
     return Probe(model.coef_.astype(np.float32), model.intercept_.astype(np.float32), base, {})
 
 
-class Probed:
+class LinearProbe:
     """A model of two towers, of which only the eyes are used."""
 
-    def __init__(self, eyes: Embedding, probe: Probe) -> None:
-        self.eyes, self.probe = eyes, probe
+    def __init__(self, encoder: Embedding, probe: Probe) -> None:
+        self.eyes, self.probe = encoder, probe
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """See `Embedding.embed`."""

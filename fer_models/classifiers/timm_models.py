@@ -20,7 +20,7 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
 
 
 @timm.models.register_model
-def phi3v_nano_eyes(pretrained: bool = False, **options: Any) -> nn.Module:
+def phi3v_nano_vision(pretrained: bool = False, **options: Any) -> nn.Module:
     """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
     side, patch, width = 48, 6, 192
     small: Any = {"img_size": side, "patch_size": patch, "embed_dim": width, "depth": 5, "num_heads": 3, "global_pool": "avg"}

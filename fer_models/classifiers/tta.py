@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_models.classifiers.base import ANSWERED, Classifier, Countable, Predictions
+from fer_models.classifiers.base import ANSWERED, Classifier, Predictions, Profiled
 from fer_models.images import Face
 
 
-class Mirrored:
+class FlipTTA:
     """A classifier asked twice, about each face and its mirror image: the mean of the two answers' probabilities.
 
     A face to which either question gets no answer has none, with that question's reason.
@@ -28,7 +28,7 @@ class Mirrored:
         return Predictions((seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels, both)
 
 
-class _CountableMirrored(Mirrored):
+class _ProfiledFlipTTA(FlipTTA):
     """The same around a classifier that knows its size."""
 
     def __init__(self, classifier: Classifier, parameters: int, macs: int) -> None:
@@ -36,8 +36,8 @@ class _CountableMirrored(Mirrored):
         self.parameters, self.macs = parameters, macs
 
 
-def mirrored(classifier: Classifier) -> Mirrored:
+def flip_tta(classifier: Classifier) -> FlipTTA:
     """`classifier` with its mirror question; countable if it is, with the operations of both questions."""
-    if isinstance(classifier, Countable):
-        return _CountableMirrored(classifier, classifier.parameters, 2 * classifier.macs)
-    return Mirrored(classifier)
+    if isinstance(classifier, Profiled):
+        return _ProfiledFlipTTA(classifier, classifier.parameters, 2 * classifier.macs)
+    return FlipTTA(classifier)

@@ -11,9 +11,9 @@ from fer_models.cli.common import VERDICT_CODE, Commands, load_faces, scheme_opt
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
-    from fer_models.gate.compare import Pairing
+    from fer_models.gate.compare import MatchedRuns
     from fer_models.images import Face
-    from fer_models.report.comparison import Compared, Comparison
+    from fer_models.report.comparison import ComparedModel, RunComparison
 
 _STORE = Path(".evals/store")
 
@@ -55,15 +55,15 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.gate import compare
     from fer_models.report import comparison as report
 
-    earlier, later = compare.before(args.before), compare.after(args.after)
-    paired = compare.pair(earlier, later)
-    found = report.Comparison(
+    earlier, later = compare.load_baseline(args.before), compare.load_candidate(args.after)
+    paired = compare.match_subjects(earlier, later)
+    found = report.RunComparison(
         earlier.name,
         later.name,
         _judged(paired),
         paired.only_before,
         paired.only_after,
-        paired.refused,
+        paired.incomparable,
         (*earlier.notes, *later.notes),
         args.flips,
         args.strict_gate,
@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     return VERDICT_CODE if found.failed else 0
 
 
-def _judged(paired: Pairing) -> list[Compared]:
+def _judged(paired: MatchedRuns) -> list[ComparedModel]:
     from fer_models.gate import compare, gate
-    from fer_models.report.comparison import Compared
+    from fer_models.report.comparison import ComparedModel
     from fer_models.scoring import metrics
 
     # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
@@ -87,18 +87,18 @@ def _judged(paired: Pairing) -> list[Compared]:
     comparisons = []
     for pair in paired.pairs:
         a = pair.answers
-        measured = metrics.measure_answers(a)
+        measured = metrics.measure_predictions(a)
         comparisons.append(gate.compare(pair.subject, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=resamples))
     judged = zip(paired.pairs, gate.judge(comparisons), strict=True)
-    return [Compared(pair.earlier, verdict, *compare.flips(pair)) for pair, verdict in judged]
+    return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in judged]
 
 
-def _pictures(args: argparse.Namespace, found: Comparison) -> dict[str, Face]:
+def _pictures(args: argparse.Namespace, found: RunComparison) -> dict[str, Face]:
     """The listed faces by pixel hash: the same pixels are the same face, whatever its dataset is called."""
     from fer_models import datasets
 
     wanted = {flip.face for flip in found.flips()}
-    splits = {result.verdict.comparison.subject.split for result in found.results if result.fell or result.rose}
+    splits = {result.verdict.comparison.subject.split for result in found.results if result.negative_flips or result.positive_flips}
     pictures: dict[str, Face] = {}
     for split in sorted(splits & set(datasets.splits(args.dataset, args.data_root))):
         faces = load_faces(args, split)

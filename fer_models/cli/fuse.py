@@ -26,24 +26,24 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
-    from fer_models.config import Options
+    from fer_models.config import EvalConfig
     from fer_models.errors import UsageError
     from fer_models.evaluation import Suite
-    from fer_models.scoring.intervals import wilson
+    from fer_models.scoring.intervals import wilson_interval
     from fer_models.zoo import resolve, restorers
     from fer_models.zoo.registry import Registry
     from fer_models.zoo.spec import Runtime
 
     if len(set(args.models)) < 2:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
-    known = resolve.known(args.models_from)[0]
-    parts = [resolve.select(name, known) for name in args.models]
+    known = resolve.available_models(args.models_from)[0]
+    parts = [resolve.resolve_model(name, known) for name in args.models]
     name = "+".join(part.name for part in parts)
     if "@" in name:
         raise UsageError(f"{name}: give models by name. A model of one's own gets one in a file: --models-from FILE.py")
     files = [part.weights_path() for part in parts]
     split = datasets.training_splits(args.dataset, args.data_root)[1]
-    options = Options(
+    options = EvalConfig(
         args.dataset,
         args.data_root,
         split,
@@ -55,19 +55,19 @@ def run(args: argparse.Namespace) -> int:
     said = []
     for part in parts:
         screen.print(f"{part.name} on {suite.data.faces.name}: {len(suite.data.faces)} faces, from the store where they are there", highlight=False)
-        answers = suite.run((part.name, "raw")).answers
+        answers = suite.predict((part.name, "raw")).predictions
         said.append(answers.predictions())
     exponents = fusion.fit(said, answers.truth)
     rows = {part.name: one for part, one in zip(parts, said, strict=True)} | {name: fusion.pool(said, exponents)}
     loss = {row: round(fusion.negative_log_likelihood(one, answers.truth), 4) for row, one in rows.items()}
     faces = suite.data.faces
     fitted_on = {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint, "negative_log_likelihood": loss}
-    weighed = fusion.Fusion(tuple(p.name for p in parts), exponents, tuple(None if f is None else sha256_of(f) for f in files), fitted_on)
-    path = (args.output or weights.user_folder()) / f"{name}.json"
+    weighed = fusion.FusionWeights(tuple(p.name for p in parts), exponents, tuple(None if f is None else sha256_of(f) for f in files), fitted_on)
+    path = (args.output or weights.user_weights_dir()) / f"{name}.json"
     weighed.write(path)
     for row, one in rows.items():
         right = int((one.answer == answers.truth).sum())
-        scored = wilson(right, len(answers))
+        scored = wilson_interval(right, len(answers))
         screen.print(f"  {row}: accuracy {scored.value:.4f} [{scored.low:.4f}, {scored.high:.4f}], {loss[row]:.4f} nats", highlight=False)
     screen.print(f"exponents {', '.join(f'{p.name} {e:.3f}' for p, e in zip(parts, exponents, strict=True))}: {path}", highlight=False)
     screen.print(f"The weighing was chosen on these faces; ask on others: pytest evals --model {name} --dataset {args.dataset} …", highlight=False)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fer_models.cli.common import Commands, console
 
 if TYPE_CHECKING:
-    from fer_models.gate.power import Outcome
-    from fer_models.store.predictions import Answers
+    from fer_models.gate.power import ScenarioResult
+    from fer_models.store.predictions import PredictionTable
     from fer_models.store.subject import Subject
-    from fer_models.studies.run_power import WholeRuns
+    from fer_models.studies.run_power import DepthPower
 
 
 def add(commands: Commands) -> None:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             processes=processes,
             progress=lambda done: bar.advance(whole, done),
         )
-    smallest = {test: power.smallest_found(outcomes, test) for test in power.TESTS}
+    smallest = {test: power.minimum_detectable_fall(outcomes, test) for test in power.TESTS}
     if args.json:
         said = {"source": subject.as_json(), "runs": args.runs, "n": args.n, "scenarios": [o.as_json() for o in outcomes], "smallest_found": smallest}
         whole_runs = {"runs": args.whole_runs, "depths": [r.as_json() for r in runs]}
@@ -88,17 +88,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answers(folder: Path | None, store: Path) -> tuple[Answers, Subject]:
+def _answers(folder: Path | None, store: Path) -> tuple[PredictionTable, Subject]:
     """The stored answers asked for, else the most that one subject has: a whole data set of real faces before a few drawn ones."""
     from fer_models.errors import StoreError, UsageError
-    from fer_models.store.predictions import stored
+    from fer_models.store.predictions import load_partition
 
     if folder is not None:
-        return stored(folder)
+        return load_partition(folder)
     found = []
     for one in sorted(store.glob("*/")):
         try:
-            found.append(stored(one))
+            found.append(load_partition(one))
         except StoreError:  # an unfinished run, or another program's folder: not what was asked for by name
             continue
     if not found:
@@ -106,7 +106,7 @@ def _answers(folder: Path | None, store: Path) -> tuple[Answers, Subject]:
     return max(found, key=lambda f: (len(f[0]), f[1].restoration == "raw"))
 
 
-def _table(outcomes: list[Outcome], smallest: dict[str, float | None]) -> Any:
+def _table(outcomes: list[ScenarioResult], smallest: dict[str, float | None]) -> Any:
     table = _new_table("true fall", "discordant", "answers changed", "log score", *smallest)
     for o in outcomes:
         s = o.scenario
@@ -117,7 +117,7 @@ def _table(outcomes: list[Outcome], smallest: dict[str, float | None]) -> Any:
     return table
 
 
-def _false_alarms(runs: list[WholeRuns]) -> Any:
+def _false_alarms(runs: list[DepthPower]) -> Any:
     table = _new_table("depth", "subjects", "figures", *("any FAIL" if name == "any" else name for name in runs[0].false_alarms))
     for r in runs:
         shares = (f"{s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for s in r.false_alarms.values())
@@ -125,10 +125,10 @@ def _false_alarms(runs: list[WholeRuns]) -> Any:
     return table
 
 
-def _robustness(runs: list[WholeRuns]) -> Any:
+def _robustness(runs: list[DepthPower]) -> Any:
     table = _new_table("figure", *(f"{r.plan.depth.name}{what}" for r in runs for what in (": faces", "")))
-    for figure in runs[0].smallest_found:
-        found = ((r.faces[figure], r.smallest_found[figure]) for r in runs)
+    for figure in runs[0].minimum_detectable_changes:
+        found = ((r.faces[figure], r.minimum_detectable_changes[figure]) for r in runs)
         table.add_row(figure, *(cell for faces, v in found for cell in (str(faces), "none" if v is None else f"{100 * v:.1f}")))
     return table
 

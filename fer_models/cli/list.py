@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import WeightsMissingError
     from fer_models.zoo import resolve
 
-    models, restorers, notes = resolve.known(args.models_from)
+    models, restorers, notes = resolve.available_models(args.models_from)
     commands: dict[str, str] = {}
     width = max(len(spec.name) for specs in (models, restorers) for spec in specs)
     for heading, specs in (("model", models), ("restoration", restorers)):
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             except WeightsMissingError:
                 state = "missing"
                 if spec.weights is not None:
-                    commands.setdefault(spec.weights.command, spec.name)
+                    commands.setdefault(spec.weights.install_hint, spec.name)
             table.add_row(spec.name, state, spec.description)
         console().print(table)
         print()

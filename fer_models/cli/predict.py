@@ -31,17 +31,17 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
     from fer_models.errors import PredictionError, printable
-    from fer_models.inference.loop import predict_checked
+    from fer_models.inference.loop import predict_validated
     from fer_models.third_party_code import contained
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
-    spec: ModelSpec = resolve.select(args.model, resolve.known(args.models_from)[0])
+    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.models_from)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
     with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):
         classifier = spec.load(spec.resolve(Runtime(device=args.device)))
-    said = predict_checked(classifier, spec.name, spec.labels, faces)
+    said = predict_validated(classifier, spec.name, spec.labels, faces)
     pictures = map(printable, args.pictures)
     for picture, answer, row, status in zip(pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
         if args.json:

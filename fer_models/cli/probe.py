@@ -27,19 +27,19 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import probe
-    from fer_models.config import Options
+    from fer_models.config import EvalConfig
     from fer_models.errors import UsageError
     from fer_models.evaluation import Suite
     from fer_models.zoo import resolve, restorers
     from fer_models.zoo.registry import Registry
     from fer_models.zoo.spec import Runtime
 
-    spec = resolve.select(args.model, resolve.known(args.models_from)[0])
-    if not spec.embeds or spec.parts:
+    spec = resolve.resolve_model(args.model, resolve.available_models(args.models_from)[0])
+    if not spec.has_embeddings or spec.components:
         raise UsageError(f"{spec.name} has no directions of faces to probe. Take a CLIP model: clip-nano")
     file, screen, known = spec.weights_path(), console(), []
     for split in datasets.training_splits(args.dataset, args.data_root):
-        options = Options(
+        options = EvalConfig(
             args.dataset,
             args.data_root,
             split,
@@ -50,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
         )
         suite = Suite(options, Registry("model", spec), restorers.RESTORERS)
         screen.print(f"{spec.name} looks at {suite.data.faces.name}: {len(suite.data.faces)} faces, unless that is kept", highlight=False)
-        known.append((suite.data.faces, suite.features((spec.name, "raw")), suite.data.faces.labels[suite.data.order]))
+        known.append((suite.data.faces, suite.embeddings((spec.name, "raw")), suite.data.faces.labels[suite.data.order]))
     (trained, features, labels), (held_out, chosen, chosen_labels) = known
     found = probe.fit(features, labels, chosen, chosen_labels, base=None if file is None else sha256_of(file))
     used = (("fitted_to", trained), ("chosen_on", held_out))
     sets = {kind: {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint} for kind, faces in used}
-    path = (args.output or weights.user_folder()) / f"{spec.name}-probe.safetensors"
+    path = (args.output or weights.user_weights_dir()) / f"{spec.name}-probe.safetensors"
     probe.Probe(found.weights, found.bias, found.base, {**found.record, **sets}).write(path)
     for strength, accuracy in found.record["validation_accuracy"].items():
         screen.print(f"  penalty 1/{strength}: {held_out.name} {accuracy:.4f}", highlight=False)

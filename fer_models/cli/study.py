@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
     if args.model is not None and args.model not in RECIPES:
         raise UnknownNameError("training recipe", args.model, RECIPES)
     train, validation = datasets.training_splits(args.dataset, args.data_root)
-    names = (train, validation, datasets.reporting_split(args.dataset, args.data_root))
+    names = (train, validation, datasets.test_split(args.dataset, args.data_root))
     sets = [load_faces(args, name) for name in names]
     if args.limit is not None:
-        sets = [faces.limit(args.limit) for faces in sets]
+        sets = [faces.subsample(args.limit) for faces in sets]
     from fer_models.studies import protocols  # torch and timm: only now that the arguments are sound
 
     recipe = adapt(RECIPES[args.model] if args.model else protocols.RECIPE, epochs=args.epochs)

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dataset != "synthetic" and not args.no_drawn:
         faces.append(datasets.load("synthetic", "train"))
     if args.limit is not None:
-        faces = [f.limit(max(1, args.limit * len(f) // sum(map(len, faces)))) for f in faces]
-        held_out = held_out.limit(args.limit)
-    output = args.output or weights.user_folder()
+        faces = [f.subsample(max(1, args.limit * len(f) // sum(map(len, faces)))) for f in faces]
+        held_out = held_out.subsample(args.limit)
+    output = args.output or weights.user_weights_dir()
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}

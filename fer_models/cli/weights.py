@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
         state, metadata = safetensors_io.read(args.pack)
         output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
-        safetensors_io.write(safetensors_io.pack(state, args.bits), output, metadata)
+        safetensors_io.write(safetensors_io.quantize(state, args.bits), output, metadata)
         print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
         return 0
     if args.fetch == full_image.FACE_DETECTION:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fetch is not None:
         spec = _record(args.fetch)
         if spec.weights is None or spec.weights.fetch is None:
-            raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.command}' if spec.weights else 'It needs no weights.'}")
+            raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}")
         got = spec.weights.fetch()
         print(f"{spec.name}: {got}  sha256 {sha256_of(got)}")
         return 0
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             print(str(missing))
     here = full_image.folder() if full_image.folder().is_dir() else f"not here: fer-models weights --fetch {full_image.FACE_DETECTION}"
     print(f"{full_image.FACE_DETECTION}: {here}")
-    print(f"your own weights folder: {weights.user_folder()}")
+    print(f"your own weights folder: {weights.user_weights_dir()}")
     return 0
 
 
@@ -88,4 +88,4 @@ def _record(name: str) -> ModelSpec | RestorerSpec:
     """
     from fer_models.zoo import models, resolve, restorers
 
-    return restorers.RESTORERS[name] if name in restorers.RESTORERS else resolve.select(name, models.MODELS)
+    return restorers.RESTORERS[name] if name in restorers.RESTORERS else resolve.resolve_model(name, models.MODELS)

@@ -11,7 +11,7 @@ from typing import Any
 POWERCAP = Path("/sys/class/powercap")
 
 
-class Meter:
+class EnergyMeter:
     """Counts from its making on. The processor's share is that of the whole machine, whoever else was at work."""
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fer_models.artifacts.checksummed_files import find, locked, write
+from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.artifacts.device import describe_machine
 from fer_models.artifacts.hashing import package_sha256
 from fer_models.errors import StoreError
@@ -42,7 +42,7 @@ class CostStore:
         """Keep the figures of a step. If they cannot be written, they are measured again in the next run."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
         content = json.dumps(entry, indent=1).encode()
-        with suppress(StoreError), locked(self.folder, _WHAT):
+        with suppress(StoreError), locked_directory(self.folder, _WHAT):
             find(self.folder, _name(step), partial(_parse, step), remove_damaged=True)
             write(self.folder, _name(step), content, _WHAT)
 

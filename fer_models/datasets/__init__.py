@@ -11,7 +11,7 @@ from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, sy
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
-__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "reporting_split", "splits", "training_splits"]
+__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "splits", "test_split", "training_splits"]
 
 #: The datasets known by name; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
@@ -142,7 +142,7 @@ def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
     return "train", validation
 
 
-def reporting_split(name: str, root: Path | None = None) -> str:
+def test_split(name: str, root: Path | None = None) -> str:
     """The split that neither trains nor chooses: fer2013's private_test, `test` elsewhere.
 
     Raises:

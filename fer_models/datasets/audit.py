@@ -27,7 +27,7 @@ from fer_models.datasets.audit_results import (
     SIDE,
     TINY,
     Audit,
-    Near,
+    NearDuplicates,
     NearPairs,
     Noise,
     Overlap,
@@ -156,10 +156,10 @@ def _split(part: SplitFaces, counts: NDArray[np.int64], alike: NearPairs | None)
         counts=per_label,
         official=official,
         official_agrees=official == per_label if official else None,
-        copies=int(np.sum(copies[copies > 1] - 1)),
+        exact_duplicates=int(np.sum(copies[copies > 1] - 1)),
         groups=int(np.sum(copies > 1)),
         conflicts=int(np.sum(np.sum(counts > 0, axis=1) > 1)),
-        near=_near(copies, copies, copies == 1, alike, halve=True) if alike else None,
+        near_duplicates=_near(copies, copies, copies == 1, alike, halve=True) if alike else None,
         constant=part.constant,
         tiny=part.tiny,
         unreadable=part.unreadable,
@@ -173,19 +173,19 @@ def _overlap(earlier: SplitFaces, later: SplitFaces, before: NDArray[np.int64], 
     return Overlap(
         earlier.faces.split,
         later.faces.split,
-        copies=int(np.sum(after * (there > 0))),
+        exact_duplicates=int(np.sum(after * (there > 0))),
         conflicts=int(np.sum(after * (there > before))),  # some copy there does not carry this label
-        near=_near(before.sum(axis=1), after.sum(axis=1), there[:, 0] == 0, alike) if alike else None,
+        near_duplicates=_near(before.sum(axis=1), after.sum(axis=1), there[:, 0] == 0, alike) if alike else None,
     )
 
 
-def _near(there: NDArray[np.int64], here: NDArray[np.int64], alone: NDArray[np.bool_], alike: NearPairs, halve: bool = False) -> Near:
+def _near(there: NDArray[np.int64], here: NDArray[np.int64], alone: NDArray[np.bool_], alike: NearPairs, halve: bool = False) -> NearDuplicates:
     """Near copies `there` of the faces `here`, from the copies of each image; `alone` marks images without an exact copy there."""
     a, b = alike.pairs.T
     has = np.zeros(len(here), dtype=bool)
     has[a[there[b] > 0]] = has[b[there[a] > 0]] = True
     pairs = int(np.sum(here[a] * there[b] + here[b] * there[a]))
-    return Near(faces=int(here[has].sum()), only=int(here[has & alone].sum()), pairs=pairs // 2 if halve else pairs)
+    return NearDuplicates(faces=int(here[has].sum()), only=int(here[has & alone].sum()), pairs=pairs // 2 if halve else pairs)
 
 
 def _noise(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> Noise:

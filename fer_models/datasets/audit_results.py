@@ -72,7 +72,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Near:
+class NearDuplicates:
     """Near copies of one split's faces in a split; exact copies are none.
 
     Attributes:
@@ -112,10 +112,10 @@ class SplitAudit:
     counts: dict[str, int]
     official: dict[str, int] | None
     official_agrees: bool | None
-    copies: int
+    exact_duplicates: int
     groups: int
     conflicts: int
-    near: Near | None
+    near_duplicates: NearDuplicates | None
     constant: tuple[str, ...]
     tiny: tuple[str, ...]
     unreadable: tuple[Unreadable, ...]
@@ -137,9 +137,9 @@ class Overlap:
 
     earlier: str
     later: str
-    copies: int
+    exact_duplicates: int
     conflicts: int
-    near: Near | None
+    near_duplicates: NearDuplicates | None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def text(found: Audit) -> str:
     lines += _table(
         heads,
         [
-            [s.split, s.copies, s.groups, s.conflicts, s.near.pairs if s.near else "-", len(s.constant), len(s.tiny), len(s.unreadable)]
+            [s.split, s.exact_duplicates, s.groups, s.conflicts, s.near_duplicates.pairs if s.near_duplicates else "-", len(s.constant), len(s.tiny), len(s.unreadable)]
             for s in found.splits
         ],
     )
@@ -27,8 +27,8 @@ def text(found: Audit) -> str:
     lines += _table(
         ["in two splits", "faces", "copies", "", "with another label", "near copy only", "near pairs"],
         [
-            [f"{o.later} in {o.earlier}", sizes[o.later], o.copies, _percent(o.copies, sizes[o.later]), o.conflicts]
-            + ([o.near.only, o.near.pairs] if o.near else ["-", "-"])
+            [f"{o.later} in {o.earlier}", sizes[o.later], o.exact_duplicates, _percent(o.exact_duplicates, sizes[o.later]), o.conflicts]
+            + ([o.near_duplicates.only, o.near_duplicates.pairs] if o.near_duplicates else ["-", "-"])
             for o in found.overlaps
         ],
     )
@@ -40,7 +40,7 @@ def text(found: Audit) -> str:
             if s.noise
         ],
     )
-    if any(s.near for s in found.splits):
+    if any(s.near_duplicates for s in found.splits):
         lines.append(f"near: perceptual hashes at most {NEAR_DISTANCE} of 64 bits apart, and pixels that correlate by {NEAR_CORRELATION} or more")
     for s in found.splits:
         lines += [f"{s.split}: note: {note}" for note in s.notes]

@@ -120,7 +120,7 @@ class FaceSet:
         """Faces per emotion, all seven named."""
         return {e.label: int(np.sum(self.labels == e)) for e in EMOTIONS}
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64], note: str = "") -> FaceSet:
+    def select(self, rows: Sequence[int] | NDArray[np.int64], note: str = "") -> FaceSet:
         """The set reduced to `rows`, in their order, with one more note."""
         rows = np.asarray(rows, dtype=np.int64)
         return FaceSet(
@@ -156,10 +156,10 @@ class FaceSet:
             shares[emotion] += 1 if shares[emotion] < counts[emotion] else 0
         return np.sort(np.concatenate([np.flatnonzero(self.labels == e)[: shares[e]] for e in EMOTIONS]))
 
-    def limit(self, n: int) -> FaceSet:
+    def subsample(self, n: int) -> FaceSet:
         """The set reduced to `stratified(n)`, with a note."""
         rows = self.stratified(n)
-        return self if len(rows) == len(self) else self.take(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
+        return self if len(rows) == len(self) else self.select(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
 
 
 def fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:

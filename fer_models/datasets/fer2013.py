@@ -84,7 +84,7 @@ def _votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] | None
     if rows.whole not in (None, len(table.votes)):  # rows left out of a csv file move all that follow, perhaps within their split
         reason = f"the csv file has {rows.whole} rows and the votes {len(table.votes)}, so a row's number does not say which face it is"
     else:
-        reason = table.misfit(numbers, split)
+        reason = table.mismatch(numbers, split)
     return (None, (f"FER+ votes are there but not joined: {reason}",)) if reason else (table.votes[numbers], ())
 
 

@@ -39,7 +39,7 @@ _ANEW = "Get it anew from https://github.com/microsoft/FERPlus, or move it away 
 
 
 @dataclass(frozen=True)
-class Table:
+class VoteTable:
     """The whole file.
 
     Attributes:
@@ -50,7 +50,7 @@ class Table:
     splits: NDArray[np.str_]
     votes: NDArray[np.int64]
 
-    def misfit(self, rows: NDArray[np.int64], split: str) -> str:
+    def mismatch(self, rows: NDArray[np.int64], split: str) -> str:
         """Why the faces of `split` cannot stand at `rows` of `fer2013.csv`, as half a sentence; empty when they can.
 
         Raises:
@@ -92,12 +92,12 @@ def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
         DatasetError: the file is broken, or the rows are not those of this file: out of range, repeated, or of another split.
     """
     table = read(path)
-    if reason := table.misfit(rows, split):
+    if reason := table.mismatch(rows, split):
         raise DatasetError(f"{path} does not belong to these faces: {reason}. Join votes only to faces that keep the rows of fer2013.csv.")
     return table.votes[rows]
 
 
-def read(path: Path) -> Table:
+def read(path: Path) -> VoteTable:
     """The whole file, its columns found by name.
 
     Raises:
@@ -123,7 +123,7 @@ def read(path: Path) -> Table:
             ) from None
     if not splits:
         raise DatasetError(f"{path} holds no votes, only the header. {_ANEW}")
-    return Table(np.array(splits), np.array(votes, dtype=np.int64).reshape(len(splits), len(COLUMNS)))
+    return VoteTable(np.array(splits), np.array(votes, dtype=np.int64).reshape(len(splits), len(COLUMNS)))
 
 
 def _lines(path: Path) -> Iterator[list[str]]:

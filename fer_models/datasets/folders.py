@@ -68,7 +68,7 @@ class _Found:
     faces: list[tuple[Path, Emotion]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)  # class -> faces outside the seven emotions
-    strangers: list[Path] = field(default_factory=list)  # files that are no images, or belong to no class
+    ignored_files: list[Path] = field(default_factory=list)  # files that are no images, or belong to no class
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -137,8 +137,8 @@ def _what_is_missing(found: _Found, labels: NDArray[np.int64]) -> Iterator[str]:
     absent = [emotion.label for emotion in EMOTIONS if emotion not in labels]
     if absent:
         yield f"no face of: {', '.join(absent)}"
-    if found.strangers:
-        yield f"ignored {len(found.strangers)} files that are no images or stand outside the classes (such as {min(found.strangers).name})"
+    if found.ignored_files:
+        yield f"ignored {len(found.ignored_files)} files that are no images or stand outside the classes (such as {min(found.ignored_files).name})"
 
 
 # -- folders and files --------------------------------------------------------------------------------
@@ -201,14 +201,14 @@ def _classify(folder: Path, scheme: LabelScheme | None) -> _Found:
     for name, pattern in (("KDEF", _KDEF), ("JAFFE", _JAFFE)):
         if 2 * sum(pattern.fullmatch(path.name) is not None for path in pictures) > len(pictures):
             return _by_file_name(name, pattern, everything)
-    found = _Found(strangers=[path for path in _visible(folder) if not os.path.isdir(path)])
+    found = _Found(ignored_files=[path for path in _visible(folder) if not os.path.isdir(path)])
     if scheme:
         found.notes.append(f"numbered folders read by the label scheme {scheme.name}: {scheme.spell()}")
     for named in _folders(folder):
         emotion = _emotion(named, scheme)
         for path in files(named):
             if not _is_image(path):
-                found.strangers.append(path)
+                found.ignored_files.append(path)
             elif emotion is None:
                 found.dropped[scheme.called(int(named.name)) if scheme else named.name] += 1
             else:
@@ -222,7 +222,7 @@ def _by_file_name(name: str, pattern: re.Pattern[str], everything: list[Path]) -
         match = pattern.fullmatch(path.name)
         emotion = parse_label(match[1]) if match else None
         if match is None or emotion is None:
-            found.strangers.append(path)
+            found.ignored_files.append(path)
             continue
         found.faces.append((path, emotion))
         angles.update(match.groups()[1:])

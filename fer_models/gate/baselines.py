@@ -27,19 +27,19 @@ from fer_models.emotions import EMOTIONS
 from fer_models.errors import BaselinesError, UsageError
 from fer_models.scoring.face_counts import FaceCounts
 from fer_models.scoring.metrics import Metrics
-from fer_models.store.predictions import Answers
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 SCHEMA_VERSION = 1
 NO_ANSWER = "-"
 #: 64 steps of probability, as characters: the alphabet of base64 for URLs (RFC 4648), in its order.
-STEPS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+P_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #: How far under the measured accuracy a new record's hard floor is set.
-FLOOR_BELOW = 0.05
+FLOOR_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
-class Record:
+class BaselineRecord:
     """One measured subject.
 
     Attributes:
@@ -66,7 +66,7 @@ class Record:
     unanswered: int
     metrics: Mapping[str, float]
     answers: str
-    p_truth: str
+    p_true: str
     face_counts: Mapping[str, str] = field(default_factory=dict)
     floor: float | None = None
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -80,42 +80,42 @@ class Record:
         """The answers as int64 (n,), -1 for none, faces in canonical order."""
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
 
-    def decoded_p_truth(self) -> NDArray[np.float64]:
+    def decoded_p_true(self) -> NDArray[np.float64]:
         """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as `in_steps` has it."""
-        return (np.array([STEPS.index(c) for c in self.p_truth], dtype=np.float64) + 0.5) / len(STEPS)
+        return (np.array([P_ALPHABET.index(c) for c in self.p_true], dtype=np.float64) + 0.5) / len(P_ALPHABET)
 
 
-def in_steps(p_truth: NDArray[np.float64]) -> NDArray[np.float64]:
+def quantize_probability(p_truth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities as coarse as a record keeps them, so that they can be set beside a record's: the middles of 64 steps of 0..1."""
-    return (_steps(p_truth) + 0.5) / len(STEPS)
+    return (_steps(p_truth) + 0.5) / len(P_ALPHABET)
 
 
 def _steps(p_truth: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.clip((p_truth * len(STEPS)).astype(np.int64), 0, len(STEPS) - 1)
+    return np.clip((p_truth * len(P_ALPHABET)).astype(np.int64), 0, len(P_ALPHABET) - 1)
 
 
-def encode(answers: Answers) -> tuple[str, str]:
+def encode_predictions(answers: PredictionTable) -> tuple[str, str]:
     """The strings `answers` and `p_truth` of a record."""
     letters = "".join(NO_ANSWER if a < 0 else str(a) for a in answers.answer.tolist())
-    return letters, "".join(STEPS[s] for s in _steps(answers.p_truth))
+    return letters, "".join(P_ALPHABET[s] for s in _steps(answers.p_true))
 
 
 @dataclass(frozen=True)
 class Baselines:
     """The content of a baselines file."""
 
-    measured: tuple[Record, ...] = ()
+    measured: tuple[BaselineRecord, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
-    def _by_subject(self) -> dict[Subject, Record]:
+    def _by_subject(self) -> dict[Subject, BaselineRecord]:
         return {record.subject: record for record in self.measured}
 
-    def find(self, subject: Subject) -> Record | None:
+    def find(self, subject: Subject) -> BaselineRecord | None:
         """The record of `subject`, or None."""
         return self._by_subject.get(subject)
 
-    def updated(self, records: Iterable[Record]) -> Baselines:
+    def updated(self, records: Iterable[BaselineRecord]) -> Baselines:
         """These baselines with `records` in place of their namesakes.
 
         A floor that somebody set stays; a record that measured the same as before stays as it was, date included, so that
@@ -151,7 +151,7 @@ class Baselines:
             part.unlink(missing_ok=True)
 
 
-def update(path: Path, records: Iterable[Record], start: Baselines | None = None) -> None:
+def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | None = None) -> None:
     """Add `records` to the file at `path`, and keep those that other processes added meanwhile.
 
     The file is read again under a lock (`.NAME.lock` in the same folder), so that of several runs at once none loses its records.
@@ -179,19 +179,19 @@ def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if ": " in name}
 
 
-def make(subject: Subject, fingerprint: str, answers: Answers, metrics: Metrics, recorded: Mapping[str, Any]) -> Record:
+def record_of(subject: Subject, fingerprint: str, answers: PredictionTable, metrics: Metrics, recorded: Mapping[str, Any]) -> BaselineRecord:
     """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a whole point."""
-    letters, steps = encode(answers)
+    letters, steps = encode_predictions(answers)
     values = {name: round(m.value, 6) for name, m in metrics.overall.items()}
-    return Record(
+    return BaselineRecord(
         **{k: v for k, v in subject.as_json().items()},  # type: ignore[arg-type]
         dataset_fingerprint=fingerprint,
         n=len(answers),
         unanswered=int((answers.answer < 0).sum()),
         metrics=values,
         answers=letters,
-        p_truth=steps,
-        floor=max(0.0, math.floor((values["accuracy"] - FLOOR_BELOW) * 100) / 100),
+        p_true=steps,
+        floor=max(0.0, math.floor((values["accuracy"] - FLOOR_MARGIN) * 100) / 100),
         recorded=dict(recorded),
     )
 
@@ -262,21 +262,21 @@ def _only_known(data: Mapping[str, Any], known: set[str], where: str) -> None:
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,), "model": (str,), "prompt": (str, type(None)),
-    "dataset_fingerprint": (str,), "n": (int,), "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_truth": (str,),
+    "dataset_fingerprint": (str,), "n": (int,), "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_true": (str,),
     "face_counts": (dict,), "floor": (int, float, type(None)), "recorded": (dict,),
 }  # fmt: skip
 
 
-def _record(data: Any, where: str) -> Record:
+def _record(data: Any, where: str) -> BaselineRecord:
     if not isinstance(data, dict):
         raise BaselinesError(f"{where} must be an object, got {type(data).__name__}.")
-    _only_known(data, {f.name for f in fields(Record)}, where)
+    _only_known(data, {f.name for f in fields(BaselineRecord)}, where)
     for name, types in _TYPES.items():
         if name not in data and name not in ("face_counts", "floor", "recorded", "corruption", "prompt"):
             raise BaselinesError(f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines")
         if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
             raise BaselinesError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}.")
-    record = Record(**{"corruption": None, "prompt": None, **data})
+    record = BaselineRecord(**{"corruption": None, "prompt": None, **data})
     if record.corruption is not None:
         try:
             Corruption.parse(record.corruption)
@@ -288,9 +288,9 @@ def _record(data: Any, where: str) -> Record:
     for metric in ("accuracy", "macro_f1"):
         if metric not in record.metrics:
             raise BaselinesError(f"{where} lacks the metric {metric!r}. Record it again: pytest evals --update-baselines")
-    if record.n < 1 or len(record.answers) != record.n or len(record.p_truth) != record.n:
-        raise BaselinesError(f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_truth)} p_truth.")
-    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_truth) - set(STEPS):
+    if record.n < 1 or len(record.answers) != record.n or len(record.p_true) != record.n:
+        raise BaselinesError(f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_true)} p_truth.")
+    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_true) - set(P_ALPHABET):
         raise BaselinesError(f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git.")
     if record.unanswered != record.answers.count(NO_ANSWER):
         raise BaselinesError(

@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from fer_models.emotions import LABELS
 from fer_models.errors import BaselinesError, FacesDifferError, StoreError, UsageError
 from fer_models.gate import baselines
-from fer_models.gate.baselines import Record
+from fer_models.gate.baselines import BaselineRecord
 from fer_models.scoring import metrics
-from fer_models.store.predictions import Answers, stored
+from fer_models.store.predictions import PredictionTable, load_partition
 from fer_models.store.subject import Subject
 
 #: Where a revision keeps its records, unless the argument says otherwise.
 BASELINES = "baselines.json"
 
-_Held = TypeVar("_Held", covariant=True)
+_RecordedPredictions = TypeVar("_Held", covariant=True)
 
 
 @dataclass(frozen=True)
-class Side(Generic[_Held]):
+class RunSource(Generic[_RecordedPredictions]):
     """What one side of a comparison holds.
 
     Attributes:
@@ -42,18 +42,18 @@ class Side(Generic[_Held]):
     """
 
     name: str
-    subjects: Mapping[Subject, _Held]
+    subjects: Mapping[Subject, _RecordedPredictions]
     single: bool = False
     notes: tuple[str, ...] = ()
-    older: Mapping[Subject, tuple[_Held, ...]] = field(default_factory=dict)
+    older: Mapping[Subject, tuple[_RecordedPredictions, ...]] = field(default_factory=dict)
 
-    def candidates(self, subject: Subject) -> Iterator[_Held]:
+    def candidates(self, subject: Subject) -> Iterator[_RecordedPredictions]:
         """Everything that this side holds of a subject, newest first."""
         yield self.subjects[subject]
         yield from self.older.get(subject, ())
 
 
-def before(argument: str) -> Side[Answers | Record]:
+def load_baseline(argument: str) -> RunSource[PredictionTable | BaselineRecord]:
     """What an earlier side holds.
 
     Args:
@@ -72,7 +72,7 @@ def before(argument: str) -> Side[Answers | Record]:
     return _records(argument, _at_revision(argument))
 
 
-def after(folder: Path) -> Side[Answers]:
+def load_candidate(folder: Path) -> RunSource[PredictionTable]:
     """What a later side holds: one subject's folder in a store, or a store with all complete answers in it.
 
     Raises:
@@ -84,16 +84,16 @@ def after(folder: Path) -> Side[Answers]:
     return _folder(folder)
 
 
-def _folder(folder: Path) -> Side[Answers]:
+def _folder(folder: Path) -> RunSource[PredictionTable]:
     if _shards(folder):
-        answers, subject = stored(folder)
-        return Side(str(folder), {subject: answers}, single=True)
+        answers, subject = load_partition(folder)
+        return RunSource(str(folder), {subject: answers}, single=True)
     newest_first = sorted((f for f in folder.iterdir() if f.is_dir() and _shards(f)), key=lambda f: (_written(f), f.name), reverse=True)
-    stored_of: dict[Subject, list[Answers]] = {}
+    stored_of: dict[Subject, list[PredictionTable]] = {}
     notes = []
     for one in newest_first:
         try:
-            answers, subject = stored(one)
+            answers, subject = load_partition(one)
         except StoreError as error:
             notes.append(f"{one.name} was left out: {error}")
         else:
@@ -105,7 +105,7 @@ def _folder(folder: Path) -> Side[Answers]:
         )
     newest = {subject: found[0] for subject, found in stored_of.items()}
     older = {subject: tuple(found[1:]) for subject, found in stored_of.items()}
-    return Side(str(folder), newest, notes=tuple(notes), older=older)
+    return RunSource(str(folder), newest, notes=tuple(notes), older=older)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -116,10 +116,10 @@ def _written(folder: Path) -> int:
     return max(shard.stat().st_mtime_ns for shard in _shards(folder))
 
 
-def _records(name: str, found: baselines.Baselines) -> Side[Record]:
+def _records(name: str, found: baselines.Baselines) -> RunSource[BaselineRecord]:
     if not found.measured:
         raise BaselinesError(f"{name} holds no measured record. Record some: pytest evals --update-baselines")
-    return Side(name, {record.subject: record for record in found.measured})
+    return RunSource(name, {record.subject: record for record in found.measured})
 
 
 def _at_revision(argument: str) -> baselines.Baselines:
@@ -154,7 +154,7 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class MatchedSubject:
     """Answers to the same faces, before and now.
 
     Attributes:
@@ -164,15 +164,15 @@ class Pair:
         answers: now, in canonical order, which is the record's.
     """
 
-    earlier: Subject
+    baseline: Subject
     subject: Subject
-    record: Record
+    record: BaselineRecord
     p_before: NDArray[np.float64]
-    answers: Answers
+    answers: PredictionTable
 
 
 @dataclass(frozen=True)
-class Pairing:
+class MatchedRuns:
     """Two sides joined.
 
     Attributes:
@@ -181,13 +181,13 @@ class Pairing:
         refused: a sentence on each subject whose faces differ between the sides.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[MatchedSubject, ...]
     only_before: tuple[Subject, ...] = ()
     only_after: tuple[Subject, ...] = ()
-    refused: tuple[str, ...] = ()
+    incomparable: tuple[str, ...] = ()
 
 
-def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
+def match_subjects(earlier: RunSource[PredictionTable | BaselineRecord], later: RunSource[PredictionTable]) -> MatchedRuns:
     """The subjects that both sides hold; if each is a single subject's folder, these two, also of two models.
 
     Of several stored folders of a subject the newest counts whose faces are the same on both sides.
@@ -205,7 +205,7 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
     pairs, refused = [], []
     for was, subject in both:
         held, answers = _same_faces(earlier, was, later, subject)
-        if isinstance(held, Record) and _faces(held) != _faces(answers):
+        if isinstance(held, BaselineRecord) and _faces(held) != _faces(answers):
             held = _part_of(held, later, answers) or held
         if (was.dataset, was.split, _faces(held)) == (subject.dataset, subject.split, _faces(answers)):
             pairs.append(_pair(was, subject, held, answers))
@@ -213,7 +213,7 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
             refused.append(_refusal(earlier.name, was, held, later.name, subject, answers))
     if not pairs:
         raise FacesDifferError(" ".join(refused))
-    return Pairing(
+    return MatchedRuns(
         tuple(pairs),
         tuple(sorted(set(earlier.subjects) - {was for was, _ in both}, key=_by_name)),
         tuple(sorted(set(later.subjects) - {subject for _, subject in both}, key=_by_name)),
@@ -222,8 +222,8 @@ def pair(earlier: Side[Answers | Record], later: Side[Answers]) -> Pairing:
 
 
 def _same_faces(
-    earlier: Side[Answers | Record], was: Subject, later: Side[Answers], subject: Subject
-) -> tuple[Answers | Record, Answers]:
+    earlier: RunSource[PredictionTable | BaselineRecord], was: Subject, later: RunSource[PredictionTable], subject: Subject
+) -> tuple[PredictionTable | BaselineRecord, PredictionTable]:
     """The newest of both sides on the same faces; the newest of each side where there are none."""
     for answers in later.candidates(subject):
         for held in earlier.candidates(was):
@@ -232,7 +232,7 @@ def _same_faces(
     return earlier.subjects[was], later.subjects[subject]
 
 
-def _part_of(record: Record, later: Side[Answers], answers: Answers) -> Record | None:
+def _part_of(record: BaselineRecord, later: RunSource[PredictionTable], answers: PredictionTable) -> BaselineRecord | None:
     """The record of some of its faces, those of `answers`, as a `pytest evals --depth standard` leaves them for restorations.
 
     A record names no face. Which of its characters belong to these faces, other predictions of the same run show: those on all faces of the
@@ -249,35 +249,35 @@ def _part_of(record: Record, later: Side[Answers], answers: Answers) -> Record |
         rows = [places[face].pop(0) for face in zip(answers.faces, answers.truth.tolist(), strict=True)]
     except (KeyError, IndexError):
         return None
-    letters, steps = ("".join(text[i] for i in rows) for text in (record.answers, record.p_truth))
-    part = replace(record, n=len(rows), dataset_fingerprint=answers.fingerprint, answers=letters, p_truth=steps, floor=None)
+    letters, steps = ("".join(text[i] for i in rows) for text in (record.answers, record.p_true))
+    part = replace(record, n=len(rows), dataset_fingerprint=answers.fingerprint, answers=letters, p_true=steps, floor=None)
     emotions = part.decoded()
     scores = metrics.measure(answers.truth, emotions, None, resamples=1).overall
     values = {name: scores[name].value for name in ("accuracy", "macro_f1")}
     return replace(part, unanswered=int((emotions < 0).sum()), metrics=values)
 
 
-def _pair(was: Subject, subject: Subject, held: Answers | Record, answers: Answers) -> Pair:
-    if isinstance(held, Record):
-        return Pair(was, subject, held, held.decoded_p_truth(), answers)
-    measured = metrics.measure_answers(held, resamples=1)  # a record keeps no intervals
+def _pair(was: Subject, subject: Subject, held: PredictionTable | BaselineRecord, answers: PredictionTable) -> MatchedSubject:
+    if isinstance(held, BaselineRecord):
+        return MatchedSubject(was, subject, held, held.decoded_p_true(), answers)
+    measured = metrics.measure_predictions(held, resamples=1)  # a record keeps no intervals
     # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a store.
-    record = replace(baselines.make(was, held.fingerprint, held, measured, {}), floor=None)
+    record = replace(baselines.record_of(was, held.fingerprint, held, measured, {}), floor=None)
     # Where one of two models gave no probabilities, nothing is judged by those of the other.
     both = answers.has_probabilities and held.has_probabilities
-    return Pair(was, subject, record, held.p_truth, replace(answers, has_probabilities=both))
+    return MatchedSubject(was, subject, record, held.p_true, replace(answers, has_probabilities=both))
 
 
 def _by_name(subject: Subject) -> tuple[str, ...]:
     return (subject.dataset, subject.split, subject.model, subject.restoration, str(subject.corruption), str(subject.prompt))
 
 
-def _faces(held: Answers | Record) -> tuple[int, str]:
+def _faces(held: PredictionTable | BaselineRecord) -> tuple[int, str]:
     """How many faces, and their fingerprint."""
-    return (held.n, held.dataset_fingerprint) if isinstance(held, Record) else (len(held), held.fingerprint)
+    return (held.n, held.dataset_fingerprint) if isinstance(held, BaselineRecord) else (len(held), held.fingerprint)
 
 
-def _refusal(name: str, was: Subject, held: Answers | Record, other: str, subject: Subject, answers: Answers) -> str:
+def _refusal(name: str, was: Subject, held: PredictionTable | BaselineRecord, other: str, subject: Subject, answers: PredictionTable) -> str:
     (n, fingerprint), (m, now) = _faces(held), _faces(answers)
     return (
         f"{subject.id}: the two sides hold answers to different faces: {name} to {n} of {was.dataset}/{was.split} (fingerprint {fingerprint[:12]}…), "
@@ -286,14 +286,14 @@ def _refusal(name: str, was: Subject, held: Answers | Record, other: str, subjec
     )
 
 
-def _contents(side: Side[Any], most: int = 8) -> str:
+def _contents(side: RunSource[Any], most: int = 8) -> str:
     names = [subject.id for subject in sorted(side.subjects, key=_by_name)]
     more = f", … ({len(names)} in all)" if len(names) > most else ""
     return f"{side.name} holds: {', '.join(names[:most])}{more}."
 
 
 @dataclass(frozen=True)
-class Flip:
+class PredictionFlip:
     """A face that went from right to wrong, or from wrong to right.
 
     Attributes:
@@ -320,24 +320,24 @@ class Flip:
             "truth": self.truth,
             "before": self.before,
             "now": self.now,
-            "p_truth": {"before": round(self.p_before, 4), "now": round(self.p_now, 4)},
+            "p_true": {"before": round(self.p_before, 4), "now": round(self.p_now, 4)},
         }
 
 
-def flips(pair: Pair) -> tuple[tuple[Flip, ...], tuple[Flip, ...]]:
+def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[PredictionFlip, ...]]:
     """The faces right before and wrong now, the greatest loss of probability first; and the other way, the greatest gain first."""
     a, was = pair.answers, pair.record.decoded()
-    moved = a.p_truth - pair.p_before
+    moved = a.p_true - pair.p_before
     was_right = was == a.truth
 
-    def listed(rows: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[Flip, ...]:
+    def listed(rows: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
         chosen = sorted(np.flatnonzero(rows).tolist(), key=lambda i: (by[i], a.faces[i]))
         return tuple(
-            Flip(int(a.index[i]), a.faces[i], LABELS[a.truth[i]], _label(was[i]), _label(a.answer[i]), float(pair.p_before[i]), float(a.p_truth[i]))
+            PredictionFlip(int(a.index[i]), a.faces[i], LABELS[a.truth[i]], _label(was[i]), _label(a.answer[i]), float(pair.p_before[i]), float(a.p_true[i]))
             for i in chosen
         )
 
-    return listed(was_right & ~a.right, moved), listed(~was_right & a.right, -moved)
+    return listed(was_right & ~a.correct, moved), listed(~was_right & a.correct, -moved)
 
 
 def _label(answer: int) -> str | None:

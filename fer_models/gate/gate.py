@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
-from fer_models.gate.baselines import Record, in_steps
+from fer_models.gate.baselines import BaselineRecord, quantize_probability
 from fer_models.scoring import metrics as scores
-from fer_models.scoring.detectable_changes import smallest_fall
+from fer_models.scoring.detectable_changes import minimum_detectable_fall
 from fer_models.scoring.intervals import Measurement
 from fer_models.scoring.metrics import Metrics
-from fer_models.scoring.paired_tests import PairedChange, holm, mcnemar_fall, paired_fall, paired_mean_fall
-from fer_models.store.predictions import Answers
+from fer_models.scoring.paired_tests import PairedChange, holm, mcnemar_exact, paired_score_test, paired_t_test
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 #: The smallest fall of accuracy or macro-F1 that matters, and of the recall of one emotion, which stands on a seventh of the faces.
 MARGIN = 0.005
 RECALL_MARGIN = 0.02
 #: The smallest fall of the mean log score that counts as DRIFT, in nats. A point of accuracy costs several times as much (see the self-test).
-DRIFT_MARGIN = 0.005
+DEGRADED_MARGIN = 0.005
 #: The chance that a run in which nothing changed fails by accuracy or macro-F1, and by the recall of an emotion. The latter is small, so that
 #: both together stay at one run in a hundred: the self-test measures it.
 ALPHA = 0.01
@@ -45,7 +45,7 @@ PASS, FAIL, INCONCLUSIVE, NEW = "PASS", "FAIL", "INCONCLUSIVE", "NEW"
 
 
 @dataclass(frozen=True)
-class Check:
+class MetricCheck:
     """One metric, now and in the record, on the same faces.
 
     Attributes:
@@ -65,13 +65,13 @@ class Check:
     failed: bool = False
 
     @property
-    def fell(self) -> bool:
+    def regressed(self) -> bool:
         """The fall is at least the margin, established or not."""
         return self.change <= -self.margin + 1e-12
 
 
 @dataclass(frozen=True)
-class Drift:
+class Degradation:
     """How the mean log score (the logarithm of the probability given to the true emotion) moved, on the same faces.
 
     Attributes:
@@ -88,15 +88,15 @@ class Drift:
     low: float
     high: float
     p: float
-    found: bool = False
+    is_significant: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The part `drift` of a result in evals.json."""
-        return {"before": self.before, "now": self.now, "change": self.change, "low": self.low, "high": self.high, "p": self.p, "found": self.found}
+        return {"before": self.before, "now": self.now, "change": self.change, "low": self.low, "high": self.high, "p": self.p, "found": self.is_significant}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GateComparison:
     """One subject compared with its record; `record`, `checks` and `drift` are empty where there is none.
 
     Attributes:
@@ -105,12 +105,12 @@ class Comparison:
 
     subject: Subject
     metrics: Metrics
-    record: Record | None = None
-    checks: tuple[Check, ...] = ()
-    fell: int = 0
-    rose: int = 0
+    record: BaselineRecord | None = None
+    checks: tuple[MetricCheck, ...] = ()
+    negative_flips: int = 0
+    positive_flips: int = 0
     recalls: dict[str, tuple[float, float]] = field(default_factory=dict)
-    drift: Drift | None = None
+    degradation: Degradation | None = None
     unanswered: int = 0
 
 
@@ -126,28 +126,28 @@ class Verdict:
     """
 
     status: str
-    comparison: Comparison
+    comparison: GateComparison
     problems: tuple[str, ...] = ()
-    establishes: float | None = None
+    minimum_detectable_fall: float | None = None
 
     @property
-    def failed_checks(self) -> tuple[Check, ...]:
+    def failed_checks(self) -> tuple[MetricCheck, ...]:
         """The checks that failed."""
         return tuple(c for c in self.comparison.checks if c.failed)
 
     @property
-    def drifted(self) -> bool:
+    def is_degraded(self) -> bool:
         """DRIFT: the probabilities given to the true emotions fell, and nothing else failed that would say so already."""
-        return self.comparison.drift is not None and self.comparison.drift.found and self.status != FAIL
+        return self.comparison.degradation is not None and self.comparison.degradation.is_significant and self.status != FAIL
 
     @property
     def label(self) -> str:
         """The status, and DRIFT where it stands beside it: `PASS, DRIFT`."""
-        return f"{self.status}, DRIFT" if self.drifted else self.status
+        return f"{self.status}, DRIFT" if self.is_degraded else self.status
 
     def fails(self, strict: bool) -> bool:
         """Whether this ends a run with an error: FAIL does; INCONCLUSIVE, NEW and DRIFT do so under `strict`."""
-        return self.status == FAIL or (strict and (self.status != PASS or self.drifted))
+        return self.status == FAIL or (strict and (self.status != PASS or self.is_degraded))
 
     @property
     def worst_class(self) -> tuple[str, float, float] | None:
@@ -161,21 +161,21 @@ class Verdict:
             return None
         c = self.comparison
         return {check.metric: {"change": check.change, "p": check.p, "failed": check.failed} for check in c.checks} | {
-            "faces": {"fell": c.fell, "rose": c.rose, "establishes": self.establishes}
+            "faces": {"negative_flips": c.negative_flips, "positive_flips": c.positive_flips, "minimum_detectable_fall": self.minimum_detectable_fall}
         }
 
 
 def compare(
     subject: Subject,
-    answers: Answers,
+    answers: PredictionTable,
     measured: Metrics,
-    record: Record | None,
+    record: BaselineRecord | None,
     *,
     fingerprint: str,
     labels: NDArray[np.int64],
     kept: NDArray[np.int64] | None = None,
     resamples: int = 9999,
-) -> Comparison:
+) -> GateComparison:
     """Set the answers of `subject` beside its record's, on the same faces.
 
     Args:
@@ -193,14 +193,14 @@ def compare(
     if len(answers) == 0:
         raise PredictionError(f"{subject.id}: no face was asked, so there is nothing to judge.")
     if record is None:
-        return Comparison(subject, measured)
+        return GateComparison(subject, measured)
     if record.dataset_fingerprint != fingerprint or record.n != len(labels):
         raise FacesDifferError(
             f"{subject.id}: its baseline stands on {record.n} faces of {record.dataset}/{record.split} with fingerprint "
             f"{record.dataset_fingerprint[:12]}…, this run on {len(labels)} with {fingerprint[:12]}…. "
             "Use the faces of the record, or record these: pytest evals --update-baselines"
         )
-    before, p_before = record.decoded(), record.decoded_p_truth()
+    before, p_before = record.decoded(), record.decoded_p_true()
     if abs((accuracy := float((before == labels).mean())) - record.metrics["accuracy"]) > 1e-6:  # as rounded there
         raise BaselinesError(
             f"The record of {subject.id} contradicts itself: its answers score {accuracy:.4f}, it claims {record.metrics['accuracy']:.4f}. "
@@ -213,15 +213,15 @@ def compare(
     checks = paired_checks(truth, before, now, measured, resamples)
     recalls = {c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if _is_recall(c)}
     fell, rose = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    p_now = in_steps(answers.p_truth)
+    p_now = quantize_probability(answers.p_true)
     # Written answers have no probabilities, and so no log score.
-    drift = Drift(float(p_before.mean()), float(p_now.mean()), *log_score_fall(p_before, p_now)) if answers.has_probabilities else None
-    return Comparison(subject, measured, record, checks, fell, rose, recalls, drift, int((before < 0).sum()))
+    drift = Degradation(float(p_before.mean()), float(p_now.mean()), *log_score_test(p_before, p_now)) if answers.has_probabilities else None
+    return GateComparison(subject, measured, record, checks, fell, rose, recalls, drift, int((before < 0).sum()))
 
 
 def paired_checks(
     truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64], measured: Metrics | None = None, resamples: int = 9999
-) -> tuple[Check, ...]:
+) -> tuple[MetricCheck, ...]:
     """Accuracy, macro-F1 and the recall of each emotion that occurs, before and now.
 
     Args:
@@ -231,10 +231,10 @@ def paired_checks(
     """
     was_right, is_right = before == truth, now == truth
 
-    def check(metric: str, rows: NDArray[np.bool_], measurement: Measurement | None, margin: float) -> Check:
+    def check(metric: str, rows: NDArray[np.bool_], measurement: Measurement | None, margin: float) -> MetricCheck:
         b, n = float(was_right[rows].mean()), float(is_right[rows].mean())
-        p = mcnemar_fall(int((was_right & ~is_right & rows).sum()), int((~was_right & is_right & rows).sum()))
-        return Check(metric, measurement or Measurement(n, n, n, int(rows.sum())), b, n - b, p, margin)
+        p = mcnemar_exact(int((was_right & ~is_right & rows).sum()), int((~was_right & is_right & rows).sum()))
+        return MetricCheck(metric, measurement or Measurement(n, n, n, int(rows.sum())), b, n - b, p, margin)
 
     checks = [check("accuracy", np.ones(len(truth), dtype=bool), measured.overall["accuracy"] if measured else None, MARGIN)]
     checks.append(_macro_f1(truth, before, now, measured, resamples))
@@ -245,44 +245,44 @@ def paired_checks(
     return tuple(checks)
 
 
-def _macro_f1(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64], measured: Metrics | None, resamples: int) -> Check:
-    change, _, _, p = paired_fall(truth, before, now, scores.macro_f1, resamples=max(1, resamples))
+def _macro_f1(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64], measured: Metrics | None, resamples: int) -> MetricCheck:
+    change, _, _, p = paired_score_test(truth, before, now, scores.macro_f1, resamples=max(1, resamples))
     p = p if resamples else 1.0
     value = measured.overall["macro_f1"] if measured else None
     if value is None:
         f1 = float(scores.macro_f1(np.bincount(truth * 8 + now % 8, minlength=56).reshape(7, 8)))  # no answer last, as `scores.confusion`
         value = Measurement(f1, f1, f1, len(truth))
-    return Check("macro_f1", value, value.value - change, change, p, MARGIN)
+    return MetricCheck("macro_f1", value, value.value - change, change, p, MARGIN)
 
 
-def log_score_fall(before: NDArray[np.float64], now: NDArray[np.float64]) -> PairedChange:
+def log_score_test(before: NDArray[np.float64], now: NDArray[np.float64]) -> PairedChange:
     """The change of the mean logarithm of the probability given to the true emotion, in nats, with the p-value of a fall.
 
     Args:
         before, now: (n,) probabilities as a record keeps them, above 0.
     """
-    return paired_mean_fall(np.log(before), np.log(now))
+    return paired_t_test(np.log(before), np.log(now))
 
 
-def judge(comparisons: Sequence[Comparison], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[Verdict]:
+def judge(comparisons: Sequence[GateComparison], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[Verdict]:
     """One verdict per comparison, in their order, with the p-values of the whole run adjusted together.
 
     Args:
         margin: the smallest fall of accuracy or macro-F1 that matters, 0..1.
         alpha: an established fall of accuracy, macro-F1 or the log score has an adjusted p under this.
     """
-    checks = settle([c.checks for c in comparisons], margin=margin, alpha=alpha)
-    drifts = iter(holm([c.drift.p for c in comparisons if c.drift is not None]))
+    checks = adjust_for_multiplicity([c.checks for c in comparisons], margin=margin, alpha=alpha)
+    drifts = iter(holm([c.degradation.p for c in comparisons if c.degradation is not None]))
     verdicts = []
     for one, settled in zip(comparisons, checks, strict=True):
-        if one.drift is not None:
+        if one.degradation is not None:
             p = next(drifts)
-            one = replace(one, drift=replace(one.drift, p=p, found=one.drift.change <= -DRIFT_MARGIN and p < alpha))
+            one = replace(one, drift=replace(one.degradation, p=p, found=one.degradation.change <= -DEGRADED_MARGIN and p < alpha))
         verdicts.append(_verdict(replace(one, checks=settled), alpha))
     return verdicts
 
 
-def settle(run: Sequence[Sequence[Check]], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[tuple[Check, ...]]:
+def adjust_for_multiplicity(run: Sequence[Sequence[MetricCheck]], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[tuple[MetricCheck, ...]]:
     """The checks of each subject of a run, with Holm's p-values over the run and the word on which of them failed. Arguments as `judge`."""
     adjusted: dict[tuple[int, str], float] = {}
     for family in (False, True):
@@ -292,15 +292,15 @@ def settle(run: Sequence[Sequence[Check]], *, margin: float = MARGIN, alpha: flo
     settled = []
     for i, checks in enumerate(run):
         own = [replace(c, p=adjusted[i, c.metric], margin=c.margin if _is_recall(c) else margin) for c in checks]
-        settled.append(tuple(replace(c, failed=c.fell and c.p < (RECALL_ALPHA if _is_recall(c) else alpha)) for c in own))
+        settled.append(tuple(replace(c, failed=c.regressed and c.p < (RECALL_ALPHA if _is_recall(c) else alpha)) for c in own))
     return settled
 
 
-def _is_recall(check: Check) -> bool:
+def _is_recall(check: MetricCheck) -> bool:
     return check.metric.startswith("recall:")
 
 
-def _verdict(comparison: Comparison, alpha: float) -> Verdict:
+def _verdict(comparison: GateComparison, alpha: float) -> Verdict:
     record, checks = comparison.record, comparison.checks
     if record is None:
         return Verdict(NEW, comparison)
@@ -319,9 +319,9 @@ def _verdict(comparison: Comparison, alpha: float) -> Verdict:
     gating = [c for c in checks if not _is_recall(c)]
     if problems or any(c.failed for c in checks):
         status = FAIL
-    elif any(c.fell for c in gating):
+    elif any(c.regressed for c in gating):
         status = INCONCLUSIVE
     else:
         status = PASS
-    establishes = smallest_fall(n, comparison.fell + comparison.rose, alpha)
+    establishes = minimum_detectable_fall(n, comparison.negative_flips + comparison.positive_flips, alpha)
     return Verdict(status, comparison, tuple(problems), establishes)

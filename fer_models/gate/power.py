@@ -21,10 +21,10 @@ from statsmodels.stats.proportion import proportions_ztest
 
 from fer_models.errors import UsageError
 from fer_models.gate import gate
-from fer_models.gate.baselines import in_steps
-from fer_models.scoring.intervals import Measurement, wilson
-from fer_models.scoring.paired_tests import mcnemar_fall
-from fer_models.store.predictions import Answers
+from fer_models.gate.baselines import quantize_probability
+from fer_models.scoring.intervals import Measurement, wilson_interval
+from fer_models.scoring.paired_tests import mcnemar_exact
+from fer_models.store.predictions import PredictionTable
 
 FloatArray = NDArray[np.float32]
 
@@ -33,13 +33,13 @@ TESTS: dict[str, str] = {
     "FAIL": "the gate's verdict is FAIL",
     "FAIL or DRIFT": "the gate's verdict is FAIL, or DRIFT stands beside it",
     "McNemar": f"accuracy: exact paired test at p < {gate.ALPHA:.2f}, nothing else",
-    "DRIFT": f"log score: paired test at p < {gate.ALPHA:.2f}, and a fall of at least {gate.DRIFT_MARGIN} nats",
+    "DRIFT": f"log score: paired test at p < {gate.ALPHA:.2f}, and a fall of at least {gate.DEGRADED_MARGIN} nats",
     "unpaired": f"accuracy: two-sample test at p < {gate.ALPHA:.2f}, as if the faces were others",
     "threshold": "accuracy under the baseline - 1 point",
 }
-EVERYWHERE, A_FEW = "a little on every face", "much on a few faces"
+DIFFUSE, CONCENTRATED = "a little on every face", "much on a few faces"
 #: What a face that is badly hit loses of its true emotion's logit: odds of 50 to 1 on become even.
-BADLY = 4.0
+CONCENTRATED_LOSS = 4.0
 #: Enough to see falls as small as the gate's margin: bootstrap resamples of macro-F1 in one simulated run.
 _RESAMPLES = 499
 _AT_ONCE = 16  # runs simulated together: some ten megabytes
@@ -57,7 +57,7 @@ class Scenario:
 
     fall: float
     discordant: float
-    kind: str = EVERYWHERE
+    kind: str = DIFFUSE
 
 
 #: No change, with more noise than another precision makes (bfloat16 changed 0.2 % of a thousand faces between right and wrong) and with as
@@ -66,12 +66,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(0.0, 0.01),
     Scenario(0.0, 0.10),
     *(Scenario(fall, 0.10) for fall in (0.005, 0.01, 0.015, 0.02, 0.03)),
-    *(Scenario(fall, 0.10, A_FEW) for fall in (0.01, 0.02)),
+    *(Scenario(fall, 0.10, CONCENTRATED) for fall in (0.01, 0.02)),
 )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScenarioResult:
     """How often each test called a fall in one scenario.
 
     Attributes:
@@ -95,7 +95,7 @@ class Outcome:
             "answers_changed": self.changed,
             "kind": s.kind if s.fall else None,
             "log_score": self.log_score,
-            "called": rates,
+            "rejection_rate": rates,
         }
 
 
@@ -106,7 +106,7 @@ class Source(NamedTuple):
     truth: NDArray[np.int64]
 
     @classmethod
-    def of(cls, answers: Answers) -> Source:
+    def of(cls, answers: PredictionTable) -> Source:
         """From a model's answers. Raises UsageError where they hold no probabilities."""
         rows = ~np.isnan(answers.probabilities).any(axis=1)
         if not rows.any():
@@ -124,7 +124,7 @@ class _Change(NamedTuple):
 
 
 def run(
-    answers: Answers,
+    answers: PredictionTable,
     *,
     scenarios: Sequence[Scenario] = SCENARIOS,
     runs: int = 2000,
@@ -132,7 +132,7 @@ def run(
     seed: int = 0,
     processes: int = 1,
     progress: Callable[[int], None] = lambda scenarios: None,
-) -> list[Outcome]:
+) -> list[ScenarioResult]:
     """Simulate and judge.
 
     Args:
@@ -157,12 +157,12 @@ def run(
     return outcomes
 
 
-def smallest_found(outcomes: Sequence[Outcome], test: str, power: float = 0.8) -> float | None:
+def minimum_detectable_fall(outcomes: Sequence[ScenarioResult], test: str, power: float = 0.8) -> float | None:
     """The smallest true fall, a little on every face, that a test finds in this share of runs; None if even the largest is found less often.
 
     Interpolated between the simulated falls, in their order.
     """
-    curve = [(o.scenario.fall, o.rates[test].value) for o in outcomes if o.scenario.fall and o.scenario.kind == EVERYWHERE]
+    curve = [(o.scenario.fall, o.rates[test].value) for o in outcomes if o.scenario.fall and o.scenario.kind == DIFFUSE]
     return interpolated([(0.0, 0.0), *curve], power)
 
 
@@ -174,18 +174,18 @@ def interpolated(curve: Sequence[tuple[float, float]], power: float) -> float | 
     return None
 
 
-def _outcome(source: Source, scenario: Scenario, runs: int, n: int, seed: tuple[int, int]) -> Outcome:
+def _outcome(source: Source, scenario: Scenario, runs: int, n: int, seed: tuple[int, int]) -> ScenarioResult:
     rng = np.random.default_rng(seed)
     change = calibrate(source, scenario)
     called, changed, drifts = dict.fromkeys(TESTS, 0), 0.0, 0.0
     for truth, before, now, p_before, p_now in _simulated(source, change, runs, n, rng):
-        drift = gate.log_score_fall(in_steps(p_before), in_steps(p_now))
+        drift = gate.log_score_test(quantize_probability(p_before), quantize_probability(p_now))
         drifts += drift.change / runs
         changed += float((before != now).mean()) / runs
-        said = _judged(truth, before, now) | {"DRIFT": drift.change <= -gate.DRIFT_MARGIN and drift.p < gate.ALPHA}
+        said = _judged(truth, before, now) | {"DRIFT": drift.change <= -gate.DEGRADED_MARGIN and drift.p < gate.ALPHA}
         for name in TESTS:
             called[name] += said["FAIL"] or said["DRIFT"] if name == "FAIL or DRIFT" else said[name]
-    return Outcome(scenario, {name: wilson(k, runs) for name, k in called.items()}, changed, drifts)
+    return ScenarioResult(scenario, {name: wilson_interval(k, runs) for name, k in called.items()}, changed, drifts)
 
 
 def _judged(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64]) -> dict[str, bool]:
@@ -194,7 +194,7 @@ def _judged(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np
     unpaired = 1.0 if fell <= rose else float(proportions_ztest([is_now.sum(), was.sum()], [n, n], alternative="smaller")[1])
     return {
         "FAIL": _fails(truth, before, now),
-        "McNemar": mcnemar_fall(fell, rose) < gate.ALPHA,
+        "McNemar": mcnemar_exact(fell, rose) < gate.ALPHA,
         "unpaired": unpaired < gate.ALPHA,
         "threshold": (fell - rose) / n > 0.01,
     }
@@ -209,13 +209,13 @@ def _fails(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.
     return _failed(gate.paired_checks(truth, before, now, resamples=_RESAMPLES))
 
 
-def with_f1(checks: tuple[gate.Check, ...], p: float) -> tuple[gate.Check, ...]:
+def with_f1(checks: tuple[gate.MetricCheck, ...], p: float) -> tuple[gate.MetricCheck, ...]:
     """The checks with another p-value of macro-F1."""
     return tuple(replace(c, p=p) if c.metric == "macro_f1" else c for c in checks)
 
 
-def _failed(checks: tuple[gate.Check, ...]) -> bool:
-    return any(c.failed for c in gate.settle([checks])[0])
+def _failed(checks: tuple[gate.MetricCheck, ...]) -> bool:
+    return any(c.failed for c in gate.adjust_for_multiplicity([checks])[0])
 
 
 # -- simulation -----------------------------------------------------------------------------------
@@ -263,8 +263,8 @@ def calibrate(source: Source, scenario: Scenario) -> _Change:
     def of(noise: float) -> _Change:
         if not scenario.fall:
             return _Change(noise, 0.0, 1.0)
-        if scenario.kind == A_FEW:
-            return _Change(noise, BADLY, solve(lambda share: _effect(source, _Change(noise, BADLY, share))[0] - scenario.fall, 0.0, 1.0))
+        if scenario.kind == CONCENTRATED:
+            return _Change(noise, CONCENTRATED_LOSS, solve(lambda share: _effect(source, _Change(noise, CONCENTRATED_LOSS, share))[0] - scenario.fall, 0.0, 1.0))
         return _Change(noise, solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0), 1.0)
 
     try:

@@ -19,9 +19,9 @@ from fer_models.errors import FacesDifferError
 from fer_models.gate.gate import ALPHA
 from fer_models.images import Face, grey, resize
 from fer_models.scoring import metrics
-from fer_models.scoring.detectable_changes import smallest_fall, smallest_mean_change
-from fer_models.scoring.paired_tests import holm, paired_fall, paired_mean_fall
-from fer_models.store.predictions import Answers
+from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_mean_change
+from fer_models.scoring.paired_tests import holm, paired_score_test, paired_t_test
+from fer_models.store.predictions import PredictionTable
 
 HELPS, HARMS, NOTHING_SHOWN = "helps", "harms", "no difference shown"
 #: What a network is compared with, beside the faces as they are: what enlargement alone does.
@@ -31,7 +31,7 @@ ALL_MODELS = "mean of all models"
 
 
 @dataclass(frozen=True)
-class Effect:
+class RestorationEffect:
     """One restoration against another (or none), as one model answers.
 
     Attributes:
@@ -53,14 +53,14 @@ class Effect:
     n: int
     accuracy: dict[str, float]
     macro_f1: dict[str, float]
-    helped: int
-    hurt: int
+    corrected: int
+    broken: int
     p: float
-    smallest: float
+    minimum_detectable_effect: float
     per_class: dict[str, dict[str, float]]
     p_adjusted: float = 1.0
     seconds_per_face: float | None = None
-    likeness: float | None = None
+    fidelity: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -72,7 +72,7 @@ class Effect:
     @property
     def seconds_per_corrected_face(self) -> float | None:
         """What it takes until one more face is answered rightly; None where none is, or no time was measured."""
-        gained = self.helped - self.hurt
+        gained = self.corrected - self.broken
         return None if self.seconds_per_face is None or gained <= 0 else self.seconds_per_face * self.n / gained
 
     def as_json(self) -> dict[str, Any]:
@@ -80,22 +80,22 @@ class Effect:
         return {**asdict(self), "verdict": self.verdict, "seconds_per_corrected_face": self.seconds_per_corrected_face}
 
 
-def effect(model: str, restoration: str, against: str, before: Answers, after: Answers, *, resamples: int = 2000) -> Effect:
+def effect(model: str, restoration: str, against: str, before: PredictionTable, after: PredictionTable, *, resamples: int = 2000) -> RestorationEffect:
     """Compare the answers to the same faces, `after` with `restoration` and `before` with `against`.
 
     Raises:
         FacesDifferError: they are answers to different faces.
     """
     _require_same_faces(before, after)
-    helped, hurt = ~before.right & after.right, before.right & ~after.right
+    helped, hurt = ~before.correct & after.correct, before.correct & ~after.correct
     n, turned = len(before), int(helped.sum() + hurt.sum())
     p = float(binomtest(int(helped.sum()), turned, 0.5).pvalue) if turned else 1.0
     scores = {}
     for name, score in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
-        change = paired_fall(before.truth, before.answer, after.answer, score, resamples)
+        change = paired_score_test(before.truth, before.answer, after.answer, score, resamples)
         values = [float(score(metrics.confusion(a.truth, a.answer))) for a in (before, after)]
         scores[name] = {"before": values[0], "after": values[1], "change": change.change, "low": change.low, "high": change.high}
-    return Effect(
+    return RestorationEffect(
         model,
         restoration,
         against,
@@ -105,12 +105,12 @@ def effect(model: str, restoration: str, against: str, before: Answers, after: A
         int(helped.sum()),
         int(hurt.sum()),
         p,
-        smallest_fall(n, turned, ALPHA / 2),
+        minimum_detectable_fall(n, turned, ALPHA / 2),
         _per_class(before, after, helped, hurt),
     )
 
 
-def over_all_models(effects: Sequence[Effect], answers: Mapping[str, tuple[Answers, Answers]]) -> Effect:
+def pooled_effect(effects: Sequence[RestorationEffect], answers: Mapping[str, tuple[PredictionTable, PredictionTable]]) -> RestorationEffect:
     """One effect for several models' answers to the same faces: each face counts once, by the share of models that are right.
 
     Args:
@@ -124,16 +124,16 @@ def over_all_models(effects: Sequence[Effect], answers: Mapping[str, tuple[Answe
     for pair in answers.values():
         for one in pair:
             _require_same_faces(first, one)
-    before, after = (np.mean([pair[i].right for pair in answers.values()], axis=0) for i in (0, 1))
-    fall, rise = paired_mean_fall(before, after), paired_mean_fall(after, before)
+    before, after = (np.mean([pair[i].correct for pair in answers.values()], axis=0) for i in (0, 1))
+    fall, rise = paired_t_test(before, after), paired_t_test(after, before)
     accuracy = {"before": float(before.mean()), "after": float(after.mean()), "change": fall.change, "low": fall.low, "high": fall.high}
     p = min(1.0, 2 * min(fall.p, rise.p))
-    helped, hurt = sum(e.helped for e in effects), sum(e.hurt for e in effects)
-    smallest = smallest_mean_change(after - before, ALPHA)
-    return Effect(ALL_MODELS, effects[0].restoration, effects[0].against, len(first), accuracy, {}, helped, hurt, p, smallest, {})
+    helped, hurt = sum(e.corrected for e in effects), sum(e.broken for e in effects)
+    smallest = minimum_detectable_mean_change(after - before, ALPHA)
+    return RestorationEffect(ALL_MODELS, effects[0].restoration, effects[0].against, len(first), accuracy, {}, helped, hurt, p, smallest, {})
 
 
-def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+def adjusted(effects: Sequence[RestorationEffect]) -> list[RestorationEffect]:
     """The same effects, their p-values adjusted for being many (Holm): those over all models among themselves, and those of single models.
 
     Whether a restoration helps at all and whom it helps are two questions; many models must not drown the answer to the first.
@@ -145,7 +145,7 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
     return [replace(e, p_adjusted=p[i]) for i, e in enumerate(effects)]
 
 
-def likeness(before: Sequence[Face], after: Sequence[Face]) -> float:
+def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float:
     """The mean correlation of the grey values of faces with those of what a restoration made of them, shrunk to the same size; -1 to 1.
 
     A restoration that shows another face, however sharp, is far from 1. Faces of one tone say nothing and are left out.
@@ -159,23 +159,23 @@ def likeness(before: Sequence[Face], after: Sequence[Face]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def turned(before: Answers, after: Answers, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def flipped_faces(before: PredictionTable, after: PredictionTable, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The places of up to `most` helped and `most` hurt faces: those whose true emotion's probability changed most."""
-    change = after.p_truth - before.p_truth
-    helped, hurt = np.flatnonzero(~before.right & after.right), np.flatnonzero(before.right & ~after.right)
+    change = after.p_true - before.p_true
+    helped, hurt = np.flatnonzero(~before.correct & after.correct), np.flatnonzero(before.correct & ~after.correct)
     return helped[np.argsort(-change[helped], kind="stable")][:most], hurt[np.argsort(change[hurt], kind="stable")][:most]
 
 
-def _require_same_faces(one: Answers, other: Answers) -> None:
+def _require_same_faces(one: PredictionTable, other: PredictionTable) -> None:
     if one.faces != other.faces:
         raise FacesDifferError(f"A restoration is judged on the same faces with and without it; these are {len(one)} and {len(other)} others.")
 
 
-def _per_class(before: Answers, after: Answers, helped: NDArray[np.bool_], hurt: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+def _per_class(before: PredictionTable, after: PredictionTable, helped: NDArray[np.bool_], hurt: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
     found = {}
     for emotion in EMOTIONS:
         own = before.truth == emotion
         if own.any():
-            rates = {"before": float(before.right[own].mean()), "after": float(after.right[own].mean())}
-            found[emotion.label] = {**rates, "helped": int(helped[own].sum()), "hurt": int(hurt[own].sum())}
+            rates = {"before": float(before.correct[own].mean()), "after": float(after.correct[own].mean())}
+            found[emotion.label] = {**rates, "corrected": int(helped[own].sum()), "broken": int(hurt[own].sum())}
     return found

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.errors import BaselinesError, FacesDifferError
-from fer_models.gate.baselines import Record
+from fer_models.gate.baselines import BaselineRecord
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
-from fer_models.scoring.detectable_changes import fewest_faces, smallest_mean_change, smallest_rise
+from fer_models.scoring.detectable_changes import minimum_detectable_mean_change, minimum_detectable_rise, minimum_sample_size
 from fer_models.scoring.face_counts import FINGERPRINT_DIGITS, FaceCounts, IntArray, higher_is_better
 from fer_models.scoring.intervals import jackknife_interval
-from fer_models.scoring.paired_tests import exchange_rise, holm, sign_flip_rise
+from fer_models.scoring.paired_tests import holm, permutation_test, sign_flip_test
 
 #: The smallest change of a figure for the worse that matters, of its scale from 0 to 1.
 ROBUSTNESS_MARGIN = 0.02
@@ -29,7 +29,7 @@ ROBUSTNESS_ALPHA = 0.003
 
 
 @dataclass(frozen=True)
-class Figure:
+class RobustnessFigure:
     """One robustness figure, now and in the record, on the same faces.
 
     Attributes:
@@ -54,7 +54,7 @@ class Figure:
     high: float | None = None
     p: float | None = None
     status: str = NEW
-    establishes: float | None = None
+    minimum_detectable_change: float | None = None
     needed: int | None = None
     _before: FaceCounts | None = field(default=None, repr=False, compare=False)
     _now: FaceCounts | None = field(default=None, repr=False, compare=False)
@@ -74,7 +74,7 @@ class Figure:
         return {"name": self.name, **{name: getattr(self, name) for name in names}, "verdict": self.status}
 
 
-def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: Record | None, *, limited: bool = False) -> Figure:
+def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: BaselineRecord | None, *, limited: bool = False) -> RobustnessFigure:
     """Compare one figure with its record, on the same faces.
 
     Args:
@@ -89,7 +89,7 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
         BaselinesError: the record holds the figure without its counts per face.
         FacesDifferError: the record's counts are of other faces.
     """
-    figure = Figure(name, now.n, now.value, _now=now)
+    figure = RobustnessFigure(name, now.n, now.value, _now=now)
     if record is None or name not in record.metrics:
         return figure
     if name not in record.face_counts:
@@ -98,12 +98,12 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
             "Record it again, with the same options: pytest evals --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
-    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.of) != (now.counts.shape, now.of):
+    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.statistics_of) != (now.counts.shape, now.statistics_of):
         if limited:
             return figure
         raise FacesDifferError(
-            f"{subject}: the baseline of {name!r} is about {before.of} predictions for each of {before.n} faces with fingerprint {faces}…, "
-            f"this run about {now.of} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
+            f"{subject}: the baseline of {name!r} is about {before.statistics_of} predictions for each of {before.n} faces with fingerprint {faces}…, "
+            f"this run about {now.statistics_of} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
             "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
         )
     change = now.value - before.value
@@ -125,8 +125,8 @@ def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
 def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_999) -> float:
     """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces (`exchange_rise`)."""
     if now.counts.ndim == 1:
-        return sign_flip_rise(_worsening(name, before, now))
-    return exchange_rise(before.counts, now.counts, lambda totals: now.score(totals, now.n), resamples)
+        return sign_flip_test(_worsening(name, before, now))
+    return permutation_test(before.counts, now.counts, lambda totals: now.score(totals, now.n), resamples)
 
 
 def worsened(name: str, change: float) -> float:
@@ -139,7 +139,7 @@ def is_worse(worsened: float, margin: float = ROBUSTNESS_MARGIN) -> bool:
     return worsened >= margin - 1e-9
 
 
-def judge(figures: Sequence[Figure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA) -> list[Figure]:
+def judge(figures: Sequence[RobustnessFigure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA) -> list[RobustnessFigure]:
     """The figures of one run in their order, each with its verdict and with p adjusted over all of them.
 
     Args:
@@ -151,22 +151,22 @@ def judge(figures: Sequence[Figure], *, margin: float = ROBUSTNESS_MARGIN, alpha
     return [figure if figure.p is None else _judged(figure, next(adjusted), margin, alpha, len(compared)) for figure in figures]
 
 
-def _judged(figure: Figure, p: float, margin: float, alpha: float, family: int) -> Figure:
+def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, family: int) -> RobustnessFigure:
     # Holm's first step: what a single change in a run without others must reach.
     level = alpha / family
     worse = FAIL if p < alpha else INCONCLUSIVE
     status = worse if is_worse(figure.worsened, margin) else PASS
-    return replace(figure, p=p, status=status, establishes=_establishes(figure, level), needed=fewest_faces(level))
+    return replace(figure, p=p, status=status, establishes=_minimum_detectable_change(figure, level), needed=minimum_sample_size(level))
 
 
-def _establishes(figure: Figure, level: float) -> float | None:
+def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float | None:
     before, now = figure._before, figure._now
     assert before is not None  # compared
     assert now is not None
     if now.counts.ndim == 1:
-        rise = smallest_rise(_worsening(figure.name, before, now), level)
-        return None if rise is None else min(1.0, rise / (now.n * now.of))
-    if now.n < fewest_faces(level):
+        rise = minimum_detectable_rise(_worsening(figure.name, before, now), level)
+        return None if rise is None else min(1.0, rise / (now.n * now.statistics_of))
+    if now.n < minimum_sample_size(level):
         return None
     influences = now.n * (figure.change or 0.0) - (now.n - 1) * _without_each(before, now)
-    return min(1.0, smallest_mean_change(influences, 2 * level))
+    return min(1.0, minimum_detectable_mean_change(influences, 2 * level))

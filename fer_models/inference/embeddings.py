@@ -21,14 +21,14 @@ from fer_models.errors import PredictionError
 from fer_models.images import Face
 from fer_models.inference.loop import Progress, look
 from fer_models.restorers.base import Restorer
-from fer_models.store.predictions import Shards
+from fer_models.store.predictions import ShardedFolder
 from fer_models.third_party_code import contained
 
 _METADATA = b"fer-models-features"
 
 
 @dataclass(frozen=True)
-class FeatureShelf(Shards[NDArray[np.float32]]):
+class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
     """One model's directions of one set of faces, restored one way."""
 
     def write(self, shard: int, features: NDArray[np.float32]) -> None:
@@ -59,14 +59,14 @@ class FeatureShelf(Shards[NDArray[np.float32]]):
         return features
 
 
-def shelf(root: Path, name: str, parts: Mapping[str, Any], faces: tuple[str, ...]) -> FeatureShelf:
+def shelf(root: Path, name: str, parts: Mapping[str, Any], faces: tuple[str, ...]) -> EmbeddingPartition:
     """Where under `root` the directions are kept that `parts` decide (the identities of model, restorer and preparation)."""
     key = hashlib.sha256(json.dumps([parts, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()).hexdigest()
-    return FeatureShelf(root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, faces)
+    return EmbeddingPartition(root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, faces)
 
 
 def embed(
-    shelf: FeatureShelf,
+    shelf: EmbeddingPartition,
     faces: FaceSet,
     order: NDArray[np.int64],
     load: Callable[[], tuple[Restorer, Embedding]],

@@ -16,7 +16,7 @@ from fer_models.errors import FerModelsError, PredictionError, PromptTooLongErro
 from fer_models.images import Face
 from fer_models.progress import Progress as Progress
 from fer_models.restorers.base import Restorer, restore_checked
-from fer_models.store.predictions import Answers, Shards, Shelf
+from fer_models.store.predictions import Partition, PredictionTable, ShardedFolder
 from fer_models.third_party_code import contained
 
 _Model = TypeVar("_Model")
@@ -28,7 +28,7 @@ def no_count(n: int) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class PredictionRun:
     """One subject's answers, and where they came from.
 
     Attributes:
@@ -37,13 +37,13 @@ class Run:
         from_store: no face was asked now.
     """
 
-    answers: Answers
+    predictions: PredictionTable
     seconds: float | None
     from_store: bool
 
 
-def answer(
-    shelf: Shelf,
+def predict_dataset(
+    shelf: Partition,
     faces: FaceSet,
     order: np.ndarray[Any, np.dtype[np.int64]],
     load: Callable[[], tuple[Restorer, Classifier]],
@@ -52,7 +52,7 @@ def answer(
     batch_size: int,
     provenance: Callable[[], Mapping[str, Any]],
     progress: Progress = lambda n: None,
-) -> Run:
+) -> PredictionRun:
     """Answer what `shelf` misses, and read it all.
 
     Args:
@@ -71,17 +71,17 @@ def answer(
     """
 
     def ask(classifier: Classifier, batch: list[Face]) -> Predictions:
-        return predict_checked(classifier, shelf.subject.model, labels, batch)
+        return predict_validated(classifier, shelf.subject.model, labels, batch)
 
     def write(shard: int, parts: list[Predictions], seconds: float) -> None:
         shelf.write(shard, _collect(parts, shelf, shard), provenance(), seconds)
 
     asked = look(shelf, faces, order, load, ask, write, restoration=shelf.subject.restoration, batch_size=batch_size, progress=progress)
-    return Run(shelf.read(), shelf.seconds(), from_store=not asked)
+    return PredictionRun(shelf.read(), shelf.seconds(), from_store=not asked)
 
 
 def look(
-    shelf: Shards[Any],
+    shelf: ShardedFolder[Any],
     faces: FaceSet,
     order: NDArray[np.int64],
     load: Callable[[], tuple[Restorer, _Model]],
@@ -121,9 +121,9 @@ def look(
     return bool(missing)
 
 
-def pooled(
-    shelf: Shelf, parts: Sequence[Run], pool: Callable[[Sequence[Predictions]], Predictions], provenance: Callable[[], Mapping[str, Any]]
-) -> Run:
+def fuse_predictions(
+    shelf: Partition, parts: Sequence[PredictionRun], pool: Callable[[Sequence[Predictions]], Predictions], provenance: Callable[[], Mapping[str, Any]]
+) -> PredictionRun:
     """Fill `shelf` from the answers of several subjects to the same faces, and read it all. No face is asked.
 
     Args:
@@ -138,21 +138,21 @@ def pooled(
         with shelf.locked():
             for shard in shelf.missing(remove_damaged=True):
                 started, rows = time.perf_counter(), shelf.rows(shard)
-                said = pool([part.answers.predictions(rows) for part in parts])
+                said = pool([part.predictions.predictions(rows) for part in parts])
                 shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started)
     asked = all(part.from_store for part in parts)
     seconds = [s for s in (shelf.seconds(), *(part.seconds for part in parts)) if s is not None]
-    return Run(shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked)
+    return PredictionRun(shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked)
 
 
-def classified(
-    shelf: Shelf,
+def classify_embeddings(
+    shelf: Partition,
     features: Callable[[], NDArray[np.float32]],
     load: Callable[[], Embedding],
     *,
     labels: tuple[str, ...],
     provenance: Callable[[], Mapping[str, Any]],
-) -> Run:
+) -> PredictionRun:
     """Fill `shelf` from the stored directions of its faces, and read it all.
 
     Args:
@@ -171,18 +171,18 @@ def classified(
             for shard in shelf.missing(remove_damaged=True):
                 started, rows = time.perf_counter(), shelf.rows(shard)
                 model, some = load(), known[rows]
-                said = checked(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
+                said = validate_predictions(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
                 share = looked * len(some) / len(shelf.faces)
                 shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started + share)
-    return Run(shelf.read(), shelf.seconds(), from_store=not missing)
+    return PredictionRun(shelf.read(), shelf.seconds(), from_store=not missing)
 
 
-def predict_checked(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
+def predict_validated(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
     """`classifier.predict(faces)`, held to its contract. Raises as `checked`."""
-    return checked(lambda: classifier.predict(faces), name, labels, len(faces))
+    return validate_predictions(lambda: classifier.predict(faces), name, labels, len(faces))
 
 
-def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int) -> Predictions:
+def validate_predictions(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int) -> Predictions:
     """What `ask` says of `n` faces, held to the contract of a classifier.
 
     Raises:
@@ -210,9 +210,9 @@ def checked(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], 
     return predictions
 
 
-def _collect(parts: list[Predictions], shelf: Shelf, shard: int) -> Answers:
+def _collect(parts: list[Predictions], shelf: Partition, shard: int) -> PredictionTable:
     """The answers of a shard. Probabilities are rounded to float32, as they are stored, and the answers are the greatest of the rounded."""
     at, said = shelf.rows(shard), Predictions.joined(parts)
     said = replace(said, probabilities=said.probabilities.astype(np.float32).astype(np.float64))
     columns = (shelf.index[at], shelf.truth[at], said.answer, said.probabilities)
-    return Answers(shelf.faces[at], *columns, said.status, said.text, said.has_probabilities)
+    return PredictionTable(shelf.faces[at], *columns, said.status, said.text, said.has_probabilities)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_models.artifacts.checksummed_files import find, locked, write
+from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.classifiers.base import Predictions
 
 #: Faces in the sample.
@@ -56,7 +56,7 @@ class ModelCheck:
             before = find(self.folder, self.file, _parse)
             return (before[0] if before else ""), 0
         rows = _rows(predict())
-        with locked(self.folder, _WHAT):
+        with locked_directory(self.folder, _WHAT):
             before = find(self.folder, self.file, _parse, remove_damaged=True)
             changed = _changed(before[1], rows, tolerance) if before else 0
             if before and not changed:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.artifacts.checksummed_files import find, from_parquet, locked, to_parquet, write
+from fer_models.artifacts.checksummed_files import find, from_parquet, locked_directory, to_parquet, write
 from fer_models.classifiers.base import ANSWERED, Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
@@ -57,7 +57,7 @@ class _CacheFolder(ABC):
         self._loaded = True
         contents = {name: find(self.folder, name, self._parse) for name in self._names()}
         if damaged := [name for name, content in contents.items() if content is None]:
-            with locked(self.folder, _WHAT):
+            with locked_directory(self.folder, _WHAT):
                 contents |= {name: find(self.folder, name, self._parse, remove_damaged=True) for name in damaged}
         for content in contents.values():
             if content is not None:
@@ -83,7 +83,7 @@ class _CacheFolder(ABC):
         import pyarrow as pa
 
         content = to_parquet(pa.table(columns).replace_schema_metadata({_KEY: self.key}))
-        with locked(self.folder, _WHAT):
+        with locked_directory(self.folder, _WHAT):
             last = max(self._names(), default="")  # also where a damaged file was removed
             number = int(last[len("part-") : len("part-00000")]) + 1 if last else 0
             write(self.folder, f"part-{number:05d}.parquet", content, _WHAT)

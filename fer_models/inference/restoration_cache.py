@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from fer_models.artifacts.checksummed_files import find, locked, write
+from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.images import Face, face_hash
 from fer_models.restorers.base import Restorer, restore_checked
 
 #: How many faces are restored before they are written: what a killed run can lose. As many as a GPU is given at once.
-AT_ONCE = 16
+BATCH_SIZE = 16
 #: What each file says of itself: whose restoration of which face it is.
 _SAYS = "fer-models-restored"
 
 
-class Kept:
+class CachedRestorer:
     """A restorer that looks on disk first. It is a `Restorer` itself."""
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any], load: Callable[[], Restorer]) -> None:
@@ -59,12 +59,12 @@ class Kept:
 
     def _fill(self, faces: Mapping[str, Face]) -> dict[str, Face]:
         """Restore what is missing, a few faces at a time."""
-        with locked(self.folder, self._what):
+        with locked_directory(self.folder, self._what):
             kept = self._find_all(faces, remove_damaged=True)  # another process may have been here while we waited
             missing = [h for h in faces if h not in kept]
             restorer = self.load() if missing else None
-            for start in range(0, len(missing), AT_ONCE):
-                some = missing[start : start + AT_ONCE]
+            for start in range(0, len(missing), BATCH_SIZE):
+                some = missing[start : start + BATCH_SIZE]
                 assert restorer is not None
                 restored = restore_checked(restorer, self.name, [faces[h] for h in some])
                 for face, pixels in zip(some, restored, strict=True):

@@ -227,7 +227,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     if _REFUSED in output:
         node.config.stash[_USAGE_ERROR] = output[_REFUSED]
     elif "fer_models" in output:
-        state_of(node.config, announce=False).take(output["fer_models"])
+        state_of(node.config, announce=False).merge_worker_output(output["fer_models"])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -249,7 +249,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
-            session.config.workeroutput["fer_models"] = state.handover()  # type: ignore[attr-defined]
+            session.config.workeroutput["fer_models"] = state.to_worker_output()  # type: ignore[attr-defined]
             return
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
             return
@@ -327,7 +327,7 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
-    if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audited):
+    if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audit_result):
         from fer_models.report import html_report as page
 
         prefix.append(page.summary_html(state.report()))

@@ -15,19 +15,19 @@ from fer_models.zoo.spec import ModelSpec, RestorerSpec
 if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these pays nothing for them
     from fer_models.evaluation import Suite
     from fer_models.gate import gate
-    from fer_models.gate.restoration_effect import Effect
-    from fer_models.gate.robustness_gate import Figure
+    from fer_models.gate.restoration_effect import RestorationEffect
+    from fer_models.gate.robustness_gate import RobustnessFigure
     from fer_models.inference.prediction_cache import Predict
-    from fer_models.inference.runner import Pair
+    from fer_models.inference.runner import Combination
     from fer_models.plugin.state import State
-    from fer_models.robustness.base import Measured
-    from fer_models.store.predictions import Answers
+    from fer_models.robustness.base import RobustnessResult
+    from fer_models.store.predictions import PredictionTable
 
 
 class Gate:
     """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a traceback."""
 
-    def __init__(self, state: State, pair: Pair) -> None:
+    def __init__(self, state: State, pair: Combination) -> None:
         self.state, self.pair = state, pair
 
     def holds(self, metric: str) -> None:
@@ -53,28 +53,28 @@ def suite(request: pytest.FixtureRequest) -> Suite:
 
 
 @pytest.fixture(scope="session")
-def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Pair:
+def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Combination:
     """One model and one restoration that can be asked here; skipped with the command that would make it so."""
     return _available(state_of(request.config), (model.name, restoration.name))
 
 
-def _available(state: State, pair: Pair) -> Pair:
-    reason = state.suite.unavailable(pair)
+def _available(state: State, pair: Combination) -> Combination:
+    reason = state.suite.unavailable_reason(pair)
     if reason is not None:
-        missing = pair[1] if reason == state.suite.restorer_unavailable(pair[1]) else pair[0]
+        missing = pair[1] if reason == state.suite.restorer_unavailable_reason(pair[1]) else pair[0]
         state.skipped[missing] = reason
         pytest.skip(reason)
     return pair
 
 
 @pytest.fixture
-def predictions(suite: Suite, pair: Pair) -> Answers:
+def predictions(suite: Suite, pair: Combination) -> PredictionTable:
     """What the pair answers of every face, from the store or asked now."""
-    return suite.run(pair).answers
+    return suite.predict(pair).predictions
 
 
 @pytest.fixture(name="gate")
-def gate_fixture(request: pytest.FixtureRequest, pair: Pair) -> Gate:
+def gate_fixture(request: pytest.FixtureRequest, pair: Combination) -> Gate:
     """The gate for the pair."""
     return Gate(state_of(request.config), pair)
 
@@ -112,21 +112,21 @@ def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[]
 
 
 @pytest.fixture
-def predict(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+def predict(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
     """A function from faces to the model's predictions; each image is predicted once, now or in an earlier run."""
     with suite.predictor(raw_pair) as function:
         yield function
 
 
 @pytest.fixture
-def predict_reversed(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+def predict_reversed(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
     """`predict` for faces in the reverse order, with predictions of its own: they show whether neighbours in a batch matter."""
     with suite.predictor(raw_pair, variant="reversed batch") as function:
         yield lambda faces: function(faces[::-1])
 
 
 @pytest.fixture
-def predict_in_float32(raw_pair: Pair, suite: Suite) -> Iterator[Predict]:
+def predict_in_float32(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
     """`predict` in float32; tests with it are deselected for models that run in float32 anyway."""
     with suite.predictor(raw_pair, precision="float32") as function:
         yield function
@@ -158,24 +158,24 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
     return record
 
 
-class Hold:
+class RobustnessGate:
     """The robustness gate for one check: `holds` fails the test with the table of the figures that got worse, without a traceback."""
 
-    def __init__(self, state: State, pair: Pair, kind: str) -> None:
+    def __init__(self, state: State, pair: Combination, kind: str) -> None:
         """`kind` is one of `beside.KINDS`."""
         self.state, self.pair, self._kind = state, pair, kind
 
     @property
-    def measured(self) -> Measured:
+    def measured(self) -> RobustnessResult:
         """All that was measured."""
         return self.state.suite.robustness.measure(self._kind, self.pair)
 
     @property
-    def verdicts(self) -> list[Figure]:
+    def verdicts(self) -> list[RobustnessFigure]:
         """Every figure with its verdict, for questions of one's own."""
         return self.state.suite.robustness.verdicts(self._kind, self.pair)
 
-    def holds(self, part: str) -> None:
+    def assert_no_regression(self, part: str) -> None:
         """Fail where a figure with `part` in its name (such as `template` or `rotations`) fails; skip where there is no such figure."""
         __tracebackhide__ = True
         from fer_models.report import robustness
@@ -190,36 +190,36 @@ class Hold:
 
 
 @pytest.fixture
-def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Pair:
+def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Combination:
     """The model on the faces as they are; skipped where its weights are not here."""
     return _available(state_of(request.config), (model.name, "raw"))
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
+def prompting(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
     """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
-    return Hold(state_of(request.config), raw_pair, "prompting")
+    return RobustnessGate(state_of(request.config), raw_pair, "prompting")
 
 
 @pytest.fixture
-def questioning(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
+def questioning(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
     """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
-    return Hold(state_of(request.config), raw_pair, "questioning")
+    return RobustnessGate(state_of(request.config), raw_pair, "questioning")
 
 
 @pytest.fixture
-def metamorphic(request: pytest.FixtureRequest, raw_pair: Pair) -> Hold:
+def metamorphic(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
     """How much small changes of the faces matter to the model."""
-    return Hold(state_of(request.config), raw_pair, "metamorphic")
+    return RobustnessGate(state_of(request.config), raw_pair, "metamorphic")
 
 
 @pytest.fixture
-def robustness(request: pytest.FixtureRequest, pair: Pair) -> Hold:
+def robustness(request: pytest.FixtureRequest, pair: Combination) -> RobustnessGate:
     """How much worse the pair's answers become on bad pictures."""
-    return Hold(state_of(request.config), pair, "robustness")
+    return RobustnessGate(state_of(request.config), pair, "robustness")
 
 
 @pytest.fixture
-def effect(suite: Suite, pair: Pair) -> Effect:
+def effect(suite: Suite, pair: Combination) -> RestorationEffect:
     """What a restoration does to the model's answers, against the faces as they are."""
     return suite.effects.of(pair)

@@ -11,7 +11,7 @@ import pytest
 from fer_models.artifacts import resources
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.depth import DEPTHS, Depth
 from fer_models.errors import UsageError
@@ -123,7 +123,7 @@ def depth_of(config: pytest.Config) -> Depth:
     return replace(DEPTHS[config.getoption("--depth")], **sizes)
 
 
-def read(config: pytest.Config) -> Options:
+def read(config: pytest.Config) -> EvalConfig:
     """What the user asked of a run.
 
     Raises:
@@ -133,7 +133,7 @@ def read(config: pytest.Config) -> Options:
 
     check(config)
     option = config.getoption
-    return Options(
+    return EvalConfig(
         dataset=option("--dataset"),
         data_root=option("--data-root"),
         split=option("--split"),
@@ -145,7 +145,7 @@ def read(config: pytest.Config) -> Options:
         store=option("--store") or work_dir(config) / ".evals" / "store",
         baselines=option("--baselines") or work_dir(config) / "baselines.json",
         shipped_baselines=None if option("--baselines") else resources.shipped_baselines(),
-        from_store_only=option("--from-store-only"),
+        cached_only=option("--from-store-only"),
         depth=depth_of(config),
         measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
         whole_variants=option("--update-baselines"),

@@ -10,12 +10,12 @@ import pytest
 
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.evaluation import Requested
-from fer_models.inference.runner import Pair
+from fer_models.inference.runner import Combination
 from fer_models.plugin.options import depth_of
 from fer_models.plugin.session import parameters
 from fer_models.plugin.state import State
 from fer_models.report import tables
-from fer_models.robustness.base import KINDS
+from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.robustness.checks import Check
 from fer_models.time_estimate import estimate
 from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
@@ -53,7 +53,7 @@ def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Fun
     return gone
 
 
-def predicted_pairs(items: Sequence[pytest.Function]) -> list[Pair]:
+def predicted_pairs(items: Sequence[pytest.Function]) -> list[Combination]:
     """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run judges."""
     params = [_params(item) for item in items if _PREDICTIONS & set(item.fixturenames)]
     return [(p["model"], p.get("restoration", restorers.RAW.name)) for p in params if "model" in p]
@@ -79,7 +79,7 @@ def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
     for item in items:
         if "model" in (params := _params(item)):
             pair = (params["model"], params.get("restoration", restorers.RAW.name))
-            found += [(kind, pair) for kind in KINDS if kind in item.fixturenames]
+            found += [(kind, pair) for kind in ROBUSTNESS_CHECKS if kind in item.fixturenames]
     return list(dict.fromkeys(found))
 
 
@@ -154,7 +154,7 @@ def _rank(model: str) -> int:
 
 def _is_promptable(spec: ModelSpec) -> bool:
     """Whether a zero-shot model takes other prompts for faces that are embedded already."""
-    return spec.embeds and spec.reprompted is not None
+    return spec.has_embeddings and spec.with_prompts is not None
 
 
 def _takes_questions(spec: ModelSpec) -> bool:

@@ -20,13 +20,13 @@ from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
 from fer_models.report import html_report, robustness, verdicts
-from fer_models.robustness.base import KINDS
+from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.studies import grim
 from fer_models.zoo import resolve
 
 #: The section of evals.json with what restorations do, and all sections that are made of entries by name.
 _EFFECTS = "restorations"
-_SECTIONS = (*dict.fromkeys(kind.section for kind in KINDS.values()), _EFFECTS)
+_SECTIONS = (*dict.fromkeys(kind.section for kind in ROBUSTNESS_CHECKS.values()), _EFFECTS)
 
 
 class State:
@@ -40,12 +40,12 @@ class State:
         self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes, self.models = chosen(config)
         if option("--prompts") is not None:
-            self.models = resolve.reprompted(self.models, prompts.load(option("--prompts")))
+            self.models = resolve.with_prompts(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
-            self.models = resolve.questioned(self.models, questions.load(option("--question")))
+            self.models = resolve.with_question(self.models, questions.load(option("--question")))
         self.suite = Suite(options.read(config), self.models, self.restorers, progress(config), models.names)
         self.results: dict[str, dict[str, Any]] = {}
-        self.records: dict[str, baselines.Record] = {}
+        self.records: dict[str, baselines.BaselineRecord] = {}
         self.costs: list[dict[str, Any]] = []
         self.sections: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _SECTIONS}
         self.skipped: dict[str, str] = {}
@@ -64,11 +64,11 @@ class State:
                     message = verdicts.message(self.suite.verdict(pair), self.strict)
             result = self.suite.result(pair, message, self.strict)
             self.merge(result)
-            if self.update and self.suite.data_of(pair).kept_rows is None:
+            if self.update and self.suite.dataset_of(pair).subset_indices is None:
                 self.records[result["id"]] = self.suite.record(pair)
         for (kind, pair), measured in self.suite.robustness.measured.items():
             subject, figures = self.suite.subject(pair), self.suite.robustness.judged(kind, pair)
-            self.sections[KINDS[kind].section][subject.id] = {
+            self.sections[ROBUSTNESS_CHECKS[kind].section][subject.id] = {
                 "subject": subject.as_json(),
                 "id": subject.id,
                 **measured.as_json(),
@@ -77,12 +77,12 @@ class State:
                 "message": robustness.message(subject.id, figures),
             }
         for (kind, pair), reason in self.suite.robustness.unjudged().items():
-            self.errors[f"{KINDS[kind].section} of {self.suite.subject(pair).id}"] = str(reason) or type(reason).__name__
+            self.errors[f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"] = str(reason) or type(reason).__name__
         if self.suite.effects.wanted:
             about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.corruption_id}
             for effect in self.suite.effects.all():
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
-                self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.turned(effect)}
+                self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.flipped_faces(effect)}
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
         self.left_out = self.suite.left_out()
         self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
@@ -131,7 +131,7 @@ class State:
 
     # -- between processes ------------------------------------------------------------------------
 
-    def handover(self) -> str:
+    def to_worker_output(self) -> str:
         """What a worker measured, for `take`."""
         return json.dumps({
             "results": list(self.results.values()),
@@ -141,10 +141,10 @@ class State:
             "left_out": self.left_out,
             "costs": self.costs,
             "sections": self.sections,
-            "audit": self.suite.data.audited,
+            "audit": self.suite.data.audit_result,
         })  # fmt: skip
 
-    def take(self, sent: str) -> None:
+    def merge_worker_output(self, sent: str) -> None:
         """Add what a worker handed over."""
         told = json.loads(sent)
         for result in told["results"]:
@@ -163,4 +163,4 @@ class State:
             for key, entry in entries.items():
                 if key not in self.sections[name] or entry.get("figures"):  # a worker may have measured it without a verdict
                     self.sections[name][key] = entry
-        self.suite.data.audited = self.suite.data.audited or told["audit"]
+        self.suite.data.audit_result = self.suite.data.audit_result or told["audit"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer_models.gate.compare import Flip
+from fer_models.gate.compare import PredictionFlip
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
 from fer_models.images import Face, data_url, resize
 from fer_models.report import html_report, html_tables, tables, verdicts
@@ -31,7 +31,7 @@ Pictures = Mapping[str, Face] | None
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedModel:
     """One subject of a comparison.
 
     Attributes:
@@ -42,8 +42,8 @@ class Compared:
 
     earlier: Subject
     verdict: Verdict
-    fell: Sequence[Flip]
-    rose: Sequence[Flip]
+    negative_flips: Sequence[PredictionFlip]
+    positive_flips: Sequence[PredictionFlip]
 
     @property
     def title(self) -> str:
@@ -53,7 +53,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """All that is said of two runs.
 
     Attributes:
@@ -69,10 +69,10 @@ class Comparison:
 
     before: str
     after: str
-    results: Sequence[Compared]
+    results: Sequence[ComparedModel]
     only_before: Sequence[Subject] = ()
     only_after: Sequence[Subject] = ()
-    refused: Sequence[str] = ()
+    incomparable: Sequence[str] = ()
     notes: Sequence[str] = ()
     listed: int = 20
     strict: bool = False
@@ -81,13 +81,13 @@ class Comparison:
     @property
     def failed(self) -> bool:
         """A verdict fails, or a subject on both sides could not be compared: that is no pass."""
-        return bool(self.refused) or any(result.verdict.fails(self.strict) for result in self.results)
+        return bool(self.incomparable) or any(result.verdict.fails(self.strict) for result in self.results)
 
-    def flips(self) -> Iterator[Flip]:
+    def flips(self) -> Iterator[PredictionFlip]:
         """The faces that are listed."""
         for result in self.results:
-            yield from result.fell[: self.listed]
-            yield from result.rose[: self.listed]
+            yield from result.negative_flips[: self.listed]
+            yield from result.positive_flips[: self.listed]
 
     def remarks(self) -> Iterator[str]:
         """What is beside the verdicts: one-sided subjects, refusals, notes."""
@@ -96,12 +96,12 @@ class Comparison:
                 ids = "; ".join(subject.id for subject in subjects)
                 count = f"{_count(len(subjects), 'subject')} (--all lists them)"
                 yield f"Only in {name}: {ids if self.all_names else count}"
-        yield from (f"Not compared: {sentence}" for sentence in self.refused)
+        yield from (f"Not compared: {sentence}" for sentence in self.incomparable)
         yield from (f"Note: {sentence}" for sentence in self.notes)
 
     def summary(self) -> str:
         """`3 subjects compared: 1 FAIL, 2 PASS`."""
-        counts = Counter(result.verdict.status for result in self.results) + Counter("DRIFT" for result in self.results if result.verdict.drifted)
+        counts = Counter(result.verdict.status for result in self.results) + Counter("DRIFT" for result in self.results if result.verdict.is_degraded)
         found = ", ".join(f"{counts[status]} {status}" for status in (FAIL, INCONCLUSIVE, NEW, PASS, "DRIFT") if counts[status])
         return f"{_count(len(self.results), 'subject')} compared: {found}"
 
@@ -109,7 +109,7 @@ class Comparison:
 # What every format shows.
 
 
-def _cells(result: Compared) -> tuple[str, ...]:
+def _cells(result: ComparedModel) -> tuple[str, ...]:
     accuracy = next(check for check in result.verdict.comparison.checks if check.metric == "accuracy")
     now = accuracy.now
     interval = f"{tables.number(now.value)} [{tables.number(now.low)}, {tables.number(now.high)}]"
@@ -119,20 +119,20 @@ def _cells(result: Compared) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _flip_cells(flip: Flip) -> tuple[str, ...]:
+def _flip_cells(flip: PredictionFlip) -> tuple[str, ...]:
     answers = (flip.truth, flip.before or "no answer", flip.now or "no answer")
     return (str(flip.index), flip.face[:12], *answers, f"{flip.p_before:.2f}", f"{flip.p_now:.2f}")
 
 
-def _changed(result: Compared) -> str:
+def _changed(result: ComparedModel) -> str:
     """How many faces went which way."""
-    was, now = ("was", "is") if len(result.fell) == 1 else ("were", "are")
-    return f"{_count(len(result.fell), 'face')} {was} right and {now} wrong now, {len(result.rose)} the other way"
+    was, now = ("was", "is") if len(result.negative_flips) == 1 else ("were", "are")
+    return f"{_count(len(result.negative_flips), 'face')} {was} right and {now} wrong now, {len(result.positive_flips)} the other way"
 
 
-def _directions(result: Compared, listed: int) -> Iterator[tuple[str, Sequence[Flip]]]:
+def _directions(result: ComparedModel, listed: int) -> Iterator[tuple[str, Sequence[PredictionFlip]]]:
     """A heading and the faces under it, where there are any."""
-    for heading, found in ((_ONE_WAY, result.fell), (_OTHER_WAY, result.rose)):
+    for heading, found in ((_ONE_WAY, result.negative_flips), (_OTHER_WAY, result.positive_flips)):
         if shown := found[:listed]:
             rest = f" ({len(shown)} of {len(found)})" if len(shown) < len(found) else ""
             yield heading + rest, shown
@@ -150,13 +150,13 @@ def _flat(text: str) -> str:
 # The terminal.
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: RunComparison) -> str:
     """The comparison as lines of plain text: the table, the failures in the gate's own words, the changed faces, the remarks."""
     c = comparison
     parts = [f"{_flat(c.before)} -> {_flat(c.after)}\n{c.summary()}\n\n{_aligned(_HEADINGS, map(_cells, c.results), numbers=(1, 2, 4))}"]
     for result in c.results:
         parts.append(clean(verdicts.message(result.verdict, c.strict)))
-        lines = [f"{_flat(result.title)}: {_changed(result)}"] if result.fell or result.rose else []
+        lines = [f"{_flat(result.title)}: {_changed(result)}"] if result.negative_flips or result.positive_flips else []
         for heading, flips in _directions(result, c.listed):
             lines += [f"  {heading}:", _aligned(_FLIP_HEADINGS, map(_flip_cells, flips), numbers=(0,), indent=4)]
         parts.append("\n".join(lines))
@@ -176,7 +176,7 @@ def _aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Se
 # Markdown.
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: RunComparison) -> str:
     """The comparison as a comment on a pull request (GitHub-flavoured Markdown): a table, the rest behind clicks."""
     c = comparison
     parts = [
@@ -197,12 +197,12 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_cells(result: Compared) -> tuple[str, ...]:
+def _markdown_cells(result: ComparedModel) -> tuple[str, ...]:
     title, *others, verdict = _cells(result)
     return (_code(title), *(cell.replace("<", "&lt;") for cell in others), f"**{verdict}**" if verdict != PASS else verdict)
 
 
-def _flip_row(flip: Flip) -> tuple[str, ...]:
+def _flip_row(flip: PredictionFlip) -> tuple[str, ...]:
     row, face, *others = _flip_cells(flip)
     return (row, _code(face), *others)
 
@@ -230,7 +230,7 @@ def _literal(text: str) -> str:
 # JSON.
 
 
-def as_json(comparison: Comparison) -> str:
+def as_json(comparison: RunComparison) -> str:
     """The comparison as one JSON object; every number that the other formats round is there in full."""
     c = comparison
     said = {
@@ -241,13 +241,13 @@ def as_json(comparison: Comparison) -> str:
         "results": [_result_json(result, c.listed, c.strict) for result in c.results],
         "only_before": [subject.as_json() for subject in c.only_before],
         "only_after": [subject.as_json() for subject in c.only_after],
-        "refused": list(c.refused),
+        "incomparable": list(c.incomparable),
         "notes": list(c.notes),
     }
     return json.dumps(said, indent=1, allow_nan=False) + "\n"
 
 
-def _result_json(result: Compared, listed: int, strict: bool) -> dict[str, Any]:
+def _result_json(result: ComparedModel, listed: int, strict: bool) -> dict[str, Any]:
     verdict, c = result.verdict, result.verdict.comparison
     return {
         "subject": c.subject.as_json(),
@@ -258,15 +258,15 @@ def _result_json(result: Compared, listed: int, strict: bool) -> dict[str, Any]:
         "message": verdicts.message(verdict, strict),
         "problems": list(verdict.problems),
         "changes": verdict.changes_json(),
-        "drift": verdict.comparison.drift.as_json() if verdict.comparison.drift else None,
-        "flips": {"fell": [f.as_json() for f in result.fell[:listed]], "rose": [f.as_json() for f in result.rose[:listed]]},
+        "drift": verdict.comparison.degradation.as_json() if verdict.comparison.degradation else None,
+        "flips": {"negative": [f.as_json() for f in result.negative_flips[:listed]], "positive": [f.as_json() for f in result.positive_flips[:listed]]},
     }
 
 
 # HTML.
 
 
-def html(comparison: Comparison, pictures: Pictures = None) -> str:
+def html(comparison: RunComparison, pictures: Pictures = None) -> str:
     """The comparison as a page of its own: no script, nothing fetched.
 
     Args:
@@ -289,12 +289,12 @@ def html(comparison: Comparison, pictures: Pictures = None) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _row_html(result: Compared) -> Html:
+def _row_html(result: ComparedModel) -> Html:
     *cells, verdict = _cells(result)
     return html_tables.row_html(*cells, html_tables.text_cell(html_tables.verdict_html(verdict)))
 
 
-def _result_html(result: Compared, comparison: Comparison, pictures: Pictures) -> Html:
+def _result_html(result: ComparedModel, comparison: RunComparison, pictures: Pictures) -> Html:
     message = verdicts.message(result.verdict, comparison.strict)
     flips = [join(element("h4", heading), _flips_html(found, pictures)) for heading, found in _directions(result, comparison.listed)]
     return join(
@@ -303,13 +303,13 @@ def _result_html(result: Compared, comparison: Comparison, pictures: Pictures) -
     )
 
 
-def _flips_html(flips: Sequence[Flip], pictures: Pictures) -> Html:
+def _flips_html(flips: Sequence[PredictionFlip], pictures: Pictures) -> Html:
     row, *others, p_before, p_now = _FLIP_HEADINGS
     headings = [f"#{row}", *others, f"#{p_before}", f"#{p_now}"]
     return html_tables.table_html([*headings, "picture"] if pictures else headings, (_flip_html(flip, pictures) for flip in flips))
 
 
-def _flip_html(flip: Flip, pictures: Pictures) -> Html:
+def _flip_html(flip: PredictionFlip, pictures: Pictures) -> Html:
     row, face, *answers, p_before, p_now = _flip_cells(flip)
     words = (html_tables.text_cell(cell) for cell in (element("code", face), *answers))
     seen = [html_tables.text_cell(_picture(pictures[flip.face]) if flip.face in pictures else tables.NOTHING)] if pictures else []
@@ -320,7 +320,7 @@ def _picture(face: Face) -> Html:
     return element("img", src=data_url(resize(face, PICTURE)), width=PICTURE, height=PICTURE, alt="the face")
 
 
-def _about_pictures(comparison: Comparison, pictures: Pictures) -> str:
+def _about_pictures(comparison: RunComparison, pictures: Pictures) -> str:
     if pictures is None:
         return "To see these faces, say where they lie: add --dataset NAME (and --data-root FOLDER) to the command."
     missing = sum(flip.face not in pictures for flip in comparison.flips())

@@ -17,7 +17,7 @@ _KINDS = {"conflict": "the same pixels, two labels", "copy": "the same pixels in
 def labels_html(report: Record) -> Html:
     """What each score owes to leaks from `train`, and how it stands beside people where their votes are known."""
     results = [result for group in ranked(report).values() for result in group]
-    leaks = [_leak_row(result) for result in results if result.get("leaks")]
+    leaks = [_leak_row(result) for result in results if result.get("leakage")]
     votes = [_vote_row(result) for result in results if result.get("votes")]
     parts = []
     if leaks:
@@ -35,7 +35,7 @@ def _strata(results: Sequence[Record]) -> list[str]:
 
 
 def _leak_row(result: Record) -> Html:
-    leaks: Record = result["leaks"]
+    leaks: Record = result["leakage"]
     without = (result.get("metrics") or {}).get("accuracy_without_leaks")
     difference: Record = leaks.get("difference") or {}
     moved = signed(difference.get("value"))
@@ -52,7 +52,7 @@ def _leak_row(result: Record) -> Html:
 def _vote_row(result: Record) -> Html:
     votes: Record = result["votes"]
     strata: Record = votes.get("strata") or {}
-    cells = (votes.get("majority"), votes.get("one_rater"), *strata.values())
+    cells = (votes.get("majority"), votes.get("one_annotator"), *strata.values())
     return row_html(f"{name_of(result)} on {faces_of(result)}", *map(_counted, cells))
 
 
@@ -103,14 +103,14 @@ def _audit_html(audit: Record) -> Html:
 
 def _split_row(split: Record) -> Html:
     flaws = [len(split.get(key) or []) for key in ("constant", "tiny", "unreadable")]
-    near = (split.get("near") or {}).get("pairs", NOTHING)
-    return row_html(split.get("split"), split.get("n"), split.get("copies"), split.get("conflicts"), near, *flaws)
+    near = (split.get("near_duplicates") or {}).get("pairs", NOTHING)
+    return row_html(split.get("split"), split.get("n"), split.get("exact_duplicates"), split.get("conflicts"), near, *flaws)
 
 
 def _overlap_row(overlap: Record) -> Html:
-    near: Record = overlap.get("near") or {}
+    near: Record = overlap.get("near_duplicates") or {}
     name = f"{overlap.get('later')} faces in {overlap.get('earlier')}"
-    return row_html(name, overlap.get("copies"), overlap.get("conflicts"), near.get("only", NOTHING), near.get("pairs", NOTHING))
+    return row_html(name, overlap.get("exact_duplicates"), overlap.get("conflicts"), near.get("only", NOTHING), near.get("pairs", NOTHING))
 
 
 def _examples_html(examples: Sequence[Record]) -> Html:

@@ -115,7 +115,7 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Per emotion", _per_class(results))
     yield _labels(report)
     yield _section("Restoration", restorations.restorations_html(report))
-    yield _section("What models wrote", responses.ledgers_html(report))
+    yield _section("What models wrote", responses.responses_html(report))
     verdicts = {section: robustness.figures_html(report, section) for section in robustness.SECTIONS}
     yield _section("Prompts and questions", verdicts["prompts"], prompts.prompts_html(report), questions.questions_html(report))
     yield _section("Bad pictures", verdicts["corruptions"], corruptions.corruptions_html(report))

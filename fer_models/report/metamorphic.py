@@ -16,20 +16,20 @@ def metamorphic_html(report: Record) -> Html:
     entries = [entry for entry in report.get("metamorphic") or [] if isinstance(entry, Mapping)]
     if not entries:
         return Html("")
-    families = list(dict.fromkeys(name for entry in entries for name in entry.get("changed") or {}))
+    families = list(dict.fromkeys(name for entry in entries for name in entry.get("flip_rate") or {}))
     rows = [_row(entry, families) for entry in entries]
     return join(html_tables.table_html(["answers changed by", "#faces", *(f"#{name}" for name in families)], rows), *map(_gallery, entries))
 
 
 def _row(entry: Record, families: list[str]) -> Html:
-    changed: Record = entry.get("changed") or {}
+    changed: Record = entry.get("flip_rate") or {}
     shares = (NOTHING if changed.get(name) is None else f"{changed[name]:.1%}" for name in families)
     return html_tables.row_html(f"{tables.name_of(entry)} on {tables.faces_of(entry)}", str(entry.get("n", NOTHING)), *shares)
 
 
 def _gallery(entry: Record) -> Html:
     shown = [figure for figure in map(_flip, entry.get("flips") or []) if figure]
-    steady = entry.get("steady") or 0
+    steady = entry.get("n_robust") or 0
     said = f"{tables.name_of(entry)}: the smallest changes found that turn some answers, from doubtful to sure"
     rest = element("p", f"{steady} of the searched faces kept their answer under every change tried.", class_="caption") if steady else ""
     if not shown and not rest:

@@ -16,7 +16,7 @@ def prompts_html(report: Record) -> Html:
 
 
 def _block(entry: Record) -> Html:
-    spread: Record = entry.get("spread") or {}
+    spread: Record = entry.get("sensitivity") or {}
     n = entry.get("n")
     return join(
         element("h4", tables.name_of(entry), element("span", f" on {tables.faces_of(entry)}", class_="bounds")),

@@ -39,11 +39,11 @@ def _row(name: str, said: Record) -> Html:
 
 def _order(name: str, order: Record) -> Html:
     """What turning the list of one question round does: each place's share of the answers, against an even share."""
-    circular, places = order.get("circular") or {}, order.get("places") or []
+    circular, places = order.get("circular") or {}, order.get("position_shares") or []
     told = f"Right in all {len(order.get('rotations') or {})} rotations of {name!r}: "
     share = html_tables.interval_html(circular.get("value"), circular.get("low"), circular.get("high"))
     heading = ["answers that stood", *(f"#{i}." for i in range(1, len(places) + 1)), "#bias"]
-    row = html_tables.row_html("in the list", *(_share(place) for place in places), _share(order.get("bias")))
+    row = html_tables.row_html("in the list", *(_share(place) for place in places), _share(order.get("position_bias")))
     rotations = [_row(rotation, said) for rotation, said in (order.get("rotations") or {}).items()]
     return join(
         element("p", told, share),

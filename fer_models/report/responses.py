@@ -10,9 +10,9 @@ from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import NOTHING, Record
 
 
-def ledgers_html(report: Record) -> Html:
+def responses_html(report: Record) -> Html:
     """One table per subject that wrote, or left faces unanswered."""
-    return join(*(_block(result, result["ledger"]) for result in report.get("results") or [] if isinstance(result.get("ledger"), Mapping)))
+    return join(*(_block(result, result["responses"]) for result in report.get("results") or [] if isinstance(result.get("responses"), Mapping)))
 
 
 def _block(result: Record, ledger: Record) -> Html:

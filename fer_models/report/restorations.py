@@ -31,13 +31,13 @@ def _row(effect: Record) -> Html:
         tables.number(accuracy.get("after")),
         _change(accuracy),
         _change(f1) if f1 else NOTHING,
-        effect.get("helped", NOTHING),
-        effect.get("hurt", NOTHING),
+        effect.get("corrected", NOTHING),
+        effect.get("broken", NOTHING),
         tables.p_value(effect.get("p_adjusted")),
         html_tables.text_cell(element("b", effect.get("verdict"))),
         NOTHING if seconds is None else f"{1000 * seconds:.1f}",
         tables.amount(effect.get("seconds_per_corrected_face")),
-        tables.number(effect.get("likeness")),
+        tables.number(effect.get("fidelity")),
     )
 
 
@@ -49,12 +49,12 @@ def _change(score: Record) -> Html:
 def _details(effect: Record) -> Html:
     faces: Record = effect.get("faces") or {}
     per_class: Record = effect.get("per_class") or {}
-    shown = [(kind, [figure for figure in map(_face, faces.get(kind) or []) if figure]) for kind in ("helped", "hurt")]
+    shown = [(kind, [figure for figure in map(_face, faces.get(kind) or []) if figure]) for kind in ("corrected", "broken")]
     if not per_class and not any(figures for _, figures in shown):
         return Html("")
     title = f"{effect.get('restoration')} against {effect.get('against')}, {effect.get('model')}: each emotion, and some faces"
     rows = [
-        html_tables.row_html(label, tables.number(s.get("before")), tables.number(s.get("after")), s.get("helped", NOTHING), s.get("hurt", NOTHING))
+        html_tables.row_html(label, tables.number(s.get("before")), tables.number(s.get("after")), s.get("corrected", NOTHING), s.get("broken", NOTHING))
         for label, s in per_class.items()
     ]
     galleries = [join(element("p", f"{kind}:", class_="caption"), element("div", *figures, class_="pairs")) for kind, figures in shown if figures]

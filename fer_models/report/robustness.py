@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
-from fer_models.gate.robustness_gate import ROBUSTNESS_MARGIN, Figure
+from fer_models.gate.robustness_gate import ROBUSTNESS_MARGIN, RobustnessFigure
 from fer_models.report import html_tables, tables
 from fer_models.report.markup import Html, clean, element
 from fer_models.report.tables import NOTHING, Record
@@ -18,12 +18,12 @@ SECTIONS = ("prompts", "metamorphic", "corruptions")
 _ORDER = (FAIL, INCONCLUSIVE, NEW, PASS)
 
 
-def why_not(subject: str, figures: Sequence[Figure], strict: bool) -> str | None:
+def why_not(subject: str, figures: Sequence[RobustnessFigure], strict: bool) -> str | None:
     """The failure text if one of the figures fails, else None. INCONCLUSIVE and NEW fail under `strict` only."""
     return message(subject, [f for f in figures if f.fails(strict)]) or None
 
 
-def message(subject: str, figures: Sequence[Figure]) -> str:
+def message(subject: str, figures: Sequence[RobustnessFigure]) -> str:
     """What a reader must know of figures that got worse or have no baseline; empty where all pass."""
     worse = [f for f in figures if f.status in (FAIL, INCONCLUSIVE)]
     new = [f for f in figures if f.status == NEW]
@@ -34,7 +34,7 @@ def message(subject: str, figures: Sequence[Figure]) -> str:
     return "\n".join(parts)
 
 
-def _table(subject: str, figures: Sequence[Figure]) -> str:
+def _table(subject: str, figures: Sequence[RobustnessFigure]) -> str:
     failed = [f.status == FAIL for f in figures]
     headline = (
         f"robustness got worse than its baseline by {100 * ROBUSTNESS_MARGIN:.0f} points or more."
@@ -54,10 +54,10 @@ def _numbers(figure: Record) -> tuple[str, ...]:
     return *numbers, interval, tables.p_value(figure.get("p"))
 
 
-def _establishes(figure: Figure) -> str:
-    if figure.establishes is None:
+def _establishes(figure: RobustnessFigure) -> str:
+    if figure.minimum_detectable_change is None:
         return f"{figure.name}: {figure.faces} faces cannot establish a change; at least {figure.needed} must change"
-    return f"{figure.name}: {figure.faces} faces can establish a change of {100 * figure.establishes:.1f} points"
+    return f"{figure.name}: {figure.faces} faces can establish a change of {100 * figure.minimum_detectable_change:.1f} points"
 
 
 def entries(report: Record) -> Iterator[Mapping[str, Any]]:

@@ -211,7 +211,7 @@ def _questioned(entry: Record) -> str:
 
 
 def _prompted(entry: Record) -> str:
-    spread, found = entry.get("spread") or {}, entry.get("search") or {}
+    spread, found = entry.get("sensitivity") or {}, entry.get("search") or {}
     base, worst, breaking = (found.get(key) or {} for key in ("base", "worst", "breaking"))
     edit = f"; {', '.join(breaking['edits'])} alone costs {100 * (base['accuracy'] - breaking['accuracy']):.0f} points" if breaking else ""
     words = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fer_models.gate.gate import DRIFT_MARGIN, FAIL, INCONCLUSIVE, NEW, Check, Verdict
+from fer_models.gate.gate import DEGRADED_MARGIN, FAIL, INCONCLUSIVE, NEW, MetricCheck, Verdict
 from fer_models.report.tables import FailureRow, failure_table, p_value
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
@@ -18,21 +18,21 @@ def message(verdict: Verdict, strict: bool = False) -> str:
         headline = f"{_list(what)} fell below {'its' if len(what) == 1 else 'their'} baseline." if what else f"{verdict.problems[0]}."
         return table(verdict, headline)
     if verdict.status == INCONCLUSIVE:
-        what = [_name(c) for c in verdict.comparison.checks if c.fell and not c.metric.startswith("recall:")]
+        what = [_name(c) for c in verdict.comparison.checks if c.regressed and not c.metric.startswith("recall:")]
         return table(verdict, f"{_list(what)} fell, but this many faces cannot establish it.")
-    return drift(verdict)
+    return degradation_line(verdict)
 
 
-def drift(verdict: Verdict) -> str:
+def degradation_line(verdict: Verdict) -> str:
     """What moved where a verdict carries DRIFT; empty where it does not."""
-    moved = verdict.comparison.drift
-    if moved is None or not verdict.drifted:
+    moved = verdict.comparison.degradation
+    if moved is None or not verdict.is_degraded:
         return ""
     return (
         f"{verdict.comparison.subject.id}: DRIFT. Accuracy does not show it, but the probability given to the true emotion fell, "
         f"from {moved.before:.3f} to {moved.now:.3f} on average.\n"
         f"  log score {moved.change:+.3f} nats [{moved.low:+.3f}, {moved.high:+.3f}], p = {p_value(moved.p)}; "
-        f"from {DRIFT_MARGIN} nats on this is DRIFT, and fails with --strict-gate\n"
+        f"from {DEGRADED_MARGIN} nats on this is DRIFT, and fails with --strict-gate\n"
         f"  {HINT}"
     )
 
@@ -46,8 +46,8 @@ def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
         return message(verdict, strict)
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
         return message(verdict, strict)
-    if metric == "drift" and strict and verdict.drifted:
-        return drift(verdict)
+    if metric == "drift" and strict and verdict.is_degraded:
+        return degradation_line(verdict)
     return None
 
 
@@ -58,18 +58,18 @@ def table(verdict: Verdict, headline: str = "") -> str:
     rows = [FailureRow(_name(k), k.now.value, k.now.low, k.now.high, k.baseline, k.change, k.p, k.failed) for k in shown]
     worst = verdict.worst_class
     facts = [
-        f"{c.fell} faces were right and are wrong now, {c.rose} the other way"
+        f"{c.negative_flips} faces were right and are wrong now, {c.positive_flips} the other way"
         + (f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}" if worst else "")
     ]
-    if c.drift is not None and c.drift.found:
-        facts.append(f"the probability given to the true emotion fell on average from {c.drift.before:.3f} to {c.drift.now:.3f}")
+    if c.degradation is not None and c.degradation.is_significant:
+        facts.append(f"the probability given to the true emotion fell on average from {c.degradation.before:.3f} to {c.degradation.now:.3f}")
     facts += [f"{p}." for p in verdict.problems]
-    if verdict.establishes is not None:
-        facts.append(f"n = {c.metrics.n} can establish a fall of {100 * verdict.establishes:.1f} points")
+    if verdict.minimum_detectable_fall is not None:
+        facts.append(f"n = {c.metrics.n} can establish a fall of {100 * verdict.minimum_detectable_fall:.1f} points")
     return failure_table(c.subject.id, headline, rows, facts, HINT)
 
 
-def _name(check: Check) -> str:
+def _name(check: MetricCheck) -> str:
     return check.metric.replace("recall:", "recall of ")
 
 

@@ -40,11 +40,11 @@ class Bicubic:
         return [np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC)) for f in faces]
 
 
-class After:
+class CorruptThenRestore:
     """A restorer that meets faces after something befell them."""
 
-    def __init__(self, befalls: Callable[[Face], Face], restorer: Restorer) -> None:
-        self.befalls, self.restorer = befalls, restorer
+    def __init__(self, transform: Callable[[Face], Face], restorer: Restorer) -> None:
+        self.befalls, self.restorer = transform, restorer
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
         """What the restorer makes of the spoilt faces."""

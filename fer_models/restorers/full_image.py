@@ -40,7 +40,7 @@ _HALF, _FACE, _FACES, _GAP, _LETTERS = 1024, 192, 5, 8, 18
 
 def folder() -> Path:
     """Where the files lie: a folder in the user's own weights folder."""
-    return weights.user_folder() / FACE_DETECTION
+    return weights.user_weights_dir() / FACE_DETECTION
 
 
 def fetch() -> Path:
@@ -63,7 +63,7 @@ class Restored:
     faces: tuple[tuple[Face, Face], ...]
 
 
-class Photographs:
+class FullImageRestorer:
     """What restores photographs."""
 
     def __init__(self, restorer: Restorer, name: str, helper: Any) -> None:

@@ -31,7 +31,7 @@ _AT_ONCE = {"cuda": 16}
 
 
 @dataclass(frozen=True)
-class Shape:
+class GfpganConfig:
     """The size of a `GFPGANv1Clean` network; what is not here is as in the published ones (SFT on half the channels, a latent per layer).
 
     Attributes:
@@ -50,13 +50,13 @@ class Shape:
 
 
 #: The published networks, of all versions from 1.2 on.
-FULL = Shape()
+FULL = GfpganConfig()
 #: `gfpgan-nano`: 64 pixels hold all that a 48-pixel face has; 939,412 parameters, 1.9 MB in half precision. Twice as many channels at 64 pixels,
 #: as in the published networks, would take twice the time.
-NANO = Shape(out_size=64, num_style_feat=64, channel_multiplier=1, num_mlp=0, narrow=0.125)
+NANO = GfpganConfig(out_size=64, num_style_feat=64, channel_multiplier=1, num_mlp=0, narrow=0.125)
 
 
-def build(shape: Shape) -> nn.Module:
+def build(shape: GfpganConfig) -> nn.Module:
     """The network, randomly initialised by torch's generator."""
     from spandrel.architectures.GFPGAN import GFPGAN
 
@@ -81,7 +81,7 @@ class Gfpgan:
         at_once = _AT_ONCE.get(self.device.type, 1)
         for start in range(0, len(faces), at_once):
             some = faces[start : start + at_once]
-            with self._enough_memory(len(some)):
+            with self._translate_oom(len(some)):
                 images = to_images(self.infer(to_network(some, self.size).to(self.device)))
             restored += list(images)
         return restored
@@ -96,7 +96,7 @@ class Gfpgan:
         return out.float()
 
     @contextlib.contextmanager
-    def _enough_memory(self, n: int) -> Iterator[None]:
+    def _translate_oom(self, n: int) -> Iterator[None]:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
@@ -145,27 +145,27 @@ def load(path: Path, *, sha256: str | None = None, device: str = "auto", precisi
     state, shape = _published(path, sha256) if sha256 is not None else _own(path)
     with torch.device("meta"):  # without drawing random weights that are overwritten at once
         network = build(shape)
-    safetensors_io.require_fit(network, state, "GFPGAN", path)
+    safetensors_io.check_state_dict(network, state, "GFPGAN", path)
     network.load_state_dict(state, assign=True)
     return Gfpgan(network, shape.out_size, where, precision)
 
 
-def save(network: nn.Module, shape: Shape, path: Path, said: dict[str, str]) -> None:
+def save(network: nn.Module, shape: GfpganConfig, path: Path, said: dict[str, str]) -> None:
     """Write a network as a file of ours; `said` is added to its metadata."""
     safetensors_io.write(network.state_dict(), path, {"format": FORMAT, "architecture": json.dumps(asdict(shape)), **said})
 
 
-def _own(path: Path) -> tuple[dict[str, torch.Tensor], Shape]:
+def _own(path: Path) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
     state, metadata = safetensors_io.read(path)
     try:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format', 'not given')}")
-        return state, Shape(**json.loads(metadata["architecture"]))
+        return state, GfpganConfig(**json.loads(metadata["architecture"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} was not written by `fer-models train gfpgan-nano` ({error}). Train it, or give another file.") from error
 
 
-def _published(path: Path, sha256: str) -> tuple[dict[str, torch.Tensor], Shape]:
+def _published(path: Path, sha256: str) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
     found = sha256_of(path)
     if found != sha256:
         raise WeightsError(f"{path} has sha256 {found[:12]}…, the published file has {sha256[:12]}…. Delete it and fetch it again.")

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm.questions import Question
-from fer_models.inference.dataset import Data
-from fer_models.inference.runner import Asking, Pair
+from fer_models.inference.dataset import EvalDataset
+from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness import corruption_robustness, metamorphic, prompt_robustness, question_robustness
 from fer_models.scoring.face_counts import FaceCounts
 
 
-class Measured(Protocol):
+class RobustnessResult(Protocol):
     """One measurement of one subject."""
 
     def figures(self) -> dict[str, FaceCounts]:
@@ -30,7 +30,7 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True)
-class Kind:
+class RobustnessCheck:
     """One kind of measurement.
 
     Attributes:
@@ -40,13 +40,13 @@ class Kind:
     """
 
     section: str
-    measure: Callable[[Asking, Pair], Measured]
-    faces: Callable[[Asking, Pair], Data]
+    measure: Callable[[Runner, Combination], RobustnessResult]
+    faces: Callable[[Runner, Combination], EvalDataset]
 
 
-def _prompting(asking: Asking, pair: Pair) -> prompt_robustness.Robustness:
+def _prompting(asking: Runner, pair: Combination) -> prompt_robustness.PromptRobustness:
     """Prompt sensitivity of a zero-shot model, from the embeddings of all faces."""
-    spec, depth, data = asking.models[pair[0]], asking.options.depth, asking.data_of(pair)
+    spec, depth, data = asking.models[pair[0]], asking.options.depth, asking.dataset_of(pair)
     own = prompts.parse(spec.settings["prompts"], spec.prompt or spec.name)
     title = f"{spec.name}: searching {depth.prompt_search_examples} prompts"
     with asking.show(title, 1) as progress, asking.prompt_classifier(pair) as classify:
@@ -57,13 +57,13 @@ def _prompting(asking: Asking, pair: Pair) -> prompt_robustness.Robustness:
             grammar=[prompts.load(name) for name in prompts.names() if name != own.name],
             examples=depth.prompt_search_examples,
             suffix=depth.size_suffix("prompt_search_examples"),
-            kept=asking.options.store.parent / "prompts" / f"{asking.shelf(pair).key[:16]}.json",
+            kept=asking.options.store.parent / "prompts" / f"{asking.partition(pair).key[:16]}.json",
         )
         progress(1)
     return found
 
 
-def _questioning(asking: Asking, pair: Pair) -> question_robustness.Wording:
+def _questioning(asking: Runner, pair: Combination) -> question_robustness.QuestionRobustness:
     """Question and option-order robustness of a vision-language model; on some of the faces."""
     depth = asking.options.depth
     own, few = asking.models[pair[0]].question, _question_faces(asking, pair)
@@ -75,10 +75,10 @@ def _questioning(asking: Asking, pair: Pair) -> question_robustness.Wording:
             return predict(pictures).answer
 
     with asking.show(f"{pair[0]}: {len(variants)} questions", len(variants) * len(pictures)) as progress:
-        return question_robustness.wording(answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit"))
+        return question_robustness.question_robustness(answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit"))
 
 
-def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
+def _metamorphic(asking: Runner, pair: Combination) -> metamorphic.MetamorphicRobustness:
     """Metamorphic robustness: how many predictions small perturbations change; on some of the faces."""
     depth = asking.options.depth
     few = _metamorphic_faces(asking, pair)
@@ -93,7 +93,7 @@ def _metamorphic(asking: Asking, pair: Pair) -> metamorphic.Metamorphic:
         return metamorphic.measure(predict, pictures, names, **sizes, suffix=depth.size_suffix("metamorphic_limit"))
 
 
-def _robustness(asking: Asking, pair: Pair) -> corruption_robustness.Robustness:
+def _robustness(asking: Runner, pair: Combination) -> corruption_robustness.CorruptionRobustness:
     """Corruption robustness; on some of the faces."""
     depth = asking.options.depth
     few = _corruption_faces(asking, pair)
@@ -104,22 +104,22 @@ def _robustness(asking: Asking, pair: Pair) -> corruption_robustness.Robustness:
         return corruption_robustness.measure(predict, pictures, truth, depth.severities, suffix)
 
 
-def _question_faces(asking: Asking, pair: Pair) -> Data:
-    return asking.data.few(asking.options.depth.question_limit)
+def _question_faces(asking: Runner, pair: Combination) -> EvalDataset:
+    return asking.data.subsample(asking.options.depth.question_limit)
 
 
-def _metamorphic_faces(asking: Asking, pair: Pair) -> Data:
-    return asking.data.few(asking.options.depth.metamorphic_limit)
+def _metamorphic_faces(asking: Runner, pair: Combination) -> EvalDataset:
+    return asking.data.subsample(asking.options.depth.metamorphic_limit)
 
 
-def _corruption_faces(asking: Asking, pair: Pair) -> Data:
-    return asking.data.few(asking.options.depth.corruption_limit)
+def _corruption_faces(asking: Runner, pair: Combination) -> EvalDataset:
+    return asking.data.subsample(asking.options.depth.corruption_limit)
 
 
 #: Every kind, by the name of the fixture that asks for it.
-KINDS: Mapping[str, Kind] = {
-    "prompting": Kind("prompts", _prompting, Asking.data_of),
-    "questioning": Kind("prompts", _questioning, _question_faces),
-    "metamorphic": Kind("metamorphic", _metamorphic, _metamorphic_faces),
-    "robustness": Kind("corruptions", _robustness, _corruption_faces),
+ROBUSTNESS_CHECKS: Mapping[str, RobustnessCheck] = {
+    "prompting": RobustnessCheck("prompts", _prompting, Runner.dataset_of),
+    "questioning": RobustnessCheck("prompts", _questioning, _question_faces),
+    "metamorphic": RobustnessCheck("metamorphic", _metamorphic, _metamorphic_faces),
+    "robustness": RobustnessCheck("corruptions", _robustness, _corruption_faces),
 }

@@ -12,29 +12,29 @@ from filelock import FileLock, Timeout
 
 from fer_models.errors import FerModelsError, StoreError
 from fer_models.gate import robustness_gate
-from fer_models.gate.baselines import Record
-from fer_models.gate.robustness_gate import Figure
-from fer_models.inference.runner import Asking, Pair
-from fer_models.robustness.base import KINDS, Measured
+from fer_models.gate.baselines import BaselineRecord
+from fer_models.gate.robustness_gate import RobustnessFigure
+from fer_models.inference.runner import Combination, Runner
+from fer_models.robustness.base import ROBUSTNESS_CHECKS, RobustnessResult
 
 #: The name of a kind in `beside.KINDS`, and a model with its restoration.
-Check: TypeAlias = tuple[str, Pair]
+Check: TypeAlias = tuple[str, Combination]
 
 
-class RobustnessChecks:
+class RobustnessRun:
     """Measurements and verdicts by check.
 
     Attributes:
         measured: the checks that were measured.
     """
 
-    def __init__(self, asking: Asking, record: Callable[[Pair], Record | None]) -> None:
+    def __init__(self, asking: Runner, record: Callable[[Combination], BaselineRecord | None]) -> None:
         """The checks of the subjects of `asking`; `record` finds a subject's baseline."""
         self._asking, self._record = asking, record
-        self.measured: dict[Check, Measured] = {}
+        self.measured: dict[Check, RobustnessResult] = {}
         self._errors: dict[Check, Exception] = {}
         self._selected: tuple[Check, ...] = ()
-        self._verdicts: dict[Check, list[Figure] | Exception] = {}
+        self._verdicts: dict[Check, list[RobustnessFigure] | Exception] = {}
 
     def select(self, checks: Iterable[Check], start: int = 0) -> None:
         """Say which checks the tests of this run need: they are judged together.
@@ -46,20 +46,20 @@ class RobustnessChecks:
         turn = start % len(every) if every else 0
         self._selected = (*every[turn:], *every[:turn])
 
-    def measure(self, kind: str, pair: Pair) -> Measured:
+    def measure(self, kind: str, pair: Combination) -> RobustnessResult:
         """One check, measured once. Raises as `Asking.run`, or whatever the model raised; the same each time."""
         check = kind, pair
         if check not in self.measured and check not in self._errors:
             try:
-                self._asking.run(pair)  # what is recorded of a check is recorded with the predictions for the dataset
-                self.measured[check] = KINDS[kind].measure(self._asking, pair)
+                self._asking.predict(pair)  # what is recorded of a check is recorded with the predictions for the dataset
+                self.measured[check] = ROBUSTNESS_CHECKS[kind].measure(self._asking, pair)
             except Exception as error:
                 self._errors[check] = error
         if check in self._errors:
             raise self._errors[check]
         return self.measured[check]
 
-    def verdicts(self, kind: str, pair: Pair) -> list[Figure]:
+    def verdicts(self, kind: str, pair: Combination) -> list[RobustnessFigure]:
         """The figures of one check, judged together with those of all selected checks that can be measured.
 
         Raises:
@@ -75,7 +75,7 @@ class RobustnessChecks:
             raise found
         return found
 
-    def judged(self, kind: str, pair: Pair) -> list[Figure]:
+    def judged(self, kind: str, pair: Combination) -> list[RobustnessFigure]:
         """The verdicts of a check that were given already; none where no test needed them."""
         found = self._verdicts.get((kind, pair), [])
         return [] if isinstance(found, Exception) else found
@@ -100,7 +100,7 @@ class RobustnessChecks:
     def _is_available(self, check: Check) -> bool:
         """Whether this machine has what a check needs. Weights that cannot be read count as available: the check itself reports them."""
         try:
-            return self._asking.unavailable(check[1]) is None
+            return self._asking.unavailable_reason(check[1]) is None
         except FerModelsError:
             return True
 
@@ -109,7 +109,7 @@ class RobustnessChecks:
         folder = self._asking.options.predictions.parent / "robustness"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{check[0]}-{self._asking.shelf(check[1]).key[:16]}.lock", timeout=-1 if wait else 0):
+            with FileLock(folder / f"{check[0]}-{self._asking.partition(check[1]).key[:16]}.lock", timeout=-1 if wait else 0):
                 self.measure(*check)
         except Timeout:
             return False
@@ -120,7 +120,7 @@ class RobustnessChecks:
         return True
 
     def _judge(self, checks: Iterable[Check]) -> None:
-        compared: dict[Check, list[Figure]] = {}
+        compared: dict[Check, list[RobustnessFigure]] = {}
         for kind, pair in checks:
             try:
                 compared[kind, pair] = self._compared(kind, pair)
@@ -130,19 +130,19 @@ class RobustnessChecks:
         for check, figures in compared.items():
             self._verdicts[check] = [next(judged) for _ in figures]
 
-    def _compared(self, kind: str, pair: Pair) -> list[Figure]:
+    def _compared(self, kind: str, pair: Combination) -> list[RobustnessFigure]:
         measured, asking = self.measure(kind, pair), self._asking
-        subject, faces, limited = asking.subject(pair).id, self.fingerprint(kind, pair), asking.data.kept_rows is not None
+        subject, faces, limited = asking.subject(pair).id, self.fingerprint(kind, pair), asking.data.subset_indices is not None
         record = self._record(pair)
         return [
             robustness_gate.compare(subject, name, counts, faces, record, limited=limited) for name, counts in measured.figures().items()
         ]
 
-    def fingerprint(self, kind: str, pair: Pair) -> str:
+    def fingerprint(self, kind: str, pair: Combination) -> str:
         """Of the faces that a check is computed over."""
-        return KINDS[kind].faces(self._asking, pair).faces.fingerprint
+        return ROBUSTNESS_CHECKS[kind].faces(self._asking, pair).faces.fingerprint
 
-    def recorded(self, pair: Pair) -> tuple[dict[str, float], dict[str, str]]:
+    def recorded(self, pair: Combination) -> tuple[dict[str, float], dict[str, str]]:
         """What a record keeps of the checks of a pair that were measured: `metrics` and `face_counts`."""
         metrics, face_counts = {}, {}
         for (kind, of), measured in self.measured.items():

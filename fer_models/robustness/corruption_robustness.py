@@ -26,7 +26,7 @@ def copies(severities: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class CorruptionRobustness:
     """What corruptions do to one model's answers, after one restoration.
 
     Attributes:
@@ -63,7 +63,7 @@ class Robustness:
 
 def measure(
     ask: Ask, faces: Sequence[Face], truth: NDArray[np.int64], severities: tuple[int, ...] = SEVERITIES, suffix: str = ""
-) -> Robustness:
+) -> CorruptionRobustness:
     """Accuracy on every corruption of all faces.
 
     Args:
@@ -80,4 +80,4 @@ def measure(
         correct = ask(images).answer.reshape(len(severities), len(faces)) == truth
         each[name] = tuple(float(row.mean()) for row in correct)
         wrong += (~correct).sum(axis=0)
-    return Robustness(len(faces), clean, each, FaceCounts(wrong, len(each) * len(severities)), severities, suffix)
+    return CorruptionRobustness(len(faces), clean, each, FaceCounts(wrong, len(each) * len(severities)), severities, suffix)

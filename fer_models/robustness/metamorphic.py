@@ -26,7 +26,7 @@ SHIFT, LIGHT, CONTRAST = 2, 25, 20
 
 
 @dataclass(frozen=True)
-class Change:
+class Perturbation:
     """One small change of a picture.
 
     Attributes:
@@ -61,26 +61,26 @@ class Change:
         return ", ".join(parts) or "no change"
 
 
-def _moved(by: int) -> tuple[Change, ...]:
-    return Change(right=by), Change(right=-by), Change(down=by), Change(down=-by)
+def _moved(by: int) -> tuple[Perturbation, ...]:
+    return Perturbation(right=by), Perturbation(right=-by), Perturbation(down=by), Perturbation(down=-by)
 
 
 #: The changes that are counted, by name; the share of changed answers is the mean over a family.
-FAMILIES: Mapping[str, tuple[Change, ...]] = {
-    "mirror image": (Change(mirror=True),),
+RELATIONS: Mapping[str, tuple[Perturbation, ...]] = {
+    "mirror image": (Perturbation(mirror=True),),
     "one pixel of shift": _moved(1),
     "two pixels of shift": _moved(2),
-    "5 % of light": (Change(light=13), Change(light=-13)),
-    "10 % of contrast": (Change(contrast=10), Change(contrast=-10)),
+    "5 % of light": (Perturbation(light=13), Perturbation(light=-13)),
+    "10 % of contrast": (Perturbation(contrast=10), Perturbation(contrast=-10)),
 }
 #: How often a face is asked for the families: as it is, and changed.
-COPIES = 1 + sum(map(len, FAMILIES.values()))
+COPIES = 1 + sum(map(len, RELATIONS.values()))
 #: What the figures of a record are called in its `metrics`.
 PREFIX = "metamorphic: "
 
 
 @dataclass(frozen=True)
-class Flip:
+class MinimalFlip:
     """The smallest change found that gives one face another answer.
 
     Attributes:
@@ -100,7 +100,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Metamorphic:
+class MetamorphicRobustness:
     """How much small changes matter to one model.
 
     Attributes:
@@ -113,12 +113,12 @@ class Metamorphic:
 
     n: int
     face_counts: dict[str, FaceCounts] = field(compare=False)
-    flips: tuple[Flip, ...]
-    steady: int
+    flips: tuple[MinimalFlip, ...]
+    n_robust: int
     suffix: str = ""
 
     @property
-    def changed(self) -> dict[str, float]:
+    def flip_rate(self) -> dict[str, float]:
         """The share of changed answers for each of `FAMILIES`."""
         return {name: counts.value for name, counts in self.face_counts.items()}
 
@@ -129,7 +129,7 @@ class Metamorphic:
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
         flips = [asdict(flip) for flip in self.flips]
-        return {"n": self.n, "changed": self.changed, "flips": flips, "steady": self.steady}
+        return {"n": self.n, "flip_rate": self.flip_rate, "flips": flips, "n_robust": self.n_robust}
 
 
 def measure(
@@ -141,7 +141,7 @@ def measure(
     examples: int = 60,
     number: int = 0,
     suffix: str = "",
-) -> Metamorphic:
+) -> MetamorphicRobustness:
     """Change all faces by all of `FAMILIES`, and look for the smallest change that turns some of them.
 
     Args:
@@ -154,24 +154,24 @@ def measure(
     """
     plain = ask(faces)
     before = plain.answer
-    every = [change for family in FAMILIES.values() for change in family]
+    every = [change for family in RELATIONS.values() for change in family]
     after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(len(every), len(faces))
     flipped = dict(zip(every, after != before, strict=True))
     by_face = {
         name: FaceCounts(np.sum([flipped[change] for change in family], axis=0, dtype=np.int64), len(family))
-        for name, family in FAMILIES.items()
+        for name, family in RELATIONS.items()
     }
     by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
     picked = [by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))]
     found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
     flips = tuple(flip for flip in found if flip is not None)
-    return Metamorphic(len(faces), by_face, flips, len(found) - len(flips), suffix)
+    return MetamorphicRobustness(len(faces), by_face, flips, len(found) - len(flips), suffix)
 
 
-def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int) -> Flip | None:
-    known: dict[Change, int] = {}
+def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int) -> MinimalFlip | None:
+    known: dict[Perturbation, int] = {}
 
-    def answer(change: Change) -> int:
+    def answer(change: Perturbation) -> int:
         if change not in known:
             known[change] = int(ask([change.apply(face)]).answer[0])
         return known[change]
@@ -192,17 +192,17 @@ def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: 
         )
     except NoSuchExample:
         return None
-    return Flip(*name, before, answer(change), str(change), data_url(face), data_url(change.apply(face)))
+    return MinimalFlip(*name, before, answer(change), str(change), data_url(face), data_url(change.apply(face)))
 
 
-def changes() -> st.SearchStrategy[Change]:
+def changes() -> st.SearchStrategy[Perturbation]:
     """All changes up to the largest, those of a single kind first: shrinking goes towards these, and towards none."""
     pixels, light, contrast = st.integers(-SHIFT, SHIFT), st.integers(-LIGHT, LIGHT), st.integers(-CONTRAST, CONTRAST)
     return st.one_of(
-        st.builds(Change, mirror=st.booleans()),
-        st.builds(Change, right=pixels),
-        st.builds(Change, down=pixels),
-        st.builds(Change, light=light),
-        st.builds(Change, contrast=contrast),
-        st.builds(Change, mirror=st.booleans(), right=pixels, down=pixels, light=light, contrast=contrast),
+        st.builds(Perturbation, mirror=st.booleans()),
+        st.builds(Perturbation, right=pixels),
+        st.builds(Perturbation, down=pixels),
+        st.builds(Perturbation, light=light),
+        st.builds(Perturbation, contrast=contrast),
+        st.builds(Perturbation, mirror=st.booleans(), right=pixels, down=pixels, light=light, contrast=contrast),
     )

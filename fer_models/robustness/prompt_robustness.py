@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
-from fer_models.robustness.prompt_search import Answer, Found, search
+from fer_models.robustness.prompt_search import Answer, WorstPromptSearch, search
 from fer_models.scoring.face_counts import FaceCounts
-from fer_models.scoring.intervals import agreement, wilson
+from fer_models.scoring.intervals import fleiss_kappa, wilson_interval
 
 
 @dataclass(frozen=True)
-class Spread:
+class PromptSensitivity:
     """What a set's templates and words score alone. Accuracies are JSON measurements: value, low, high (Wilson, 95 %).
 
     Attributes:
@@ -51,7 +51,7 @@ class Spread:
         return {name: value for name, value in asdict(self).items() if name != "face_counts"}
 
 
-def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spread:
+def prompt_sensitivity(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> PromptSensitivity:
     """Ask with every template and every word alone."""
     whole = answer(prompts)
     single = {template: answer(prompts.only(template=template)) for template in prompts.templates}
@@ -60,7 +60,7 @@ def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spre
         LABELS[e]: {word: answer(_with_words(prompts, e, (word,))) for word in prompts.words[e]} for e in EMOTIONS if len(prompts.words[e]) > 1
     }
     face_counts = spread_counts(truth, whole, list(single.values()), {e: list(said.values()) for e, said in each_word.items()})
-    return Spread(
+    return PromptSensitivity(
         _accuracy(whole, truth),
         {template: _accuracy(said, truth) for template, said in single.items()},
         {emotion: {word: _accuracy(said, truth) for word, said in each.items()} for emotion, each in each_word.items()},
@@ -68,7 +68,7 @@ def spread(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> Spre
         float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
         min(scores),
         max(scores),
-        agreement(list(single.values())),
+        fleiss_kappa(list(single.values())),
         face_counts[_FLIPS].value,
         face_counts,
     )
@@ -108,7 +108,7 @@ def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> Pro
 
 
 def _accuracy(said: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
-    return dict(wilson(int((said == truth).sum()), len(truth)).as_json())
+    return dict(wilson_interval(int((said == truth).sum()), len(truth)).as_json())
 
 
 # -- edits that should not matter -----------------------------------------------------------------
@@ -149,7 +149,7 @@ PREFIX = "prompts: "
 
 
 @dataclass(frozen=True)
-class Robustness:
+class PromptRobustness:
     """Prompt sensitivity of one model on one set of faces.
 
     Attributes:
@@ -159,9 +159,9 @@ class Robustness:
 
     prompts: PromptSet
     n: int
-    spread: Spread
+    spread: PromptSensitivity
     edits: dict[str, FaceCounts] = field(compare=False)
-    found: Found
+    found: WorstPromptSearch
     suffix: str = ""
 
     @property
@@ -180,7 +180,7 @@ class Robustness:
         return {
             "n": self.n,
             "set": {"name": self.prompts.name, **self.prompts.as_json()},
-            "spread": self.spread.as_json(),
+            "sensitivity": self.spread.as_json(),
             "invariances": self.invariances,
             "search": self.found.as_json(),
         }
@@ -195,12 +195,12 @@ def robustness(
     examples: int = 200,
     suffix: str = "",
     kept: Path | None = None,
-) -> Robustness:
+) -> PromptRobustness:
     """Measure all of it; arguments as in `spread`, `search` and `Robustness`."""
-    return Robustness(
+    return PromptRobustness(
         prompts,
         len(truth),
-        spread(answer, prompts, truth),
+        prompt_sensitivity(answer, prompts, truth),
         invariances(answer, prompts),
         search(answer, prompts, truth, grammar=grammar, examples=examples, kept=kept),
         suffix,

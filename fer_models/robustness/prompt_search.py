@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, tar
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fer_models.artifacts.checksummed_files import find, locked, write
+from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import StoreError, UsageError
 from fer_models.scoring.face_counts import FaceCounts
 
 #: How far, in accuracy, a prompt must fall under the unedited one to count as breaking the model.
-BREAK = 0.10
+BREAKING_DROP = 0.10
 #: Words that a template may get: what people write around a face without meaning anything by it.
 FILLERS = (
     *("photo", "picture", "image", "portrait", "close-up", "human", "person", "young"),
@@ -125,7 +125,7 @@ def edits_of(grammar: Sequence[PromptSet]) -> st.SearchStrategy[Edit]:
 
 
 @dataclass(frozen=True)
-class Found:
+class WorstPromptSearch:
     """What the search found.
 
     Attributes:
@@ -190,7 +190,7 @@ class _Search:
     def breaks(self, edits: Sequence[Edit]) -> bool:
         """Whether the edits cost at least `BREAK`."""
         accuracy = self.tried(edits)
-        return accuracy is not None and accuracy <= self.plain - BREAK
+        return accuracy is not None and accuracy <= self.plain - BREAKING_DROP
 
     def explore(self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool) -> tuple[Edit, ...] | None:
         """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at one that breaks the model, and
@@ -241,7 +241,7 @@ def search(
     examples: int = 200,
     number: int = 0,
     kept: Path | None = None,
-) -> Found:
+) -> WorstPromptSearch:
     """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
 
     hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to fewer and simpler edits: once on to
@@ -262,10 +262,10 @@ def search(
     smallest = min((broke for broke in found if broke is not None), key=len, default=None)
     if smallest is not None and kept is not None:
         content = json.dumps([asdict(edit) for edit in smallest]).encode()
-        with suppress(StoreError), locked(kept.parent, _WHAT):  # a convenience: without it the next search starts from nothing
+        with suppress(StoreError), locked_directory(kept.parent, _WHAT):  # a convenience: without it the next search starts from nothing
             find(kept.parent, kept.name, _parse_edits, remove_damaged=True)
             write(kept.parent, kept.name, content, _WHAT)
-    return Found(
+    return WorstPromptSearch(
         asked.described(asked.base, ()),
         asked.described(asked.worst, asked.edits[asked.worst]),
         None if smallest is None else asked.described(asked.base.edited(smallest), smallest),

@@ -18,7 +18,7 @@ from fer_models.classifiers.vlm.questions import QUESTIONS, Question
 from fer_models.emotions import EMOTIONS
 from fer_models.robustness.prompt_robustness import PREFIX, worst_counts
 from fer_models.scoring.face_counts import FaceCounts
-from fer_models.scoring.intervals import agreement, wilson
+from fer_models.scoring.intervals import fleiss_kappa, wilson_interval
 
 #: How many random orders are tried beside the rotations.
 SHUFFLES = 3
@@ -26,7 +26,7 @@ Answer = Callable[[Question], NDArray[np.int64]]  # the emotion answered per fac
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionScores:
     """What one way to put the question scores.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Order:
+class OptionOrder:
     """What the order of a question's list does.
 
     Attributes:
@@ -51,14 +51,14 @@ class Order:
         bias: how far `places` are from even (total variation, 0 to 6/7): 0 for a model that does not care for places.
     """
 
-    rotations: dict[str, Asked]
+    rotations: dict[str, QuestionScores]
     circular: dict[str, float]
-    places: tuple[float, ...]
-    bias: float
+    position_shares: tuple[float, ...]
+    position_bias: float
 
 
 @dataclass(frozen=True)
-class Wording:
+class QuestionRobustness:
     """How much one model's answers hang on how it is asked.
 
     Attributes:
@@ -74,10 +74,10 @@ class Wording:
 
     question: str
     n: int
-    questions: dict[str, Asked]
+    questions: dict[str, QuestionScores]
     kappa: float | None
-    orders: dict[str, Order]
-    shuffles: dict[str, Asked]
+    orders: dict[str, OptionOrder]
+    shuffles: dict[str, QuestionScores]
     face_counts: dict[str, FaceCounts] = field(compare=False)
     suffix: str = ""
 
@@ -99,10 +99,10 @@ def variants(question: Question) -> list[Question]:
 
 def _listed(question: Question) -> list[Question]:
     """The questions whose lists are turned round: the model's own, and the lettered one, where a place has a letter."""
-    return [question] if question.lettered else [question, QUESTIONS["lettered"]]
+    return [question] if question.multiple_choice else [question, QUESTIONS["lettered"]]
 
 
-def wording(answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = "") -> Wording:
+def question_robustness(answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = "") -> QuestionRobustness:
     """Ask all of `variants`.
 
     Args:
@@ -114,11 +114,11 @@ def wording(answer: Answer, question: Question, truth: NDArray[np.int64], suffix
     said = {q.name: answer(q) for q in variants(question)}
     own = said[question.name]
     names = [question.name, *(name for name in QUESTIONS if name != question.name)]
-    return Wording(
+    return QuestionRobustness(
         question.name,
         len(truth),
         {name: _asked(said[name], own, truth) for name in names},
-        agreement([said[name] for name in names]),
+        fleiss_kappa([said[name] for name in names]),
         {q.name: _order(q, said, own, truth) for q in _listed(question)},
         {q.name: _asked(said[q.name], own, truth) for q in (question.shuffled(seed) for seed in range(SHUFFLES))},
         counts_of(said, question, truth),
@@ -160,20 +160,20 @@ def _positions(question: Question, turned: Sequence[NDArray[np.int64]]) -> NDArr
     return counts
 
 
-def _asked(said: NDArray[np.int64], own: NDArray[np.int64], truth: NDArray[np.int64]) -> Asked:
-    return Asked(_share(said == truth), float((said < 0).mean()), float((said != own).mean()))
+def _asked(said: NDArray[np.int64], own: NDArray[np.int64], truth: NDArray[np.int64]) -> QuestionScores:
+    return QuestionScores(_share(said == truth), float((said < 0).mean()), float((said != own).mean()))
 
 
 def _share(right: NDArray[np.bool_]) -> dict[str, float]:
-    return dict(wilson(int(right.sum()), len(right)).as_json())
+    return dict(wilson_interval(int(right.sum()), len(right)).as_json())
 
 
-def _order(question: Question, said: dict[str, NDArray[np.int64]], own: NDArray[np.int64], truth: NDArray[np.int64]) -> Order:
+def _order(question: Question, said: dict[str, NDArray[np.int64]], own: NDArray[np.int64], truth: NDArray[np.int64]) -> OptionOrder:
     turned = [question.rotated(by) for by in range(len(EMOTIONS))]
     positions = _positions(question, [said[q.name] for q in turned])
     stood = positions.sum(axis=0)
     places = stood / stood.sum() if stood.any() else np.full(len(EMOTIONS), 1 / len(EMOTIONS))
-    return Order(
+    return OptionOrder(
         {q.name: _asked(said[q.name], own, truth) for q in turned},
         _share(np.logical_and.reduce([said[q.name] == truth for q in turned])),
         tuple(float(share) for share in places),

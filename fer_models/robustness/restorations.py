@@ -8,24 +8,24 @@ from typing import Any
 
 from fer_models.emotions import LABELS
 from fer_models.gate import restoration_effect
-from fer_models.gate.restoration_effect import Effect
+from fer_models.gate.restoration_effect import RestorationEffect
 from fer_models.images import data_url, resize
-from fer_models.inference.runner import Asking, Pair
+from fer_models.inference.runner import Combination, Runner
 from fer_models.restorers.base import restore_checked
-from fer_models.store.predictions import Answers
+from fer_models.store.predictions import PredictionTable
 from fer_models.zoo.grammar import is_known
 
 #: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures on the page, in pixels.
 _LOOKED_AT, _SHOWN = 14, 96
 
 
-class Effects:
+class RestorationEffects:
     """The effects of restorations in one run, each measured once."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Runner) -> None:
         """The effects between the subjects of `asking`."""
         self._asking = asking
-        self._known: dict[tuple[str, str, str], Effect] = {}
+        self._known: dict[tuple[str, str, str], RestorationEffect] = {}
         self._looked: dict[str, tuple[float, float]] = {}
 
     @property
@@ -33,19 +33,19 @@ class Effects:
         """Whether anybody asked for one."""
         return bool(self._known)
 
-    def of(self, pair: Pair, against: str = "raw") -> Effect:
+    def of(self, pair: Combination, against: str = "raw") -> RestorationEffect:
         """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for others. Raises as `Asking.run`."""
         key = (*pair, against)
         if key not in self._known:
             self._known[key] = self._looked_at(restoration_effect.effect(*pair, against, *self._answers(pair, against)))
         return self._known[key]
 
-    def _answers(self, pair: Pair, against: str) -> tuple[Answers, Answers]:
+    def _answers(self, pair: Combination, against: str) -> tuple[PredictionTable, PredictionTable]:
         """The answers before and after a restoration, on the faces of the restored pair."""
-        data = self._asking.data_of(pair)
-        return self._asking.answers_among((pair[0], against), data), self._asking.run(pair).answers
+        data = self._asking.dataset_of(pair)
+        return self._asking.answers_among((pair[0], against), data), self._asking.predict(pair).predictions
 
-    def all(self) -> list[Effect]:
+    def all(self) -> list[RestorationEffect]:
         """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many.
 
         Over all of them each counts once: what is made of others of this run (`NAME+likelihood`, `NAME-probe`, `NAME+NAME`) is left out there.
@@ -62,21 +62,21 @@ class Effects:
                 plain = [model for model in models if not is_known(model, set(models) - {model})]
                 if len(plain) > 1:
                     answers = {m: self._answers((m, name), against) for m in plain}
-                    found.append(self._looked_at(restoration_effect.over_all_models([own[m] for m in plain], answers)))
+                    found.append(self._looked_at(restoration_effect.pooled_effect([own[m] for m in plain], answers)))
                 found += own.values()
         return restoration_effect.adjusted(found)
 
-    def turned(self, effect: Effect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
+    def flipped_faces(self, effect: RestorationEffect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
         """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an effect over all models."""
         if effect.model == restoration_effect.ALL_MODELS:
             return {}
         asking, names = self._asking, (effect.against, effect.restoration)
         before, after = self._answers((effect.model, effect.restoration), effect.against)
-        data = asking.data_of((effect.model, effect.restoration))
+        data = asking.dataset_of((effect.model, effect.restoration))
         found = {}
-        for kind, places in zip(("helped", "hurt"), restoration_effect.turned(before, after, most), strict=True):
-            faces = data.whole.faces(after.index[places])
-            as_before, as_after = (restore_checked(asking.restoring(name), name, faces) for name in names)
+        for kind, places in zip(("corrected", "broken"), restoration_effect.flipped_faces(before, after, most), strict=True):
+            faces = data.full_split.faces(after.index[places])
+            as_before, as_after = (restore_checked(asking.restoration_pipeline(name), name, faces) for name in names)
             found[kind] = [
                 {
                     "index": int(after.index[i]),
@@ -88,13 +88,13 @@ class Effects:
             ]
         return found
 
-    def _looked_at(self, effect: Effect) -> Effect:
+    def _looked_at(self, effect: RestorationEffect) -> RestorationEffect:
         """With what the restorer takes for a face, in seconds, and how much its faces are like what they were; on a few faces, once per run."""
         name = effect.restoration
         if name not in self._looked:
             asking = self._asking
-            few = asking.data.few(_LOOKED_AT)
-            faces = restore_checked(asking.restoring("raw"), "raw", few.faces.faces(few.order))  # as models meet them
+            few = asking.data.subsample(_LOOKED_AT)
+            faces = restore_checked(asking.restoration_pipeline("raw"), "raw", few.faces.faces(few.order))  # as models meet them
 
             def timed() -> dict[str, float]:
                 restorer = asking.restorer(name)
@@ -108,6 +108,6 @@ class Effects:
             step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
             restored = restore_checked(asking.cached_restorer(name), name, faces)
             seconds = float(asking.costs.measured(step, timed)["seconds_per_face"])
-            self._looked[name] = seconds, restoration_effect.likeness(faces, restored)
+            self._looked[name] = seconds, restoration_effect.image_fidelity(faces, restored)
         seconds, alike = self._looked[name]
-        return replace(effect, seconds_per_face=seconds, likeness=alike)
+        return replace(effect, seconds_per_face=seconds, fidelity=alike)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from fer_models.datasets.ferplus import COLUMNS, TIE, majority
 from fer_models.emotions import EMOTIONS
-from fer_models.scoring.intervals import Measurement, bootstrap_means, bootstrapped, wilson
-from fer_models.store.predictions import Answers
+from fer_models.scoring.intervals import Measurement, bootstrap_means, percentile_interval, wilson_interval
+from fer_models.store.predictions import PredictionTable
 
 #: What the reference row is called.
 MAJORITY = "majority of ten raters"
@@ -28,7 +28,7 @@ STRATA: dict[str, tuple[int, int]] = {"9-10": (9, 10), "6-8": (6, 8), "0-5": (0,
 
 
 @dataclass(frozen=True)
-class RaterScores:
+class AnnotatorScores:
     """One subject beside the raters.
 
     Attributes:
@@ -38,15 +38,15 @@ class RaterScores:
     """
 
     majority: Measurement | None
-    one_rater: Measurement | None
+    one_annotator: Measurement | None
     strata: dict[str, Measurement | None]
 
     def as_json(self) -> dict[str, Any]:
         """The part `votes` of a result in evals.json."""
-        return {"majority": _json(self.majority), "one_rater": _json(self.one_rater), "strata": {k: _json(m) for k, m in self.strata.items()}}
+        return {"majority": _json(self.majority), "one_annotator": _json(self.one_annotator), "strata": {k: _json(m) for k, m in self.strata.items()}}
 
 
-def score(answers: Answers, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0) -> RaterScores:
+def score(answers: PredictionTable, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0) -> AnnotatorScores:
     """Set `answers` beside the votes (n, 10) on the same faces, in the same order."""
     said, chosen = answers.answer, majority(votes)
     decided = (chosen != TIE) & (chosen < len(EMOTIONS))
@@ -58,15 +58,15 @@ def score(answers: Answers, votes: NDArray[np.int64], *, resamples: int = 2000, 
     strata = {}
     for name, (low, high) in STRATA.items():
         rows = (low <= top) & (top <= high)
-        strata[name] = wilson(int(answers.right[rows].sum()), int(rows.sum())) if rows.any() else None
-    return RaterScores(
-        wilson(int((said == chosen)[decided].sum()), int(decided.sum())) if decided.any() else None,
-        bootstrapped(float(shares.mean()), bootstrap_means(shares[:, None], resamples, seed)[:, 0], len(shares)) if voted.any() else None,
+        strata[name] = wilson_interval(int(answers.correct[rows].sum()), int(rows.sum())) if rows.any() else None
+    return AnnotatorScores(
+        wilson_interval(int((said == chosen)[decided].sum()), int(decided.sum())) if decided.any() else None,
+        percentile_interval(float(shares.mean()), bootstrap_means(shares[:, None], resamples, seed)[:, 0], len(shares)) if voted.any() else None,
         strata,
     )
 
 
-def reference(truth: NDArray[np.int64], votes: NDArray[np.int64]) -> dict[str, Any]:
+def majority_vote_row(truth: NDArray[np.int64], votes: NDArray[np.int64]) -> dict[str, Any]:
     """The raters as a row beside the models: how often the most frequent vote names the label.
 
     A row must answer every face, so where votes tie, the tied emotion that comes first in FER-2013's own order is taken; what a tie broken
@@ -86,7 +86,7 @@ def reference(truth: NDArray[np.int64], votes: NDArray[np.int64]) -> dict[str, A
     return {
         "name": MAJORITY,
         "n": len(truth),
-        "accuracy": wilson(int((first == truth).sum()), len(truth)).as_json(),
+        "accuracy": wilson_interval(int((first == truth).sum()), len(truth)).as_json(),
         "ties_at_random": float((top[faces, truth] / top.sum(axis=1)).mean()),
         "no_majority": none,
     }

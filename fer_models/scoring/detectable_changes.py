@@ -11,10 +11,10 @@ from statsmodels.stats.power import TTestPower
 
 from fer_models.errors import PredictionError
 from fer_models.scoring.intervals import FloatArray, IntArray
-from fer_models.scoring.paired_tests import ROUNDING, sizes_and_counts, sum_of_risen
+from fer_models.scoring.paired_tests import ROUNDING, sizes_and_counts, sum_of_positive_flips
 
 
-def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
+def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
     """The smallest true fall in accuracy that `mcnemar_fall` would establish on these faces.
 
     Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q - 1) / n. The test needs
@@ -38,7 +38,7 @@ def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0
         raise PredictionError(f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}.")
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
-    fewest = fewest_faces(alpha)
+    fewest = minimum_sample_size(alpha)
     if discordant < fewest:
         return min(1.0, fewest / n)
     critical = int(binom.isf(alpha, discordant, 0.5)) + 1
@@ -46,7 +46,7 @@ def smallest_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0
     return discordant * (2 * share_fallen - 1) / n
 
 
-def smallest_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
+def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
     """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would establish (statsmodels' power of t).
 
     Args:
@@ -59,11 +59,11 @@ def smallest_mean_change(differences: FloatArray, alpha: float = 0.01, power: fl
     """
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     if spread <= ROUNDING:
-        return smallest_fall(len(differences), 0, alpha / 2, power)
+        return minimum_detectable_fall(len(differences), 0, alpha / 2, power)
     return spread * float(TTestPower().solve_power(nobs=len(differences), alpha=alpha, power=power))
 
 
-def smallest_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
+def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
     """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as much as they did here.
 
     Args:
@@ -81,18 +81,18 @@ def smallest_rise(differences: IntArray, alpha: float, power: float = 0.8) -> fl
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
     sizes, faces = sizes_and_counts(differences)
-    fewest = fewest_faces(alpha)
+    fewest = minimum_sample_size(alpha)
     if len(differences) < fewest:
         return None
     total = float(sizes @ faces)
     if faces.sum() < fewest:
         return fewest * (total / faces.sum() if len(sizes) else 1.0)
-    tails = np.cumsum(sum_of_risen(sizes, faces, 0.5)[::-1])[::-1]
+    tails = np.cumsum(sum_of_positive_flips(sizes, faces, 0.5)[::-1])[::-1]
     critical = int(np.argmax(tails <= alpha))
-    share = float(brentq(lambda q: sum_of_risen(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
+    share = float(brentq(lambda q: sum_of_positive_flips(sizes, faces, q)[critical:].sum() - power, 0.5, 1.0))
     return total * (2 * share - 1)
 
 
-def fewest_faces(alpha: float) -> int:
+def minimum_sample_size(alpha: float) -> int:
     """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most `alpha`."""
     return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha

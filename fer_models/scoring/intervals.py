@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
-from statsmodels.stats.inter_rater import fleiss_kappa
+from statsmodels.stats import inter_rater
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.emotions import EMOTIONS
@@ -90,7 +90,7 @@ def require_same_length(**columns: IntArray | FloatArray) -> None:
         raise PredictionError(f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}.")
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
+def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
     """The share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
 
     Raises:
@@ -154,17 +154,17 @@ def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
     return means
 
 
-def bootstrapped(value: float, draws: FloatArray, n: int) -> Measurement:
+def percentile_interval(value: float, draws: FloatArray, n: int) -> Measurement:
     """`value` with the 95 % percentile interval of its bootstrap `draws` (Efron & Tibshirani 1993, ch. 13).
 
     Raises:
         PredictionError: a number is NaN, or `n` is under 1.
     """
-    low, high = percentile_interval(value, draws)
+    low, high = interval_of_draws(value, draws)
     return Measurement(float(value), low, high, n)
 
 
-def agreement(answers: Sequence[IntArray]) -> float | None:
+def fleiss_kappa(answers: Sequence[IntArray]) -> float | None:
     """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for agreement as by chance.
 
     Args:
@@ -178,7 +178,7 @@ def agreement(answers: Sequence[IntArray]) -> float | None:
     counts = np.stack([(np.stack(answers) == answer).sum(axis=0) for answer in (-1, *EMOTIONS)], axis=1)
     if (counts.max(axis=1) == len(answers)).all():
         return 1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
-    return float(fleiss_kappa(counts))
+    return float(inter_rater.fleiss_kappa(counts))
 
 
 def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float]:
@@ -208,7 +208,7 @@ def resample_rows(counts: IntArray, resamples: int, seed: int) -> IntArray:
     return np.random.default_rng(seed).multinomial(totals, shares, size=(resamples, len(counts)))
 
 
-def percentile_interval(value: float, draws: FloatArray) -> tuple[float, float]:
+def interval_of_draws(value: float, draws: FloatArray) -> tuple[float, float]:
     """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(np.minimum(low, value)), float(np.maximum(high, value))  # unlike min and max, these let no NaN vanish

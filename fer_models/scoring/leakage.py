@@ -17,15 +17,15 @@ import numpy as np
 
 from fer_models.datasets import folders, synthetic, synthetic_camera, synthetic_drawing
 from fer_models.errors import printable
-from fer_models.scoring.intervals import Measurement, bootstrapped, wilson
-from fer_models.store.predictions import Answers
+from fer_models.scoring.intervals import Measurement, percentile_interval, wilson_interval
+from fer_models.store.predictions import PredictionTable
 
 #: The split that models train on.
 TRAIN = "train"
 
 
 @dataclass(frozen=True)
-class LeakScores:
+class LeakageScores:
     """One subject's accuracy by whether a face stands in `train`.
 
     Attributes:
@@ -37,31 +37,31 @@ class LeakScores:
     """
 
     faces: int
-    without: Measurement | None
-    on: Measurement | None
+    without_leaked: Measurement | None
+    on_leaked: Measurement | None
     difference: Measurement | None
 
     def as_json(self) -> dict[str, Any]:
         """The part `leaks` of a result in evals.json."""
-        measured = {"accuracy_on_leaks": self.on, "difference": self.difference}
+        measured = {"accuracy_on_leaks": self.on_leaked, "difference": self.difference}
         return {"faces": self.faces} | {name: None if m is None else {**m.as_json(), "n": m.n} for name, m in measured.items()}
 
 
-def score(answers: Answers, known: Collection[str], *, resamples: int = 9999, seed: int = 0) -> LeakScores:
+def score(answers: PredictionTable, known: Collection[str], *, resamples: int = 9999, seed: int = 0) -> LeakageScores:
     """Accuracy with and without the faces whose pixel hash is among `known`."""
     leaked = np.array([face in known for face in answers.faces])
-    right = answers.right
+    right = answers.correct
     # Faces by (leaked, right): all that either accuracy depends on.
     cells = np.array([(right & leaked).sum(), (~right & leaked).sum(), (right & ~leaked).sum(), (~right & ~leaked).sum()])
     leaks, others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(answers)
-    on = wilson(int(cells[0]), leaks) if leaks else None
+    on = wilson_interval(int(cells[0]), leaks) if leaks else None
     if not others:
-        return LeakScores(leaks, None, on, None)
+        return LeakageScores(leaks, None, on, None)
     draws = np.random.default_rng(seed).multinomial(n, cells / n, size=resamples)
     # A resample of leaked faces only has no accuracy without them; it is left out, as are such data sets.
     draws = draws[draws[:, 2:].sum(axis=1) > 0]
     value, drawn = (float(_difference(cells)), _difference(draws))
-    return LeakScores(leaks, wilson(int(cells[2]), others), on, bootstrapped(value, drawn, n))
+    return LeakageScores(leaks, wilson_interval(int(cells[2]), others), on, percentile_interval(value, drawn, n))
 
 
 def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -70,15 +70,15 @@ def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(everything - cells[..., 2] / cells[..., 2:].sum(axis=-1))
 
 
-def stamp(folder: Path | None) -> str:
+def source_fingerprint(folder: Path | None) -> str:
     """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces (None), the code that draws them."""
     if folder is None:
         return "\n".join([*map(inspect.getsource, (synthetic, synthetic_drawing, synthetic_camera)), *(version(p) for p in ("numpy", "pillow"))])
     files = [folder] if folder.is_file() else folders.files(folder)
-    return "\n".join([printable(folder.resolve()), *map(_stamp, files)])
+    return "\n".join([printable(folder.resolve()), *map(_path_fingerprint, files)])
 
 
-def _stamp(path: Path) -> str:
+def _path_fingerprint(path: Path) -> str:
     """The name, size and time of one file; the name alone of a broken link."""
     try:
         found = path.stat()

@@ -23,21 +23,21 @@ from fer_models.scoring.intervals import (
     Measurement,
     bootstrap_confusions,
     bootstrap_means,
-    bootstrapped,
     emotion_codes,
+    percentile_interval,
     require_same_length,
-    wilson,
+    wilson_interval,
 )
 from fer_models.scoring.paired_tests import Score
 
 if TYPE_CHECKING:
-    from fer_models.store.predictions import Answers
+    from fer_models.store.predictions import PredictionTable
 
 #: Equal-width bins of confidence in the expected calibration error, as in Guo et al. 2017.
 CALIBRATION_BINS = 15
 
 #: The least probability that the logarithmic loss sees, so that one certain mistake does not make it infinite.
-SMALLEST_PROBABILITY = 1e-12
+LOG_EPS = 1e-12
 
 #: How far a row of probabilities may be from summing to 1: half precision and rounded storage stay well inside.
 SUM_TOLERANCE = 1e-3
@@ -122,7 +122,7 @@ def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.Arra
     counts = confusion(true, said)
     draws = bootstrap_confusions(counts, resamples, seed)
 
-    overall = {"accuracy": wilson(int(np.trace(counts)), len(true)), **_averages(true, said, draws)}
+    overall = {"accuracy": wilson_interval(int(np.trace(counts)), len(true)), **_averages(true, said, draws)}
     if probabilities is not None:
         rows = _checked_probabilities(probabilities, answered)
         if answered.any():
@@ -130,7 +130,7 @@ def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.Arra
     return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
 
 
-def measure_answers(answers: Answers, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+def measure_predictions(answers: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
     """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as `measure`."""
     probabilities = answers.probabilities if answers.has_probabilities else None
     return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
@@ -148,7 +148,7 @@ def confusion(truth: IntArray, answer: IntArray) -> IntArray:
 
 def accuracy(confusions: IntArray) -> FloatArray:
     """Share of faces answered right."""
-    return _share(_hits(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1)))
+    return _share(_true_positives(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1)))
 
 
 def macro_precision(confusions: IntArray) -> FloatArray:
@@ -201,7 +201,7 @@ def _share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
     return np.asarray(np.divide(part, np.maximum(whole, 1)), dtype=np.float64)
 
 
-def _hits(confusions: IntArray) -> IntArray:
+def _true_positives(confusions: IntArray) -> IntArray:
     return np.diagonal(confusions, axis1=-2, axis2=-1)
 
 
@@ -214,15 +214,15 @@ def _answers(confusions: IntArray) -> IntArray:
 
 
 def _precision(confusions: IntArray) -> FloatArray:
-    return _share(_hits(confusions), _answers(confusions))
+    return _share(_true_positives(confusions), _answers(confusions))
 
 
 def _recall(confusions: IntArray) -> FloatArray:
-    return _share(_hits(confusions), _faces(confusions))
+    return _share(_true_positives(confusions), _faces(confusions))
 
 
 def _f1(confusions: IntArray) -> FloatArray:
-    return _share(2 * _hits(confusions), _faces(confusions) + _answers(confusions))
+    return _share(2 * _true_positives(confusions), _faces(confusions) + _answers(confusions))
 
 
 def _macro(of_each: Score, confusions: IntArray) -> FloatArray:
@@ -242,7 +242,7 @@ def _averages(truth: IntArray, answer: IntArray, draws: IntArray) -> dict[str, M
     for average in ("macro", "weighted"):
         scores = precision_recall_fscore_support(truth, answer, labels=present, average=average, zero_division=0)
         values |= {f"{average}_{name}": float(score) for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True)}
-    return {name: bootstrapped(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()}
+    return {name: percentile_interval(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()}
 
 
 def _per_class(truth: IntArray, answer: IntArray, confusion: IntArray, draws: IntArray) -> dict[str, ClassMetrics]:
@@ -250,12 +250,12 @@ def _per_class(truth: IntArray, answer: IntArray, confusion: IntArray, draws: In
     f1_draws = _f1(draws)
     result = {}
     for emotion in EMOTIONS:
-        hits, faces, answers = (int(count(confusion)[emotion]) for count in (_hits, _faces, _answers))
+        hits, faces, answers = (int(count(confusion)[emotion]) for count in (_true_positives, _faces, _answers))
         concerned = faces + answers - hits
         result[emotion.label] = ClassMetrics(
-            precision=wilson(hits, answers) if answers else None,
-            recall=wilson(hits, faces) if faces else None,
-            f1=bootstrapped(f1[emotion], f1_draws[:, emotion], concerned) if concerned else None,
+            precision=wilson_interval(hits, answers) if answers else None,
+            recall=wilson_interval(hits, faces) if faces else None,
+            f1=percentile_interval(f1[emotion], f1_draws[:, emotion], concerned) if concerned else None,
             support=faces,
         )
     return result
@@ -276,16 +276,16 @@ def _calibration(truth: IntArray, answer: IntArray, probabilities: FloatArray, r
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     gaps = np.zeros((n, CALIBRATION_BINS))
     gaps[faces, np.digitize(confidence, edges[1:-1], right=True)] = (answer == truth) - confidence
-    nll = -np.log(np.clip(probabilities[faces, truth], SMALLEST_PROBABILITY, 1))
+    nll = -np.log(np.clip(probabilities[faces, truth], LOG_EPS, 1))
     brier = ((probabilities - np.eye(_CLASSES)[truth]) ** 2).sum(axis=1)
     terms = np.column_stack([gaps, nll, brier])
 
     means = np.sort(terms, axis=0).mean(axis=0)  # sorted, so that the order of the faces does not change the last bit
     draws = bootstrap_means(terms, resamples, seed)
     return {
-        "ece": bootstrapped(float(_ece(means)), _ece(draws), n),
-        "nll": bootstrapped(float(means[-2]), draws[:, -2], n),
-        "brier": bootstrapped(float(means[-1]), draws[:, -1], n),
+        "ece": percentile_interval(float(_ece(means)), _ece(draws), n),
+        "nll": percentile_interval(float(means[-2]), draws[:, -2], n),
+        "brier": percentile_interval(float(means[-1]), draws[:, -1], n),
     }
 
 

@@ -28,7 +28,7 @@ from fer_models.scoring.intervals import (
     FloatArray,
     IntArray,
     emotion_codes,
-    percentile_interval,
+    interval_of_draws,
     require_resamples,
     require_same_length,
     resample_rows,
@@ -38,7 +38,7 @@ from fer_models.scoring.intervals import (
 Score = Callable[[IntArray], FloatArray]
 
 
-_EXCHANGES = 4096  # tried at a time: a megabyte or two
+_PERMUTATIONS = 4096  # tried at a time: a megabyte or two
 
 # Two scores that are equal on paper may differ in their last bits; such a difference is no fall.
 ROUNDING = 1e-12
@@ -60,7 +60,7 @@ class PairedChange(NamedTuple):
     p: float
 
 
-def mcnemar_fall(fell: int, rose: int) -> float:
+def mcnemar_exact(negative_flips: int, positive_flips: int) -> float:
     """The p-value of "accuracy did not fall": the exact, one-sided test of McNemar (Psychometrika 12, 1947).
 
     Only faces whose correctness changed say anything; were there no fall, each would be as likely to have changed either way.
@@ -75,11 +75,11 @@ def mcnemar_fall(fell: int, rose: int) -> float:
     Raises:
         PredictionError: a count is negative.
     """
-    if fell < 0 or rose < 0:
-        raise PredictionError(f"Counts of changed faces cannot be negative, got {fell} fell and {rose} rose.")
-    if fell + rose == 0:
+    if negative_flips < 0 or positive_flips < 0:
+        raise PredictionError(f"Counts of changed faces cannot be negative, got {negative_flips} fell and {positive_flips} rose.")
+    if negative_flips + positive_flips == 0:
         return 1.0
-    return float(binomtest(fell, fell + rose, 0.5, alternative="greater").pvalue)
+    return float(binomtest(negative_flips, negative_flips + positive_flips, 0.5, alternative="greater").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -100,7 +100,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def paired_fall(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike, score: Score, resamples: int = 9999, seed: int = 0) -> PairedChange:
+def paired_score_test(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike, score: Score, resamples: int = 9999, seed: int = 0) -> PairedChange:
     """Whether a score fell between two sets of answers about the same faces: by a paired bootstrap, and by exchanging answers.
 
     Each resample of the bootstrap draws faces within each true emotion, and with a face both of its answers. A score like macro-F1 may hang
@@ -133,13 +133,13 @@ def paired_fall(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike,
     draws = _change(resample_rows(joint.reshape(N_CLASSES, -1), resamples, seed).reshape(resamples, *joint.shape), score)
     if not (math.isfinite(change) and np.isfinite(draws).all()):
         raise PredictionError("The score is undefined (NaN) on these faces, so it cannot be compared: does its emotion occur among them?")
-    exchanged = _change(_exchanged(joint, resamples, seed), score)
+    exchanged = _change(_permuted(joint, resamples, seed), score)
     against = max(int((draws >= -ROUNDING).sum()), int((exchanged <= change + ROUNDING).sum()))
-    low, high = percentile_interval(change, draws)
+    low, high = interval_of_draws(change, draws)
     return PairedChange(change, low, high, (1 + against) / (resamples + 1))
 
 
-def _exchanged(joint: IntArray, resamples: int, seed: int) -> IntArray:
+def _permuted(joint: IntArray, resamples: int, seed: int) -> IntArray:
     """Joint tables (resamples, 7, 8, 8) in which each face's answers before and now are exchanged with probability one half."""
     both: IntArray = joint + joint.swapaxes(-1, -2)
     true, first, second = np.argwhere(np.triu(both, k=1)).T
@@ -151,7 +151,7 @@ def _exchanged(joint: IntArray, resamples: int, seed: int) -> IntArray:
     return tables
 
 
-def paired_mean_fall(before: FloatArray, now: FloatArray) -> PairedChange:
+def paired_t_test(before: FloatArray, now: FloatArray) -> PairedChange:
     """Whether the mean of a score per face fell, by the one-sided paired t-test.
 
     Where few faces changed, t is surer than it may be: k changed faces can all have fallen by chance in one of 2^k cases, so p is at
@@ -195,7 +195,7 @@ def _change(joint: IntArray, score: Score) -> FloatArray:
     return np.asarray(score(joint.sum(axis=-2)) - score(joint.sum(axis=-1)), dtype=np.float64)
 
 
-def sign_flip_rise(differences: IntArray) -> float:
+def sign_flip_test(differences: IntArray) -> float:
     """The p-value of "the sum did not rise": the exact one-sided permutation test of paired differences.
 
     Were there no change, each face's two versions could as well be exchanged, which turns the sign of its difference. The distribution of
@@ -215,7 +215,7 @@ def sign_flip_rise(differences: IntArray) -> float:
     if len(sizes) == 0:
         return 1.0
     risen = int(differences[differences > 0].sum())
-    return min(1.0, float(sum_of_risen(sizes, faces, 0.5)[risen:][::-1].sum()))
+    return min(1.0, float(sum_of_positive_flips(sizes, faces, 0.5)[risen:][::-1].sum()))
 
 
 def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
@@ -226,7 +226,7 @@ def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
     return sizes.astype(np.int64), faces.astype(np.int64)
 
 
-def exchange_rise(before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0) -> float:
+def permutation_test(before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0) -> float:
     """The p-value of "the score did not rise", for a score of sums over faces that is no mean: the one-sided permutation test.
 
     Were there no change, each face's two versions could as well be exchanged (as in `sign_flip_rise`). All exchanges are tried where there
@@ -252,8 +252,8 @@ def exchange_rise(before: IntArray, now: IntArray, score: Callable[[FloatArray],
     rng = np.random.default_rng(seed)
     at_least, draws = 0, 2**changed if every else resamples
     observed = score(end) - score(start) - ROUNDING
-    for first in range(0, draws, _EXCHANGES):
-        size = min(_EXCHANGES, draws - first)
+    for first in range(0, draws, _PERMUTATIONS):
+        size = min(_PERMUTATIONS, draws - first)
         signs: npt.NDArray[Any]
         if every:
             signs = (np.arange(first, first + size)[:, None] >> np.arange(changed)) & 1
@@ -264,7 +264,7 @@ def exchange_rise(before: IntArray, now: IntArray, score: Callable[[FloatArray],
     return at_least / draws if every else (1 + at_least) / (draws + 1)
 
 
-def sum_of_risen(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
+def sum_of_positive_flips(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
     """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
     distribution: FloatArray = np.ones(1)
     for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):

@@ -8,13 +8,13 @@ from typing import Any
 from fer_models.classifiers.base import ANSWERED
 from fer_models.classifiers.vlm import response_parser as replies
 from fer_models.classifiers.vlm.questions import Question
-from fer_models.store.predictions import Answers
+from fer_models.store.predictions import PredictionTable
 
 #: How many different replies are shown for each way to read them, and how much of each.
 SHOWN, LENGTH = 3, 200
 
 
-def ledger(answers: Answers, question: Question | None) -> dict[str, Any] | None:
+def response_summary(answers: PredictionTable, question: Question | None) -> dict[str, Any] | None:
     """One entry per way that replies were read (`exact`, `letter`, `word`, `synonym`) or reason why not (`refused`, `ambiguous`, …).
 
     Args:
@@ -31,7 +31,7 @@ def ledger(answers: Answers, question: Question | None) -> dict[str, Any] | None
     kinds: Counter[tuple[bool, str]] = Counter()
     said: dict[tuple[bool, str], Counter[str]] = {}
     for status, text in zip(answers.status, answers.text, strict=True):
-        kind = (True, replies.read(text, options).how or "probabilities") if status == ANSWERED else (False, status)
+        kind = (True, replies.parse_response(text, options).match_type or "probabilities") if status == ANSWERED else (False, status)
         kinds[kind] += 1
         said.setdefault(kind, Counter())[text[:LENGTH]] += 1
     entries = [

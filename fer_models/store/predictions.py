@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_models.artifacts.checksummed_files import INVALID, find, from_parquet, locked, read, reason, to_parquet, write
+from fer_models.artifacts.checksummed_files import INVALID, find, from_parquet, locked_directory, read, reason, to_parquet, write
 from fer_models.classifiers.base import ANSWERED, Predictions
 from fer_models.datasets.base import fingerprint
 from fer_models.emotions import EMOTIONS, LABELS
@@ -47,7 +47,7 @@ _SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Answers:
+class PredictionTable:
     """What one subject answered, in canonical order.
 
     Attributes:
@@ -74,12 +74,12 @@ class Answers:
         return len(self.faces)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """Which faces were answered as labelled."""
         return np.equal(self.truth, self.answer)
 
     @property
-    def p_truth(self) -> NDArray[np.float64]:
+    def p_true(self) -> NDArray[np.float64]:
         """The probability given to the labelled emotion, 0 where there is no answer; float64 (n,)."""
         p: NDArray[np.float64] = np.nan_to_num(self.probabilities[np.arange(len(self)), self.truth], nan=0.0)
         return p
@@ -89,15 +89,15 @@ class Answers:
         """Of these faces and labels: a whole split's is its `FaceSet.fingerprint`."""
         return fingerprint(self.faces, self.truth)
 
-    def take(self, places: NDArray[np.int64]) -> Answers:
+    def select(self, places: NDArray[np.int64]) -> PredictionTable:
         """The rows at `places`, in that order."""
         text, status = tuple(self.text[i] for i in places), tuple(self.status[i] for i in places)
         faces = tuple(self.faces[i] for i in places)
         columns = (self.index[places], self.truth[places], self.answer[places], self.probabilities[places])
-        return Answers(faces, *columns, status, text, self.has_probabilities)
+        return PredictionTable(faces, *columns, status, text, self.has_probabilities)
 
     @classmethod
-    def concatenate(cls, parts: list[Answers]) -> Answers:
+    def concatenate(cls, parts: list[PredictionTable]) -> PredictionTable:
         """Several shards as one."""
         return cls(
             tuple(f for p in parts for f in p.faces),
@@ -126,21 +126,21 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def shelf(self, subject: Subject, key: str, faces: tuple[str, ...], truth: NDArray[np.int64], index: NDArray[np.int64]) -> Shelf:
+    def partition(self, subject: Subject, key: str, faces: tuple[str, ...], truth: NDArray[np.int64], index: NDArray[np.int64]) -> Partition:
         """The place of one subject's answers.
 
         Args:
             key: `Subject.key` of everything that decides the answers.
             faces, truth, index: the hash and label of each face in canonical order, and its row in the whole split.
         """
-        return Shelf(self.root / subject.folder(key), key, faces, subject, truth, index)
+        return Partition(self.root / subject.folder(key), key, faces, subject, truth, index)
 
 
 _Shard = TypeVar("_Shard")
 
 
 @dataclass(frozen=True)
-class Shards(ABC, Generic[_Shard]):
+class ShardedFolder(ABC, Generic[_Shard]):
     """A folder of files with `SHARD` faces each, each written atomically, one process at a time.
 
     A file is read and checked once: what it held then is what this object gives, whatever becomes of the file.
@@ -180,7 +180,7 @@ class Shards(ABC, Generic[_Shard]):
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold this folder: one process fills it, the others wait and then read. Raises as `folder.locked`."""
-        return locked(self.folder, _WHAT)
+        return locked_directory(self.folder, _WHAT)
 
     def _contents(self) -> list[_Shard]:
         """All shards.
@@ -208,14 +208,14 @@ class Shards(ABC, Generic[_Shard]):
 
 
 @dataclass(frozen=True)
-class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
+class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
     """One subject's answers; `truth` are the faces' labels, `index` their rows in the whole split."""
 
     subject: Subject
     truth: NDArray[np.int64]
     index: NDArray[np.int64]
 
-    def write(self, shard: int, answers: Answers, provenance: Mapping[str, Any], seconds: float) -> None:
+    def write(self, shard: int, answers: PredictionTable, provenance: Mapping[str, Any], seconds: float) -> None:
         """Write one shard, whole or not at all. Call it under `locked`.
 
         The file holds nothing that differs between two runs with the same answers; the time it took stands beside it.
@@ -254,13 +254,13 @@ class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
         self._write_seconds(self._seconds() | {str(shard): round(seconds, 3)})
         self._write(shard, pa.table({f.name: columns[f.name] for f in _SCHEMA}, schema=schema))
 
-    def read(self) -> Answers:
+    def read(self) -> PredictionTable:
         """All answers of a complete subject, in canonical order, with the rows that the faces have in the split now.
 
         Raises:
             StoreError: a shard is missing or damaged.
         """
-        return replace(Answers.concatenate([answers for answers, _ in self._contents()]), index=self.index)
+        return replace(PredictionTable.concatenate([answers for answers, _ in self._contents()]), index=self.index)
 
     def provenance(self) -> dict[str, Any]:
         """What was written with the first shard's predictions: identity, device, versions.
@@ -279,7 +279,7 @@ class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
         known = all(str(shard) in seconds for shard in range(self.shards))
         return float(sum(seconds[str(shard)] for shard in range(self.shards))) if known else None
 
-    def _parse(self, shard: int, content: bytes) -> tuple[Answers, Mapping[str, Any]]:
+    def _parse(self, shard: int, content: bytes) -> tuple[PredictionTable, Mapping[str, Any]]:
         answers, metadata = _parse(content)
         rows = self.rows(shard)
         if (metadata["shard"], metadata["n"]) != (shard, len(self.faces)):
@@ -296,7 +296,7 @@ class Shelf(Shards[tuple[Answers, Mapping[str, Any]]]):
             write(self.folder, _SECONDS, json.dumps(seconds).encode(), _WHAT)
 
 
-def read_shard(path: Path) -> tuple[Answers, dict[str, Any]]:
+def read_shard(path: Path) -> tuple[PredictionTable, dict[str, Any]]:
     """One shard from anywhere, and its metadata (subject, key, provenance).
 
     Raises:
@@ -308,7 +308,7 @@ def read_shard(path: Path) -> tuple[Answers, dict[str, Any]]:
         raise StoreError(f"{path} is damaged: {reason(error)}. Run `pytest evals` again: it predicts only these {SHARD} faces anew.") from error
 
 
-def stored(folder: Path) -> tuple[Answers, Subject]:
+def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
     """All answers in one subject's folder, and whose they are.
 
     Raises:
@@ -323,13 +323,13 @@ def stored(folder: Path) -> tuple[Answers, Subject]:
         raise StoreError(f"{folder} lacks a shard, or holds one twice: the run was not finished. Run it again; it goes on where it stopped.")
     if len({metadata["key"] for _, metadata in parts}) != 1 or numbers != [metadata["shard"] for _, metadata in parts]:
         raise StoreError(f"{folder} mixes the answers of several subjects, or their order. Run `pytest evals` again: it computes them anew.")
-    answers, metadata = Answers.concatenate([a for a, _ in parts]), parts[0][1]
+    answers, metadata = PredictionTable.concatenate([a for a, _ in parts]), parts[0][1]
     if len(answers) != metadata["n"]:
         raise StoreError(f"{folder} holds {len(answers)} answers of {metadata['n']} faces. Run it again; it goes on from there.")
     return answers, Subject.from_json(metadata["subject"])
 
 
-def _parse(content: bytes) -> tuple[Answers, dict[str, Any]]:
+def _parse(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
     """The answers in the bytes of a shard, and its metadata. Raises one of `folder.INVALID`."""
     table = from_parquet(content)
     metadata = _parse_metadata((table.schema.metadata or {}).get(_METADATA))
@@ -342,12 +342,12 @@ def _parse(content: bytes) -> tuple[Answers, dict[str, Any]]:
     face, status, text = (tuple(columns[name].to_pylist()) for name in ("face", "status", "text"))
     if None in face or None in status or None in text or columns["index"].null_count:
         raise ValueError("a face, its row, status or text is null")
-    answers = Answers(face, columns["index"].to_numpy().astype(np.int64), truth, answer, p, status, text, metadata["has_probabilities"])
+    answers = PredictionTable(face, columns["index"].to_numpy().astype(np.int64), truth, answer, p, status, text, metadata["has_probabilities"])
     _check(answers)
     return answers, metadata
 
 
-def _check(answers: Answers) -> None:
+def _check(answers: PredictionTable) -> None:
     """Raise ValueError unless every answer is the most probable emotion, and faces without an answer have no probabilities."""
     p = answers.probabilities
     answered = np.array([status == ANSWERED for status in answers.status], dtype=bool)

@@ -54,7 +54,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Check:
+class ClaimCheck:
     """What a claim is worth on n faces.
 
     Attributes:
@@ -71,7 +71,7 @@ class Check:
     k: range
     allowed: float
     chance: Mapping[str, float]
-    band: str
+    plausibility: str
 
     @property
     def possible(self) -> bool:
@@ -98,7 +98,7 @@ class Check:
             "chance": {split: round(100 * share, 2) for split, share in self.chance.items()},
             "clean_range": list(CLEAN_RANGE),
             "best_published": float(BEST_PUBLISHED),
-            "band": self.band,
+            "band": self.plausibility,
         }
 
 
@@ -124,7 +124,7 @@ def parse(text: str) -> Claim:
     )
 
 
-def check(claim: Claim, n: int, split: str | None = None) -> Check:
+def check(claim: Claim, n: int, split: str | None = None) -> ClaimCheck:
     """Whether `claim` is possible on `n` faces, and where it lies.
 
     Args:
@@ -139,7 +139,7 @@ def check(claim: Claim, n: int, split: str | None = None) -> Check:
     if n < 1:
         raise UsageError(f"An accuracy stands on at least one face, got n = {n}. Give the size of the test set: --n 3589")
     chance = _chance(n, split)
-    return Check(claim, n, _right_answers(claim, n), _allowed(n, claim.places), {s: float(c) for s, c in chance.items()}, _band(claim, chance))
+    return ClaimCheck(claim, n, _right_answers(claim, n), _allowed(n, claim.places), {s: float(c) for s, c in chance.items()}, _plausibility(claim, chance))
 
 
 def annotate(published: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _sentence(accuracy: Any, n: Any, fer2013: bool) -> str:
     if n is not None and not _is_count(n):
         return f"The size {n!r} is no number of faces, so it cannot be checked."
     found = _on_official_sizes(claim) if n is None else _answer(check(claim, n))
-    return f"{found}; {_band(claim, _chance(n, None))}." if fer2013 else f"{found}."
+    return f"{found}; {_plausibility(claim, _chance(n, None))}." if fer2013 else f"{found}."
 
 
 def _on_official_sizes(claim: Claim) -> str:
@@ -178,18 +178,18 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _answer(found: Check) -> str:
+def _answer(found: ClaimCheck) -> str:
     if found.possible:
         return f"Possible: {_counts(found)} of {found.n:,} faces"
     (below, low), (above, high) = found.nearest
     return f"Impossible on {found.n:,} faces: the nearest are {below:,} right, {low} %, and {above:,} right, {high} %"
 
 
-def _counts(found: Check) -> str:
+def _counts(found: ClaimCheck) -> str:
     return f"{found.k[0]:,}" if len(found.k) == 1 else f"{found.k[0]:,} to {found.k[-1]:,}"
 
 
-def lines(found: Check) -> list[str]:
+def lines(found: ClaimCheck) -> list[str]:
     """The check in words: whether it is possible, what that proves, where it lies, what chance is."""
     answer = _answer(found)
     proof = "the fewer, the more a possible one proves" if found.allowed < 1 else "a possible one proves nothing"
@@ -198,7 +198,7 @@ def lines(found: Check) -> list[str]:
     return [
         f"{found.claim.percent} %: {answer[0].lower()}{answer[1:]}.",
         f"{found.n:,} faces allow {100 * found.allowed:.3g} % of all claims with that many decimals: {proof}.",
-        f"It lies {found.band}. Clean single models reach {CLEAN_RANGE[0]}-{CLEAN_RANGE[1]} % on the official tests of FER-2013, "
+        f"It lies {found.plausibility}. Clean single models reach {CLEAN_RANGE[0]}-{CLEAN_RANGE[1]} % on the official tests of FER-2013, "
         f"the best published ensemble {BEST_PUBLISHED} %.",
         f"Always naming the most frequent emotion gives {chance}{foreign}.",
     ]
@@ -241,7 +241,7 @@ def _chance(n: int | None, split: str | None) -> dict[str, Fraction]:
     return {name: Fraction(max(OFFICIAL[name]), sum(OFFICIAL[name])) for name in sorted(sized) or _TESTS}
 
 
-def _band(claim: Claim, chance: Mapping[str, Fraction]) -> str:
+def _plausibility(claim: Claim, chance: Mapping[str, Fraction]) -> str:
     percent = 100 * claim.share
     if claim.share < min(chance.values()):
         return "under chance"

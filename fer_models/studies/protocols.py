@@ -27,10 +27,10 @@ from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
-from fer_models.scoring.intervals import wilson
+from fer_models.scoring.intervals import wilson_interval
 from fer_models.training.augment import augment
 from fer_models.training.recipes import Augmentation, Recipe
-from fer_models.training.session import Report
+from fer_models.training.session import ProgressCallback
 from fer_models.training.supervised import as_tensor, train
 
 #: A network small enough that the whole study is a matter of an hour or two without an accelerator.
@@ -114,7 +114,7 @@ def _split(name: str, description: str, images: NDArray[np.uint8], labels: NDArr
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProtocolResult:
     """What one protocol makes of the network. Accuracies are JSON measurements: value, low, high (Wilson, 95 %) and n.
 
     Attributes:
@@ -144,8 +144,8 @@ def study(
     *,
     seed: int = 0,
     device: str = "auto",
-    report: Report | None = None,
-) -> list[Finding]:
+    report: ProgressCallback | None = None,
+) -> list[ProtocolResult]:
     """Train by every protocol, and measure.
 
     Args:
@@ -168,13 +168,13 @@ def study(
     return findings
 
 
-def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device: str, report: Report | None) -> Finding:
+def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device: str, report: ProgressCallback | None) -> ProtocolResult:
     made_of = json.dumps([asdict(recipe), seed, protocol.training.fingerprint, protocol.choosing.fingerprint, protocol.reported.fingerprint])
     kept = folder / f"{protocol.name}.json"
     if kept.exists():
         said = json.loads(kept.read_text())
         if said["made_of"] == made_of:
-            return Finding(**said["finding"])
+            return ProtocolResult(**said["finding"])
     reported = protocol.reported
 
     def named(title: str, step: int, steps: int, figures: dict[str, float]) -> None:
@@ -189,7 +189,7 @@ def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device
     right = np.equal(answers, reported.labels)
     curve = [(int(r["epoch"]), r["validation_accuracy"], r["accuracy on reported"]) for r in outcome.history if "validation_accuracy" in r]
     seen, n = protocol.seen, len(reported)
-    finding = Finding(
+    finding = ProtocolResult(
         protocol.name,
         protocol.description,
         len(protocol.training),
@@ -202,11 +202,11 @@ def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device
         curve,
     )
     _write(kept, json.dumps({"made_of": made_of, "finding": asdict(finding)}, indent=1))
-    return Finding(**json.loads(kept.read_text())["finding"])
+    return ProtocolResult(**json.loads(kept.read_text())["finding"])
 
 
 def _accuracy(right: int, n: int) -> dict[str, float]:
-    return {**wilson(right, n).as_json(), "n": n}
+    return {**wilson_interval(right, n).as_json(), "n": n}
 
 
 def _write(path: Path, text: str) -> None:
@@ -215,7 +215,7 @@ def _write(path: Path, text: str) -> None:
     Path(part.name).replace(path)
 
 
-def markdown(findings: Sequence[Finding]) -> str:
+def markdown(findings: Sequence[ProtocolResult]) -> str:
     """The findings as a table."""
     lines = [
         "| protocol | trained on | reported on | of these, the image also trained | accuracy | the same, epoch chosen on the reported faces "
@@ -238,6 +238,6 @@ def _cell(measured: dict[str, float] | None) -> str:
     return "-" if measured is None else f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
 
 
-def as_json(findings: Sequence[Finding], recipe: Recipe, seed: int) -> dict[str, Any]:
+def as_json(findings: Sequence[ProtocolResult], recipe: Recipe, seed: int) -> dict[str, Any]:
     """Everything that was found, and by which recipe."""
     return {"schema": 1, "study": "protocols", "recipe": asdict(recipe), "seed": seed, "findings": [asdict(f) for f in findings]}

@@ -17,13 +17,13 @@ from joblib import Parallel, delayed
 from fer_models.depth import FULL, STANDARD, Depth
 from fer_models.errors import UsageError
 from fer_models.gate import gate, power
-from fer_models.gate.baselines import in_steps
+from fer_models.gate.baselines import quantize_probability
 from fer_models.gate.robustness_gate import ROBUSTNESS_ALPHA, is_worse, p_worse, worsened
 from fer_models.scoring import metrics
 from fer_models.scoring.face_counts import FaceCounts
-from fer_models.scoring.intervals import Measurement, wilson
-from fer_models.scoring.paired_tests import PairedChange, holm, paired_fall
-from fer_models.store.predictions import Answers
+from fer_models.scoring.intervals import Measurement, wilson_interval
+from fer_models.scoring.paired_tests import PairedChange, holm, paired_score_test
+from fer_models.store.predictions import PredictionTable
 from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, FloatArray, IntArray, Simulation, disturbance, draw_faces, stratified_rows
 
 #: Runs simulated in one task; runs per point of a power curve, and its points.
@@ -63,7 +63,7 @@ FAMILIES: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class WholeRuns:
+class DepthPower:
     """What whole runs of one plan came to.
 
     Attributes:
@@ -76,7 +76,7 @@ class WholeRuns:
     plan: Plan
     false_alarms: dict[str, Measurement]
     figures: int
-    smallest_found: dict[str, float | None]
+    minimum_detectable_changes: dict[str, float | None]
     faces: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class WholeRuns:
             "depth": self.plan.depth.name,
             "false_alarms": {name: share.as_json() for name, share in self.false_alarms.items()},
             "figures": self.figures,
-            "smallest_found": self.smallest_found,
+            "smallest_found": self.minimum_detectable_changes,
             "faces": self.faces,
         }
 
@@ -96,7 +96,7 @@ def tasks(runs: int, plans: Sequence[Plan] = PLANS) -> int:
 
 
 def run(
-    answers: Answers,
+    answers: PredictionTable,
     *,
     plans: Sequence[Plan] = PLANS,
     runs: int = 1000,
@@ -105,7 +105,7 @@ def run(
     seed: int = 0,
     processes: int = 1,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[WholeRuns]:
+) -> list[DepthPower]:
     """Simulate and judge.
 
     Args:
@@ -144,8 +144,8 @@ def run(
                 smallest[figure] = value
                 progress(1)
             faces = {figure: _faces_of(plan, HARMS[figure][0], n) for figure in HARMS}
-            alarms = {name: wilson(failed[name], runs) for name in ("any", *FAMILIES, "DRIFT")}
-            found.append(WholeRuns(plan, alarms, family, smallest, faces))
+            alarms = {name: wilson_interval(failed[name], runs) for name in ("any", *FAMILIES, "DRIFT")}
+            found.append(DepthPower(plan, alarms, family, smallest, faces))
     return found
 
 
@@ -157,13 +157,13 @@ def _null_runs(simulation: Simulation, plan: Plan, runs: int, seed: tuple[int, .
 
 def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> set[str]:
     subjects = [_subject(simulation, truth, logits, plan, rng) for truth, logits in _subjects(simulation, plan, rng)]
-    metrics_failed = {c.metric.split(":")[0] for checks in gate.settle([checks for checks, _ in subjects]) for c in checks if c.failed}
+    metrics_failed = {c.metric.split(":")[0] for checks in gate.adjust_for_multiplicity([checks for checks, _ in subjects]) for c in checks if c.failed}
     alarms = {"recall": "recall" in metrics_failed, "accuracy": bool(metrics_failed & {"accuracy", "macro_f1"})}
     alarms["robustness"] = _fails(_robustness(simulation, plan, rng))
     alarms["any"] = any(alarms.values())
     drifts = [drift for _, drift in subjects]
     adjusted = holm([drift.p for drift in drifts])
-    alarms["DRIFT"] = any(d.change <= -gate.DRIFT_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True))
+    alarms["DRIFT"] = any(d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True))
     return {name for name, alarm in alarms.items() if alarm}
 
 
@@ -177,15 +177,15 @@ def _subjects(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> I
 
 def _subject(
     simulation: Simulation, truth: IntArray, logits: FloatArray, plan: Plan, rng: np.random.Generator
-) -> tuple[tuple[gate.Check, ...], PairedChange]:
+) -> tuple[tuple[gate.MetricCheck, ...], PairedChange]:
     """The checks of two versions of one subject, and their log scores. Macro-F1 gets all its resamples only where few leave it open."""
     (before, p_before), (now, p_now) = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
     resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as `Suite` has it
-    p = paired_fall(truth, before, now, metrics.macro_f1, resamples=199).p
+    p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=199).p
     if p < 0.02:
-        p = paired_fall(truth, before, now, metrics.macro_f1, resamples=resamples).p
+        p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=resamples).p
     checks = gate.paired_checks(truth, before, now, resamples=0)
-    return power.with_f1(checks, p), gate.log_score_fall(in_steps(p_before), in_steps(p_now))
+    return power.with_f1(checks, p), gate.log_score_test(quantize_probability(p_before), quantize_probability(p_now))
 
 
 def _robustness(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> list[tuple[str, FaceCounts, FaceCounts]]:

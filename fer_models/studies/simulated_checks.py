@@ -125,7 +125,7 @@ def _metamorphic(simulation: Simulation, depth: Depth, rng: np.random.Generator,
     copies = [0.0, *[simulation.disturbance["metamorphic"]] * (metamorphic.COPIES - 1)]
     both = _answers(simulation, "metamorphic", logits, truth, copies, rng, harm, size)
     figures, first = {}, 1
-    for name, family in metamorphic.FAMILIES.items():
+    for name, family in metamorphic.RELATIONS.items():
         own = slice(first, first + len(family))
         before, now = (FaceCounts((answers[own] != answers[0]).sum(axis=0), len(family)) for answers in both)
         figures[f"{metamorphic.PREFIX}answers changed by {name}"] = before, now
@@ -194,7 +194,7 @@ def _disturb_copies(logits: FloatArray, truth: IntArray, size: float, rng: np.ra
 def _like_the_first_letter(logits: FloatArray, truth: IntArray, size: float, rng: np.random.Generator) -> None:
     """Add to the emotion that is first in a lettered list."""
     for copy, question in zip(logits, _VARIANTS, strict=True):
-        if question.lettered:
+        if question.multiple_choice:
             copy[:, question.order[0]] += np.float32(size)
 
 

@@ -29,8 +29,8 @@ from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
 from fer_models.training.recipes import Augmentation
-from fer_models.training.session import Report
-from fer_models.training.supervised import Outcome, as_tensor
+from fer_models.training.session import ProgressCallback
+from fer_models.training.supervised import TrainingResult, as_tensor
 
 #: How `cnn` prepares pictures for the network the image tower starts from; open_clip prepares them the same way from these.
 _PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "interpolation": "bicubic", "resize_mode": "squash"}
@@ -70,8 +70,8 @@ def train(
     *,
     seed: int = 0,
     device: str = "auto",
-    report: Report | None = None,
-) -> Outcome:
+    report: ProgressCallback | None = None,
+) -> TrainingResult:
     """Train and write `NAME.safetensors`, named after the architecture. It takes minutes, so a killed run starts anew.
 
     Args:
@@ -86,14 +86,14 @@ def train(
     if start is None:
         raise WeightsMissingError(f"{recipe.image_tower}, whose eyes {recipe.architecture} gets, is not here: fer-models train {recipe.image_tower}")
     model: Any = clip.create(recipe.architecture, _PREPROCESS).to(where)
-    lend_eyes(model, start)
+    load_image_encoder(model, start)
     labels = torch.from_numpy(np.concatenate([faces.labels for faces in training]))
     began = time.perf_counter()
     views = _views(model, training, recipe, seed, where, report)
     looking = time.perf_counter() - began
     held_out = clip.Clip(model, open_clip.get_tokenizer(recipe.architecture), prompt_sets.load(recipe.chosen_by), where)
     validation_features = torch.cat([_trunk(model, held_out.preprocess(batch)) for _, batch in validation.batches(256)])
-    learner = _Learner(model, recipe, prompt_sets.load(recipe.captions), held_out.tokenizer, where, len(labels), seed)
+    learner = Trainer(model, recipe, prompt_sets.load(recipe.captions), held_out.tokenizer, where, len(labels), seed)
     history: list[dict[str, float]] = []
     path = output / f"{recipe.architecture}.safetensors"
     for epoch in range(recipe.epochs):
@@ -119,10 +119,10 @@ def train(
             )
             clip.save(model, path, {"provenance": json.dumps(made)}, recipe.architecture)
     best = max(history, key=lambda r: (r["validation_accuracy"], -r["epoch"]))
-    return Outcome(path, int(best["epoch"]), best["validation_accuracy"], history)
+    return TrainingResult(path, int(best["epoch"]), best["validation_accuracy"], history)
 
 
-def lend_eyes(model: Any, path: Path) -> None:
+def load_image_encoder(model: Any, path: Path) -> None:
     """Put the weights of a network of ours for grey faces into the image tower of `model`, for three equal channels.
 
     Raises:
@@ -152,7 +152,7 @@ def _trunk(model: Any, batch: torch.Tensor) -> torch.Tensor:
 
 
 def _views(
-    model: Any, training: list[FaceSet], recipe: ContrastiveRecipe, seed: int, device: torch.device, report: Report | None
+    model: Any, training: list[FaceSet], recipe: ContrastiveRecipe, seed: int, device: torch.device, report: ProgressCallback | None
 ) -> list[torch.Tensor]:
     """`recipe.views` looks at all training faces, the first one as they are: float16 (n, width) each."""
     side = model.visual.image_size[0]
@@ -171,7 +171,7 @@ def _views(
     return found
 
 
-class _Learner:
+class Trainer:
     """The text tower and the projection, and the captions they learn from."""
 
     def __init__(
@@ -184,7 +184,7 @@ class _Learner:
         parameters, total = model.parameters(), self.steps * recipe.epochs
         self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
-    def epoch(self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: Report | None) -> float:
+    def epoch(self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: ProgressCallback | None) -> float:
         """One pass over all faces; returns the mean loss."""
         rng = np.random.default_rng([self.seed, epoch])
         order, losses = rng.permutation(len(labels)), []

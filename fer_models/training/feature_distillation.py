@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from fer_models.training.perceptual_loss import LossNetwork, standardised
 
 
-class Hint:
+class FeatureDistillation:
     """What a network's tokens should be like, for the batch that it saw last."""
 
     def __init__(self, name: str, network: nn.Module, device: torch.device) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 WHOLE_AT_THE_END = 0.125
 
 
-class Sampler:
+class InfoBatchSampler:
     """The faces of each epoch, and what is remembered of them.
 
     Attributes:

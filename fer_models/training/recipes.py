@@ -72,7 +72,7 @@ class Recipe:
     teacher: str | None = None
     teacher_share: float = 0.6
     hint: str | None = None
-    prune: float = 0.0
+    infobatch_ratio: float = 0.0
     validate_from: float = 0.7
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -127,8 +127,8 @@ RECIPES: dict[str, Recipe] = {
 RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
 #: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do (Touvron et al. 2021,
 #: arXiv:2012.12877), and faces as CLIP's image tower gets them.
-EYES = "phi3v-nano-eyes"
-RECIPES[EYES] = Recipe(
+VISION_ENCODER = "phi3v-nano-eyes"
+RECIPES[VISION_ENCODER] = Recipe(
     Architecture("phi3v_nano_eyes", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
     epochs=16,
     batch_size=64,

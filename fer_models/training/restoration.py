@@ -32,7 +32,7 @@ from fer_models.images import Face, resize, to_rgb
 from fer_models.restorers import gfpgan
 from fer_models.training import provenance
 from fer_models.training.perceptual_loss import LossNetwork, standardised
-from fer_models.training.session import History, Report, Session, start_from
+from fer_models.training.session import History, ProgressCallback, Session, init_from
 from fer_models.training.supervised import as_tensor
 
 #: The first words of the seeds of what is drawn for an epoch, and for the validation split.
@@ -91,7 +91,7 @@ class RestorationRecipe:
         precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
     """
 
-    shape: gfpgan.Shape = gfpgan.NANO
+    shape: gfpgan.GfpganConfig = gfpgan.NANO
     side: int = 48
     epochs: int = 3
     batch_size: int = 32
@@ -125,7 +125,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RestorationTrainingResult:
     """What a training run left.
 
     Attributes:
@@ -154,8 +154,8 @@ def train(
     device: str = "auto",
     resume: bool = True,
     start: Path | None = None,
-    report: Report | None = None,
-) -> Outcome:
+    report: ProgressCallback | None = None,
+) -> RestorationTrainingResult:
     """Train one network and write `NAME.safetensors`; a killed run goes on from its last epoch, with the same loss curve.
 
     Args:
@@ -170,7 +170,7 @@ def train(
     session = _Training(name, recipe, training, validation, seed, safetensors_io.pick_device(device), start)
     weights, best = session.run(output, resume, report), session.best()
     score = Score(best["validation_distance"], best["validation_psnr"])
-    return Outcome(weights, int(best["epoch"]), score, session.unrestored, session.history)
+    return RestorationTrainingResult(weights, int(best["epoch"]), score, session.unrestored, session.history)
 
 
 class _Training(Session):
@@ -197,7 +197,7 @@ class _Training(Session):
         self.steps = len(self.faces) // recipe.batch_size or 1
         self.recogniser = None if recipe.recogniser is None else LossNetwork(recipe.recogniser, device)
         self.network = gfpgan.build(recipe.shape).to(device)
-        self.started_from = None if start is None else start_from(self.network, "GFPGAN", start)
+        self.started_from = None if start is None else init_from(self.network, "GFPGAN", start)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
         self.unrestored = self.score(lambda degraded: degraded)
@@ -211,7 +211,7 @@ class _Training(Session):
         """The sha256 of the recogniser's weights."""
         return None if self.recogniser is None else self.recogniser.sha256
 
-    def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
+    def epoch(self, epoch: int, report: ProgressCallback | None) -> dict[str, float]:
         """Train one epoch and score the averaged weights."""
         recipe, losses, started = self.recipe, [], time.perf_counter()
         order = np.random.default_rng([self.seed, _EPOCH, epoch]).permutation(len(self.faces))

@@ -23,7 +23,7 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import UsageError, WeightsError
 
 #: Called after each step, for a progress bar: what is done, step, steps, figures.
-Report = Callable[[str, int, int, dict[str, float]], None]
+ProgressCallback = Callable[[str, int, int, dict[str, float]], None]
 #: One record of figures per epoch.
 History = list[dict[str, float]]
 
@@ -45,10 +45,10 @@ class Session(ABC):
     ema: ModelEmaV3
     optimizer: torch.optim.Optimizer
     history: History
-    leads: bool = True
+    is_main_process: bool = True
 
     @abstractmethod
-    def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
+    def epoch(self, epoch: int, report: ProgressCallback | None) -> dict[str, float]:
         """Train one epoch (from 0), score it where that is due, and return its record, which is in the history too."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Session(ABC):
     def wait(self) -> None:  # noqa: B027 (most run alone)
         """Until all processes that train together are here."""
 
-    def run(self, output: Path, resume: bool, report: Report | None) -> Path:
+    def run(self, output: Path, resume: bool, report: ProgressCallback | None) -> Path:
         """All epochs that are left; returns the weights file.
 
         Args:
@@ -93,12 +93,12 @@ class Session(ABC):
             if not math.isfinite(record["loss"]):
                 told = f"Training {self.name}: the loss is {record['loss']} in epoch {epoch + 1}."
                 raise UsageError(f"{told} Lower the learning rate (now {self.recipe.lr}) with --lr.")
-            if self.leads:
+            if self.is_main_process:
                 if self.best() is record:
                     self.save_weights(weights)
                 self._save(checkpoint)
             self.wait()
-        if self.leads:
+        if self.is_main_process:
             checkpoint.unlink(missing_ok=True)
         return weights
 
@@ -136,13 +136,13 @@ class Session(ABC):
         self.history = json.loads(metadata["history"])
 
 
-def start_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
+def init_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
     """Put the weights at `path` into `network`, which errors call `kind`; returns their sha256 and the record of how they were trained.
 
     Raises:
         WeightsError: they are of another network.
     """
     state, metadata = safetensors_io.read(path)
-    safetensors_io.require_fit(network, state, kind, path)
+    safetensors_io.check_state_dict(network, state, kind, path)
     network.load_state_dict(state)
     return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}

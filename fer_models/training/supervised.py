@@ -25,21 +25,21 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.device import resolve_precision
 from fer_models.classifiers.cnn import build, normalise
-from fer_models.cost.energy import Meter
+from fer_models.cost.energy import EnergyMeter
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.images import grey, resize
 from fer_models.training import provenance
 from fer_models.training.augment import augment
-from fer_models.training.feature_distillation import Hint
-from fer_models.training.infobatch import Sampler, cross_entropies
+from fer_models.training.feature_distillation import FeatureDistillation
+from fer_models.training.infobatch import InfoBatchSampler, cross_entropies
 from fer_models.training.recipes import Recipe
-from fer_models.training.session import History, Report, Session, start_from
+from fer_models.training.session import History, ProgressCallback, Session, init_from
 from fer_models.training.soft_targets import described, targets
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """What a training run left.
 
     Attributes:
@@ -66,9 +66,9 @@ def train(
     device: str = "auto",
     resume: bool = True,
     start: Path | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     also: Mapping[str, FaceSet] = MappingProxyType({}),
-) -> Outcome:
+) -> TrainingResult:
     """Train one network and write its weights.
 
     Args:
@@ -89,7 +89,7 @@ def train(
     session = _Training(name, recipe, training, validation, seed, _accelerator(device), start, also)
     weights = session.run(output, resume, report)
     best = max(session.scored(), key=_accuracy)
-    return Outcome(weights, int(best["epoch"]), best["validation_accuracy"], session.history)
+    return TrainingResult(weights, int(best["epoch"]), best["validation_accuracy"], session.history)
 
 
 def _accelerator(device: str) -> Accelerator:
@@ -122,10 +122,10 @@ class _Training(Session):
         self.data = [provenance.described(faces) for faces in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
         # Several processes would have to tell each other what they saw; they have the power to see every face instead.
-        prune = recipe.prune if accelerator.num_processes == 1 else 0.0
-        self.sampler = Sampler(self.targets, recipe.label_smoothing, recipe.epochs, prune)
+        prune = recipe.infobatch_ratio if accelerator.num_processes == 1 else 0.0
+        self.sampler = InfoBatchSampler(self.targets, recipe.label_smoothing, recipe.epochs, prune)
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
-        self.started_from = None if start is None else start_from(network, recipe.architecture.timm, start)
+        self.started_from = None if start is None else init_from(network, recipe.architecture.timm, start)
         optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
         self.scheduler = CosineLRScheduler(
             optimizer,
@@ -138,16 +138,16 @@ class _Training(Session):
         self.trained, self.optimizer = accelerator.prepare(network, optimizer)
         self.network = accelerator.unwrap_model(self.trained)
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
-        self.hint = None if recipe.hint is None else Hint(recipe.hint, self.network, accelerator.device)
+        self.hint = None if recipe.hint is None else FeatureDistillation(recipe.hint, self.network, accelerator.device)
         self.history = []
-        self.leads = accelerator.is_main_process
+        self.is_main_process = accelerator.is_main_process
 
     # -- one epoch --------------------------------------------------------------------------------
 
-    def epoch(self, epoch: int, report: Report | None) -> dict[str, float]:
+    def epoch(self, epoch: int, report: ProgressCallback | None) -> dict[str, float]:
         """Train one epoch and, late enough, score the averaged weights."""
         recipe, device = self.recipe, self.accelerator.device
-        size, losses, started, meter = recipe.size_at(epoch), [], time.perf_counter(), Meter(device.type)
+        size, losses, started, meter = recipe.size_at(epoch), [], time.perf_counter(), EnergyMeter(device.type)
         batches = self._batches(epoch)
         self.network.train()
         for step, (rows, counts) in enumerate(batches):
@@ -270,7 +270,7 @@ def _accuracy(record: dict[str, float]) -> float:
 
 def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
     """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
-    few = faces.take(np.arange(min(batch, len(faces))))
+    few = faces.select(np.arange(min(batch, len(faces))))
     session = _Training("step", replace(recipe, batch_size=len(few), teacher=None, hint=None), [few], few, 0, _accelerator(device))
     session.network.train()
     return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)

@@ -28,16 +28,16 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.cnn import normalise
 from fer_models.classifiers.vlm import phi3v, questions
-from fer_models.classifiers.vlm.base import LIKELIHOOD, Interview
+from fer_models.classifiers.vlm.base import LIKELIHOOD, VlmClassifier
 from fer_models.classifiers.vlm.questions import QUESTIONS, Question
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.training import provenance, schedule
 from fer_models.training.augment import augment
-from fer_models.training.recipes import EYES, PHI3V_NANO, RECIPES, Augmentation
-from fer_models.training.session import Report
+from fer_models.training.recipes import PHI3V_NANO, RECIPES, VISION_ENCODER, Augmentation
+from fer_models.training.session import ProgressCallback
 from fer_models.training.soft_targets import targets
-from fer_models.training.supervised import Outcome, as_tensor
+from fer_models.training.supervised import TrainingResult, as_tensor
 
 #: Phi-3's special tokens, by their names there; numbers are given in this order.
 SPECIAL = ("<unk>", "<s>", "</s>", "<|endoftext|>", "<|assistant|>", "<|user|>", "<|end|>")
@@ -46,7 +46,7 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class SpeakingRecipe:
+class VlmRecipe:
     """Everything that decides what the training does, but for its data, its eyes and its machine.
 
     Attributes:
@@ -75,15 +75,15 @@ class SpeakingRecipe:
 
 
 def train(
-    recipe: SpeakingRecipe,
+    recipe: VlmRecipe,
     training: list[FaceSet],
     validation: FaceSet,
     output: Path,
     *,
     seed: int = 0,
     device: str = "auto",
-    report: Report | None = None,
-) -> Outcome:
+    report: ProgressCallback | None = None,
+) -> TrainingResult:
     """Train and write the folder `phi3v-nano`. It takes minutes, so a killed run starts anew; the last epoch is kept, whatever it scores.
 
     Args:
@@ -94,18 +94,18 @@ def train(
         WeightsError: the eyes do not fit.
     """
     torch.manual_seed(seed)
-    where, eyes = pick_device(device), weights.find(EYES)
+    where, eyes = pick_device(device), weights.find(VISION_ENCODER)
     recipe = replace(recipe, precision=resolve_precision(recipe.precision, where.type))
     if eyes is None:
-        raise WeightsMissingError(f"{EYES}, which {PHI3V_NANO} sees with, is not here. Train it first: fer-models train {EYES}")
+        raise WeightsMissingError(f"{VISION_ENCODER}, which {PHI3V_NANO} sees with, is not here. Train it first: fer-models train {VISION_ENCODER}")
     words = tokenizer(recipe.pieces)
     config = configuration(recipe, words.get_vocab_size())
     network = phi3v.Phi3V(config)
-    lend_eyes(network, eyes)
-    began, said = time.perf_counter(), targets(training, RECIPES[EYES], where)
-    chat = phi3v.Chat(network.to(where), words, 1)
+    load_image_encoder(network, eyes)
+    began, said = time.perf_counter(), targets(training, RECIPES[VISION_ENCODER], where)
+    chat = phi3v.Phi3VBackend(network.to(where), words, 1)
     views = [_seen(network, training, recipe, view, seed, where, report) for view in range(recipe.views)]
-    learner, history = _Learner(chat, recipe, where, len(said), seed), []
+    learner, history = Trainer(chat, recipe, where, len(said), seed), []
     for epoch in range(recipe.epochs):
         loss = learner.epoch(views[epoch % recipe.views], said, epoch, report)
         now = time.perf_counter()
@@ -124,10 +124,10 @@ def train(
         history=history,
         device=where,
         packages=("torch", "transformers", "tokenizers", "numpy"),
-        image_tower={"model": EYES, "sha256": sha256_of(eyes), "provenance": seen},
+        image_tower={"model": VISION_ENCODER, "sha256": sha256_of(eyes), "provenance": seen},
     )
     phi3v.save(network, config, words, output / PHI3V_NANO, {"provenance": json.dumps(made)})
-    return Outcome(output / PHI3V_NANO, recipe.epochs, accuracy, history)
+    return TrainingResult(output / PHI3V_NANO, recipe.epochs, accuracy, history)
 
 
 # -- what it is made of -------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def tokenizer(pieces: int) -> Tokenizer:
     return made
 
 
-def configuration(recipe: SpeakingRecipe, vocabulary: int) -> dict[str, Any]:
+def configuration(recipe: VlmRecipe, vocabulary: int) -> dict[str, Any]:
     """The config.json of Phi-3.5-vision's form; the tower has one layer more than the eyes, which nobody reads (`hidden_states[-2]`)."""
     half = recipe.hidden // recipe.heads // 2
     tower = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 48, "patch_size": 6}
@@ -183,7 +183,7 @@ def configuration(recipe: SpeakingRecipe, vocabulary: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def lend_eyes(network: phi3v.Phi3V, path: Path) -> None:
+def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
     """Put the weights of timm's transformer into the image tower, and lock it. The layer that nobody reads becomes zero.
 
     Raises:
@@ -208,12 +208,12 @@ def lend_eyes(network: phi3v.Phi3V, path: Path) -> None:
         told = network.tower.load_state_dict({tower[name]: tensor for name, tensor in lent.items()}, strict=False)
     except (KeyError, RuntimeError, ValueError) as error:
         raise WeightsError(
-            f"{path} does not fit the image tower ({' '.join(str(error).split())[:150]}). Train it: fer-models train {EYES}"
+            f"{path} does not fit the image tower ({' '.join(str(error).split())[:150]}). Train it: fer-models train {VISION_ENCODER}"
         ) from error
     unread = (f"encoder.layers.{network.tower.config.num_hidden_layers - 1}.", "post_layernorm.")
     absent = [name for name in told.missing_keys if not any(part in name for part in unread)]
     if absent:
-        raise WeightsError(f"{path} does not fit the image tower: {absent[0]} is missing. Train it: fer-models train {EYES}")
+        raise WeightsError(f"{path} does not fit the image tower: {absent[0]} is missing. Train it: fer-models train {VISION_ENCODER}")
     for name, parameter in network.tower.named_parameters():
         parameter.requires_grad = False
         if name in told.missing_keys:
@@ -222,30 +222,30 @@ def lend_eyes(network: phi3v.Phi3V, path: Path) -> None:
 
 @torch.inference_mode()
 def _seen(
-    network: phi3v.Phi3V, training: list[FaceSet], recipe: SpeakingRecipe, view: int, seed: int, device: torch.device, report: Report | None
+    network: phi3v.Phi3V, training: list[FaceSet], recipe: VlmRecipe, view: int, seed: int, device: torch.device, report: ProgressCallback | None
 ) -> torch.Tensor:
     """One look at all training faces: float16 (n, patches**2, d), on the CPU."""
     faces, parts = torch.cat([as_tensor(s, 3, network.side) for s in training]), []
     for start in range(0, len(faces), _AT_ONCE):
         batch = faces[start : start + _AT_ONCE].to(device)
         pixels = batch.float() if view == 0 else augment(batch, network.side, recipe.augmentation, seed + view * len(faces) + start)
-        parts.append(network.look(normalise(pixels, RECIPES[EYES].architecture)).half().cpu())
+        parts.append(network.encode_image(normalise(pixels, RECIPES[VISION_ENCODER].architecture)).half().cpu())
         if report is not None:
             report(f"look {view + 1}/{recipe.views} at the faces", min(start + _AT_ONCE, len(faces)), len(faces), {})
     return torch.cat(parts)
 
 
-class _Learner:
+class Trainer:
     """Projector, separators and language model, and the questions they learn from."""
 
-    def __init__(self, chat: phi3v.Chat, recipe: SpeakingRecipe, device: torch.device, n: int, seed: int) -> None:
+    def __init__(self, chat: phi3v.Phi3VBackend, recipe: VlmRecipe, device: torch.device, n: int, seed: int) -> None:
         self.chat, self.recipe, self.device, self.seed = chat, recipe, device, seed
         self.asked = [question for question in QUESTIONS.values() if question.name != recipe.kept_back]
         self.steps = max(1, n // recipe.batch_size)
         parameters, total = chat.network.parameters(), self.steps * recipe.epochs
         self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
-    def epoch(self, features: torch.Tensor, said: torch.Tensor, epoch: int, report: Report | None) -> float:
+    def epoch(self, features: torch.Tensor, said: torch.Tensor, epoch: int, report: ProgressCallback | None) -> float:
         """One pass over all faces, each batch asked one question; returns the mean loss."""
         rng = np.random.default_rng([self.seed, epoch])
         order, losses = rng.permutation(len(said)), []
@@ -270,7 +270,7 @@ class _Learner:
         return float(loss.item())
 
 
-def answering_loss(chat: phi3v.Chat, features: torch.Tensor, replies: Sequence[str], question: str) -> torch.Tensor:
+def answering_loss(chat: phi3v.Phi3VBackend, features: torch.Tensor, replies: Sequence[str], question: str) -> torch.Tensor:
     """The mean cross-entropy, in nats per token, of the replies and the mark that ends them, after pictures and one question.
 
     Args:
@@ -282,9 +282,9 @@ def answering_loss(chat: phi3v.Chat, features: torch.Tensor, replies: Sequence[s
     ids = [[*chat.tokenizer.encode(reply, add_special_tokens=False).ids, end] for reply in replies]
     longest = max(map(len, ids))
     wanted = torch.tensor([[*own, *[-100] * (longest - len(own))] for own in ids], device=device)
-    before, after = (network.read(part).expand(len(features), -1, -1) for part in chat.prompt(question))
+    before, after = (network.embed_text(part).expand(len(features), -1, -1) for part in chat.prompt(question))
     told = network.language.model.embed_tokens(wanted[:, :-1].clamp(min=0))
-    embeds = torch.cat([before, network.show(features), after, told], dim=1)
+    embeds = torch.cat([before, network.project(features), after, told], dim=1)
     logits = network.language(inputs_embeds=embeds, logits_to_keep=longest).logits
     return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), ignore_index=-100)
 
@@ -295,8 +295,8 @@ def _drawn(said: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.in
     return np.asarray((cumulative < rng.random((len(said), 1)) * cumulative[:, -1:]).sum(axis=1), dtype=np.int64)
 
 
-def _accuracy(chat: phi3v.Chat, faces: FaceSet) -> float:
+def _accuracy(chat: phi3v.Phi3VBackend, faces: FaceSet) -> float:
     """How often the likeliest reply to the default question is right."""
-    asked = Interview(chat, questions.load("one-word"), LIKELIHOOD)
+    asked = VlmClassifier(chat, questions.load("one-word"), LIKELIHOOD)
     said = np.concatenate([asked.predict(batch).answer for _, batch in faces.batches(_AT_ONCE)])
     return float((said == faces.labels).mean())

@@ -21,7 +21,7 @@ from fer_models.classifiers.vlm.base import GENERATE
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import UsageError, WeightsError, one_line
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import FAST, ModelSpec, Runtime, Weights
+from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
 
 
 def _cnn(name: str, description: str) -> ModelSpec:
@@ -30,7 +30,7 @@ def _cnn(name: str, description: str) -> ModelSpec:
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers import cnn
 
-        path = where.find()
+        path = where.locate()
         assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
         return cnn.load(path, device=runtime.device, precision=runtime.precision)
 
@@ -57,20 +57,20 @@ MINI_XCEPTION = ModelSpec(
 )
 
 
-def clip_model(
+def clip_spec(
     name: str,
     description: str,
     weights: Weights,
     load: Callable[[Path, PromptSet, Runtime], Classifier],
     prompts: PromptSet | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
-    precision: str = FAST,
+    precision: str = AUTO_BF16,
 ) -> ModelSpec:
     """A model that is asked in words; `load` makes it from its file."""
     asked = prompts or prompt_sets.load(DEFAULT_PROMPTS)
 
     def made(runtime: Runtime) -> Classifier:
-        path = weights.find()
+        path = weights.locate()
         assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
         return load(path, asked, runtime)
 
@@ -82,12 +82,12 @@ def clip_model(
         settings={**settings, "prompts": asked.as_json()},
         precision=precision,
         prompt=asked.name,
-        reprompted=lambda other: clip_model(name, description, weights, load, other, settings, precision),
-        embeds=True,
+        with_prompts=lambda other: clip_spec(name, description, weights, load, other, settings, precision),
+        has_embeddings=True,
     )
 
 
-def open_clip_model(name: str, architecture: str, tag: str, repository: str) -> ModelSpec:
+def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> ModelSpec:
     """A checkpoint of open_clip's list, whose repository on the Hub is known here so that listing it imports nothing."""
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
@@ -96,7 +96,7 @@ def open_clip_model(name: str, architecture: str, tag: str, repository: str) -> 
         preprocess = clip.of_tag(architecture, tag)[1]
         return clip.load(path, prompts, architecture=architecture, preprocess=preprocess, device=runtime.device, precision=runtime.precision)
 
-    return clip_model(
+    return clip_spec(
         name,
         f"CLIP {architecture}/{tag} (open_clip), zero-shot",
         Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, HUB_FILES)),
@@ -105,14 +105,14 @@ def open_clip_model(name: str, architecture: str, tag: str, repository: str) -> 
     )
 
 
-def chat_model(
+def vlm_spec(
     name: str,
     description: str,
     weights: Weights,
     question: Question | None = None,
     way: str = GENERATE,
     crops: int | None = None,
-    precision: str = FAST,
+    precision: str = AUTO_BF16,
 ) -> ModelSpec:
     """A model that is shown a face and asked a question; its files are in the folder that `weights` finds.
 
@@ -124,16 +124,16 @@ def chat_model(
     asked = question or questions.load(DEFAULT_QUESTION)
 
     def made(runtime: Runtime) -> Classifier:
-        folder = weights.find()
+        folder = weights.locate()
         assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
-        return base.Interview(_chat(folder, runtime, crops), asked, way)
+        return base.VlmClassifier(_chat(folder, runtime, crops), asked, way)
 
     def marked(mark: str) -> ModelSpec:
-        if mark.removeprefix("+") in base.WAYS:
-            return chat_model(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
+        if mark.removeprefix("+") in base.ANSWER_MODES:
+            return vlm_spec(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
         if mark not in (allowed := [f"+{n}crops" for n in range(1, MOST_CROPS + 1)]):
             raise UsageError(f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}.")
-        return chat_model(name, description, weights, asked, way, int(mark.removeprefix("+").removesuffix("crops")), precision)
+        return vlm_spec(name, description, weights, asked, way, int(mark.removeprefix("+").removesuffix("crops")), precision)
 
     network, at, file = name.partition("@")
     marks = ("" if crops is None else f"+{crops}crops") + ("" if way == GENERATE else f"+{way}")
@@ -147,12 +147,12 @@ def chat_model(
         precision=precision,
         prompt=asked.name,
         question=asked,
-        asked=lambda other: chat_model(name, description, weights, other, way, crops, precision),
-        marked=marked,
+        with_question=lambda other: vlm_spec(name, description, weights, other, way, crops, precision),
+        with_variant=marked,
     )
 
 
-def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.Chat:
+def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
     """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers elsewhere."""
     try:
         kind = parse_json(read_text(folder / "config.json")).get("model_type")
@@ -184,7 +184,7 @@ DEFAULT_PROMPTS = "openai"
 #: How open_clip calls the weights in a repository on the Hub, best first; pickles are not among them.
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 
-CLIP_NANO = clip_model(
+CLIP_NANO = clip_spec(
     "clip-nano",
     "a small CLIP of our own (EfficientNet-B0 and a 3-layer text tower, open_clip), zero-shot",
     Weights(lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"),
@@ -193,31 +193,31 @@ CLIP_NANO = clip_model(
 )
 CLIPS = (
     CLIP_NANO,
-    open_clip_model("clip-vit-b-32", "ViT-B-32-quickgelu", "openai", "timm/vit_base_patch32_clip_224.openai"),
-    open_clip_model("clip-vit-b-16", "ViT-B-16-quickgelu", "openai", "timm/vit_base_patch16_clip_224.openai"),
-    open_clip_model("clip-vit-l-14", "ViT-L-14-quickgelu", "openai", "timm/vit_large_patch14_clip_224.openai"),
-    open_clip_model("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", "openai", "timm/vit_large_patch14_clip_336.openai"),
-    open_clip_model("clip-vit-b-32-laion2b", "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
-    open_clip_model("clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
+    open_clip_spec("clip-vit-b-32", "ViT-B-32-quickgelu", "openai", "timm/vit_base_patch32_clip_224.openai"),
+    open_clip_spec("clip-vit-b-16", "ViT-B-16-quickgelu", "openai", "timm/vit_base_patch16_clip_224.openai"),
+    open_clip_spec("clip-vit-l-14", "ViT-L-14-quickgelu", "openai", "timm/vit_large_patch14_clip_224.openai"),
+    open_clip_spec("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", "openai", "timm/vit_large_patch14_clip_336.openai"),
+    open_clip_spec("clip-vit-b-32-laion2b", "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+    open_clip_spec("clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
 )
 
 #: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so it always runs as it was published.
 PHI_35 = "microsoft/Phi-3.5-vision-instruct"
-PHI_35_VISION = chat_model(
+PHI_35_VISION = vlm_spec(
     "phi-3.5-vision",
     f"{PHI_35} (4.2 B parameters)",
     Weights(lambda: hub.cached_model(PHI_35), "fer-models weights --fetch phi-3.5-vision", lambda: hub.fetch_model(PHI_35)),
     precision="bf16",
 )
-PHI3V_NANO = chat_model(
+PHI3V_NANO = vlm_spec(
     "phi3v-nano",
     "a small network of our own with Phi-3.5-vision's architecture and files",
     Weights(lambda: weights.find_folder("phi3v-nano"), "fer-models train phi3v-nano --dataset fer2013 --data-root FOLDER"),
     precision="float32",
 )
-CHATS = tuple(spec for plain in (PHI3V_NANO, PHI_35_VISION) if plain.marked for spec in (plain, plain.marked("+likelihood")))
+VLMS = tuple(spec for plain in (PHI3V_NANO, PHI_35_VISION) if plain.with_variant for spec in (plain, plain.with_variant("+likelihood")))
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *CHATS, MINI_XCEPTION)
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION)
 
 #: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).
 FASTEST = (EFFICIENTNET_B0.name, RESNET50.name, CLIP_NANO.name, PHI3V_NANO.name, VGG19.name)

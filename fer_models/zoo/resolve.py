@@ -25,7 +25,7 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UsageError, one_line
 from fer_models.zoo.grammar import PROBE, TTA, base_name, mark_of, parts_of
-from fer_models.zoo.models import CLIP_NANO, DEFAULT_QUESTION, HUB_FILES, MODELS, PHI3V_NANO, chat_model, clip_model, open_clip_model
+from fer_models.zoo.models import CLIP_NANO, DEFAULT_QUESTION, HUB_FILES, MODELS, PHI3V_NANO, clip_spec, open_clip_spec, vlm_spec
 from fer_models.zoo.registry import Registry, from_entry_points, from_file
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import LONGEST_NAME, ModelSpec, RestorerSpec, Runtime, Weights, derived
@@ -35,7 +35,7 @@ T = TypeVar("T")
 Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str], Registry[ModelSpec]]
 
 
-def known(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
+def available_models(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
     """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
 
     Returns:
@@ -83,7 +83,7 @@ def _with_files(
     return models, restorers, notes
 
 
-def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
+def selected_models(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
     """Models and restorers as `known` returns them, and the models that `model_names` selects.
 
     No name selects all models. A name that ends in `.py` selects every model of that file.
@@ -99,7 +99,7 @@ def chosen(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
     selected: list[str] = []
     for name in model_names:
         selected += [spec.name for spec in files[_real(name)][0]] if name.endswith(".py") else [name]
-    specs = [select(name, models) for name in dict.fromkeys(selected)]
+    specs = [resolve_model(name, models) for name in dict.fromkeys(selected)]
     return models, restorers, notes, Registry("model", *specs)
 
 
@@ -109,11 +109,11 @@ def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Regis
     for name in recorded:
         if name not in models:
             with suppress(FerModelsError):
-                specs.append(select(name, models))
+                specs.append(resolve_model(name, models))
     return Registry(models.kind, *models, *specs)
 
 
-def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
+def resolve_model(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
 
     `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
@@ -133,26 +133,26 @@ def select(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     if len(network := name.partition("@")[0]) > LONGEST_NAME:
         raise UsageError(f"--model '{one_line(name, 60)}': its name has {len(network):,} characters, {LONGEST_NAME} are allowed.")
     if len(parts_of(name)) > 1:
-        return _fused([select(part, models) for part in parts_of(name)])
+        return _fused([resolve_model(part, models) for part in parts_of(name)])
     if mark := mark_of(name):
-        return _marked(select(base_name(name), models), mark)
+        return _marked(resolve_model(base_name(name), models), mark)
     if name.endswith(PROBE) and "@" not in name:
-        return _probed(select(name.removesuffix(PROBE), models))
+        return _probed(resolve_model(name.removesuffix(PROBE), models))
     if name.startswith("endpoint:"):
         return _endpoint(name, questions.load(DEFAULT_QUESTION))
     if name.startswith(("open_clip:", "hf-hub:")):
-        return _foreign_clip(name)
+        return _open_clip_spec(name)
     if name.startswith("hf-vlm:"):
-        return _foreign_chat(name)
+        return _hf_vlm_spec(name)
     if "@" not in name:
         if name.startswith("timm:"):
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}@FILE.safetensors")
         return models[name]
     network, file = name.split("@", 1)
     if network == CLIP_NANO.name:
-        return _foreign_clip(f"open_clip:{name}")
+        return _open_clip_spec(f"open_clip:{name}")
     if network == PHI3V_NANO.name:
-        return _foreign_chat(f"hf-vlm:{name}")
+        return _hf_vlm_spec(f"hf-vlm:{name}")
     path = Path(file)
     if not os.path.isfile(path):
         raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
@@ -185,44 +185,44 @@ def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
         raise UsageError(f"{spec.name} has {mark} already. Write it once.")
     if mark == TTA:
         return _augmented(spec)
-    if spec.marked is None:
+    if spec.with_variant is None:
         raise UsageError(f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can.")
-    return derived(spec, spec.marked, mark)
+    return derived(spec, spec.with_variant, mark)
 
 
-def _foreign_chat(name: str) -> ModelSpec:
+def _hf_vlm_spec(name: str) -> ModelSpec:
     """Any vision-language model of transformers': a repository on the Hub, or a folder."""
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
         repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
         where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
-        return chat_model(name, f"{repository} on the Hub (transformers), asked in words", where)
+        return vlm_spec(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
     if not os.path.isfile(folder / "config.json"):
         raise UsageError(f"--model {_short(name)}: '{_short(folder)}' holds no config.json. Give a folder with a model as transformers saves one.")
     where = Weights(lambda: folder, f"put the model at {folder}")
-    return chat_model(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
+    return vlm_spec(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
 
 
 def _augmented(spec: ModelSpec) -> ModelSpec:
     def load(runtime: Runtime) -> Classifier:
-        from fer_models.classifiers.tta import mirrored
+        from fer_models.classifiers.tta import flip_tta
 
-        return mirrored(spec.load(runtime))
+        return flip_tta(spec.load(runtime))
 
     network, at, file = spec.name.partition("@")
-    words, question, marked = spec.reprompted, spec.asked, spec.marked
+    words, question, marked = spec.with_prompts, spec.with_question, spec.with_variant
     return replace(
         spec,
         name=f"{network}{TTA}{at}{file}",
         load=load,
         description=f"{spec.description}; mean of face and mirror image",
         settings={**spec.settings, "tta": "mean of face and mirror image"},
-        reprompted=None if words is None else _then(words, _augmented),
-        asked=None if question is None else _then(question, _augmented),
-        marked=None if marked is None else _then(marked, _augmented),
-        embeds=False,  # the mirror image has a direction of its own, so both are asked directly
-        pools=False,
+        with_prompts=None if words is None else _then(words, _augmented),
+        with_question=None if question is None else _then(question, _augmented),
+        with_variant=None if marked is None else _then(marked, _augmented),
+        has_embeddings=False,  # the mirror image has a direction of its own, so both are asked directly
+        is_fusion=False,
     )
 
 
@@ -230,7 +230,7 @@ def _then(first: Callable[[T], ModelSpec], second: Callable[[ModelSpec], ModelSp
     return lambda other: second(first(other))
 
 
-def _foreign_clip(name: str) -> ModelSpec:
+def _open_clip_spec(name: str) -> ModelSpec:
     """Any model of open_clip's: by its name and tag, with a checkpoint of one's own, or a repository on the Hub."""
     if name.startswith("hf-hub:"):
         return _hub_clip(name)
@@ -241,7 +241,7 @@ def _foreign_clip(name: str) -> ModelSpec:
             raise UsageError(f"{name!r} needs a checkpoint: --model {name}/TAG, or --model {name}@FILE.safetensors")
         from fer_models.classifiers import clip
 
-        return open_clip_model(name, architecture, tag, clip.of_tag(architecture, tag)[0])
+        return open_clip_spec(name, architecture, tag, clip.of_tag(architecture, tag)[0])
     path = Path(file)
     if not os.path.isfile(path):
         raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
@@ -253,7 +253,7 @@ def _foreign_clip(name: str) -> ModelSpec:
 
     where = Weights(lambda: path, f"put the file at {path}")
     description = f"{network} (open_clip) with the weights in {path.name}"
-    return clip_model(f"open_clip:{network}@{path.stem}", description, where, load, None, {"network": network})
+    return clip_spec(f"open_clip:{network}@{path.stem}", description, where, load, None, {"network": network})
 
 
 def _hub_clip(name: str) -> ModelSpec:
@@ -266,7 +266,7 @@ def _hub_clip(name: str) -> ModelSpec:
 
     beside, files = ("open_clip_config.json", "*token*", "*.txt", "*.model"), HUB_FILES
     where = Weights(lambda: hub.cached(repository, files), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, files, beside))
-    return clip_model(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
+    return clip_spec(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
 
 
 def _endpoint(name: str, question: Question) -> ModelSpec:
@@ -286,23 +286,23 @@ def _endpoint(name: str, question: Question) -> ModelSpec:
         settings={"server": url, "question": question.as_json(), "answer": "generate"},
         prompt=question.name,
         question=question,
-        asked=lambda other: _endpoint(name, other),
+        with_question=lambda other: _endpoint(name, other),
     )
 
 
-def questioned(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
+def with_question(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
     """The same models, those that write asked with `question`."""
-    return Registry(models.kind, *(derived(spec, spec.asked, question) if spec.asked is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.with_question, question) if spec.with_question is not None else spec for spec in models))
 
 
-def reprompted(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
+def with_prompts(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
     """The same models, those that are asked in words with `prompts`."""
-    return Registry(models.kind, *(derived(spec, spec.reprompted, prompts) if spec.reprompted is not None else spec for spec in models))
+    return Registry(models.kind, *(derived(spec, spec.with_prompts, prompts) if spec.with_prompts is not None else spec for spec in models))
 
 
 def _probed(base: ModelSpec) -> ModelSpec:
     """A linear probe on the directions that `base` gives: a model whose weights were fitted for exactly these weights of `base`."""
-    if not base.embeds:
+    if not base.has_embeddings:
         raise UsageError(f"{base.name} has no directions of faces to probe: only CLIP models have.")
     name = f"{base.name}{PROBE}"
 
@@ -316,10 +316,10 @@ def _probed(base: ModelSpec) -> ModelSpec:
         path, eyes = find(), base.load(base.resolve(runtime))
         assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
         assert isinstance(eyes, Embedding)
-        return probe.Probed(eyes, probe.read(path))
+        return probe.LinearProbe(eyes, probe.read(path))
 
     command = f"fer-models probe {base.name} --dataset fer2013 --data-root FOLDER"
-    return ModelSpec(name, load, f"linear probe on what {base.name} sees", weights=Weights(find, command), embeds=True, parts=(base,))
+    return ModelSpec(name, load, f"linear probe on what {base.name} sees", weights=Weights(find, command), has_embeddings=True, components=(base,))
 
 
 def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
@@ -336,7 +336,7 @@ def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
 
     def load(runtime: Runtime) -> Classifier:
         assert said is not None  # `ModelSpec.weights_path` has refused a missing file before
-        return fusion.Fused([part.load(part.resolve(runtime)) for part in parts], said.exponents)
+        return fusion.LateFusion([part.load(part.resolve(runtime)) for part in parts], said.exponents)
 
     return ModelSpec(
         name,
@@ -344,8 +344,8 @@ def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
         f"late fusion of {' and '.join(part.name for part in parts)}, from their answers",
         weights=Weights(find, command),
         settings={} if said is None else {"fitted_on": dict(said.fitted_on)},
-        pools=True,
-        parts=tuple(parts),
+        is_fusion=True,
+        components=tuple(parts),
     )
 
 

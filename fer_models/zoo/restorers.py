@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_models.artifacts import download, weights
 from fer_models.restorers.base import Bicubic, Raw, Restorer
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import FAST, RestorerSpec, Runtime, Weights
+from fer_models.zoo.spec import AUTO_BF16, RestorerSpec, Runtime, Weights
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(
@@ -21,7 +21,7 @@ def _gfpgan(name: str, version: str, sha256: str) -> RestorerSpec:
     url = f"https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/{file}"
 
     def path() -> Path:
-        return weights.user_folder() / file
+        return weights.user_weights_dir() / file
 
     def load(runtime: Runtime) -> Restorer:
         from fer_models.restorers import gfpgan
@@ -38,8 +38,8 @@ def _gfpgan(name: str, version: str, sha256: str) -> RestorerSpec:
             lambda: download.fetch(url, path(), sha256),
         ),
         settings={"resize": "bilinear", "noise": "stored"},
-        precision=FAST,
-        kept=True,
+        precision=AUTO_BF16,
+        cached=True,
     )
 
 
@@ -61,7 +61,7 @@ GFPGAN_NANO = RestorerSpec(
     Weights(lambda: weights.find("gfpgan-nano"), "fer-models train gfpgan-nano --dataset fer2013 --data-root FOLDER"),
     settings={"resize": "bilinear", "noise": "stored"},
     precision="float32",
-    kept=True,
+    cached=True,
 )
 
 RESTORERS: Registry[RestorerSpec] = Registry("restorer", RAW, BICUBIC, GFPGAN_NANO, GFPGAN, GFPGAN_1_3)

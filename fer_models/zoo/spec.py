@@ -24,7 +24,7 @@ from fer_models.third_party_code import contained, described
 
 PRECISIONS = ("float32", "bf16", "fp16")
 #: A model's own precision where the machine decides it.
-FAST = "fast"
+AUTO_BF16 = "fast"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: The longest name, in characters: it becomes part of the names of folders, which hold 255 bytes on most systems.
 LONGEST_NAME = 150
@@ -55,8 +55,8 @@ class Weights:
         fetch: gets it from the network, for `fer-models weights --fetch`; None where it cannot be fetched.
     """
 
-    find: Callable[[], Path | None]
-    command: str
+    locate: Callable[[], Path | None]
+    install_hint: str
     fetch: Callable[[], Path] | None = None
 
 
@@ -92,13 +92,13 @@ class ModelSpec:
     precision: str = "float32"
     prompt: str | None = None
     source: Path | None = None
-    reprompted: Callable[[PromptSet], ModelSpec] | None = None
+    with_prompts: Callable[[PromptSet], ModelSpec] | None = None
     question: Question | None = None
-    asked: Callable[[Question], ModelSpec] | None = None
-    marked: Callable[[str], ModelSpec] | None = None
-    embeds: bool = False
-    pools: bool = False
-    parts: tuple[ModelSpec, ...] = ()
+    with_question: Callable[[Question], ModelSpec] | None = None
+    with_variant: Callable[[str], ModelSpec] | None = None
+    has_embeddings: bool = False
+    is_fusion: bool = False
+    components: tuple[ModelSpec, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)
@@ -106,14 +106,14 @@ class ModelSpec:
             self,
             {
                 **{"load": Callable, "description": str, "labels": list | tuple, "weights": Weights | None, "settings": Mapping},
-                **{"precision": str, "prompt": str | None, "source": Path | None, "question": Question | None, "parts": tuple},
-                **{"reprompted": Callable | None, "asked": Callable | None, "marked": Callable | None, "embeds": bool, "pools": bool},
+                **{"precision": str, "prompt": str | None, "source": Path | None, "question": Question | None, "components": tuple},
+                **{"with_prompts": Callable | None, "with_question": Callable | None, "with_variant": Callable | None, "has_embeddings": bool, "is_fusion": bool},
             },
         )
         _check_precision(self.name, self.precision)
         object.__setattr__(self, "settings", _plain(self.name, self.settings))
         object.__setattr__(self, "labels", tuple(self.labels))
-        for name, values, kind in (("labels", self.labels, str), ("parts", self.parts, ModelSpec)):
+        for name, values, kind in (("labels", self.labels, str), ("components", self.components, ModelSpec)):
             if foreign := [type(value).__name__ for value in values if not isinstance(value, kind)]:
                 raise UsageError(f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; there is a {foreign[0]} among them.")
         space = LabelSpace.from_names(f"labels of {self.name}", self.labels)
@@ -130,7 +130,7 @@ class ModelSpec:
         Raises:
             WeightsMissingError: they, or those of a part, are not on this machine; the text says how to get them.
         """
-        for part in self.parts:
+        for part in self.components:
             part.weights_path()
         return _located(self.name, self.weights)
 
@@ -149,7 +149,7 @@ class ModelSpec:
             "settings": dict(self.settings),
             "precision": self.resolve(runtime).precision,
         }
-        return own | {"parts": [part.identity(runtime) for part in self.parts]} if self.parts else own
+        return own | {"components": [part.identity(runtime) for part in self.components]} if self.components else own
 
     def embedding_identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the directions of faces: `identity` without the model's name and its words. Raises as `identity`."""
@@ -174,12 +174,12 @@ class RestorerSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     source: Path | None = None
     precision: str | None = None
-    kept: bool = False
+    cached: bool = False
 
     def __post_init__(self) -> None:
         _check_name("restorer", self.name)
         _check_fields(self, {"load": Callable, "description": str, "weights": Weights | None, "settings": Mapping})
-        _check_fields(self, {"source": Path | None, "precision": str | None, "kept": bool})
+        _check_fields(self, {"source": Path | None, "precision": str | None, "cached": bool})
         if self.precision is not None:
             _check_precision(self.name, self.precision)
         object.__setattr__(self, "settings", _plain(self.name, self.settings))
@@ -214,9 +214,9 @@ def _located(name: str, weights: Weights | None) -> Path | None:
     if weights is None:
         return None
     with contained(WeightsError, f"The weights of {name} cannot be searched for, because Weights.find failed"):
-        path = weights.find()
+        path = weights.locate()
     if path is None:
-        raise WeightsMissingError(f"the weights of {name} are not on this machine. Get them: {weights.command}")
+        raise WeightsMissingError(f"the weights of {name} are not on this machine. Get them: {weights.install_hint}")
     if not isinstance(path, Path):
         raise WeightsError(f"The Weights.find of {name} returned a {type(path).__name__}. Return a pathlib.Path, or None where there is no file.")
     return path
@@ -226,8 +226,8 @@ def _resolved(runtime: Runtime, own: str) -> Runtime:
     """`runtime` with `auto` precision replaced by `own`, and `fast` by what the machine is fast at."""
     if runtime.precision != "auto":
         return runtime
-    fast = "bf16" if own == FAST and bf16_is_fast(runtime.device) else "float32"
-    return replace(runtime, precision=fast if own == FAST else own)
+    fast = "bf16" if own == AUTO_BF16 and bf16_is_fast(runtime.device) else "float32"
+    return replace(runtime, precision=fast if own == AUTO_BF16 else own)
 
 
 T = TypeVar("T")
@@ -272,8 +272,8 @@ def _check_fields(record: Any, kinds: Mapping[str, Any]) -> None:
 
 
 def _check_precision(name: str, precision: str) -> None:
-    if precision not in (*PRECISIONS, FAST):
-        raise UsageError(f"{name!r} has precision '{one_line(precision)}'. Known: {', '.join((*PRECISIONS, FAST))}.")
+    if precision not in (*PRECISIONS, AUTO_BF16):
+        raise UsageError(f"{name!r} has precision '{one_line(precision)}'. Known: {', '.join((*PRECISIONS, AUTO_BF16))}.")
 
 
 def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

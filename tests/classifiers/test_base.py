@@ -4,9 +4,9 @@ import pytest
 from fakes import oracle_labels
 from hypothesis import given
 
-from fer_models.classifiers.base import Countable, Predictions
-from fer_models.classifiers.dummy import Constant, Mute, Oracle
-from fer_models.classifiers.tta import mirrored
+from fer_models.classifiers.base import Predictions, Profiled
+from fer_models.classifiers.dummy import Abstainer, Constant, Oracle
+from fer_models.classifiers.tta import flip_tta
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import DatasetError, PredictionError
 
@@ -63,7 +63,7 @@ def test_the_oracle_is_always_right_and_the_constant_model_always_the_same(few):
     faces = few.faces(range(len(few)))
     assert Oracle(oracle_labels(few)).predict(faces).answer.tolist() == few.labels.tolist()
     assert set(Constant(Emotion.FEAR).predict(faces).answer.tolist()) == {int(Emotion.FEAR)}
-    assert set(Mute().predict(faces).answer.tolist()) == {-1}
+    assert set(Abstainer().predict(faces).answer.tolist()) == {-1}
 
 
 class LeftHanded:
@@ -85,24 +85,24 @@ def lit(left, right):
 
 
 def test_a_mirrored_model_answers_the_mean_of_a_face_and_its_mirror_image():
-    said = mirrored(LeftHanded()).predict([lit(90, 10), lit(0, 200)])
+    said = flip_tta(LeftHanded()).predict([lit(90, 10), lit(0, 200)])
     np.testing.assert_allclose(said.probabilities[:, Emotion.HAPPY], [0.5, 0.5])
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
 def test_a_mirrored_model_says_the_same_of_a_face_and_of_its_mirror_image(left, right):
-    both = mirrored(LeftHanded()).predict([lit(left, right), lit(right, left)])
+    both = flip_tta(LeftHanded()).predict([lit(left, right), lit(right, left)])
     np.testing.assert_allclose(both.probabilities[0], both.probabilities[1])
 
 
 def test_a_mirrored_model_stays_silent_where_the_model_is():
-    said = mirrored(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
+    said = flip_tta(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
     assert said.status == ("dark", "ok")
     assert said.answer[0] == -1
 
 
 def test_a_mirrored_model_costs_twice_and_is_no_larger():
-    counted = mirrored(LeftHanded())
-    assert isinstance(counted, Countable)
+    counted = flip_tta(LeftHanded())
+    assert isinstance(counted, Profiled)
     assert (counted.parameters, counted.macs) == (3, 20)
-    assert not isinstance(mirrored(Constant(Emotion.SAD)), Countable)
+    assert not isinstance(flip_tta(Constant(Emotion.SAD)), Profiled)

@@ -93,7 +93,7 @@ def test_with_one_word_each_our_directions_are_open_clips_zero_shot_classifier(s
     asked = prompts.load("clip-benchmark")
     model = clip.load(small, asked, architecture="small-clip", device="cpu")
     theirs = open_clip.build_zero_shot_classifier(model.model, model.tokenizer, [w for (w,) in asked.words], [t.format for t in asked.templates])
-    np.testing.assert_allclose(model.directions(asked), theirs.T.numpy(), atol=1e-6)
+    np.testing.assert_allclose(model.class_embeddings(asked), theirs.T.numpy(), atol=1e-6)
 
 
 def test_a_file_of_ours_says_all_that_is_needed(nano):
@@ -115,8 +115,8 @@ def test_it_is_built_in_a_process_that_knows_no_other_network_of_ours():
 
 
 def test_weights_of_ones_own_are_asked_by_the_name_of_the_network_and_their_file(nano):
-    spec = resolve.select(f"clip-nano@{nano}", models.MODELS)
-    assert spec.embeds
+    spec = resolve.resolve_model(f"clip-nano@{nano}", models.MODELS)
+    assert spec.has_embeddings
     assert len(spec.load(Runtime("cpu")).predict(drawn(7).faces(range(7)))) == 7
 
 
@@ -129,14 +129,14 @@ def test_a_face_has_the_same_direction_whatever_is_asked(nano):
 
 def test_a_text_is_encoded_once(nano, monkeypatch):
     model = clip.load(nano, prompts.load("openai"), device="cpu")
-    model.directions(prompts.load("openai"))
+    model.class_embeddings(prompts.load("openai"))
     monkeypatch.setattr(model.model, "encode_text", lambda *_: pytest.fail("encoded again"))
-    model.directions(prompts.load("openai"))
+    model.class_embeddings(prompts.load("openai"))
 
 
 def test_packed_to_eight_bits_it_is_small_and_says_nearly_the_same(nano, tmp_path):
     state, metadata = safetensors_io.read(nano)
-    safetensors_io.write(safetensors_io.pack(state, 8), tmp_path / "packed.safetensors", metadata)
+    safetensors_io.write(safetensors_io.quantize(state, 8), tmp_path / "packed.safetensors", metadata)
     assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
     faces = drawn(14).faces(range(14))
     exact, packed = (clip.load(p, prompts.load("plain"), device="cpu").predict(faces) for p in (nano, tmp_path / "packed.safetensors"))
@@ -147,7 +147,7 @@ def test_a_prompt_that_the_model_would_cut_is_refused(nano):
     model = clip.load(nano, prompts.load("plain"), device="cpu")
     long = PromptSet("long", ("a photo of " + "very " * 40 + "{} face",), tuple((label,) for label in LABELS))
     with pytest.raises(UsageError, match=r"takes \d+ tokens; this model reads 32"):
-        model.directions(long)
+        model.class_embeddings(long)
 
 
 def test_nothing_is_left_to_random_weights(small, nano, tmp_path):
@@ -185,7 +185,7 @@ def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
 
 @pytest.mark.filterwarnings("ignore")
 def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small):
-    spec = resolve.select(f"open_clip:small-clip@{small}", models.MODELS)
+    spec = resolve.resolve_model(f"open_clip:small-clip@{small}", models.MODELS)
     faces = drawn(7).faces(range(7))
     np.testing.assert_allclose(
         spec.load(Runtime(device="cpu")).predict(faces).probabilities,
@@ -205,7 +205,7 @@ def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small
 )
 def test_a_clip_that_cannot_be_says_why(name, message):
     with pytest.raises(UsageError, match=message):
-        resolve.select(name, models.MODELS)
+        resolve.resolve_model(name, models.MODELS)
 
 
 def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_asked(monkeypatch, tmp_path):
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
         with pytest.raises(WeightsMissingError, match=f"fer-models weights --fetch {name}"):
-            resolve.select(name, models.MODELS).weights_path()
+            resolve.resolve_model(name, models.MODELS).weights_path()
 
 
 def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, small):
@@ -226,7 +226,7 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     os.link(small, folder / "open_clip_model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
-    spec = resolve.select("hf-hub:someone/small", models.MODELS)
+    spec = resolve.resolve_model("hf-hub:someone/small", models.MODELS)
     assert spec.weights_path() == folder / "open_clip_model.safetensors"
     model = spec.load(Runtime(device="cpu"))
     assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
@@ -236,7 +236,7 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
 
 
 def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, monkeypatch):
-    plain = resolve.reprompted(models.MODELS, prompts.load("plain"))
+    plain = resolve.with_prompts(models.MODELS, prompts.load("plain"))
     one, other = models.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
     assert (one.prompt, other.prompt) == ("openai", "plain")
     assert plain["vgg19"] is models.MODELS["vgg19"]
@@ -248,9 +248,9 @@ def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, mo
 
 def test_with_test_time_augmentation_it_is_asked_directly_and_keeps_it_under_other_prompts(nano, monkeypatch):
     monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name, suffix=".safetensors": nano)
-    both = resolve.select("clip-nano+tta", models.MODELS)
-    assert not both.embeds
-    assert (both.reprompted(prompts.load("plain")).name, both.reprompted(prompts.load("plain")).prompt) == ("clip-nano+tta", "plain")
+    both = resolve.resolve_model("clip-nano+tta", models.MODELS)
+    assert not both.has_embeddings
+    assert (both.with_prompts(prompts.load("plain")).name, both.with_prompts(prompts.load("plain")).prompt) == ("clip-nano+tta", "plain")
     face = drawn(1).faces([0])
     plain = models.CLIP_NANO.load(Runtime(device="cpu"))
     mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2

@@ -17,7 +17,7 @@ SMALL = Architecture("efficientnet_b0", size=32, stem_stride=1)
 def saved(path, architecture=SMALL, labels=LABELS, bits=None, **metadata):
     torch.manual_seed(0)
     network = cnn.build(architecture, len(labels))
-    state = network.state_dict() if bits is None else safetensors_io.pack(network.state_dict(), bits)
+    state = network.state_dict() if bits is None else safetensors_io.quantize(network.state_dict(), bits)
     said = {"format": cnn.FORMAT, "architecture": json.dumps(architecture.__dict__), "labels": json.dumps(list(labels))} | metadata
     safetensors_io.write(state, path, said)
     return network

@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss
 
 from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.dummy import Constant, Mute
-from fer_models.classifiers.fusion import Fused, Fusion, fit, negative_log_likelihood, pool
-from fer_models.config import Options
+from fer_models.classifiers.dummy import Abstainer, Constant
+from fer_models.classifiers.fusion import FusionWeights, LateFusion, fit, negative_log_likelihood, pool
+from fer_models.config import EvalConfig
 from fer_models.emotions import Emotion
 from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
 from fer_models.evaluation import Suite
@@ -56,9 +56,9 @@ def test_a_model_pooled_with_itself_says_the_same(a, w):
 
 def test_a_face_that_a_part_did_not_answer_has_no_answer_and_says_why():
     faces = drawn(3).faces(range(3))
-    said = pool([Constant(Emotion.SAD).predict(faces), Mute().predict(faces)], (1, 1))
+    said = pool([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], (1, 1))
     assert said.answer.tolist() == [-1, -1, -1]
-    assert said.status == Mute().predict(faces).status
+    assert said.status == Abstainer().predict(faces).status
     assert np.isnan(said.probabilities).all()
 
 
@@ -110,11 +110,11 @@ def test_with_two_emotions_it_is_logistic_regression():
 def test_nothing_is_fitted_where_no_face_was_answered_by_all():
     faces = drawn(3).faces(range(3))
     with pytest.raises(DatasetError, match="answered by all"):
-        fit([Constant(Emotion.SAD).predict(faces), Mute().predict(faces)], np.zeros(3, dtype=np.int64))
+        fit([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], np.zeros(3, dtype=np.int64))
 
 
 def test_a_fusion_is_read_as_it_was_written(tmp_path):
-    weighed = Fusion(("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"})
+    weighed = FusionWeights(("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"})
     weighed.write(tmp_path / "deep" / "f.json")
     assert fusion.read(tmp_path / "deep" / "f.json") == weighed
 
@@ -199,78 +199,78 @@ def folder(tmp_path):
 
 
 def weigh(folder, weights=(None, None), fingerprint="elsewhere"):
-    Fusion(("happily", "sadly"), (0.5, 2.0), weights, {"fingerprint": fingerprint}).write(folder / "weights" / "happily+sadly.json")
+    FusionWeights(("happily", "sadly"), (0.5, 2.0), weights, {"fingerprint": fingerprint}).write(folder / "weights" / "happily+sadly.json")
 
 
 def suite_of(tmp_path, folder, models):
-    return Suite(Options(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, restorers.RESTORERS)
+    return Suite(EvalConfig(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, restorers.RESTORERS)
 
 
 def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
     weigh(tmp_path)
-    models.add(resolve.select("happily+sadly", models))
+    models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
-    first, second = (suite.run((name, "raw")).answers for name in ("happily", "sadly"))
+    first, second = (suite.predict((name, "raw")).predictions for name in ("happily", "sadly"))
     asked = Counting.asked
-    fused = suite.run(("happily+sadly", "raw"))
+    fused = suite.predict(("happily+sadly", "raw"))
     assert Counting.asked == asked == 28
     said = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
-    np.testing.assert_allclose(fused.answers.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6)
-    again = suite_of(tmp_path, folder, models).run(("happily+sadly", "raw"))
+    np.testing.assert_allclose(fused.predictions.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6)
+    again = suite_of(tmp_path, folder, models).predict(("happily+sadly", "raw"))
     assert again.from_store
-    np.testing.assert_array_equal(again.answers.probabilities, fused.answers.probabilities)
+    np.testing.assert_array_equal(again.predictions.probabilities, fused.predictions.probabilities)
 
 
 def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder, models):
     weigh(tmp_path)
-    only = resolve.select("happily+sadly", models)
+    only = resolve.resolve_model("happily+sadly", models)
     suite = suite_of(tmp_path, folder, Registry("model", only))
-    run = suite.run((only.name, "raw"))
+    run = suite.predict((only.name, "raw"))
     assert Counting.asked == 28
     assert suite.asked() == [(only.name, "raw")]
     asked_directly = only.load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
-    assert isinstance(only.load(Runtime()), Fused)
-    np.testing.assert_allclose(run.answers.probabilities, asked_directly.probabilities, atol=1e-6)
+    assert isinstance(only.load(Runtime()), LateFusion)
+    np.testing.assert_allclose(run.predictions.probabilities, asked_directly.probabilities, atol=1e-6)
 
 
 def test_a_fusion_that_was_not_weighed_names_the_command(models):
     with pytest.raises(WeightsMissingError, match="fer-models fuse happily sadly"):
-        resolve.select("happily+sadly", models).weights_path()
+        resolve.resolve_model("happily+sadly", models).weights_path()
 
 
 def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
     weigh(tmp_path, weights=("0" * 64, None))
     with pytest.raises(WeightsMissingError, match="fer-models fuse"):
-        resolve.select("happily+sadly", models).weights_path()
+        resolve.resolve_model("happily+sadly", models).weights_path()
 
 
 def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
     weigh(tmp_path)
-    before = resolve.select("happily+sadly", models).identity(Runtime())
+    before = resolve.resolve_model("happily+sadly", models).identity(Runtime())
     assert [part["model"] for part in before["parts"]] == ["happily", "sadly"]
     path = tmp_path / "weights" / "happily+sadly.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"exponents": [1, 1]}))
-    assert resolve.select("happily+sadly", models).identity(Runtime()) != before
+    assert resolve.resolve_model("happily+sadly", models).identity(Runtime()) != before
 
 
 def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
-    faces = suite_of(tmp_path, folder, models).data.whole
+    faces = suite_of(tmp_path, folder, models).data.full_split
     weigh(tmp_path, fingerprint=faces.fingerprint)
-    models.add(resolve.select("happily+sadly", models))
+    models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
 
 
 def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_path, folder, models):
-    models.add(ModelSpec("silent", lambda runtime: Mute()))
-    models.add(ModelSpec("happily+tta", lambda runtime: Mute()))
-    Fusion(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(tmp_path / "weights" / "happily+silent.json")
-    models.add(resolve.select("happily+silent", models))
+    models.add(ModelSpec("silent", lambda runtime: Abstainer()))
+    models.add(ModelSpec("happily+tta", lambda runtime: Abstainer()))
+    FusionWeights(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(tmp_path / "weights" / "happily+silent.json")
+    models.add(resolve.resolve_model("happily+silent", models))
     suite = suite_of(tmp_path, folder, models)
     for model in models.names:
         for restoration in ("raw", "bicubic"):
-            suite.run((model, restoration))
+            suite.predict((model, restoration))
     effects = {effect.model: effect for effect in suite.effects.all()}
     assert set(effects) == {*models.names, ALL_MODELS}
     right = {name: effects[name].accuracy["before"] for name in models.names}

@@ -9,7 +9,7 @@ from fer_models import cli
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import probe
 from fer_models.classifiers.probe import Probe, fit
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.evaluation import Suite
@@ -79,7 +79,7 @@ def eyes(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(140, "train" if split == "train" else "validation"))
     file = tmp_path / "eyes.bin"
     file.write_bytes(b"eyes")
-    return ModelSpec("eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), embeds=True)
+    return ModelSpec("eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True)
 
 
 def fitted(eyes, tmp_path):
@@ -90,19 +90,19 @@ def fitted(eyes, tmp_path):
 def test_a_probe_shares_its_models_directions(eyes, tmp_path):
     fitted(eyes, tmp_path)
     models = Registry("model", eyes)
-    models.add(resolve.select("eyes-probe", models))
-    suite = Suite(Options("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS)
-    suite.run(("eyes", "raw"))
-    said = suite.run(("eyes-probe", "raw")).answers
+    models.add(resolve.resolve_model("eyes-probe", models))
+    suite = Suite(EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS)
+    suite.predict(("eyes", "raw"))
+    said = suite.predict(("eyes-probe", "raw")).predictions
     assert Eyes.looked == 140
     direct = models["eyes-probe"].load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
     np.testing.assert_array_equal(said.answer, direct.answer)
-    np.testing.assert_array_equal(suite.features(("eyes-probe", "raw")), suite.features(("eyes", "raw")))
+    np.testing.assert_array_equal(suite.embeddings(("eyes-probe", "raw")), suite.embeddings(("eyes", "raw")))
 
 
 def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
     fitted(eyes, tmp_path)
-    spec = resolve.select("eyes-probe", Registry("model", eyes))
+    spec = resolve.resolve_model("eyes-probe", Registry("model", eyes))
     assert spec.weights_path() is not None
     (tmp_path / "eyes.bin").write_bytes(b"other eyes")
     with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
@@ -111,7 +111,7 @@ def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
 
 def test_only_what_has_directions_can_be_probed():
     with pytest.raises(UsageError, match="only CLIP models"):
-        resolve.select("vgg19-probe", MODELS)
+        resolve.resolve_model("vgg19-probe", MODELS)
 
 
 def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):

@@ -11,7 +11,7 @@ from PIL import Image
 from fer_models import cli
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
-from fer_models.store.predictions import Answers, Store
+from fer_models.store.predictions import PredictionTable, Store
 from fer_models.store.subject import Subject
 
 
@@ -55,16 +55,16 @@ def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_
 
 
 def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, monkeypatch):
-    from fer_models.restorers.gfpgan import Shape
+    from fer_models.restorers.gfpgan import GfpganConfig
     from fer_models.training import restoration
     from fer_models.zoo import restorers
     from fer_models.zoo.spec import Runtime
 
-    recipe = restoration.RestorationRecipe(Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None)
+    recipe = restoration.RestorationRecipe(GfpganConfig(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None)
     monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr("fer_models.artifacts.weights.SHIPPED", tmp_path / "nothing shipped")
-    assert restorers.GFPGAN_NANO.weights.find() is None
+    assert restorers.GFPGAN_NANO.weights.locate() is None
     common = ["train", "gfpgan-nano", "--dataset", str(faces), "--no-drawn", "--device", "cpu"]
     assert cli.main([*common, "--epochs", "1", "--batch-size", "14"]) == 0
     said = capsys.readouterr().out
@@ -132,13 +132,13 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.full(7, 0.35), 600)
     truth = np.array([rng.choice(7, p=row) for row in p])
-    answers = Answers(tuple(f"{i:064x}" for i in range(600)), np.arange(600), truth, p.argmax(axis=1), p, ("ok",) * 600, ("",) * 600)
-    shelf = Store(tmp_path).shelf(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth, answers.index)
+    answers = PredictionTable(tuple(f"{i:064x}" for i in range(600)), np.arange(600), truth, p.argmax(axis=1), p, ("ok",) * 600, ("",) * 600)
+    shelf = Store(tmp_path).partition(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth, answers.index)
     with shelf.locked():
         for shard in range(shelf.shards):
             rows = shelf.rows(shard)
             columns = (answers.index, answers.truth, answers.answer, answers.probabilities)
-            shelf.write(shard, Answers(answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]), {}, 0.1)
+            shelf.write(shard, PredictionTable(answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]), {}, 0.1)
     assert cli.main(["gate", "selftest", "--store", str(tmp_path), "--runs", "3", "--whole-runs", "2", "--n", "300", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["source"]["model"] == "net"

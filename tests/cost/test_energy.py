@@ -1,6 +1,6 @@
 import pytest
 
-from fer_models.cost.energy import Meter
+from fer_models.cost.energy import EnergyMeter
 
 
 def package(folder, name, microjoules, most=1_000_000):
@@ -13,7 +13,7 @@ def package(folder, name, microjoules, most=1_000_000):
 def test_the_packages_of_a_machine_are_added_and_their_parts_are_not(tmp_path):
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
         package(tmp_path, name, 100)
-    meter = Meter("cpu", tmp_path)
+    meter = EnergyMeter("cpu", tmp_path)
     for name, drawn in (("intel-rapl:0", 500_100), ("intel-rapl:1", 250_100), ("intel-rapl:0:0", 400_100)):
         package(tmp_path, name, drawn)
     assert meter.joules() == pytest.approx(0.75)
@@ -21,13 +21,13 @@ def test_the_packages_of_a_machine_are_added_and_their_parts_are_not(tmp_path):
 
 def test_a_counter_that_started_again_is_followed(tmp_path):
     package(tmp_path, "intel-rapl:0", 900_000)
-    meter = Meter("cpu", tmp_path)
+    meter = EnergyMeter("cpu", tmp_path)
     package(tmp_path, "intel-rapl:0", 100_000)
     assert meter.joules() == pytest.approx(0.2)
 
 
 def test_a_machine_that_does_not_tell_gives_no_figure(tmp_path):
-    assert Meter("cpu", tmp_path).joules() is None
+    assert EnergyMeter("cpu", tmp_path).joules() is None
     package(tmp_path, "intel-rapl:0", 1)
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("not a number")
-    assert Meter("cpu", tmp_path).joules() is None
+    assert EnergyMeter("cpu", tmp_path).joules() is None

@@ -54,7 +54,7 @@ def test_copies_within_a_split_are_counted_as_surplus_and_as_groups() -> None:
     found = audit([one("train", 0, 1, 1, 2, 2, 2)], near=False)
     assert (found.n, found.distinct) == (6, 3)
     split = split_of(found, "train")
-    assert (split.copies, split.groups, split.conflicts) == (3, 2, 0)
+    assert (split.exact_duplicates, split.groups, split.conflicts) == (3, 2, 0)
     assert split.counts == dict(zip(LABELS, [1, 2, 3, 0, 0, 0, 0], strict=True))
 
 
@@ -66,14 +66,14 @@ def test_copies_with_different_labels_are_a_conflict_within_a_split() -> None:
 def test_a_later_split_is_searched_for_faces_of_the_earlier_ones() -> None:
     found = audit([one("private_test", 0, 0, 4, 5), one("train", 0, 1, 2), one("public_test", 4, 4, 1)], near=False)
     assert [split.split for split in found.splits] == ["train", "public_test", "private_test"]
-    copies = {(o.earlier, o.later): (o.copies, o.conflicts) for o in found.overlaps}
+    copies = {(o.earlier, o.later): (o.exact_duplicates, o.conflicts) for o in found.overlaps}
     assert copies == {("train", "public_test"): (1, 0), ("train", "private_test"): (2, 0), ("public_test", "private_test"): (1, 0)}
 
 
 @pytest.mark.parametrize(("labels", "conflicts"), [([3], 0), ([4], 1), ([3, 3], 0), ([3, 4], 1), ([4, 5], 1)])
 def test_a_leaked_face_is_in_conflict_when_any_copy_of_it_carries_another_label(labels: list[int], conflicts: int) -> None:
     found = audit([one("train", *[0] * len(labels), labels=labels), one("test", 0, labels=[3])], near=False)
-    assert (found.overlaps[0].copies, found.overlaps[0].conflicts) == (1, conflicts)
+    assert (found.overlaps[0].exact_duplicates, found.overlaps[0].conflicts) == (1, conflicts)
 
 
 def test_a_grey_and_an_rgb_copy_are_one_image() -> None:
@@ -120,7 +120,7 @@ def test_exact_counts_are_those_of_counting_by_hand(rows: list[tuple[str, int, i
         mine = [(image, label) for name, image, label in rows if name == split.split]
         times = Counter(image for image, _ in mine)
         assert split.n == len(mine)
-        assert split.copies == sum(times.values()) - len(times)
+        assert split.exact_duplicates == sum(times.values()) - len(times)
         assert split.groups == sum(n > 1 for n in times.values())
         assert split.conflicts == sum(len({label for other, label in mine if other == image}) > 1 for image in times)
         assert split.counts == {name: sum(label == i for _, label in mine) for i, name in enumerate(LABELS)}
@@ -128,7 +128,7 @@ def test_exact_counts_are_those_of_counting_by_hand(rows: list[tuple[str, int, i
     for overlap in found.overlaps:
         before = {(image, label) for name, image, label in rows if name == overlap.earlier}
         after = [(image, label) for name, image, label in rows if name == overlap.later]
-        assert overlap.copies == sum(image in {seen for seen, _ in before} for image, _ in after)
+        assert overlap.exact_duplicates == sum(image in {seen for seen, _ in before} for image, _ in after)
         assert overlap.conflicts == sum(any(seen == image and other != label for seen, other in before) for image, label in after)
 
 
@@ -166,44 +166,44 @@ def enlarged(face: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("change", [brighter, shifted, recompressed, enlarged])
 def test_a_picture_changed_a_little_is_a_near_copy_across_splits(change) -> None:
     found = audit([one("train", *range(28)), face_set("test", [change(FACES[3]), FACES[5]], [3, 5])])
-    near = overlap_of(found, "train", "test").near
+    near = overlap_of(found, "train", "test").near_duplicates
     assert (near.faces, near.only, near.pairs) == (1, 1, 1)
-    assert overlap_of(found, "train", "test").copies == 1
-    assert all(split.near.pairs == 0 for split in found.splits)
+    assert overlap_of(found, "train", "test").exact_duplicates == 1
+    assert all(split.near_duplicates.pairs == 0 for split in found.splits)
 
 
 def test_copies_are_not_near_copies_and_different_faces_are_neither() -> None:
     found = audit([one("train", *range(28), 0, 1), one("test", *range(28))])
-    assert [split.near.pairs for split in found.splits] == [0, 0]
-    assert found.overlaps[0].near.pairs == 0
+    assert [split.near_duplicates.pairs for split in found.splits] == [0, 0]
+    assert found.overlaps[0].near_duplicates.pairs == 0
 
 
 def test_near_copies_within_a_split_are_counted_in_faces_and_pairs() -> None:
     twice = [FACES[0], FACES[0], brighter(FACES[0]), FACES[1]]
     split = audit([face_set("train", twice, [0, 0, 0, 1])]).splits[0]
-    assert (split.near.faces, split.near.only, split.near.pairs) == (3, 1, 2)
-    assert split.copies == 1
+    assert (split.near_duplicates.faces, split.near_duplicates.only, split.near_duplicates.pairs) == (3, 1, 2)
+    assert split.exact_duplicates == 1
 
 
 def test_a_face_with_an_exact_and_a_near_copy_is_not_one_that_only_the_near_search_finds() -> None:
     bright = brighter(FACES[0])
     found = audit([face_set("train", [FACES[0], bright], [0, 0]), face_set("test", [FACES[0], FACES[0], brighter(bright)], [0, 0, 0])])
     overlap = overlap_of(found, "train", "test")
-    assert overlap.copies == 2
-    assert (overlap.near.faces, overlap.near.only, overlap.near.pairs) == (3, 1, 4)
+    assert overlap.exact_duplicates == 2
+    assert (overlap.near_duplicates.faces, overlap.near_duplicates.only, overlap.near_duplicates.pairs) == (3, 1, 4)
 
 
 def test_near_copies_are_left_out_when_they_are_not_asked_for() -> None:
     found = audit([one("train", 0), face_set("test", [brighter(FACES[0])], [0])], near=False)
-    assert found.overlaps[0].near is None
-    assert found.splits[0].near is None
+    assert found.overlaps[0].near_duplicates is None
+    assert found.splits[0].near_duplicates is None
     assert found.examples == ()
 
 
 def test_constant_images_of_different_tones_are_not_near_copies() -> None:
     flat = [np.full((48, 48), tone, np.uint8) for tone in (0, 90, 200)]
     split = audit([face_set("train", [*flat, FACES[0]], [0, 1, 2, 3])]).splits[0]
-    assert split.near.pairs == 0
+    assert split.near_duplicates.pairs == 0
     assert split.constant == ("train 0", "train 1", "train 2")
 
 
@@ -233,7 +233,7 @@ def test_unreadable_files_are_named_and_count_nowhere_else(tmp_path: Path) -> No
         ("train/sad/gone.png", f"{tmp_path}/train/sad/gone.png cannot be opened"),
     ]
     assert (found.n, train.n, train.counts["happy"], train.counts["sad"]) == (4, 2, 1, 1)
-    assert found.overlaps[0].copies == 2
+    assert found.overlaps[0].exact_duplicates == 2
     assert "train: unreadable: " in text(found)
 
 
@@ -298,7 +298,7 @@ def test_without_votes_nothing_is_said_of_the_labels() -> None:
 
 
 def test_the_notes_of_a_set_stand_in_its_audit() -> None:
-    faces = one("train", 0, 1, 2).take([0, 1], "limited for a reason")
+    faces = one("train", 0, 1, 2).select([0, 1], "limited for a reason")
     found = audit([faces])
     assert found.splits[0].notes == ("limited for a reason",)
     assert "train: note: limited for a reason" in text(found)

@@ -38,7 +38,7 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_rows(labels: list[int],
     faces = face_set(labels)
     rows = list(range(len(labels)))
     random.shuffle(rows)  # type: ignore[attr-defined]
-    assert faces.take(rows).fingerprint == faces.fingerprint
+    assert faces.select(rows).fingerprint == faces.fingerprint
 
 
 @given(label_lists, st.data())
@@ -54,7 +54,7 @@ def test_the_fingerprint_knows_every_label_and_every_pixel(labels: list[int], da
 
 def test_a_face_seen_twice_counts_twice_in_the_fingerprint() -> None:
     faces = face_set([0, 1])
-    assert faces.take([0, 1, 1]).fingerprint != faces.fingerprint
+    assert faces.select([0, 1, 1]).fingerprint != faces.fingerprint
 
 
 def test_grey_and_rgb_copies_of_a_face_are_one_face() -> None:
@@ -67,7 +67,7 @@ def test_grey_and_rgb_copies_of_a_face_are_one_face() -> None:
 def test_taking_rows_keeps_images_labels_sources_hashes_and_notes_together() -> None:
     faces = face_set([0, 1, 2, 3], notes=("one",))
     for known in (False, True):  # before and after the hashes were computed
-        taken = faces.take([3, 1], "two").take([1])
+        taken = faces.select([3, 1], "two").select([1])
         assert (taken.labels.tolist(), taken.sources, taken.notes) == ([1], ["row 1"], ("one", "two"))
         assert taken.hashes == (face_set([0, 1, 2, 3]).hashes[1],)
         assert faces.hashes[3] != faces.hashes[1], known
@@ -77,10 +77,10 @@ def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
     labels = np.arange(20, dtype=np.int64) % 7
     images = np.zeros((20, 4, 4), np.uint8)
     faces = FaceSet("drawn", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
-    assert faces.take([3, 1]).take([1]).votes.tolist() == [list(range(10, 20))]
+    assert faces.select([3, 1]).select([1]).votes.tolist() == [list(range(10, 20))]
     rows = faces.stratified(9)
-    assert np.array_equal(faces.limit(9).votes[:, 0], 10 * rows)
-    assert face_set([0, 1]).take([1]).votes is None
+    assert np.array_equal(faces.subsample(9).votes[:, 0], 10 * rows)
+    assert face_set([0, 1]).select([1]).votes is None
 
 
 def test_votes_for_another_number_of_faces_are_refused() -> None:
@@ -106,7 +106,7 @@ def test_counts_name_all_seven_emotions_and_add_up(labels: list[int]) -> None:
 
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(DatasetError, match="drawn/test holds no face"):
-        face_set([0]).take([])
+        face_set([0]).select([])
 
 
 @pytest.mark.parametrize(("labels", "sources"), [([0], ()), ([0, 1, 2], ()), ([0, 1], ["one"])])
@@ -121,7 +121,7 @@ def test_images_labels_and_sources_that_do_not_match_are_refused(labels: list[in
 @given(label_lists, st.integers(1, 70))
 @settings(deadline=None)
 def test_a_limited_set_has_the_sets_own_proportions(labels: list[int], n: int) -> None:
-    limited = face_set(labels).limit(n)
+    limited = face_set(labels).subsample(n)
     if n >= len(labels):
         assert len(limited) == len(labels)
         return
@@ -138,7 +138,7 @@ def test_a_limited_set_has_the_sets_own_proportions(labels: list[int], n: int) -
 @given(label_lists, st.integers(1, 70))
 @settings(deadline=None)
 def test_a_limited_set_holds_the_first_faces_of_each_emotion_in_order(labels: list[int], n: int) -> None:
-    limited = face_set(labels).limit(n)
+    limited = face_set(labels).subsample(n)
     rows = [int(source.removeprefix("row ")) for source in limited.sources]
     assert rows == sorted(rows)
     for label in set(labels):
@@ -149,10 +149,10 @@ def test_a_limited_set_holds_the_first_faces_of_each_emotion_in_order(labels: li
 
 
 def test_a_limit_is_noted_and_a_limit_of_nothing_refused() -> None:
-    assert face_set([0, 1] * 10).limit(4).notes == ("limited to 4 of 20 faces, stratified by emotion",)
-    assert face_set([0, 1]).limit(2).notes == ()
+    assert face_set([0, 1] * 10).subsample(4).notes == ("limited to 4 of 20 faces, stratified by emotion",)
+    assert face_set([0, 1]).subsample(2).notes == ()
     with pytest.raises(DatasetError, match="--limit must be at least 1, got 0"):
-        face_set([0]).limit(0)
+        face_set([0]).subsample(0)
 
 
 # -- the one door -------------------------------------------------------------------------------------

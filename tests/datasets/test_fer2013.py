@@ -315,7 +315,7 @@ def test_votes_beside_faces_that_know_their_rows_are_joined_to_them(tmp_path: Pa
     write_votes(tmp_path, TINY)
     faces = fer2013.load(split, tmp_path)
     assert happy_votes(faces) == pixels_of(faces)
-    assert happy_votes(faces.take([1])) == pixels_of(faces)[1:2]
+    assert happy_votes(faces.select([1])) == pixels_of(faces)[1:2]
     assert not any("FER+" in note for note in faces.notes)
 
 

@@ -15,7 +15,7 @@ from fer_models.store.subject import Subject
 
 def record(answers, model="net", recorded=None):
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    return baselines.make(Subject("drawn", "test", "raw", model), "f" * 64, answers, measured, recorded or {"date": "2026-01-01"})
+    return baselines.record_of(Subject("drawn", "test", "raw", model), "f" * 64, answers, measured, recorded or {"date": "2026-01-01"})
 
 
 def some(n=21, seed=0):
@@ -28,7 +28,7 @@ def test_a_record_gives_back_every_answer_and_each_probability_within_a_step(row
     answers = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
     made = record(answers)
     assert made.decoded().tolist() == answers.answer.tolist()
-    assert np.abs(made.decoded_p_truth() - answers.p_truth).max() <= 0.5 / 64 + 1e-12
+    assert np.abs(made.decoded_p_true() - answers.p_true).max() <= 0.5 / 64 + 1e-12
 
 
 def test_what_is_written_is_what_is_read(tmp_path):

@@ -20,7 +20,7 @@ from fer_models.gate import baselines, gate
 from fer_models.gate import compare as sides
 from fer_models.report import comparison as report
 from fer_models.scoring.metrics import measure
-from fer_models.store.predictions import SHARD, Answers, Store
+from fer_models.store.predictions import SHARD, PredictionTable, Store
 from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "net")
@@ -42,12 +42,12 @@ def some(wrong=0, n=490, seed=None):
 def surely(answers, certainty):
     p = np.repeat(((1 - certainty) / 6)[:, None], 7, axis=1)
     p[np.arange(len(answers)), answers.answer] = certainty
-    return Answers(answers.faces, answers.index, answers.truth, answers.answer, p, answers.status, answers.text)
+    return PredictionTable(answers.faces, answers.index, answers.truth, answers.answer, p, answers.status, answers.text)
 
 
 def stored(root, answers, subject=SUBJECT, key="k", age=0):
     """The folder of a subject in the store at `root`, written `age` seconds ago."""
-    shelf = Store(root).shelf(subject, key * 64, answers.faces, answers.truth, answers.index)
+    shelf = Store(root).partition(subject, key * 64, answers.faces, answers.truth, answers.index)
     with shelf.locked():
         for shard in shelf.missing():
             rows = shelf.rows(shard)
@@ -66,7 +66,7 @@ def shard(folder, number):
 
 def record(answers, subject=SUBJECT, **changes):
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    return replace(baselines.make(subject, answers.fingerprint, answers, measured, {}), **changes)
+    return replace(baselines.record_of(subject, answers.fingerprint, answers, measured, {}), **changes)
 
 
 def recorded(path, *records):
@@ -339,13 +339,13 @@ def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(comp
     whole, rows = some(), np.arange(0, 490, 7)
     before = recorded(tmp_path / "baselines.json", record(whole), record(some(wrong=30), OTHER))
     stored(tmp_path / "store", whole)
-    stored(tmp_path / "store", some(wrong=30).take(rows), OTHER)
+    stored(tmp_path / "store", some(wrong=30).select(rows), OTHER)
     code, said, _ = compare(before, tmp_path / "store")
     assert code == 0
     assert "2 subjects compared: 2 PASS" in said
     stored(tmp_path / "worse", whole)
     truth = whole.truth
-    stored(tmp_path / "worse", answers_of(truth, (truth + 1) % 7).take(rows), OTHER)
+    stored(tmp_path / "worse", answers_of(truth, (truth + 1) % 7).select(rows), OTHER)
     code, said, _ = compare(before, tmp_path / "worse")
     assert code == 1
     assert "net-bicubic on drawn/validation: accuracy" in said
@@ -353,7 +353,7 @@ def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(comp
 
 def test_a_part_without_the_whole_beside_it_is_not_compared(compare, tmp_path):
     before = recorded(tmp_path / "baselines.json", record(some(), OTHER))
-    stored(tmp_path / "store", some().take(np.arange(0, 490, 7)), OTHER)
+    stored(tmp_path / "store", some().select(np.arange(0, 490, 7)), OTHER)
     code, _, complaint = compare(before, tmp_path / "store")
     assert code == 1
     assert "different faces" in complaint
@@ -385,9 +385,9 @@ def test_flips_are_sorted_by_how_much_probability_the_true_emotion_lost(compare,
 
 def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
     before, now = some(40, seed=1), some(10, seed=2)
-    silent = np.flatnonzero(before.right)[0]
+    silent = np.flatnonzero(before.correct)[0]
     now.answer[silent], now.probabilities[silent] = -1, np.nan
-    paired = sides.pair(sides.Side("a", {SUBJECT: before}, single=True), sides.Side("b", {SUBJECT: now}, single=True))
+    paired = sides.match_subjects(sides.RunSource("a", {SUBJECT: before}, single=True), sides.RunSource("b", {SUBJECT: now}, single=True))
     fell, rose = sides.flips(paired.pairs[0])
     assert [(flip.index, flip.now, flip.p_now) for flip in fell] == [(silent, None, 0.0)]
     gained = [flip.p_now - flip.p_before for flip in rose]
@@ -399,8 +399,8 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6), st.integers(-1, 6)), min_size=1, max_size=60))
 def test_flips_are_exactly_the_faces_whose_correctness_changed(rows):
     truth, was, now = (np.array(column) for column in zip(*rows, strict=True))
-    earlier, later = (sides.Side(name, {SUBJECT: answers_of(truth, answer)}) for name, answer in (("a", was), ("b", now)))
-    fell, rose = sides.flips(sides.pair(earlier, later).pairs[0])
+    earlier, later = (sides.RunSource(name, {SUBJECT: answers_of(truth, answer)}) for name, answer in (("a", was), ("b", now)))
+    fell, rose = sides.flips(sides.match_subjects(earlier, later).pairs[0])
     assert {flip.index for flip in fell} == {i for i, (t, b, n) in enumerate(rows) if b == t != n}
     assert {flip.index for flip in rose} == {i for i, (t, b, n) in enumerate(rows) if b != t == n}
 
@@ -431,8 +431,8 @@ def test_json_holds_every_number_and_the_verdict(compare, tmp_path):
     result = found["results"][0]
     assert (code, found["failed"], result["verdict"], result["n"]) == (1, True, gate.FAIL, 490)
     assert result["subject"] == result["before_subject"] == SUBJECT.as_json()
-    assert result["metrics"]["accuracy"]["before"] == pytest.approx(some().right.mean())
-    assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(some(30).right.mean())
+    assert result["metrics"]["accuracy"]["before"] == pytest.approx(some().correct.mean())
+    assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(some(30).correct.mean())
     assert result["changes"]["faces"] == {"fell": 30, "rose": 0, "establishes": result["changes"]["faces"]["establishes"]}
     assert "fell below" in result["message"]
 
@@ -493,8 +493,8 @@ def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_
 @lru_cache
 def judged():
     """A subject that fell, and its flips."""
-    earlier, later = (sides.Side(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30)))
-    pair = sides.pair(earlier, later).pairs[0]
+    earlier, later = (sides.RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30)))
+    pair = sides.match_subjects(earlier, later).pairs[0]
     a = pair.answers
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
     verdict = gate.judge([gate.compare(SUBJECT, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=99)])[0]
@@ -507,7 +507,7 @@ def compared(name):
     subject = Subject(name, name, name, name, name, name)
     verdict = replace(verdict, comparison=replace(verdict.comparison, subject=subject))
     fell = [replace(flip, face=name) for flip in fell]
-    return report.Comparison(name, name, [report.Compared(subject, verdict, fell, rose)], [subject], [subject], [name], [name], listed=2)
+    return report.RunComparison(name, name, [report.ComparedModel(subject, verdict, fell, rose)], [subject], [subject], [name], [name], listed=2)
 
 
 NAMES = st.one_of(st.text(min_size=1, max_size=20), st.text(alphabet="`|<>\\\n*_[]()!&~#@-: a", min_size=1, max_size=30))
@@ -579,7 +579,7 @@ def with_faces(tmp_path, n=28):
     sound, fallen = (answers_of(truth, answer) for answer in (truth, now))
     subject = Subject("faces", "test", "raw", "net")
     folders = [
-        stored(tmp_path / root, Answers(hashes, order, truth, a.answer, a.probabilities, a.status, a.text), subject)
+        stored(tmp_path / root, PredictionTable(hashes, order, truth, a.answer, a.probabilities, a.status, a.text), subject)
         for root, a in (("a", sound), ("b", fallen))
     ]
     return tmp_path / "faces", *folders

@@ -19,7 +19,7 @@ def measured(answers):
 
 
 def record_of(answers, **changes):
-    made = baselines.make(SUBJECT, FINGERPRINT, answers, measured(answers), {})
+    made = baselines.record_of(SUBJECT, FINGERPRINT, answers, measured(answers), {})
     return baselines.replace(made, **changes)
 
 
@@ -58,7 +58,7 @@ def test_the_same_answers_pass():
 
 def test_three_percent_of_the_right_answers_turned_fails_and_reads_like_the_contract():
     before = a_model()
-    said = verdict(before, turned(before, first_right(before, int(0.03 * before.right.sum()))), resamples=9999)
+    said = verdict(before, turned(before, first_right(before, int(0.03 * before.correct.sum()))), resamples=9999)
     assert said.status == gate.FAIL
     text = verdicts.message(said)
     assert text.splitlines()[0].startswith("net-raw on drawn/test: ")
@@ -78,7 +78,7 @@ def test_a_fall_that_few_faces_cannot_establish_is_inconclusive_and_says_what_th
     before = a_model(n=70)
     said = verdict(before, turned(before, first_right(before, 2)))
     assert said.status == gate.INCONCLUSIVE
-    assert said.establishes > 0.02
+    assert said.minimum_detectable_fall > 0.02
     assert "cannot establish" in verdicts.message(said)
     assert verdicts.why_not(said, "accuracy", strict=False) is None
     assert verdicts.why_not(said, "accuracy", strict=True) is not None
@@ -110,15 +110,15 @@ def on_some_faces(before, rows):
 
 def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_these_are_more_difficult_than_the_floor():
     before = a_model()
-    rows = np.sort(np.r_[first_right(before, 20), np.flatnonzero(~before.right)[:29]])
-    assert before.right[rows].mean() < 0.65 < before.right.mean()
+    rows = np.sort(np.r_[first_right(before, 20), np.flatnonzero(~before.correct)[:29]])
+    assert before.correct[rows].mean() < 0.65 < before.correct.mean()
     assert on_some_faces(before, rows).status == gate.PASS
 
 
 def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_most_of_the_unanswered_are_among_these():
     before = a_model()
     answer = before.answer.copy()
-    answer[np.flatnonzero(~before.right)[:20]] = -1
+    answer[np.flatnonzero(~before.correct)[:20]] = -1
     before = answers_of(before.truth, answer)
     assert on_some_faces(before, np.arange(70)).status == gate.PASS
 
@@ -126,7 +126,7 @@ def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_most_of_the_
 def test_more_silence_than_the_bound_fails():
     before = a_model()
     answer = before.answer.copy()
-    answer[np.flatnonzero(~before.right)[:20]] = -1  # all were wrong already: accuracy does not move
+    answer[np.flatnonzero(~before.correct)[:20]] = -1  # all were wrong already: accuracy does not move
     said = verdict(before, answers_of(before.truth, answer))
     assert said.status == gate.FAIL
     assert "have no answer" in said.problems[0]
@@ -134,8 +134,8 @@ def test_more_silence_than_the_bound_fails():
 
 def test_one_emotion_that_is_forgotten_fails_by_its_recall():
     before = a_model(n=3500)
-    rows = np.flatnonzero(before.right & (before.truth == 1))[:40]
-    rose = np.flatnonzero(~before.right & (before.truth != 1))[:40]
+    rows = np.flatnonzero(before.correct & (before.truth == 1))[:40]
+    rose = np.flatnonzero(~before.correct & (before.truth != 1))[:40]
     answer = before.answer.copy()
     answer[rows], answer[rose] = 0, before.truth[rose]
     said = verdict(before, answers_of(before.truth, answer))
@@ -163,7 +163,7 @@ def test_a_part_of_the_faces_is_compared_with_the_same_part_of_the_record():
     kept = np.arange(0, 140, 3)
     part = answers_of(whole.truth[kept], whole.answer[kept])
     comparison = gate.compare(SUBJECT, part, measured(part), record_of(whole), fingerprint=FINGERPRINT, labels=whole.truth, kept=kept)
-    assert comparison.fell == comparison.rose == 0
+    assert comparison.negative_flips == comparison.positive_flips == 0
 
 
 def test_the_more_comparisons_a_run_makes_the_surer_each_must_be():
@@ -197,8 +197,8 @@ def test_drift_is_found_where_accuracy_sees_nothing():
     before = a_model()
     said = verdict(before, doubting(before, 0.1))
     assert said.status == gate.PASS
-    assert said.drifted
-    assert said.comparison.drift.now < said.comparison.drift.before
+    assert said.is_degraded
+    assert said.comparison.degradation.now < said.comparison.degradation.before
     assert "DRIFT" in verdicts.message(said)
     assert "fails with --strict-gate" in verdicts.message(said)
     assert verdicts.why_not(said, "drift", strict=False) is None
@@ -209,28 +209,28 @@ def test_drift_is_found_where_accuracy_sees_nothing():
 def test_a_change_too_small_to_matter_is_no_drift_however_sure_it_is():
     before = a_model(n=14000)
     said = verdict(before, doubting(before, 0.1, rows=slice(0, 200)))
-    assert said.comparison.drift.p < 1e-6
-    assert -gate.DRIFT_MARGIN < said.comparison.drift.change < 0
-    assert not said.drifted
+    assert said.comparison.degradation.p < 1e-6
+    assert -gate.DEGRADED_MARGIN < said.comparison.degradation.change < 0
+    assert not said.is_degraded
 
 
 def test_where_accuracy_failed_drift_adds_a_line_and_no_second_verdict():
     before = a_model()
     said = verdict(before, turned(before, first_right(before, 60)))
     assert said.status == gate.FAIL
-    assert not said.drifted
+    assert not said.is_degraded
     assert "probability given to the true emotion fell" in verdicts.message(said)
 
 
 def test_probabilities_that_differ_less_than_a_record_can_tell_are_no_drift():
     before = a_model()
     p = before.probabilities + 1e-5 * (np.arange(7) == 0) - 1e-5 * (np.arange(7) == 1)
-    assert verdict(before, with_probabilities(before, p)).comparison.drift.change == 0
+    assert verdict(before, with_probabilities(before, p)).comparison.degradation.change == 0
 
 
 def test_few_faces_cannot_drift_however_alike_they_move():
     before = a_model(n=1400)
-    check = verdict(before, doubting(before, 0.9, rows=slice(0, 5))).comparison.drift
+    check = verdict(before, doubting(before, 0.9, rows=slice(0, 5))).comparison.degradation
     assert check.p >= 0.5**5
 
 
@@ -239,8 +239,8 @@ def test_few_faces_cannot_drift_however_alike_they_move():
 def test_doubting_more_never_makes_drift_vanish(seed, by, more):
     before = a_model(n=280, right=1.0, seed=seed)
     less, most = (verdict(before, doubting(before, b), resamples=99) for b in (by, by + more))
-    assert most.comparison.drift.change <= less.comparison.drift.change + 1e-12
-    assert most.drifted >= less.drifted
+    assert most.comparison.degradation.change <= less.comparison.degradation.change + 1e-12
+    assert most.is_degraded >= less.is_degraded
 
 
 @settings(max_examples=30, deadline=None)
@@ -268,7 +268,7 @@ RANK = {gate.PASS: 0, gate.INCONCLUSIVE: 1, gate.FAIL: 2}
 def test_turning_more_right_answers_wrong_never_makes_accuracy_hold(seed, share, more):
     before = a_model(n=280, seed=seed)
     rng = np.random.default_rng(seed)
-    right = rng.permutation(np.flatnonzero(before.right))
+    right = rng.permutation(np.flatnonzero(before.correct))
     k = int(share * len(right))
     worse, worst = (verdict(before, turned(before, right[:j]), resamples=199) for j in (k, k + more))
 

@@ -4,13 +4,13 @@ from fakes import unsure
 
 from fer_models.errors import UsageError
 from fer_models.gate import gate, power
-from fer_models.gate.power import A_FEW, EVERYWHERE, Scenario
-from fer_models.store.predictions import Answers
+from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario
+from fer_models.store.predictions import PredictionTable
 
 SOURCE = power.Source.of(unsure())
 
 
-@pytest.mark.parametrize("kind", [EVERYWHERE, A_FEW])
+@pytest.mark.parametrize("kind", [DIFFUSE, CONCENTRATED])
 def test_a_scenario_is_true_of_what_is_simulated(kind):
     scenario = Scenario(0.02, 0.10, kind)
     change = power.calibrate(SOURCE, scenario)
@@ -39,7 +39,7 @@ def test_the_probabilities_see_a_fall_that_right_and_wrong_do_not():
 def test_the_verdict_is_the_gates_own():
     """What the self-test calls FAIL is what the gate settles with all its bootstrap resamples."""
     for truth, before, now, _, _ in power._simulated(SOURCE, power.calibrate(SOURCE, Scenario(0.03, 0.10)), 12, 700, np.random.default_rng(2)):
-        checks = gate.settle([gate.paired_checks(truth, before, now, resamples=1999)])[0]
+        checks = gate.adjust_for_multiplicity([gate.paired_checks(truth, before, now, resamples=1999)])[0]
         surest = min(c.p for c in checks if not c.metric.startswith("recall:"))
         if not 0.005 < surest < 0.02:  # where the two bootstraps may differ by chance
             assert power._fails(truth, before, now) == any(c.failed for c in checks)
@@ -53,14 +53,14 @@ def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
 
 
 def test_the_smallest_fall_found_is_read_off_the_power_curve():
-    from fer_models.scoring.intervals import wilson
+    from fer_models.scoring.intervals import wilson_interval
 
     def outcome(fall, found):
-        return power.Outcome(Scenario(fall, 0.1), {"FAIL": wilson(found, 100)}, 0.1, 0.0)
+        return power.ScenarioResult(Scenario(fall, 0.1), {"FAIL": wilson_interval(found, 100)}, 0.1, 0.0)
 
     curve = [outcome(0.0, 1), outcome(0.01, 40), outcome(0.02, 90)]
-    assert power.smallest_found(curve, "FAIL") == pytest.approx(0.018)
-    assert power.smallest_found(curve[:2], "FAIL") is None
+    assert power.minimum_detectable_fall(curve, "FAIL") == pytest.approx(0.018)
+    assert power.minimum_detectable_fall(curve[:2], "FAIL") is None
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_what_cannot_be_simulated_is_said(options, message):
 
 def test_answers_that_are_all_certain_cannot_show_a_fall():
     certain = np.eye(7)[np.arange(70) % 7]
-    answers = Answers(tuple(map(str, range(70))), np.arange(70), np.arange(70) % 7, np.arange(70) % 7, certain, ("ok",) * 70, ("",) * 70)
+    answers = PredictionTable(tuple(map(str, range(70))), np.arange(70), np.arange(70) % 7, np.arange(70) % 7, certain, ("ok",) * 70, ("",) * 70)
     with pytest.raises(UsageError, match="too many of them are certain"):
         power.run(answers, scenarios=[Scenario(0.0, 0.5)], runs=1, n=70)
-    silent = Answers(("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",))
+    silent = PredictionTable(("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",))
     with pytest.raises(UsageError, match="no probabilities"):
         power.run(silent, runs=1)

@@ -11,7 +11,7 @@ from PIL import Image
 from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_models.errors import FacesDifferError
-from fer_models.gate.restoration_effect import ALL_MODELS, HARMS, HELPS, NOTHING_SHOWN, adjusted, effect, likeness, over_all_models, turned
+from fer_models.gate.restoration_effect import ALL_MODELS, HARMS, HELPS, NOTHING_SHOWN, adjusted, effect, flipped_faces, image_fidelity, pooled_effect
 from fer_models.report.restorations import restorations_html
 
 TRUTH = np.arange(210) % 7
@@ -28,19 +28,19 @@ def answering(wrong):
 def test_helped_and_hurt_are_the_turned_faces_and_p_is_mcnemars_exact_two_sided_one(wrong, still):
     before, after = answering(wrong), answering(still)
     found = effect("m", "r", "raw", before, after, resamples=50)
-    assert (found.helped, found.hurt) == (len(wrong - still), len(still - wrong))
-    table = [[0, found.hurt], [found.helped, 0]]
-    assert found.p == pytest.approx(mcnemar(table, exact=True).pvalue if found.helped + found.hurt else 1.0)
-    assert found.accuracy["change"] == pytest.approx((found.helped - found.hurt) / 210)
+    assert (found.corrected, found.broken) == (len(wrong - still), len(still - wrong))
+    table = [[0, found.broken], [found.corrected, 0]]
+    assert found.p == pytest.approx(mcnemar(table, exact=True).pvalue if found.corrected + found.broken else 1.0)
+    assert found.accuracy["change"] == pytest.approx((found.corrected - found.broken) / 210)
     assert found.accuracy["low"] <= found.accuracy["change"] <= found.accuracy["high"]
-    assert sum(c["helped"] for c in found.per_class.values()) == found.helped
+    assert sum(c["helped"] for c in found.per_class.values()) == found.corrected
 
 
 @given(st.sets(st.integers(0, 209), max_size=40), st.sets(st.integers(0, 209), max_size=40))
 def test_exchanging_before_and_after_turns_the_effect_round(wrong, still):
     there = effect("m", "r", "raw", answering(wrong), answering(still), resamples=50)
     back = effect("m", "raw", "r", answering(still), answering(wrong), resamples=50)
-    assert (there.helped, there.hurt, there.p) == (back.hurt, back.helped, back.p)
+    assert (there.corrected, there.broken, there.p) == (back.broken, back.corrected, back.p)
     assert there.accuracy["change"] == pytest.approx(-back.accuracy["change"])
 
 
@@ -55,7 +55,7 @@ def test_the_verdict_says_helps_harms_or_nothing_shown():
     )
     assert [helps.verdict, harms.verdict, nothing.verdict] == [HELPS, HARMS, NOTHING_SHOWN]
     assert nothing.p_adjusted >= nothing.p
-    assert 0 < nothing.smallest <= 1
+    assert 0 < nothing.minimum_detectable_effect <= 1
 
 
 def test_many_models_do_not_drown_what_is_so_over_all_of_them():
@@ -79,13 +79,13 @@ def test_over_all_models_a_face_counts_once():
     """A restoration that helps ten models on the same few faces has not shown more than for one of them."""
     pair = (answering(range(4)), answering([]))
     one = effect("a", "r", "raw", *pair)
-    both = over_all_models([one, one], {"a": pair, "b": pair})
-    alone = over_all_models([one], {"a": pair})
+    both = pooled_effect([one, one], {"a": pair, "b": pair})
+    alone = pooled_effect([one], {"a": pair})
     assert both.model == ALL_MODELS
     assert both.p == alone.p
     assert both.accuracy["change"] == pytest.approx(4 / 210)
-    assert both.helped == 8
-    assert over_all_models([one, one], {"a": pair, "b": pair[::-1]}).accuracy["change"] == pytest.approx(0)
+    assert both.corrected == 8
+    assert pooled_effect([one, one], {"a": pair, "b": pair[::-1]}).accuracy["change"] == pytest.approx(0)
 
 
 def test_other_faces_are_refused():
@@ -94,21 +94,21 @@ def test_other_faces_are_refused():
         effect("m", "r", "raw", few, answering([]))
     pair = (answering([]), answering([]))
     with pytest.raises(FacesDifferError):
-        over_all_models([effect("m", "r", "raw", *pair)], {"a": pair, "b": (few, few)})
+        pooled_effect([effect("m", "r", "raw", *pair)], {"a": pair, "b": (few, few)})
 
 
 def test_likeness_is_one_for_the_same_face_and_low_for_another():
     faces = drawn(7).faces(range(7))
-    assert likeness(faces, faces) == pytest.approx(1)
+    assert image_fidelity(faces, faces) == pytest.approx(1)
     large = [np.asarray(Image.fromarray(face).resize((192, 192), Image.Resampling.BICUBIC)) for face in faces]
-    assert likeness(faces, large) > 0.98
-    assert likeness(faces, [255 - face for face in faces]) == pytest.approx(-1)
-    assert likeness(faces, faces[1:] + faces[:1]) < 0.9
-    assert np.isnan(likeness([np.zeros((8, 8, 3), np.uint8)], [np.ones((8, 8, 3), np.uint8)]))
+    assert image_fidelity(faces, large) > 0.98
+    assert image_fidelity(faces, [255 - face for face in faces]) == pytest.approx(-1)
+    assert image_fidelity(faces, faces[1:] + faces[:1]) < 0.9
+    assert np.isnan(image_fidelity([np.zeros((8, 8, 3), np.uint8)], [np.ones((8, 8, 3), np.uint8)]))
 
 
 def test_the_faces_shown_are_those_that_turned():
-    helped, hurt = turned(answering([3, 5, 9]), answering([9, 20]), 2)
+    helped, hurt = flipped_faces(answering([3, 5, 9]), answering([9, 20]), 2)
     assert sorted(helped) == [3, 5]
     assert list(hurt) == [20]
 

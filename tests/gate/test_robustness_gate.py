@@ -25,7 +25,7 @@ def counted(counts, of=1):
 def record(figures, faces=FACES):
     """A record of some figures."""
     answers = answers_of(np.arange(7), np.arange(7))
-    made = baselines.make(Subject("drawn", "test", "raw", "net"), FACES, answers, measure(answers.truth, answers.answer, None, resamples=10), {})
+    made = baselines.record_of(Subject("drawn", "test", "raw", "net"), FACES, answers, measure(answers.truth, answers.answer, None, resamples=10), {})
     values = {name: round(counts.value, 6) for name, counts in figures.items()}
     texts = {name: counts.encode(faces) for name, counts in figures.items()}
     return baselines.replace(made, metrics={**made.metrics, **values}, face_counts=texts)
@@ -84,7 +84,7 @@ def test_an_accuracy_that_fell_fails_and_one_that_rose_passes():
 def test_seven_faces_cannot_fail_and_say_what_it_takes():
     said = verdict(ERROR, counted([3] * 7, 10), counted([10] * 7, 10), others=52)
     assert said.status == INCONCLUSIVE
-    assert said.establishes is None
+    assert said.minimum_detectable_change is None
     text = robustness.message("net", [said])
     assert "7 faces cannot establish a change; at least 15 must change" in text
     assert robustness.why_not("net", [said], strict=False) is None
@@ -109,11 +109,11 @@ def test_a_model_that_likes_one_place_of_the_list_more_than_before_fails():
     said = verdict(BIAS, counted(even, 7), counted(first, 7), others=60)
     assert said.status == FAIL
     assert said.low < said.change < said.high
-    assert 0 < said.establishes < 0.5
+    assert 0 < said.minimum_detectable_change < 0.5
     assert verdict(BIAS, counted(first, 7), counted(even, 7)).status == PASS
     assert verdict(BIAS, counted(even, 7), counted(even, 7)).status == PASS
     few = verdict(BIAS, counted(even[:7], 7), counted(first[:7], 7), others=60)
-    assert few.establishes is None
+    assert few.minimum_detectable_change is None
 
 
 def test_what_has_no_record_is_new_and_fails_only_when_strict():

@@ -29,7 +29,7 @@ def sound():
     truth = np.arange(N) % 7
     answers = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=50)
-    one, two = (baselines.make(Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}) for name in "ab")
+    one, two = (baselines.record_of(Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}) for name in "ab")
     return {"schema": 1, "measured": [baselines.asdict(one), baselines.asdict(two)], "published": [{"model": "CLIP", "source": "a paper"}]}
 
 

@@ -21,14 +21,14 @@ from PIL import Image
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.depth import FULL
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
 from fer_models.evaluation import Suite
 from fer_models.images import face_hash
-from fer_models.inference.dataset import Data
+from fer_models.inference.dataset import EvalDataset
 from fer_models.robustness import prompt_search
 from fer_models.store import predictions as stores
 from fer_models.zoo.registry import Registry
@@ -104,33 +104,33 @@ class Caches:
     def __init__(self, home: Path) -> None:
         self.home = home
         depth, store = replace(FULL, near_copies=False), home / "evals" / "store"
-        self.options = Options(str(home / "faces"), split="test", store=store, baselines=home / "baselines.json", depth=depth)
-        self.loaded = Data(self.options)  # its faces are decoded once; what is cached of them is asked of a new one each time
+        self.options = EvalConfig(str(home / "faces"), split="test", store=store, baselines=home / "baselines.json", depth=depth)
+        self.loaded = EvalDataset(self.options)  # its faces are decoded once; what is cached of them is asked of a new one each time
         assert self.loaded.faces.hashes
 
     def suite(self) -> Suite:
-        models = Registry("model", ModelSpec("sharp", lambda r: Sharp()), ModelSpec("reader", lambda r: Reader(), embeds=True))
-        restorers = Registry("restorer", RAW, RestorerSpec("negative", lambda r: Negative(), kept=True))
+        models = Registry("model", ModelSpec("sharp", lambda r: Sharp()), ModelSpec("reader", lambda r: Reader(), has_embeddings=True))
+        restorers = Registry("restorer", RAW, RestorerSpec("negative", lambda r: Negative(), cached=True))
         suite = Suite(self.options, models, restorers)
         suite.data = self.data()
         return suite
 
-    def data(self) -> Data:
-        data = Data(self.options)
+    def data(self) -> EvalDataset:
+        data = EvalDataset(self.options)
         for name in ("whole", "rows", "faces", "order", "index", "train"):
             data.__dict__[name] = getattr(self.loaded, name)
         return data
 
     def store(self):
         suite = self.suite()
-        answers = [suite.run(pair).answers for pair in PAIRS]
+        answers = [suite.predict(pair).predictions for pair in PAIRS]
         return [(a.faces, a.index, a.truth, a.answer, a.probabilities, a.status, a.text, a.has_probabilities) for a in answers]
 
     def restored(self):
-        return self.suite().restoring("negative").restore(self.loaded.faces.faces(self.loaded.order[:14]))
+        return self.suite().restoration_pipeline("negative").restore(self.loaded.faces.faces(self.loaded.order[:14]))
 
     def features(self):
-        return self.suite().features(("reader", "raw"))
+        return self.suite().embeddings(("reader", "raw"))
 
     def predictions(self):
         suite, darker = self.suite(), [face // 2 for face in self.loaded.faces.faces(range(20))]
@@ -147,7 +147,7 @@ class Caches:
 
     def cache(self):
         data = self.data()
-        return data.seen, data.audit()
+        return data.train_hashes, data.audit()
 
     def prompts(self):
         answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
@@ -161,7 +161,7 @@ class Caches:
 
     def seconds(self):
         suite = self.suite()
-        return [suite.run(pair).seconds for pair in PAIRS]
+        return [suite.predict(pair).seconds for pair in PAIRS]
 
     def files(self, kind: str) -> list[Path]:
         """The files of one cache, without those that only lock."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.endpoint import KEY, Endpoint
 from fer_models.errors import FerModelsError, PredictionError, UsageError
-from fer_models.inference.loop import predict_checked
+from fer_models.inference.loop import predict_validated
 from fer_models.zoo import models, resolve
 
 QUESTION = questions.load("one-word")
@@ -102,8 +102,8 @@ def drips(first, drop, pause=0.2):
 
 
 def predict(url, *, timeout=0.5, patience=0.7, faces=FACES):
-    return predict_checked(
-        Endpoint(url, "m", QUESTION, timeout=timeout, patience=patience),
+    return predict_validated(
+        Endpoint(url, "m", QUESTION, timeout=timeout, retry_timeout=patience),
         "endpoint",
         models.VGG19.labels,
         list(faces),
@@ -315,7 +315,7 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
 )
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
     with Server(sends(response(completion(text)))) as server, no_hang():
-        found = run(tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, patience=5)).answers
+        found = run(tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)).predictions
     assert len(found) == 2
     for one in (*found.text, *found.status):
         one.encode("utf-8")
@@ -325,9 +325,9 @@ def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
 @settings(max_examples=60)
 @given(st.text(st.characters(), max_size=30))
 def test_every_text_comes_back_encodable(text):
-    from fer_models.classifiers.vlm.base import read_all
+    from fer_models.classifiers.vlm.base import parse_responses
 
-    found = read_all([text], QUESTION)
+    found = parse_responses([text], QUESTION)
     found.text[0].encode("utf-8")
 
 
@@ -434,5 +434,5 @@ def test_a_name_of_an_endpoint_that_names_none_is_a_sentence(name):
     from fer_models.zoo.spec import Runtime
 
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        resolve.select(name, models.MODELS).load(Runtime())
+        resolve.resolve_model(name, models.MODELS).load(Runtime())
     assert_sentence(caught.value)

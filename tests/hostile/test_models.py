@@ -20,12 +20,12 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Constant
 from fer_models.classifiers.vlm import questions
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import FerModelsError, PredictionError, RestorationError, UsageError, WeightsError
 from fer_models.inference.embeddings import _checked as embed_checked
-from fer_models.inference.loop import checked, predict_checked
-from fer_models.inference.runner import Asking
+from fer_models.inference.loop import predict_validated, validate_predictions
+from fer_models.inference.runner import Runner
 from fer_models.restorers.base import restore_checked
 from fer_models.third_party_code import contained, kept_alive
 from fer_models.zoo import registry, resolve
@@ -83,7 +83,7 @@ def constant(name="mine", **fields):
 
 
 def asking(*models):
-    return Asking(Options(), Registry("model", *models), RESTORERS)
+    return Runner(EvalConfig(), Registry("model", *models), RESTORERS)
 
 
 def through_entry_point(away, monkeypatch):
@@ -94,22 +94,22 @@ def through_entry_point(away, monkeypatch):
 
 #: Where third-party code is called: each takes the escape and what the test has at hand.
 DOORS = {
-    "predict": lambda away, _: predict_checked(
+    "predict": lambda away, _: predict_validated(
         SimpleNamespace(predict=away), "mine", LABELS, drawn(7).faces(range(3))
     ),
-    "classify": lambda away, _: checked(lambda: away(None), "mine", LABELS, 3),
+    "classify": lambda away, _: validate_predictions(lambda: away(None), "mine", LABELS, 3),
     "embed": lambda away, _: embed_checked(SimpleNamespace(embed=away), "mine", drawn(7).faces(range(3))),
     "load": lambda away, _: asking(constant(load=away)).classifier("mine"),
     "another question of a loaded model": lambda away, _: asking(
         constant(load=lambda runtime: SimpleNamespace(asked=away))
     )._with_question("mine", questions.load("lettered")),
-    "another question": lambda away, _: resolve.questioned(
+    "another question": lambda away, _: resolve.with_question(
         Registry("model", constant(asked=away)), questions.load("lettered")
     ),
-    "other prompts": lambda away, _: resolve.reprompted(
+    "other prompts": lambda away, _: resolve.with_prompts(
         Registry("model", constant(reprompted=away)), prompts.load("openai")
     ),
-    "an answer mode": lambda away, _: resolve.select(
+    "an answer mode": lambda away, _: resolve.resolve_model(
         "mine+likelihood", Registry("model", constant(marked=away))
     ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
@@ -165,7 +165,7 @@ def test_a_child_of_a_model_may_end_as_it_likes():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         return Constant(Emotion.SAD).predict(faces)
 
-    found = predict_checked(SimpleNamespace(predict=forks), "mine", LABELS, drawn(7).faces(range(3)))
+    found = predict_validated(SimpleNamespace(predict=forks), "mine", LABELS, drawn(7).faces(range(3)))
     assert found.answer.tolist() == [4, 4, 4]
 
 
@@ -304,7 +304,7 @@ def test_what_is_no_prediction_is_refused_in_a_sentence_and_stored_nowhere(name,
 def test_rows_without_an_answer_keep_no_number(tmp_path):
     found = run(
         tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: forged(status=("tired",) * N))
-    ).answers
+    ).predictions
     assert found.answer.tolist() == [-1] * N
     assert np.isnan(found.probabilities).all()
 
@@ -317,13 +317,13 @@ def test_any_text_of_a_model_can_be_stored_and_read_again(text, tmp_path):
         tmp_path,
         drawn(N),
         SimpleNamespace(predict=lambda faces: Predictions.from_probabilities(GOOD, text=[text] * N)),
-    ).answers
+    ).predictions
     assert found.text[0] == text.replace("\ud83d", "\ufffd").replace("\udcff", "\ufffd")
 
 
 def test_a_reason_with_half_a_character_can_be_stored(tmp_path):
     answer = Predictions.from_probabilities(GOOD, unanswered={0: "\ud83d"})
-    assert "\ufffd" in run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: answer)).answers.status
+    assert "\ufffd" in run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: answer)).predictions.status
 
 
 def test_a_model_that_uses_its_array_again_gets_no_number_of_another_batch(tmp_path):
@@ -334,7 +334,7 @@ def test_a_model_that_uses_its_array_again_gets_no_number_of_another_batch(tmp_p
         calls.append(1)
         return forged(probabilities=rows)
 
-    found = run(tmp_path, drawn(2 * N), SimpleNamespace(predict=reuses)).answers
+    found = run(tmp_path, drawn(2 * N), SimpleNamespace(predict=reuses)).predictions
     assert found.answer.tolist() == [0] * N + [1] * N
 
 
@@ -504,7 +504,7 @@ def test_two_files_with_one_name_are_refused(fields, tmp_path):
         restorers=fields.get("restorers", ()),
     )
     with pytest.raises(UsageError, match="both define a") as caught:
-        resolve.known([first, second])
+        resolve.available_models([first, second])
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
 
@@ -513,12 +513,12 @@ def test_one_file_by_two_paths_runs_once(tmp_path):
     path = write(tmp_path / "own.py", "a")
     (tmp_path / "link.py").symlink_to(path)
     others = [path, tmp_path / "link.py", Path(os.path.relpath(path))]
-    assert "a" in resolve.known(others)[0]
-    assert resolve.chosen([str(tmp_path / "link.py")], others)[3].names == ["a"]
+    assert "a" in resolve.available_models(others)[0]
+    assert resolve.selected_models([str(tmp_path / "link.py")], others)[3].names == ["a"]
 
 
 def test_a_model_in_place_of_one_of_the_zoo_is_announced(tmp_path):
-    models, _, notes = resolve.known([write(tmp_path / "own.py", "vgg19")])
+    models, _, notes = resolve.available_models([write(tmp_path / "own.py", "vgg19")])
     assert len(notes) == 1
     assert "vgg19" in notes[0]
     assert models["vgg19"].source == tmp_path / "own.py"
@@ -530,7 +530,7 @@ def test_a_model_in_place_of_one_of_an_entry_point_is_announced(tmp_path, monkey
         registry, "entry_points", lambda group: [SimpleNamespace(name="x", value="x", load=lambda: module)]
     )
     monkeypatch.setattr(registry.inspect, "getfile", lambda module: __file__)
-    assert resolve.known([write(tmp_path / "own.py", "theirs")])[2] == [
+    assert resolve.available_models([write(tmp_path / "own.py", "theirs")])[2] == [
         "theirs comes from own.py, in place of the one already known"
     ]
 

@@ -54,26 +54,26 @@ def test_a_name_that_names_no_model_is_a_sentence(name):
 
 def select_and_locate(name):
     """The model of a name with its identity, which is where its weights would be looked for."""
-    resolve.select(name, models.MODELS).identity(Runtime("cpu"))
+    resolve.resolve_model(name, models.MODELS).identity(Runtime("cpu"))
 
 
 @given(st.text(st.sampled_from("vgg19+@-:/.tapc0 resn5lihfomd"), max_size=60))
 def test_any_name_is_a_model_or_a_sentence(name):
     try:
-        resolve.select(name, models.MODELS)
+        resolve.resolve_model(name, models.MODELS)
     except FerModelsError as error:
         assert_sentence(error)
 
 
 @pytest.mark.parametrize("crops", [1, 4, 16])
 def test_a_sensible_number_of_crops_stays_possible(crops):
-    assert resolve.select(f"phi3v-nano+{crops}crops", models.MODELS).settings["num_crops"] == crops
+    assert resolve.resolve_model(f"phi3v-nano+{crops}crops", models.MODELS).settings["num_crops"] == crops
 
 
 def test_the_longest_name_fits_into_the_name_of_a_folder():
     assert LONGEST_NAME < 200
     longest = "endpoint:" + "m" * (LONGEST_NAME - 27) + "@http://localhost"
-    assert len(resolve.select(longest, models.MODELS).name) <= LONGEST_NAME
+    assert len(resolve.resolve_model(longest, models.MODELS).name) <= LONGEST_NAME
 
 
 FILES = [
@@ -104,7 +104,7 @@ def test_what_is_no_file_of_models_is_a_sentence_and_not_waited_for(name, tmp_pa
     Path("dangling.py").symlink_to("nowhere")
     Path("notes.txt").write_text("MODELS = []")
     with no_hang(), pytest.raises(UsageError) as caught:
-        resolve.known([Path(name)])
+        resolve.available_models([Path(name)])
     assert_sentence(caught.value)
 
 

@@ -35,11 +35,11 @@ from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import DamagedFileWarning, FerModelsError, StoreError
 from fer_models.inference import embeddings
 from fer_models.inference.prediction_cache import PredictionCache, PromptCache
-from fer_models.inference.restoration_cache import Kept
+from fer_models.inference.restoration_cache import CachedRestorer
 from fer_models.restorers.base import Raw
 from fer_models.robustness import prompt_search
 from fer_models.store import predictions as stores
-from fer_models.store.predictions import Store, stored
+from fer_models.store.predictions import Store, load_partition
 from fer_models.store.subject import Subject
 
 FACES = drawn(28)
@@ -72,7 +72,7 @@ def asked(root, model=None):
     """The answers of a run over the store at `root`, and what it warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        answers = run(root, FACES, model or Oracle(ANSWERS, 0.5)).answers
+        answers = run(root, FACES, model or Oracle(ANSWERS, 0.5)).predictions
     assert all(w.category is DamagedFileWarning for w in caught)
     return answers, [str(w.message) for w in caught]
 
@@ -234,13 +234,13 @@ def test_a_sealed_shard_with_wrong_content_is_not_believed(tmp_path, edit):
     whole = content_of(tmp_path)
     path = shard_of(tmp_path)
     sealed = seal(path, checksummed_files.to_parquet(edit(checksummed_files.from_parquet(path.read_bytes()))))
-    told_or(lambda: stored(sealed.parent))  # outside a run some of these are sound answers about other faces
+    told_or(lambda: load_partition(sealed.parent))  # outside a run some of these are sound answers about other faces
     answers, told = asked(tmp_path)
     assert len(told) == 1
     assert f"{sealed} is damaged: " in told[0]
     same(answers, expected)
     assert content_of(tmp_path) == whole
-    same(stored(sealed.parent)[0], expected)
+    same(load_partition(sealed.parent)[0], expected)
 
 
 # -- shards: the bytes of the file ----------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_a_shard_of_wrong_bytes_is_not_believed(tmp_path, damage, sealed):
     else:
         path.write_bytes(content)
     with pytest.raises(StoreError, match=r"is damaged: .*Run `pytest evals` again") as caught:
-        stored(path.parent)
+        load_partition(path.parent)
     assert "\n" not in str(caught.value)
     answers, told = asked(tmp_path)
     assert [text.startswith(f"{path} is damaged: ") for text in told] == [True]
@@ -312,10 +312,10 @@ def another_checksum(root):
 def another_subjects(root):
     with tempfile.TemporaryDirectory() as elsewhere:
         order, hashes, truth = in_order(FACES)
-        shelf = Store(Path(elsewhere)).shelf(replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order)
+        shelf = Store(Path(elsewhere)).partition(replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order)
         answers, _ = asked(root)
         with shelf.locked():
-            shelf.write(0, answers.take(np.arange(16)), {}, 0.1)
+            shelf.write(0, answers.select(np.arange(16)), {}, 0.1)
         path = shard_of(root)
         path.unlink()
         shutil.copy(next(shelf.folder.glob("part-00000-*")), path.parent)
@@ -387,7 +387,7 @@ def test_a_shard_out_of_place_is_computed_anew(tmp_path, place):
     expected, _ = asked(tmp_path)
     whole, name = content_of(tmp_path), shard_of(tmp_path).parent
     place(tmp_path)
-    if (found := told_or(lambda: stored(name))) is not None:
+    if (found := told_or(lambda: load_partition(name))) is not None:
         same(found[0], expected)
     answers, told = asked(tmp_path)
     assert all("is damaged" in text for text in told)
@@ -404,7 +404,7 @@ def test_a_folder_with_the_name_of_a_shard_is_told_and_stays(tmp_path):
         run(tmp_path, FACES, Oracle(ANSWERS, 0.5))
     assert (path / "somebodys").is_dir()
     with pytest.raises(StoreError, match="it is not a file"):
-        stored(path.parent)
+        load_partition(path.parent)
 
 
 @pytest.mark.parametrize("what", ["store", "parent", "subject", "lock"])
@@ -533,10 +533,10 @@ def test_a_shard_that_cannot_be_read_is_computed_anew():
             file.chmod(0o666)
         path.parent.chmod(0o777)
         path.chmod(0)
-        expected = stored(path.parent)[0] if os.geteuid() == 0 else None
+        expected = load_partition(path.parent)[0] if os.geteuid() == 0 else None
         with without_rights():
             with pytest.raises(StoreError, match="Permission denied"):
-                stored(path.parent)
+                load_partition(path.parent)
             answers, told = asked(place)
         assert len(told) == 1
         assert "Permission denied" in told[0]
@@ -618,11 +618,11 @@ class Negative:
 
 
 def restored(root):
-    return Kept(root, "negative", {"restorer": 1}, Negative).restore(FACES.faces(range(3)))
+    return CachedRestorer(root, "negative", {"restorer": 1}, Negative).restore(FACES.faces(range(3)))
 
 
 def noted(root):
-    return text_cache.kept(root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads)
+    return text_cache.cached_text(root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads)
 
 
 def cost(root):

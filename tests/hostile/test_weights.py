@@ -258,7 +258,7 @@ def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp
     path = tmp_path / "own.safetensors"
     safetensors_io.write(dict(state), path, SAYING[name])
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        resolve.select(f"vgg19@{path}", models.MODELS).load(Runtime("cpu", "float32"))
+        resolve.resolve_model(f"vgg19@{path}", models.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
 
@@ -285,7 +285,7 @@ def test_a_file_beside_a_checkpoint_that_is_none_is_a_sentence(text, state, tmp_
     safetensors_io.write(dict(state), path, {})
     path.with_suffix(".json").write_text(text)
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        resolve.select(f"timm:lcnet_035@{path}", models.MODELS).load(Runtime("cpu", "float32"))
+        resolve.resolve_model(f"timm:lcnet_035@{path}", models.MODELS).load(Runtime("cpu", "float32"))
     assert_sentence(caught.value)
 
 
@@ -396,7 +396,7 @@ def test_what_is_no_fusion_is_a_sentence(name, tmp_path):
 def test_a_fusion_that_is_sound_is_read(tmp_path):
     path = tmp_path / "a+b.json"
     path.write_text(json.dumps(FUSION))
-    assert fusion.read(path).parts == ("a", "b")
+    assert fusion.read(path).components == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_what_is_no_file_of_weights_is_refused_and_not_waited_for(kind, tmp_path
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     path = Path("/dev/zero") if kind == "zero" else tmp_path / kind
     with no_hang(), pytest.raises(FerModelsError) as caught:
-        resolve.select(f"vgg19@{path}", models.MODELS)
+        resolve.resolve_model(f"vgg19@{path}", models.MODELS)
     assert_sentence(caught.value)
     if kind != "folder":
         with no_hang(), pytest.raises(WeightsError):

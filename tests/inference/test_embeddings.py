@@ -4,7 +4,7 @@ from fakes import drawn, in_order
 
 from fer_models.artifacts import checksummed_files
 from fer_models.classifiers.base import Predictions
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
 from fer_models.evaluation import Suite
@@ -132,11 +132,11 @@ def test_what_is_no_direction_per_face_is_an_error_that_names_the_model(tmp_path
 
 
 def spec(name="looking", first=0, **more):
-    return ModelSpec(name, lambda runtime: Looking(first), settings={"prompts": first}, embeds=True, **more)
+    return ModelSpec(name, lambda runtime: Looking(first), settings={"prompts": first}, has_embeddings=True, **more)
 
 
 def suite(tmp_path, *specs):
-    return Suite(Options("synthetic", split="validation", limit=70, store=tmp_path / "store"), Registry("model", *specs), RESTORERS)
+    return Suite(EvalConfig("synthetic", split="validation", limit=70, store=tmp_path / "store"), Registry("model", *specs), RESTORERS)
 
 
 @pytest.fixture
@@ -146,21 +146,21 @@ def few(monkeypatch):
 
 def test_another_prompt_looks_at_no_face_again(tmp_path, few):
     one = suite(tmp_path, spec())
-    first = one.run(("looking", "raw"))
+    first = one.predict(("looking", "raw"))
     assert (Looking.looked, first.from_store) == (70, False)
     other = suite(tmp_path, spec(first=3))
-    second = other.run(("looking", "raw"))
+    second = other.predict(("looking", "raw"))
     assert Looking.looked == 70
-    assert not np.array_equal(first.answers.answer, second.answers.answer)
-    np.testing.assert_array_equal(one.features(("looking", "raw")), other.features(("looking", "raw")))
-    assert suite(tmp_path, spec()).run(("looking", "raw")).from_store
-    other.run(("looking", "bicubic"))
+    assert not np.array_equal(first.predictions.answer, second.predictions.answer)
+    np.testing.assert_array_equal(one.embeddings(("looking", "raw")), other.embeddings(("looking", "raw")))
+    assert suite(tmp_path, spec()).predict(("looking", "raw")).from_store
+    other.predict(("looking", "bicubic"))
     assert Looking.looked == 140  # restored faces are other faces
 
 
 def test_answers_from_directions_are_those_of_predict(tmp_path, few):
     one = suite(tmp_path, spec())
-    answers = one.run(("looking", "raw")).answers
+    answers = one.predict(("looking", "raw")).predictions
     direct = Looking().predict([one.data.faces.face(int(i)) for i in one.data.order])
     np.testing.assert_array_equal(answers.answer, direct.answer)
 
@@ -170,9 +170,9 @@ def test_a_model_that_only_claims_to_embed_is_told(tmp_path, few):
         def predict(self, faces):
             return None
 
-    wrong = ModelSpec("deaf", lambda runtime: Deaf(), embeds=True)
+    wrong = ModelSpec("deaf", lambda runtime: Deaf(), has_embeddings=True)
     with pytest.raises(PredictionError, match="has no embed and classify"):
-        suite(tmp_path, wrong).run(("deaf", "raw"))
+        suite(tmp_path, wrong).predict(("deaf", "raw"))
 
 
 def test_the_identity_of_directions_is_without_words_and_name():

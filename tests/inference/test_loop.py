@@ -5,7 +5,7 @@ import pytest
 from fakes import oracle_labels, run, run_and_count
 
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.dummy import Constant, Mute, Oracle
+from fer_models.classifiers.dummy import Abstainer, Constant, Oracle
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import PredictionError, RestorationError
 from fer_models.restorers.base import Bicubic
@@ -28,22 +28,22 @@ class Counting:
 def test_the_oracle_scores_one_and_is_asked_once(tmp_path, few):
     model = Counting(Oracle(oracle_labels(few)))
     first = run(tmp_path, few, model)
-    assert first.answers.right.all()
+    assert first.predictions.correct.all()
     assert not first.from_store
     second = run(tmp_path, few, model)
     assert second.from_store
     assert model.asked == len(few)
-    assert second.answers.answer.tolist() == first.answers.answer.tolist()
+    assert second.predictions.answer.tolist() == first.predictions.answer.tolist()
 
 
 def test_the_constant_model_scores_its_emotions_share(tmp_path, few):
-    assert run(tmp_path, few, Constant(Emotion.SAD)).answers.right.mean() == pytest.approx(4 / 28)
+    assert run(tmp_path, few, Constant(Emotion.SAD)).predictions.correct.mean() == pytest.approx(4 / 28)
 
 
 def test_the_mute_model_is_counted_never_guessed(tmp_path, few):
-    answers = run(tmp_path, few, Mute()).answers
+    answers = run(tmp_path, few, Abstainer()).predictions
     assert (answers.answer == -1).all()
-    assert (answers.p_truth == 0).all()
+    assert (answers.p_true == 0).all()
     assert set(answers.status) == {"the mute model never answers"}
 
 

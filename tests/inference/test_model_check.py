@@ -9,11 +9,11 @@ from fakes import drawn
 
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Constant
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.emotions import Emotion
 from fer_models.errors import DamagedFileWarning
 from fer_models.inference.model_check import ModelCheck
-from fer_models.inference.runner import Asking
+from fer_models.inference.runner import Runner
 from fer_models.zoo.registry import Registry, from_file
 from fer_models.zoo.restorers import RESTORERS
 
@@ -57,13 +57,13 @@ def run(folder, emotion="helper.EMOTION", kept=False, pair=("mine", "raw"), **op
     """One run of a model from a file, as a new process would do it; the answers, and the messages on changed models."""
     (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, kept=kept))
     models, restorers = from_file(folder / "model.py")
-    asking = Asking(
-        Options(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
+    asking = Runner(
+        EvalConfig(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
         Registry("model", *models),
         Registry("restorer", *RESTORERS, *restorers),
     )
-    done = asking.run(pair)
-    return set(done.answers.answer.tolist()), done.from_store, asking.changed_models
+    done = asking.predict(pair)
+    return set(done.predictions.answer.tolist()), done.from_store, asking.changed_models
 
 
 def change_helper(folder, monkeypatch, emotion):

@@ -9,12 +9,12 @@ from fakes import drawn, full_disk
 from PIL import Image
 
 from fer_models.artifacts import checksummed_files
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.errors import DamagedFileWarning, RestorationError, StoreError
 from fer_models.evaluation import Suite
 from fer_models.images import face_hash
 from fer_models.inference import restoration_cache
-from fer_models.inference.restoration_cache import Kept
+from fer_models.inference.restoration_cache import CachedRestorer
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
@@ -36,7 +36,7 @@ class Negative:
 
 
 def kept(root, restorer, identity=None):
-    return Kept(root, "negative", identity or {"restorer": "negative"}, lambda: restorer)
+    return CachedRestorer(root, "negative", identity or {"restorer": "negative"}, lambda: restorer)
 
 
 def test_each_face_is_restored_once_and_comes_back_as_it_was_restored(tmp_path):
@@ -51,7 +51,7 @@ def test_each_face_is_restored_once_and_comes_back_as_it_was_restored(tmp_path):
 def test_a_restorer_is_not_loaded_for_faces_that_are_kept(tmp_path):
     faces = FACES.faces(range(4))
     kept(tmp_path, Negative()).restore(faces)
-    Kept(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(faces)
+    CachedRestorer(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(faces)
 
 
 def test_other_weights_or_another_precision_share_nothing(tmp_path):
@@ -171,7 +171,7 @@ def suite(tmp_path, restorer, **runtime):
 
     models = [ModelSpec(e.label, lambda given, e=e: Constant(e)) for e in (Emotion.SAD, Emotion.HAPPY)]
     restorers = Registry("restorer", RAW, spec("slow", restorer, kept=True, precision="float32"), spec("quick", restorer))
-    options = Options("synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime))
+    options = EvalConfig("synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime))
     return Suite(options, Registry("model", *models), restorers)
 
 
@@ -179,11 +179,11 @@ def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
     restorer = Negative()
     run = suite(tmp_path, restorer)
     for model in ("sad", "happy"):
-        assert len(run.run((model, "slow")).answers) == 21
+        assert len(run.predict((model, "slow")).predictions) == 21
     assert restorer.given == 21
     assert len(list((tmp_path / "restored").rglob("*.png"))) == 21
     other = suite(tmp_path, restorer, precision="bf16")  # the models are others then, and so are the restored faces
-    other.run(("sad", "slow"))
+    other.predict(("sad", "slow"))
     assert restorer.given == 42
 
 
@@ -191,15 +191,15 @@ def test_a_quick_restorer_keeps_nothing(tmp_path):
     restorer = Negative()
     run = suite(tmp_path, restorer)
     for model in ("sad", "happy"):
-        run.run((model, "quick"))
+        run.predict((model, "quick"))
     assert restorer.given == 42
     assert not (tmp_path / "restored").exists()
 
 
 def test_a_run_restores_a_damaged_face_again(tmp_path):
-    suite(tmp_path, Negative()).run(("sad", "slow"))
+    suite(tmp_path, Negative()).predict(("sad", "slow"))
     next((tmp_path / "restored").rglob("*.png")).write_bytes(b"")
     restorer = Negative()
     with pytest.warns(DamagedFileWarning, match="is damaged"):
-        suite(tmp_path, restorer).run(("happy", "slow"))
+        suite(tmp_path, restorer).predict(("happy", "slow"))
     assert restorer.given == 1

@@ -10,16 +10,16 @@ from fer_models import cli
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Constant, Oracle
 from fer_models.classifiers.fusion import pool
-from fer_models.classifiers.tta import Mirrored
+from fer_models.classifiers.tta import FlipTTA
 from fer_models.classifiers.vlm import base, questions
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS, Emotion
 from fer_models.evaluation import Suite
 from fer_models.gate import baselines, gate
 from fer_models.images import face_hash
 from fer_models.report import html_tables
-from fer_models.scoring.metrics import measure_answers
-from fer_models.store.predictions import stored
+from fer_models.scoring.metrics import measure_predictions
+from fer_models.store.predictions import load_partition
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import ModelSpec
@@ -39,7 +39,7 @@ class Writer:
         numbers = [int(face_hash(face), 16) for face in faces]
         replies = [self.known[face_hash(face)].label if n % 5 else "sad" for face, n in zip(faces, numbers, strict=True)]
         replies = [reply if n % 16 else "I cannot tell." for reply, n in zip(replies, numbers, strict=True)]
-        return base.read_all(replies, questions.load("one-word"))
+        return base.parse_responses(replies, questions.load("one-word"))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def suite(tmp_path, monkeypatch):
     models = [ModelSpec("writer", lambda runtime: Writer()), ModelSpec("oracle", lambda runtime: Oracle(oracle_labels(FACES)))]
 
     def made():
-        options = Options("synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json")
+        options = EvalConfig("synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json")
         return Suite(options, Registry("model", *models), RESTORERS)
 
     return made
@@ -94,18 +94,18 @@ def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys
     for model in ("writer", "oracle"):
         run.run((model, "raw"))
         folders[model] = str(run.shelf((model, "raw")).folder)
-    assert stored(run.shelf(("writer", "raw")).folder)[0].has_probabilities is False
+    assert load_partition(run.shelf(("writer", "raw")).folder)[0].has_probabilities is False
     assert cli.main(["compare", folders["writer"], folders["writer"], "--strict-gate"]) == 0
     for before, after in (("writer", "oracle"), ("oracle", "writer")):
         cli.main(["compare", folders[before], folders[after], "--format", "json"])
         assert '"drift": null' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("made", [Mirrored, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"])
+@pytest.mark.parametrize("made", [FlipTTA, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"])
 def test_what_is_made_of_written_answers_has_no_probabilities_either(made):
     class Always:
         def predict(self, faces):
-            return base.read_all(["happy"] * len(faces), questions.load("one-word"))
+            return base.parse_responses(["happy"] * len(faces), questions.load("one-word"))
 
     assert made(Always()).predict(FACES.faces([0, 1])).has_probabilities is False
     assert made(Constant(Emotion.SAD, 0.5)).predict(FACES.faces([0, 1])).has_probabilities is True
@@ -124,7 +124,7 @@ def test_the_likelihoods_of_replies_are_probabilities():
         def score(self, faces, question, replies):
             return np.log(np.tile(np.arange(1, 8) / 28, (len(faces), 1)))
 
-    said = base.Interview(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(FACES.faces([0]))
+    said = base.VlmClassifier(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(FACES.faces([0]))
     assert said.has_probabilities
     assert said.probabilities[0] == pytest.approx(np.arange(1, 8) / 28)
 
@@ -139,7 +139,7 @@ def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
 
 def test_measures_of_written_answers_are_those_of_answers_alone(suite):
     answers = suite().run(("writer", "raw")).answers
-    with_probabilities = measure_answers(replace(answers, has_probabilities=True), resamples=50)
-    without = measure_answers(answers, resamples=50)
+    with_probabilities = measure_predictions(replace(answers, has_probabilities=True), resamples=50)
+    without = measure_predictions(answers, resamples=50)
     assert set(with_probabilities.overall) - set(without.overall) == FROM_PROBABILITIES
     assert with_probabilities.overall["macro_f1"] == without.overall["macro_f1"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.evaluation import Requested, Suite
 from fer_models.zoo.registry import Registry, from_file
 from fer_models.zoo.restorers import RESTORERS
@@ -144,7 +144,7 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     content["measured"] += [{**content["measured"][0], field: "gone"} for field in ("model", "restoration")]
     path.write_text(json.dumps(content))
     models, _ = from_file(bench.folder / "model.py")
-    options = Options(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
+    options = EvalConfig(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
     suite, pair = Suite(options, Registry("model", *models), RESTORERS), ("knowing", "raw")
     for is_everything, names in ((True, {"gone-raw on faces/all", "knowing-gone on faces/all"}), (False, set())):
         suite.select([pair], Requested(frozenset([pair]), is_everything))

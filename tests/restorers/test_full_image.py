@@ -15,7 +15,7 @@ from fer_models.errors import RestorationError, WeightsError, WeightsMissingErro
 from fer_models.images import Face, resize
 from fer_models.restorers import full_image
 from fer_models.restorers.base import Raw
-from fer_models.restorers.full_image import FILES, Photographs, Restored, before_after
+from fer_models.restorers.full_image import FILES, FullImageRestorer, Restored, before_after
 from fer_models.zoo import restorers
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec
@@ -81,7 +81,7 @@ def helper(files, monkeypatch):
 
 
 def test_a_face_is_found_laid_straight_and_restored_and_the_rest_stays_as_it_is(helper):
-    restored = Photographs(Inverted(), "inverted", helper).restore(photograph())
+    restored = FullImageRestorer(Inverted(), "inverted", helper).restore(photograph())
     assert restored.photograph.shape == (560, 640, 3)
     ((before, after),) = restored.faces
     assert before.shape == after.shape == (512, 512, 3)
@@ -94,7 +94,7 @@ def test_a_face_is_found_laid_straight_and_restored_and_the_rest_stays_as_it_is(
 
 
 def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarged(helper):
-    restorer = Photographs(Raw(), "raw", helper)
+    restorer = FullImageRestorer(Raw(), "raw", helper)
     helper.face_det = Oracle(PLACE, (100, 60))
     assert len(restorer.restore(photograph()).faces) == 2
     helper.face_det = Oracle()
@@ -105,9 +105,9 @@ def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarg
 
 def test_the_real_networks_run(files, helper):
     made = full_image.helper(1.0, torch.device("cpu"))
-    assert Photographs(Raw(), "raw", made).restore(photograph()).faces == ()
+    assert FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces == ()
     made.face_det = Oracle(PLACE)
-    assert len(Photographs(Raw(), "raw", made).restore(photograph()).faces) == 1
+    assert len(FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces) == 1
 
 
 def test_a_restorer_that_fails_is_an_error_and_not_the_face_itself(helper):
@@ -116,7 +116,7 @@ def test_a_restorer_that_fails_is_an_error_and_not_the_face_itself(helper):
             raise RuntimeError("no more")
 
     with pytest.raises(RestorationError, match="no more"):
-        Photographs(Broken(), "broken", helper).restore(photograph())
+        FullImageRestorer(Broken(), "broken", helper).restore(photograph())
 
 
 def test_a_file_that_is_missing_or_another_one_is_told(helper, files, monkeypatch, tmp_path):
@@ -206,4 +206,4 @@ def test_before_and_after_stand_side_by_side_with_the_faces_below():
 
 def test_the_folder_of_face_detection_lies_among_the_users_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
-    assert full_image.folder() == weights.user_folder() / "face-detection"
+    assert full_image.folder() == weights.user_weights_dir() / "face-detection"

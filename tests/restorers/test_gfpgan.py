@@ -20,12 +20,12 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, UsageError, WeightsError
 from fer_models.restorers import gfpgan
 from fer_models.restorers.base import restore_checked
-from fer_models.restorers.gfpgan import FULL, NANO, Gfpgan, Shape
+from fer_models.restorers.gfpgan import FULL, NANO, Gfpgan, GfpganConfig
 from fer_models.zoo import restorers
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec, Runtime, Weights
 
-TINY = Shape(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
+TINY = GfpganConfig(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
 FACES = drawn(6).faces(range(6))
 
 
@@ -124,7 +124,7 @@ def test_our_own_file_restores_as_the_network_it_was_written_from(nano_file):
 
 def test_half_precision_in_the_file_is_float32_in_the_network(nano_file):
     state, metadata = safetensors_io.read(nano_file)
-    safetensors_io.write(safetensors_io.pack(state, 16), nano_file, metadata)
+    safetensors_io.write(safetensors_io.quantize(state, 16), nano_file, metadata)
     loaded = gfpgan.load(nano_file, device="cpu")
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
     difference = np.array(loaded.restore(FACES), dtype=int) - np.array(restorer().restore(FACES), dtype=int)
@@ -241,7 +241,7 @@ def test_too_little_memory_on_a_gpu_is_told_with_what_to_do():
     with pytest.raises(RestorationError, match="does not suffice"):
         short.restore(FACES)
     short.device = torch.device("cuda")
-    with pytest.raises(RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the processor \(--device cpu\)"), short._enough_memory(16):
+    with pytest.raises(RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the processor \(--device cpu\)"), short._translate_oom(16):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
 
@@ -260,7 +260,7 @@ def test_values_that_are_no_numbers_are_an_error():
 
 def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_names(tmp_path, monkeypatch, capsys, published_file):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
-    path, sha256 = weights.user_folder() / "GFPGANv1.4.pth", sha256_of(published_file)
+    path, sha256 = weights.user_weights_dir() / "GFPGANv1.4.pth", sha256_of(published_file)
     where = Weights(
         lambda: path if path.exists() else None,
         "fer-models weights --fetch gfpgan",
@@ -269,8 +269,8 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     spec = RestorerSpec("gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where)
     monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", restorers.RAW, spec))
     assert cli.main(["weights"]) == 0
-    assert f"Get them: {where.command}" in capsys.readouterr().out
-    assert cli.main(where.command.split()[1:]) == 0
+    assert f"Get them: {where.install_hint}" in capsys.readouterr().out
+    assert cli.main(where.install_hint.split()[1:]) == 0
     assert f"gfpgan: {path}  sha256 {sha256}" in capsys.readouterr().out
     np.testing.assert_array_equal(spec.load(Runtime()).restore(FACES), restorer().restore(FACES))
     assert cli.main(["weights", "--fetch", "raw"]) == 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
 from fer_models.report.metamorphic import metamorphic_html
-from fer_models.robustness.metamorphic import COPIES, FAMILIES, Change, changes, measure
+from fer_models.robustness.metamorphic import COPIES, RELATIONS, Perturbation, changes, measure
 
 FACES = drawn(14).faces(range(14))
 NAMES = [(h, i) for i, h in enumerate(drawn(14).hashes)]
@@ -50,7 +50,7 @@ def test_a_change_keeps_type_and_size_and_no_change_keeps_every_pixel(change):
 @given(st.integers(-2, 2), st.integers(-2, 2), st.booleans())
 def test_moving_and_mirroring_show_the_same_pixels_elsewhere(right, down, mirror):
     face = FACES[1][:, ::-1] if mirror else FACES[1]
-    moved = Change(mirror=mirror, right=right, down=down).apply(FACES[1])
+    moved = Perturbation(mirror=mirror, right=right, down=down).apply(FACES[1])
     inner = (slice(2 + down, 46 + down), slice(2 + right, 46 + right))
     np.testing.assert_array_equal(moved[inner], face[2:46, 2:46])
 
@@ -58,23 +58,23 @@ def test_moving_and_mirroring_show_the_same_pixels_elsewhere(right, down, mirror
 def test_light_and_contrast_do_what_they_say():
     face = np.full((10, 10, 3), 100, np.uint8)
     face[:5] = 120
-    assert Change(light=7).apply(face).mean() == pytest.approx(117)
-    assert np.ptp(Change(contrast=20).apply(face)) == 24
-    assert Change(light=25).apply(np.full((4, 4, 3), 250, np.uint8)).max() == 255
+    assert Perturbation(light=7).apply(face).mean() == pytest.approx(117)
+    assert np.ptp(Perturbation(contrast=20).apply(face)) == 24
+    assert Perturbation(light=25).apply(np.full((4, 4, 3), 250, np.uint8)).max() == 255
 
 
 def test_a_model_that_minds_nothing_has_no_changed_answer_and_no_flip():
     found = measure(steady, FACES, NAMES)
-    assert set(found.changed) == set(FAMILIES)
-    assert not any(found.changed.values())
+    assert set(found.flip_rate) == set(RELATIONS)
+    assert not any(found.flip_rate.values())
     assert found.flips == ()
-    assert found.steady == 3
+    assert found.n_robust == 3
 
 
 def test_a_model_that_minds_the_mirror_image_is_turned_by_that_alone():
     found = measure(lopsided, FACES, NAMES)
-    assert found.changed["mirror image"] > 0.9
-    assert found.changed["5 % of light"] < 0.2
+    assert found.flip_rate["mirror image"] > 0.9
+    assert found.flip_rate["5 % of light"] < 0.2
     assert {flip.change for flip in found.flips} == {"mirror image"}
 
 
@@ -114,9 +114,9 @@ def test_the_same_seed_finds_the_same_changes(number):
 
 def test_what_is_found_is_recorded_and_shown():
     found = measure(lopsided, FACES, NAMES)
-    assert found.figures()["metamorphic: answers changed by mirror image"].value == found.changed["mirror image"]
+    assert found.figures()["metamorphic: answers changed by mirror image"].value == found.flip_rate["mirror image"]
     counts = found.figures()["metamorphic: answers changed by one pixel of shift"]
-    assert (counts.n, counts.of) == (len(FACES), 4)
+    assert (counts.n, counts.statistics_of) == (len(FACES), 4)
     entry = {"id": "m", "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}, **found.as_json()}
     page = metamorphic_html({"metamorphic": [entry]})
     assert page.count("<img") == 2 * len(found.flips)

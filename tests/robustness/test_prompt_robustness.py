@@ -11,7 +11,7 @@ from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, UsageError
 from fer_models.robustness import prompt_robustness
-from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, robustness, spread
+from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, prompt_sensitivity, robustness
 from fer_models.robustness.prompt_search import Edit, Prompt, edits_of, search
 
 TRUTH = np.arange(350) % 7
@@ -43,7 +43,7 @@ SET = PromptSet("own", ("a {} face", "they look {}"), tuple((label, f"very {labe
 
 
 def test_the_spread_of_a_set_is_that_of_its_templates_and_words_alone():
-    found = spread(asker(Reader(lambda text: "look" in text), FACES), SET, TRUTH)
+    found = prompt_sensitivity(asker(Reader(lambda text: "look" in text), FACES), SET, TRUTH)
     assert found.templates["a {} face"]["value"] == 1.0
     assert found.templates["they look {}"]["value"] == 0.0
     assert (found.best, found.worst, found.mean) == (1.0, 0.0, 0.5)
@@ -51,20 +51,20 @@ def test_the_spread_of_a_set_is_that_of_its_templates_and_words_alone():
     assert found.ensemble["value"] == pytest.approx(0.5, abs=0.01)
     assert found.flip_rate == pytest.approx(0.5, abs=0.01)
     assert found.kappa < 0
-    words = spread(asker(Reader(lambda text: "very sad" in text), FACES), SET, TRUTH).words
+    words = prompt_sensitivity(asker(Reader(lambda text: "very sad" in text), FACES), SET, TRUTH).words
     assert words["sad"]["sad"]["value"] == 1.0
     assert words["sad"]["very sad"]["value"] == pytest.approx(6 / 7)
     assert set(words) == set(LABELS)
 
 
 def test_a_model_that_minds_no_word_has_no_spread():
-    found = spread(asker(Reader(), FACES), SET, TRUTH)
+    found = prompt_sensitivity(asker(Reader(), FACES), SET, TRUTH)
     assert (found.sd, found.flip_rate, found.kappa) == (0.0, 0.0, pytest.approx(1.0))
     assert not any(counts.value for counts in invariances(asker(Reader(), FACES), SET).values())
 
 
 def test_one_template_has_no_agreement_to_measure():
-    assert spread(asker(Reader(), FACES), SET.only(template="a {} face"), TRUTH).kappa is None
+    assert prompt_sensitivity(asker(Reader(), FACES), SET.only(template="a {} face"), TRUTH).kappa is None
 
 
 @pytest.mark.parametrize(

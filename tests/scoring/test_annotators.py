@@ -35,8 +35,8 @@ def test_agreement_with_one_rater_is_the_share_of_votes_for_the_answer_and_silen
     table = votes({"happy": 9, "sad": 1}, {"sad": 4, "contempt": 6}, {"happy": 10}, {})
     answers = answers_of(np.array([HAPPY, SAD, HAPPY, HAPPY]), np.array([SAD, SAD, -1, HAPPY]))
     scored = annotators.score(answers, table)
-    assert scored.one_rater.n == 3  # the last face has no vote
-    assert scored.one_rater.value == pytest.approx((0.1 + 0.4 + 0) / 3)
+    assert scored.one_annotator.n == 3  # the last face has no vote
+    assert scored.one_annotator.value == pytest.approx((0.1 + 0.4 + 0) / 3)
 
 
 def test_accuracy_is_split_by_how_far_the_raters_agree():
@@ -49,13 +49,13 @@ def test_accuracy_is_split_by_how_far_the_raters_agree():
 def test_faces_that_no_rater_judged_give_no_score():
     scored = annotators.score(answers_of(np.array([HAPPY]), np.array([HAPPY])), votes({}))
     assert scored.majority is None
-    assert scored.one_rater is None
+    assert scored.one_annotator is None
     assert scored.as_json()["strata"]["9-10"] is None
 
 
 def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion():
     table = votes({"happy": 9, "sad": 1}, {"happy": 5, "neutral": 5}, {"happy": 5, "neutral": 5}, {"no face": 10})
-    row = annotators.reference(np.array([HAPPY, HAPPY, NEUTRAL, HAPPY]), table)
+    row = annotators.majority_vote_row(np.array([HAPPY, HAPPY, NEUTRAL, HAPPY]), table)
     assert row["name"] == "majority of ten raters"
     assert row["accuracy"]["value"] == 0.5
     assert row["ties_at_random"] == 0.5
@@ -70,5 +70,5 @@ def test_nobody_agrees_with_one_rater_more_often_than_the_most_frequent_vote(row
     truth = rng.integers(0, 7, n)
     guess = annotators.score(answers_of(truth, rng.integers(-1, 7, n)), table, resamples=50)
     best = annotators.score(answers_of(truth, table[:, :7].argmax(axis=1)), table, resamples=50)
-    if guess.one_rater is not None:
-        assert guess.one_rater.value <= best.one_rater.value + 1e-12
+    if guess.one_annotator is not None:
+        assert guess.one_annotator.value <= best.one_annotator.value + 1e-12

@@ -23,7 +23,7 @@ def face_counts(draw, positions=(None, 7)):
 def test_what_is_written_is_what_is_read(counts):
     again, faces = FaceCounts.decode(counts.encode(FACES))
     np.testing.assert_array_equal(again.counts, counts.counts)
-    assert (again.of, again.value, faces) == (counts.of, counts.value, FACES[:12])
+    assert (again.statistics_of, again.value, faces) == (counts.of, counts.value, FACES[:12])
 
 
 @given(face_counts(positions=(None,)))

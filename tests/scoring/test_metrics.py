@@ -21,7 +21,7 @@ from sklearn.metrics import (
 from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import PredictionError
 from fer_models.scoring import metrics
-from fer_models.scoring.intervals import Measurement, wilson
+from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.metrics import AVERAGES, accuracy, measure, recall_of
 
 answered_faces = st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=60)
@@ -93,9 +93,9 @@ class TestValues:
 
     def test_accuracy_precision_and_recall_have_wilson_intervals_on_their_own_numbers_of_faces(self) -> None:
         found = measure([0, 0, 0, 1, 1], [0, 0, 1, 1, -1], None)
-        assert found.overall["accuracy"] == wilson(3, 5)
-        assert found.per_class["disgust"].precision == wilson(1, 2)
-        assert found.per_class["angry"].recall == wilson(2, 3)
+        assert found.overall["accuracy"] == wilson_interval(3, 5)
+        assert found.per_class["disgust"].precision == wilson_interval(1, 2)
+        assert found.per_class["angry"].recall == wilson_interval(2, 3)
 
     def test_the_recall_of_one_emotion_is_a_score_and_nan_where_it_does_not_occur(self) -> None:
         confusion = measure([0, 0, 1], [0, 1, 1], None).confusion

@@ -10,10 +10,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from fer_models.errors import PredictionError
-from fer_models.scoring.detectable_changes import fewest_faces, smallest_fall, smallest_rise
+from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_rise, minimum_sample_size
 from fer_models.scoring.face_counts import position_bias
 from fer_models.scoring.intervals import jackknife_interval
-from fer_models.scoring.paired_tests import exchange_rise, mcnemar_fall, sign_flip_rise
+from fer_models.scoring.paired_tests import mcnemar_exact, permutation_test, sign_flip_test
 
 
 def differences(least=1, most=40, size=9):
@@ -34,37 +34,37 @@ def scipys(d):
 @settings(max_examples=40)
 @given(differences(least=2, most=10))
 def test_it_is_scipys_permutation_test(d):
-    assert sign_flip_rise(d) == pytest.approx(scipys(d))
+    assert sign_flip_test(d) == pytest.approx(scipys(d))
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 def test_for_right_and_wrong_it_is_mcnemars(rose, fell, same):
     d = np.repeat(np.array([1, -1, 0]), [rose, fell, same + 1])
-    assert sign_flip_rise(d) == pytest.approx(mcnemar_fall(rose, fell), rel=1e-9, abs=1e-300)
+    assert sign_flip_test(d) == pytest.approx(mcnemar_exact(rose, fell), rel=1e-9, abs=1e-300)
 
 
 @given(differences(), st.randoms(use_true_random=False))
 def test_the_order_of_the_faces_and_those_that_did_not_change_tell_nothing(d, random):
     shuffled = d.copy()
     random.shuffle(shuffled)
-    assert sign_flip_rise(shuffled) == sign_flip_rise(d)
-    assert sign_flip_rise(np.concatenate([d, [0, 0, 0]])) == sign_flip_rise(d)
+    assert sign_flip_test(shuffled) == sign_flip_test(d)
+    assert sign_flip_test(np.concatenate([d, [0, 0, 0]])) == sign_flip_test(d)
 
 
 @given(differences(), st.data())
 def test_the_surer_the_more_a_face_that_rose_outweighs_and_never_for_one_that_turned_round(d, data):
     rose = np.flatnonzero(d > 0)
     if len(rose) == 0:
-        assert sign_flip_rise(d) >= 0.5
+        assert sign_flip_test(d) >= 0.5
         return
     turned = d.copy()
     turned[data.draw(st.sampled_from(rose.tolist()))] *= -1
-    assert sign_flip_rise(turned) >= sign_flip_rise(d) - 1e-12
+    assert sign_flip_test(turned) >= sign_flip_test(d) - 1e-12
 
 
 @given(differences())
 def test_a_p_value_is_no_smaller_than_one_of_all_exchanges(d):
-    p = sign_flip_rise(d)
+    p = sign_flip_test(d)
     assert 0.5 ** np.count_nonzero(d) * (1 - 1e-9) <= p <= 1
     if (d >= 0).all():
         assert p == pytest.approx(0.5 ** np.count_nonzero(d))
@@ -74,7 +74,7 @@ def test_a_p_value_is_no_smaller_than_one_of_all_exchanges(d):
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 1, 2, 9, 9, 4], [1, 2, 4, 8, 16, 32, 64, 128, 5, 5]])
 def test_of_all_exchanges_no_more_than_alpha_are_called_a_rise(sizes, alpha):
     """The level holds exactly, whatever the sizes: every exchange of the versions is as likely."""
-    called = [sign_flip_rise(np.array(sizes) * signs) <= alpha for signs in itertools.product([1, -1], repeat=len(sizes))]
+    called = [sign_flip_test(np.array(sizes) * signs) <= alpha for signs in itertools.product([1, -1], repeat=len(sizes))]
     assert np.mean(called) <= alpha
 
 
@@ -87,14 +87,14 @@ def test_exchangeable_versions_are_rarely_called_worse(seed, n, of, correlation)
     face = rng.normal(size=(runs, 1, n, 1))  # what makes a face hard, for both versions
     version = np.sqrt(correlation) * rng.normal(size=(runs, 2, n, 1)) + np.sqrt(1 - correlation) * rng.normal(size=(runs, 2, n, of))
     counts = (face + 0.5 * version > 0).sum(axis=-1)
-    called = sum(sign_flip_rise(now - before) < alpha for before, now in counts)
+    called = sum(sign_flip_test(now - before) < alpha for before, now in counts)
     assert called <= stats.binom.isf(1e-6, runs, alpha)
 
 
 @pytest.mark.parametrize("bad", [np.zeros(0, dtype=np.int64), np.zeros((2, 2), dtype=np.int64), np.zeros(3)])
 def test_what_are_no_differences_is_an_error(bad):
     with pytest.raises(PredictionError, match="integer differences"):
-        sign_flip_rise(bad)
+        sign_flip_test(bad)
 
 
 # -- the smallest rise ------------------------------------------------------------------------------
@@ -103,26 +103,26 @@ def test_what_are_no_differences_is_an_error(bad):
 @given(st.integers(0, 150), st.integers(0, 150), st.integers(200, 400))
 def test_for_right_and_wrong_the_smallest_rise_is_mcnemars(rose, fell, n):
     d = np.repeat(np.array([1, -1, 0]), [rose, fell, n - min(n, rose + fell)])
-    assert smallest_rise(d, 0.01) / len(d) == pytest.approx(smallest_fall(len(d), rose + fell, 0.01), rel=1e-6)
+    assert minimum_detectable_rise(d, 0.01) / len(d) == pytest.approx(minimum_detectable_fall(len(d), rose + fell, 0.01), rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "of"), [(21, 50), (70, 4), (350, 1)])
 def test_a_rise_of_that_size_is_found_four_times_in_five(n, of):
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, of + 1, n)
-    rise, alpha = smallest_rise(sizes, 0.01), 0.01
+    rise, alpha = minimum_detectable_rise(sizes, 0.01), 0.01
     share = (rise / sizes.sum() + 1) / 2
-    found = [sign_flip_rise(sizes * np.where(rng.random(n) < share, 1, -1)) <= alpha for _ in range(1500)]
+    found = [sign_flip_test(sizes * np.where(rng.random(n) < share, 1, -1)) <= alpha for _ in range(1500)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
 
 
 def test_too_few_faces_can_establish_nothing_and_too_few_changed_ones_say_how_many_are_needed():
-    assert fewest_faces(0.003) == 9
-    assert smallest_rise(np.ones(8, dtype=np.int64), 0.003) is None
-    assert smallest_rise(np.zeros(9, dtype=np.int64), 0.003) == 9
-    assert smallest_rise(np.array([5, -5] + [0] * 7), 0.003) == 45
+    assert minimum_sample_size(0.003) == 9
+    assert minimum_detectable_rise(np.ones(8, dtype=np.int64), 0.003) is None
+    assert minimum_detectable_rise(np.zeros(9, dtype=np.int64), 0.003) == 9
+    assert minimum_detectable_rise(np.array([5, -5] + [0] * 7), 0.003) == 45
     with pytest.raises(PredictionError, match="0 < alpha < power < 1"):
-        smallest_rise(np.ones(8, dtype=np.int64), 0.9)
+        minimum_detectable_rise(np.ones(8, dtype=np.int64), 0.9)
 
 
 # -- the exchange test ------------------------------------------------------------------------------
@@ -141,14 +141,14 @@ def test_the_exchange_test_tries_all_exchanges_of_few_faces(versions):
         turn = np.array(exchanged)[:, None]
         every.append(change(np.where(turn, now, before), np.where(turn, before, now)))
     expected = np.mean(np.array(every) >= change(before, now) - 1e-9)
-    assert exchange_rise(before, now, position_bias) == pytest.approx(expected)
+    assert permutation_test(before, now, position_bias) == pytest.approx(expected)
 
 
 @settings(max_examples=20)
 @given(positions(30), positions(30), st.integers(0, 2**32 - 1))
 def test_the_order_of_the_faces_changes_no_p_value_of_the_exchange_test(before, now, seed):
     order = np.random.default_rng(seed).permutation(30)
-    assert exchange_rise(before, now, position_bias, 500) == exchange_rise(before[order], now[order], position_bias, 500)
+    assert permutation_test(before, now, position_bias, 500) == permutation_test(before[order], now[order], position_bias, 500)
 
 
 def test_exchangeable_positions_are_rarely_called_more_biased():
@@ -157,14 +157,14 @@ def test_exchangeable_positions_are_rarely_called_more_biased():
     for _ in range(runs):
         liking = rng.dirichlet(np.ones(7) * 0.5)  # how much this model likes each place, in both versions
         before, now = (rng.multinomial(7, liking, size=21) for _ in range(2))
-        called += exchange_rise(before, now, position_bias, 999) < 0.05
+        called += permutation_test(before, now, position_bias, 999) < 0.05
     assert called <= stats.binom.isf(1e-6, runs, 0.05)
 
 
 def test_random_exchanges_agree_with_all_of_them():
     rng = np.random.default_rng(3)
     before, now = rng.multinomial(7, np.ones(7) / 7, 12), rng.multinomial(7, [0.3] + [0.7 / 6] * 6, 12)
-    assert exchange_rise(before, now, position_bias, 4000) == pytest.approx(exchange_rise(before, now, position_bias), abs=0.03)
+    assert permutation_test(before, now, position_bias, 4000) == pytest.approx(permutation_test(before, now, position_bias), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_random_exchanges_agree_with_all_of_them():
 )
 def test_what_cannot_be_exchanged_is_an_error(before, now, resamples):
     with pytest.raises(PredictionError):
-        exchange_rise(before, now, position_bias, resamples)
+        permutation_test(before, now, position_bias, resamples)
 
 
 # -- the interval -----------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from statsmodels.stats.proportion import proportion_confint
 from fer_models.emotions import Emotion
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.scoring import metrics
-from fer_models.scoring.detectable_changes import smallest_fall, smallest_mean_change
-from fer_models.scoring.intervals import Measurement, bootstrap_confusions, bootstrap_means, bootstrapped, wilson
-from fer_models.scoring.paired_tests import Score, holm, mcnemar_fall, paired_fall, paired_mean_fall
+from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_mean_change
+from fer_models.scoring.intervals import Measurement, bootstrap_confusions, bootstrap_means, percentile_interval, wilson_interval
+from fer_models.scoring.paired_tests import Score, holm, mcnemar_exact, paired_score_test, paired_t_test
 
 shares = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 counts = st.integers(0, 60)
@@ -59,61 +59,61 @@ class TestMeasurement:
 
     def test_a_nan_among_the_resamples_is_an_error(self) -> None:
         with pytest.raises(PredictionError, match="must be finite"):
-            bootstrapped(0.5, np.array([0.4, math.nan, 0.6]), 3)
+            percentile_interval(0.5, np.array([0.4, math.nan, 0.6]), 3)
 
     def test_an_interval_holds_its_value_even_where_the_resamples_lean_away(self) -> None:
-        assert bootstrapped(0.1, np.linspace(0.2, 0.3, 50), 3).low == 0.1
-        assert bootstrapped(0.4, np.linspace(0.2, 0.3, 50), 3).high == 0.4
+        assert percentile_interval(0.1, np.linspace(0.2, 0.3, 50), 3).low == 0.1
+        assert percentile_interval(0.4, np.linspace(0.2, 0.3, 50), 3).high == 0.4
 
 
 class TestWilson:
     @settings(deadline=None)
     @given(shares)
     def test_it_is_the_interval_of_statsmodels_and_holds_the_share(self, share: tuple[int, int]) -> None:
-        measured = wilson(*share)
+        measured = wilson_interval(*share)
         assert (measured.low, measured.high) == pytest.approx(proportion_confint(*share, method="wilson"), abs=1e-12)
         assert 0 <= measured.low <= measured.value <= measured.high <= 1
         assert measured.value == share[0] / share[1]
 
     @pytest.mark.parametrize(("successes", "value"), [(0, 0.0), (1, 1.0)])
     def test_one_face_leaves_nearly_everything_open(self, successes: int, value: float) -> None:
-        measured = wilson(successes, 1)
+        measured = wilson_interval(successes, 1)
         assert measured.value == value
         assert measured.high - measured.low > 0.75
 
     def test_more_confidence_is_a_wider_interval(self) -> None:
-        assert wilson(60, 100, 0.99).low < wilson(60, 100).low < wilson(60, 100, 0.9).low
+        assert wilson_interval(60, 100, 0.99).low < wilson_interval(60, 100).low < wilson_interval(60, 100, 0.9).low
 
     @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
     def test_impossible_counts_are_an_error(self, successes: int, n: int) -> None:
         with pytest.raises(PredictionError, match=f"got {successes} of {n}"):
-            wilson(successes, n)
+            wilson_interval(successes, n)
 
 
 class TestMcNemarFall:
     def test_without_a_changed_face_there_is_no_fall(self) -> None:
-        assert mcnemar_fall(0, 0) == 1.0
+        assert mcnemar_exact(0, 0) == 1.0
 
     @settings(deadline=None)
     @given(counts, counts)
     def test_the_two_sided_test_of_statsmodels_is_twice_the_smaller_side(self, fell: int, rose: int) -> None:
         two_sided = mcnemar([[0, fell], [rose, 0]], exact=True).pvalue
-        assert two_sided == pytest.approx(min(1.0, 2 * min(mcnemar_fall(fell, rose), mcnemar_fall(rose, fell))))
+        assert two_sided == pytest.approx(min(1.0, 2 * min(mcnemar_exact(fell, rose), mcnemar_exact(rose, fell))))
 
     @settings(deadline=None)
     @given(counts, counts)
     def test_more_falls_never_raise_p_and_more_rises_never_lower_it(self, fell: int, rose: int) -> None:
-        here = mcnemar_fall(fell, rose)
+        here = mcnemar_exact(fell, rose)
         assert 0 < here <= 1
-        assert mcnemar_fall(fell + 1, rose) <= here * (1 + 1e-9)
-        assert mcnemar_fall(fell, rose + 1) >= here * (1 - 1e-9)
+        assert mcnemar_exact(fell + 1, rose) <= here * (1 + 1e-9)
+        assert mcnemar_exact(fell, rose + 1) >= here * (1 - 1e-9)
 
     def test_the_example_of_the_manual_is_a_fall_beyond_doubt(self) -> None:
-        assert mcnemar_fall(201, 104) < 1e-6
+        assert mcnemar_exact(201, 104) < 1e-6
 
     def test_a_negative_count_is_an_error(self) -> None:
         with pytest.raises(PredictionError, match="cannot be negative"):
-            mcnemar_fall(-1, 3)
+            mcnemar_exact(-1, 3)
 
 
 @pytest.fixture(scope="class")
@@ -153,7 +153,7 @@ class TestHolm:
 def power_of(n: int, discordant: int, fall: float, alpha: float) -> float:
     """The exact chance that `mcnemar_fall` establishes a true fall of `fall`, by summing over every outcome."""
     share_fallen = (fall * n / discordant + 1) / 2
-    found = [fell for fell in range(discordant + 1) if mcnemar_fall(fell, discordant - fell) <= alpha]
+    found = [fell for fell in range(discordant + 1) if mcnemar_exact(fell, discordant - fell) <= alpha]
     return float(stats.binom.pmf(found, discordant, share_fallen).sum())
 
 
@@ -161,44 +161,44 @@ class TestSmallestFall:
     @settings(max_examples=40, deadline=None)
     @given(st.integers(10, 150), st.sampled_from([0.05, 0.01, 0.001]), st.sampled_from([0.5, 0.8, 0.95]))
     def test_its_fall_is_found_with_exactly_the_power_asked_for(self, discordant: int, alpha: float, power: float) -> None:
-        fall = smallest_fall(1000, discordant, alpha, power)
+        fall = minimum_detectable_fall(1000, discordant, alpha, power)
         assert 0 < fall <= discordant / 1000
         assert power_of(1000, discordant, fall, alpha) == pytest.approx(power, abs=1e-6)
 
     def test_simulated_comparisons_find_it_as_often_as_promised(self) -> None:
         n, discordant = 500, 60
-        share_fallen = (smallest_fall(n, discordant) * n / discordant + 1) / 2
+        share_fallen = (minimum_detectable_fall(n, discordant) * n / discordant + 1) / 2
         fell = np.random.default_rng(0).binomial(discordant, share_fallen, 4000)
-        p = np.array([mcnemar_fall(count, discordant - count) for count in range(discordant + 1)])
+        p = np.array([mcnemar_exact(count, discordant - count) for count in range(discordant + 1)])
         assert (p[fell] <= 0.01).mean() == pytest.approx(0.8, abs=0.02)
 
     def test_the_example_of_the_manual_can_establish_a_fall_of_1_6_points(self) -> None:
-        assert round(100 * smallest_fall(3589, 201 + 104), 1) == 1.6
+        assert round(100 * minimum_detectable_fall(3589, 201 + 104), 1) == 1.6
 
     @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
     def test_where_few_faces_changed_it_is_the_fewest_that_prove_a_fall_by_all_falling(self, alpha: float) -> None:
-        fewest = round(200 * smallest_fall(200, 0, alpha))
-        assert mcnemar_fall(fewest, 0) <= alpha < mcnemar_fall(fewest - 1, 0)
-        assert smallest_fall(200, fewest - 1, alpha) == smallest_fall(200, 0, alpha)
-        assert smallest_fall(200, fewest, alpha) <= smallest_fall(200, 0, alpha)
+        fewest = round(200 * minimum_detectable_fall(200, 0, alpha))
+        assert mcnemar_exact(fewest, 0) <= alpha < mcnemar_exact(fewest - 1, 0)
+        assert minimum_detectable_fall(200, fewest - 1, alpha) == minimum_detectable_fall(200, 0, alpha)
+        assert minimum_detectable_fall(200, fewest, alpha) <= minimum_detectable_fall(200, 0, alpha)
 
     @pytest.mark.parametrize("n", [1, 6, 7])
     def test_a_handful_of_faces_can_at_best_establish_that_everything_fell(self, n: int) -> None:
-        assert smallest_fall(n, 0) == 1.0
+        assert minimum_detectable_fall(n, 0) == 1.0
 
     def test_the_more_faces_change_by_chance_the_larger_a_fall_must_be(self) -> None:
-        falls = [smallest_fall(35_000, discordant) for discordant in (100, 1000, 10_000, 35_000)]
+        falls = [minimum_detectable_fall(35_000, discordant) for discordant in (100, 1000, 10_000, 35_000)]
         assert falls == sorted(falls)
 
     @pytest.mark.parametrize(("n", "discordant"), [(0, 0), (10, 11), (10, -1)])
     def test_impossible_counts_are_an_error(self, n: int, discordant: int) -> None:
         with pytest.raises(PredictionError, match=f"got {discordant} of {n}"):
-            smallest_fall(n, discordant)
+            minimum_detectable_fall(n, discordant)
 
     @pytest.mark.parametrize(("alpha", "power"), [(0.0, 0.8), (0.01, 1.0), (0.9, 0.8), (math.nan, 0.8), (0.01, math.nan)])
     def test_impossible_levels_are_an_error(self, alpha: float, power: float) -> None:
         with pytest.raises(PredictionError, match="0 < alpha < power < 1"):
-            smallest_fall(10, 5, alpha, power)
+            minimum_detectable_fall(10, 5, alpha, power)
 
 
 class TestBootstrapConfusions:
@@ -253,20 +253,20 @@ class TestPairedFall:
     @pytest.mark.parametrize("score", [metrics.macro_f1, metrics.accuracy, metrics.recall_of(Emotion.FEAR)])
     def test_the_same_answers_are_no_fall(self, truth: np.ndarray, score: Score) -> None:
         answers = answers_of(truth, 0.6, 1)
-        assert paired_fall(truth, answers, answers, score, 200) == (0.0, 0.0, 0.0, 1.0)
+        assert paired_score_test(truth, answers, answers, score, 200) == (0.0, 0.0, 0.0, 1.0)
 
     def test_one_face_suffices(self) -> None:
-        assert paired_fall([3], [3], [3], metrics.macro_f1, 20) == (0.0, 0.0, 0.0, 1.0)
-        fallen = paired_fall([3], [3], [-1], metrics.macro_f1, 999)
+        assert paired_score_test([3], [3], [3], metrics.macro_f1, 20) == (0.0, 0.0, 0.0, 1.0)
+        fallen = paired_score_test([3], [3], [-1], metrics.macro_f1, 999)
         assert fallen[:3] == (-1.0, -1.0, -1.0)
         assert fallen.p == pytest.approx(0.5, abs=0.06)  # it could as well have gone the other way
-        five = paired_fall([3] * 5, [3] * 5, [-1] * 5, metrics.macro_f1, 9999)
+        five = paired_score_test([3] * 5, [3] * 5, [-1] * 5, metrics.macro_f1, 9999)
         assert five.p == pytest.approx(0.5**5, abs=0.006)
 
     def test_its_change_is_the_difference_that_scikit_learn_sees(self, truth: np.ndarray) -> None:
         before, now = answers_of(truth, 0.7, 1), answers_of(truth, 0.5, 2)
         expected = f1_score(truth, now, average="macro", labels=range(7)) - f1_score(truth, before, average="macro", labels=range(7))
-        assert paired_fall(truth, before, now, metrics.macro_f1, 100).change == pytest.approx(expected)
+        assert paired_score_test(truth, before, now, metrics.macro_f1, 100).change == pytest.approx(expected)
 
     def test_its_interval_is_that_of_drawing_faces_one_by_one(self, truth: np.ndarray) -> None:
         before = answers_of(truth, 0.7, 1)
@@ -276,18 +276,18 @@ class TestPairedFall:
         for _ in range(1000):
             faces = np.concatenate([rng.choice(np.flatnonzero(truth == emotion), (truth == emotion).sum()) for emotion in range(7)])
             changes.append(np.mean(now[faces] == truth[faces]) - np.mean(before[faces] == truth[faces]))
-        found = paired_fall(truth, before, now, metrics.accuracy)
+        found = paired_score_test(truth, before, now, metrics.accuracy)
         assert (found.low, found.high) == pytest.approx(np.quantile(changes, [0.025, 0.975]), abs=0.007)
 
     def test_pairing_finds_a_small_fall_that_two_separate_intervals_would_miss(self, truth: np.ndarray) -> None:
         before = answers_of(truth, 0.7, 1)
         now = before.copy()
         now[np.flatnonzero(before == truth)[:15]] = -1
-        assert wilson(int((now == truth).sum()), 400).high > wilson(int((before == truth).sum()), 400).low
-        assert paired_fall(truth, before, now, metrics.macro_f1).p < 0.001
+        assert wilson_interval(int((now == truth).sum()), 400).high > wilson_interval(int((before == truth).sum()), 400).low
+        assert paired_score_test(truth, before, now, metrics.macro_f1).p < 0.001
 
     def test_a_rise_is_no_fall(self, truth: np.ndarray) -> None:
-        found = paired_fall(truth, answers_of(truth, 0.4, 1), answers_of(truth, 0.8, 2), metrics.macro_f1, 500)
+        found = paired_score_test(truth, answers_of(truth, 0.4, 1), answers_of(truth, 0.8, 2), metrics.macro_f1, 500)
         assert found.change > 0
         assert found.low > 0
         assert found.p == 1.0
@@ -297,7 +297,7 @@ class TestPairedFall:
         now = before.copy()
         right, wrong = np.flatnonzero(before == truth), np.flatnonzero(before != truth)
         now[right[:40]], now[wrong[:25]] = -1, truth[wrong[:25]]
-        assert paired_fall(truth, before, now, metrics.accuracy).p == pytest.approx(mcnemar_fall(40, 25), abs=0.025)
+        assert paired_score_test(truth, before, now, metrics.accuracy).p == pytest.approx(mcnemar_exact(40, 25), abs=0.025)
 
     def test_more_falls_never_raise_p(self, truth: np.ndarray) -> None:
         before = answers_of(truth, 0.7, 1)
@@ -306,22 +306,22 @@ class TestPairedFall:
         for fell in (0, 2, 5, 20, 80):
             now = before.copy()
             now[right[:fell]] = -1
-            p_values.append(paired_fall(truth, before, now, metrics.macro_f1, 2000).p)
+            p_values.append(paired_score_test(truth, before, now, metrics.macro_f1, 2000).p)
         assert p_values == sorted(p_values, reverse=True)
 
     def test_the_seed_and_not_the_order_of_the_faces_decides(self, truth: np.ndarray) -> None:
         before, now, order = answers_of(truth, 0.7, 1), answers_of(truth, 0.65, 2), np.random.default_rng(3).permutation(len(truth))
-        found = paired_fall(truth, before, now, metrics.macro_f1, 300, seed=4)
-        assert found == paired_fall(truth[order], before[order], now[order], metrics.macro_f1, 300, seed=4)
-        assert found != paired_fall(truth, before, now, metrics.macro_f1, 300, seed=5)
+        found = paired_score_test(truth, before, now, metrics.macro_f1, 300, seed=4)
+        assert found == paired_score_test(truth[order], before[order], now[order], metrics.macro_f1, 300, seed=4)
+        assert found != paired_score_test(truth, before, now, metrics.macro_f1, 300, seed=5)
 
     def test_the_recall_of_an_emotion_that_does_not_occur_cannot_be_compared(self) -> None:
         with pytest.raises(PredictionError, match="undefined"):
-            paired_fall([0, 1], [0, 1], [0, 2], metrics.recall_of(Emotion.FEAR), 20)
+            paired_score_test([0, 1], [0, 1], [0, 2], metrics.recall_of(Emotion.FEAR), 20)
 
     def test_other_faces_are_an_error(self) -> None:
         with pytest.raises(PredictionError, match="2 in truth, 2 in before, 1 in now"):
-            paired_fall([0, 1], [0, 1], [0], metrics.macro_f1)
+            paired_score_test([0, 1], [0, 1], [0], metrics.macro_f1)
 
     @pytest.mark.parametrize(
         ("truth", "before", "now", "message"),
@@ -334,7 +334,7 @@ class TestPairedFall:
     )
     def test_impossible_arrays_are_an_error(self, truth: list[int], before: list[int], now: list[float], message: str) -> None:
         with pytest.raises(PredictionError, match=message):
-            paired_fall(truth, before, now, metrics.macro_f1)
+            paired_score_test(truth, before, now, metrics.macro_f1)
 
 
 class TestPairedMeanFall:
@@ -344,44 +344,44 @@ class TestPairedMeanFall:
         rng = np.random.default_rng(seed)
         before = rng.normal(size=n)
         now = before + shift + rng.normal(scale=0.4, size=n)
-        found, expected = paired_mean_fall(before, now), stats.ttest_rel(now, before, alternative="less")
+        found, expected = paired_t_test(before, now), stats.ttest_rel(now, before, alternative="less")
         assert found.p == pytest.approx(max(expected.pvalue, 0.5**n))
         both = stats.ttest_rel(now, before).confidence_interval(0.95)
         assert (found.low, found.change, found.high) == pytest.approx((both.low, (now - before).mean(), both.high))
 
     def test_equal_scores_have_not_fallen(self) -> None:
-        assert paired_mean_fall(np.ones(5), np.ones(5)) == (0.0, 0.0, 0.0, 1.0)
+        assert paired_t_test(np.ones(5), np.ones(5)) == (0.0, 0.0, 0.0, 1.0)
 
     def test_faces_that_all_moved_alike_prove_no_more_than_their_number(self) -> None:
-        assert paired_mean_fall(np.zeros(4), np.full(4, -1.0)).p == 0.5**4
-        assert paired_mean_fall(np.zeros(4), np.full(4, 1.0)).p == 1.0
-        assert paired_mean_fall(np.zeros(1), np.full(1, -1.0)).p == 0.5
+        assert paired_t_test(np.zeros(4), np.full(4, -1.0)).p == 0.5**4
+        assert paired_t_test(np.zeros(4), np.full(4, 1.0)).p == 1.0
+        assert paired_t_test(np.zeros(1), np.full(1, -1.0)).p == 0.5
 
     def test_the_order_of_the_faces_changes_nothing(self) -> None:
         before, now = np.random.default_rng(0).normal(size=(2, 50))
         order = np.random.default_rng(1).permutation(50)
-        assert paired_mean_fall(before, now) == paired_mean_fall(before[order], now[order])
+        assert paired_t_test(before, now) == paired_t_test(before[order], now[order])
 
     @pytest.mark.parametrize(("before", "now"), [([], []), ([1.0], [math.nan]), ([math.inf], [1.0]), ([1.0, 2.0], [1.0])])
     def test_what_cannot_be_compared_is_an_error(self, before: list[float], now: list[float]) -> None:
         with pytest.raises(PredictionError):
-            paired_mean_fall(np.array(before), np.array(now))
+            paired_t_test(np.array(before), np.array(now))
 
 
 class TestSmallestMeanChange:
     @pytest.mark.parametrize(("n", "alpha", "power"), [(60, 0.05, 0.8), (300, 0.01, 0.8), (300, 0.01, 0.5)])
     def test_a_change_of_that_size_is_found_as_often_as_asked(self, n: int, alpha: float, power: float) -> None:
         rng = np.random.default_rng(0)
-        smallest = smallest_mean_change(rng.normal(size=100_000)[:n], alpha, power)
+        smallest = minimum_detectable_mean_change(rng.normal(size=100_000)[:n], alpha, power)
         shift = smallest / np.std(np.random.default_rng(0).normal(size=100_000)[:n], ddof=1)
         p = stats.ttest_1samp(rng.normal(shift, 1.0, size=(4000, n)), 0.0, axis=1).pvalue
         assert np.mean(p < alpha) == pytest.approx(power, abs=0.03)
 
     def test_it_grows_with_the_spread_and_ignores_the_direction(self) -> None:
         differences = np.random.default_rng(0).normal(size=50)
-        assert smallest_mean_change(3 * differences) == pytest.approx(3 * smallest_mean_change(differences))
-        assert smallest_mean_change(-differences) == pytest.approx(smallest_mean_change(differences))
+        assert minimum_detectable_mean_change(3 * differences) == pytest.approx(3 * minimum_detectable_mean_change(differences))
+        assert minimum_detectable_mean_change(-differences) == pytest.approx(minimum_detectable_mean_change(differences))
 
     @pytest.mark.parametrize("differences", [np.zeros(50), np.ones(50)])
     def test_where_nothing_varies_it_is_that_of_faces_of_which_none_changed(self, differences: np.ndarray) -> None:
-        assert smallest_mean_change(differences) == smallest_fall(50, 0, 0.005)
+        assert minimum_detectable_mean_change(differences) == minimum_detectable_fall(50, 0, 0.005)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_models.classifiers.vlm import base, questions
-from fer_models.report.responses import ledgers_html
-from fer_models.scoring.responses import ledger
+from fer_models.report.responses import responses_html
+from fer_models.scoring.responses import response_summary
 
 LETTERED = questions.load("lettered")
 
 
 def told(replies, question=LETTERED):
-    said = base.read_all(replies, question)
+    said = base.parse_responses(replies, question)
     stored = answers_of(np.zeros(len(replies), dtype=int), said.answer)
     return replace(stored, status=said.status, text=said.text)
 
@@ -27,7 +27,7 @@ def told(replies, question=LETTERED):
     )
 )
 def test_every_face_stands_in_exactly_one_entry(replies):
-    found = ledger(told(replies), LETTERED)
+    found = response_summary(told(replies), LETTERED)
     if found is None:  # nothing was written at all only where all is answered, which an empty reply is not
         pytest.fail("replies without a ledger")
     assert sum(entry["n"] for entry in found["entries"]) == len(replies) == found["answered"] + found["unanswered"]
@@ -35,7 +35,7 @@ def test_every_face_stands_in_exactly_one_entry(replies):
 
 
 def test_entries_tell_how_replies_were_read_and_what_they_said():
-    found = ledger(told(["sad", "sad", "fear", "B", "He is joyful", "I cannot tell."]), LETTERED)
+    found = response_summary(told(["sad", "sad", "fear", "B", "He is joyful", "I cannot tell."]), LETTERED)
     kinds = {entry["kind"]: entry for entry in found["entries"]}
     assert {kind: entry["n"] for kind, entry in kinds.items()} == {"exact": 3, "letter": 1, "synonym": 1, "refused": 1}
     assert kinds["exact"]["replies"] == [{"text": "sad", "n": 2}, {"text": "fear", "n": 1}]
@@ -43,13 +43,13 @@ def test_entries_tell_how_replies_were_read_and_what_they_said():
 
 
 def test_a_model_that_gives_probabilities_has_none():
-    assert ledger(answers_of(np.zeros(3, dtype=int), np.zeros(3, dtype=int)), None) is None
+    assert response_summary(answers_of(np.zeros(3, dtype=int), np.zeros(3, dtype=int)), None) is None
 
 
 def test_what_a_model_wrote_is_shown_and_does_nothing_on_the_page():
     result = {"id": "m-raw on d/s", "n": 2, "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}}
-    result["ledger"] = ledger(told(["<script>alert(1)</script>", "sad"]), LETTERED)
-    page = ledgers_html({"results": [result]})
+    result["ledger"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
+    page = responses_html({"results": [result]})
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "no answer: no emotion named" in page

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from fer_models.artifacts import checksummed_files
 from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
 from fer_models.store import predictions as stores
-from fer_models.store.predictions import Store, canonical_order, read_shard, stored
+from fer_models.store.predictions import Store, canonical_order, load_partition, read_shard
 from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "oracle")
@@ -19,7 +19,7 @@ texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 
 
 def shelf_of(root, answers, key="k" * 64, subject=SUBJECT):
-    return Store(root).shelf(subject, key, answers.faces, answers.truth, answers.index)
+    return Store(root).partition(subject, key, answers.faces, answers.truth, answers.index)
 
 
 def write(shelf, answers):
@@ -103,7 +103,7 @@ def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, d
     path.write_bytes(damage(whole))
     content = path.read_bytes()
     with pytest.raises(StoreError, match=f"{path.name} is damaged: .*Run `pytest evals` again") as caught:
-        stored(shelf.folder)
+        load_partition(shelf.folder)
     assert "\n" not in str(caught.value)
     again = shelf_of(tmp_path, answers)
     assert again.missing() == [0]
@@ -212,11 +212,11 @@ def test_a_folder_of_answers_tells_whose_they_are(tmp_path):
     answers = answers_of(np.arange(7), np.arange(7))
     shelf = shelf_of(tmp_path, answers)
     write(shelf, answers)
-    read, subject = stored(shelf.folder)
+    read, subject = load_partition(shelf.folder)
     assert subject == SUBJECT
     assert_same(read, answers)
     with pytest.raises(StoreError, match="no stored answers"):
-        stored(tmp_path)
+        load_partition(tmp_path)
 
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path):

@@ -5,18 +5,18 @@ import pytest
 from fakes import drawn, oracle_labels
 
 from fer_models.classifiers.dummy import Constant, Oracle
-from fer_models.config import Options
+from fer_models.config import EvalConfig
 from fer_models.depth import STANDARD
 from fer_models.emotions import Emotion
 from fer_models.evaluation import Suite
 from fer_models.images import data_url, resize
-from fer_models.store.predictions import stored
+from fer_models.store.predictions import load_partition
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import BICUBIC, RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Sorted by emotion, so that the faces of a limited run are not the first rows.
-FACES = drawn(210).take(np.argsort(drawn(210).labels, kind="stable"))
+FACES = drawn(210).select(np.argsort(drawn(210).labels, kind="stable"))
 
 
 class Negative:
@@ -47,7 +47,7 @@ def suite(tmp_path, monkeypatch):
     restorers = Registry("restorer", RAW, BICUBIC, RestorerSpec("negative", lambda runtime: Negative()))
 
     def made(**options):
-        return Suite(Options("synthetic", split="validation", store=tmp_path / "store", **options), models, restorers)
+        return Suite(EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options), models, restorers)
 
     return made
 
@@ -61,7 +61,7 @@ def test_under_limit_it_is_the_row_of_the_whole_split_in_the_run_and_in_the_stor
     for _ in range(2):
         run = suite(limit=limit)
         assert rows_are_right(run.run(("oracle", "raw")).answers)
-        assert rows_are_right(stored(run.shelf(("oracle", "raw")).folder)[0])
+        assert rows_are_right(load_partition(run.shelf(("oracle", "raw")).folder)[0])
 
 
 def test_a_variant_on_some_of_the_faces_has_the_rows_of_the_whole_split(suite):

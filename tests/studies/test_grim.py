@@ -105,7 +105,7 @@ def test_any_text_is_a_claim_in_0_to_100_or_refused(text):
     ],
 )
 def test_a_claim_lies_in_a_band(text, n, band):
-    assert check(parse(text), n).band == band
+    assert check(parse(text), n).plausibility == band
 
 
 def test_chance_is_that_of_the_split_which_has_so_many_faces():

@@ -35,7 +35,7 @@ def test_the_image_tower_sees_what_the_lent_network_sees():
     eyes = weights.find("efficientnet_b0")
     lender = cnn.load(eyes, device="cpu")
     model = clip.create(clip.NANO, contrastive._PREPROCESS)
-    contrastive.lend_eyes(model, eyes)
+    contrastive.load_image_encoder(model, eyes)
     reader = clip.Clip(model, None, prompts.load("plain"), torch.device("cpu"))
     faces = drawn(7).faces(range(7))
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
 
 def test_eyes_that_are_missing_or_do_not_fit_are_an_error(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="does not fit the image tower"):
-        contrastive.lend_eyes(clip.create(clip.NANO), weights.find("vgg19"))
+        contrastive.load_image_encoder(clip.create(clip.NANO), weights.find("vgg19"))
     monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name: None)
     with pytest.raises(WeightsMissingError, match="fer-models train efficientnet_b0"):
         contrastive.train(FEW, [drawn(7)], drawn(7), tmp_path)

@@ -10,18 +10,18 @@ from fer_models.artifacts import weights
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.errors import WeightsMissingError
 from fer_models.training import supervised
-from fer_models.training.feature_distillation import Hint
-from fer_models.training.recipes import EYES, RECIPES
+from fer_models.training.feature_distillation import FeatureDistillation
+from fer_models.training.recipes import RECIPES, VISION_ENCODER
 from fer_models.training.soft_targets import described
 
-RECIPE = RECIPES[EYES]
+RECIPE = RECIPES[VISION_ENCODER]
 
 
 @pytest.fixture
 def pupil():
     torch.manual_seed(0)
     network = build(RECIPE.architecture)
-    return network, Hint("efficientnet_b0", network, torch.device("cpu"))
+    return network, FeatureDistillation("efficientnet_b0", network, torch.device("cpu"))
 
 
 def batch(n=14):
@@ -70,4 +70,4 @@ def test_a_run_with_hints_says_whose_they_were_and_trains(tmp_path):
 
 def test_hints_of_a_network_that_is_not_here_name_the_command():
     with pytest.raises(WeightsMissingError, match="fer-models train unheard-of"):
-        Hint("unheard-of", build(RECIPE.architecture), torch.device("cpu"))
+        FeatureDistillation("unheard-of", build(RECIPE.architecture), torch.device("cpu"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_training import TINY, train
 
 from fer_models.errors import UsageError
-from fer_models.training.infobatch import Sampler, cross_entropies
+from fer_models.training.infobatch import InfoBatchSampler, cross_entropies
 from fer_models.training.recipes import adapt
 
 TARGETS = torch.eye(7)[torch.arange(140) % 7]
@@ -17,7 +17,7 @@ TARGETS = torch.eye(7)[torch.arange(140) % 7]
 
 def sampler(share=0.5, epochs=10, learnt=70):
     """One that has seen every face, and finds the first `learnt` of them easy."""
-    made = Sampler(TARGETS, 0.1, epochs, share)
+    made = InfoBatchSampler(TARGETS, 0.1, epochs, share)
     losses = torch.where(torch.arange(len(TARGETS)) < learnt, 0.5, 3.0)
     made.learn(torch.arange(len(TARGETS)), losses)
     return made
@@ -34,7 +34,7 @@ def test_without_a_share_every_epoch_sees_every_face_once():
 
 
 def test_an_epoch_sees_every_face_as_long_as_none_was_seen_and_at_the_end():
-    fresh = Sampler(TARGETS, 0.1, 10, 0.5)
+    fresh = InfoBatchSampler(TARGETS, 0.1, 10, 0.5)
     assert len(fresh.epoch(1, generator())[0]) == 140
     assert len(sampler().epoch(8, generator())[0]) < 140
     assert len(sampler().epoch(9, generator())[0]) == 140
@@ -72,7 +72,7 @@ def test_the_expected_gradient_is_that_of_all_faces():
 def test_a_face_is_as_learnt_as_its_target_allows():
     """An ambiguous face that is answered as ambiguously as it should be has nothing left to learn, though its cross-entropy is high."""
     torn = torch.tensor([[0.5, 0.5, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0]])
-    made = Sampler(torn, 0.0, 10, 0.5)
+    made = InfoBatchSampler(torn, 0.0, 10, 0.5)
     logits = torch.log(torn.clamp(min=1e-9))
     made.learn(torch.arange(2), cross_entropies(logits, torn, 0.0))
     np.testing.assert_allclose(made.losses, 0.0, atol=1e-5)
@@ -102,7 +102,7 @@ def test_a_killed_run_that_leaves_faces_out_goes_on_with_the_same_loss_curve(tmp
 
 
 def test_a_share_that_cannot_be_is_refused():
-    assert adapt(TINY, prune=0.5).prune == 0.5
+    assert adapt(TINY, prune=0.5).infobatch_ratio == 0.5
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(UsageError, match="--prune"):
             adapt(TINY, prune=share)

@@ -18,7 +18,7 @@ from fer_models.training import restoration
 from fer_models.training.restoration import Degradation, RestorationRecipe
 
 TINY = RestorationRecipe(
-    gfpgan.Shape(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 32),
+    gfpgan.GfpganConfig(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 32),
     side=16,
     epochs=3,
     batch_size=7,

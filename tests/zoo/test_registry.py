@@ -67,7 +67,7 @@ def test_every_record_of_the_zoo_is_complete():
         assert spec.description
         assert spec.labels == LABELS
         assert spec.weights is not None
-        assert spec.weights.command.split()[0] in ("fer-models", "pip")
+        assert spec.weights.install_hint.split()[0] in ("fer-models", "pip")
     for restorer in RESTORERS:
         assert restorer.description
 
@@ -98,20 +98,20 @@ def test_the_identity_changes_with_weights_settings_and_precision_and_with_nothi
 def test_a_file_of_ones_own_adds_models_and_restorers_and_its_content_is_part_of_their_identity(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    models, restorers, notes = resolve.known([path])
+    models, restorers, notes = resolve.available_models([path])
     assert "mine" in models
     assert "same" in restorers
     assert notes == []
     first = models["mine"].identity(Runtime())
     path.write_text(OWN + "# changed\n")
-    assert resolve.known([path])[0]["mine"].identity(Runtime()) != first
+    assert resolve.available_models([path])[0]["mine"].identity(Runtime()) != first
     assert "mine" not in MODELS
 
 
 def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN.replace('"mine"', '"vgg19"'))
-    models, _, notes = resolve.known([path])
+    models, _, notes = resolve.available_models([path])
     assert models["vgg19"].source == path
     assert notes == ["vgg19 comes from own.py, in place of the one already known"]
 
@@ -146,15 +146,15 @@ def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch)
             return module
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else [])
-    models, _, _ = resolve.known([])
+    models, _, _ = resolve.available_models([])
     assert models["theirs"].source == Path(__file__)
 
 
 def test_a_checkpoint_of_ones_own_needs_its_file():
     with pytest.raises(UsageError, match="does not exist"):
-        resolve.select("vgg19@none.safetensors", MODELS)
+        resolve.resolve_model("vgg19@none.safetensors", MODELS)
     with pytest.raises(UsageError, match="needs a checkpoint"):
-        resolve.select("timm:resnet18", MODELS)
+        resolve.resolve_model("timm:resnet18", MODELS)
 
 
 def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
@@ -184,13 +184,13 @@ def test_all_errors_of_the_package_are_one_family():
 def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_path):
     plain = ModelSpec("own", load=lambda runtime: Constant(Emotion.SAD))
     models = Registry("model", plain)
-    augmented = resolve.select("own+tta", models)
+    augmented = resolve.resolve_model("own+tta", models)
     assert augmented.name == "own+tta"
     assert augmented.identity(Runtime()) != plain.identity(Runtime())
     assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [Emotion.SAD]
     with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
-        resolve.select("onw+tta", models)
+        resolve.resolve_model("onw+tta", models)
     file = tmp_path / "my+tta.safetensors"
     file.write_bytes(b"")
-    assert resolve.select(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
-    assert resolve.select(f"vgg19@{file}", models).name == "vgg19@my+tta"
+    assert resolve.resolve_model(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
+    assert resolve.resolve_model(f"vgg19@{file}", models).name == "vgg19@my+tta"

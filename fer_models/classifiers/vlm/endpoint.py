@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.vlm.base import LONGEST, read_all
+from fer_models.classifiers.vlm.base import LONGEST, parse_responses
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import PredictionError, UsageError, encodable, one_line
 from fer_models.images import Face, data_url
@@ -28,7 +28,7 @@ from fer_models.images import Face, data_url
 #: Where the key for a server that wants one is taken from, and from nowhere else. Not OPENAI_API_KEY: that must not travel to any address.
 KEY = "FER_MODELS_ENDPOINT_KEY"
 #: What a server answers when it is busy or starting: worth another try.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: The largest reply that is read, in bytes: a chat completion of a few dozen tokens has some hundred.
 _LARGEST = 1_000_000
 #: Seconds in which a server must say that it is there.
@@ -57,7 +57,7 @@ class Endpoint:
     """One model on one server."""
 
     def __init__(
-        self, url: str, model: str, question: Question, *, at_once: int = 8, timeout: float = 120.0, patience: float = 180.0, longest: int = LONGEST
+        self, url: str, model: str, question: Question, *, max_concurrency: int = 8, timeout: float = 120.0, retry_timeout: float = 180.0, longest: int = LONGEST
     ) -> None:
         """Look whether something listens.
 
@@ -78,7 +78,7 @@ class Endpoint:
         if not (key.isascii() and key.isprintable()):
             raise UsageError(f"The environment variable {KEY} holds characters that no HTTP header can hold. Set it to the key alone.")
         self.url, self.model, self.question, self.longest = url.rstrip("/"), model, question, longest
-        self.at_once, self.timeout, self.patience = at_once, timeout, patience
+        self.at_once, self.timeout, self.patience = max_concurrency, timeout, retry_timeout
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._asked = question.written()
         try:
@@ -95,9 +95,9 @@ class Endpoint:
         """
         with ThreadPoolExecutor(max_workers=self.at_once) as pool:
             replies = list(pool.map(self._reply, faces))
-        return read_all(replies, self.question)
+        return parse_responses(replies, self.question)
 
-    def asked(self, question: Question, /) -> Endpoint:
+    def with_question(self, question: Question, /) -> Endpoint:
         """The same model with another question."""
         other = copy.copy(self)
         other.question, other._asked = question, question.written()
@@ -106,7 +106,7 @@ class Endpoint:
     def _reply(self, face: Face) -> str:
         content = [{"type": "image_url", "image_url": {"url": data_url(face)}}, {"type": "text", "text": self._asked}]
         request = {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": self.longest}
-        body = self._patiently(request)
+        body = self._with_retry(request)
         if len(body) > _LARGEST:
             raise self._foreign(body, f"more than {_LARGEST:,} bytes")
         try:
@@ -122,7 +122,7 @@ class Endpoint:
     def _foreign(self, body: bytes, what: str) -> PredictionError:
         return PredictionError(f"{self.url} answered with {what}: '{_shown(body)}'. Is this the address of an OpenAI-compatible server?")
 
-    def _patiently(self, request: dict[str, Any]) -> bytes:
+    def _with_retry(self, request: dict[str, Any]) -> bytes:
         """Ask, and ask again while the server is busy, starting or gone, for as long as our patience lasts; returns the reply."""
         until, pause = time.monotonic() + self.patience, 0.25
         while True:
@@ -131,7 +131,7 @@ class Endpoint:
                 if response.status < 300:
                     return response.body
                 reason = one_line(f"{response.status} {response.phrase}")
-                if response.status not in _PASSING:
+                if response.status not in _RETRYABLE:
                     raise PredictionError(f"{self.url} refuses the request ({reason}): {_shown(response.body, 300)}")
             except (OSError, http.client.HTTPException) as error:  # gone, too slow, or cut off within a reply
                 reason = _reason(error)

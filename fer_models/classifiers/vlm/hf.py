@@ -27,7 +27,7 @@ from fer_models.images import Face
 _OF_CHANCE = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
-class Chat:
+class HfVlm:
     """See `interview.Chat`."""
 
     def __init__(self, model: Any, processor: Any, device: torch.device) -> None:
@@ -40,7 +40,7 @@ class Chat:
             setattr(model.generation_config, setting, None)
 
     @torch.inference_mode()
-    def write(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
+    def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
         """See `interview.Chat.write`."""
         asked = self._asked(faces, question)
         written = self.model.generate(**asked, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad)
@@ -48,12 +48,12 @@ class Chat:
         return [str(text).strip() for text in said]
 
     @torch.inference_mode()
-    def score(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
+    def loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
         """See `interview.Chat.score`. Each face and the question are read once; the replies follow from what was kept of that."""
         alike = [list(group) for _, group in groupby(range(len(faces)), key=lambda i: faces[i].shape)]
-        return np.concatenate([self._score([faces[i] for i in group], question, replies) for group in alike])
+        return np.concatenate([self._loglikelihood([faces[i] for i in group], question, replies) for group in alike])
 
-    def _score(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
+    def _loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
         """`score` for faces of one size, whose prompts are equally long: nothing is padded, so every model counts positions rightly."""
         asked, told = self._asked(faces, question), [self._ids(reply) for reply in replies]
         out = self.model(**asked, use_cache=True)
@@ -97,7 +97,7 @@ class Chat:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> Chat:
+def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> HfVlm:
     """The model in a folder as transformers saves one.
 
     Args:
@@ -122,7 +122,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> C
         raise WeightsError(f"{folder} lacks {len(absent)} tensors ({', '.join(absent[:3])}, …); they would be random. Fetch it anew.")
     if getattr(processor, "chat_template", None) is None:
         raise WeightsError(f"{folder} has no chat template: it is not made for questions. Ask an instruction-tuned model.")
-    return Chat(model, processor, target)
+    return HfVlm(model, processor, target)
 
 
 def _brief(error: Exception) -> str:

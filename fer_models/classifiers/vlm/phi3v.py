@@ -125,19 +125,19 @@ class Phi3V(nn.Module):
         self.changes_at: int | None = config["original_max_position_embeddings"] if config.get("rope_scaling") else None
         self.side, self.patches = int(vision["image_size"]), int(vision["image_size"]) // int(vision["patch_size"])
 
-    def look(self, pixels: torch.Tensor) -> torch.Tensor:
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """The features of views (n, 3, side, side): what leaves the tower's last layer but one, without the class token; (n, patches**2, d)."""
         out = self.tower(pixels.to(self.sub_GN.device, self.sub_GN.dtype), output_hidden_states=True)
         features: torch.Tensor = out.hidden_states[-2][:, 1:]
         return features
 
-    def see(self, pictures: Sequence[Views]) -> list[torch.Tensor]:
+    def image_tokens(self, pictures: Sequence[Views]) -> list[torch.Tensor]:
         """The language model's tokens for each picture: (tokens, hidden)."""
-        each = torch.split(self.look(torch.cat([picture.pixels for picture in pictures])), [len(picture.pixels) for picture in pictures])
+        each = torch.split(self.encode_image(torch.cat([picture.pixels for picture in pictures])), [len(picture.pixels) for picture in pictures])
         rows = [self._rows(own, picture) for own, picture in zip(each, pictures, strict=True)]
         return list(torch.split(self.img_projection(torch.cat(rows)), [len(own) for own in rows]))
 
-    def show(self, features: torch.Tensor) -> torch.Tensor:
+    def project(self, features: torch.Tensor) -> torch.Tensor:
         """The language model's tokens for pictures of one crop, given by its features (n, patches**2, d): (n, tokens, hidden)."""
         lines = torch.stack([self._rows(own[None], Views(own, 1, 1)) for own in features])
         tokens: torch.Tensor = self.img_projection(lines)
@@ -159,7 +159,7 @@ class Phi3V(nn.Module):
         ends = self.sub_GN[0].expand(len(grid), 1, -1)
         return torch.cat([grid, ends], dim=1).flatten(0, 1)
 
-    def read(self, ids: Sequence[int]) -> torch.Tensor:
+    def embed_text(self, ids: Sequence[int]) -> torch.Tensor:
         """The embeddings of words: (tokens, hidden)."""
         embedded: torch.Tensor = self.language.model.embed_tokens(torch.tensor(ids, device=self.sub_GN.device))
         return embedded
@@ -185,7 +185,7 @@ def _language(config: dict[str, Any]) -> Phi3Config:
 # -- the model as a partner in a talk -----------------------------------------------------------------
 
 
-class Chat:
+class Phi3VBackend:
     """See `interview.Chat`."""
 
     def __init__(self, network: Phi3V, tokenizer: Tokenizer, num_crops: int) -> None:
@@ -197,7 +197,7 @@ class Chat:
         self._cache_name = cache_name(network.language)
 
     @torch.inference_mode()
-    def write(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
+    def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
         """See `interview.Chat.write`."""
         embeds, mask, _ = self._asked(faces, question, longest)
         pad = self.network.language.config.pad_token_id
@@ -211,7 +211,7 @@ class Chat:
         return str(self.tokenizer.decode(ids[:end])).strip()
 
     @torch.inference_mode()
-    def score(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
+    def loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
         """See `interview.Chat.score`. Each face and the question are read once; all replies follow them in one pass, unseen by each other."""
         language, told, cache = self.network.language, [self._ids(reply) for reply in replies], DynamicCache()
         embeds, mask, positions = self._asked(faces, question, max(map(len, told)))
@@ -255,8 +255,8 @@ class Chat:
         Raises:
             PredictionError: the answer would cross the length at which the model's positions change: what was kept of the prompt would be wrong.
         """
-        before, after = map(self.network.read, self.prompt(question))
-        pictures = self.network.see([views(face, self.num_crops, self.network.side) for face in faces])
+        before, after = map(self.network.embed_text, self.prompt(question))
+        pictures = self.network.image_tokens([views(face, self.num_crops, self.network.side) for face in faces])
         prompts = [torch.cat([before, picture, after]) for picture in pictures]
         room, change = max(map(len, prompts)), self.network.changes_at
         if change is not None and room <= change < room + answer:
@@ -288,7 +288,7 @@ def _seen(mask: torch.Tensor, reply: torch.Tensor, step: torch.Tensor, dtype: to
 # -- from files ---------------------------------------------------------------------------------------
 
 
-def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: str = "float32") -> Chat:
+def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: str = "float32") -> Phi3VBackend:
     """The model in a folder of the official layout: config.json, tokenizer.json, and *.safetensors.
 
     Args:
@@ -312,7 +312,7 @@ def load(folder: Path, *, num_crops: int = 1, device: str = "auto", precision: s
     safetensors_io.require_memory(sum(p.numel() for p in network.parameters()), dtype, target, folder.name)
     network.load_state_dict(_tensors(folder, network, dtype), assign=True)
     _restore_buffers(network)
-    return Chat(network.to(target), tokenizer, num_crops)
+    return Phi3VBackend(network.to(target), tokenizer, num_crops)
 
 
 def save(network: Phi3V, config: dict[str, Any], tokenizer: Tokenizer, folder: Path, metadata: dict[str, str], dtype: str = "bf16") -> None:

@@ -28,7 +28,7 @@ class Question:
 
     name: str
     text: str
-    lettered: bool = False
+    multiple_choice: bool = False
     described: bool = False
     order: tuple[Emotion, ...] = EMOTIONS
 
@@ -38,19 +38,19 @@ class Question:
 
     def _listed(self) -> str:
         said = [f"{e.label} ({_LOOKS[e]})" if self.described else e.label for e in self.order]
-        if self.lettered:
+        if self.multiple_choice:
             return "\n" + "\n".join(f"{chr(ord('A') + i)}. {one}" for i, one in enumerate(said))
         return f"{', '.join(said[:-1])} or {said[-1]}"
 
     @property
     def options(self) -> Sequence[Emotion]:
         """The emotions that letters stand for; none where they are not lettered."""
-        return self.order if self.lettered else ()
+        return self.order if self.multiple_choice else ()
 
     @property
     def replies(self) -> Sequence[str]:
         """The reply that each emotion would be, in `Emotion` order: its letter where they are lettered, its name elsewhere."""
-        return [chr(ord("A") + self.order.index(e)) if self.lettered else e.label for e in EMOTIONS]
+        return [chr(ord("A") + self.order.index(e)) if self.multiple_choice else e.label for e in EMOTIONS]
 
     def rotated(self, by: int) -> Question:
         """The same question with the first `by` emotions of its list moved to the end."""
@@ -83,7 +83,7 @@ QUESTIONS: dict[str, Question] = {
         Question("classify", f"Classify the facial expression in this picture as one of: {_GAP}. Reply with the name only."),
         Question("feeling", f"How does this person feel? Choose one of {_GAP}, and say nothing else."),
         Question("described", f"Which emotion does this face show: {_GAP}? Answer with the name of the emotion.", described=True),
-        Question("lettered", f"Which emotion does this face show?{_GAP}\nAnswer with the letter.", lettered=True),
+        Question("lettered", f"Which emotion does this face show?{_GAP}\nAnswer with the letter.", multiple_choice=True),
     )
 }
 

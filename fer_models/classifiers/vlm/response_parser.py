@@ -57,7 +57,7 @@ _LETTER_FIRST = re.compile(r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedResponse:
     """What a reply says.
 
     Attributes:
@@ -68,10 +68,10 @@ class Reading:
 
     emotion: Emotion | None
     status: str
-    how: str = ""
+    match_type: str = ""
 
 
-def read(reply: str, options: Sequence[Emotion] = ()) -> Reading:
+def parse_response(reply: str, options: Sequence[Emotion] = ()) -> ParsedResponse:
     """Read one reply.
 
     Args:
@@ -80,20 +80,20 @@ def read(reply: str, options: Sequence[Emotion] = ()) -> Reading:
     """
     text = _plain(reply)
     if not re.search(r"\w", text):
-        return Reading(None, EMPTY)
+        return ParsedResponse(None, EMPTY)
     bare = re.sub(r"^\W+|\W+$", "", text)
     if bare in _MEANING:
         return _found(bare)
     letter = _letter(text, options)
     named = _named(text)
     if letter is not None:
-        return Reading(letter, "ok", LETTER) if named in ([], [letter]) or len(text) < 3 else Reading(None, AMBIGUOUS)
+        return ParsedResponse(letter, "ok", LETTER) if named in ([], [letter]) or len(text) < 3 else ParsedResponse(None, AMBIGUOUS)
     if len(named) == 1:
         (word,) = [w for w in _mentions(text) if _MEANING[w] is named[0]][:1]
-        return Reading(named[0], "ok", WORD if word in LABELS else SYNONYM)
+        return ParsedResponse(named[0], "ok", WORD if word in LABELS else SYNONYM)
     if named:
-        return Reading(None, AMBIGUOUS)
-    return Reading(None, REFUSED if _REFUSAL.search(text) else NAMELESS)
+        return ParsedResponse(None, AMBIGUOUS)
+    return ParsedResponse(None, REFUSED if _REFUSAL.search(text) else NAMELESS)
 
 
 def _plain(reply: str) -> str:
@@ -147,5 +147,5 @@ def _mentions(text: str) -> list[str]:
     return kept
 
 
-def _found(word: str) -> Reading:
-    return Reading(_MEANING[word], "ok", EXACT if word in LABELS else SYNONYM)
+def _found(word: str) -> ParsedResponse:
+    return ParsedResponse(_MEANING[word], "ok", EXACT if word in LABELS else SYNONYM)

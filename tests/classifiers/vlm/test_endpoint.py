@@ -13,7 +13,7 @@ from fakes import drawn
 from PIL import Image
 
 from fer_models.classifiers.vlm import questions
-from fer_models.classifiers.vlm.endpoint import KEY, Endpoint, read_all
+from fer_models.classifiers.vlm.endpoint import KEY, Endpoint, parse_responses
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import PredictionError, UsageError
 from fer_models.zoo import models, resolve
@@ -86,7 +86,7 @@ def test_each_face_is_sent_as_it_is_and_its_reply_is_read_in_order():
 
 
 def test_a_reply_without_an_answer_has_its_reason_and_keeps_its_text():
-    said = read_all(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
+    said = parse_responses(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
     assert said.status == ("empty", "refused", "ambiguous", "no emotion named", "ok")
     assert said.answer.tolist() == [-1, -1, -1, -1, 4]
     assert said.text[1] == "I cannot help with that."
@@ -95,14 +95,14 @@ def test_a_reply_without_an_answer_has_its_reason_and_keeps_its_text():
 def test_letters_are_read_in_the_order_in_which_they_were_listed():
     lettered = questions.load("lettered")
     turned = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
-    assert read_all(["A", "(G)"], lettered).answer.tolist() == [0, 6]
-    assert read_all(["A", "(G)"], turned).answer.tolist() == [6, 0]
+    assert parse_responses(["A", "(G)"], lettered).answer.tolist() == [0, 6]
+    assert parse_responses(["A", "(G)"], turned).answer.tolist() == [6, 0]
     assert "A. neutral\nB. surprise" in turned.written()
 
 
 def test_a_busy_server_is_asked_again():
     with Server(lambda request, n: (503, b"loading") if n % 3 else says("happy")) as server:
-        said = Endpoint(server.url, "m", ASKED, at_once=1).predict(drawn(4).faces(range(4)))
+        said = Endpoint(server.url, "m", ASKED, max_concurrency=1).predict(drawn(4).faces(range(4)))
         assert said.answer.tolist() == [3, 3, 3, 3]
         assert server.asked == 12
 
@@ -110,7 +110,7 @@ def test_a_busy_server_is_asked_again():
 def test_a_server_that_is_killed_and_started_again_costs_no_answer():
     faces = drawn(14).faces(range(14))
     first = Server(lambda request, n: says("happy"))
-    model = Endpoint(first.url, "m", ASKED, at_once=1)
+    model = Endpoint(first.url, "m", ASKED, max_concurrency=1)
     said = []
     worker = threading.Thread(target=lambda: said.append([model.predict([face]).answer[0] for face in faces]))
     worker.start()
@@ -127,7 +127,7 @@ def test_a_server_that_is_killed_and_started_again_costs_no_answer():
 def test_a_server_that_stays_away_is_given_up_with_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
-        model = Endpoint(server.url, "m", ASKED, patience=0.6)
+        model = Endpoint(server.url, "m", ASKED, retry_timeout=0.6)
         with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*goes on from there"):
             model.predict(drawn(1).faces([0]))
 
@@ -151,7 +151,7 @@ def test_when_nothing_listens_one_line_says_so():
 )
 def test_a_server_that_refuses_is_quoted(answer, message):
     with Server(lambda request, n: answer) as server, pytest.raises(PredictionError, match=message):
-        Endpoint(server.url, "m", ASKED, patience=0.5).predict(drawn(1).faces([0]))
+        Endpoint(server.url, "m", ASKED, retry_timeout=0.5).predict(drawn(1).faces([0]))
 
 
 def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypatch):
@@ -166,10 +166,10 @@ def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypa
 
 def test_an_endpoint_is_a_model_like_any_other():
     with Server(lambda request, n: says("fear")) as server:
-        spec = resolve.select(f"endpoint:some/model@{server.url}", models.MODELS)
+        spec = resolve.resolve_model(f"endpoint:some/model@{server.url}", models.MODELS)
         assert spec.prompt == "one-word"
         assert spec.load(Runtime()).predict(drawn(2).faces(range(2))).answer.tolist() == [2, 2]
-        other = spec.asked(questions.load("described"))
+        other = spec.with_question(questions.load("described"))
         assert other.identity(Runtime()) != spec.identity(Runtime())
         assert "wrinkled nose" in other.settings["question"]["text"]
 
@@ -177,6 +177,6 @@ def test_an_endpoint_is_a_model_like_any_other():
 @pytest.mark.parametrize("name", ["endpoint:model", "endpoint:@http://localhost/v1"])
 def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
     with pytest.raises(UsageError, match="endpoint:MODEL@URL"):
-        resolve.select(name, models.MODELS)
+        resolve.resolve_model(name, models.MODELS)
     with pytest.raises(UsageError, match="no address"):
         Endpoint("file:///etc/passwd", "m", ASKED)

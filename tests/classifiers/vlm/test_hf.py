@@ -11,7 +11,7 @@ from PIL import Image
 
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.vlm import hf, questions
-from fer_models.classifiers.vlm.base import WAYS, Interview
+from fer_models.classifiers.vlm.base import ANSWER_MODES, VlmClassifier
 from fer_models.classifiers.vlm.kv_cache import cache_name
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS
@@ -56,10 +56,10 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     np.testing.assert_allclose(together, np.array(columns).T, atol=1e-4)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ANSWER_MODES)
 def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
     monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
-    model = Interview(chat, ASKED, way)
+    model = VlmClassifier(chat, ASKED, way)
     small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
     pictures = [*faces(3), small]
     whole = model.predict(pictures)
@@ -77,7 +77,7 @@ def test_what_is_written_is_what_transformers_generates(chat):
 
 def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     name = f"hf-vlm:mine@{folder}"
-    plain, likely = resolve.select(name, models.MODELS), resolve.select(f"hf-vlm:mine+likelihood@{folder}", models.MODELS)
+    plain, likely = resolve.resolve_model(name, models.MODELS), resolve.resolve_model(f"hf-vlm:mine+likelihood@{folder}", models.MODELS)
     assert plain.name == f"hf-vlm:mine@{folder.name}"
     assert likely.name == f"hf-vlm:mine+likelihood@{folder.name}"
     runtime = Runtime(device="cpu", precision="float32")
@@ -86,24 +86,24 @@ def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     assert said.probabilities.shape == (2, 7)
     assert set(said.status) == {"ok"}
     assert plain.prompt == "one-word"
-    assert plain.asked(questions.load("lettered")).prompt == "lettered"
+    assert plain.with_question(questions.load("lettered")).prompt == "lettered"
 
 
 def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_likely(folder, tmp_path):
-    cropped = resolve.select(f"hf-vlm:mine+4crops@{folder}", models.MODELS)
+    cropped = resolve.resolve_model(f"hf-vlm:mine+4crops@{folder}", models.MODELS)
     with pytest.raises(UsageError, match="number of crops"):
         cropped.load(Runtime(device="cpu", precision="float32"))
     with pytest.raises(UsageError, match=r"vgg19 cannot be asked \+likelihood"):
-        resolve.select("vgg19+likelihood", models.MODELS)
+        resolve.resolve_model("vgg19+likelihood", models.MODELS)
     own = checkpoint(tmp_path / "phi")
-    spec = resolve.select(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
+    spec = resolve.resolve_model(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
     assert spec.name == "hf-vlm:phi+4crops+likelihood@phi"
     assert spec.load(Runtime(device="cpu", precision="float32")).chat.num_crops == 4
 
 
 def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):
     with pytest.raises(UsageError, match=r"holds no config\.json"):
-        resolve.select(f"hf-vlm:mine@{tmp_path}", models.MODELS)
+        resolve.resolve_model(f"hf-vlm:mine@{tmp_path}", models.MODELS)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of", "auto_map": {"AutoModel": "evil.Model"}}))
     (tmp_path / "evil.py").write_text("raise SystemExit('code that came with a model was run')")
     with pytest.raises(WeightsError, match="no vision-language model that transformers loads by itself"):
@@ -141,9 +141,9 @@ def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_noth
 
     bright = [np.full((4, 4, 3), 250, np.uint8)]
     question = Question("q", "{options}?")
-    assert Interview(Chat(), question, "likelihood").predict(bright).answer.tolist() == [LABELS.index("happy")]
-    assert Interview(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [LABELS.index("sad")]
-    normalized = Interview(Chat(), question, "likelihood-normalized").predict(bright).probabilities[0]
+    assert VlmClassifier(Chat(), question, "likelihood").predict(bright).answer.tolist() == [LABELS.index("happy")]
+    assert VlmClassifier(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [LABELS.index("sad")]
+    normalized = VlmClassifier(Chat(), question, "likelihood-normalized").predict(bright).probabilities[0]
     assert normalized[LABELS.index("happy")] == pytest.approx(normalized[LABELS.index("sad")])
 
 

@@ -16,7 +16,7 @@ from torchvision.transforms import functional as tv
 
 from fer_models.artifacts import safetensors_io
 from fer_models.classifiers.vlm import phi3v, questions
-from fer_models.classifiers.vlm.base import Interview
+from fer_models.classifiers.vlm.base import VlmClassifier
 from fer_models.errors import PredictionError, UsageError, WeightsError
 
 ASKED = questions.load("one-word")
@@ -181,7 +181,7 @@ def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_cro
     features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in seen.pixels]
     expected = joined_by_numpy(files, seen, features, 6)
     with torch.inference_mode():
-        (own,) = chat.network.see([seen])
+        (own,) = chat.network.image_tokens([seen])
     assert len(own) == seen.tokens(6)
     np.testing.assert_allclose(own.numpy(), expected, atol=2e-5)
 
@@ -244,7 +244,7 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 @pytest.mark.parametrize("way", ["generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"])
 def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monkeypatch):
     monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
-    model = Interview(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
+    model = VlmClassifier(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
     whole = model.predict(mixed())
     for start in range(0, 6, 2):
         part = model.predict(mixed()[start : start + 2])
@@ -255,7 +255,7 @@ def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monke
 
 def test_the_cost_of_a_face_is_counted(chat):
     """Nearly all of it are the matrices of tower and language model, each applied to every token."""
-    model = Interview(chat, ASKED)
+    model = VlmClassifier(chat, ASKED)
     tower = sum(p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "encoder.layers" in name)
     language = sum(p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "language.model.layers" in name)
     read, patches = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1], 37
@@ -269,9 +269,9 @@ def test_an_answer_that_would_cross_the_change_of_positions_is_refused(tmp_path,
     length = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1]
     short = checkpoint(tmp_path, original_max_position_embeddings=length + 2, max_position_embeddings=100 * length)
     tight = phi3v.load(short, device="cpu")
-    assert tight.score(faces(1), ASKED.written(), ["happy"]).shape == (1, 1)
+    assert tight.loglikelihood(faces(1), ASKED.written(), ["happy"]).shape == (1, 1)
     with pytest.raises(PredictionError, match=f"A prompt of {length} tokens leaves no room"):
-        tight.write(faces(1), ASKED.written(), 3)
+        tight.generate(faces(1), ASKED.written(), 3)
 
 
 def test_an_answer_ends_at_its_end_mark(chat):
@@ -321,8 +321,8 @@ def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
     wide = checkpoint(tmp_path, dtype="bf16", hidden=3072, layers=1, heads=32, intermediate_size=8192, vision=vision)
     chat = phi3v.load(wide, device="cpu", precision="bf16")
     assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
-    assert chat.network.see([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
-    scores = chat.score(faces(1), ASKED.written(), ASKED.replies)
+    assert chat.network.image_tokens([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
+    scores = chat.loglikelihood(faces(1), ASKED.written(), ASKED.replies)
     assert np.isfinite(scores).all()
 
 
@@ -380,7 +380,7 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
     (split / "model.safetensors").unlink()
     (split / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {k: name for name, keys in halves.items() for k in keys}}))
     again = phi3v.load(split, device="cpu")
-    np.testing.assert_array_equal(again.score(faces(), ASKED.written(), ASKED.replies), chat.score(faces(), ASKED.written(), ASKED.replies))
+    np.testing.assert_array_equal(again.loglikelihood(faces(), ASKED.written(), ASKED.replies), chat.score(faces(), ASKED.written(), ASKED.replies))
 
 
 def test_a_model_that_has_no_room_is_refused_before_it_is_loaded(folder, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models.classifiers.vlm.response_parser import AMBIGUOUS, EMPTY, NAMELESS, REFUSED, read
+from fer_models.classifiers.vlm.response_parser import AMBIGUOUS, EMPTY, NAMELESS, REFUSED, parse_response
 from fer_models.emotions import EMOTIONS, Emotion
 
 TEMPLATES = (
@@ -31,7 +31,7 @@ EDGES = ("", ".", "!", "?", "...", " ", "\n")
 @settings(deadline=None)
 @given(st.sampled_from(EMOTIONS), st.sampled_from(TEMPLATES), st.sampled_from([str.lower, str.upper, str.title, str]), st.sampled_from(EDGES))
 def test_every_emotion_comes_back_from_every_template_case_and_punctuation(emotion, template, case, edge):
-    found = read(template.format(case(emotion.label)) + edge)
+    found = parse_response(template.format(case(emotion.label)) + edge)
     assert (found.emotion, found.status) == (emotion, "ok")
 
 
@@ -40,14 +40,14 @@ def test_every_emotion_comes_back_from_every_template_case_and_punctuation(emoti
 def test_a_letter_means_the_option_that_was_listed_there(options, index, template):
     letter = "ABCDEFG"[index]
     for spoken in (letter, letter.lower()):
-        found = read(template.format(spoken), options)
-        assert (found.emotion, found.status, found.how) == (options[index], "ok", "letter")
+        found = parse_response(template.format(spoken), options)
+        assert (found.emotion, found.status, found.match_type) == (options[index], "ok", "letter")
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_without_an_error(text):
-    found = read(text, EMOTIONS)
-    assert (found.emotion is not None) == (found.status == "ok") == bool(found.how)
+    found = parse_response(text, EMOTIONS)
+    assert (found.emotion is not None) == (found.status == "ok") == bool(found.match_type)
 
 
 E = Emotion
@@ -121,7 +121,7 @@ REPLIES = [
 
 @pytest.mark.parametrize(("reply", "meant"), REPLIES, ids=[repr(r[:40]) for r, _ in REPLIES])
 def test_replies_as_models_write_them(reply, meant):
-    found = read(reply, EMOTIONS)
+    found = parse_response(reply, EMOTIONS)
     assert (found.emotion, found.status) == ((None, meant) if isinstance(meant, str) else (meant, "ok"))
 
 

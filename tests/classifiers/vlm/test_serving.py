@@ -68,7 +68,7 @@ def server(tmp_path_factory):
 
 def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_again(server, tmp_path):
     faces, asked = drawn(100), []
-    model = Endpoint(server.url, str(server.folder), ASKED, longest=4, patience=120)
+    model = Endpoint(server.url, str(server.folder), ASKED, longest=4, retry_timeout=120)
     undisturbed = model.predict(faces.faces(range(12)))
 
     def crash():
@@ -82,9 +82,9 @@ def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_ag
             threading.Thread(target=crash).start()
 
     done = run(tmp_path, faces, model, progress=told)
-    assert len(done.answers) == 100
-    assert any(done.answers.text)
-    by_face = dict(zip(done.answers.faces, done.answers.text, strict=True))
+    assert len(done.predictions) == 100
+    assert any(done.predictions.text)
+    by_face = dict(zip(done.predictions.faces, done.predictions.text, strict=True))
     assert tuple(by_face[faces.hashes[i]] for i in range(12)) == undisturbed.text
     server.wait()
 
@@ -100,4 +100,4 @@ def test_when_nothing_listens_one_line_says_so(server):
 
 def test_a_model_that_the_server_does_not_have_is_refused_in_its_own_words(server):
     with pytest.raises(PredictionError, match="refuses the request"):
-        Endpoint(server.url, "no/such-model", ASKED, patience=5).predict(drawn(1).faces([0]))
+        Endpoint(server.url, "no/such-model", ASKED, retry_timeout=5).predict(drawn(1).faces([0]))
