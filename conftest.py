@@ -7,7 +7,7 @@ pytest_plugins = ["fer_models.plugin"]
 
 @pytest.fixture(scope="session")
 def model(request, suite):
-    """One model: parametrized over the zoo, installed packages, `--models-from` and `--model`."""
+    """One model: parametrized over the zoo, installed packages, `--model-file` and `--model`."""
     return suite.models[request.param]
 
 

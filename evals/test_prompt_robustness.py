@@ -23,5 +23,5 @@ def test_the_order_of_the_list_does_not_matter(prompting):
 
 
 def test_the_worst_prompt_found_is_no_worse(prompting):
-    """hypothesis looks for it; `--prompt-examples N` says how long. What breaks the model is shrunk to the smallest edit."""
+    """hypothesis looks for it; `--prompt-search-examples N` says how long. What breaks the model is shrunk to the smallest edit."""
     prompting.holds("found")

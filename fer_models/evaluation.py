@@ -223,7 +223,7 @@ class Suite(Runner):
             "message": message,
             "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)} if record else None,
             "changes": verdict.changes_json() if verdict else None,
-            "drift": verdict.comparison.degradation.as_json() if verdict and verdict.comparison.degradation else None,
+            "log_loss": verdict.comparison.degradation.as_json() if verdict and verdict.comparison.degradation else None,
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
             "notes": self._notes(pair),

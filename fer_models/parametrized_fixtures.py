@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model(request: pytest.FixtureRequest, suite: Suite) -> ModelSpec:
-    """One model: parametrized over the zoo, installed packages, `--models-from` and `--model`."""
+    """One model: parametrized over the zoo, installed packages, `--model-file` and `--model`."""
     return suite.models[request.param]
 
 

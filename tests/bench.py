@@ -68,7 +68,7 @@ class Bench:
     folder: Path
 
     def command(self, *arguments, model="model.py", questions="accuracy", faces="faces"):
-        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--models-from", self.folder / model]
+        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--model-file", self.folder / model]
         command += ["--model", "knowing"] if "--model" not in arguments else []
         command += ["-k", f"({questions}) and raw"]
         baselines = self.folder / "baselines.json"

@@ -43,9 +43,9 @@ def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
     )
 
 
-def models_from_option(parser: argparse.ArgumentParser) -> None:
+def model_file_option(parser: argparse.ArgumentParser) -> None:
     """Models of the user's own."""
-    parser.add_argument("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="also those of a Python file (repeatable)")
+    parser.add_argument("--model-file", action="append", default=[], type=Path, metavar="FILE.py", help="also those of a Python file (repeatable)")
 
 
 def console() -> Any:

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="where it goes (default: standard output)")
     parser.add_argument("--flips", type=int, default=20, metavar="N", help="list at most N faces per subject and direction (default 20, 0 for none)")
     parser.add_argument("--all", action="store_true", help="list the subjects that only one side holds")
-    parser.add_argument("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
+    parser.add_argument("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too")
     parser.add_argument("--dataset", metavar="NAME", help="with --format html: show the listed faces, found in this dataset by their pixels")
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
     scheme_option(parser)

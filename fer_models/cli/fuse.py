@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, console, data_options, models_from_option
+from fer_models.cli.common import Commands, console, data_options, model_file_option
 
 
 def add(commands: Commands) -> None:
@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("fuse", help="weigh several models for their late fusion, from stored answers; then ask it as NAME+NAME")
     parser.add_argument("models", nargs="+", metavar="MODEL", help="two or more names from `fer-models list`, with +tta if wanted")
     data_options(parser, default="fer2013")
-    models_from_option(parser)
+    model_file_option(parser)
     parser.add_argument("--store", type=Path, default=Path(".evals/store"), metavar="FOLDER", help="where answers are kept (default: .evals/store)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the weighing goes (default: the user's weights folder)")
     parser.add_argument("--device", default="auto")
@@ -36,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
 
     if len(set(args.models)) < 2:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
-    known = resolve.available_models(args.models_from)[0]
+    known = resolve.available_models(args.model_files)[0]
     parts = [resolve.resolve_model(name, known) for name in args.models]
     name = "+".join(part.name for part in parts)
     if "@" in name:
-        raise UsageError(f"{name}: give models by name. A model of one's own gets one in a file: --models-from FILE.py")
+        raise UsageError(f"{name}: give models by name. A model of one's own gets one in a file: --model-file FILE.py")
     files = [part.weights_path() for part in parts]
     split = datasets.training_splits(args.dataset, args.data_root)[1]
     options = EvalConfig(

@@ -1,4 +1,4 @@
-"""`fer-models gate selftest`: how often the gate is right."""
+"""`fer-models gate power`: how often the gate is right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("gate", help="the gate put to its own question")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    power = actions.add_parser("selftest", help="false alarms and power, on runs simulated from real stored answers")
+    power = actions.add_parser("power", help="false alarms and power, on runs simulated from real stored answers")
     power.add_argument("answers", type=Path, nargs="?", metavar="FOLDER", help="stored answers to simulate from (default: the most in --store)")
     power.add_argument("--store", type=Path, default=Path(".evals/store"), metavar="FOLDER", help="where to look for them (default: .evals/store)")
     power.add_argument("--runs", type=int, default=2000, metavar="N", help="simulated runs per scenario (default 2000)")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import Commands, console, models_from_option
+from fer_models.cli.common import Commands, console, model_file_option
 
 
 def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("list", help="the models and restorations that can be asked, and whether their weights are here")
-    models_from_option(parser)
+    model_file_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import WeightsMissingError
     from fer_models.zoo import resolve
 
-    models, restorers, notes = resolve.available_models(args.models_from)
+    models, restorers, notes = resolve.available_models(args.model_files)
     commands: dict[str, str] = {}
     width = max(len(spec.name) for specs in (models, restorers) for spec in specs)
     for heading, specs in (("model", models), ("restoration", restorers)):

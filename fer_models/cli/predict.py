@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, models_from_option
+from fer_models.cli.common import Commands, model_file_option
 
 if TYPE_CHECKING:
     from fer_models.zoo.spec import ModelSpec
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("predict", help="ask a model about pictures")
     parser.add_argument("model", help="a name from `fer-models list`, NAME@FILE or timm:NETWORK@FILE")
     parser.add_argument("pictures", nargs="+", type=Path)
-    models_from_option(parser)
+    model_file_option(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="as JSON, with all seven probabilities")
     parser.set_defaults(run=run)
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
-    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.models_from)[0])
+    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.model_files)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
     with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):

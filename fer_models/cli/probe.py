@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, console, data_options, models_from_option
+from fer_models.cli.common import Commands, console, data_options, model_file_option
 
 
 def add(commands: Commands) -> None:
@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("probe", help="fit a linear probe on what a CLIP model sees; then ask it as NAME-probe")
     parser.add_argument("model", help="a CLIP model from `fer-models list`")
     data_options(parser, default="fer2013")
-    models_from_option(parser)
+    model_file_option(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
     parser.add_argument("--store", type=Path, default=Path(".evals/store"), metavar="FOLDER", help="directions are kept beside it (.evals/store)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the probe goes (default: the user's weights folder)")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.zoo.registry import Registry
     from fer_models.zoo.spec import Runtime
 
-    spec = resolve.resolve_model(args.model, resolve.available_models(args.models_from)[0])
+    spec = resolve.resolve_model(args.model, resolve.available_models(args.model_files)[0])
     if not spec.has_embeddings or spec.components:
         raise UsageError(f"{spec.name} has no directions of faces to probe. Take a CLIP model: clip-nano")
     file, screen, known = spec.weights_path(), console(), []

@@ -28,10 +28,10 @@ def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
     parser.add_argument(
-        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-eyes, phi3v-nano or gfpgan-nano; NAME-ferplus learns from FER+'s votes"
+        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-vision, phi3v-nano or gfpgan-nano; NAME-ferplus learns from FER+'s votes"
     )
     data_options(parser, default="fer2013")
-    parser.add_argument("--no-drawn", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
+    parser.add_argument("--no-synthetic", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)"
     )
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--lr", type=float, metavar="RATE")
     parser.add_argument("--precision", choices=("auto", "float32", "bf16"))
     parser.add_argument(
-        "--prune", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (a network's recipe only)"
+        "--infobatch-ratio", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (a network's recipe only)"
     )
     parser.add_argument(
         "--teacher",
@@ -51,9 +51,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--start-from", type=Path, metavar="FILE", help="go on from trained weights: half the peak rate, no small faces, no teacher but a given one"
+        "--init-from", type=Path, metavar="FILE", help="go on from trained weights: half the peak rate, no small faces, no teacher but a given one"
     )
-    parser.add_argument("--fresh", action="store_true", help="ignore a checkpoint of an earlier run")
+    parser.add_argument("--no-resume", action="store_true", help="ignore a checkpoint of an earlier run")
     parser.set_defaults(run=run)
 
 
@@ -66,15 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.model not in (*RECIPES, *_SHORT, GFPGAN_NANO):
         raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT, GFPGAN_NANO])
-    if args.model in _SHORT and (args.start_from or args.precision or args.teacher or args.prune is not None):
-        told = "is trained in its own precision, always from the start. Leave --start-from, --precision, --teacher and --prune out."
+    if args.model in _SHORT and (args.init_from or args.precision or args.teacher or args.infobatch_ratio is not None):
+        told = "is trained in its own precision, always from the start. Leave --init-from, --precision, --teacher and --infobatch-ratio out."
         raise UsageError(f"{args.model} {told}")
-    if args.model == GFPGAN_NANO and (args.teacher or args.prune is not None):
-        raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --prune out.")
+    if args.model == GFPGAN_NANO and (args.teacher or args.infobatch_ratio is not None):
+        raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --infobatch-ratio out.")
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [load_faces(args, train)]
     held_out = load_faces(args, validation)
-    if args.dataset != "synthetic" and not args.no_drawn:
+    if args.dataset != "synthetic" and not args.no_synthetic:
         faces.append(datasets.load("synthetic", "train"))
     if args.limit is not None:
         faces = [f.subsample(max(1, args.limit * len(f) // sum(map(len, faces)))) for f in faces]
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             from fer_models.training import supervised
 
-            base = RECIPES[args.model] if args.start_from is None else RECIPES[args.model].continued()
-            whole = adapt(base, **given, precision=args.precision, prune=args.prune, teacher=args.teacher)
+            base = RECIPES[args.model] if args.init_from is None else RECIPES[args.model].continued()
+            whole = adapt(base, **given, precision=args.precision, prune=args.infobatch_ratio, teacher=args.teacher)
             outcome = supervised.train(args.model, whole, faces, held_out, output, report=report, **_how(args))
     for record in outcome.history:
         scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
@@ -109,14 +109,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _how(args: argparse.Namespace) -> dict[str, Any]:
     """What the user said of a run that is no part of its recipe; a long run, which can be gone on with."""
-    return {"seed": args.seed, "device": args.device, "resume": not args.fresh, "start": args.start_from}
+    return {"seed": args.seed, "device": args.device, "resume": not args.no_resume, "start": args.init_from}
 
 
 def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet, output: Path, screen: Any, given: dict[str, Any]) -> int:
     """Train a restoration network; `given` are the user's own values of its recipe, None where there is none."""
     from fer_models.training import restoration
 
-    base = restoration.RestorationRecipe() if args.start_from is None else restoration.RestorationRecipe().continued()
+    base = restoration.RestorationRecipe() if args.init_from is None else restoration.RestorationRecipe().continued()
     recipe = replace(base, **{k: v for k, v in given.items() if v is not None})
     with progress(args.model, screen) as report:
         outcome = restoration.train(args.model, recipe, faces, held_out, output, report=report, **_how(args))

@@ -1,4 +1,4 @@
-"""`fer-models weights`: where weights lie, what they are, and averaging and packing them."""
+"""`fer-models weights`: list, fetch, average and quantize weights, and print how they were trained."""
 
 from __future__ import annotations
 
@@ -13,74 +13,101 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser("weights", help="where weights lie, and their sha256; fetch them; average trained ones, and pack them for shipping")
-    parser.add_argument("--provenance", metavar="NAME", help="how a model's weights were trained: data, recipe, versions, curve (JSON)")
-    parser.add_argument(
-        "--fetch", metavar="NAME", help="get the weights of a model, a restoration, or face-detection, from the network (the only command that does)"
-    )
-    parser.add_argument(
-        "--average", type=Path, nargs="+", metavar="FILE", help="the mean of trainings of one network that went on from common weights"
-    )
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
-    parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the average, or the packed file, goes")
-    parser.set_defaults(run=run)
+    """Add the parser of `weights` and of its actions."""
+    parser = commands.add_parser("weights", help="list, fetch, average or quantize weights")
+    parser.set_defaults(run=list_weights)
+    actions = parser.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="print where weights lie, and their sha256 (the default)").set_defaults(run=list_weights)
+    one = actions.add_parser("fetch", help="download weights; no other command does")
+    one.add_argument("name", metavar="NAME", help="a model, a restoration, or face-detection")
+    one.set_defaults(run=fetch)
+    mean = actions.add_parser("average", help="write the mean of trainings of one network from common weights")
+    mean.add_argument("files", type=Path, nargs="+", metavar="FILE", help="safetensors files that `fer-models train` wrote")
+    mean.add_argument("--output", type=Path, metavar="FILE", help="where the mean is written (default: LAST-average.safetensors)")
+    mean.set_defaults(run=average)
+    small = actions.add_parser("quantize", help="write weights in 16 or 8 bits")
+    small.add_argument("file", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
+    small.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
+    small.add_argument("--output", type=Path, metavar="FILE", help="where the smaller file is written (default: FILE-16bit.safetensors)")
+    small.set_defaults(run=quantize)
+    record = actions.add_parser("provenance", help="print how weights were trained: data, recipe, versions, curve (JSON)")
+    record.add_argument("name", metavar="NAME", help="a model or a restoration")
+    record.set_defaults(run=provenance)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print, fetch, average or pack."""
-    import json
-
+def list_weights(args: argparse.Namespace) -> int:
+    """Print the path and the sha256 of all weights, or the command that fetches them."""
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
-    from fer_models.errors import UsageError, WeightsMissingError
+    from fer_models.errors import WeightsMissingError
     from fer_models.restorers import full_image
     from fer_models.zoo import models, restorers
 
-    if args.average is not None:
-        from fer_models.training.weight_averaging import average
-
-        output = args.output or args.average[-1].with_name(f"{args.average[-1].stem}-average.safetensors")
-        average(args.average, output)
-        print(f"{output}: sha256 {sha256_of(output)}")
-        return 0
-    if args.pack is not None:
-        from fer_models.artifacts import safetensors_io
-
-        state, metadata = safetensors_io.read(args.pack)
-        output = args.output or args.pack.with_name(f"{args.pack.stem}-{args.bits}bit.safetensors")
-        safetensors_io.write(safetensors_io.quantize(state, args.bits), output, metadata)
-        print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
-        return 0
-    if args.fetch == full_image.FACE_DETECTION:
-        print(f"{args.fetch}: {full_image.fetch()}")
-        return 0
-    if args.fetch is not None:
-        spec = _record(args.fetch)
-        if spec.weights is None or spec.weights.fetch is None:
-            raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}")
-        got = spec.weights.fetch()
-        print(f"{spec.name}: {got}  sha256 {sha256_of(got)}")
-        return 0
-    if args.provenance is not None:
-        path = _record(args.provenance).weights_path()
-        said = weights.metadata(path).get("provenance") if path else None
-        print(json.dumps(json.loads(said), indent=1) if said else f"The weights of {args.provenance} do not say how they were trained.")
-        return 0
     for spec in (*models.MODELS, *(restorer for restorer in restorers.RESTORERS if restorer.weights)):
         try:
             path = spec.weights_path()
             print(f"{spec.name}: {path or 'needs none'}" + (f"  sha256 {sha256_of(path)}" if path else ""))
         except WeightsMissingError as missing:
             print(str(missing))
-    here = full_image.folder() if full_image.folder().is_dir() else f"not here: fer-models weights --fetch {full_image.FACE_DETECTION}"
-    print(f"{full_image.FACE_DETECTION}: {here}")
+    folder = full_image.folder()
+    print(f"{full_image.FACE_DETECTION}: {folder if folder.is_dir() else f'not here: fer-models weights fetch {full_image.FACE_DETECTION}'}")
     print(f"your own weights folder: {weights.user_weights_dir()}")
     return 0
 
 
-def _record(name: str) -> ModelSpec | RestorerSpec:
+def fetch(args: argparse.Namespace) -> int:
+    """Download the weights of one model or restoration."""
+    from fer_models.artifacts.hashing import sha256_of
+    from fer_models.errors import UsageError
+    from fer_models.restorers import full_image
+
+    if args.name == full_image.FACE_DETECTION:
+        print(f"{args.name}: {full_image.fetch()}")
+        return 0
+    spec = _spec(args.name)
+    if spec.weights is None or spec.weights.fetch is None:
+        raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}")
+    path = spec.weights.fetch()
+    print(f"{spec.name}: {path}  sha256 {sha256_of(path)}")
+    return 0
+
+
+def average(args: argparse.Namespace) -> int:
+    """Write the mean of several weight files."""
+    from fer_models.artifacts.hashing import sha256_of
+    from fer_models.training import weight_averaging
+
+    output = args.output or args.files[-1].with_name(f"{args.files[-1].stem}-average.safetensors")
+    weight_averaging.average(args.files, output)
+    print(f"{output}: sha256 {sha256_of(output)}")
+    return 0
+
+
+def quantize(args: argparse.Namespace) -> int:
+    """Write a weight file in fewer bits."""
+    from fer_models.artifacts import safetensors_io
+    from fer_models.artifacts.hashing import sha256_of
+
+    state, metadata = safetensors_io.read(args.file)
+    output = args.output or args.file.with_name(f"{args.file.stem}-{args.bits}bit.safetensors")
+    safetensors_io.write(safetensors_io.quantize(state, args.bits), output, metadata)
+    print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+    return 0
+
+
+def provenance(args: argparse.Namespace) -> int:
+    """Print the training record in a weight file."""
+    import json
+
+    from fer_models.artifacts import weights
+
+    path = _spec(args.name).weights_path()
+    record = weights.metadata(path).get("provenance") if path else None
+    print(json.dumps(json.loads(record), indent=1) if record else f"The weights of {args.name} do not say how they were trained.")
+    return 0
+
+
+def _spec(name: str) -> ModelSpec | RestorerSpec:
     """The restoration called `name`, or the model.
 
     Raises:

@@ -53,7 +53,7 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and `started_from` an earlier run; or what
-            `fer-models weights --average` wrote: the records of all that was `averaged`, the last run last. A run that several go back to counts
+            `fer-models weights average` wrote: the records of all that was `averaged`, the last run last. A run that several go back to counts
             once.
 
     Returns:

@@ -30,7 +30,7 @@ from fer_models.scoring.metrics import Metrics
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NO_ANSWER = "-"
 #: 64 steps of probability, as characters: the alphabet of base64 for URLs (RFC 4648), in its order.
 P_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -216,8 +216,8 @@ def parse(text: str, name: str) -> Baselines:
     if not isinstance(data, dict) or type(data.get("schema")) is not int or data["schema"] != SCHEMA_VERSION:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BaselinesError(
-            f"{name} has schema {found!r:.60}; this version reads {SCHEMA_VERSION}. "
-            f'It must start with {{"schema": {SCHEMA_VERSION}, "measured": [...]}}.'
+            f"{name} has schema {found!r:.60}, and this version reads schema {SCHEMA_VERSION}. "
+            f"Rename or delete the file, and record the models again: pytest evals --update-baselines"
         )
     _only_known(data, {"schema", "measured", "published"}, name)
     measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))

@@ -26,11 +26,11 @@ from fer_models.store.subject import Subject
 #: Where a revision keeps its records, unless the argument says otherwise.
 BASELINES = "baselines.json"
 
-_RecordedPredictions = TypeVar("_Held", covariant=True)
+Predicted = TypeVar("Predicted", covariant=True)
 
 
 @dataclass(frozen=True)
-class RunSource(Generic[_RecordedPredictions]):
+class RunSource(Generic[Predicted]):
     """What one side of a comparison holds.
 
     Attributes:
@@ -42,12 +42,12 @@ class RunSource(Generic[_RecordedPredictions]):
     """
 
     name: str
-    subjects: Mapping[Subject, _RecordedPredictions]
+    subjects: Mapping[Subject, Predicted]
     single: bool = False
     notes: tuple[str, ...] = ()
-    older: Mapping[Subject, tuple[_RecordedPredictions, ...]] = field(default_factory=dict)
+    older: Mapping[Subject, tuple[Predicted, ...]] = field(default_factory=dict)
 
-    def candidates(self, subject: Subject) -> Iterator[_RecordedPredictions]:
+    def candidates(self, subject: Subject) -> Iterator[Predicted]:
         """Everything that this side holds of a subject, newest first."""
         yield self.subjects[subject]
         yield from self.older.get(subject, ())

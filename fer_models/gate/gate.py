@@ -6,7 +6,7 @@ and the probabilities given to the true emotions a third.
 
 Right or wrong is all that accuracy knows of a face. The probability given to the true emotion tells more, and sees smaller changes: where
 its logarithm, the one proper score that needs nothing but this probability (Bernardo, Ann. Statist. 7, 1979), falls by an established and
-relevant amount, the verdict carries DRIFT. `fer_models.gate.power` measures how often each of them is right.
+relevant amount, the verdict carries DEGRADED. `fer_models.gate.power` measures how often each of them is right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fer_models.store.subject import Subject
 #: The smallest fall of accuracy or macro-F1 that matters, and of the recall of one emotion, which stands on a seventh of the faces.
 MARGIN = 0.005
 RECALL_MARGIN = 0.02
-#: The smallest fall of the mean log score that counts as DRIFT, in nats. A point of accuracy costs several times as much (see the self-test).
+#: The smallest fall of the mean log score that counts as DEGRADED, in nats. A point of accuracy costs several times as much (see the self-test).
 DEGRADED_MARGIN = 0.005
 #: The chance that a run in which nothing changed fails by accuracy or macro-F1, and by the recall of an emotion. The latter is small, so that
 #: both together stay at one run in a hundred: the self-test measures it.
@@ -137,16 +137,16 @@ class Verdict:
 
     @property
     def is_degraded(self) -> bool:
-        """DRIFT: the probabilities given to the true emotions fell, and nothing else failed that would say so already."""
+        """DEGRADED: the probabilities given to the true emotions fell, and nothing else failed that would say so already."""
         return self.comparison.degradation is not None and self.comparison.degradation.is_significant and self.status != FAIL
 
     @property
     def label(self) -> str:
-        """The status, and DRIFT where it stands beside it: `PASS, DRIFT`."""
-        return f"{self.status}, DRIFT" if self.is_degraded else self.status
+        """The status, and DEGRADED where it stands beside it: `PASS, DEGRADED`."""
+        return f"{self.status}, DEGRADED" if self.is_degraded else self.status
 
     def fails(self, strict: bool) -> bool:
-        """Whether this ends a run with an error: FAIL does; INCONCLUSIVE, NEW and DRIFT do so under `strict`."""
+        """Whether this ends a run with an error: FAIL does; INCONCLUSIVE, NEW and DEGRADED do so under `strict`."""
         return self.status == FAIL or (strict and (self.status != PASS or self.is_degraded))
 
     @property
@@ -277,7 +277,7 @@ def judge(comparisons: Sequence[GateComparison], *, margin: float = MARGIN, alph
     for one, settled in zip(comparisons, checks, strict=True):
         if one.degradation is not None:
             p = next(drifts)
-            one = replace(one, drift=replace(one.degradation, p=p, found=one.degradation.change <= -DEGRADED_MARGIN and p < alpha))
+            one = replace(one, degradation=replace(one.degradation, p=p, is_significant=one.degradation.change <= -DEGRADED_MARGIN and p < alpha))
         verdicts.append(_verdict(replace(one, checks=settled), alpha))
     return verdicts
 

@@ -31,9 +31,9 @@ FloatArray = NDArray[np.float32]
 #: The tests set side by side, and what each of them calls a fall.
 TESTS: dict[str, str] = {
     "FAIL": "the gate's verdict is FAIL",
-    "FAIL or DRIFT": "the gate's verdict is FAIL, or DRIFT stands beside it",
+    "FAIL or DEGRADED": "the gate's verdict is FAIL, or DEGRADED stands beside it",
     "McNemar": f"accuracy: exact paired test at p < {gate.ALPHA:.2f}, nothing else",
-    "DRIFT": f"log score: paired test at p < {gate.ALPHA:.2f}, and a fall of at least {gate.DEGRADED_MARGIN} nats",
+    "DEGRADED": f"log score: paired test at p < {gate.ALPHA:.2f}, and a fall of at least {gate.DEGRADED_MARGIN} nats",
     "unpaired": f"accuracy: two-sample test at p < {gate.ALPHA:.2f}, as if the faces were others",
     "threshold": "accuracy under the baseline - 1 point",
 }
@@ -182,9 +182,9 @@ def _outcome(source: Source, scenario: Scenario, runs: int, n: int, seed: tuple[
         drift = gate.log_score_test(quantize_probability(p_before), quantize_probability(p_now))
         drifts += drift.change / runs
         changed += float((before != now).mean()) / runs
-        said = _judged(truth, before, now) | {"DRIFT": drift.change <= -gate.DEGRADED_MARGIN and drift.p < gate.ALPHA}
+        said = _judged(truth, before, now) | {"DEGRADED": drift.change <= -gate.DEGRADED_MARGIN and drift.p < gate.ALPHA}
         for name in TESTS:
-            called[name] += said["FAIL"] or said["DRIFT"] if name == "FAIL or DRIFT" else said[name]
+            called[name] += said["FAIL"] or said["DEGRADED"] if name == "FAIL or DEGRADED" else said[name]
     return ScenarioResult(scenario, {name: wilson_interval(k, runs) for name, k in called.items()}, changed, drifts)
 
 

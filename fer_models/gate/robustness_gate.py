@@ -156,7 +156,7 @@ def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, fam
     level = alpha / family
     worse = FAIL if p < alpha else INCONCLUSIVE
     status = worse if is_worse(figure.worsened, margin) else PASS
-    return replace(figure, p=p, status=status, establishes=_minimum_detectable_change(figure, level), needed=minimum_sample_size(level))
+    return replace(figure, p=p, status=status, minimum_detectable_change=_minimum_detectable_change(figure, level), needed=minimum_sample_size(level))
 
 
 def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float | None:

@@ -117,7 +117,7 @@ class Runner:
         if reason is None and self.options.cached_only:
             shelf = self.partition(pair)
             if absent := len(shelf.missing()):
-                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store, or damaged. Leave out --from-store-only to ask."
+                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store, or damaged. Leave out --cached-only to ask."
         return reason
 
     def restorer_unavailable_reason(self, restoration: str) -> str | None:

@@ -21,10 +21,10 @@ from fer_models.zoo.spec import DEVICES, PRECISIONS, Runtime
 #: The options that change a size of the depth, and the field they change.
 _SIZES = {
     "--restoration-limit": "variant_limit",
-    "--question-faces": "question_limit",
-    "--changed-faces": "metamorphic_limit",
-    "--corrupted-faces": "corruption_limit",
-    "--prompt-examples": "prompt_search_examples",
+    "--question-limit": "question_limit",
+    "--metamorphic-limit": "metamorphic_limit",
+    "--corruption-limit": "corruption_limit",
+    "--prompt-search-examples": "prompt_search_examples",
 }
 #: Options of pytest-benchmark that use times measured in this run.
 _KEEPS_BENCHMARKS = ("benchmark_save", "benchmark_autosave", "benchmark_json", "benchmark_compare", "benchmark_only", "benchmark_histogram")
@@ -62,12 +62,12 @@ def add(parser: pytest.Parser) -> None:
     add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {models.DEFAULT_QUESTION})")
     add("--depth", default="standard", choices=tuple(DEPTHS), help="how much is evaluated: quick, standard (default) or full")
     add("--restoration-limit", type=int, metavar="N", help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})")
-    add("--question-faces", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")
-    add("--changed-faces", type=int, metavar="N", help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})")
-    add("--corrupted-faces", type=int, metavar="N", help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})")
-    add("--prompt-examples", type=int, metavar="N", help=f"prompts that the search writes ({_sizes('prompt_search_examples')})")
+    add("--question-limit", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")
+    add("--metamorphic-limit", type=int, metavar="N", help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})")
+    add("--corruption-limit", type=int, metavar="N", help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})")
+    add("--prompt-search-examples", type=int, metavar="N", help=f"prompts that the search writes ({_sizes('prompt_search_examples')})")
     add("--measure-costs", action="store_true", help="measure all costs anew, also those stored for this code, model and machine")
-    add("--models-from", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
+    add("--model-file", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
     add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
@@ -79,10 +79,10 @@ def add(parser: pytest.Parser) -> None:
     add("--baselines", type=Path, metavar="FILE", help=baselines)
     store = "where answers are kept between runs (default: .evals/store in the work folder)"
     add("--store", type=Path, metavar="FOLDER", help=store)
-    add("--from-store-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
+    add("--cached-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
     reports = "where evals.html and evals.json go (default: reports in the work folder)"
     add("--report-dir", type=Path, metavar="FOLDER", help=reports)
-    add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DRIFT fail too")
+    add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too")
 
 
 def work_dir(config: pytest.Config) -> Path:
@@ -145,7 +145,7 @@ def read(config: pytest.Config) -> EvalConfig:
         store=option("--store") or work_dir(config) / ".evals" / "store",
         baselines=option("--baselines") or work_dir(config) / "baselines.json",
         shipped_baselines=None if option("--baselines") else resources.shipped_baselines(),
-        cached_only=option("--from-store-only"),
+        cached_only=option("--cached-only"),
         depth=depth_of(config),
         measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
         whole_variants=option("--update-baselines"),

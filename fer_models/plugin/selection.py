@@ -107,7 +107,7 @@ def _not_applicable(state: State, item: pytest.Function) -> bool:
     """Whether the test is for models of another kind, or needs a model in a run that reads stored predictions only."""
     wanted, params = set(item.fixturenames), _params(item)
     model = params.get("model")
-    if state.config.getoption("--from-store-only") and _NEED_MODEL & wanted:
+    if state.config.getoption("--cached-only") and _NEED_MODEL & wanted:
         return True
     return bool(
         ("training_step" in wanted and model not in RECIPES)

@@ -60,7 +60,7 @@ def chosen(config: pytest.Config) -> resolve.Chosen:
         UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
     """
     if _CHOSEN not in config.stash:
-        found = resolve.selected_models(config.getoption("--model"), config.getoption("--models-from"))
+        found = resolve.selected_models(config.getoption("--model"), config.getoption("--model-file"))
         if not config.getoption("--model") and options.depth_of(config).zoo_models is None:
             found = (*found[:3], resolve.with_recorded(found[3], _recorded_models(config)))
         config.stash[_CHOSEN] = found

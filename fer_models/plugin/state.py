@@ -150,7 +150,7 @@ class State:
         for result in told["results"]:
             self.merge(result)
         for r in told["records"]:
-            new = baselines.parse(json.dumps({"schema": 1, "measured": [r["record"]]}), "worker").measured[0]
+            new = baselines.parse(json.dumps({"schema": 2, "measured": [r["record"]]}), "worker").measured[0]
             if (known := self.records.get(r["id"])) is not None:  # another worker has measured other robustness figures
                 metrics, face_counts = {**known.metrics, **new.metrics}, {**known.face_counts, **new.face_counts}
                 new = replace(new, metrics=metrics, face_counts=face_counts)

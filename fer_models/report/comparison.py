@@ -19,7 +19,7 @@ from fer_models.report import html_report, html_tables, tables, verdicts
 from fer_models.report.markup import Html, clean, element, join
 from fer_models.store.subject import Subject
 
-SCHEMA = 1
+SCHEMA = 2
 #: The side of a face's picture, in pixels: twice FER-2013's, so that a face of 48 pixels can be recognised.
 PICTURE = 96
 
@@ -63,7 +63,7 @@ class RunComparison:
         refused: a sentence on each subject that cannot be compared.
         notes: a sentence on each part of the sides that was left out.
         listed: how many faces are listed per subject and direction, at least 0.
-        strict: INCONCLUSIVE, NEW and DRIFT fail too.
+        strict: INCONCLUSIVE, NEW and DEGRADED fail too.
         all_names: one-sided subjects are named, not counted.
     """
 
@@ -101,8 +101,8 @@ class RunComparison:
 
     def summary(self) -> str:
         """`3 subjects compared: 1 FAIL, 2 PASS`."""
-        counts = Counter(result.verdict.status for result in self.results) + Counter("DRIFT" for result in self.results if result.verdict.is_degraded)
-        found = ", ".join(f"{counts[status]} {status}" for status in (FAIL, INCONCLUSIVE, NEW, PASS, "DRIFT") if counts[status])
+        counts = Counter(result.verdict.status for result in self.results) + Counter("DEGRADED" for result in self.results if result.verdict.is_degraded)
+        found = ", ".join(f"{counts[status]} {status}" for status in (FAIL, INCONCLUSIVE, NEW, PASS, "DEGRADED") if counts[status])
         return f"{_count(len(self.results), 'subject')} compared: {found}"
 
 
@@ -258,7 +258,7 @@ def _result_json(result: ComparedModel, listed: int, strict: bool) -> dict[str, 
         "message": verdicts.message(verdict, strict),
         "problems": list(verdict.problems),
         "changes": verdict.changes_json(),
-        "drift": verdict.comparison.degradation.as_json() if verdict.comparison.degradation else None,
+        "log_loss": verdict.comparison.degradation.as_json() if verdict.comparison.degradation else None,
         "flips": {"negative": [f.as_json() for f in result.negative_flips[:listed]], "positive": [f.as_json() for f in result.positive_flips[:listed]]},
     }
 

@@ -30,7 +30,7 @@ from fer_models.report import (
 from fer_models.report.markup import Html, element, join
 from fer_models.report.tables import Record, name_of, ranked
 
-SCHEMA = 1
+SCHEMA = 2
 _SHOWN = 3  # so many confusion matrices stand open, one row of them; the others wait behind a click
 
 # pytest-html's page is white whatever the reader's system prefers, so this block is white too, and says so: a dark block on that page would
@@ -166,7 +166,7 @@ def _labels(report: Record) -> Html:
 
 
 def _failures(results: Sequence[Record], report: Record) -> Html:
-    """The failures' own words, and DRIFT's; then, behind a click, those of falls that so few faces cannot establish."""
+    """The failures' own words, and DEGRADED's; then, behind a click, those of falls that so few faces cannot establish."""
     failed = [element("pre", r["message"], class_="fail") for r in results if r.get("verdict") == "FAIL" and r.get("message")]
     failed += [element("pre", r["message"]) for r in results if r.get("verdict") == "PASS" and r.get("message")]
     failed += [element("pre", message, class_="fail") for message in robustness.messages(report, "FAIL")]

@@ -68,10 +68,10 @@ def _metric_html(result: Record, metric: str) -> Html:
 
 
 def verdict_html(verdict: object) -> Html:
-    """The verdict as a small coloured label; `PASS, DRIFT` as two."""
-    if isinstance(verdict, str) and verdict.endswith(", DRIFT"):
-        return join(verdict_html(verdict.removesuffix(", DRIFT")), " ", verdict_html("DRIFT"))
-    known = str(verdict) if verdict in VERDICT_STYLES or verdict == "DRIFT" else ""
+    """The verdict as a small coloured label; `PASS, DEGRADED` as two."""
+    if isinstance(verdict, str) and verdict.endswith(", DEGRADED"):
+        return join(verdict_html(verdict.removesuffix(", DEGRADED")), " ", verdict_html("DEGRADED"))
+    known = str(verdict) if verdict in VERDICT_STYLES or verdict == "DEGRADED" else ""
     return element("span", verdict, class_=f"verdict {known.lower()}".strip()) if verdict else escape(NOTHING)
 
 

@@ -132,9 +132,9 @@ def amount(value: float | None) -> str:
 
 
 def verdict_of(result: Record) -> str:
-    """`PASS`, `FAIL`, …, with DRIFT beside it where the probabilities moved though accuracy does not show it."""
+    """`PASS`, `FAIL`, …, with DEGRADED beside it where the probabilities moved though accuracy does not show it."""
     verdict = str(result.get("verdict") or NOTHING)
-    return f"{verdict}, DRIFT" if verdict not in ("FAIL", "ERROR") and (result.get("drift") or {}).get("found") else verdict
+    return f"{verdict}, DEGRADED" if verdict not in ("FAIL", "ERROR") and (result.get("log_loss") or {}).get("found") else verdict
 
 
 def references(report: Record, faces: str) -> Sequence[Record]:
@@ -179,7 +179,7 @@ def _leaderboard_row(result: Record) -> list[Text]:
     # Text and not str: a name with brackets in it is a name, not rich's markup.
     return [
         *(Text(clean(cell)) for cell in cells),
-        Text(clean(verdict), style=VERDICT_STYLES.get("INCONCLUSIVE" if "DRIFT" in verdict else verdict, "dim")),
+        Text(clean(verdict), style=VERDICT_STYLES.get("INCONCLUSIVE" if "DEGRADED" in verdict else verdict, "dim")),
         Text(duration(result), "dim"),
     ]
 

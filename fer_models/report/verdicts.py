@@ -9,7 +9,7 @@ HINT = "If the change is intended: pytest evals --update-baselines, then review 
 
 
 def message(verdict: Verdict, strict: bool = False) -> str:
-    """What a reader must know of a verdict; empty for PASS without DRIFT."""
+    """What a reader must know of a verdict; empty for PASS without DEGRADED."""
     subject = verdict.comparison.subject.id
     if verdict.status == NEW:
         return f"{subject}: no baseline yet{' (fails with --strict-gate)' if strict else ''}. Record it: pytest evals --update-baselines"
@@ -24,21 +24,21 @@ def message(verdict: Verdict, strict: bool = False) -> str:
 
 
 def degradation_line(verdict: Verdict) -> str:
-    """What moved where a verdict carries DRIFT; empty where it does not."""
+    """What moved where a verdict carries DEGRADED; empty where it does not."""
     moved = verdict.comparison.degradation
     if moved is None or not verdict.is_degraded:
         return ""
     return (
-        f"{verdict.comparison.subject.id}: DRIFT. Accuracy does not show it, but the probability given to the true emotion fell, "
+        f"{verdict.comparison.subject.id}: DEGRADED. Accuracy does not show it, but the probability given to the true emotion fell, "
         f"from {moved.before:.3f} to {moved.now:.3f} on average.\n"
         f"  log score {moved.change:+.3f} nats [{moved.low:+.3f}, {moved.high:+.3f}], p = {p_value(moved.p)}; "
-        f"from {DEGRADED_MARGIN} nats on this is DRIFT, and fails with --strict-gate\n"
+        f"from {DEGRADED_MARGIN} nats on this is DEGRADED, and fails with --strict-gate\n"
         f"  {HINT}"
     )
 
 
 def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
-    """The failure text if `metric` (`accuracy`, `macro_f1`, `recall`, `drift`) does not hold, else None. DRIFT fails only under `strict`.
+    """The failure text if `metric` (`accuracy`, `macro_f1`, `recall`, `drift`) does not hold, else None. DEGRADED fails only under `strict`.
 
     The record's floor and the bound on unanswered faces belong to accuracy, and so do NEW and INCONCLUSIVE under `strict`.
     """
@@ -46,7 +46,7 @@ def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
         return message(verdict, strict)
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
         return message(verdict, strict)
-    if metric == "drift" and strict and verdict.is_degraded:
+    if metric == "log_loss" and strict and verdict.is_degraded:
         return degradation_line(verdict)
     return None
 

@@ -28,7 +28,7 @@ FILES = {
     "detection_Resnet50_Final.pth": ("v0.1.0", "6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d"),
     "parsing_parsenet.pth": ("v0.2.2", "3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2"),
 }
-#: How `fer-models weights --fetch` calls them.
+#: How `fer-models weights fetch` calls them.
 FACE_DETECTION = "face-detection"
 #: The side of a face that was laid straight, in pixels, as GFPGAN takes it.
 SIDE = 512
@@ -114,7 +114,7 @@ def helper(upscale: float, device: Any) -> Any:
         for name, (_, sha256) in FILES.items():
             path = folder() / name
             if not path.exists():
-                raise WeightsMissingError(f"{name}, which finds faces, is not on this machine. Get it: fer-models weights --fetch {FACE_DETECTION}")
+                raise WeightsMissingError(f"{name}, which finds faces, is not on this machine. Get it: fer-models weights fetch {FACE_DETECTION}")
             if (found := sha256_of(path)) != sha256:
                 raise WeightsError(f"{path} has sha256 {found[:12]}…, the published file has {sha256[:12]}…. Delete it and fetch it again.")
         # Both files are there, so facexlib fetches nothing; torch (2.6 and later) reads tensors from them and nothing else.

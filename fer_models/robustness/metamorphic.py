@@ -39,7 +39,7 @@ class Perturbation:
     mirror: bool = False
     right: int = 0
     down: int = 0
-    light: int = 0
+    brightness: int = 0
     contrast: int = 0
 
     def apply(self, face: Face) -> Face:
@@ -49,14 +49,14 @@ class Perturbation:
         padded = np.pad(face[:, ::-1] if self.mirror else face, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
         moved = padded[reach - self.down : reach - self.down + height, reach - self.right : reach - self.right + width].astype(np.float64)
         mean = moved.mean()
-        changed = (moved - mean) * (1 + self.contrast / 100) + mean + self.light
+        changed = (moved - mean) * (1 + self.contrast / 100) + mean + self.brightness
         return np.ascontiguousarray(np.round(np.clip(changed, 0, 255)).astype(np.uint8))
 
     def __str__(self) -> str:
         parts = ["mirror image"] if self.mirror else []
         for pixels, there, back in ((self.right, "right", "left"), (self.down, "down", "up")):
             parts += [f"{abs(pixels)} px {there if pixels > 0 else back}"] if pixels else []
-        parts += [f"{self.light / 255:+.1%} light"] if self.light else []
+        parts += [f"{self.brightness / 255:+.1%} light"] if self.brightness else []
         parts += [f"{self.contrast:+d} % contrast"] if self.contrast else []
         return ", ".join(parts) or "no change"
 
@@ -68,10 +68,10 @@ def _moved(by: int) -> tuple[Perturbation, ...]:
 #: The changes that are counted, by name; the share of changed answers is the mean over a family.
 RELATIONS: Mapping[str, tuple[Perturbation, ...]] = {
     "mirror image": (Perturbation(mirror=True),),
-    "one pixel of shift": _moved(1),
-    "two pixels of shift": _moved(2),
-    "5 % of light": (Perturbation(light=13), Perturbation(light=-13)),
-    "10 % of contrast": (Perturbation(contrast=10), Perturbation(contrast=-10)),
+    "1 pixel shift": _moved(1),
+    "2 pixels shift": _moved(2),
+    "5 % brightness": (Perturbation(brightness=13), Perturbation(brightness=-13)),
+    "10 % contrast": (Perturbation(contrast=10), Perturbation(contrast=-10)),
 }
 #: How often a face is asked for the families: as it is, and changed.
 COPIES = 1 + sum(map(len, RELATIONS.values()))
@@ -124,7 +124,7 @@ class MetamorphicRobustness:
 
     def figures(self) -> dict[str, FaceCounts]:
         """What is recorded, and must not rise."""
-        return {f"{PREFIX}answers changed by {name}{self.suffix}": counts for name, counts in self.face_counts.items()}
+        return {f"{PREFIX}flip rate, {name}{self.suffix}": counts for name, counts in self.face_counts.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""

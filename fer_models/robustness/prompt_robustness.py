@@ -74,7 +74,7 @@ def prompt_sensitivity(answer: Answer, prompts: PromptSet, truth: NDArray[np.int
     )
 
 
-_FLIPS = "answers changed by one template"
+_FLIPS = "flip rate, one template"
 
 
 def spread_counts(
@@ -172,7 +172,7 @@ class PromptRobustness:
     def figures(self) -> dict[str, FaceCounts]:
         """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
         own = {**self.spread.face_counts, f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts}
-        own |= {f"answers changed by {name}": counts for name, counts in self.edits.items()}
+        own |= {f"flip rate, {name}": counts for name, counts in self.edits.items()}
         return {f"{PREFIX}{name}": counts for name, counts in own.items()}
 
     def as_json(self) -> dict[str, Any]:

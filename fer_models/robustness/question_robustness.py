@@ -99,7 +99,7 @@ def variants(question: Question) -> list[Question]:
 
 def _listed(question: Question) -> list[Question]:
     """The questions whose lists are turned round: the model's own, and the lettered one, where a place has a letter."""
-    return [question] if question.multiple_choice else [question, QUESTIONS["lettered"]]
+    return [question] if question.multiple_choice else [question, QUESTIONS["multiple-choice"]]
 
 
 def question_robustness(answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = "") -> QuestionRobustness:
@@ -139,14 +139,14 @@ def counts_of(said: Mapping[str, NDArray[np.int64]], question: Question, truth: 
     orders = [said[question.shuffled(seed).name] != own for seed in range(SHUFFLES)]
     counted = {
         "accuracy of the worst question": worst_counts([said[name] == truth for name in (question.name, *QUESTIONS)]),
-        "answers changed by another question": FaceCounts(np.sum(others, axis=0, dtype=np.int64), len(others)),
-        "answers changed by another order": FaceCounts(np.sum(orders, axis=0, dtype=np.int64), len(orders)),
+        "flip rate, another question": FaceCounts(np.sum(others, axis=0, dtype=np.int64), len(others)),
+        "flip rate, another order": FaceCounts(np.sum(orders, axis=0, dtype=np.int64), len(orders)),
     }
     for listed in _listed(question):
         turned = [said[listed.rotated(by).name] for by in range(len(EMOTIONS))]
         in_all = np.logical_and.reduce([answer == truth for answer in turned])
         counted[f"accuracy in all rotations of {listed.name}"] = FaceCounts(in_all.astype(np.int64), 1)
-        counted[f"bias towards places in {listed.name}"] = FaceCounts(_positions(listed, turned), len(EMOTIONS))
+        counted[f"position bias in {listed.name}"] = FaceCounts(_positions(listed, turned), len(EMOTIONS))
     return counted
 
 

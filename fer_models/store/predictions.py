@@ -32,7 +32,7 @@ from fer_models.store.subject import Subject
 
 #: Faces per shard: what a killed run can lose.
 SHARD = 256
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WHAT = "Answers"
 #: The metadata field of a shard's Parquet file that holds what is not a column.
 _METADATA = b"fer-models"

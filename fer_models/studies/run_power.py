@@ -67,7 +67,7 @@ class DepthPower:
     """What whole runs of one plan came to.
 
     Attributes:
-        false_alarms: the share of runs with a FAIL although nothing changed: `any`, and by each of `FAMILIES`; and with a `DRIFT`.
+        false_alarms: the share of runs with a FAIL although nothing changed: `any`, and by each of `FAMILIES`; and with a `DEGRADED`.
         figures: how many robustness figures a run judges.
         smallest_found: for a figure of each kind, the smallest change for the worse that is found four times in five; None where none is.
         faces: how many faces that figure is computed from.
@@ -144,13 +144,13 @@ def run(
                 smallest[figure] = value
                 progress(1)
             faces = {figure: _faces_of(plan, HARMS[figure][0], n) for figure in HARMS}
-            alarms = {name: wilson_interval(failed[name], runs) for name in ("any", *FAMILIES, "DRIFT")}
+            alarms = {name: wilson_interval(failed[name], runs) for name in ("any", *FAMILIES, "DEGRADED")}
             found.append(DepthPower(plan, alarms, family, smallest, faces))
     return found
 
 
 def _null_runs(simulation: Simulation, plan: Plan, runs: int, seed: tuple[int, ...]) -> Counter[str]:
-    """How many runs failed, by family; and how many had a DRIFT."""
+    """How many runs failed, by family; and how many had a DEGRADED."""
     rng = np.random.default_rng(seed)
     return Counter(name for _ in range(runs) for name in _null_run(simulation, plan, rng))
 
@@ -163,7 +163,7 @@ def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> s
     alarms["any"] = any(alarms.values())
     drifts = [drift for _, drift in subjects]
     adjusted = holm([drift.p for drift in drifts])
-    alarms["DRIFT"] = any(d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True))
+    alarms["DEGRADED"] = any(d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True))
     return {name for name, alarm in alarms.items() if alarm}
 
 

@@ -128,7 +128,7 @@ def _metamorphic(simulation: Simulation, depth: Depth, rng: np.random.Generator,
     for name, family in metamorphic.RELATIONS.items():
         own = slice(first, first + len(family))
         before, now = (FaceCounts((answers[own] != answers[0]).sum(axis=0), len(family)) for answers in both)
-        figures[f"{metamorphic.PREFIX}answers changed by {name}"] = before, now
+        figures[f"{metamorphic.PREFIX}flip rate, {name}"] = before, now
         first = own.stop
     return figures
 
@@ -146,7 +146,7 @@ def _prompting(simulation: Simulation, depth: Depth, rng: np.random.Generator, h
         own = prompt_robustness.spread_counts(truth, whole[0], list(templates), {emotion: list(said) for emotion, said in each.items()})
         own["accuracy of the worst prompt found"] = prompt_robustness.worst_counts([said == truth for said in found])
         for name, said in zip(prompt_robustness.INVARIANCES, edits, strict=True):
-            own[f"answers changed by {name}"] = FaceCounts((said != whole[0]).astype(np.int64), 1)
+            own[f"flip rate, {name}"] = FaceCounts((said != whole[0]).astype(np.int64), 1)
         return own
 
     before, now = (figures(answers) for answers in both)
@@ -201,8 +201,8 @@ def _like_the_first_letter(logits: FloatArray, truth: IntArray, size: float, rng
 #: For a figure of each kind: its kind, and what makes it worse.
 HARMS: dict[str, tuple[str, Harm]] = {
     f"{corruption_robustness.PREFIX}mean error": ("corruptions", _on_all_copies),
-    f"{metamorphic.PREFIX}answers changed by one pixel of shift": ("metamorphic", _disturb_copies),
+    f"{metamorphic.PREFIX}flip rate, 1 pixel shift": ("metamorphic", _disturb_copies),
     f"{prompt_robustness.PREFIX}accuracy of the worst template": ("prompting", _on_one_template),
-    f"{prompt_robustness.PREFIX}answers changed by another order": ("questioning", _disturb_copies),
-    f"{prompt_robustness.PREFIX}bias towards places in lettered": ("questioning", _like_the_first_letter),
+    f"{prompt_robustness.PREFIX}flip rate, another order": ("questioning", _disturb_copies),
+    f"{prompt_robustness.PREFIX}position bias in multiple-choice": ("questioning", _like_the_first_letter),
 }

@@ -127,9 +127,9 @@ RECIPES: dict[str, Recipe] = {
 RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
 #: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do (Touvron et al. 2021,
 #: arXiv:2012.12877), and faces as CLIP's image tower gets them.
-VISION_ENCODER = "phi3v-nano-eyes"
+VISION_ENCODER = "phi3v-nano-vision"
 RECIPES[VISION_ENCODER] = Recipe(
-    Architecture("phi3v_nano_eyes", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
+    Architecture("phi3v_nano_vision", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
     epochs=16,
     batch_size=64,
     optimizer="adamw",
@@ -164,7 +164,7 @@ def adapt(
         UsageError: `prune` is outside 0 to below 1.
     """
     if prune is not None and not 0 <= prune < 1:
-        raise UsageError(f"--prune must be at least 0 and below 1, got {prune}.")
+        raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {prune}.")
     given: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,

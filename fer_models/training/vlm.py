@@ -1,6 +1,6 @@
 """Training of `phi3v-nano`: a small language model learns to say what a small image tower sees, in Phi-3.5-vision's architecture and files.
 
-The tower is trained before, as a network of its own (`fer-models train phi3v-nano-eyes`), and stays as it is; its features of the training faces
+The tower is trained before, as a network of its own (`fer-models train phi3v-nano-vision`), and stays as it is; its features of the training faces
 are computed once. The projector, the separators and the language model learn to answer: to questions of the package in every order of their
 lists, with the emotion's name or letter. What the face is said to be is drawn anew each time from the same targets that the tower learnt (its label,
 softened by a teacher), so that what it writes is as sure as it should be. One question is kept back: how well it is understood tells whether the

@@ -99,7 +99,7 @@ def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> M
     return clip_spec(
         name,
         f"CLIP {architecture}/{tag} (open_clip), zero-shot",
-        Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, HUB_FILES)),
+        Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights fetch {name}", lambda: hub.fetch(repository, HUB_FILES)),
         load,
         settings={"network": f"{architecture}/{tag}"},
     )
@@ -206,7 +206,7 @@ PHI_35 = "microsoft/Phi-3.5-vision-instruct"
 PHI_35_VISION = vlm_spec(
     "phi-3.5-vision",
     f"{PHI_35} (4.2 B parameters)",
-    Weights(lambda: hub.cached_model(PHI_35), "fer-models weights --fetch phi-3.5-vision", lambda: hub.fetch_model(PHI_35)),
+    Weights(lambda: hub.cached_model(PHI_35), "fer-models weights fetch phi-3.5-vision", lambda: hub.fetch_model(PHI_35)),
     precision="bf16",
 )
 PHI3V_NANO = vlm_spec(

@@ -83,15 +83,15 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
         UsageError: no such file, it fails to run, or it defines neither list.
     """
     if not os.path.isfile(path):
-        raise UsageError(f"--models-from '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+        raise UsageError(f"--model-file '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
     spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--models-from {path}: not a Python file (its name must end in .py).")
+        raise UsageError(f"--model-file {path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # so that dataclasses and pickling inside the user's file work as usual
-    with defining_records(f"--models-from {path} fails when run"):
+    with defining_records(f"--model-file {path} fails when run"):
         spec.loader.exec_module(module)
-    return _records(module, path.resolve(), f"--models-from {path}")
+    return _records(module, path.resolve(), f"--model-file {path}")
 
 
 def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:

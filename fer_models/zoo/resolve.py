@@ -35,13 +35,13 @@ T = TypeVar("T")
 Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str], Registry[ModelSpec]]
 
 
-def available_models(models_from: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
+def available_models(model_files: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
     """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
 
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
     """
-    return _with_files(_read_files(models_from))
+    return _with_files(_read_files(model_files))
 
 
 def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]]:
@@ -83,7 +83,7 @@ def _with_files(
     return models, restorers, notes
 
 
-def selected_models(model_names: Sequence[str], models_from: Sequence[Path]) -> Chosen:
+def selected_models(model_names: Sequence[str], model_files: Sequence[Path]) -> Chosen:
     """Models and restorers as `known` returns them, and the models that `model_names` selects.
 
     No name selects all models. A name that ends in `.py` selects every model of that file.
@@ -91,7 +91,7 @@ def selected_models(model_names: Sequence[str], models_from: Sequence[Path]) -> 
     Raises:
         UnknownNameError, UsageError: as `known` and `select`.
     """
-    paths = [*models_from, *(Path(name) for name in model_names if name.endswith(".py"))]
+    paths = [*model_files, *(Path(name) for name in model_names if name.endswith(".py"))]
     files = _read_files(paths)
     models, restorers, notes = _with_files(files)
     if not model_names:
@@ -195,7 +195,7 @@ def _hf_vlm_spec(name: str) -> ModelSpec:
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
         repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
-        where = Weights(lambda: hub.cached_model(repository), f"fer-models weights --fetch {name}", lambda: hub.fetch_model(repository))
+        where = Weights(lambda: hub.cached_model(repository), f"fer-models weights fetch {name}", lambda: hub.fetch_model(repository))
         return vlm_spec(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
     if not os.path.isfile(folder / "config.json"):
@@ -265,7 +265,7 @@ def _hub_clip(name: str) -> ModelSpec:
         return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
 
     beside, files = ("open_clip_config.json", "*token*", "*.txt", "*.model"), HUB_FILES
-    where = Weights(lambda: hub.cached(repository, files), f"fer-models weights --fetch {name}", lambda: hub.fetch(repository, files, beside))
+    where = Weights(lambda: hub.cached(repository, files), f"fer-models weights fetch {name}", lambda: hub.fetch(repository, files, beside))
     return clip_spec(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
 
 

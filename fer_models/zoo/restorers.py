@@ -34,7 +34,7 @@ def _gfpgan(name: str, version: str, sha256: str) -> RestorerSpec:
         f"GFPGAN v{version}, 512 pixels, without its random noise",
         Weights(
             lambda: path() if path().exists() else None,
-            f"fer-models weights --fetch {name}",
+            f"fer-models weights fetch {name}",
             lambda: download.fetch(url, path(), sha256),
         ),
         settings={"resize": "bilinear", "noise": "stored"},

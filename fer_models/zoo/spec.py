@@ -52,7 +52,7 @@ class Weights:
     Attributes:
         find: the path, or None when it is not here.
         command: what the user types to get it.
-        fetch: gets it from the network, for `fer-models weights --fetch`; None where it cannot be fetched.
+        fetch: gets it from the network, for `fer-models weights fetch`; None where it cannot be fetched.
     """
 
     locate: Callable[[], Path | None]

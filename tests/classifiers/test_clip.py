@@ -212,7 +212,7 @@ def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
-        with pytest.raises(WeightsMissingError, match=f"fer-models weights --fetch {name}"):
+        with pytest.raises(WeightsMissingError, match=f"fer-models weights fetch {name}"):
             resolve.resolve_model(name, models.MODELS).weights_path()
 
 

@@ -119,7 +119,7 @@ def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
         "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
         f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
     )
-    command = ["probe", "eyes", "--dataset", "synthetic", "--models-from", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]
+    command = ["probe", "eyes", "--dataset", "synthetic", "--model-file", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     assert "pytest evals --model eyes-probe" in said

@@ -62,7 +62,7 @@ def test_no_file_means_no_baselines(tmp_path):
 
 
 def spoilt(change):
-    data = {"schema": 1, "measured": [baselines.asdict(record(some()))], "published": []}
+    data = {"schema": 2, "measured": [baselines.asdict(record(some()))], "published": []}
     change(data)
     return json.dumps(data)
 
@@ -74,12 +74,12 @@ def set_first(**fields):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"schema": 1, "measured": [],}', "line 1, column"),
+        ('{"schema": 2, "measured": [],}', "line 1, column"),
         ("", "not JSON"),
         ("[]", "schema"),
         ('{"schema": 2, "measured": []}', "schema 2"),
-        ('{"schema": 1, "mesured": []}', "Did you mean 'measured'"),
-        ('{"schema": 1, "measured": {}}', "must be a list"),
+        ('{"schema": 2, "mesured": []}', "Did you mean 'measured'"),
+        ('{"schema": 2, "measured": {}}', "must be a list"),
         (spoilt(set_first(acuracy=1)), "unknown field 'acuracy'"),
         (spoilt(lambda d: d["measured"][0].pop("n")), "lacks the field 'n'"),
         (spoilt(set_first(n="21")), "n must be int"),
@@ -90,18 +90,18 @@ def set_first(**fields):
         (spoilt(set_first(floor=float("nan"))), "holds NaN"),
         (spoilt(set_first(floor=-0.5)), "floor is -0.5"),
         (spoilt(set_first(floor=65)), "floor is 65, not an accuracy"),
-        ('{"schema": 1, "measured": [], "published": [], "measured": []}', "the key 'measured' 2 times"),
+        ('{"schema": 2, "measured": [], "published": [], "measured": []}', "the key 'measured' 2 times"),
         (spoilt(set_first(corruption="gausian-noise@4")), "gaussian-noise"),
         (spoilt(set_first(corruption="blur")), "NAME@SEVERITY"),
         (spoilt(set_first(model="\ud800")), "no sound JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"schema": ' + "1" * 5000 + "}", "an integer of 5,000 digits"),
-        ('{"schema": 1e999}', "too large for a number"),
+        ('{"schema": 2e999}', "too large for a number"),
         (spoilt(set_first(metrics={"accuracy": 0.5})), "macro_f1"),
         (spoilt(set_first(metrics={"accuracy": None, "macro_f1": 1})), "not a finite number"),
         (spoilt(lambda d: d["measured"].append(d["measured"][0])), "2 records"),
         (spoilt(lambda d: d["published"].append({"model": "CLIP"})), "a model and a source"),
-        ('{"schema": 1, "measured": [{"metrics": {"accuracy": NaN}}]}', "NaN, which is not JSON"),
+        ('{"schema": 2, "measured": [{"metrics": {"accuracy": NaN}}]}', "NaN, which is not JSON"),
     ],
 )
 def test_a_spoilt_file_is_refused_in_one_line_that_says_where(tmp_path, text, message):

@@ -203,12 +203,12 @@ def test_without_git_a_revision_is_a_usage_error(compare, repository_of_two, mon
 
 
 def test_a_revision_with_broken_baselines_is_named(compare, repository_of_two):
-    (repository_of_two / "baselines.json").write_bytes(b'\xff{"schema": 1}')
+    (repository_of_two / "baselines.json").write_bytes(b'\xff{"schema": 2}')
     git(repository_of_two, "commit", "-q", "-a", "-m", "broken")
     code, _, complaint = compare("HEAD")
     assert code == 4
     assert "HEAD:baselines.json is no text in UTF-8" in complaint
-    (repository_of_two / "baselines.json").write_text('{"schema": 1, "measured": []}')
+    (repository_of_two / "baselines.json").write_text('{"schema": 2, "measured": []}')
     git(repository_of_two, "commit", "-q", "-a", "-m", "empty")
     assert "HEAD holds no measured record" in compare("HEAD")[2]
 

@@ -15,7 +15,7 @@ from fer_models.scoring.metrics import measure
 from fer_models.store.subject import Subject
 
 FACES = "f" * 64
-ERROR, ACCURACY, BIAS = "corruptions: mean error", "prompts: accuracy of the worst template", "prompts: bias towards places in lettered"
+ERROR, ACCURACY, BIAS = "corruptions: mean error", "prompts: accuracy of the worst template", "prompts: position bias in multiple-choice"
 
 
 def counted(counts, of=1):

@@ -30,7 +30,7 @@ def sound():
     answers = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=50)
     one, two = (baselines.record_of(Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}) for name in "ab")
-    return {"schema": 1, "measured": [baselines.asdict(one), baselines.asdict(two)], "published": [{"model": "CLIP", "source": "a paper"}]}
+    return {"schema": 2, "measured": [baselines.asdict(one), baselines.asdict(two)], "published": [{"model": "CLIP", "source": "a paper"}]}
 
 
 def refused(path, content):
@@ -107,12 +107,12 @@ def test_a_field_of_a_record_that_stands_twice(tmp_path, sound, field):
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"{", b"[" * 100_000, b'{"a":' * 100_000, b'{"schema": 1, "measured": ' + b"[" * 50_000,
-        b'{"schema": ' + b"9" * 5_000 + b"}", b'{"schema": 1e999}', b'{"schema": NaN}', b'{"schema": true, "measured": []}', b"\xff\xfe{}",
+        b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"{", b"[" * 100_000, b'{"a":' * 100_000, b'{"schema": 2, "measured": ' + b"[" * 50_000,
+        b'{"schema": ' + b"9" * 5_000 + b"}", b'{"schema": 2e999}', b'{"schema": NaN}', b'{"schema": true, "measured": []}', b"\xff\xfe{}",
         b"\x00" * 50,
-        b'{"schema": 2, "measured": []}', b'{"schema": 1, "measured": [null]}', b'{"schema": 1, "measured": [[]]}', b"PAR1", b"\x80\x04.",
-        b'{"schema": 1, "published": [1]}', b'{"schema": 1, "published": [{"model": 1, "source": 2}]}', b'{"schema": 1, "published": {}}',
-        b'{"schema": 1, "measured": [], "extra": 1}', "\ufeff{}".encode(), b"<html>", b"{'schema': 1}", b'{"schema": 1,}',
+        b'{"schema": 2, "measured": []}', b'{"schema": 2, "measured": [null]}', b'{"schema": 1, "measured": [[]]}', b"PAR1", b"\x80\x04.",
+        b'{"schema": 2, "published": [1]}', b'{"schema": 1, "published": [{"model": 1, "source": 2}]}', b'{"schema": 1, "published": {}}',
+        b'{"schema": 2, "measured": [], "extra": 1}', "\ufeff{}".encode(), b"<html>", b"{'schema': 1}", b'{"schema": 1,}',
     ],
     ids=lambda content: repr(content[:24]),
 )  # fmt: skip

@@ -102,9 +102,9 @@ DOORS = {
     "load": lambda away, _: asking(constant(load=away)).classifier("mine"),
     "another question of a loaded model": lambda away, _: asking(
         constant(load=lambda runtime: SimpleNamespace(asked=away))
-    )._with_question("mine", questions.load("lettered")),
+    )._with_question("mine", questions.load("multiple-choice")),
     "another question": lambda away, _: resolve.with_question(
-        Registry("model", constant(asked=away)), questions.load("lettered")
+        Registry("model", constant(asked=away)), questions.load("multiple-choice")
     ),
     "other prompts": lambda away, _: resolve.with_prompts(
         Registry("model", constant(reprompted=away)), prompts.load("openai")
@@ -604,7 +604,7 @@ def folder(tmp_path):
 def command(folder, model, *arguments):
     options = {
         "--dataset": folder / "faces",
-        "--models-from": folder / model,
+        "--model-file": folder / model,
         "--model": "mine",
         "--store": folder / "store" / model,
     }

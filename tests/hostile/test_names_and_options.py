@@ -209,7 +209,7 @@ def folder(tmp_path):
 def command(folder, *arguments):
     options = {
         "--dataset": folder / "faces",
-        "--models-from": folder / "mine.py",
+        "--model-file": folder / "mine.py",
         "--store": folder / "store",
         "-p": "no:cacheprovider",
     }
@@ -259,15 +259,15 @@ def test_options_that_cannot_work_end_a_run_with_code_4_and_a_sentence(folder, r
         ["--question", "/dev/zero"],
         ["--baselines", folder / "deep.json"],
         ["--baselines", folder / "pipe"],
-        ["--models-from", folder / "pipe"],
-        ["--models-from", folder / "mine.py", "--models-from", write_twin(folder)],
+        ["--model-file", folder / "pipe"],
+        ["--model-file", folder / "mine.py", "--model-file", write_twin(folder)],
         ["--corruption", f"gaussian-noise@{digits}"],
         ["--limit", digits],
         ["--limit", "x"],
         ["--batch-size", digits],
         ["--batch-size", "-1"],
         ["--restoration-limit", digits],
-        ["--question-faces", "0"],
+        ["--question-limit", "0"],
     ]
     said = run_each(repository, folder, [command(folder, *arguments) for arguments in cases])
     for arguments, text in zip(cases, said, strict=True):

@@ -84,8 +84,8 @@ def test_their_verdict_has_no_drift(suite, tmp_path):
     again = suite()
     again.select([("writer", "raw"), ("oracle", "raw")])
     assert again.verdict(("writer", "raw")).status == gate.PASS
-    assert again.result(("writer", "raw"))["drift"] is None
-    assert again.result(("oracle", "raw"))["drift"] is not None
+    assert again.result(("writer", "raw"))["log_loss"] is None
+    assert again.result(("oracle", "raw"))["log_loss"] is not None
 
 
 def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys):
@@ -98,7 +98,7 @@ def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys
     assert cli.main(["compare", folders["writer"], folders["writer"], "--strict-gate"]) == 0
     for before, after in (("writer", "oracle"), ("oracle", "writer")):
         cli.main(["compare", folders[before], folders[after], "--format", "json"])
-        assert '"drift": null' in capsys.readouterr().out
+        assert '"log_loss": null' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("made", [FlipTTA, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"])

@@ -36,11 +36,11 @@ def test_the_life_of_a_baseline(bench):
 
 
 def test_stored_answers_are_judged_again_without_a_model(bench):
-    first = bench.run("--from-store-only")
+    first = bench.run("--cached-only")
     assert "1 of 1 shards are not in the store" in first.stdout
     assert not bench.report()["results"]
     bench.run("--update-baselines")
-    again = bench.run("--from-store-only", questions="accuracy or controls or cost")
+    again = bench.run("--cached-only", questions="accuracy or controls or cost")
     assert "PASS" in again.stdout
     assert "skipped" not in again.stdout
     assert bench.report()["results"][0]["from_store"] is True
@@ -50,9 +50,9 @@ def test_drift_stands_beside_the_verdict_and_fails_only_when_strict(bench):
     bench.run("--update-baselines")
     bench.write_model("doubting.py", body="pass", sure=0.5)
     calm = bench.run(model="doubting.py")
-    assert "PASS, DRIFT" in calm.stdout
-    assert bench.report()["results"][0]["drift"]["found"] is True
-    assert "DRIFT" in (bench.folder / "reports" / "evals.html").read_text()
+    assert "PASS, DEGRADED" in calm.stdout
+    assert bench.report()["results"][0]["log_loss"]["found"] is True
+    assert "DEGRADED" in (bench.folder / "reports" / "evals.html").read_text()
     strict = bench.run("--strict-gate", model="doubting.py", code=1)
     assert "the probability given to the true emotion fell, from 0.5" in strict.stdout
 
@@ -141,10 +141,10 @@ def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
 
 def test_spoilt_baselines_end_with_code_4_and_stay_as_they_are(bench):
     path = bench.folder / "baselines.json"
-    path.write_text('{"schema": 1, "measured": [],}')
+    path.write_text('{"schema": 2, "measured": [],}')
     done = bench.run("--update-baselines", code=4)
     assert "line 1, column" in done.stdout + done.stderr
-    assert path.read_text() == '{"schema": 1, "measured": [],}'
+    assert path.read_text() == '{"schema": 2, "measured": [],}'
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
@@ -164,21 +164,21 @@ def test_a_damaged_shard_is_named_where_nothing_may_be_predicted(bench):
     bench.run(code=0)
     shard = next((bench.folder / "store").rglob("*.parquet"))
     shard.write_bytes(b"")
-    done = bench.run("--from-store-only", code=0)
+    done = bench.run("--cached-only", code=0)
     assert "1 of 1 shards are not in the store, or damaged" in done.stdout
     assert shard.read_bytes() == b""
 
 
 def test_a_missing_model_is_skipped_with_its_command(bench):
     done = bench.run("--model", "clip-vit-b-32", questions="accuracy and clip")
-    assert "fer-models weights --fetch clip-vit-b-32" in done.stdout
+    assert "fer-models weights fetch clip-vit-b-32" in done.stdout
     assert [s["model"] for s in bench.report()["skipped"]] == ["clip-vit-b-32"]
     assert "1 skipped" in done.stdout  # once, and not in every question
 
 
 def test_a_missing_restoration_is_skipped_under_its_own_name(bench):
     done = bench.run("-k", "accuracy and gfpgan-1.3")
-    assert "fer-models weights --fetch gfpgan-1.3" in done.stdout
+    assert "fer-models weights fetch gfpgan-1.3" in done.stdout
     assert [s["model"] for s in bench.report()["skipped"]] == ["gfpgan-1.3"]
     assert "1 skipped" in done.stdout
 
@@ -247,7 +247,7 @@ MODELS = [spec(prompts.load("openai"))]
 def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(bench):
     def ask(weak, *arguments, code=0):
         (bench.folder / "reader.py").write_text(READER.format(labels=str(bench.folder / "labels.json"), weak=weak))
-        command = bench.command("--model", "reading", "--prompt-examples", "40", *arguments, model="reader.py")
+        command = bench.command("--model", "reading", "--prompt-search-examples", "40", *arguments, model="reader.py")
         command[command.index("-k") + 1] = "prompt_robustness"
         return bench.ask(["-m", "pytest", *command], code).stdout
 
@@ -267,7 +267,7 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     assert entry["fails"] is True
     verdicts = {figure["name"]: figure["verdict"] for figure in entry["figures"]}
     assert verdicts["prompts: accuracy of the worst template"] == "FAIL"
-    assert verdicts["prompts: answers changed by order of the list"] == "PASS"
+    assert verdicts["prompts: flip rate, order of the list"] == "PASS"
     assert "look at how" in (bench.folder / "reports" / "evals.html").read_text()
     plain = ask("never said", "--prompts", "plain", "--update-baselines")
     assert "reading-raw \u00b7 plain" in plain
@@ -291,7 +291,7 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
         file.write(CHANGING)
 
     def ask(questions, *arguments, code=0):
-        command = bench.command("--changed-faces", "14", *arguments)
+        command = bench.command("--metamorphic-limit", "14", *arguments)
         command[command.index("-k") + 1] = questions
         return bench.ask(["-m", "pytest", *command], code).stdout
 
@@ -310,7 +310,7 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     assert "some faces" in page
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     raw = next(r for r in recorded if r["restoration"] == "raw")
-    assert raw["metrics"]["metamorphic: answers changed by mirror image (14 faces)"] == pytest.approx(changes["changed"]["mirror image"], abs=1e-6)
+    assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(changes["changed"]["mirror image"], abs=1e-6)
     assert "passed" in ask("metamorphic")
 
 
@@ -372,7 +372,7 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
     ask("-n", "2", code=1)
     assert verdicts() == alone
     one = ask(code=1, questions="mirror and noisy")
-    assert "> metamorphic: answers changed by mirror image" in one
+    assert "> metamorphic: flip rate, mirror image" in one
     few = {name: p for name, (_, p) in verdicts().items()}
     assert all(p <= alone[name][1] for name, p in few.items())  # a smaller family
 
@@ -391,7 +391,7 @@ def test_what_few_faces_cannot_establish_fails_only_when_strict_and_a_part_of_th
     assert "INCONCLUSIVE" in ask()
     assert "7 faces cannot establish a change" in ask("--strict-gate", code=1)
     assert "cannot establish a change" in (bench.folder / "reports" / "evals.html").read_text()
-    assert "robustness: 5 NEW of 5 figures" in ask("--limit", "14", "--changed-faces", "9")
+    assert "robustness: 5 NEW of 5 figures" in ask("--limit", "14", "--metamorphic-limit", "9")
 
 
 def test_a_record_without_counts_per_face_is_refused_until_it_is_recorded_again(bench):
@@ -491,7 +491,7 @@ def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
 
 def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench, repository):
     command = ["-m", "pytest", "evals", "-p", "no:cacheprovider", "--collect-only", "-q", "--depth", "quick"]
-    done = bench.ask([*command, "--models-from", str(bench.folder / "model.py")], 0)
+    done = bench.ask([*command, "--model-file", str(bench.folder / "model.py")], 0)
     tests = [line for line in done.stdout.splitlines() if "::" in line]
     models = {name.partition("[")[2].removesuffix("]") for name in tests if "test_accuracy_holds" in name}
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}

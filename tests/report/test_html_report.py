@@ -40,7 +40,7 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
         "message": message,
         "baseline": {"metrics": {"accuracy": 0.668, "macro_f1": 0.631}, "recorded": {"date": "2026-01-01"}},
         "changes": {"accuracy": {"change": 0.0, "p": 0.5, "fell": 1, "rose": 1}},
-        "drift": {"before": 0.52, "now": 0.5, "change": -0.03, "low": -0.04, "high": -0.02, "p": 0.0001, "found": verdict == "INCONCLUSIVE"},
+        "log_loss": {"before": 0.52, "now": 0.5, "change": -0.03, "low": -0.04, "high": -0.02, "p": 0.0001, "found": verdict == "INCONCLUSIVE"},
         "leaks": {"faces": 289, "accuracy_on_leaks": {**scores, "n": 289}, "difference": {**scores, "n": 3589}},
         "votes": {"majority": {**scores, "n": 3350}, "one_rater": {**scores, "n": 3589}, "strata": {"9-10": {**scores, "n": 5}, "0-5": None}},
         "inference_seconds": 3.1,
@@ -67,7 +67,7 @@ def audit() -> dict[str, Any]:
 def full_report() -> dict[str, Any]:
     cost = {"name": "inference[vgg19-raw]", "phase": "inference", "model": "vgg19", "restoration": "raw", "batch": 64, "seconds": 0.2}
     return {
-        "schema": 1,
+        "schema": 2,
         "environment": {"device": "cpu", "packages": {"torch": "2.9.1"}, "options": ["--limit", "70"]},
         "results": [
             result("vgg19"),
@@ -291,7 +291,7 @@ JSON = st.recursive(
 @example({"text": "\ud800 \u2028 é"})
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, more: dict[str, Any]) -> None:
     path = tmp_path_factory.mktemp("report") / "new" / "evals.json"
-    report = {**more, "schema": 1, "results": []}
+    report = {**more, "schema": 2, "results": []}
     write_json(report, path)
     assert read_json(path) == report
     assert list(read_json(path)) == list(report), "the contract's order is kept"
@@ -303,7 +303,7 @@ def test_the_page_is_the_same_when_rebuilt_from_the_file(tmp_path: Path) -> None
 
 
 def test_writing_leaves_one_file_that_ends_with_a_newline(tmp_path: Path) -> None:
-    write_json({"schema": 1, "results": []}, tmp_path / "evals.json")
+    write_json({"schema": 2, "results": []}, tmp_path / "evals.json")
     assert [path.name for path in tmp_path.iterdir()] == ["evals.json"]
     assert (tmp_path / "evals.json").read_text().endswith("}\n")
 
@@ -321,7 +321,7 @@ def test_what_json_cannot_hold_is_refused_by_name_and_the_old_file_stays(tmp_pat
     path = tmp_path / "evals.json"
     path.write_text("old")
     with pytest.raises(FerModelsError, match=words):
-        write_json({"schema": 1, "results": [{"metrics": bad}]}, path)
+        write_json({"schema": 2, "results": [{"metrics": bad}]}, path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["evals.json"]
 
@@ -330,9 +330,9 @@ def test_what_json_cannot_hold_is_refused_by_name_and_the_old_file_stays(tmp_pat
     ("text", "words"),
     [
         ("{", "is not a report: Expecting"),
-        ('{"schema": 1, "results": [NaN]}', "it holds NaN"),
+        ('{"schema": 2, "results": [NaN]}', "it holds NaN"),
         ("[]", "no list of results"),
-        ('{"schema": 1}', "no list of results"),
+        ('{"schema": 2}', "no list of results"),
         ('{"schema": 2, "results": []}', "has schema 2, this version reads 1"),
         ('{"results": []}', "has schema None"),
     ],
@@ -354,13 +354,13 @@ def test_a_file_that_is_missing_or_binary_is_refused_with_the_reason(tmp_path: P
 
 
 def test_numpy_floats_are_written_as_numbers(tmp_path: Path) -> None:
-    write_json({"schema": 1, "results": [], "x": np.float64(0.5)}, tmp_path / "evals.json")
+    write_json({"schema": 2, "results": [], "x": np.float64(0.5)}, tmp_path / "evals.json")
     assert json.loads((tmp_path / "evals.json").read_text())["x"] == 0.5
 
 
 def test_a_reader_sees_leaks_raters_drift_and_pairs_of_faces() -> None:
     page = summary_html(full_report())
-    for said in ("Leaks and label noise", "majority of ten raters", "DRIFT", "2 pairs to look at", "the same pixels, two labels", "n = 3350"):
+    for said in ("Leaks and label noise", "majority of ten raters", "DEGRADED", "2 pairs to look at", "the same pixels, two labels", "n = 3350"):
         assert said in page
 
 

@@ -124,7 +124,7 @@ def test_a_file_that_is_missing_or_another_one_is_told(helper, files, monkeypatc
     with pytest.raises(WeightsError, match=r"detection_Resnet50_Final.pth has sha256 .+, the published file has 6d1de9c2944f"):
         full_image.helper(2.0, torch.device("cpu"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsMissingError, match="fer-models weights --fetch face-detection"):
+    with pytest.raises(WeightsMissingError, match="fer-models weights fetch face-detection"):
         full_image.helper(2.0, torch.device("cpu"))
 
 

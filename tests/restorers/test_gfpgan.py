@@ -263,7 +263,7 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     path, sha256 = weights.user_weights_dir() / "GFPGANv1.4.pth", sha256_of(published_file)
     where = Weights(
         lambda: path if path.exists() else None,
-        "fer-models weights --fetch gfpgan",
+        "fer-models weights fetch gfpgan",
         lambda: download.fetch(published_file.as_uri(), path, sha256),
     )
     spec = RestorerSpec("gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where)
@@ -273,7 +273,7 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     assert cli.main(where.install_hint.split()[1:]) == 0
     assert f"gfpgan: {path}  sha256 {sha256}" in capsys.readouterr().out
     np.testing.assert_array_equal(spec.load(Runtime()).restore(FACES), restorer().restore(FACES))
-    assert cli.main(["weights", "--fetch", "raw"]) == 4
+    assert cli.main(["weights", "fetch", "raw"]) == 4
     assert "raw is not fetched. It needs no weights." in capsys.readouterr().err
 
 

@@ -58,9 +58,9 @@ def test_moving_and_mirroring_show_the_same_pixels_elsewhere(right, down, mirror
 def test_light_and_contrast_do_what_they_say():
     face = np.full((10, 10, 3), 100, np.uint8)
     face[:5] = 120
-    assert Perturbation(light=7).apply(face).mean() == pytest.approx(117)
+    assert Perturbation(brightness=7).apply(face).mean() == pytest.approx(117)
     assert np.ptp(Perturbation(contrast=20).apply(face)) == 24
-    assert Perturbation(light=25).apply(np.full((4, 4, 3), 250, np.uint8)).max() == 255
+    assert Perturbation(brightness=25).apply(np.full((4, 4, 3), 250, np.uint8)).max() == 255
 
 
 def test_a_model_that_minds_nothing_has_no_changed_answer_and_no_flip():
@@ -74,7 +74,7 @@ def test_a_model_that_minds_nothing_has_no_changed_answer_and_no_flip():
 def test_a_model_that_minds_the_mirror_image_is_turned_by_that_alone():
     found = measure(lopsided, FACES, NAMES)
     assert found.flip_rate["mirror image"] > 0.9
-    assert found.flip_rate["5 % of light"] < 0.2
+    assert found.flip_rate["5 % brightness"] < 0.2
     assert {flip.change for flip in found.flips} == {"mirror image"}
 
 
@@ -114,8 +114,8 @@ def test_the_same_seed_finds_the_same_changes(number):
 
 def test_what_is_found_is_recorded_and_shown():
     found = measure(lopsided, FACES, NAMES)
-    assert found.figures()["metamorphic: answers changed by mirror image"].value == found.flip_rate["mirror image"]
-    counts = found.figures()["metamorphic: answers changed by one pixel of shift"]
+    assert found.figures()["metamorphic: flip rate, mirror image"].value == found.flip_rate["mirror image"]
+    counts = found.figures()["metamorphic: flip rate, 1 pixel shift"]
     assert (counts.n, counts.statistics_of) == (len(FACES), 4)
     entry = {"id": "m", "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}, **found.as_json()}
     page = metamorphic_html({"metamorphic": [entry]})

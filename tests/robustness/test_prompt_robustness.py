@@ -181,8 +181,8 @@ def test_each_figure_is_the_mean_of_what_it_counts_per_face():
     assert all(counts.n == len(TRUTH) for counts in figures.values())
     assert figures["accuracy of the worst template"].value == found.spread.worst == 0.0
     assert figures["accuracy of the worst prompt found"].value == found.found.worst["accuracy"]
-    assert figures["answers changed by one template"].value == pytest.approx(found.spread.flip_rate)
-    assert figures["answers changed by upper case"].value == found.invariances["upper case"] > 0
+    assert figures["flip rate, one template"].value == pytest.approx(found.spread.flip_rate)
+    assert figures["flip rate, upper case"].value == found.invariances["upper case"] > 0
     for emotion, scores in found.spread.words.items():
         assert figures[f"accuracy of the worst word for {emotion}"].value == min(s["value"] for s in scores.values())
     assert found.as_json()["set"]["name"] == "own"

@@ -42,7 +42,7 @@ def test_a_model_that_takes_what_stands_first_is_right_once_in_seven_and_never_i
 def test_a_model_that_says_nothing_has_no_favourite_place_and_no_answer():
     found = question_robustness(lambda question: np.full(len(TRUTH), -1), OWN, TRUTH)
     assert found.questions["one-word"].unanswered == 1.0
-    assert found.orders["lettered"].position_bias == pytest.approx(0.0)
+    assert found.orders["multiple-choice"].position_bias == pytest.approx(0.0)
     assert found.figures()["prompts: accuracy of the worst question"].value == 0.0
 
 
@@ -54,11 +54,11 @@ def test_every_way_to_ask_is_asked_once_and_every_emotion_stands_everywhere_once
         assert {OWN.rotated(by).order[place] for by in range(7)} == set(EMOTIONS)
     assert set(OWN.shuffled(1).order) == set(EMOTIONS)
     assert OWN.shuffled(1) == OWN.shuffled(1) != OWN.shuffled(2)
-    assert len(variants(QUESTIONS["lettered"])) == len(QUESTIONS) + 6 + 3
+    assert len(variants(QUESTIONS["multiple-choice"])) == len(QUESTIONS) + 6 + 3
 
 
 def test_the_answer_to_a_lettered_question_is_the_letter_of_its_place():
-    turned = QUESTIONS["lettered"].rotated(2)
+    turned = QUESTIONS["multiple-choice"].rotated(2)
     assert turned.replies[turned.order[0]] == "A"
     assert sorted(turned.replies) == list("ABCDEFG")
     assert OWN.rotated(3).replies == OWN.replies
@@ -71,9 +71,9 @@ def test_each_figure_is_computed_from_what_it_counts_per_face():
         assert all(counts.n == len(TRUTH) for counts in figures.values())
         assert figures["accuracy of the worst question"].value == min(asked.accuracy["value"] for asked in found.questions.values())
         changed = [asked.changed for name, asked in found.questions.items() if name != "one-word"]
-        assert figures["answers changed by another question"].value == pytest.approx(np.mean(changed))
-        assert figures["answers changed by another order"].value == pytest.approx(np.mean([a.changed for a in found.shuffles.values()]))
+        assert figures["flip rate, another question"].value == pytest.approx(np.mean(changed))
+        assert figures["flip rate, another order"].value == pytest.approx(np.mean([a.changed for a in found.shuffles.values()]))
         for name, order in found.orders.items():
             assert figures[f"accuracy in all rotations of {name}"].value == order.circular["value"]
-            assert figures[f"bias towards places in {name}"].value == pytest.approx(order.position_bias)
+            assert figures[f"position bias in {name}"].value == pytest.approx(order.position_bias)
             assert order.position_bias == pytest.approx(np.abs(np.array(order.position_shares) - 1 / 7).sum() / 2)

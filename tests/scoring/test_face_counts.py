@@ -91,5 +91,5 @@ def test_what_counts_nothing_is_refused(counts, of):
 
 def test_only_accuracies_are_better_when_higher():
     assert higher_is_better("prompts: accuracy of the worst template")
-    assert not higher_is_better("prompts: answers changed by upper case")
+    assert not higher_is_better("prompts: flip rate, upper case")
     assert not higher_is_better("corruptions: mean error (7 faces, severity 3)")

@@ -12,7 +12,7 @@ from fer_models.classifiers.vlm import base, questions
 from fer_models.report.responses import responses_html
 from fer_models.scoring.responses import response_summary
 
-LETTERED = questions.load("lettered")
+LETTERED = questions.load("multiple-choice")
 
 
 def told(replies, question=LETTERED):

@@ -50,7 +50,7 @@ def test_a_harm_makes_its_figure_worse_the_more_the_larger_it_is(simulation, fig
 
 
 def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be(simulation):
-    changed = [run["metamorphic: answers changed by one pixel of shift"][0].value for run in versions(simulation, "metamorphic")]
+    changed = [run["metamorphic: flip rate, 1 pixel shift"][0].value for run in versions(simulation, "metamorphic")]
     least = DISTURBED["metamorphic"]  # a version's own noise on a copy may change more
     assert least - 0.02 < np.mean(changed) < least + 0.1
 
@@ -78,13 +78,13 @@ def test_a_whole_run_in_which_nothing_changed_rarely_fails(simulation):
 def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
     options = {"plans": [SMALL], "runs": 3, "n": 140}
     (alone,) = run_power.run(unsure(600), **options)
-    assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DRIFT"}
+    assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DEGRADED"}
     (several,) = run_power.run(unsure(600), processes=2, **options)
     assert several.as_json() == alone.as_json()
 
 
 def test_seven_faces_find_nothing_and_seventy_find_a_large_change(simulation):
-    figure = "prompts: answers changed by another order"
+    figure = "prompts: flip rate, another order"
     level = 0.003 / 52
     few, many = (replace(SMALL, depth=replace(FULL, question_limit=n)) for n in (7, 70))
     assert run_power._smallest(simulation, few, figure, level, (0,)) is None

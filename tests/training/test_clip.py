@@ -87,5 +87,5 @@ def test_eyes_that_are_missing_or_do_not_fit_are_an_error(tmp_path, monkeypatch)
 
 def test_the_command_refuses_what_this_training_has_not(capsys):
     assert cli.main(["train", "clip-nano", "--precision", "bf16"]) == 4
-    assert "Leave --start-from, --precision, --teacher and --prune out" in capsys.readouterr().err
+    assert "Leave --init-from, --precision, --teacher and --infobatch-ratio out" in capsys.readouterr().err
     assert np.isfinite(FEW.lr)

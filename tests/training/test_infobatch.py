@@ -104,5 +104,5 @@ def test_a_killed_run_that_leaves_faces_out_goes_on_with_the_same_loss_curve(tmp
 def test_a_share_that_cannot_be_is_refused():
     assert adapt(TINY, prune=0.5).infobatch_ratio == 0.5
     for share in (-0.1, 1.0, float("nan")):
-        with pytest.raises(UsageError, match="--prune"):
+        with pytest.raises(UsageError, match="--infobatch-ratio"):
             adapt(TINY, prune=share)

@@ -126,7 +126,7 @@ def test_a_recipe_that_learns_from_votes_needs_some_and_writes_down_which(tmp_pa
 
 def test_every_network_has_a_recipe_for_votes_under_a_name_of_its_own():
     assert RECIPES["vgg19-ferplus"] == replace(RECIPES["vgg19"], targets="votes")
-    assert {name.removesuffix("-ferplus") for name in RECIPES} == {"vgg19", "resnet50", "efficientnet_b0", "phi3v-nano-eyes"}
+    assert {name.removesuffix("-ferplus") for name in RECIPES} == {"vgg19", "resnet50", "efficientnet_b0", "phi3v-nano-vision"}
 
 
 def test_going_on_from_trained_weights_keeps_their_record(tmp_path):

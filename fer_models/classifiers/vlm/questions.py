@@ -83,7 +83,7 @@ QUESTIONS: dict[str, Question] = {
         Question("classify", f"Classify the facial expression in this picture as one of: {_GAP}. Reply with the name only."),
         Question("feeling", f"How does this person feel? Choose one of {_GAP}, and say nothing else."),
         Question("described", f"Which emotion does this face show: {_GAP}? Answer with the name of the emotion.", described=True),
-        Question("lettered", f"Which emotion does this face show?{_GAP}\nAnswer with the letter.", multiple_choice=True),
+        Question("multiple-choice", f"Which emotion does this face show?{_GAP}\nAnswer with the letter.", multiple_choice=True),
     )
 }
 

@@ -93,7 +93,7 @@ def test_a_reply_without_an_answer_has_its_reason_and_keeps_its_text():
 
 
 def test_letters_are_read_in_the_order_in_which_they_were_listed():
-    lettered = questions.load("lettered")
+    lettered = questions.load("multiple-choice")
     turned = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
     assert parse_responses(["A", "(G)"], lettered).answer.tolist() == [0, 6]
     assert parse_responses(["A", "(G)"], turned).answer.tolist() == [6, 0]

@@ -86,7 +86,7 @@ def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     assert said.probabilities.shape == (2, 7)
     assert set(said.status) == {"ok"}
     assert plain.prompt == "one-word"
-    assert plain.with_question(questions.load("lettered")).prompt == "lettered"
+    assert plain.with_question(questions.load("multiple-choice")).prompt == "multiple-choice"
 
 
 def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_likely(folder, tmp_path):
