@@ -1,4 +1,6 @@
-"""The parametrized fixtures that the questions in `evals/` are asked with. What stands behind them is in `fer_models.plugin`."""
+"""The parametrized fixtures that the questions in `evals/` are asked with. What stands behind them is in
+`fer_models.plugin`.
+"""
 
 import pytest
 

@@ -1,14 +1,17 @@
-"""How long a user waits for the first verdict, against what the networks themselves take: `python benchmarks/first_verdict.py`.
+"""How long a user waits for the first verdict, against what the networks themselves take: `python
+benchmarks/first_verdict.py`.
 
 It times, one after the other in one run on this machine:
 
-1. the bare forward passes: each of the five shipped networks predicts the 1,050 synthetic test faces as they are, in batches of 64,
+1. the bare forward passes: each of the five shipped networks predicts the 1,050 synthetic test faces as they
+are, in batches of 64,
    loaded and warmed up before;
 2. `pytest evals` from nothing: a process of its own, no store, no synthetic faces in the user's cache folder;
 3. the same again, from the store that it left;
 4. `pytest evals --depth quick` from nothing.
 
-The last lines are the ratios to the sum of 1. Run it on a machine that does nothing else; `--full` adds `--depth full`.
+The last lines are the ratios to the sum of 1. Run it on a machine that does nothing else; `--full` adds
+`--depth full`.
 """
 
 from __future__ import annotations
@@ -44,13 +47,27 @@ def evals(work: Path, *options: str) -> float:
     """Seconds of one `pytest evals` whose store, reports and user's home folder are in `work`."""
     home = work / "home"
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pytest", "evals", "--store", work / ".evals/store", "--report-dir", work / "reports", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "evals",
+        "--store",
+        work / ".evals/store",
+        "--report-dir",
+        work / "reports",
+        *options,
+    ]
     root = Path(__file__).parents[1]
     started = time.perf_counter()
-    done = subprocess.run([*map(str, command)], cwd=root, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [*map(str, command)], cwd=root, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True
+    )
     seconds = time.perf_counter() - started
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        sys.exit(
+            f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
     return seconds
 
 

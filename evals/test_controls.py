@@ -1,7 +1,7 @@
 """Controls: what must fall to chance does, and what must not matter does not.
 
-A model that scores above chance without seeing a face has learnt the test, not faces; one whose answers depend on the neighbours in
-the batch is measured wrongly.
+A model that scores above chance without seeing a face has learnt the test, not faces; one whose answers
+depend on the neighbours in the batch is measured wrongly.
 """
 
 import math
@@ -30,7 +30,9 @@ def assert_at_chance(predictions, truth, what):
     right = int((predictions.answer == truth).sum())
     share = np.bincount(truth).max() / len(truth)
     p = binomtest(right, len(truth), share, alternative="greater").pvalue
-    assert p > SURE, f"{right} of {len(truth)} predictions are correct on {what}, where at most {share:.0%} can be expected (p = {p:.1g})"
+    assert p > SURE, (
+        f"{right} of {len(truth)} predictions are correct on {what}, where at most {share:.0%} can be expected (p = {p:.1g})"
+    )
 
 
 def test_blank_faces_fall_to_chance(predict, faces, sample):
@@ -61,20 +63,36 @@ def test_less_precise_arithmetic_gives_the_same_answers(predict, predict_in_floa
     fast, exact = predict(pictures), predict_in_float32(pictures)
     changed = int((fast.answer != exact.answer).sum())
     bound = max(1, 0.05 * len(pictures))
-    assert changed <= bound, f"{changed} of {len(pictures)} predictions differ from those in float32; use --precision float32"
+    assert changed <= bound, (
+        f"{changed} of {len(pictures)} predictions differ from those in float32; use --precision float32"
+    )
 
 
 def test_the_label_order_is_plausible(predictions, model):
-    """With the columns renamed in the best possible way, the answers must not score far better: that is what a wrong order looks like."""
+    """With the columns renamed in the best possible way, the answers must not score far better: that is what
+    a wrong order looks like.
+    """
     truth, answer = predictions.truth[predictions.answer >= 0], predictions.answer[predictions.answer >= 0]
     confusion = np.zeros((len(EMOTIONS), len(EMOTIONS)), dtype=int)
     np.add.at(confusion, (truth, answer), 1)
     meant, said = linear_sum_assignment(-confusion)
     rename = meant[np.argsort(said)]
-    gained, lost = int(((rename[answer] == truth) & (answer != truth)).sum()), int(((rename[answer] != truth) & (answer == truth)).sum())
+    gained, lost = (
+        int(((rename[answer] == truth) & (answer != truth)).sum()),
+        int(((rename[answer] != truth) & (answer == truth)).sum()),
+    )
     # The best of all 5,040 orders was picked, so its gain must be surer by that factor (Bonferroni).
-    p = 1.0 if gained <= lost else binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue * math.factorial(len(EMOTIONS))
-    renamed = ", ".join(f"{EMOTIONS[m].label} where it says {EMOTIONS[s].label}" for m, s in zip(meant, said, strict=True) if m != s)
+    p = (
+        1.0
+        if gained <= lost
+        else binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue
+        * math.factorial(len(EMOTIONS))
+    )
+    renamed = ", ".join(
+        f"{EMOTIONS[m].label} where it says {EMOTIONS[s].label}"
+        for m, s in zip(meant, said, strict=True)
+        if m != s
+    )
     if p < SURE and gained - lost > 0.05 * len(truth):
         pytest.fail(
             f"{model.name} gets {np.trace(confusion)} of {len(truth)} right, "
@@ -88,7 +106,9 @@ def test_the_label_order_is_plausible(predictions, model):
 def test_the_constant_model_scores_the_share_of_its_emotion(faces, emotion):
     answers = Constant(emotion).predict(faces.faces(range(len(faces)))).answer
     scored = measure(faces.labels, answers, None)
-    assert scored.overall["accuracy"].value == pytest.approx(faces.counts[emotion.label] / len(faces), abs=1e-12)
+    assert scored.overall["accuracy"].value == pytest.approx(
+        faces.counts[emotion.label] / len(faces), abs=1e-12
+    )
 
 
 def test_the_mute_model_scores_nothing(faces, sample):

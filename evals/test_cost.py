@@ -1,7 +1,9 @@
-"""What does each model cost: preprocessing, a training step, inference on a batch and on a single face, and the evaluation itself?
+"""What does each model cost: preprocessing, a training step, inference on a batch and on a single face, and
+the evaluation itself?
 
-Times are measured once per code, model and machine, and shown as stored after that; `--measure-costs` measures anew. pytest-benchmark keeps
-them (`--benchmark-autosave`, `--benchmark-compare`: these measure anew too); further figures are in `extra_info`.
+Times are measured once per code, model and machine, and shown as stored after that; `--measure-costs`
+measures anew. pytest-benchmark keeps them (`--benchmark-autosave`, `--benchmark-compare`: these measure anew
+too); further figures are in `extra_info`.
 """
 
 import itertools
@@ -23,16 +25,26 @@ pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
 @pytest.fixture
 def measure_cost(request, suite, costs, benchmark):
-    """Time one step over some faces, or find its stored figures, and leave them for the page and for pytest-benchmark."""
+    """Time one step over some faces, or find its stored figures, and leave them for the page and for
+    pytest-benchmark.
+    """
 
-    def measure_step(phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False):
+    def measure_step(
+        phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False
+    ):
         """Measure one step.
 
-        `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Countable` model. A step
-        that takes the same time for all models and restorations (`same_for_all`) is measured once.
+        `build` returns the step; it is called only if the step is not stored. `profiled` returns a
+        `Countable` model. A step that takes the same time for all models and restorations (`same_for_all`) is
+        measured once.
         """
         specs, runtime = {"model": model, "restoration": restoration}, suite.options.runtime
-        name = {"phase": phase, "model": model and model.name, "restoration": restoration.name if restoration else "raw", "batch": faces}
+        name = {
+            "phase": phase,
+            "model": model and model.name,
+            "restoration": restoration.name if restoration else "raw",
+            "batch": faces,
+        }
         identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
         rounds = rounds or suite.options.depth.cost_rounds
         step = {"phase": phase, "batch": faces, "rounds": rounds, "device": runtime.device}
@@ -41,7 +53,10 @@ def measure_cost(request, suite, costs, benchmark):
         if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
             return
         if figures is None:
-            with contained(FerModelsError, f"The {phase} of {', '.join(s.name for s in specs.values() if s)} cannot be timed"):
+            with contained(
+                FerModelsError,
+                f"The {phase} of {', '.join(s.name for s in specs.values() if s)} cannot be timed",
+            ):
                 figures = time_step(build(), faces, rounds, name, profiled)
             suite.costs.keep(step, figures)
         costs.append({"name": request.node.name, **name, **figures})
@@ -69,7 +84,11 @@ def batch(faces):
 def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
     def build():
         classifier = load_classifier()
-        prepare = classifier.preprocess if isinstance(classifier, Preprocessable) else lambda faces: [face.copy() for face in faces]
+        prepare = (
+            classifier.preprocess
+            if isinstance(classifier, Preprocessable)
+            else lambda faces: [face.copy() for face in faces]
+        )
         return lambda: prepare(batch)
 
     measure_cost("preprocessing", build, len(batch), model=model)
@@ -110,7 +129,9 @@ def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, mod
     def build():
         classifier, plain = load_zero_shot_classifier(), prompts.load("clip-benchmark")
         embeddings = classifier.embed(batch)
-        new = (replace(plain, templates=(f"{i} {plain.templates[0]}",)) for i in itertools.count())  # no text is encoded twice
+        new = (
+            replace(plain, templates=(f"{i} {plain.templates[0]}",)) for i in itertools.count()
+        )  # no text is encoded twice
         return lambda: classifier.classify(embeddings, next(new))
 
     measure_cost("another prompt", build, len(batch), model=model)
@@ -122,13 +143,29 @@ def test_cost_of_a_training_step(measure_cost, training_step, model, suite, batc
 
 
 def test_cost_of_training(training_record, costs, model):
-    """Not timed here but read from the record in the weights: what it took to train them, where that was done."""
+    """Not timed here but read from the record in the weights: what it took to train them, where that was
+    done.
+    """
     figures = measurement.training(training_record)
     assert figures["seconds"] > 0
-    costs.append({"name": f"training of {model.name}", "phase": "training", "model": model.name, "restoration": "raw", **figures})
+    costs.append(
+        {
+            "name": f"training of {model.name}",
+            "phase": "training",
+            "model": model.name,
+            "restoration": "raw",
+            **figures,
+        }
+    )
 
 
 def test_cost_of_evaluation(measure_cost, predictions, model, restoration):
     """Metrics with their intervals, from predictions: no model is needed, so one time serves all."""
     names = {"model": model, "restoration": restoration}
-    measure_cost("evaluation", lambda: lambda: measure_predictions(predictions), len(predictions), **names, same_for_all=True)
+    measure_cost(
+        "evaluation",
+        lambda: lambda: measure_predictions(predictions),
+        len(predictions),
+        **names,
+        same_for_all=True,
+    )

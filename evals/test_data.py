@@ -1,8 +1,14 @@
-"""Can the faces be trusted? Copies, leaks and label noise are on the page whatever they are; what must hold of any data set is asserted."""
+"""Can the faces be trusted? Copies, leaks and label noise are on the page whatever they are; what must hold
+of any data set is asserted.
+"""
 
 
 def test_every_face_can_be_read(audit):
-    broken = [f"{split['split']} {face['source']}: {face['message']}" for split in audit["splits"] for face in split["unreadable"]]
+    broken = [
+        f"{split['split']} {face['source']}: {face['message']}"
+        for split in audit["splits"]
+        for face in split["unreadable"]
+    ]
     assert not broken, "\n".join(broken)
 
 
@@ -12,11 +18,17 @@ def test_every_face_is_large_enough_to_see(audit):
 
 
 def test_the_counts_are_the_official_ones(audit):
-    """What calls itself fer2013 must be it. Give an altered copy a name of its own: --dataset NAME --data-root FOLDER."""
+    """What calls itself fer2013 must be it. Give an altered copy a name of its own: --dataset NAME
+    --data-root FOLDER.
+    """
     deviating = [split for split in audit["splits"] if split["official_agrees"] is False]
-    assert not deviating, "\n".join(f"{split['split']}: {split['counts']}, officially {split['official']}" for split in deviating)
+    assert not deviating, "\n".join(
+        f"{split['split']}: {split['counts']}, officially {split['official']}" for split in deviating
+    )
 
 
 def test_leaks_from_train_are_known(suite):
-    """Every score stands beside the one without faces that are in train; that needs a train split that can be read, if there is one."""
+    """Every score stands beside the one without faces that are in train; that needs a train split that can be
+    read, if there is one.
+    """
     assert suite.data.seen is not None or not suite.data.not_seen, suite.data.not_seen

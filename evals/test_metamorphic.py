@@ -1,7 +1,8 @@
 """Do small changes that leave an emotion what it is change a model's answers more than they did?
 
-The mirror image, one or two pixels of shift, a little light, a little contrast. hypothesis looks for the smallest of them that turns a sure
-answer, and the page shows it. `--metamorphic-limit N` says on how many faces.
+The mirror image, one or two pixels of shift, a little light, a little contrast. hypothesis looks for the
+smallest of them that turns a sure answer, and the page shows it. `--metamorphic-limit N` says on how many
+faces.
 """
 
 

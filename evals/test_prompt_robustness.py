@@ -19,9 +19,13 @@ def test_edits_that_should_not_matter_change_no_more_answers(prompting):
 
 def test_the_order_of_the_list_does_not_matter(prompting):
     changed = prompting.measured.invariances["order of the list"]
-    assert changed == 0, f"{changed:.1%} of the answers change when the same prompts are listed in another order"
+    assert changed == 0, (
+        f"{changed:.1%} of the answers change when the same prompts are listed in another order"
+    )
 
 
 def test_the_worst_prompt_found_is_no_worse(prompting):
-    """hypothesis looks for it; `--prompt-search-examples N` says how long. What breaks the model is shrunk to the smallest edit."""
+    """hypothesis looks for it; `--prompt-search-examples N` says how long. What breaks the model is shrunk to
+    the smallest edit.
+    """
     prompting.holds("found")

@@ -1,6 +1,8 @@
-"""How much do a model's answers hang on how it is asked? Only models that are shown a face and asked a question are asked.
+"""How much do a model's answers hang on how it is asked? Only models that are shown a face and asked a
+question are asked.
 
-`--question-limit N` says about how many faces; the ways to ask are the package's questions, and every place for every emotion in their lists.
+`--question-limit N` says about how many faces; the ways to ask are the package's questions, and every place
+for every emotion in their lists.
 """
 
 

@@ -1,7 +1,8 @@
 """Does restoration pay? Each model on the same faces with and without it, face by face.
 
-Whatever the effect is, it is told (page, evals.json, terminal) and fails nothing: that a restoration harms is a finding, and that a model answers
-restored faces worse than it did is for the gate (`test_accuracy.py`). What must hold is that a restored face is still that face.
+Whatever the effect is, it is told (page, evals.json, terminal) and fails nothing: that a restoration harms is
+a finding, and that a model answers restored faces worse than it did is for the gate (`test_accuracy.py`).
+What must hold is that a restored face is still that face.
 """
 
 import pytest
@@ -16,4 +17,6 @@ def test_the_effect_of_a_restoration_is_that_of_the_faces_that_turned(effect, pr
 
 
 def test_a_restored_face_is_still_that_face(effect):
-    assert effect.likeness > 0.5, f"{effect.restoration}: restored faces correlate with what they were by {effect.likeness:.2f} only"
+    assert effect.likeness > 0.5, (
+        f"{effect.restoration}: restored faces correlate with what they were by {effect.likeness:.2f} only"
+    )

@@ -39,7 +39,8 @@ class EvalConfig:
         from_store_only: ask nobody; what is not in the store is skipped.
         depth: how much is evaluated, and on how many faces.
         measure_costs: measure costs anew, also those that are stored.
-        whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs them.
+        whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs
+            them.
         named_models: the models were chosen by name, so no answer mode of one counts as a variant of another.
         prompts_by_option: the user chose a prompt set or a question, other than the models' own.
         corruption: what befalls the faces before anything else; None for nothing.

@@ -1,11 +1,14 @@
-"""What befalls pictures before a model sees them: ten corruptions, five severities each, the same ones every time.
+"""What befalls pictures before a model sees them: ten corruptions, five severities each, the same ones every
+time.
 
-`Corruption("gaussian-noise", 4)`, written `gaussian-noise@4`, changes a face depending on its pixels and a seed alone: neither order nor batch
-matters, and the severities of one corruption share their random draws, so they differ in strength only. A grey face stays grey.
+`Corruption("gaussian-noise", 4)`, written `gaussian-noise@4`, changes a face depending on its pixels and a
+seed alone: neither order nor batch matters, and the severities of one corruption share their random draws, so
+they differ in strength only. A grey face stays grey.
 
-Where Hendrycks & Dietterich (2019, arXiv:1903.12261) have the corruption, the constants are those of their Tiny-ImageNet-C
-(`make_tinyimagenet_c.py`), made for pictures of 64 pixels: those of ImageNet-C, for 224 pixels, would leave nothing of a 48-pixel face.
-Lengths are scaled from 64 pixels to the face's shorter side, so that a face looks equally bad at any size.
+Where Hendrycks & Dietterich (2019, arXiv:1903.12261) have the corruption, the constants are those of their
+Tiny-ImageNet-C (`make_tinyimagenet_c.py`), made for pictures of 64 pixels: those of ImageNet-C, for 224
+pixels, would leave nothing of a 48-pixel face. Lengths are scaled from 64 pixels to the face's shorter side,
+so that a face looks equally bad at any size.
 """
 
 from __future__ import annotations
@@ -48,7 +51,9 @@ class Corruption:
         if self.name not in _FAMILIES:
             raise UnknownNameError("corruption", self.name, _FAMILIES)
         if self.severity not in (0, *SEVERITIES):
-            raise UsageError(f"{self.name} has the severities 1 to 5 (and 0: none), got {self.severity}. Write {self.name}@3.")
+            raise UsageError(
+                f"{self.name} has the severities 1 to 5 (and 0: none), got {self.severity}. Write {self.name}@3."
+            )
 
     @property
     def id(self) -> str:
@@ -64,7 +69,9 @@ class Corruption:
         """
         name, at, severity = text.partition("@")
         if not at or not (severity.isascii() and severity.isdecimal()) or len(severity) > 3:
-            raise UsageError(f"'{one_line(text)}' is no corruption. Write NAME@SEVERITY, such as gaussian-noise@4; names: {', '.join(_FAMILIES)}.")
+            raise UsageError(
+                f"'{one_line(text)}' is no corruption. Write NAME@SEVERITY, such as gaussian-noise@4; names: {', '.join(_FAMILIES)}."
+            )
         return cls(name, int(severity))
 
     def apply(self, face: Face, seed: int = 0) -> Face:
@@ -74,6 +81,7 @@ class Corruption:
         corrupt, strengths = _FAMILIES[self.name]
         rng = np.random.default_rng([seed, *self.name.encode(), int(face_hash(face)[:16], 16)])
         return to_face(corrupt(to_picture(face), strengths[self.severity - 1], rng))
+
 
 def names() -> list[str]:
     """All corruptions, by name."""
@@ -92,7 +100,8 @@ def to_face(picture: Picture) -> Face:
     return np.ascontiguousarray(np.broadcast_to(face, (*face.shape[:2], 3)))
 
 
-# -- the corruptions: a picture, a strength (larger or smaller, as its constant is), and where to draw from ----------------
+# -- the corruptions: a picture, a strength (larger or smaller, as its constant is), and where to draw from
+# ----------------
 
 
 def gaussian_noise(picture: Picture, sigma: float, rng: Rng) -> Picture:
@@ -106,24 +115,31 @@ def shot_noise(picture: Picture, photons: float, rng: Rng) -> Picture:
 
 
 def defocus(picture: Picture, radius: float, rng: Rng) -> Picture:
-    """The blur of a lens out of focus: the mean over a disc with antialiased rim; `radius` in pixels of a 64-pixel picture."""
+    """The blur of a lens out of focus: the mean over a disc with antialiased rim; `radius` in pixels of a
+    64-pixel picture.
+    """
     return _filtered(picture, _disc(radius * _scale(picture)))
 
 
 def motion_blur(picture: Picture, sigma: float, rng: Rng) -> Picture:
-    """The blur of a movement within 45 degrees of the horizontal: one half of a Gaussian, `sigma` in pixels of a 64-pixel picture."""
+    """The blur of a movement within 45 degrees of the horizontal: one half of a Gaussian, `sigma` in pixels
+    of a 64-pixel picture.
+    """
     angle, sigma = np.deg2rad(rng.uniform(-45, 45)), sigma * _scale(picture)
     steps = np.arange(int(np.ceil(4 * sigma)) + 1)  # beyond four sigmas nothing is left to see
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     moved = [
-        ndimage.shift(picture, (step * np.sin(angle), step * np.cos(angle), 0), order=1, mode="nearest") * weight
+        ndimage.shift(picture, (step * np.sin(angle), step * np.cos(angle), 0), order=1, mode="nearest")
+        * weight
         for step, weight in zip(steps, weights, strict=True)
     ]
     return np.asarray(np.sum(moved, axis=0) / weights.sum())
 
 
 def low_resolution(picture: Picture, side: float, rng: Rng) -> Picture:
-    """Shrunk to a shorter side of `side` pixels by the mean over boxes, and enlarged bilinearly, as a small face in a large photograph is."""
+    """Shrunk to a shorter side of `side` pixels by the mean over boxes, and enlarged bilinearly, as a small
+    face in a large photograph is.
+    """
     height, width = picture.shape[:2]
     share = min(1.0, side / min(height, width))
     small = (max(1, round(width * share)), max(1, round(height * share)))
@@ -133,7 +149,9 @@ def low_resolution(picture: Picture, side: float, rng: Rng) -> Picture:
 def jpeg(picture: Picture, quality: float, rng: Rng) -> Picture:
     """Stored as JPEG of this quality (1 to 95), in one channel if grey, and read again."""
     packed, pixels = io.BytesIO(), np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(packed, "JPEG", quality=int(quality))
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
+        packed, "JPEG", quality=int(quality)
+    )
     return np.asarray(np.asarray(Image.open(packed)).reshape(pixels.shape) / 255.0)
 
 
@@ -149,7 +167,9 @@ def contrast(picture: Picture, share: float, rng: Rng) -> Picture:
 
 
 def mask(picture: Picture, top: float, rng: Rng) -> Picture:
-    """A light cloth over mouth and nose, from `top` (a share of the height) down to the chin; its tone is drawn."""
+    """A light cloth over mouth and nose, from `top` (a share of the height) down to the chin; its tone is
+    drawn.
+    """
     y, x = _grid(picture)
     half = 0.42 - 0.14 * np.clip((y - 0.65) / 0.3, 0, 1)  # it follows the jaw
     covered = (y >= top + 0.06 * np.abs(x - 0.5)) & (y <= 0.97) & (np.abs(x - 0.5) <= half)
@@ -170,16 +190,19 @@ _PHOTONS_IN_THE_DARK = 100
 _EYES = 0.38
 
 #: Each corruption and its strengths, by severity.
-_FAMILIES: dict[str, tuple[Callable[[Picture, float, Rng], Picture], tuple[float, float, float, float, float]]] = {
+_FAMILIES: dict[
+    str, tuple[Callable[[Picture, float, Rng], Picture], tuple[float, float, float, float, float]]
+] = {
     # Tiny-ImageNet-C
     "gaussian-noise": (gaussian_noise, (0.04, 0.08, 0.12, 0.15, 0.18)),
     "shot-noise": (shot_noise, (250, 100, 50, 30, 15)),
-    # Tiny-ImageNet-C's discs are too small to be round on whole pixels: these are, and blur as much (radius: twice the deviation of theirs).
+    # Tiny-ImageNet-C's discs are too small to be round on whole pixels: these are, and blur as much (radius:
+    # twice the deviation of theirs).
     "defocus-blur": (defocus, (1.15, 1.26, 1.63, 2.54, 3.06)),
     # Tiny-ImageNet-C's sigmas. Its radius only cuts the Gaussian off where nothing is left of it.
     "motion-blur": (motion_blur, (1.0, 1.5, 2.0, 2.5, 3.0)),
-    # Tiny-ImageNet-C's `pixelate` begins at 0.9, which a face hardly shows, and keeps the pixels' edges, which cameras do not.
-    # These are ImageNet-C's shares (0.6, 0.5, 0.4, 0.3 and 0.25) of 48 pixels.
+    # Tiny-ImageNet-C's `pixelate` begins at 0.9, which a face hardly shows, and keeps the pixels' edges,
+    # which cameras do not. These are ImageNet-C's shares (0.6, 0.5, 0.4, 0.3 and 0.25) of 48 pixels.
     "low-resolution": (low_resolution, (29, 24, 19, 14, 12)),
     "jpeg": (jpeg, (65, 58, 50, 40, 25)),
     # The darkening of LLNet (Lore et al. 2017, arXiv:1511.03995): gamma from 2 to 5, begun a little earlier.
@@ -193,7 +216,10 @@ _FAMILIES: dict[str, tuple[Callable[[Picture, float, Rng], Picture], tuple[float
 
 def resized(picture: Picture, size: tuple[int, int], how: Image.Resampling) -> Picture:
     """`picture` at another (width, height), in floating point."""
-    channels: Sequence[Any] = [np.asarray(Image.fromarray(c.astype(np.float32)).resize(size, how)) for c in np.moveaxis(picture, 2, 0)]
+    channels: Sequence[Any] = [
+        np.asarray(Image.fromarray(c.astype(np.float32)).resize(size, how))
+        for c in np.moveaxis(picture, 2, 0)
+    ]
     return np.stack(channels, axis=2).astype(np.float64)
 
 

@@ -1,7 +1,8 @@
 """How much a run evaluates: `quick`, `standard` (the default) or `full`, as data.
 
-Every size that a depth reduces is a field here, and `FULL` holds the complete sizes. A figure that is measured at
-another size than `FULL`'s is recorded under a name that says so (`size_suffix`), so it is never compared with a figure of another size.
+Every size that a depth reduces is a field here, and `FULL` holds the complete sizes. A figure that is
+measured at another size than `FULL`'s is recorded under a name that says so (`size_suffix`), so it is never
+compared with a figure of another size.
 """
 
 from __future__ import annotations
@@ -24,22 +25,26 @@ class Depth:
 
     Attributes:
         name: `quick`, `standard` or `full`.
-        zoo_models: how many of the zoo's models, those with the least time per face first. Models of the user's own are always evaluated.
+        zoo_models: how many of the zoo's models, those with the least time per face first. Models of the
+            user's own are always evaluated.
         limit: faces of the split.
-        variant_limit: faces for the variants of a model: each restoration, and each further answer mode of a vision-language model.
-        checks: whether anything is evaluated in addition to the predictions for the faces as they are: restorations, robustness, controls,
-            data quality, costs.
+        variant_limit: faces for the variants of a model: each restoration, and each further answer mode of a
+            vision-language model.
+        checks: whether anything is evaluated in addition to the predictions for the faces as they are:
+            restorations, robustness, controls, data quality, costs.
         variant_checks: whether robustness, controls and costs are evaluated for the variants too.
         corruption_limit, severities: faces and severities of the corruption check.
         metamorphic_limit: faces of the metamorphic check.
-        searched_faces, search_examples: faces for which the smallest perturbation that changes the prediction is searched, and the
-            number of perturbations tried for each.
+        searched_faces, search_examples: faces for which the smallest perturbation that changes the prediction
+            is searched, and the number of perturbations tried for each.
         question_limit: faces of the question check of vision-language models.
         prompt_search_examples: prompts that the search for the worst prompt writes.
         control_limit: faces of each control (blank faces, shuffled pixels, …).
-        all_training_steps: whether a training step is timed for every model with a recipe, or for the fastest of them only.
+        all_training_steps: whether a training step is timed for every model with a recipe, or for the fastest
+            of them only.
         cost_rounds: how often each step is timed; a multiple of it for a single face.
-        near_copies: whether the audit searches near copies, by perceptual hash; exact copies and leaks are always found.
+        near_copies: whether the audit searches near copies, by perceptual hash; exact copies and leaks are
+            always found.
     """
 
     name: str = "full"
@@ -61,7 +66,9 @@ class Depth:
     near_copies: bool = True
 
     def size_suffix(self, *fields: str) -> str:
-        """Suffix of the name of a figure for these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at others."""
+        """Suffix of the name of a figure for these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at
+        others.
+        """
         if all(getattr(self, name) == getattr(FULL, name) for name in fields):
             return ""
         values = {name: getattr(self, name) for name in fields}
@@ -72,7 +79,8 @@ class Depth:
         """What `full` evaluates and this depth does not, one phrase each.
 
         Args:
-            whole_variants: the variants are predicted on all faces in spite of `variant_limit`, as for a record.
+            whole_variants: the variants are predicted on all faces in spite of `variant_limit`, as for a
+                record.
         """
         if self.name == "full":
             return []
@@ -82,7 +90,9 @@ class Depth:
                 "restorations, robustness, controls, data quality, costs",
             ]
         severities = ", ".join(str(s) for s in FULL.severities if s not in self.severities)
-        beyond = "" if whole_variants else f"restorations and +likelihood beyond {self.variant_limit} faces, and "
+        beyond = (
+            "" if whole_variants else f"restorations and +likelihood beyond {self.variant_limit} faces, and "
+        )
         return [
             f"{beyond}robustness, controls and costs of restorations and +likelihood",
             f"corruption severities {severities}",

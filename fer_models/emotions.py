@@ -1,8 +1,8 @@
 """The seven emotions, and the only place where an emotion meets an integer of this package.
 
-The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders and hub datasets
-number the same classes alphabetically; mapping by *name* is what keeps the two apart. `datasets.schemes` has the
-numbers of other datasets.
+The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders
+and hub datasets number the same classes alphabetically; mapping by *name* is what keeps the two apart.
+`datasets.schemes` has the numbers of other datasets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ EMOTIONS: tuple[Emotion, ...] = tuple(Emotion)
 LABELS: tuple[str, ...] = tuple(emotion.label for emotion in EMOTIONS)
 
 #: Names that stand for a state outside the seven emotions. Faces so labelled are dropped, and counted.
-OUTSIDE: frozenset[str] = frozenset({"contempt", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"})
+OUTSIDE: frozenset[str] = frozenset(
+    {"contempt", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"}
+)
 
 _SYNONYMS: dict[str, Emotion] = {
     **{emotion.label: emotion for emotion in EMOTIONS},
@@ -73,7 +75,8 @@ def parse_label(name: str) -> Emotion | None:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes one dataset or model knows, in the order of its own indices; None marks one outside the seven.
+    """The classes one dataset or model knows, in the order of its own indices; None marks one outside the
+    seven.
 
     Attributes:
         name: how messages call it.
@@ -120,7 +123,9 @@ class LabelSpace:
             DatasetError: the space has no such class.
         """
         if emotion not in self.order:
-            raise DatasetError(f"Label space {self.name!r} has no {emotion.label}. Its order is: {self.spell()}.")
+            raise DatasetError(
+                f"Label space {self.name!r} has no {emotion.label}. Its order is: {self.spell()}."
+            )
         return self.order.index(emotion)
 
     @property

@@ -1,7 +1,7 @@
 """What can go wrong, as exceptions made for people.
 
-Every message says what was given, what is wrong with it and what to do next, on one line. `FerModelsError` is what the
-command line and the pytest plugin catch: they print the message without a traceback.
+Every message says what was given, what is wrong with it and what to do next, on one line. `FerModelsError` is
+what the command line and the pytest plugin catch: they print the message without a traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def encodable(text: str) -> str:
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
-    """Text from outside as part of a message: one line, at most `longest` characters, what cannot be printed as its escape sequence."""
+    """Text from outside as part of a message: one line, at most `longest` characters, what cannot be printed
+    as its escape sequence.
+    """
     line = " ".join(text[: 4 * longest].split())
     shown = printable(line[: longest + 1])
     return shown if len(shown) <= longest and len(text) <= 4 * longest else f"{shown[: longest - 1]}…"
@@ -32,7 +34,8 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
 def printable(text: object, keep: str = "") -> str:
     """`text` for messages, JSON and pages: characters that cannot be shown are escaped as in Python's `repr`.
 
-    These are control characters, direction overrides and lone surrogates (bytes of a file name that are no UTF-8).
+    These are control characters, direction overrides and lone surrogates (bytes of a file name that are no
+    UTF-8).
 
     Args:
         keep: characters that stay, such as a newline.
@@ -44,7 +47,9 @@ def printable(text: object, keep: str = "") -> str:
 
 
 class FerModelsError(Exception):
-    """Any error this package raises on purpose. Its text is complete: it needs no traceback to be understood."""
+    """Any error this package raises on purpose. Its text is complete: it needs no traceback to be
+    understood.
+    """
 
     def __str__(self) -> str:
         return printable(super().__str__(), keep="\n\t")
@@ -73,18 +78,24 @@ class UnknownNameError(UsageError):
         suggestion = f" Did you mean {close[0]!r}?" if close else ""
         more = f", … ({len(self.known)} in all)" if len(self.known) > _LISTED else ""
         listing = ", ".join(self.known[:_LISTED]) + more or "none"
-        super().__init__(f"No {kind} named '{one_line(given)}'.{suggestion} Known: {listing}.{' ' + hint if hint else ''}")
+        super().__init__(
+            f"No {kind} named '{one_line(given)}'.{suggestion} Known: {listing}.{' ' + hint if hint else ''}"
+        )
 
 
 class DatasetError(UsageError):
-    """The data cannot be read as what it claims to be: a missing folder, a cut row, an impossible label or pixel."""
+    """The data cannot be read as what it claims to be: a missing folder, a cut row, an impossible label or
+    pixel.
+    """
 
     def __str__(self) -> str:
         return printable(super().__str__())  # on one line, whatever a file is called
 
 
 class ImageError(DatasetError):
-    """One image that cannot be decoded or breaks the image contract, usually a truncated or non-image file."""
+    """One image that cannot be decoded or breaks the image contract, usually a truncated or non-image
+    file.
+    """
 
 
 class UnreadableFacesError(DatasetError):
@@ -122,11 +133,15 @@ class WeightsMissingError(FerModelsError):
 
 
 class WeightsError(UsageError):
-    """A weights file that is not what it claims to be: wrong checksum, foreign format, missing or misshapen tensors."""
+    """A weights file that is not what it claims to be: wrong checksum, foreign format, missing or misshapen
+    tensors.
+    """
 
 
 class PredictionError(FerModelsError):
-    """A classifier failed or broke its contract: wrong shape, NaN, probabilities outside [0, 1], or an undeclared label order."""
+    """A classifier failed or broke its contract: wrong shape, NaN, probabilities outside [0, 1], or an
+    undeclared label order.
+    """
 
 
 class RestorationError(FerModelsError):

@@ -20,8 +20,8 @@ from fer_models.errors import DatasetError, ImageError, printable
 
 Face = NDArray[np.uint8]
 
-#: A picture wider or higher than this is refused before it is decoded: no face dataset needs it, and decoding it could
-#: exhaust the memory (a "decompression bomb").
+#: A picture wider or higher than this is refused before it is decoded: no face dataset needs it, and decoding
+#: it could exhaust the memory (a "decompression bomb").
 LARGEST_SIDE = 8192
 
 #: A file with more bytes is no picture of a face: 256 MiB, more than the largest picture takes uncompressed.
@@ -49,7 +49,8 @@ def to_rgb(image: NDArray[np.uint8]) -> Face:
 
 
 def decode(data: bytes, name: str) -> Face:
-    """The face in an encoded picture (JPEG, PNG, TIFF, …), upright; transparency is laid over black, 16-bit grey is scaled.
+    """The face in an encoded picture (JPEG, PNG, TIFF, …), upright; transparency is laid over black, 16-bit
+    grey is scaled.
 
     Of an animation this is the first frame.
 
@@ -71,7 +72,9 @@ def decode(data: bytes, name: str) -> Face:
             return _decoded(data, name)
     except ImageError:
         raise
-    except Exception as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, …
+    except (
+        Exception
+    ) as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, …
         unknown = isinstance(error, UnidentifiedImageError)  # its text is the address of our buffer
         reason = "not a picture of a known format" if unknown else str(error) or type(error).__name__
         raise ImageError(
@@ -83,13 +86,17 @@ def _decoded(data: bytes, name: str) -> Face:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         picture: Image.Image = opened
         if max(picture.size) > LARGEST_SIDE:
-            raise ImageError(f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}.")
+            raise ImageError(
+                f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}."
+            )
         if picture.mode in ("I", "F"):
             raise ImageError(
                 f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. "
                 "Convert it to 8 bits, or to a 16-bit PNG."
             )
-        picture = ImageOps.exif_transpose(picture)  # a phone held upright writes the picture on its side, and says so
+        picture = ImageOps.exif_transpose(
+            picture
+        )  # a phone held upright writes the picture on its side, and says so
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
         if "A" in picture.getbands() or "transparency" in picture.info:
@@ -130,7 +137,9 @@ def read_bytes(path: Path, largest: int) -> bytes:
                 f"{path} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it."
             )
         if found.st_size > largest:
-            raise DatasetError(f"{path} has {found.st_size:,} bytes; the largest file allowed has {largest:,}.")
+            raise DatasetError(
+                f"{path} has {found.st_size:,} bytes; the largest file allowed has {largest:,}."
+            )
         with path.open("rb") as file:
             return file.read(found.st_size)  # no more: some files of the system have no end
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
@@ -144,7 +153,9 @@ def _kind(mode: int) -> str:
 
 
 def grey(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB (…, 3) to grey (…): exact for faces that were grey to begin with, ITU-R 601-2 luma otherwise (as Pillow's "L")."""
+    """RGB (…, 3) to grey (…): exact for faces that were grey to begin with, ITU-R 601-2 luma otherwise (as
+    Pillow's "L").
+    """
     red, green, blue = (faces[..., c].astype(np.uint32) for c in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
 

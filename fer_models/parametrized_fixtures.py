@@ -1,7 +1,7 @@
 """Parametrized fixtures: one test per model and restoration.
 
-The plugin provides them wherever it is loaded. A fixture of the same name in a suite's own `conftest.py` overrides
-them, as in the root `conftest.py` of a clone. It is not in `fer_models.plugin`,
+The plugin provides them wherever it is loaded. A fixture of the same name in a suite's own `conftest.py`
+overrides them, as in the root `conftest.py` of a clone. It is not in `fer_models.plugin`,
 because pytest warns of a plugin that was imported before pytest loaded it.
 """
 

@@ -1,7 +1,9 @@
-"""One way to call code that is not of this project: models, restorers, and the files and packages that define them.
+"""One way to call code that is not of this project: models, restorers, and the files and packages that define
+them.
 
-Such code may raise anything, and some exceptions end a test run with success: `SystemExit`, pytest's skip, xfail and exit. It may also
-end the process itself, before a verdict is given. Inside `contained` the first becomes an error of this project, and so does the second.
+Such code may raise anything, and some exceptions end a test run with success: `SystemExit`, pytest's skip,
+xfail and exit. It may also end the process itself, before a verdict is given. Inside `contained` the first
+becomes an error of this project, and so does the second.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class _Endings:
         with self._lock:
             self._depth += 1
             if self._depth == 1:
-                self._own = [(m, name, getattr(m, name)) for m in _MODULES for name in _ENDINGS if hasattr(m, name)]
+                self._own = [
+                    (m, name, getattr(m, name)) for m in _MODULES for name in _ENDINGS if hasattr(m, name)
+                ]
                 for module, name, function in self._own:
                     setattr(module, name, _refused(name, function, os.getpid()))
 
@@ -51,8 +55,9 @@ class _Endings:
 
 def _refused(name: str, function: Callable[..., Any], pid: int) -> Callable[..., Any]:
     def refused(*args: Any, **kwargs: Any) -> Any:
-        # A child of a fork (multiprocessing, loky, a server of workers) inherits this function, and may end as it likes. So may a watchdog
-        # in a thread of its own (pytest-timeout, execnet) that ends a run which hangs, unless it would end it as a success.
+        # A child of a fork (multiprocessing, loky, a server of workers) inherits this function, and may end
+        # as it likes. So may a watchdog in a thread of its own (pytest-timeout, execnet) that ends a run
+        # which hangs, unless it would end it as a success.
         failure = name == "_exit" and bool(args) and isinstance(args[0], int) and args[0] % 256 != 0
         if os.getpid() != pid or (failure and not getattr(_thread, "inside", False)):
             return function(*args, **kwargs)
@@ -67,7 +72,9 @@ _thread = threading.local()
 
 @contextmanager
 def kept_alive() -> Iterator[None]:
-    """Refuse, in this process and in all its threads, to end the process as a success by `os._exit`, or by `os.abort` or `os.exec*`."""
+    """Refuse, in this process and in all its threads, to end the process as a success by `os._exit`, or by
+    `os.abort` or `os.exec*`.
+    """
     _endings.refuse()
     try:
         yield
@@ -81,13 +88,15 @@ def contained(error: type[FerModelsError], failed: str, hint: str = "") -> Itera
 
     Args:
         error: the class of that error.
-        failed: the beginning of the sentence, such as `Model 'mine' failed on a batch of 64 faces`. What was raised follows.
+        failed: the beginning of the sentence, such as `Model 'mine' failed on a batch of 64 faces`. What was
+            raised follows.
         hint: what to do next, as a sentence of its own.
 
     Raises:
         FerModelsError: as the code raised it.
         KeyboardInterrupt: the user's.
-        error: the code raised anything else, `SystemExit` and the outcomes of pytest included, or it tried to end this process.
+        error: the code raised anything else, `SystemExit` and the outcomes of pytest included, or it tried to
+            end this process.
     """
     outer, _thread.inside = getattr(_thread, "inside", False), True
     try:
@@ -104,7 +113,9 @@ def contained(error: type[FerModelsError], failed: str, hint: str = "") -> Itera
 
 
 def described(raised: BaseException) -> str:
-    """An exception of third-party code as the end of a sentence: its class and its text, shortened, in one line."""
+    """An exception of third-party code as the end of a sentence: its class and its text, shortened, in one
+    line.
+    """
     if isinstance(raised, MemoryError):
         return "the memory of this machine does not suffice. Use a smaller --batch-size, or free some memory."
     if isinstance(raised, ProcessExitError):

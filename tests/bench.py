@@ -1,4 +1,6 @@
-"""A bench for whole runs: `pytest evals` in a process of its own, on a small class folder and models of known scores."""
+"""A bench for whole runs: `pytest evals` in a process of its own, on a small class folder and models of known
+scores.
+"""
 
 import json
 import os
@@ -68,12 +70,22 @@ class Bench:
     folder: Path
 
     def command(self, *arguments, model="model.py", questions="accuracy", faces="faces"):
-        command = ["evals", "-p", "no:cacheprovider", "--dataset", self.folder / faces, "--model-file", self.folder / model]
+        command = [
+            "evals",
+            "-p",
+            "no:cacheprovider",
+            "--dataset",
+            self.folder / faces,
+            "--model-file",
+            self.folder / model,
+        ]
         command += ["--model", "knowing"] if "--model" not in arguments else []
         command += ["-k", f"({questions}) and raw"]
         baselines = self.folder / "baselines.json"
         names = {"--store": "store", "--report-dir": "reports", "--work-dir": "."}
-        if baselines.exists() or "--update-baselines" in arguments:  # an option for a file that is not there is refused
+        if (
+            baselines.exists() or "--update-baselines" in arguments
+        ):  # an option for a file that is not there is refused
             names["--baselines"] = baselines.name
         for option, name in names.items():
             command += [option, self.folder / name]
@@ -101,7 +113,11 @@ class Bench:
         return json.loads((self.folder / "reports" / "evals.json").read_text())
 
     def write_model(self, name="model.py", turned=0, body="pass", extra="", sure=0.7):
-        (self.folder / name).write_text(MODEL.format(labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra, sure=sure))
+        (self.folder / name).write_text(
+            MODEL.format(
+                labels=str(self.folder / "labels.json"), turned=turned, body=body, extra=extra, sure=sure
+            )
+        )
 
 
 def write_faces(root: Path, n: int) -> FaceSet:

@@ -1,4 +1,6 @@
-"""Speed as ratios within one run, on a machine that does nothing else: `pytest tests/benchmarks.py`. Not part of `pytest tests`."""
+"""Speed as ratios within one run, on a machine that does nothing else: `pytest tests/benchmarks.py`. Not part
+of `pytest tests`.
+"""
 
 import importlib
 import itertools
@@ -26,9 +28,21 @@ def seconds(benchmark, step, rounds=5):
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
-    """A network large enough that matrices, and not Python, take its time; as many tokens per face as Phi-3.5-vision takes."""
-    tower = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": 336, "patch_size": 14}
-    return phi3v.load(checkpoint(tmp_path_factory.mktemp("bench"), hidden=512, layers=8, heads=8, vision=tower), device="cpu")
+    """A network large enough that matrices, and not Python, take its time; as many tokens per face as
+    Phi-3.5-vision takes.
+    """
+    tower = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": 336,
+        "patch_size": 14,
+    }
+    return phi3v.load(
+        checkpoint(tmp_path_factory.mktemp("bench"), hidden=512, layers=8, heads=8, vision=tower),
+        device="cpu",
+    )
 
 
 @pytest.mark.benchmark(group="seven replies")
@@ -47,9 +61,16 @@ def test_scoring_seven_replies(benchmark, chat, way):
 @pytest.mark.benchmark(group="prompt sets")
 @pytest.mark.parametrize("sets", [1, 24])
 def test_asking_many_prompt_sets(benchmark, sets):
-    """As many faces as the embedded default has, looked at once, with one prompt set or 24: `image_passes` counts faces that the image tower saw."""
+    """As many faces as the embedded default has, looked at once, with one prompt set or 24: `image_passes`
+    counts faces that the image tower saw.
+    """
     torch.manual_seed(0)
-    model = clip.Clip(clip.create(clip.NANO), clip.open_clip.get_tokenizer(clip.NANO), prompts.load("openai"), torch.device("cpu"))
+    model = clip.Clip(
+        clip.create(clip.NANO),
+        clip.open_clip.get_tokenizer(clip.NANO),
+        prompts.load("openai"),
+        torch.device("cpu"),
+    )
     faces, fresh, passes = drawn(1050, "test").faces(range(1050)), itertools.count(), 0
     looking = model._encode
 
@@ -63,7 +84,9 @@ def test_asking_many_prompt_sets(benchmark, sets):
     def ask():
         features = model.embed(faces)
         for _ in range(sets):
-            model.classify(features, replace(prompts.load("plain"), templates=(f"{next(fresh)} a {{}} face",)))
+            model.classify(
+                features, replace(prompts.load("plain"), templates=(f"{next(fresh)} a {{}} face",))
+            )
 
     seconds(benchmark, ask, rounds=3)
     benchmark.extra_info["image_passes"] = passes / 4  # three rounds and the warm-up
@@ -71,14 +94,22 @@ def test_asking_many_prompt_sets(benchmark, sets):
 
 @pytest.fixture(scope="module")
 def their_gfpganer(tmp_path_factory):
-    """GFPGAN's own `GFPGANer`, and our network on the same weights: the full-size network, freshly initialised, from a file."""
-    sys.modules.setdefault("torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional"))
+    """GFPGAN's own `GFPGANer`, and our network on the same weights: the full-size network, freshly
+    initialised, from a file.
+    """
+    sys.modules.setdefault(
+        "torchvision.transforms.functional_tensor",
+        importlib.import_module("torchvision.transforms.functional"),
+    )
     theirs = pytest.importorskip("gfpgan", reason="the extra gfpgan is not installed", exc_type=ImportError)
     from facexlib.detection.retinaface import RetinaFace
     from facexlib.parsing.parsenet import ParseNet
 
     folder = tmp_path_factory.mktemp("gfpgan")
-    own, found = folder / "GFPGAN.pth", folder / "gfpgan" / "weights"  # where it looks for what finds faces, under the working directory
+    own, found = (
+        folder / "GFPGAN.pth",
+        folder / "gfpgan" / "weights",
+    )  # where it looks for what finds faces, under the working directory
     found.mkdir(parents=True)
     torch.manual_seed(0)
     network = gfpgan.build(gfpgan.FULL)
@@ -95,7 +126,9 @@ def their_gfpganer(tmp_path_factory):
 @pytest.mark.benchmark(group="GFPGAN, face by face")
 @pytest.mark.parametrize("way", ["GFPGANer.enhance", "float32", "automatic precision"])
 def test_restoring_faces(benchmark, their_gfpganer, way):
-    """Faces of 48 pixels at full size, one by one; `largest_difference` is that of any pixel from GFPGANer's, in steps of 255."""
+    """Faces of 48 pixels at full size, one by one; `largest_difference` is that of any pixel from GFPGANer's,
+    in steps of 255.
+    """
     theirs, network = their_gfpganer
     faces = drawn(3).faces(range(3))
 

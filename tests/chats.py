@@ -1,4 +1,6 @@
-"""Small models that read pictures and write, from the real classes: random networks in the files' own layout."""
+"""Small models that read pictures and write, from the real classes: random networks in the files' own
+layout.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,38 @@ from tokenizers import AddedToken
 from fer_models.classifiers.vlm import phi3v
 from fer_models.training.vlm import tokenizer
 
-VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 48,
+    "patch_size": 8,
+}
 
 
-def config(vocabulary: int, *, hidden: int = 32, layers: int = 2, heads: int = 4, vision: dict | None = VISION, **more) -> dict:
+def config(
+    vocabulary: int,
+    *,
+    hidden: int = 32,
+    layers: int = 2,
+    heads: int = 4,
+    vision: dict | None = VISION,
+    **more,
+) -> dict:
     """A config.json of the official form; `vision` None for the published tower."""
     half = hidden // heads // 2
-    scaling = {"type": "su", "short_factor": [1 + 0.1 * i for i in range(half)], "long_factor": [1 + i for i in range(half)]}
-    tower = {"image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336", "name": "clip_vision_model", "num_img_tokens": 144}
+    scaling = {
+        "type": "su",
+        "short_factor": [1 + 0.1 * i for i in range(half)],
+        "long_factor": [1 + i for i in range(half)],
+    }
+    tower = {
+        "image_dim_out": 1024,
+        "model_name": "openai/clip-vit-large-patch14-336",
+        "name": "clip_vision_model",
+        "num_img_tokens": 144,
+    }
     return {
         "model_type": "phi3_v",
         "vocab_size": vocabulary,
@@ -68,10 +94,20 @@ def llava(folder: Path, seed: int = 0) -> Path:
     words = _fast(("<image>",))
     vision = transformers.CLIPVisionConfig(**VISION)
     text = transformers.LlamaConfig(
-        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0, initializer_range=0.3
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        pad_token_id=0,
+        initializer_range=0.3,
     )
-    own = transformers.LlavaConfig(vision_config=vision, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>"))
-    pictures = transformers.CLIPImageProcessor(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48})
+    own = transformers.LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>")
+    )
+    pictures = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}
+    )
     made = transformers.LlavaProcessor(
         pictures,
         words,
@@ -101,13 +137,26 @@ def qwen(folder: Path, seed: int = 0) -> Path:
         "initializer_range": 0.3,
     }
     text |= {"bos_token_id": 1, "eos_token_id": 2}
-    vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 8, "initializer_range": 0.3}
+    vision = {
+        "depth": 2,
+        "embed_dim": 32,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "mlp_ratio": 2,
+        "patch_size": 8,
+        "initializer_range": 0.3,
+    }
     marks = {"image_token_id": known("<|image_pad|>"), "video_token_id": known("<|video_pad|>")}
-    marks |= {"vision_start_token_id": known("<|vision_start|>"), "vision_end_token_id": known("<|vision_end|>")}
+    marks |= {
+        "vision_start_token_id": known("<|vision_start|>"),
+        "vision_end_token_id": known("<|vision_end|>"),
+    }
     own = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **marks)
     pictures = transformers.Qwen2VLImageProcessor(patch_size=8, min_pixels=32 * 32, max_pixels=64 * 64)
     template = _TEMPLATE.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>")
-    made = transformers.Qwen2VLProcessor(pictures, words, transformers.Qwen2VLVideoProcessor(patch_size=8), chat_template=template)
+    made = transformers.Qwen2VLProcessor(
+        pictures, words, transformers.Qwen2VLVideoProcessor(patch_size=8), chat_template=template
+    )
     return _saved(transformers.Qwen2VLForConditionalGeneration, own, made, folder, seed)
 
 
@@ -121,12 +170,20 @@ def _fast(more: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
         pad_token="<unk>",
         unk_token="<unk>",
         extra_special_tokens={
-            f"{mark.strip('<|>').removesuffix('_pad')}_token": mark for mark in more if mark in ("<image>", "<|image_pad|>", "<|video_pad|>")
+            f"{mark.strip('<|>').removesuffix('_pad')}_token": mark
+            for mark in more
+            if mark in ("<image>", "<|image_pad|>", "<|video_pad|>")
         },
     )
 
 
-def _saved(network: type, own: transformers.PreTrainedConfig, processor: transformers.ProcessorMixin, folder: Path, seed: int) -> Path:
+def _saved(
+    network: type,
+    own: transformers.PreTrainedConfig,
+    processor: transformers.ProcessorMixin,
+    folder: Path,
+    seed: int,
+) -> Path:
     torch.manual_seed(seed)
     model = network(own)
     model.save_pretrained(folder)
@@ -144,6 +201,8 @@ def by_full_passes(chat, pictures, question, replies):
         embeds = torch.cat([embeds, chat.network.read(ids).expand(n, -1, -1)], dim=1)
         mask = torch.cat([mask, torch.ones(n, len(ids), dtype=torch.long)], dim=1)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = chat.network.language(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits.log_softmax(-1)
+        logits = chat.network.language(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions
+        ).logits.log_softmax(-1)
         columns.append(sum(logits[:, start - 1 + j, token] for j, token in enumerate(ids)))
     return torch.stack(columns, dim=1).numpy()

@@ -34,7 +34,15 @@ def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) ->
     p[answer < 0] = np.nan
     faces = tuple(f"{i:064x}" for i in range(n))
     status = tuple("ok" if a >= 0 else "silent" for a in answer)
-    return PredictionTable(faces, np.arange(n), np.asarray(truth, dtype=np.int64), np.asarray(answer, dtype=np.int64), p, status, ("",) * n)
+    return PredictionTable(
+        faces,
+        np.arange(n),
+        np.asarray(truth, dtype=np.int64),
+        np.asarray(answer, dtype=np.int64),
+        p,
+        status,
+        ("",) * n,
+    )
 
 
 def oracle_labels(faces: FaceSet) -> dict[str, Emotion]:
@@ -63,7 +71,9 @@ def full_disk(size: int) -> Iterator[None]:
 def run(root, faces, model, restorer=None, **options):
     """Ask `model` about `faces` through the store at `root`."""
     order, hashes, truth = in_order(faces)
-    shelf = Store(root).partition(Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order)
+    shelf = Store(root).partition(
+        Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order
+    )
     settings = {"labels": LABELS, "batch_size": 4, "provenance": dict} | options
     return predict_dataset(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
 
@@ -85,7 +95,9 @@ def unsure(n=2000, seed=0):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(7, 0.35), n)
     truth = np.array([rng.choice(7, p=row) for row in p])
-    return PredictionTable(tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n)
+    return PredictionTable(
+        tuple(f"{i:064x}" for i in range(n)), np.arange(n), truth, p.argmax(axis=1), p, ("ok",) * n, ("",) * n
+    )
 
 
 class Eyes:

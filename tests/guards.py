@@ -68,7 +68,9 @@ def sentence(error: FerModelsError) -> str:
 
 
 def assert_sentence(error: BaseException, longest: int = 1000) -> None:
-    """An error of this project whose text is one line of at most `longest` characters that any terminal, page or file can hold."""
+    """An error of this project whose text is one line of at most `longest` characters that any terminal, page
+    or file can hold.
+    """
     assert isinstance(error, FerModelsError)
     text = str(error)
     assert len(text.splitlines()) == 1

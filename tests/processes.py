@@ -1,7 +1,8 @@
 """Python processes of their own that begin with the large libraries imported.
 
-Three of the four seconds that `pytest evals` takes on a few faces are imports of scikit-learn, SciPy and matplotlib. One process
-imports these, and nothing of ours or of pytest's, and is forked whenever a test needs a new one.
+Three of the four seconds that `pytest evals` takes on a few faces are imports of scikit-learn, SciPy and
+matplotlib. One process imports these, and nothing of ours or of pytest's, and is forked whenever a test needs
+a new one.
 """
 
 import multiprocessing
@@ -12,8 +13,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-_LARGE = ["matplotlib.backends.backend_svg", "matplotlib.figure", "pyarrow.parquet", "scipy.stats", "sklearn.metrics", "statsmodels.stats.multitest"]
-_FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows, where each process begins with nothing
+_LARGE = [
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "sklearn.metrics",
+    "statsmodels.stats.multitest",
+]
+_FORKS = (
+    "forkserver" in multiprocessing.get_all_start_methods()
+)  # not on Windows, where each process begins with nothing
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
     _CONTEXT.set_forkserver_preload(_LARGE)
@@ -42,7 +52,9 @@ def run_python(arguments: list[str], folder: Path, environment: dict[str, str], 
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutError(f"{arguments} took longer than {timeout} s.\n{out.read_text()}{error.read_text()}")
+            raise TimeoutError(
+                f"{arguments} took longer than {timeout} s.\n{out.read_text()}{error.read_text()}"
+            )
         return Done(process.exitcode, out.read_text(), error.read_text())
 
 

@@ -16,7 +16,11 @@ from fer_models.images import resize, to_rgb
 NAMES = names()
 sides = st.integers(1, 40)
 #: Any faces: grey and coloured ones, of any proportions.
-pictures = st.tuples(sides, sides, st.sampled_from((1, 3))).flatmap(lambda shape: arrays(np.uint8, shape)).map(to_rgb)
+pictures = (
+    st.tuples(sides, sides, st.sampled_from((1, 3)))
+    .flatmap(lambda shape: arrays(np.uint8, shape))
+    .map(to_rgb)
+)
 corruptions = st.builds(Corruption, st.sampled_from(NAMES), st.sampled_from(SEVERITIES))
 
 
@@ -26,7 +30,9 @@ def is_grey(face):
 
 def distortion(name, severity, faces):
     """The mean absolute change of a pixel, over many faces."""
-    return np.mean([np.abs(Corruption(name, severity).apply(f).astype(int) - f.astype(int)).mean() for f in faces])
+    return np.mean(
+        [np.abs(Corruption(name, severity).apply(f).astype(int) - f.astype(int)).mean() for f in faces]
+    )
 
 
 @settings(deadline=None)
@@ -100,7 +106,10 @@ def test_gaussian_noise_has_the_deviation_it_says():
     assert Corruption("gaussian-noise", 3).apply(face).std() / 255 == pytest.approx(0.12, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "covered", "open_"), [("mask", (0.75, 0.5), (0.3, 0.5)), ("sunglasses", (0.38, 0.31), (0.75, 0.5))])
+@pytest.mark.parametrize(
+    ("name", "covered", "open_"),
+    [("mask", (0.75, 0.5), (0.3, 0.5)), ("sunglasses", (0.38, 0.31), (0.75, 0.5))],
+)
 def test_what_covers_a_face_covers_its_own_part_and_no_other(name, covered, open_):
     faces = drawn(7).faces(range(7))
     for face in faces:
@@ -115,7 +124,18 @@ def test_an_id_is_read_as_it_is_written(corruption):
     assert Corruption.parse(corruption.id) == corruption
 
 
-@pytest.mark.parametrize("text", ["gaussian-noise", "gaussian-noise@", "gaussian-noise@six", "gaussian-noise@6", "gaussian-noise@-1", "jpeg@²", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gaussian-noise",
+        "gaussian-noise@",
+        "gaussian-noise@six",
+        "gaussian-noise@6",
+        "gaussian-noise@-1",
+        "jpeg@²",
+        "",
+    ],
+)
 def test_what_is_no_severity_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match="@"):
         Corruption.parse(text)

@@ -44,7 +44,11 @@ def test_a_synonym_names_its_emotion(name: str, emotion: Emotion) -> None:
     assert parse_label(name) is emotion
 
 
-@given(st.sampled_from(sorted(SYNONYMS)), st.sampled_from(["", "0_", "3. ", "07-"]), st.sampled_from([str.upper, str.title, str.lower]))
+@given(
+    st.sampled_from(sorted(SYNONYMS)),
+    st.sampled_from(["", "0_", "3. ", "07-"]),
+    st.sampled_from([str.upper, str.title, str.lower]),
+)
 @settings(deadline=None)
 def test_case_blanks_and_a_leading_index_do_not_matter(name: str, index: str, case: object) -> None:
     assert parse_label(f"  {index}{case(name)} ") is SYNONYMS[name]  # type: ignore[operator]

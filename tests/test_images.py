@@ -59,7 +59,10 @@ def test_a_lossless_file_gives_back_its_pixels(face: np.ndarray, kind: str) -> N
 
 def test_sixteen_bit_grey_is_scaled_not_cut() -> None:
     deep = np.array([[0, 0x1234], [0x80FF, 0xFFFF]], dtype=np.uint16)
-    assert images.decode(encoded(Image.fromarray(deep)), "deep")[:, :, 0].tolist() == [[0, 0x12], [0x80, 0xFF]]
+    assert images.decode(encoded(Image.fromarray(deep)), "deep")[:, :, 0].tolist() == [
+        [0, 0x12],
+        [0x80, 0xFF],
+    ]
 
 
 def test_black_and_white_becomes_0_and_255() -> None:
@@ -121,5 +124,7 @@ def test_a_faces_hash_knows_its_pixels_and_its_size() -> None:
     flat = np.zeros((2, 8, 3), np.uint8)
     other = flat.copy()
     other[1, 7, 2] = 1
-    assert len({images.face_hash(flat), images.face_hash(flat.reshape(4, 4, 3)), images.face_hash(other)}) == 3
+    assert (
+        len({images.face_hash(flat), images.face_hash(flat.reshape(4, 4, 3)), images.face_hash(other)}) == 3
+    )
     assert images.face_hash(flat) == images.face_hash(np.asfortranarray(flat))

@@ -1,13 +1,25 @@
-"""Warning filters of pyproject.toml: warnings of this project are errors, warnings of dependencies are not."""
+"""Warning filters of pyproject.toml: warnings of this project are errors, warnings of dependencies are
+not.
+"""
 
 import warnings
 
 import pytest
 
 
-@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning, PendingDeprecationWarning, UserWarning])
 @pytest.mark.parametrize(
-    "module", ["fer_models", "fer_models.images", "tests.test_images", "tests.classifiers.vlm.test_phi3v", "test_clip", "conftest"]
+    "category", [DeprecationWarning, FutureWarning, PendingDeprecationWarning, UserWarning]
+)
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fer_models",
+        "fer_models.images",
+        "tests.test_images",
+        "tests.classifiers.vlm.test_phi3v",
+        "test_clip",
+        "conftest",
+    ],
 )
 def test_warning_of_this_project_is_an_error(module, category):
     with pytest.raises(category, match="old"):
@@ -19,7 +31,9 @@ def test_warning_is_attributed_to_this_module():
         warnings.warn("here", UserWarning, stacklevel=1)
 
 
-@pytest.mark.parametrize("module", ["torch.nn.modules.module", "matplotlib.rcsetup", "transformers.utils.generic"])
+@pytest.mark.parametrize(
+    "module", ["torch.nn.modules.module", "matplotlib.rcsetup", "transformers.utils.generic"]
+)
 def test_warning_of_a_dependency_is_no_error(module):
     with warnings.catch_warnings(record=True) as caught:
         warnings.warn_explicit("old", UserWarning, f"{module}.py", 1, module=module)

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "fer_models" / "assets" / "templates" / "evals.yml.txt"]
+WORKFLOWS = [
+    *sorted((ROOT / ".github" / "workflows").glob("*.yml")),
+    ROOT / "fer_models" / "assets" / "templates" / "evals.yml.txt",
+]
 
 
 def steps(workflow: dict) -> list[dict]:
@@ -36,7 +39,11 @@ def test_every_action_is_pinned_by_its_commit_and_names_its_release(text, workfl
 
 
 def test_one_action_has_one_commit_in_all_workflows():
-    pins = {tuple(use.split("@")) for path in WORKFLOWS for use in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8"))}
+    pins = {
+        tuple(use.split("@"))
+        for path in WORKFLOWS
+        for use in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8"))
+    }
     assert len(pins) == len({action for action, _ in pins})
 
 

@@ -1,8 +1,10 @@
-"""Cache folders: one process writes at a time, each file appears atomically, and its name holds the checksum of its bytes.
+"""Cache folders: one process writes at a time, each file appears atomically, and its name holds the checksum
+of its bytes.
 
-A file called `part-00000.parquet` by the code is `part-00000-0123456789abcdef.parquet` on disk. Every reader computes the checksum again,
-so a flipped bit, a cut or an edit is noticed whatever the format is. A damaged file is never used: the process that holds the lock removes
-it with a warning, and its content is computed anew.
+A file called `part-00000.parquet` by the code is `part-00000-0123456789abcdef.parquet` on disk. Every reader
+computes the checksum again, so a flipped bit, a cut or an edit is noticed whatever the format is. A damaged
+file is never used: the process that holds the lock removes it with a warning, and its content is computed
+anew.
 """
 
 from __future__ import annotations
@@ -86,14 +88,17 @@ def write(folder: Path, name: str, content: bytes, what: str) -> Path:
     return path
 
 
-def find(folder: Path, name: str, parse: Callable[[bytes], _Content], *, remove_damaged: bool = False) -> _Content | None:
+def find(
+    folder: Path, name: str, parse: Callable[[bytes], _Content], *, remove_damaged: bool = False
+) -> _Content | None:
     """The content of a file, or None where there is no valid version of it.
 
     Args:
         name: in this folder, without the checksum.
-        parse: makes the content from the file's bytes; raises one of `INVALID` for bytes that it does not accept.
-        remove_damaged: remove versions that are not valid, each with a warning, because the caller computes the content anew. Only under
-            `locked`.
+        parse: makes the content from the file's bytes; raises one of `INVALID` for bytes that it does not
+            accept.
+        remove_damaged: remove versions that are not valid, each with a warning, because the caller computes
+            the content anew. Only under `locked`.
     """
     for path in versions(folder, name):
         try:
@@ -102,7 +107,9 @@ def find(folder: Path, name: str, parse: Callable[[bytes], _Content], *, remove_
             continue
         except INVALID as error:
             if remove_damaged:
-                with suppress(OSError):  # a folder of that name, say: it does not stand in the way of the new file
+                with suppress(
+                    OSError
+                ):  # a folder of that name, say: it does not stand in the way of the new file
                     path.unlink()
                 warn_damaged(path, reason(error))
     return None
@@ -113,11 +120,17 @@ def versions(folder: Path, name: str) -> list[Path]:
     stem, suffix = os.path.splitext(name)
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(stem) and entry.name.endswith(suffix)]
+            names = [
+                entry.name for entry in entries if entry.name.startswith(stem) and entry.name.endswith(suffix)
+            ]
     except OSError:  # no such folder, or none that can be read
         return []
     marks = {name: name[len(stem) : len(name) - len(suffix)] for name in names}
-    return sorted(folder / name for name, mark in marks.items() if not mark or (mark[0] == "-" and len(mark) == 1 + CHECKSUM_DIGITS))
+    return sorted(
+        folder / name
+        for name, mark in marks.items()
+        if not mark or (mark[0] == "-" and len(mark) == 1 + CHECKSUM_DIGITS)
+    )
 
 
 def read(path: Path) -> bytes:

@@ -25,14 +25,17 @@ def bf16_is_fast(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     if device == "mps":
         return False
     try:
-        flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
+        flags = next(
+            (line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), ""
+        )
     except OSError:
         return False
     return bool(_BF16_FLAGS & set(flags.split()))
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """`precision`, or for `auto` what `device` is fast at: `bf16` where it has instructions for it, else `float32`.
+    """`precision`, or for `auto` what `device` is fast at: `bf16` where it has instructions for it, else
+    `float32`.
 
     Without such instructions a step in bfloat16 takes many times as long as one in float32.
     """
@@ -43,8 +46,8 @@ def resolve_precision(precision: str, device: str) -> str:
 
 @contextmanager
 def paused_garbage_collection() -> Iterator[None]:
-    """Import large libraries without garbage collections among their objects, which live to the end: a quarter of the time of torch's
-    import, and of all that timm and open_clip import with it."""
+    """Import large libraries without garbage collections among their objects, which live to the end: a
+    quarter of the time of torch's import, and of all that timm and open_clip import with it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -55,10 +58,16 @@ def paused_garbage_collection() -> Iterator[None]:
 
 
 @lru_cache
-def describe_machine(cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/proc/driver/nvidia/gpus")) -> str:
+def describe_machine(
+    cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/proc/driver/nvidia/gpus")
+) -> str:
     """The processor, its cores and the NVIDIA GPUs, in one line, without importing torch."""
     try:
-        names = (line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
+        names = (
+            line.partition(":")[2].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        )
         processor = next(names, "")
     except OSError:
         processor = ""
@@ -78,7 +87,9 @@ def _has_gpu() -> bool:
 
 
 def free_memory(device: str, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that a model may still take on `device` (`cpu`, `cuda`, `mps`); None where the system does not tell."""
+    """Bytes that a model may still take on `device` (`cpu`, `cuda`, `mps`); None where the system does not
+    tell.
+    """
     if device == "cuda":
         import torch
 

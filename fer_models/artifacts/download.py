@@ -1,4 +1,6 @@
-"""A file from the network, by its address and its sha256: whole and right under its own name, or not there at all."""
+"""A file from the network, by its address and its sha256: whole and right under its own name, or not there at
+all.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,13 @@ _PATIENCE = 60
 def fetch(url: str, path: Path, sha256: str) -> Path:
     """Download `url` to `path`, unless the right file lies there already.
 
-    The bytes go to `NAME.part` beside it. A download that was interrupted leaves that file, and goes on from there the next time (where
-    the server can; it starts again where not). Only when the sha256 of the whole is right does the file take its own name.
+    The bytes go to `NAME.part` beside it. A download that was interrupted leaves that file, and goes on from
+    there the next time (where the server can; it starts again where not). Only when the sha256 of the whole
+    is right does the file take its own name.
 
     Raises:
-        WeightsError: the network or the disk failed, or the file is not the one that was asked for. The text says what to do.
+        WeightsError: the network or the disk failed, or the file is not the one that was asked for. The text
+            says what to do.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -57,18 +61,31 @@ def _take(part: Path, path: Path, url: str, sha256: str) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Bring `part` to its full length. Raises OSError where the disk fails, WeightsError where the network does."""
+    """Bring `part` to its full length. Raises OSError where the disk fails, WeightsError where the network
+    does.
+    """
     have = part.stat().st_size if part.exists() else 0
     try:
         with _opened(url, have) as response:
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
             rest = int(response.headers.get("Content-Length", -1))
             got = _copy(response, part, have if resumed else 0, rest)
-    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError, ValueError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ssl.SSLError,
+        ConnectionError,
+        TimeoutError,
+        ValueError,
+    ) as error:
         reason = getattr(error, "reason", None) or error
-        raise WeightsError(f"{url} could not be downloaded ({reason}). Check the network and run the same command again.") from error
+        raise WeightsError(
+            f"{url} could not be downloaded ({reason}). Check the network and run the same command again."
+        ) from error
     if 0 <= got < rest:
-        raise WeightsError(f"The download of {url} ended after {got} of {rest} bytes. Run the same command again: it goes on from there.")
+        raise WeightsError(
+            f"The download of {url} ended after {got} of {rest} bytes. Run the same command again: it goes on from there."
+        )
 
 
 def _opened(url: str, start: int) -> Any:
@@ -84,12 +101,17 @@ def _opened(url: str, start: int) -> Any:
 
 
 def _copy(response: IO[bytes], part: Path, start: int, rest: int) -> int:
-    """Write what `response` gives behind the first `start` bytes of `part`, with a bar where somebody watches; returns how many bytes came."""
+    """Write what `response` gives behind the first `start` bytes of `part`, with a bar where somebody
+    watches; returns how many bytes came.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     got, columns = 0, (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with part.open("ab") as file, Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
+    with (
+        part.open("ab") as file,
+        Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar,
+    ):
         file.truncate(start)
         task = bar.add_task("", total=start + rest if rest >= 0 else None, completed=start)
         while chunk := response.read(_CHUNK):

@@ -13,20 +13,26 @@ from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 _PACKAGE = Path(__file__).parents[1]
-#: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment, each time.
+#: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment,
+#: each time.
 _LARGE = 2**25
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes; of a folder, of what its files are called and hold. A large file that did not change is read once per process.
+    """The sha256 of a file's bytes; of a folder, of what its files are called and hold. A large file that did
+    not change is read once per process.
 
     Raises:
         WeightsError: it cannot be read.
     """
     try:
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-            return hashlib.sha256("".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+            files = sorted(
+                file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")
+            )
+            return hashlib.sha256(
+                "".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()
+            ).hexdigest()
         now = path.stat()
         if not stat.S_ISREG(now.st_mode):  # a pipe or a device, which may never end
             raise WeightsError(f"{path} is neither a file nor a folder. Give one of these.")
@@ -46,20 +52,24 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         source = file.read_bytes().replace(b"\r\n", b"\n")  # as some checkouts write them
-        digest.update(f"{file.relative_to(_PACKAGE).as_posix()} {hashlib.sha256(source).hexdigest()}\n".encode())
+        digest.update(
+            f"{file.relative_to(_PACKAGE).as_posix()} {hashlib.sha256(source).hexdigest()}\n".encode()
+        )
     return digest.hexdigest()
 
 
 def warn_damaged(path: Path, reason: str) -> None:
-    """Warn that a file of a cache is damaged and that its content is computed anew: a warning also where warnings are made errors, because
-    nothing is wrong with the run.
+    """Warn that a file of a cache is damaged and that its content is computed anew: a warning also where
+    warnings are made errors, because nothing is wrong with the run.
 
     Args:
         reason: completes the sentence "FILE is damaged: …".
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", DamagedFileWarning)
-        warnings.warn(f"{path} is damaged: {reason}. Its content is computed anew.", DamagedFileWarning, stacklevel=3)
+        warnings.warn(
+            f"{path} is damaged: {reason}. Its content is computed anew.", DamagedFileWarning, stacklevel=3
+        )
 
 
 def _sha256(path: Path, size: int, modified: int) -> str:

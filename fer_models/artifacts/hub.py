@@ -1,4 +1,6 @@
-"""Models on the Hugging Face Hub: found in its local cache without asking the network; fetched only when the user asks."""
+"""Models on the Hugging Face Hub: found in its local cache without asking the network; fetched only when the
+user asks.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def valid_repository(name: str, form: str) -> str:
 
 
 def cached(repository: str, files: Sequence[str]) -> Path | None:
-    """The first of `files` that the Hub's local cache holds of `repository`; None where it holds none. The network is not asked."""
+    """The first of `files` that the Hub's local cache holds of `repository`; None where it holds none. The
+    network is not asked.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     for name in files:
@@ -40,7 +44,9 @@ def cached(repository: str, files: Sequence[str]) -> Path | None:
 
 
 def cached_model(repository: str) -> Path | None:
-    """The folder in which the Hub's local cache holds a model of transformers' layout, whole; None where it does not. The network is not asked."""
+    """The folder in which the Hub's local cache holds a model of transformers' layout, whole; None where it
+    does not. The network is not asked.
+    """
     config = cached(repository, ["config.json"])
     if config is None:
         return None
@@ -64,17 +70,25 @@ def fetch_model(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
+        folder = Path(
+            snapshot_download(
+                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+            )
+        )
     except (OSError, ValueError) as error:
         raise _unfetched(repository, f"hf download {repository}", error) from error
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
-        raise WeightsError(f"{repository} holds no model in safetensors on the Hub. Only safetensors are read.")
+        raise WeightsError(
+            f"{repository} holds no model in safetensors on the Hub. Only safetensors are read."
+        )
     return folder
 
 
 def _unfetched(repository: str, by_hand: str, error: Exception) -> WeightsError:
     reason = " ".join((str(error) or type(error).__name__).split())[:200]
-    return WeightsError(f"{repository} could not be fetched from the Hub ({reason}). Check the network, or run on a machine that has one: {by_hand}")
+    return WeightsError(
+        f"{repository} could not be fetched from the Hub ({reason}). Check the network, or run on a machine that has one: {by_hand}"
+    )
 
 
 def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> Path:
@@ -99,4 +113,6 @@ def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> 
                 continue
     except (OSError, ValueError) as error:  # no network, no such repository, an impossible name
         raise _unfetched(repository, by_hand, error) from error
-    raise WeightsError(f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read.")
+    raise WeightsError(
+        f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read."
+    )

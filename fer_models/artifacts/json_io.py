@@ -23,7 +23,8 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file (a pipe would wait for ever, a device never end), is too large, or is not UTF-8.
+        ValueError: it is no regular file (a pipe would wait for ever, a device never end), is too large, or
+            is not UTF-8.
     """
     size = os.stat(path)
     if not stat.S_ISREG(size.st_mode):
@@ -37,8 +38,8 @@ def parse_json(text: str | bytes) -> Any:
     """What a JSON text holds, which may come from anybody.
 
     Raises:
-        ValueError: not JSON (then a `json.JSONDecodeError`), a key twice in one object, a number that is none or has no end, or too
-            deeply nested.
+        ValueError: not JSON (then a `json.JSONDecodeError`), a key twice in one object, a number that is none
+            or has no end, or too deeply nested.
     """
     try:
         return json.loads(
@@ -70,5 +71,3 @@ def _float(text: str) -> float:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is not JSON")
-
-

@@ -1,4 +1,5 @@
-"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel for shipping.
+"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel
+for shipping.
 
 And what goes with them: whether they fit a network, and which device they go to.
 """
@@ -20,7 +21,8 @@ from fer_models.errors import PredictionError, UsageError, WeightsError, one_lin
 #: What precisions are called here, for models whose weights are kept in them.
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SCALE = "::scale"
-#: What a forward pass takes beside the weights, as a share of them: a guess, for a warning before it is too late.
+#: What a forward pass takes beside the weights, as a share of them: a guess, for a warning before it is too
+#: late.
 _BESIDE = 0.05
 
 
@@ -38,14 +40,28 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             found, said = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:  # the last ones: a type of numbers that torch lacks
-        raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:  # the last ones: a type of numbers that torch lacks
+        raise WeightsError(
+            f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy."
+        ) from error
     try:
         state = dequantize(found)
     except RuntimeError as error:  # scales of another shape than their tensor
-        raise WeightsError(f"{path} holds tensors that cannot be unpacked ({one_line(str(error))}). Get a sound copy.") from error
-    if foreign := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
-        raise WeightsError(f"{path}: {len(foreign)} tensors hold values that are no numbers ({', '.join(foreign[:3])}). Get a sound copy.")
+        raise WeightsError(
+            f"{path} holds tensors that cannot be unpacked ({one_line(str(error))}). Get a sound copy."
+        ) from error
+    if foreign := [
+        name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]:
+        raise WeightsError(
+            f"{path}: {len(foreign)} tensors hold values that are no numbers ({', '.join(foreign[:3])}). Get a sound copy."
+        )
     return state, said
 
 
@@ -59,7 +75,8 @@ def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]
 
 
 def quantize(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
-    """Smaller tensors for shipping: matrices and kernels in 16-bit floats, or in 8-bit integers with one scale per output channel.
+    """Smaller tensors for shipping: matrices and kernels in 16-bit floats, or in 8-bit integers with one
+    scale per output channel.
 
     Vectors (biases, batch-norm statistics) stay as they are: they are small and sensitive.
 
@@ -105,7 +122,9 @@ def elements(files: Sequence[Path]) -> int:
             with safe_open(path, framework="pt") as file:
                 total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
+            raise WeightsError(
+                f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy."
+            ) from error
     return total
 
 
@@ -118,23 +137,33 @@ def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, na
     needed, free = parameters * dtype.itemsize * (1 + _BESIDE), free_memory(device.type)
     if free is not None and needed > free:
         less = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
-        raise PredictionError(f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}")
+        raise PredictionError(
+            f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}"
+        )
 
 
 def check_state_dict(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
-    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called `name`."""
+    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called
+    `name`.
+    """
     own = network.state_dict()
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     if missing or unexpected:
         named = "; ".join(
-            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)" for keys, what in ((missing, "missing"), (unexpected, "unexpected")) if keys
+            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)"
+            for keys, what in ((missing, "missing"), (unexpected, "unexpected"))
+            if keys
         )
         raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
     for key, tensor in state.items():
         if own[key].is_floating_point() != tensor.is_floating_point():
-            raise WeightsError(f"{path} does not fit {name}: {key} holds {tensor.dtype}, the network wants {own[key].dtype}.")
+            raise WeightsError(
+                f"{path} does not fit {name}: {key} holds {tensor.dtype}, the network wants {own[key].dtype}."
+            )
         if own[key].shape != tensor.shape:
-            raise WeightsError(f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}.")
+            raise WeightsError(
+                f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}."
+            )
 
 
 def pick_device(name: str) -> torch.device:
@@ -145,6 +174,8 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
+    if (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    ):
         raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
     return torch.device(name)

@@ -13,9 +13,11 @@ _WHAT = "What is known of the faces"
 _Value = TypeVar("_Value")
 
 
-def cached_text(folder: Path, name: str, cache_key: str, make: Callable[[], str], parse: Callable[[str], _Value]) -> _Value:
-    """What `parse` makes of the text that `make` returns, or returned earlier for the same `name` and `made_of`; one process makes the text,
-    the others wait. A damaged file is made again.
+def cached_text(
+    folder: Path, name: str, cache_key: str, make: Callable[[], str], parse: Callable[[str], _Value]
+) -> _Value:
+    """What `parse` makes of the text that `make` returns, or returned earlier for the same `name` and
+    `made_of`; one process makes the text, the others wait. A damaged file is made again.
 
     Args:
         folder: made if it is missing; each name has a folder of its own in it.
@@ -33,7 +35,9 @@ def cached_text(folder: Path, name: str, cache_key: str, make: Callable[[], str]
     value = find(own, file, parse_bytes)
     if value is None:
         with locked_directory(own, _WHAT):
-            value = find(own, file, parse_bytes, remove_damaged=True)  # another process may have made it meanwhile
+            value = find(
+                own, file, parse_bytes, remove_damaged=True
+            )  # another process may have made it meanwhile
             if value is None:
                 text = make()
                 write(own, file, text.encode(), _WHAT)

@@ -1,7 +1,7 @@
 """From a model's name to its weights file on this machine, verified. Nothing here downloads.
 
-Shipped files lie in the package, with their sha256 in `weights/manifest.json`. Files that `fer-models train` wrote lie in the user's
-own folder: `$FER_MODELS_WEIGHTS`, or `~/.cache/fer-models/weights`.
+Shipped files lie in the package, with their sha256 in `weights/manifest.json`. Files that `fer-models train`
+wrote lie in the user's own folder: `$FER_MODELS_WEIGHTS`, or `~/.cache/fer-models/weights`.
 """
 
 from __future__ import annotations
@@ -78,11 +78,18 @@ def metadata(path: Path) -> dict[str, str]:
                 raise ValueError("its metadata holds something that is not a text")
             return dict(said)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy.") from error
+        raise WeightsError(
+            f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy."
+        ) from error
 
 
 @lru_cache(maxsize=64)
 def _verify(path: Path, modified: int) -> None:
-    digest, expected = hashlib.sha256(path.read_bytes()).hexdigest(), manifest().get(path.relative_to(SHIPPED).as_posix())
+    digest, expected = (
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        manifest().get(path.relative_to(SHIPPED).as_posix()),
+    )
     if digest != expected:
-        raise WeightsError(f"{path} has sha256 {digest[:12]}…, {(expected or 'none')[:12]}… was shipped. Reinstall fer-models.")
+        raise WeightsError(
+            f"{path} has sha256 {digest[:12]}…, {(expected or 'none')[:12]}… was shipped. Reinstall fer-models."
+        )

@@ -1,4 +1,6 @@
-"""How to build a convolutional network and how to prepare a face for it, as data: importing this imports no torch."""
+"""How to build a convolutional network and how to prepare a face for it, as data: importing this imports no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ class Architecture:
         size: the side of the square input, in pixels.
         channels: 1 for grey, 3 for RGB.
         mean, std: what a channel scaled to 0..1 is normalised with.
-        linear_head: replace the classifier by global average pooling and one linear layer (VGG19's two 4096-wide layers hold
-            86 % of its parameters and bring nothing at 48 pixels).
-        stem_stride: the stride of the first convolution where it differs from timm's: 1 keeps a 48-pixel face from being
-            shrunk to 2x2 before the last stage.
+        linear_head: replace the classifier by global average pooling and one linear layer (VGG19's two
+            4096-wide layers hold 86 % of its parameters and bring nothing at 48 pixels).
+        stem_stride: the stride of the first convolution where it differs from timm's: 1 keeps a 48-pixel face
+            from being shrunk to 2x2 before the last stage.
     """
 
     timm: str

@@ -26,15 +26,19 @@ class Predictions:
     """What a classifier says of a batch of faces.
 
     Attributes:
-        probabilities: float64 (n, 7) in `Emotion` order, each row summing to 1; NaN rows where there is no answer.
+        probabilities: float64 (n, 7) in `Emotion` order, each row summing to 1; NaN rows where there is no
+            answer.
         status: per face `ok`, or why there is no answer.
-        text: per face what a language model wrote; empty otherwise. Lone surrogates, which no file can hold, become U+FFFD.
+        text: per face what a language model wrote; empty otherwise. Lone surrogates, which no file can hold,
+            become U+FFFD.
         labels: the order in which the model itself declared its classes.
-        has_probabilities: the model gave the probabilities. False for written answers: a row is 1 for the emotion that was named and 0 elsewhere,
-            which says nothing about how likely the model finds it, so no logarithmic loss and no calibration can be computed from it.
+        has_probabilities: the model gave the probabilities. False for written answers: a row is 1 for the
+            emotion that was named and 0 elsewhere, which says nothing about how likely the model finds it, so
+            no logarithmic loss and no calibration can be computed from it.
 
     Raises:
-        PredictionError: an array or tuple of another shape, length or type, or an answered row that is no distribution.
+        PredictionError: an array or tuple of another shape, length or type, or an answered row that is no
+            distribution.
     """
 
     probabilities: NDArray[np.float64]
@@ -47,9 +51,13 @@ class Predictions:
         n = len(_texts("status", self.status, None))
         rows = _numbers(self.probabilities)
         if rows.shape != (n, len(EMOTIONS)):
-            raise PredictionError(f"Probabilities of {n} faces have shape ({n}, {len(EMOTIONS)}); got {rows.shape}.")
+            raise PredictionError(
+                f"Probabilities of {n} faces have shape ({n}, {len(EMOTIONS)}); got {rows.shape}."
+            )
         if "" in self.status:
-            raise PredictionError(f"The status of a face is {ANSWERED!r}, or the reason why there is no answer; got an empty text.")
+            raise PredictionError(
+                f"The status of a face is {ANSWERED!r}, or the reason why there is no answer; got an empty text."
+            )
         answered = np.array([s == ANSWERED for s in self.status], dtype=bool)
         _check(rows, answered)
         object.__setattr__(self, "probabilities", np.where(answered[:, None], rows, np.nan))
@@ -64,13 +72,20 @@ class Predictions:
     def answer(self) -> NDArray[np.int64]:
         """The most probable emotion per face (the first of equals), -1 where there is no answer."""
         answered = np.array([s == ANSWERED for s in self.status], dtype=bool)
-        return np.where(answered, np.argmax(np.nan_to_num(self.probabilities, nan=-1.0), axis=1), -1) if len(self) else np.zeros(0, dtype=np.int64)
+        return (
+            np.where(answered, np.argmax(np.nan_to_num(self.probabilities, nan=-1.0), axis=1), -1)
+            if len(self)
+            else np.zeros(0, dtype=np.int64)
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """Predictions of one model about several batches, as one; at least one of them."""
         rows = np.concatenate([part.probabilities for part in parts])
-        status, text = tuple(s for part in parts for s in part.status), tuple(t for part in parts for t in part.text)
+        status, text = (
+            tuple(s for part in parts for s in part.status),
+            tuple(t for part in parts for t in part.text),
+        )
         return cls(rows, status, text, parts[0].labels, all(part.has_probabilities for part in parts))
 
     @classmethod
@@ -85,25 +100,32 @@ class Predictions:
     ) -> Predictions:
         """Predictions from the model's own columns, mapped to the seven emotions by name.
 
-        Classes outside the seven (contempt, …) are dropped and the rest rescaled to sum to 1; emotions that the model does not
-        know get probability 0.
+        Classes outside the seven (contempt, …) are dropped and the rest rescaled to sum to 1; emotions that
+        the model does not know get probability 0.
 
         Args:
             rows: (n, k) probabilities, k = len(labels).
             labels: the name of each column, in the model's own order.
             unanswered: row -> reason, for faces without an answer; their probabilities are ignored.
             text: what the model wrote, per face.
-            has_probabilities: see `Predictions`; False where the rows only code which emotion the model named.
+            has_probabilities: see `Predictions`; False where the rows only code which emotion the model
+                named.
 
         Raises:
             PredictionError: wrong shape or type, NaN, negative, or rows that do not sum to 1.
         """
         given, labels = _numbers(rows), _texts("labels", labels, None)
         if given.ndim != 2 or given.shape[1] != len(labels):
-            raise PredictionError(f"Probabilities must have shape (faces, {len(labels)}) for the classes {', '.join(labels)}; got {given.shape}.")
+            raise PredictionError(
+                f"Probabilities must have shape (faces, {len(labels)}) for the classes {', '.join(labels)}; got {given.shape}."
+            )
         reasons = unanswered or {}
-        if foreign := [i for i in reasons if i not in range(len(given))] or [i for i, reason in reasons.items() if reason == ANSWERED]:
-            raise PredictionError(f"`unanswered` maps the row of a face, 0..{len(given) - 1}, to a reason; got {one_line(repr(foreign[0]))}.")
+        if foreign := [i for i in reasons if i not in range(len(given))] or [
+            i for i, reason in reasons.items() if reason == ANSWERED
+        ]:
+            raise PredictionError(
+                f"`unanswered` maps the row of a face, 0..{len(given) - 1}, to a reason; got {one_line(repr(foreign[0]))}."
+            )
         answered = np.array([i not in reasons for i in range(len(given))], dtype=bool)
         _check(given, answered)
         space = LabelSpace.from_names("the model's labels", labels)
@@ -126,7 +148,9 @@ def _numbers(rows: ArrayLike) -> NDArray[np.float64]:
     try:
         given = np.asarray(rows)
     except ValueError as error:
-        raise PredictionError(f"Probabilities must be an array of numbers, as many in each row; {one_line(str(error))}.") from error
+        raise PredictionError(
+            f"Probabilities must be an array of numbers, as many in each row; {one_line(str(error))}."
+        ) from error
     if given.dtype.kind not in "fiub":
         raise PredictionError(f"Probabilities must be real numbers; got an array of {given.dtype}.")
     return given.astype(np.float64)
@@ -134,15 +158,25 @@ def _numbers(rows: ArrayLike) -> NDArray[np.float64]:
 
 def _texts(what: str, given: Sequence[str], n: int | None) -> tuple[str, ...]:
     """`given` as a tuple of `n` texts (of any number where that is None)."""
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence | np.ndarray) or not all(isinstance(one, str) for one in given):
-        raise PredictionError(f"`{what}` must be a sequence of texts; got {type(given).__name__}{_first_of_another_type(given)}.")
+    if (
+        isinstance(given, str | bytes)
+        or not isinstance(given, Sequence | np.ndarray)
+        or not all(isinstance(one, str) for one in given)
+    ):
+        raise PredictionError(
+            f"`{what}` must be a sequence of texts; got {type(given).__name__}{_first_of_another_type(given)}."
+        )
     if n is not None and len(given) != n:
         raise PredictionError(f"`{what}` must hold one text per face: {n}; got {len(given)}.")
     return tuple(encodable(str(one)) for one in given)
 
 
 def _first_of_another_type(given: Any) -> str:
-    other = [type(one).__name__ for one in given if not isinstance(one, str)] if isinstance(given, list | tuple) else []
+    other = (
+        [type(one).__name__ for one in given if not isinstance(one, str)]
+        if isinstance(given, list | tuple)
+        else []
+    )
     return f" with {other[0]} in it" if other else ""
 
 
@@ -164,7 +198,9 @@ def _check(rows: NDArray[np.float64], answered: NDArray[np.bool_]) -> None:
 
 
 class Classifier(Protocol):
-    """Anything with a `predict`: faces as uint8 RGB (H, W, 3) arrays, of any sizes, in; `Predictions` of the same length out."""
+    """Anything with a `predict`: faces as uint8 RGB (H, W, 3) arrays, of any sizes, in; `Predictions` of the
+    same length out.
+    """
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """The seven probabilities of each face, or no answer with a reason; it may not change the faces."""
@@ -201,7 +237,9 @@ class Profiled(Protocol):
 
 @runtime_checkable
 class Embedding(Protocol):
-    """A classifier that gives a face a direction first, and an answer from that alone: another prompt needs no look at the face."""
+    """A classifier that gives a face a direction first, and an answer from that alone: another prompt needs
+    no look at the face.
+    """
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """The direction of each face, float32 (n, d)."""

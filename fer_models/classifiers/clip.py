@@ -1,7 +1,7 @@
 """CLIP and its kin from open_clip, zero-shot. The only module that imports open_clip.
 
-A face becomes a direction once; a prompt becomes a direction once; an answer is which emotion's direction lies nearest. So a new prompt
-costs no look at any face.
+A face becomes a direction once; a prompt becomes a direction once; an answer is which emotion's direction
+lies nearest. So a new prompt costs no look at any face.
 """
 
 from __future__ import annotations
@@ -48,11 +48,20 @@ class Clip:
 
     labels = LABELS
 
-    def __init__(self, model: torch.nn.Module, tokenizer: Any, prompts: PromptSet, device: torch.device, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        prompts: PromptSet,
+        device: torch.device,
+        precision: str = "float32",
+    ) -> None:
         """`model` is what `open_clip.create_model` made; its own preparation of pictures is used as it is."""
         self.model: Any = model.eval().to(device)
         self.tokenizer, self.prompts, self.device, self.precision = tokenizer, prompts, device, precision
-        self.transform = image_transform_v2(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False)
+        self.transform = image_transform_v2(
+            PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False
+        )
         self._texts: dict[str, NDArray[np.float32]] = {}
 
     # -- pictures ---------------------------------------------------------------------------------
@@ -87,21 +96,31 @@ class Clip:
             part = fresh[start : start + 256]
             with self._autocast():
                 features = self.model.encode_text(self._tokens(part).to(self.device))
-            self._texts |= zip(part, torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy(), strict=True)
+            self._texts |= zip(
+                part, torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy(), strict=True
+            )
         return np.stack([self._texts[text] for text in texts])
 
     def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        encode, room = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
+        encode, room = (
+            getattr(self.tokenizer, "encode", None),
+            getattr(self.tokenizer, "context_length", None),
+        )
         if encode is not None and room is not None:
             for text in texts:
-                if (needed := len(encode(text)) + 2) > room:  # with a mark at each end; the tokenizer would cut without a word
-                    raise PromptTooLongError(f"The prompt {text[:60]!r}… takes {needed} tokens; this model reads {room}. Shorten it.")
+                if (
+                    needed := len(encode(text)) + 2
+                ) > room:  # with a mark at each end; the tokenizer would cut without a word
+                    raise PromptTooLongError(
+                        f"The prompt {text[:60]!r}… takes {needed} tokens; this model reads {room}. Shorten it."
+                    )
         tokens: torch.Tensor = self.tokenizer(list(texts))
         return tokens
 
     def class_embeddings(self, prompts: PromptSet) -> NDArray[np.float32]:
-        """One direction per emotion, float32 (7, d): the mean of the directions of all its texts, as unit length again (as in Radford et
-        al. 2021, arXiv:2103.00020, section 3.1.4, over templates and synonyms)."""
+        """One direction per emotion, float32 (7, d): the mean of the directions of all its texts, as unit
+        length again (as in Radford et al. 2021, arXiv:2103.00020, section 3.1.4, over templates and
+        synonyms)."""
         means = [self.embed_texts(prompts.texts(emotion)).mean(axis=0) for emotion in EMOTIONS]
         found: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means])
         return found
@@ -133,7 +152,9 @@ class Clip:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one face (the image tower), see `arithmetic.macs`."""
-        return flops.macs(lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)])))
+        return flops.macs(
+            lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]))
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
@@ -163,7 +184,9 @@ def create(architecture: str, preprocess: dict[str, Any] | None = None) -> torch
     if architecture not in open_clip.list_models():
         raise UnknownNameError("open_clip architecture", architecture, open_clip.list_models())
     with _quiet():
-        model: torch.nn.Module = open_clip.create_model(architecture, pretrained_text=False, force_preprocess_cfg=preprocess)
+        model: torch.nn.Module = open_clip.create_model(
+            architecture, pretrained_text=False, force_preprocess_cfg=preprocess
+        )
     return model
 
 
@@ -185,7 +208,8 @@ def load(
         device, precision: as in `cnn.load`.
 
     Raises:
-        WeightsError: the file is unsound, or does not fit the architecture: nothing is left to random weights.
+        WeightsError: the file is unsound, or does not fit the architecture: nothing is left to random
+            weights.
     """
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
@@ -193,12 +217,18 @@ def load(
             architecture, preprocess = metadata["architecture"], dict(parse_json(metadata["preprocess"]))
         except (ValueError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {one_line(str(error))}"
-            raise WeightsError(f"{path} does not say what its network is ({reason}). Get a sound copy.") from error
+            raise WeightsError(
+                f"{path} does not say what its network is ({reason}). Get a sound copy."
+            ) from error
     if architecture is None:
-        raise WeightsError(f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}")
+        raise WeightsError(
+            f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}"
+        )
     model = create(architecture, preprocess)
     _fill(model, state, architecture, path)
-    return Clip(model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision)
+    return Clip(
+        model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision
+    )
 
 
 def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
@@ -210,15 +240,19 @@ def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: 
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         what = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} does not fit {architecture}: {what}… Check the architecture's name.") from error
+        raise WeightsError(
+            f"{path} does not fit {architecture}: {what}… Check the architecture's name."
+        ) from error
 
 
 def of_tag(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
-    """Where open_clip's own list says that a checkpoint is: the repository on the Hub, and how its pictures are prepared.
+    """Where open_clip's own list says that a checkpoint is: the repository on the Hub, and how its pictures
+    are prepared.
 
     Raises:
         UnknownNameError: open_clip lists no such architecture or tag.
-        UsageError: the checkpoint was trained with another activation than this architecture has (QuickGELU), or is not on the Hub.
+        UsageError: the checkpoint was trained with another activation than this architecture has (QuickGELU),
+            or is not on the Hub.
     """
     if architecture not in open_clip.list_models():
         raise UnknownNameError("open_clip architecture", architecture, open_clip.list_models())
@@ -227,16 +261,27 @@ def of_tag(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
         raise UnknownNameError(f"checkpoint of {architecture}", tag, tags)
     said, config = open_clip.get_pretrained_cfg(architecture, tag), open_clip.get_model_config(architecture)
     if bool(said.get("quick_gelu")) != bool(config.get("quick_gelu")):
-        other = f"{architecture}-quickgelu" if said.get("quick_gelu") else architecture.removesuffix("-quickgelu")
-        raise UsageError(f"{architecture}/{tag} would run with the wrong activation, and silently worse. Ask open_clip:{other}/{tag}")
+        other = (
+            f"{architecture}-quickgelu" if said.get("quick_gelu") else architecture.removesuffix("-quickgelu")
+        )
+        raise UsageError(
+            f"{architecture}/{tag} would run with the wrong activation, and silently worse. Ask open_clip:{other}/{tag}"
+        )
     repository = str(said.get("hf_hub") or "").strip("/")
     if repository.count("/") != 1:
-        raise UsageError(f"{architecture}/{tag} is not on the Hub. Fetch it yourself, as safetensors: --model open_clip:{architecture}@FILE")
-    return repository, {key: said[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in said}
+        raise UsageError(
+            f"{architecture}/{tag} is not on the Hub. Fetch it yourself, as safetensors: --model open_clip:{architecture}@FILE"
+        )
+    return repository, {
+        key: said[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in said
+    }
 
 
-def load_repository(folder: Path, prompts: PromptSet, *, device: str = "auto", precision: str = "float32") -> Clip:
-    """The classifier in a local copy of a repository of open_clip's format (`open_clip_config.json` and safetensors).
+def load_repository(
+    folder: Path, prompts: PromptSet, *, device: str = "auto", precision: str = "float32"
+) -> Clip:
+    """The classifier in a local copy of a repository of open_clip's format (`open_clip_config.json` and
+    safetensors).
 
     Raises:
         WeightsError: it is not one, or its files do not fit each other.
@@ -246,20 +291,32 @@ def load_repository(folder: Path, prompts: PromptSet, *, device: str = "auto", p
             model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise WeightsError(f"{folder} is no model of open_clip's ({' '.join(str(error).split())[:200]}). Fetch it anew.") from error
+        raise WeightsError(
+            f"{folder} is no model of open_clip's ({' '.join(str(error).split())[:200]}). Fetch it anew."
+        ) from error
     return Clip(model, tokenizer, prompts, safetensors_io.pick_device(device), precision)
 
 
 def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architecture: str = NANO) -> None:
     """Write a model as a file of ours, from which `load` makes it again."""
-    wanted = {key: asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-    said = {"format": FORMAT, "architecture": architecture, "preprocess": json.dumps(wanted), "labels": json.dumps(list(LABELS))}
+    wanted = {
+        key: asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))[key]
+        for key in ("mean", "std", "interpolation", "resize_mode")
+    }
+    said = {
+        "format": FORMAT,
+        "architecture": architecture,
+        "preprocess": json.dumps(wanted),
+        "labels": json.dumps(list(LABELS)),
+    }
     safetensors_io.write(model.state_dict(), path, {**said, **metadata})
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip warns and logs of random weights before ours are put in, and of its own internals; what matters raises."""
+    """open_clip warns and logs of random weights before ours are put in, and of its own internals; what
+    matters raises.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

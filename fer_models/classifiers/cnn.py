@@ -1,7 +1,7 @@
 """Networks from timm, as classifiers.
 
-A network and everything needed to use it travel in one safetensors file: the tensors, and in its metadata an `Architecture`
-(how to build it, how to prepare a face), the label order, and the record of its training.
+A network and everything needed to use it travel in one safetensors file: the tensors, and in its metadata an
+`Architecture` (how to build it, how to prepare a face), the label order, and the record of its training.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ FORMAT = "fer-models-cnn"
 
 
 def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: Any) -> nn.Module:
-    """The network, randomly initialised, ending in `classes` logits. `options` go to `timm.create_model` (drop_rate, …).
+    """The network, randomly initialised, ending in `classes` logits. `options` go to `timm.create_model`
+    (drop_rate, …).
 
     Raises:
         UnknownNameError: timm has no network of that name.
     """
     if not timm.is_model(architecture.timm):
         raise UnknownNameError("timm network", architecture.timm, timm.list_models())
-    model: Any = timm.create_model(architecture.timm, in_chans=architecture.channels, num_classes=classes, **options)
+    model: Any = timm.create_model(
+        architecture.timm, in_chans=architecture.channels, num_classes=classes, **options
+    )
     if architecture.linear_head:
         width = model.feature_info[-1]["num_chs"]
         model.pre_logits = nn.Identity()
@@ -56,18 +59,33 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
 
 def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
     """Float faces (n, channels, h, w) in 0..255 as the network wants them."""
-    mean, std = (torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1) for v in (architecture.mean, architecture.std))
+    mean, std = (
+        torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1)
+        for v in (architecture.mean, architecture.std)
+    )
     return (faces / 255.0 - mean) / std
 
 
 class CNN:
-    """A trained network as a classifier: resize, grey or RGB, normalise, one forward pass, softmax in float32."""
+    """A trained network as a classifier: resize, grey or RGB, normalise, one forward pass, softmax in
+    float32.
+    """
 
     def __init__(
-        self, network: nn.Module, architecture: Architecture, labels: Sequence[str], device: torch.device, precision: str = "float32"
+        self,
+        network: nn.Module,
+        architecture: Architecture,
+        labels: Sequence[str],
+        device: torch.device,
+        precision: str = "float32",
     ) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
-        self.architecture, self.labels, self.device, self.precision = architecture, tuple(labels), device, precision
+        self.architecture, self.labels, self.device, self.precision = (
+            architecture,
+            tuple(labels),
+            device,
+            precision,
+        )
 
     def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
         """Faces as the network wants them: float32 (n, channels, size, size) on the device."""
@@ -98,14 +116,19 @@ class CNN:
     def macs(self) -> int:
         """Multiply-accumulates for one face; see `arithmetic.macs`."""
         side = self.architecture.size
-        return flops.macs(lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device)))
+        return flops.macs(
+            lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device))
+        )
 
 
-def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None) -> CNN:
+def load(
+    path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None
+) -> CNN:
     """The classifier in a safetensors file.
 
     Args:
-        path: a file that `fer-models train` wrote, or a foreign one beside which `FILE.json` says how to use it.
+        path: a file that `fer-models train` wrote, or a foreign one beside which `FILE.json` says how to use
+            it.
         device: `auto` (CUDA, then Apple's MPS, then CPU), or a torch device name.
         precision: `float32`, `bf16` or `fp16`.
         timm_name: the timm network to build, for a foreign file.
@@ -116,10 +139,15 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
         try:
-            architecture, labels = Architecture(**parse_json(metadata["architecture"])), list(parse_json(metadata["labels"]))
+            architecture, labels = (
+                Architecture(**parse_json(metadata["architecture"])),
+                list(parse_json(metadata["labels"])),
+            )
         except (ValueError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {one_line(str(error))}"
-            raise WeightsError(f"{path} does not say what its network is ({reason}). Get a sound copy.") from error
+            raise WeightsError(
+                f"{path} does not say what its network is ({reason}). Get a sound copy."
+            ) from error
     else:
         architecture, labels = _sidecar(path, timm_name)
     try:
@@ -131,18 +159,24 @@ def load(path: Path, *, device: str = "auto", precision: str = "float32", timm_n
     except FerModelsError:
         raise
     except Exception as error:  # whatever timm makes of an impossible size or an unknown name
-        raise WeightsError(f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}") from error
+        raise WeightsError(
+            f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}"
+        ) from error
     safetensors_io.check_state_dict(network, state, architecture.timm, path)
     network.load_state_dict(state)
     return CNN(network, architecture, labels, safetensors_io.pick_device(device), precision)
 
 
 def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
-    """What `FILE.json` says of a foreign checkpoint; sizes and normalisation default to timm's own for that network."""
+    """What `FILE.json` says of a foreign checkpoint; sizes and normalisation default to timm's own for that
+    network.
+    """
     sidecar = path.with_suffix(".json")
     example = '{"labels": ["angry", "disgust", …], "size": 224, "channels": 3}'
     if timm_name is None:
-        raise WeightsError(f"{path} was not written by `fer-models train`. Name its network: --model timm:NETWORK@{path}")
+        raise WeightsError(
+            f"{path} was not written by `fer-models train`. Name its network: --model timm:NETWORK@{path}"
+        )
     try:
         metadata = parse_json(read_text(sidecar))
         labels = list(metadata.pop("labels"))
@@ -152,6 +186,10 @@ def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]
             defaults |= {"size": config.input_size[-1], "mean": config.mean, "std": config.std}
         return Architecture(timm_name, **(defaults | metadata)), labels
     except FileNotFoundError:
-        raise WeightsError(f"{path} does not say what its classes are. Write {sidecar}, such as {example}.") from None
+        raise WeightsError(
+            f"{path} does not say what its classes are. Write {sidecar}, such as {example}."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{sidecar} cannot be used ({type(error).__name__}: {one_line(str(error))}). Example: {example}.") from error
+        raise WeightsError(
+            f"{sidecar} cannot be used ({type(error).__name__}: {one_line(str(error))}). Example: {example}."
+        ) from error

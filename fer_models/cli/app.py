@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a shell reports a broken pipe
     except KeyboardInterrupt:
-        print("fer-models: interrupted; what was written is whole, the same command goes on from there", file=sys.stderr)
+        print(
+            "fer-models: interrupted; what was written is whole, the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -55,4 +58,3 @@ def _parser() -> argparse.ArgumentParser:
     for command in (*first, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
         command.add(commands)
     return parser
-

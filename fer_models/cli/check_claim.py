@@ -14,9 +14,15 @@ def add(commands: Commands) -> None:
         argument_default=argparse.SUPPRESS,  # what was said before the word stays
         help="whether an accuracy is possible on so many faces, and where it lies: exit code 1 if not",
     )
-    parser.add_argument("claim", metavar="CLAIM", help="as it was published: 86.44, 86.44%% or 0.8644; the decimals count")
-    parser.add_argument("--n", type=int, required=True, metavar="N", help="how many faces it is said to stand on")
-    parser.add_argument("--split", metavar="NAME", help="the official split of FER-2013, where N alone does not tell")
+    parser.add_argument(
+        "claim", metavar="CLAIM", help="as it was published: 86.44, 86.44%% or 0.8644; the decimals count"
+    )
+    parser.add_argument(
+        "--n", type=int, required=True, metavar="N", help="how many faces it is said to stand on"
+    )
+    parser.add_argument(
+        "--split", metavar="NAME", help="the official split of FER-2013, where N alone does not tell"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
 

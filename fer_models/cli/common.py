@@ -20,14 +20,23 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def data_options(parser: argparse.ArgumentParser, default: str = "synthetic") -> None:
     """Which faces, as `pytest evals` spells it."""
     others = "fer2013" if default == "synthetic" else "synthetic"
-    parser.add_argument("--dataset", default=default, metavar="NAME", help=f"{default} (default), {others}, or a class-folder dataset")
+    parser.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help=f"{default} (default), {others}, or a class-folder dataset",
+    )
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
     scheme_option(parser)
-    parser.add_argument("--download", action="store_true", help="allow the data to be fetched from the network")
+    parser.add_argument(
+        "--download", action="store_true", help="allow the data to be fetched from the network"
+    )
 
 
 def scheme_option(parser: argparse.ArgumentParser) -> None:
-    """What numbered class folders mean. The names are those of `datasets.schemes`, which is not imported for a help text."""
+    """What numbered class folders mean. The names are those of `datasets.schemes`, which is not imported for
+    a help text.
+    """
     names = "affectnet, ck+, fer2013, ferplus, raf-db"
     parser.add_argument(
         "--label-scheme", metavar="NAME", help=f"what numbered class folders mean: {names}, or a JSON file"
@@ -45,7 +54,14 @@ def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
 
 def model_file_option(parser: argparse.ArgumentParser) -> None:
     """Models of the user's own."""
-    parser.add_argument("--model-file", action="append", default=[], type=Path, metavar="FILE.py", help="also those of a Python file (repeatable)")
+    parser.add_argument(
+        "--model-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.py",
+        help="also those of a Python file (repeatable)",
+    )
 
 
 def console() -> Any:

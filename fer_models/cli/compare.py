@@ -20,24 +20,52 @@ _STORE = Path(".evals/store")
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("compare", help="two runs, face by face: exit code 1 when the second is worse")
+    parser = commands.add_parser(
+        "compare", help="two runs, face by face: exit code 1 when the second is worse"
+    )
     parser.add_argument(
         "before",
         metavar="BEFORE",
         help="a store, one subject's folder in it, a baselines.json, or a git revision that holds one (main, HEAD~1, REV:path/to/baselines.json)",
     )
-    parser.add_argument("after", metavar="AFTER", nargs="?", type=Path, default=_STORE, help=f"a store, or one subject's folder in it ({_STORE})")
     parser.add_argument(
-        "--format", choices=("text", "markdown", "json", "html"), default="text", help="text (default), markdown for a pull request, …"
+        "after",
+        metavar="AFTER",
+        nargs="?",
+        type=Path,
+        default=_STORE,
+        help=f"a store, or one subject's folder in it ({_STORE})",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where it goes (default: standard output)")
-    parser.add_argument("--flips", type=int, default=20, metavar="N", help="list at most N faces per subject and direction (default 20, 0 for none)")
+    parser.add_argument(
+        "--format",
+        choices=("text", "markdown", "json", "html"),
+        default="text",
+        help="text (default), markdown for a pull request, …",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="where it goes (default: standard output)"
+    )
+    parser.add_argument(
+        "--flips",
+        type=int,
+        default=20,
+        metavar="N",
+        help="list at most N faces per subject and direction (default 20, 0 for none)",
+    )
     parser.add_argument("--all", action="store_true", help="list the subjects that only one side holds")
-    parser.add_argument("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too")
-    parser.add_argument("--dataset", metavar="NAME", help="with --format html: show the listed faces, found in this dataset by their pixels")
+    parser.add_argument(
+        "--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="with --format html: show the listed faces, found in this dataset by their pixels",
+    )
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
     scheme_option(parser)
-    parser.add_argument("--download", action="store_true", help="allow that dataset to be fetched from the network")
+    parser.add_argument(
+        "--download", action="store_true", help="allow that dataset to be fetched from the network"
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
             "Add --dataset NAME."
         )
     if args.dataset is not None and args.format != "html":
-        raise UsageError(f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out.")
+        raise UsageError(
+            f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out."
+        )
     from fer_models.gate import compare
     from fer_models.report import comparison as report
 
@@ -82,13 +112,24 @@ def _judged(paired: MatchedRuns) -> list[ComparedModel]:
     from fer_models.report.comparison import ComparedModel
     from fer_models.scoring import metrics
 
-    # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that small.
+    # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that
+    # small.
     resamples = max(9999, 400 * len(paired.pairs))
     comparisons = []
     for pair in paired.pairs:
         a = pair.answers
         measured = metrics.measure_predictions(a)
-        comparisons.append(gate.compare(pair.subject, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=resamples))
+        comparisons.append(
+            gate.compare(
+                pair.subject,
+                a,
+                measured,
+                pair.record,
+                fingerprint=a.fingerprint,
+                labels=a.truth,
+                resamples=resamples,
+            )
+        )
     judged = zip(paired.pairs, gate.judge(comparisons), strict=True)
     return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in judged]
 
@@ -98,7 +139,11 @@ def _pictures(args: argparse.Namespace, found: RunComparison) -> dict[str, Face]
     from fer_models import datasets
 
     wanted = {flip.face for flip in found.flips()}
-    splits = {result.verdict.comparison.subject.split for result in found.results if result.negative_flips or result.positive_flips}
+    splits = {
+        result.verdict.comparison.subject.split
+        for result in found.results
+        if result.negative_flips or result.positive_flips
+    }
     pictures: dict[str, Face] = {}
     for split in sorted(splits & set(datasets.splits(args.dataset, args.data_root))):
         faces = load_faces(args, split)
@@ -114,4 +159,6 @@ def _write(text: str, path: Path | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another: --output FILE") from error
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}). Choose another: --output FILE"
+        ) from error

@@ -9,7 +9,9 @@ from fer_models.cli.common import Commands, console, model_file_option
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("list", help="the models and restorations that can be asked, and whether their weights are here")
+    parser = commands.add_parser(
+        "list", help="the models and restorations that can be asked, and whether their weights are here"
+    )
     model_file_option(parser)
     parser.set_defaults(run=run)
 

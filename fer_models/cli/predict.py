@@ -43,14 +43,25 @@ def run(args: argparse.Namespace) -> int:
         classifier = spec.load(spec.resolve(Runtime(device=args.device)))
     said = predict_validated(classifier, spec.name, spec.labels, faces)
     pictures = map(printable, args.pictures)
-    for picture, answer, row, status in zip(pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True):
+    for picture, answer, row, status in zip(
+        pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True
+    ):
         if args.json:
             known = dict(zip(LABELS, row, strict=True)) if status == ANSWERED else None
             print(
                 json.dumps(
-                    {"picture": picture, "answer": EMOTIONS[answer].label if answer >= 0 else None, "probabilities": known, "status": status}
+                    {
+                        "picture": picture,
+                        "answer": EMOTIONS[answer].label if answer >= 0 else None,
+                        "probabilities": known,
+                        "status": status,
+                    }
                 )
             )
         else:
-            print(f"{picture}: {EMOTIONS[answer].label} ({row[answer]:.0%})" if answer >= 0 else f"{picture}: no answer ({status})")
+            print(
+                f"{picture}: {EMOTIONS[answer].label} ({row[answer]:.0%})"
+                if answer >= 0
+                else f"{picture}: no answer ({status})"
+            )
     return 0

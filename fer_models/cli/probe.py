@@ -10,13 +10,26 @@ from fer_models.cli.common import Commands, console, data_options, model_file_op
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("probe", help="fit a linear probe on what a CLIP model sees; then ask it as NAME-probe")
+    parser = commands.add_parser(
+        "probe", help="fit a linear probe on what a CLIP model sees; then ask it as NAME-probe"
+    )
     parser.add_argument("model", help="a CLIP model from `fer-models list`")
     data_options(parser, default="fer2013")
     model_file_option(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
-    parser.add_argument("--store", type=Path, default=Path(".evals/store"), metavar="FOLDER", help="directions are kept beside it (.evals/store)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the probe goes (default: the user's weights folder)")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path(".evals/store"),
+        metavar="FOLDER",
+        help="directions are kept beside it (.evals/store)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where the probe goes (default: the user's weights folder)",
+    )
     parser.add_argument("--device", default="auto")
     parser.set_defaults(run=run)
 
@@ -49,16 +62,29 @@ def run(args: argparse.Namespace) -> int:
             label_scheme=args.label_scheme,
         )
         suite = Suite(options, Registry("model", spec), restorers.RESTORERS)
-        screen.print(f"{spec.name} looks at {suite.data.faces.name}: {len(suite.data.faces)} faces, unless that is kept", highlight=False)
-        known.append((suite.data.faces, suite.embeddings((spec.name, "raw")), suite.data.faces.labels[suite.data.order]))
+        screen.print(
+            f"{spec.name} looks at {suite.data.faces.name}: {len(suite.data.faces)} faces, unless that is kept",
+            highlight=False,
+        )
+        known.append(
+            (
+                suite.data.faces,
+                suite.embeddings((spec.name, "raw")),
+                suite.data.faces.labels[suite.data.order],
+            )
+        )
     (trained, features, labels), (held_out, chosen, chosen_labels) = known
     found = probe.fit(features, labels, chosen, chosen_labels, base=None if file is None else sha256_of(file))
     used = (("fitted_to", trained), ("chosen_on", held_out))
-    sets = {kind: {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint} for kind, faces in used}
+    sets = {
+        kind: {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint} for kind, faces in used
+    }
     path = (args.output or weights.user_weights_dir()) / f"{spec.name}-probe.safetensors"
     probe.Probe(found.weights, found.bias, found.base, {**found.record, **sets}).write(path)
     for strength, accuracy in found.record["validation_accuracy"].items():
         screen.print(f"  penalty 1/{strength}: {held_out.name} {accuracy:.4f}", highlight=False)
     screen.print(f"kept 1/{found.record['strength']}: {path}", highlight=False)
-    screen.print(f"Ask it: pytest evals --model {spec.name}-probe --dataset {args.dataset} …", highlight=False)
+    screen.print(
+        f"Ask it: pytest evals --model {spec.name}-probe --dataset {args.dataset} …", highlight=False
+    )
     return 0

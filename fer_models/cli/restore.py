@@ -14,10 +14,22 @@ def add(commands: Commands) -> None:
     """Its parser."""
     parser = commands.add_parser("restore", help="restore the faces in whole photographs (extra: gfpgan)")
     parser.add_argument("photographs", nargs="+", type=Path, metavar="PHOTO")
-    parser.add_argument("--restoration", default="gfpgan", metavar="NAME", help="what restores the faces (default gfpgan)")
-    parser.add_argument("--output", type=Path, default=Path("restored"), metavar="FOLDER", help="where the pictures go (default: restored)")
     parser.add_argument(
-        "--upscale", type=float, default=2.0, metavar="TIMES", help="how many times larger the photograph becomes, 1 to 4 (default 2)"
+        "--restoration", default="gfpgan", metavar="NAME", help="what restores the faces (default gfpgan)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("restored"),
+        metavar="FOLDER",
+        help="where the pictures go (default: restored)",
+    )
+    parser.add_argument(
+        "--upscale",
+        type=float,
+        default=2.0,
+        metavar="TIMES",
+        help="how many times larger the photograph becomes, 1 to 4 (default 2)",
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"))
@@ -25,7 +37,9 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write `NAME.png` and `NAME-before-after.png` for each photograph; one that cannot be read or has no face is told, and the others go on."""
+    """Write `NAME.png` and `NAME-before-after.png` for each photograph; one that cannot be read or has no
+    face is told, and the others go on.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fer_models.errors import FerModelsError, UsageError, printable
@@ -65,9 +79,13 @@ def _outputs(photographs: list[Path], folder: Path) -> dict[Path, Path]:
         output = folder / f"{path.stem}.png"
         for other, its in outputs.items():
             if its == output:
-                raise UsageError(f"{other} and {path} would both become {output}. Restore them in two runs, with another --output each.")
+                raise UsageError(
+                    f"{other} and {path} would both become {output}. Restore them in two runs, with another --output each."
+                )
         if output.exists() and any(one.exists() and output.samefile(one) for one in photographs):
-            raise UsageError(f"{output} is one of the photographs, and would be overwritten. Choose another: --output FOLDER")
+            raise UsageError(
+                f"{output} is one of the photographs, and would be overwritten. Choose another: --output FOLDER"
+            )
         outputs[path] = output
     return outputs
 
@@ -82,7 +100,9 @@ def _loaded(args: argparse.Namespace) -> Any:
     spec = restorers.RESTORERS[args.restoration]
     spec.weights_path()
     helper = full_image.helper(args.upscale, safetensors_io.pick_device(args.device))
-    return full_image.FullImageRestorer(spec.load(spec.resolve(Runtime(args.device, args.precision))), spec.name, helper)
+    return full_image.FullImageRestorer(
+        spec.load(spec.resolve(Runtime(args.device, args.precision))), spec.name, helper
+    )
 
 
 def _restored(restorer: Any, path: Path, output: Path) -> str:
@@ -102,7 +122,9 @@ def _restored(restorer: Any, path: Path, output: Path) -> str:
     started, photograph = time.perf_counter(), images.read(path)
     restored = restorer.restore(photograph)
     if not restored.faces:
-        raise RestorationError(f"{path}: no face was found; nothing was written. Faces must be upright, with eyes at least 5 pixels apart.")
+        raise RestorationError(
+            f"{path}: no face was found; nothing was written. Faces must be upright, with eyes at least 5 pixels apart."
+        )
     beside = output.with_name(f"{output.stem}-before-after.png")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +133,8 @@ def _restored(restorer: Any, path: Path, output: Path) -> str:
             Image.fromarray(picture).save(part, "PNG")
             part.replace(where)
     except OSError as error:
-        raise UsageError(f"{output} cannot be written ({error.strerror}). Choose another: --output FOLDER") from error
+        raise UsageError(
+            f"{output} cannot be written ({error.strerror}). Choose another: --output FOLDER"
+        ) from error
     n = len(restored.faces)
     return f"{path}: {n} face{'s' * (n > 1)} in {time.perf_counter() - started:.1f} s -> {output}, {beside}"

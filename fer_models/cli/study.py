@@ -13,16 +13,29 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("study", help="experiments that explain published numbers")
     studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     protocols = studies.add_parser(
-        "protocols", help="one network and recipe under official splits, a random split, copies made before the split, and a self-serving choice"
+        "protocols",
+        help="one network and recipe under official splits, a random split, copies made before the split, and a self-serving choice",
     )
     data_options(protocols, default="fer2013")
-    protocols.add_argument("--model", help="a recipe of `fer-models train` (default: a ResNet-18, small enough for a machine without accelerator)")
-    protocols.add_argument("--epochs", type=int, metavar="N", help="epochs over the official train split; the others make as many updates")
+    protocols.add_argument(
+        "--model",
+        help="a recipe of `fer-models train` (default: a ResNet-18, small enough for a machine without accelerator)",
+    )
+    protocols.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="epochs over the official train split; the others make as many updates",
+    )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
     protocols.add_argument("--seed", type=int, default=0)
     protocols.add_argument("--device", default="auto", choices=("auto", "cpu"))
     protocols.add_argument(
-        "--output", type=Path, default=Path(".evals/protocols"), metavar="FOLDER", help="findings and checkpoints (default: .evals/protocols)"
+        "--output",
+        type=Path,
+        default=Path(".evals/protocols"),
+        metavar="FOLDER",
+        help="findings and checkpoints (default: .evals/protocols)",
     )
     protocols.set_defaults(run=run)
 
@@ -39,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model is not None and args.model not in RECIPES:
         raise UnknownNameError("training recipe", args.model, RECIPES)
     train, validation = datasets.training_splits(args.dataset, args.data_root)
-    names = (train, validation, datasets.test_split(args.dataset, args.data_root))
+    names = (train, validation, datasets.evaluation_split(args.dataset, args.data_root))
     sets = [load_faces(args, name) for name in names]
     if args.limit is not None:
         sets = [faces.subsample(args.limit) for faces in sets]
@@ -48,10 +61,21 @@ def run(args: argparse.Namespace) -> int:
     recipe = adapt(RECIPES[args.model] if args.model else protocols.RECIPE, epochs=args.epochs)
     screen = console()
     with progress("protocols", screen) as report:
-        findings = protocols.study((sets[0], sets[1], sets[2]), args.output, recipe, seed=args.seed, device=args.device, report=report)
-    (args.output / "protocols.json").write_text(json.dumps(protocols.as_json(findings, recipe, args.seed), indent=1) + "\n")
+        findings = protocols.study(
+            (sets[0], sets[1], sets[2]),
+            args.output,
+            recipe,
+            seed=args.seed,
+            device=args.device,
+            report=report,
+        )
+    (args.output / "protocols.json").write_text(
+        json.dumps(protocols.as_json(findings, recipe, args.seed), indent=1) + "\n"
+    )
     table = protocols.markdown(findings)
     (args.output / "protocols.md").write_text(table + "\n")
     print(table)
-    screen.print(f"written to {args.output / 'protocols.json'} and {args.output / 'protocols.md'}", highlight=False)
+    screen.print(
+        f"written to {args.output / 'protocols.json'} and {args.output / 'protocols.md'}", highlight=False
+    )
     return 0

@@ -26,14 +26,24 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its parser."""
-    parser = commands.add_parser("train", help="train a network by its recipe; a killed run goes on when started again")
+    parser = commands.add_parser(
+        "train", help="train a network by its recipe; a killed run goes on when started again"
+    )
     parser.add_argument(
-        "model", help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-vision, phi3v-nano or gfpgan-nano; NAME-ferplus learns from FER+'s votes"
+        "model",
+        help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-vision, phi3v-nano or gfpgan-nano; NAME-ferplus learns from FER+'s votes",
     )
     data_options(parser, default="fer2013")
-    parser.add_argument("--no-synthetic", action="store_true", help="leave the drawn faces out (by default they are added to another dataset)")
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)"
+        "--no-synthetic",
+        action="store_true",
+        help="leave the drawn faces out (by default they are added to another dataset)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where the weights go (default: the user's weights folder, where `pytest evals` finds them)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="train on N faces only, stratified")
     parser.add_argument("--epochs", type=int, metavar="N")
@@ -41,17 +51,28 @@ def add(commands: Commands) -> None:
     parser.add_argument("--lr", type=float, metavar="RATE")
     parser.add_argument("--precision", choices=("auto", "float32", "bf16"))
     parser.add_argument(
-        "--infobatch-ratio", type=float, metavar="SHARE", help="leave this share of the learnt faces out of each epoch (a network's recipe only)"
+        "--infobatch-ratio",
+        type=float,
+        metavar="SHARE",
+        help="leave this share of the learnt faces out of each epoch (a network's recipe only)",
     )
     parser.add_argument(
         "--teacher",
         metavar="NAME[+NAME]",
         help="learn from the answers of these trained networks too, and not of the recipe's (a network's recipe only)",
     )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto uses every accelerator that accelerate finds")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu"),
+        help="auto uses every accelerator that accelerate finds",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--init-from", type=Path, metavar="FILE", help="go on from trained weights: half the peak rate, no small faces, no teacher but a given one"
+        "--init-from",
+        type=Path,
+        metavar="FILE",
+        help="go on from trained weights: half the peak rate, no small faces, no teacher but a given one",
     )
     parser.add_argument("--no-resume", action="store_true", help="ignore a checkpoint of an earlier run")
     parser.set_defaults(run=run)
@@ -66,11 +87,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.model not in (*RECIPES, *_SHORT, GFPGAN_NANO):
         raise UnknownNameError("training recipe", args.model, [*RECIPES, *_SHORT, GFPGAN_NANO])
-    if args.model in _SHORT and (args.init_from or args.precision or args.teacher or args.infobatch_ratio is not None):
+    if args.model in _SHORT and (
+        args.init_from or args.precision or args.teacher or args.infobatch_ratio is not None
+    ):
         told = "is trained in its own precision, always from the start. Leave --init-from, --precision, --teacher and --infobatch-ratio out."
         raise UsageError(f"{args.model} {told}")
     if args.model == GFPGAN_NANO and (args.teacher or args.infobatch_ratio is not None):
-        raise UsageError(f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --infobatch-ratio out.")
+        raise UsageError(
+            f"{GFPGAN_NANO} learns to give faces back, not to answer. Leave --teacher and --infobatch-ratio out."
+        )
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     faces = [load_faces(args, train)]
     held_out = load_faces(args, validation)
@@ -90,20 +115,34 @@ def run(args: argparse.Namespace) -> int:
         if args.model in _SHORT:
             module, recipe_class = _SHORT[args.model]
             trainer = importlib.import_module(module)
-            recipe = replace(getattr(trainer, recipe_class)(), **{k: v for k, v in given.items() if v is not None})
-            outcome = trainer.train(recipe, faces, held_out, output, seed=args.seed, device=args.device, report=report)
+            recipe = replace(
+                getattr(trainer, recipe_class)(), **{k: v for k, v in given.items() if v is not None}
+            )
+            outcome = trainer.train(
+                recipe, faces, held_out, output, seed=args.seed, device=args.device, report=report
+            )
         else:
             from fer_models.training import supervised
 
             base = RECIPES[args.model] if args.init_from is None else RECIPES[args.model].continued()
-            whole = adapt(base, **given, precision=args.precision, prune=args.infobatch_ratio, teacher=args.teacher)
-            outcome = supervised.train(args.model, whole, faces, held_out, output, report=report, **_how(args))
+            whole = adapt(
+                base, **given, precision=args.precision, prune=args.infobatch_ratio, teacher=args.teacher
+            )
+            outcome = supervised.train(
+                args.model, whole, faces, held_out, output, report=report, **_how(args)
+            )
     for record in outcome.history:
-        scored = f", {held_out.name} {record['validation_accuracy']:.4f}" if "validation_accuracy" in record else ""
+        scored = (
+            f", {held_out.name} {record['validation_accuracy']:.4f}"
+            if "validation_accuracy" in record
+            else ""
+        )
         screen.print(
             f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s{scored}"
         )
-    screen.print(f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}")
+    screen.print(
+        f"kept epoch {outcome.best_epoch} ({outcome.best_accuracy:.4f} on {held_out.name}): {outcome.weights}"
+    )
     return 0
 
 
@@ -112,17 +151,32 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
     return {"seed": args.seed, "device": args.device, "resume": not args.no_resume, "start": args.init_from}
 
 
-def _restorer(args: argparse.Namespace, faces: list[FaceSet], held_out: FaceSet, output: Path, screen: Any, given: dict[str, Any]) -> int:
-    """Train a restoration network; `given` are the user's own values of its recipe, None where there is none."""
+def _restorer(
+    args: argparse.Namespace,
+    faces: list[FaceSet],
+    held_out: FaceSet,
+    output: Path,
+    screen: Any,
+    given: dict[str, Any],
+) -> int:
+    """Train a restoration network; `given` are the user's own values of its recipe, None where there is
+    none.
+    """
     from fer_models.training import restoration
 
-    base = restoration.RestorationRecipe() if args.init_from is None else restoration.RestorationRecipe().continued()
+    base = (
+        restoration.RestorationRecipe()
+        if args.init_from is None
+        else restoration.RestorationRecipe().continued()
+    )
     recipe = replace(base, **{k: v for k, v in given.items() if v is not None})
     with progress(args.model, screen) as report:
         outcome = restoration.train(args.model, recipe, faces, held_out, output, report=report, **_how(args))
     for record in outcome.history:
         speed = f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} faces/s"
-        scored = f"{held_out.name} {record['validation_distance']:.4f} away, {record['validation_psnr']:.2f} dB"
+        scored = (
+            f"{held_out.name} {record['validation_distance']:.4f} away, {record['validation_psnr']:.2f} dB"
+        )
         screen.print(f"epoch {record['epoch']:.0f}: loss {record['loss']:.4f}, {speed}, {scored}")
     before, after = outcome.unrestored, outcome.best
     gained = f"{after.distance:.4f} away, {after.psnr:.2f} dB on {held_out.name}; unrestored {before.distance:.4f}, {before.psnr:.2f} dB"
@@ -135,7 +189,13 @@ def progress(title: str, screen: Any) -> Iterator[Callable[[str, int, int, dict[
     """A bar that `loop.train` reports to; one line per epoch where nobody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task(title, total=1, told="")
 

@@ -17,20 +17,46 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("weights", help="list, fetch, average or quantize weights")
     parser.set_defaults(run=list_weights)
     actions = parser.add_subparsers(metavar="ACTION")
-    actions.add_parser("list", help="print where weights lie, and their sha256 (the default)").set_defaults(run=list_weights)
+    actions.add_parser("list", help="print where weights lie, and their sha256 (the default)").set_defaults(
+        run=list_weights
+    )
     one = actions.add_parser("fetch", help="download weights; no other command does")
     one.add_argument("name", metavar="NAME", help="a model, a restoration, or face-detection")
     one.set_defaults(run=fetch)
-    mean = actions.add_parser("average", help="write the mean of trainings of one network from common weights")
-    mean.add_argument("files", type=Path, nargs="+", metavar="FILE", help="safetensors files that `fer-models train` wrote")
-    mean.add_argument("--output", type=Path, metavar="FILE", help="where the mean is written (default: LAST-average.safetensors)")
+    mean = actions.add_parser(
+        "average", help="write the mean of trainings of one network from common weights"
+    )
+    mean.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="safetensors files that `fer-models train` wrote"
+    )
+    mean.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the mean is written (default: LAST-average.safetensors)",
+    )
     mean.set_defaults(run=average)
     small = actions.add_parser("quantize", help="write weights in 16 or 8 bits")
-    small.add_argument("file", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote")
-    small.add_argument("--bits", type=int, choices=(8, 16), default=16, help="16: half precision; 8: integers with a scale per channel (default 16)")
-    small.add_argument("--output", type=Path, metavar="FILE", help="where the smaller file is written (default: FILE-16bit.safetensors)")
+    small.add_argument(
+        "file", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote"
+    )
+    small.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 16),
+        default=16,
+        help="16: half precision; 8: integers with a scale per channel (default 16)",
+    )
+    small.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the smaller file is written (default: FILE-16bit.safetensors)",
+    )
     small.set_defaults(run=quantize)
-    record = actions.add_parser("provenance", help="print how weights were trained: data, recipe, versions, curve (JSON)")
+    record = actions.add_parser(
+        "provenance", help="print how weights were trained: data, recipe, versions, curve (JSON)"
+    )
     record.add_argument("name", metavar="NAME", help="a model or a restoration")
     record.set_defaults(run=provenance)
 
@@ -50,7 +76,9 @@ def list_weights(args: argparse.Namespace) -> int:
         except WeightsMissingError as missing:
             print(str(missing))
     folder = full_image.folder()
-    print(f"{full_image.FACE_DETECTION}: {folder if folder.is_dir() else f'not here: fer-models weights fetch {full_image.FACE_DETECTION}'}")
+    print(
+        f"{full_image.FACE_DETECTION}: {folder if folder.is_dir() else f'not here: fer-models weights fetch {full_image.FACE_DETECTION}'}"
+    )
     print(f"your own weights folder: {weights.user_weights_dir()}")
     return 0
 
@@ -66,7 +94,9 @@ def fetch(args: argparse.Namespace) -> int:
         return 0
     spec = _spec(args.name)
     if spec.weights is None or spec.weights.fetch is None:
-        raise UsageError(f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}")
+        raise UsageError(
+            f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}"
+        )
     path = spec.weights.fetch()
     print(f"{spec.name}: {path}  sha256 {sha256_of(path)}")
     return 0
@@ -103,7 +133,11 @@ def provenance(args: argparse.Namespace) -> int:
 
     path = _spec(args.name).weights_path()
     record = weights.metadata(path).get("provenance") if path else None
-    print(json.dumps(json.loads(record), indent=1) if record else f"The weights of {args.name} do not say how they were trained.")
+    print(
+        json.dumps(json.loads(record), indent=1)
+        if record
+        else f"The weights of {args.name} do not say how they were trained."
+    )
     return 0
 
 
@@ -115,4 +149,8 @@ def _spec(name: str) -> ModelSpec | RestorerSpec:
     """
     from fer_models.zoo import models, resolve, restorers
 
-    return restorers.RESTORERS[name] if name in restorers.RESTORERS else resolve.resolve_model(name, models.MODELS)
+    return (
+        restorers.RESTORERS[name]
+        if name in restorers.RESTORERS
+        else resolve.resolve_model(name, models.MODELS)
+    )

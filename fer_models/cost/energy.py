@@ -1,4 +1,6 @@
-"""What a piece of work drew in energy, where the machine tells: processor packages by RAPL (Linux), an NVIDIA GPU by NVML."""
+"""What a piece of work drew in energy, where the machine tells: processor packages by RAPL (Linux), an NVIDIA
+GPU by NVML.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """Counts from its making on. The processor's share is that of the whole machine, whoever else was at work."""
+    """Counts from its making on. The processor's share is that of the whole machine, whoever else was at
+    work.
+    """
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
         """Start counting; `device` is torch's type of the device at work (`cpu`, `cuda`, …)."""
         # `intel-rapl:0` is a package (on AMD too); `intel-rapl:0:0` is a part of it and would count twice.
-        self._packages = [p for p in sorted(powercap.glob("intel-rapl:*")) if re.fullmatch(r"intel-rapl:\d+", p.name)]
+        self._packages = [
+            p for p in sorted(powercap.glob("intel-rapl:*")) if re.fullmatch(r"intel-rapl:\d+", p.name)
+        ]
         self._gpu = _gpu_millijoules if device == "cuda" else lambda: None
         self._before, self._gpu_before = self._read(), self._gpu()
 
@@ -29,7 +35,11 @@ class EnergyMeter:
         drawn = 0.0
         for package, first, last in zip(self._packages, self._before, after, strict=True):
             # The counter starts again at its maximum; an epoch is too short for that to happen twice.
-            drawn += (last - first if last >= first else last - first + int((package / "max_energy_range_uj").read_text())) / 1e6
+            drawn += (
+                last - first
+                if last >= first
+                else last - first + int((package / "max_energy_range_uj").read_text())
+            ) / 1e6
         return drawn + (0.0 if gpu is None or self._gpu_before is None else (gpu - self._gpu_before) / 1e3)
 
     def _read(self) -> list[int] | None:

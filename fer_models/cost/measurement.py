@@ -1,4 +1,6 @@
-"""What a step costs: the memory it adds at its peak, and the figures around a timing. Times themselves are pytest-benchmark's."""
+"""What a step costs: the memory it adds at its peak, and the figures around a timing. Times themselves are
+pytest-benchmark's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _SELF = Path("/proc/self")
 
 
 def synchronised(step: Callable[[], Any]) -> Callable[[], None]:
-    """`step`, waiting for the accelerator at its end, so that a timing holds the work and not only its launch."""
+    """`step`, waiting for the accelerator at its end, so that a timing holds the work and not only its
+    launch.
+    """
 
     def run() -> None:
         step()
@@ -30,8 +34,9 @@ def synchronised(step: Callable[[], Any]) -> Callable[[], None]:
 
 
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:
-    """The memory that one call of `step` adds at its peak, in MiB: on CUDA the allocator's count, elsewhere the resident set's, which Linux
-    counts anew after a 5 in `clear_refs` (proc(5)). None where the system does not tell."""
+    """The memory that one call of `step` adds at its peak, in MiB: on CUDA the allocator's count, elsewhere
+    the resident set's, which Linux counts anew after a 5 in `clear_refs` (proc(5)). None where the system
+    does not tell."""
     _free()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -52,13 +57,14 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What training a network took, from the record in its weights, over all runs that led to them.
 
     Args:
-        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and `started_from` an earlier run; or what
-            `fer-models weights average` wrote: the records of all that was `averaged`, the last run last. A run that several go back to counts
-            once.
+        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and
+            `started_from` an earlier run; or what `fer-models weights average` wrote: the records of all that
+            was `averaged`, the last run last. A run that several go back to counts once.
 
     Returns:
-        epochs, seconds (in all), seconds_per_epoch (the median of the last run's epochs at full size), images_per_second over everything,
-        peak_memory_mb and joules (each None where the machine did not tell for every epoch), device (of the last run).
+        epochs, seconds (in all), seconds_per_epoch (the median of the last run's epochs at full size),
+        images_per_second over everything, peak_memory_mb and joules (each None where the machine did not tell
+        for every epoch), device (of the last run).
 
     Raises:
         WeightsError: the record does not say how long each epoch took.
@@ -66,7 +72,9 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
     runs = _runs(provenance)
     epochs = [epoch for run in runs for epoch in run.get("history") or []]
     if not epochs or any(not epoch.get("seconds") or not epoch.get("images_per_second") for epoch in epochs):
-        raise WeightsError("The record of this training does not say how long each epoch took. Train anew: fer-models train")
+        raise WeightsError(
+            "The record of this training does not say how long each epoch took. Train anew: fer-models train"
+        )
     total = sum(epoch["seconds"] for epoch in epochs)
     last = runs[0]
     largest = max(epoch["size"] for epoch in last["history"])
@@ -74,7 +82,9 @@ def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "epochs": len(epochs),
         "seconds": total,
-        "seconds_per_epoch": median(epoch["seconds"] for epoch in last["history"] if epoch["size"] == largest),
+        "seconds_per_epoch": median(
+            epoch["seconds"] for epoch in last["history"] if epoch["size"] == largest
+        ),
         "images_per_second": sum(epoch["seconds"] * epoch["images_per_second"] for epoch in epochs) / total,
         "peak_memory_mb": None if None in memory else max(memory),
         "joules": None if None in energy else sum(energy),
@@ -92,8 +102,8 @@ def _runs(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _free() -> None:
-    """Give back what nobody uses: garbage, and what glibc's heap keeps for later (malloc_trim(3)). Else a step that takes it again seems to take
-    nothing."""
+    """Give back what nobody uses: garbage, and what glibc's heap keeps for later (malloc_trim(3)). Else a
+    step that takes it again seems to take nothing."""
     _ignore_libraries()
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -103,8 +113,8 @@ def _free() -> None:
 
 @lru_cache
 def _ignore_libraries() -> None:
-    """Leave the objects of now, half a million of them from imported libraries, out of all later garbage collections: each would take
-    a quarter of a second, many times what most measured steps take."""
+    """Leave the objects of now, half a million of them from imported libraries, out of all later garbage
+    collections: each would take a quarter of a second, many times what most measured steps take."""
     gc.collect()
     gc.freeze()
 

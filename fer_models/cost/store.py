@@ -1,4 +1,6 @@
-"""Measured costs, kept per code, versions and machine: a time that was measured once is shown as stored, not measured again."""
+"""Measured costs, kept per code, versions and machine: a time that was measured once is shown as stored, not
+measured again.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class CostStore:
         self.folder, self.measure_anew = folder, measure_anew
 
     def find(self, step: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The figures of a step as measured on this machine by this code, with `measured_on` (a date); None where there are none.
+        """The figures of a step as measured on this machine by this code, with `measured_on` (a date); None
+        where there are none.
 
         Args:
             step: what is measured, as JSON: the phase, and the identity of each part.
@@ -61,7 +64,9 @@ def _name(step: Mapping[str, Any]) -> str:
 
 
 def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """The figures in the bytes of a file. Raises one of `folder.INVALID` unless they are those of this step."""
+    """The figures in the bytes of a file. Raises one of `folder.INVALID` unless they are those of this
+    step.
+    """
     entry = json.loads(content)
     if entry["step"] != json.loads(json.dumps(step)):
         raise ValueError("it holds the cost of another step")

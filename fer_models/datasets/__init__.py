@@ -1,4 +1,6 @@
-"""The one door to labelled faces: `load` finds the dataset that a name stands for. Nothing heavy is imported until a set is read."""
+"""The one door to labelled faces: `load` finds the dataset that a name stands for. Nothing heavy is imported
+until a set is read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, sy
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
-__all__ = ["DATASETS", "FaceSet", "Images", "default_split", "folder", "load", "splits", "test_split", "training_splits"]
+__all__ = [
+    "DATASETS",
+    "FaceSet",
+    "Images",
+    "default_split",
+    "evaluation_split",
+    "folder",
+    "load",
+    "splits",
+    "training_splits",
+]
 
 #: The datasets known by name; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
@@ -31,7 +43,8 @@ def load(
     """The faces of one split of a dataset.
 
     Args:
-        name: `synthetic`, `fer2013`, the path of a folder of class folders, or (with `root`) any name to call such a folder by.
+        name: `synthetic`, `fer2013`, the path of a folder of class folders, or (with `root`) any name to call
+            such a folder by.
         split: one of `splits(name, root)`; `default_split(name, root)` when None.
         root: where the data lies. `synthetic` needs none.
         download: fetch `fer2013` from the Hub when there is no `root`.
@@ -61,7 +74,9 @@ def load(
         if split not in fer2013_rows.SPLITS:  # known before anything is fetched
             raise UnknownNameError("split of fer2013", split, fer2013_rows.SPLITS)
         if root is None and not download:
-            raise UsageError("fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download.")
+            raise UsageError(
+                "fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download."
+            )
         return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
     split = split or default_split(name, root)
     faces = folders.load(split, _folder(name, root), None if root is None else name, scheme)
@@ -71,11 +86,15 @@ def load(
 def _options(name: str, root: Path | None, label_scheme: str | None) -> str:
     """The options that select a dataset, for a command line."""
     given = {"--dataset": name, "--data-root": root, "--label-scheme": label_scheme}
-    return " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
+    return " ".join(
+        f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None
+    )
 
 
 def folder(name: str, root: Path | None = None, *, download: bool = False) -> Path | None:
-    """Where the files of a dataset lie; None for `synthetic`, which has none. Arguments and errors as `load`."""
+    """Where the files of a dataset lie; None for `synthetic`, which has none. Arguments and errors as
+    `load`.
+    """
     if name == "synthetic":
         return None
     if name == "fer2013":
@@ -95,7 +114,8 @@ def splits(name: str, root: Path | None = None) -> tuple[str, ...]:
 
 
 def default_split(name: str, root: Path | None = None) -> str:
-    """The split evaluated when none is named: `synthetic` test, `fer2013` public_test, a folder's test split or its only one.
+    """The split evaluated when none is named: `synthetic` test, `fer2013` public_test, a folder's test split
+    or its only one.
 
     Raises:
         UnknownNameError: neither a known dataset nor a folder.
@@ -109,16 +129,22 @@ def default_split(name: str, root: Path | None = None) -> str:
     held_out = [split for split in there if split != "train"] or list(there)
     if len(held_out) == 1:
         return held_out[0]
-    raise UsageError(f"{name} has the splits {', '.join(there)}, and none is plainly its test. Choose with --split.")
+    raise UsageError(
+        f"{name} has the splits {', '.join(there)}, and none is plainly its test. Choose with --split."
+    )
 
 
 def _folder(name: str, root: Path | None) -> Path:
     """The folder of a dataset that is not known by name."""
     if root is not None:
         if os.sep in name:
-            raise UsageError(f"--dataset {name} and --data-root {root} both name a folder. Give the folder once, as either.")
+            raise UsageError(
+                f"--dataset {name} and --data-root {root} both name a folder. Give the folder once, as either."
+            )
         return root
-    folder = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves the name of an unknown user as it is
+    folder = Path(
+        os.path.expanduser(name)
+    )  # unlike Path.expanduser, it leaves the name of an unknown user as it is
     if not os.path.isdir(folder):
         raise UnknownNameError("dataset or folder", name, DATASETS, _A_FOLDER)
     return folder
@@ -142,7 +168,7 @@ def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
     return "train", validation
 
 
-def test_split(name: str, root: Path | None = None) -> str:
+def evaluation_split(name: str, root: Path | None = None) -> str:
     """The split that neither trains nor chooses: fer2013's private_test, `test` elsewhere.
 
     Raises:

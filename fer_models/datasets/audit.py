@@ -1,8 +1,10 @@
-"""What is wrong with a dataset: copies within and across its splits, labels that contradict each other or the raters, images that are none.
+"""What is wrong with a dataset: copies within and across its splits, labels that contradict each other or the
+raters, images that are none.
 
-Images are compared twice. *Copies* have the same pixels (`images.face_hash`). *Near* copies look the same: the same picture scaled, recompressed,
-brightened or cut a little differently. They are found by perceptual hash, all pairs, and confirmed by the correlation of their pixels; both
-bounds are strict, so their number is a lower bound. Which of two splits is the earlier one follows `ORDER`.
+Images are compared twice. *Copies* have the same pixels (`images.face_hash`). *Near* copies look the same:
+the same picture scaled, recompressed, brightened or cut a little differently. They are found by perceptual
+hash, all pairs, and confirmed by the correlation of their pixels; both bounds are strict, so their number is
+a lower bound. Which of two splits is the earlier one follows `ORDER`.
 """
 
 from __future__ import annotations
@@ -42,11 +44,14 @@ from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import FerModelsError, UsageError
 
 
-def audit(sets: Sequence[FaceSet], *, near: bool = True, progress: Progress = lambda stage, done, total: None) -> Audit:
+def audit(
+    sets: Sequence[FaceSet], *, near: bool = True, progress: Progress = lambda stage, done, total: None
+) -> Audit:
     """Look at every face of the splits of one dataset.
 
     Args:
-        sets: its splits, in any order. One that is the union of others (`fer2013/test`) shares all its faces with them.
+        sets: its splits, in any order. One that is the union of others (`fer2013/test`) shares all its faces
+            with them.
         near: also look for near copies, which compares all pairs of images.
         progress: told what is being done, how much of it is done, and how much there is.
 
@@ -56,7 +61,9 @@ def audit(sets: Sequence[FaceSet], *, near: bool = True, progress: Progress = la
     names = [faces.split for faces in sets]
     if not sets or len(set(names)) < len(names) or len({faces.dataset for faces in sets}) > 1:
         given = ", ".join(faces.name for faces in sets) or "none"
-        raise UsageError(f"An audit takes different splits of one dataset, got: {given}. Name each split once.")
+        raise UsageError(
+            f"An audit takes different splits of one dataset, got: {given}. Name each split once."
+        )
     sets = sorted(sets, key=lambda faces: ORDER.index(faces.split) if faces.split in ORDER else len(ORDER))
     found = _Images()
     read = [_read(faces, found, progress) for faces in sets]
@@ -69,7 +76,10 @@ def audit(sets: Sequence[FaceSet], *, near: bool = True, progress: Progress = la
         n=sum(len(part.rows) for part in read),
         distinct=len(found.index),
         splits=tuple(_split(part, table, alike) for part, table in zip(read, counts, strict=True)),
-        overlaps=tuple(_overlap(read[a], read[b], counts[a], counts[b], alike) for a, b in combinations(range(len(sets)), 2)),
+        overlaps=tuple(
+            _overlap(read[a], read[b], counts[a], counts[b], alike)
+            for a, b in combinations(range(len(sets)), 2)
+        ),
         examples=tuple(examples(read, counts, alike)),
     )
 
@@ -107,7 +117,9 @@ class _Images:
 
 
 def _close(bits: NDArray[np.float32], progress: Progress) -> NDArray[np.int64]:
-    """All pairs of rows of ±1, shape (k, 2), at most `NEAR_DISTANCE` apart: rows that differ in d places of w have the product w - 2 d."""
+    """All pairs of rows of ±1, shape (k, 2), at most `NEAR_DISTANCE` apart: rows that differ in d places of w
+    have the product w - 2 d.
+    """
     least, block = bits.shape[1] - 2 * NEAR_DISTANCE, 512  # a block against 35,000 rows takes 70 MB
     pairs: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(bits), block):
@@ -134,7 +146,15 @@ def _read(faces: FaceSet, found: _Images, progress: Progress) -> SplitFaces:
         if min(face.shape[:2]) < TINY:
             tiny.append(faces.source(row))
     kept = np.array(rows, dtype=np.int64)
-    return SplitFaces(faces, kept, faces.labels[kept], np.array(numbers, dtype=np.int64), tuple(constant), tuple(tiny), tuple(unreadable))
+    return SplitFaces(
+        faces,
+        kept,
+        faces.labels[kept],
+        np.array(numbers, dtype=np.int64),
+        tuple(constant),
+        tuple(tiny),
+        tuple(unreadable),
+    )
 
 
 def _tick(progress: Progress, stage: str, done: int, total: int) -> None:
@@ -168,24 +188,42 @@ def _split(part: SplitFaces, counts: NDArray[np.int64], alike: NearPairs | None)
     )
 
 
-def _overlap(earlier: SplitFaces, later: SplitFaces, before: NDArray[np.int64], after: NDArray[np.int64], alike: NearPairs | None) -> Overlap:
+def _overlap(
+    earlier: SplitFaces,
+    later: SplitFaces,
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    alike: NearPairs | None,
+) -> Overlap:
     there = before.sum(axis=1, keepdims=True)
     return Overlap(
         earlier.faces.split,
         later.faces.split,
         exact_duplicates=int(np.sum(after * (there > 0))),
         conflicts=int(np.sum(after * (there > before))),  # some copy there does not carry this label
-        near_duplicates=_near(before.sum(axis=1), after.sum(axis=1), there[:, 0] == 0, alike) if alike else None,
+        near_duplicates=_near(before.sum(axis=1), after.sum(axis=1), there[:, 0] == 0, alike)
+        if alike
+        else None,
     )
 
 
-def _near(there: NDArray[np.int64], here: NDArray[np.int64], alone: NDArray[np.bool_], alike: NearPairs, halve: bool = False) -> NearDuplicates:
-    """Near copies `there` of the faces `here`, from the copies of each image; `alone` marks images without an exact copy there."""
+def _near(
+    there: NDArray[np.int64],
+    here: NDArray[np.int64],
+    alone: NDArray[np.bool_],
+    alike: NearPairs,
+    halve: bool = False,
+) -> NearDuplicates:
+    """Near copies `there` of the faces `here`, from the copies of each image; `alone` marks images without an
+    exact copy there.
+    """
     a, b = alike.pairs.T
     has = np.zeros(len(here), dtype=bool)
     has[a[there[b] > 0]] = has[b[there[a] > 0]] = True
     pairs = int(np.sum(here[a] * there[b] + here[b] * there[a]))
-    return NearDuplicates(faces=int(here[has].sum()), only=int(here[has & alone].sum()), pairs=pairs // 2 if halve else pairs)
+    return NearDuplicates(
+        faces=int(here[has].sum()), only=int(here[has & alone].sum()), pairs=pairs // 2 if halve else pairs
+    )
 
 
 def _noise(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> Noise:
@@ -196,7 +234,9 @@ def _noise(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> Noise:
         share=named / max(len(labels), 1),
         named_ties_to_first=int(np.sum(votes.argmax(axis=1) == labels)),
         ties=int(np.sum(chosen == ferplus.TIE)),
-        outside={name: int(np.sum(chosen == i)) for i, name in enumerate(ferplus.COLUMNS) if name not in LABELS},
+        outside={
+            name: int(np.sum(chosen == i)) for i, name in enumerate(ferplus.COLUMNS) if name not in LABELS
+        },
         unvoted=int(np.sum(votes[np.arange(len(labels)), labels] == 0)),
     )
 

@@ -14,9 +14,14 @@ from fer_models.datasets.audit_results import EXAMPLES, SIDE, Example, Kind, Nea
 _Pair = tuple[Kind, SplitFaces, int, SplitFaces, int, float]
 
 
-def examples(read: Sequence[SplitFaces], counts: NDArray[np.int64], alike: NearPairs | None) -> Iterator[Example]:
+def examples(
+    read: Sequence[SplitFaces], counts: NDArray[np.int64], alike: NearPairs | None
+) -> Iterator[Example]:
     """A third of the places for each kind; what one kind leaves goes to the others, in their order."""
-    kinds = [list(islice(pairs, EXAMPLES)) for pairs in (_across(read, counts, "conflict"), _across(read, counts, "copy"), _closest(read, alike))]
+    kinds = [
+        list(islice(pairs, EXAMPLES))
+        for pairs in (_across(read, counts, "conflict"), _across(read, counts, "copy"), _closest(read, alike))
+    ]
     taken = [min(len(pairs), EXAMPLES // len(kinds)) for pairs in kinds]
     for i, pairs in enumerate(kinds):
         taken[i] += min(len(pairs) - taken[i], EXAMPLES - sum(taken))
@@ -26,16 +31,22 @@ def examples(read: Sequence[SplitFaces], counts: NDArray[np.int64], alike: NearP
 
 
 def _across(read: Sequence[SplitFaces], counts: NDArray[np.int64], kind: Kind) -> Iterator[_Pair]:
-    """Copies across splits, each image once: those with another label in the earlier split (`conflict`), or those with no other (`copy`)."""
+    """Copies across splits, each image once: those with another label in the earlier split (`conflict`), or
+    those with no other (`copy`).
+    """
     seen: set[int] = set()
     for a, b in combinations(range(len(read)), 2):
         there, same = counts[a].sum(axis=1)[read[b].images], counts[a][read[b].images, read[b].labels]
-        for later in np.flatnonzero(there > same if kind == "conflict" else (there > 0) & (there == same)).tolist():
+        for later in np.flatnonzero(
+            there > same if kind == "conflict" else (there > 0) & (there == same)
+        ).tolist():
             image = int(read[b].images[later])
             if image not in seen:
                 seen.add(image)
                 copies = read[a].images == image
-                earlier = np.flatnonzero(copies & (read[a].labels != read[b].labels[later]) if kind == "conflict" else copies)[0]
+                earlier = np.flatnonzero(
+                    copies & (read[a].labels != read[b].labels[later]) if kind == "conflict" else copies
+                )[0]
                 yield kind, read[a], int(earlier), read[b], later, 1.0
 
 

@@ -13,22 +13,25 @@ from numpy.typing import NDArray
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 
-#: The splits from the first to the last: what leaks, leaks from an earlier one into a later one. Other splits follow in the order given.
+#: The splits from the first to the last: what leaks, leaks from an earlier one into a later one. Other splits
+#: follow in the order given.
 ORDER: tuple[str, ...] = ("train", "validation", "public_test", "private_test", "test")
 
-#: The greatest Hamming distance of two 64-bit perceptual hashes (`imagehash.phash`), and the least Pearson correlation of the grey pixels at
-#: `SIDE` x `SIDE`, of a near copy. Chosen by eye on FER-2013: of 250 pairs next to these bounds (distance 8 or 10, or correlation 0.93 to 0.94)
-#: all are plainly one picture, often with another watermark, crop or contrast. Of 110 pairs at 0.92 to 0.93, one shows two persons and two
-#: show one person with two expressions; of 100 just above 0.90 some four, of 36 at 0.80 to 0.86 fifteen; and at distance 12 to 16 nearly all
-#: pairs below 0.88 are of two persons. The price: one picture cut a few pixels aside may fall below the bounds.
+#: The greatest Hamming distance of two 64-bit perceptual hashes (`imagehash.phash`), and the least Pearson
+#: correlation of the grey pixels at `SIDE` x `SIDE`, of a near copy. Chosen by eye on FER-2013: of 250 pairs
+#: next to these bounds (distance 8 or 10, or correlation 0.93 to 0.94) all are plainly one picture, often
+#: with another watermark, crop or contrast. Of 110 pairs at 0.92 to 0.93, one shows two persons and two show
+#: one person with two expressions; of 100 just above 0.90 some four, of 36 at 0.80 to 0.86 fifteen; and at
+#: distance 12 to 16 nearly all pairs below 0.88 are of two persons. The price: one picture cut a few pixels
+#: aside may fall below the bounds.
 NEAR_DISTANCE = 10
 NEAR_CORRELATION = 0.93
 
 #: The side in pixels at which images of any size are compared, FER-2013's own.
 SIDE = 48
 
-#: Below this standard deviation of its grey pixels (of 0..255) an image is constant. FER-2013 has sixteen all black faces and an even grey one
-#: (0.7); the flattest of its pictures has 3.9.
+#: Below this standard deviation of its grey pixels (of 0..255) an image is constant. FER-2013 has sixteen all
+#: black faces and an even grey one (0.7); the flattest of its pictures has 3.9.
 FLAT = 1.0
 
 #: An image with a side below this many pixels is tiny: a face cannot be told from so few. FER-2013's have 48.
@@ -56,8 +59,9 @@ class Noise:
     Attributes:
         named: the one answer with most votes, of all ten columns, is the label.
         share: `named` of all faces, 0..1.
-        named_ties_to_first: the same when a tie goes to the first of `ferplus.COLUMNS` (numpy's argmax); 63.3 % of FER-2013's
-            private_test, the share that is usually told, and at least partly owed to the order of the emotions.
+        named_ties_to_first: the same when a tie goes to the first of `ferplus.COLUMNS` (numpy's argmax); 63.3
+            % of FER-2013's private_test, the share that is usually told, and at least partly owed to the
+            order of the emotions.
         ties: several answers share the most votes, so there is no majority.
         outside: the one answer with most votes is contempt, unknown or no face: each with its number.
         unvoted: not one rater named the label.
@@ -156,7 +160,8 @@ class Example:
     """Two faces that are one picture.
 
     Attributes:
-        kind: `conflict` (copies in two splits with different labels), `copy` (in two splits, with one label) or `near`.
+        kind: `conflict` (copies in two splits with different labels), `copy` (in two splits, with one label)
+            or `near`.
         faces: the two.
         correlation: of their grey pixels, -1..1; 1 for copies.
         picture: the two side by side as a PNG of 192 x 96 pixels, a data URI.
@@ -178,7 +183,8 @@ class Audit:
         distinct: different images among them.
         splits: each split by itself, in `ORDER`.
         overlaps: each later split against each earlier one.
-        examples: at most `EXAMPLES` pairs: conflicts, then copies across splits, then near copies, the least alike first.
+        examples: at most `EXAMPLES` pairs: conflicts, then copies across splits, then near copies, the least
+            alike first.
     """
 
     dataset: str

@@ -1,4 +1,6 @@
-"""What a dataset is once it is loaded: labelled faces with a name, a split, a fingerprint and honest notes."""
+"""What a dataset is once it is loaded: labelled faces with a name, a split, a fingerprint and honest
+notes.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class FaceSet:
         labels: the emotion of each row as its `Emotion` value, int64, shape (n,).
         sources: what to call each row in messages and pages (a file name, `row 17`); as many as rows.
         notes: what a reader of any result must know: deviations from official counts, dropped classes, …
-        votes: how many raters saw what in each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None where there are no votes.
+        votes: how many raters saw what in each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None
+            where there are no votes.
         options: the options that select this dataset on the command line, for messages.
 
     The names are `printable`: a folder or a file may be called anything.
@@ -59,7 +62,9 @@ class FaceSet:
         object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
-            raise DatasetError(f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match.")
+            raise DatasetError(
+                f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match."
+            )
         if self.votes is not None and len(self.votes) != n:
             raise DatasetError(f"{self.name}: {n} images and votes for {len(self.votes)} do not match.")
         if n == 0:
@@ -112,7 +117,9 @@ class FaceSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of all (pixels, label) pairs: the same for any row order and any lossless file format."""
+        """The sha256 of all (pixels, label) pairs: the same for any row order and any lossless file
+        format.
+        """
         return fingerprint(self.hashes, self.labels)
 
     @property
@@ -136,7 +143,8 @@ class FaceSet:
         )
 
     def stratified(self, n: int) -> NDArray[np.int64]:
-        """The rows of the first faces of each emotion, about `n` in all and in the set's own proportions: the same ones every time.
+        """The rows of the first faces of each emotion, about `n` in all and in the set's own proportions: the
+        same ones every time.
 
         Shares are rounded by largest remainder, and an emotion that occurs keeps at least one face.
 
@@ -159,7 +167,11 @@ class FaceSet:
     def subsample(self, n: int) -> FaceSet:
         """The set reduced to `stratified(n)`, with a note."""
         rows = self.stratified(n)
-        return self if len(rows) == len(self) else self.select(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
+        return (
+            self
+            if len(rows) == len(self)
+            else self.select(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
+        )
 
 
 def fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:

@@ -1,16 +1,19 @@
-"""FER-2013 in every form it travels in: the two csv files, the Kaggle challenge's, class folders, and the Hub's parquet files.
+"""FER-2013 in every form it travels in: the two csv files, the Kaggle challenge's, class folders, and the
+Hub's parquet files.
 
-`load` looks at what lies under the root and takes the first of these forms, in `root` itself, then in `root/fer2013` and `root/data`:
+`load` looks at what lies under the root and takes the first of these forms, in `root` itself, then in
+`root/fer2013` and `root/data`:
 
-1. `fer2013.csv` (`emotion,pixels,Usage`), 2. `icml_face_data.csv` (`emotion, Usage, pixels`, rows in another order),
-3. `SPLIT-*.parquet` (the Hub's layout), 4. class folders (`train/CLASS/Training_N.jpg`, `test/CLASS/{PublicTest,PrivateTest}_N.jpg`),
-5. `train.csv` and `test.csv` (the Kaggle challenge's; its test file has no labels).
+1. `fer2013.csv` (`emotion,pixels,Usage`), 2. `icml_face_data.csv` (`emotion, Usage, pixels`, rows in another
+order), 3. `SPLIT-*.parquet` (the Hub's layout), 4. class folders (`train/CLASS/Training_N.jpg`,
+`test/CLASS/{PublicTest,PrivateTest}_N.jpg`), 5. `train.csv` and `test.csv` (the Kaggle challenge's; its test
+file has no labels).
 
-A root that is itself a csv or parquet file is read as that. The faces and their fingerprint do not depend on the form, except that the
-class folders hold JPEG copies, whose pixels differ slightly; a note says so.
+A root that is itself a csv or parquet file is read as that. The faces and their fingerprint do not depend on
+the form, except that the class folders hold JPEG copies, whose pixels differ slightly; a note says so.
 
-The votes of FER+ (`fer2013new.csv`, see `ferplus`) are joined to the faces where they lie beside them and the form keeps the rows of
-`fer2013.csv`: that file itself, and parquet files with a column `row`.
+The votes of FER+ (`fer2013new.csv`, see `ferplus`) are joined to the faces where they lie beside them and the
+form keeps the rows of `fer2013.csv`: that file itself, and parquet files with a column `row`.
 """
 
 from __future__ import annotations
@@ -29,7 +32,19 @@ from fer_models import images
 from fer_models.datasets import ferplus
 from fer_models.datasets.base import FaceSet
 from fer_models.datasets.fer2013_parquet import parquet_files, read_parquet
-from fer_models.datasets.fer2013_rows import GET_ANEW, OFFICIAL, PARTS, SCORABLE, SIZE, SPLITS, WAYS_OUT, Rows, grey48, joined, visible_files
+from fer_models.datasets.fer2013_rows import (
+    GET_ANEW,
+    OFFICIAL,
+    PARTS,
+    SCORABLE,
+    SIZE,
+    SPLITS,
+    WAYS_OUT,
+    Rows,
+    grey48,
+    joined,
+    visible_files,
+)
 from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
 
@@ -49,27 +64,42 @@ def load(split: str, root: Path) -> FaceSet:
     """The faces of one split, grey (48, 48), in the order of `fer2013.csv` where the form keeps it.
 
     Args:
-        split: `train` (28,709), `public_test` (3,589), `private_test` (3,589), or `test`: both of these, in this order (7,178).
+        split: `train` (28,709), `public_test` (3,589), `private_test` (3,589), or `test`: both of these, in
+            this order (7,178).
         root: a folder that holds FER-2013 in one of its forms, or one csv or parquet file.
 
     Returns:
-        The faces, with the votes of FER+ where these can be joined. Class counts that deviate from the official ones are no error, and neither
+        The faces, with the votes of FER+ where these can be joined. Class counts that deviate from the
+        official ones are no error, and neither
         are votes that belong to other rows: both stand in `notes`.
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: nothing is found, the form does not hold this split with its labels, or a row or file is broken (that of the votes too).
+        DatasetError: nothing is found, the form does not hold this split with its labels, or a row or file is
+            broken (that of the votes too).
     """
     if split not in SPLITS:
         raise UnknownNameError("split of fer2013", split, SPLITS)
     read, path = _find(root)
     rows = read(path, split)
     if not rows.labels:
-        raise DatasetError(f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. {WAYS_OUT}")
-    pixels = np.frombuffer(bytes(rows.pixels), dtype=np.uint8).reshape(-1, SIZE, SIZE)  # read-only, as it stands on bytes
+        raise DatasetError(
+            f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. {WAYS_OUT}"
+        )
+    pixels = np.frombuffer(bytes(rows.pixels), dtype=np.uint8).reshape(
+        -1, SIZE, SIZE
+    )  # read-only, as it stands on bytes
     labels = np.array(rows.labels, dtype=np.int64)
     votes, why_not = _votes(root, rows, split)
-    return FaceSet("fer2013", split, pixels, labels, rows.sources, (*rows.notes, *_deviations(split, rows.labels), *why_not), votes)
+    return FaceSet(
+        "fer2013",
+        split,
+        pixels,
+        labels,
+        rows.sources,
+        (*rows.notes, *_deviations(split, rows.labels), *why_not),
+        votes,
+    )
 
 
 def _votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
@@ -81,11 +111,16 @@ def _votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] | None
         return None, ("FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv",)
     table = ferplus.read(path)
     numbers = np.array(rows.numbers, dtype=np.int64)
-    if rows.whole not in (None, len(table.votes)):  # rows left out of a csv file move all that follow, perhaps within their split
+    if rows.whole not in (
+        None,
+        len(table.votes),
+    ):  # rows left out of a csv file move all that follow, perhaps within their split
         reason = f"the csv file has {rows.whole} rows and the votes {len(table.votes)}, so a row's number does not say which face it is"
     else:
         reason = table.mismatch(numbers, split)
-    return (None, (f"FER+ votes are there but not joined: {reason}",)) if reason else (table.votes[numbers], ())
+    return (
+        (None, (f"FER+ votes are there but not joined: {reason}",)) if reason else (table.votes[numbers], ())
+    )
 
 
 def _deviations(split: str, labels: list[int]) -> Iterator[str]:
@@ -93,7 +128,11 @@ def _deviations(split: str, labels: list[int]) -> Iterator[str]:
     official = OFFICIAL[split]
     counts = np.bincount(labels, minlength=len(EMOTIONS)).tolist()
     if tuple(counts) != official:
-        differing = ", ".join(f"{name} {got} instead of {want}" for name, got, want in zip(LABELS, counts, official, strict=True) if got != want)
+        differing = ", ".join(
+            f"{name} {got} instead of {want}"
+            for name, got, want in zip(LABELS, counts, official, strict=True)
+            if got != want
+        )
         yield f"not the official fer2013/{split}: {sum(counts)} faces, officially {sum(official)} ({differing})"
 
 
@@ -123,12 +162,16 @@ def _find(root: Path) -> tuple[Reader, Path]:
 
 
 def _read_csv(path: Path, split: str) -> Rows:
-    """The rows of `split`. Every row's columns, label and Usage are checked, the pixels of the wanted rows only."""
+    """The rows of `split`. Every row's columns, label and Usage are checked, the pixels of the wanted rows
+    only.
+    """
     lines = _csv_lines(path)
     columns = next(lines)[1]
     names = [column.strip().lower() for column in columns]
     if names == ["pixels"]:
-        raise DatasetError(f"{path} has no labels (its only column is pixels), so fer2013/{split} cannot be scored from it. {SCORABLE}")
+        raise DatasetError(
+            f"{path} has no labels (its only column is pixels), so fer2013/{split} cannot be scored from it. {SCORABLE}"
+        )
     if sorted(names) not in (["emotion", "pixels", "usage"], ["emotion", "pixels"]):
         raise DatasetError(
             f"{path} starts with the header {','.join(columns)[:80]!r}, not with emotion,pixels,Usage (fer2013.csv), "
@@ -140,15 +183,22 @@ def _read_csv(path: Path, split: str) -> Rows:
     row = -1
     for row, (line, fields) in enumerate(lines):
         if len(fields) != len(names):
-            raise DatasetError(f"{_at(path, row, line)} has {len(fields)} columns instead of {len(names)}: the file was cut or edited. {GET_ANEW}")
+            raise DatasetError(
+                f"{_at(path, row, line)} has {len(fields)} columns instead of {len(names)}: the file was cut or edited. {GET_ANEW}"
+            )
         part = _part(fields[usage_at], _at(path, row, line)) if usage_at is not None else "train"
         label = _LABEL.get(fields[emotion_at].strip())
         if label is None:
-            raise DatasetError(f"{_at(path, row, line)} has the label {fields[emotion_at][:20]!r}; FER-2013 knows 0..6 ({FER2013.spell()}).")
+            raise DatasetError(
+                f"{_at(path, row, line)} has the label {fields[emotion_at][:20]!r}; FER-2013 knows 0..6 ({FER2013.spell()})."
+            )
         if part in parts:
             parts[part].add(_pixels(fields[pixels_at], path, row, line), label, f"row {row}", row)
     rows = joined(parts.values())
-    rows.numbered, rows.whole = names == ["emotion", "pixels", "usage"], row + 1  # icml_face_data.csv has other columns, and another order
+    rows.numbered, rows.whole = (
+        names == ["emotion", "pixels", "usage"],
+        row + 1,
+    )  # icml_face_data.csv has other columns, and another order
     return rows
 
 
@@ -180,33 +230,47 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _part(usage: str, where: str) -> str:
     part = _USAGES.get(usage.strip())
     if part is None:
-        raise DatasetError(f"{where} has the Usage {usage[:20]!r}; FER-2013 knows {', '.join(_USAGES)}. If it was cut or edited, get the file anew.")
+        raise DatasetError(
+            f"{where} has the Usage {usage[:20]!r}; FER-2013 knows {', '.join(_USAGES)}. If it was cut or edited, get the file anew."
+        )
     return part
 
 
 def _pixels(text: str, path: Path, row: int, line: int) -> bytes:
-    """A row's pixels; the table's look-up parses and checks at once, and is faster than numpy on strings this short."""
+    """A row's pixels; the table's look-up parses and checks at once, and is faster than numpy on strings this
+    short.
+    """
     words = text.split()
     if len(words) != SIZE * SIZE:
-        raise DatasetError(f"{_at(path, row, line)} has {len(words)} pixels instead of {SIZE * SIZE} (48 x 48). {GET_ANEW}")
+        raise DatasetError(
+            f"{_at(path, row, line)} has {len(words)} pixels instead of {SIZE * SIZE} (48 x 48). {GET_ANEW}"
+        )
     try:
         return bytes(map(_PIXEL.__getitem__, words))
     except KeyError:
         at, word = next((i, word) for i, word in enumerate(words) if word not in _PIXEL)
-        raise DatasetError(f"{_at(path, row, line)}: pixel {at} is {word[:20]!r}, not an integer of 0..255. {GET_ANEW}") from None
+        raise DatasetError(
+            f"{_at(path, row, line)}: pixel {at} is {word[:20]!r}, not an integer of 0..255. {GET_ANEW}"
+        ) from None
 
 
 def _read_kaggle(folder: Path, split: str) -> Rows:
     """`train.csv` of the Kaggle challenge; its `test.csv` exists without labels only."""
     if split != "train":
-        raise DatasetError(f"{folder / 'test.csv'} of the Kaggle challenge has no labels, so fer2013/{split} cannot be scored from it. {SCORABLE}")
+        raise DatasetError(
+            f"{folder / 'test.csv'} of the Kaggle challenge has no labels, so fer2013/{split} cannot be scored from it. {SCORABLE}"
+        )
     if not os.path.isfile(folder / "train.csv"):
-        raise DatasetError(f"{folder} holds test.csv but no train.csv, so there is no fer2013/train in it. {WAYS_OUT}")
+        raise DatasetError(
+            f"{folder} holds test.csv but no train.csv, so there is no fer2013/train in it. {WAYS_OUT}"
+        )
     return _read_csv(folder / "train.csv", split)
 
 
 def _read_folders(folder: Path, split: str) -> Rows:
-    """Faces by class folder: the emotion from the folder's *name*, the official split from the file's, ordered by its number."""
+    """Faces by class folder: the emotion from the folder's *name*, the official split from the file's,
+    ordered by its number.
+    """
     parts: dict[str, list[tuple[int, Path, Emotion]]] = {part: [] for part in PARTS[split]}
     for path, emotion in _classified(folder):
         match = _FILE_NAME.fullmatch(path.name)
@@ -229,10 +293,14 @@ def _read_folders(folder: Path, split: str) -> Rows:
                 unreadable.append((printable(source), str(error)))
     if unreadable:
         total = len(rows.labels) + len(unreadable)
-        options = f"--dataset {shlex.quote(str(folder))}"  # read as any other class folders, it can be audited
+        options = (
+            f"--dataset {shlex.quote(str(folder))}"  # read as any other class folders, it can be audited
+        )
         raise UnreadableFacesError(f"fer2013/{split}", total, unreadable, options)
     if any(not source.lower().endswith(".png") for source in rows.sources):
-        rows.notes.append("read from JPEG copies, whose pixels differ slightly from fer2013.csv: another fingerprint, the same faces")
+        rows.notes.append(
+            "read from JPEG copies, whose pixels differ slightly from fer2013.csv: another fingerprint, the same faces"
+        )
     return rows
 
 
@@ -242,7 +310,11 @@ def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
             try:
                 emotion = parse_label(named.name) if os.path.isdir(named) else None
             except DatasetError as error:
-                raise DatasetError(f"{named} is not a class folder of FER-2013: {error} Remove or rename it.") from error
+                raise DatasetError(
+                    f"{named} is not a class folder of FER-2013: {error} Remove or rename it."
+                ) from error
             if emotion is None:
-                raise DatasetError(f"{named} is not a class folder of FER-2013 ({', '.join(LABELS)}). Remove or rename it.")
+                raise DatasetError(
+                    f"{named} is not a class folder of FER-2013 ({', '.join(LABELS)}). Remove or rename it."
+                )
             yield from ((path, emotion) for path in visible_files(named))

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from fer_models import images
-from fer_models.datasets.fer2013_rows import GET_ANEW, MOST_ROWS, PARTS, WAYS_OUT, Rows, by_number, grey48, joined, visible_files
+from fer_models.datasets.fer2013_rows import (
+    GET_ANEW,
+    MOST_ROWS,
+    PARTS,
+    WAYS_OUT,
+    Rows,
+    by_number,
+    grey48,
+    joined,
+    visible_files,
+)
 from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
 
@@ -21,8 +31,14 @@ def read_parquet(path: Path, split: str) -> Rows:
     shards = _shards([path] if os.path.isfile(path) else parquet_files(path))
     parts = [part for part in ((split,) if split in shards else PARTS[split]) if part in shards]
     if not parts:
-        together = "; its PublicTest and PrivateTest cannot be told apart: use --split test" if "test" in shards else ""
-        raise DatasetError(f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {WAYS_OUT}")
+        together = (
+            "; its PublicTest and PrivateTest cannot be told apart: use --split test"
+            if "test" in shards
+            else ""
+        )
+        raise DatasetError(
+            f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {WAYS_OUT}"
+        )
     rows = joined(by_number(joined(_read_shard(shard) for shard in shards[part])) for part in parts)
     rows.numbered = -1 not in rows.numbers
     return rows
@@ -33,10 +49,11 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def _shards(paths: list[Path]) -> dict[str, list[Path]]:
-    """The files of each split, by the names the Hub writes: `train-00000-of-00004.parquet`, `publicTest-…`, `validation-…`.
+    """The files of each split, by the names the Hub writes: `train-00000-of-00004.parquet`, `publicTest-…`,
+    `validation-…`.
 
-    A validation split is FER-2013's PublicTest. A lone `test` is PublicTest and PrivateTest together (7,178 faces in the copies on the Hub);
-    beside another of these two it is PrivateTest.
+    A validation split is FER-2013's PublicTest. A lone `test` is PublicTest and PrivateTest together (7,178
+    faces in the copies on the Hub); beside another of these two it is PrivateTest.
 
     Raises:
         DatasetError: a name that says no split, or two names that say the same.
@@ -44,7 +61,13 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
     named: dict[str, list[Path]] = {}
     for path in paths:
         named.setdefault(re.sub("[^a-z]", "", _SHARD.sub("", path.stem).lower()), []).append(path)
-    known = {"train": "train", "training": "train", "publictest": "public_test", "privatetest": "private_test", "test": "test"}
+    known = {
+        "train": "train",
+        "training": "train",
+        "publictest": "public_test",
+        "privatetest": "private_test",
+        "test": "test",
+    }
     known |= dict.fromkeys(("validation", "valid", "val", "dev"), "public_test")
     splits: dict[str, list[Path]] = {}
     for name, files in named.items():
@@ -53,7 +76,9 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
                 f"{files[0]}: its name says no split. Name the files train-*.parquet, public_test-*.parquet and private_test-*.parquet."
             )
         if known[name] in splits:
-            raise DatasetError(f"{files[0]} and {splits[known[name]][0].name} both claim to be {known[name]}. Keep one of them.")
+            raise DatasetError(
+                f"{files[0]} and {splits[known[name]][0].name} both claim to be {known[name]}. Keep one of them."
+            )
         splits[known[name]] = files
     if "test" in splits and "public_test" in splits and "private_test" not in splits:
         splits["private_test"] = splits.pop("test")
@@ -61,12 +86,16 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
 
 
 def _read_shard(path: Path) -> Rows:
-    """One parquet file: `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and, where there is one, `row`."""
+    """One parquet file: `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and, where
+    there is one, `row`.
+    """
     columns, names = _table(path)
     emotions = _emotions(columns["label"], path, names)
     numbers = columns.get("row", [-1] * len(emotions))
     if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
-        raise DatasetError(f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {GET_ANEW}")
+        raise DatasetError(
+            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {GET_ANEW}"
+        )
     rows, dropped = Rows(), 0
     for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
         data = image.get("bytes") if isinstance(image, dict) else image
@@ -76,14 +105,20 @@ def _read_shard(path: Path) -> Rows:
             dropped += 1
             continue
         source = f"row {numbers[i]}" if numbers[i] != -1 else f"{path.name} row {i}"
-        rows.add(grey48(images.decode(data, f"{path} row {i}"), f"{path} row {i}"), int(emotion), source, numbers[i])
+        rows.add(
+            grey48(images.decode(data, f"{path} row {i}"), f"{path} row {i}"),
+            int(emotion),
+            source,
+            numbers[i],
+        )
     if dropped:
         rows.notes.append(f"dropped {dropped} faces of {path.name} whose label is outside the seven emotions")
     return rows
 
 
 def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    """The columns `image`, `label` and, where there is one, `row`; the names of the classes, if the file has them.
+    """The columns `image`, `label` and, where there is one, `row`; the names of the classes, if the file has
+    them.
 
     Raises:
         DatasetError: pyarrow is missing, or the file is no sound parquet file with these columns.
@@ -91,13 +126,17 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise DatasetError(f"{path} cannot be read without pyarrow ({error}). Install it: pip install pyarrow") from error
+        raise DatasetError(
+            f"{path} cannot be read without pyarrow ({error}). Install it: pip install pyarrow"
+        ) from error
     if not os.path.isfile(path):
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
         with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
             if file.metadata.num_rows > MOST_ROWS:
-                raise DatasetError(f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {GET_ANEW}")
+                raise DatasetError(
+                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {GET_ANEW}"
+                )
             schema = file.schema_arrow
             columns = {
                 "image": _column(schema, path, ("image", "img")),
@@ -110,7 +149,9 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
             return values, _class_names(schema, columns["label"])
     except DatasetError:
         raise
-    except Exception as error:  # a damaged file makes pyarrow raise almost anything, such as UnicodeDecodeError
+    except (
+        Exception
+    ) as error:  # a damaged file makes pyarrow raise almost anything, such as UnicodeDecodeError
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise DatasetError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as parquet ({reason}). It is cut or no parquet file: get it anew."
@@ -129,7 +170,9 @@ def _column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
 
 
 def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
-    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), else in csv order."""
+    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), else in csv
+    order.
+    """
     try:
         space = LabelSpace.from_names(path.name, names) if names else FER2013
     except DatasetError as error:
@@ -138,7 +181,9 @@ def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion |
     for i, label in enumerate(labels):
         try:
             if type(label) not in (int, str):  # True is an int too, and no class
-                raise DatasetError(f"a label must be a class number or an emotion's name, got {repr(label)[:60]}.")
+                raise DatasetError(
+                    f"a label must be a class number or an emotion's name, got {repr(label)[:60]}."
+                )
             emotions.append(parse_label(label) if isinstance(label, str) else space.emotion(label))
         except DatasetError as error:
             raise DatasetError(f"{path} row {i}: {error}") from error

@@ -12,7 +12,8 @@ from fer_models.errors import DatasetError
 
 SIZE = 48
 
-#: The official number of faces of each emotion, in `Emotion` order (angry, disgust, fear, happy, sad, surprise, neutral).
+#: The official number of faces of each emotion, in `Emotion` order (angry, disgust, fear, happy, sad,
+#: surprise, neutral).
 OFFICIAL: dict[str, tuple[int, ...]] = {
     "train": (3995, 436, 4097, 7215, 4830, 3171, 4965),
     "public_test": (467, 56, 496, 895, 653, 415, 607),
@@ -22,7 +23,12 @@ OFFICIAL: dict[str, tuple[int, ...]] = {
 SPLITS: tuple[str, ...] = tuple(OFFICIAL)
 
 #: The official splits that each split consists of, in order.
-PARTS = {"train": ("train",), "public_test": ("public_test",), "private_test": ("private_test",), "test": ("public_test", "private_test")}
+PARTS = {
+    "train": ("train",),
+    "public_test": ("public_test",),
+    "private_test": ("private_test",),
+    "test": ("public_test", "private_test"),
+}
 WAYS_OUT = "Give the folder with --data-root FOLDER, or let --download fetch it from the Hugging Face Hub."
 #: A parquet file that claims more rows is broken, or made to fill the memory.
 MOST_ROWS = 1_000_000
@@ -35,10 +41,14 @@ class Rows:
     pixels: bytearray = field(default_factory=bytearray)
     labels: list[int] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)  # where the face stood in fer2013.csv, as far as its form knows
+    numbers: list[int] = field(
+        default_factory=list
+    )  # where the face stood in fer2013.csv, as far as its form knows
     notes: list[str] = field(default_factory=list)
     numbered: bool = False  # whether `numbers` are the rows of fer2013.csv
-    whole: int | None = None  # how many rows the file has, all splits together, where a row's number is its place in the file
+    whole: int | None = (
+        None  # how many rows the file has, all splits together, where a row's number is its place in the file
+    )
 
     def add(self, pixels: bytes, label: int, source: str, number: int) -> None:
         self.pixels += pixels
@@ -78,7 +88,9 @@ def visible_files(folder: Path) -> list[Path]:
 
 def grey48(face: images.Face, name: str) -> bytes:
     if face.shape[:2] != (SIZE, SIZE):
-        raise DatasetError(f"{name} is {face.shape[1]}x{face.shape[0]} pixels; FER-2013's faces are 48x48. Give an unresized copy.")
+        raise DatasetError(
+            f"{name} is {face.shape[1]}x{face.shape[0]} pixels; FER-2013's faces are 48x48. Give an unresized copy."
+        )
     return images.grey(face).tobytes()
 
 
@@ -86,10 +98,14 @@ def grey48(face: images.Face, name: str) -> bytes:
 
 
 def by_number(rows: Rows) -> Rows:
-    """`rows` in the order of `fer2013.csv`; those of a file that does not know it stay as they are, since their numbers are all -1."""
+    """`rows` in the order of `fer2013.csv`; those of a file that does not know it stay as they are, since
+    their numbers are all -1.
+    """
     order = sorted(range(len(rows.labels)), key=rows.numbers.__getitem__)
     face = SIZE * SIZE
     ordered = Rows(notes=rows.notes)
     for i in order:
-        ordered.add(bytes(rows.pixels[i * face : (i + 1) * face]), rows.labels[i], rows.sources[i], rows.numbers[i])
+        ordered.add(
+            bytes(rows.pixels[i * face : (i + 1) * face]), rows.labels[i], rows.sources[i], rows.numbers[i]
+        )
     return ordered

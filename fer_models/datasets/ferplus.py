@@ -1,8 +1,10 @@
-"""FER+: what ten people each saw in every face of FER-2013 (`fer2013new.csv`, Microsoft, MIT licence; Barsoum et al. 2016, arXiv:1608.01041).
+"""FER+: what ten people each saw in every face of FER-2013 (`fer2013new.csv`, Microsoft, MIT licence; Barsoum
+et al. 2016, arXiv:1608.01041).
 
-The file has one line per row of `fer2013.csv`, in the same order, with the columns `Usage, Image name, neutral, happiness, surprise, sadness,
-anger, disgust, fear, contempt, unknown, NF`. Nothing but the row number ties a line to a face (`Image name` counts the faces that FER+ kept, not
-the rows), so votes are joined by row number, and only where the splits of the two agree.
+The file has one line per row of `fer2013.csv`, in the same order, with the columns `Usage, Image name,
+neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, NF`. Nothing but the row
+number ties a line to a face (`Image name` counts the faces that FER+ kept, not the rows), so votes are joined
+by row number, and only where the splits of the two agree.
 """
 
 from __future__ import annotations
@@ -29,7 +31,18 @@ TIE = -1
 FILE_NAME = "fer2013new.csv"
 
 #: How the file spells `COLUMNS`.
-_SPELT = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt", "unknown", "NF")
+_SPELT = (
+    "anger",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+    "neutral",
+    "contempt",
+    "unknown",
+    "NF",
+)
 _HEADER = ("Usage", "Image name", *_SPELT)
 _SPLITS = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 _PARTS = {**{split: (split,) for split in _SPLITS.values()}, "test": ("public_test", "private_test")}
@@ -51,7 +64,8 @@ class VoteTable:
     votes: NDArray[np.int64]
 
     def mismatch(self, rows: NDArray[np.int64], split: str) -> str:
-        """Why the faces of `split` cannot stand at `rows` of `fer2013.csv`, as half a sentence; empty when they can.
+        """Why the faces of `split` cannot stand at `rows` of `fer2013.csv`, as half a sentence; empty when
+        they can.
 
         Raises:
             UnknownNameError: no such split.
@@ -70,7 +84,9 @@ class VoteTable:
 
 
 def find(root: Path) -> Path | None:
-    """The votes file in `root`, `root/fer2013` or `root/data`, or beside `root` when that is a file; None where there is none."""
+    """The votes file in `root`, `root/fer2013` or `root/data`, or beside `root` when that is a file; None
+    where there is none.
+    """
     folder = root.parent if os.path.isfile(root) else root
     places = (folder / part / FILE_NAME for part in ("", "fer2013", "data"))
     return next((path for path in places if os.path.isfile(path)), None)
@@ -89,11 +105,14 @@ def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: the file is broken, or the rows are not those of this file: out of range, repeated, or of another split.
+        DatasetError: the file is broken, or the rows are not those of this file: out of range, repeated, or
+            of another split.
     """
     table = read(path)
     if reason := table.mismatch(rows, split):
-        raise DatasetError(f"{path} does not belong to these faces: {reason}. Join votes only to faces that keep the rows of fer2013.csv.")
+        raise DatasetError(
+            f"{path} does not belong to these faces: {reason}. Join votes only to faces that keep the rows of fer2013.csv."
+        )
     return table.votes[rows]
 
 
@@ -101,19 +120,23 @@ def read(path: Path) -> VoteTable:
     """The whole file, its columns found by name.
 
     Raises:
-        DatasetError: it cannot be opened, is no csv text, lacks a column, or a line has another length, an unknown Usage or a cell
-            that is not 0..10.
+        DatasetError: it cannot be opened, is no csv text, lacks a column, or a line has another length, an
+            unknown Usage or a cell that is not 0..10.
     """
     lines = _lines(path)
     header = next(lines, [])
     if sorted(header) != sorted(_HEADER):
-        raise DatasetError(f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. {_ANEW}")
+        raise DatasetError(
+            f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. {_ANEW}"
+        )
     cells, usage_at = itemgetter(*map(header.index, _SPELT)), header.index("Usage")
     splits: list[str] = []
     votes: list[int] = []
     for row, fields in enumerate(lines):
         if len(fields) != len(header):
-            raise DatasetError(f"{path} row {row} has {len(fields)} columns instead of {len(header)}: the file was cut or edited. {_ANEW}")
+            raise DatasetError(
+                f"{path} row {row} has {len(fields)} columns instead of {len(header)}: the file was cut or edited. {_ANEW}"
+            )
         try:
             splits.append(_SPLITS[fields[usage_at]])
             votes.extend(map(_COUNTS.__getitem__, cells(fields)))
@@ -137,6 +160,8 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
 
 def majority(votes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The column of `COLUMNS` with more votes than every other, or `TIE`, for votes (n, 10); int64 (n,). No vote at all is a tie."""
+    """The column of `COLUMNS` with more votes than every other, or `TIE`, for votes (n, 10); int64 (n,). No
+    vote at all is a tie.
+    """
     single = np.sum(votes == votes.max(axis=1, keepdims=True), axis=1) == 1
     return np.where(single, votes.argmax(axis=1), TIE)

@@ -1,8 +1,9 @@
-"""Any dataset of class folders (CK+48, SFEW, one's own), and the layouts of RAF-DB, AffectNet, KDEF and JAFFE.
+"""Any dataset of class folders (CK+48, SFEW, one's own), and the layouts of RAF-DB, AffectNet, KDEF and
+JAFFE.
 
-Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling, or a
-number of a label scheme that the user names; RAF-DB's list of labels and AffectNet's annotations as they are
-published (`annotated`); KDEF's and JAFFE's file names.
+Layouts: `root/CLASS/…` or `root/SPLIT/CLASS/…`, where CLASS is the name of an emotion in any known spelling,
+or a number of a label scheme that the user names; RAF-DB's list of labels and AffectNet's annotations as they
+are published (`annotated`); KDEF's and JAFFE's file names.
 Everything that is left out (contempt, files that are no images, …) is counted in the set's notes.
 """
 
@@ -95,9 +96,9 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
 
     Raises:
         UnknownNameError: no such split.
-        DatasetError: no folder, no face, a folder whose name is no emotion, numbered folders without a scheme or
-            with numbers that it does not have, a scheme without numbered folders, or broken labels of RAF-DB or
-            AffectNet.
+        DatasetError: no folder, no face, a folder whose name is no emotion, numbered folders without a scheme
+            or with numbers that it does not have, a scheme without numbered folders, or broken labels of
+            RAF-DB or AffectNet.
     """
     listed = annotated.raf_db_splits(root)
     by_split = dict.fromkeys(listed, root) if listed else _split_folders(root)
@@ -124,7 +125,9 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
     labels = np.array([emotion for _, emotion in found.faces], dtype=np.int64)
     others = [] if wanted == WHOLE or listed else _folders(root)
     ignored = [folder.name for folder in others if folder not in by_split.values()]
-    notes = [*found.notes, *_what_is_missing(found, labels)] + [f"ignored the folders that are no split: {', '.join(ignored)}"] * bool(ignored)
+    notes = [*found.notes, *_what_is_missing(found, labels)] + [
+        f"ignored the folders that are no split: {', '.join(ignored)}"
+    ] * bool(ignored)
     paths = tuple(path for path, _ in found.faces)
     sources = [path.relative_to(root).as_posix() for path in paths]
     return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes))
@@ -146,12 +149,16 @@ def _what_is_missing(found: _Found, labels: NDArray[np.int64]) -> Iterator[str]:
 
 def _split_folders(root: Path) -> dict[str, Path]:
     if not os.path.isdir(root):
-        raise DatasetError(f"{root} is not a folder. Give a dataset's folder: --dataset FOLDER, or --data-root FOLDER.")
+        raise DatasetError(
+            f"{root} is not a folder. Give a dataset's folder: --dataset FOLDER, or --data-root FOLDER."
+        )
     named: dict[str, Path] = {}
     for folder in _folders(root):
         split = _SPLIT_NAMES.get(folder.name.lower())
         if split in named:
-            raise DatasetError(f"{folder} and {named[split].name} both claim to be the {split} split. Rename or remove one of them.")
+            raise DatasetError(
+                f"{folder} and {named[split].name} both claim to be the {split} split. Rename or remove one of them."
+            )
         if split is not None:
             named[split] = folder
     return named or {WHOLE: root}
@@ -169,7 +176,8 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
-    """All visible files under `folder`, in order, and what else has a name there: broken links, pipes, devices.
+    """All visible files under `folder`, in order, and what else has a name there: broken links, pipes,
+    devices.
 
     Each real folder is listed once, however many links lead to it: links may lead in a circle.
 
@@ -195,7 +203,9 @@ def _is_image(path: Path) -> bool:
 
 
 def _classify(folder: Path, scheme: LabelScheme | None) -> _Found:
-    """The labelled faces under `folder`: by file name when most are named as KDEF's or JAFFE's, by class folder otherwise."""
+    """The labelled faces under `folder`: by file name when most are named as KDEF's or JAFFE's, by class
+    folder otherwise.
+    """
     everything = list(files(folder))
     pictures = [path for path in everything if _is_image(path)]
     for name, pattern in (("KDEF", _KDEF), ("JAFFE", _JAFFE)):
@@ -226,8 +236,14 @@ def _by_file_name(name: str, pattern: re.Pattern[str], everything: list[Path]) -
             continue
         found.faces.append((path, emotion))
         angles.update(match.groups()[1:])
-    listing = ", ".join(f"{angles[key.upper()] + angles[key.lower()]} {angle}" for key, angle in _ANGLES.items()) if angles else ""
-    found.notes.append(f"labels from {name}'s file names" + (f"; all angles kept: {listing}" if listing else ""))
+    listing = (
+        ", ".join(f"{angles[key.upper()] + angles[key.lower()]} {angle}" for key, angle in _ANGLES.items())
+        if angles
+        else ""
+    )
+    found.notes.append(
+        f"labels from {name}'s file names" + (f"; all angles kept: {listing}" if listing else "")
+    )
     return found
 
 
@@ -256,8 +272,8 @@ def _numbering(split_folders: Iterable[Path], root: Path, scheme: LabelScheme | 
 
     Raises:
         DatasetError: numbered folders without a scheme, or the opposite. Numbers are never guessed: 0..7 are
-            AffectNet's, CK+'s and FER+'s, 1..7 RAF-DB's and CK+'s without neutral, 0..6 FER-2013's, AffectNet's
-            without contempt, and the alphabet's.
+            AffectNet's, CK+'s and FER+'s, 1..7 RAF-DB's and CK+'s without neutral, 0..6 FER-2013's,
+            AffectNet's without contempt, and the alphabet's.
     """
     named = [child for folder in split_folders for child in _folders(folder)]
     numbers = sorted({int(child.name) for child in named if _NUMBER.fullmatch(child.name)})

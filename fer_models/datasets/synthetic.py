@@ -1,7 +1,8 @@
 """The embedded dataset: synthetic faces, so that `pytest evals` runs with nothing to download.
 
-`synthetic_drawing` draws each face. A split takes some seconds to draw, so a copy is cached in the user's cache folder: the pixels and
-nothing else, used only while they have the pinned sha256, and drawn again where they do not.
+`synthetic_drawing` draws each face. A split takes some seconds to draw, so a copy is cached in the user's
+cache folder: the pixels and nothing else, used only while they have the pinned sha256, and drawn again where
+they do not.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from fer_models.errors import UnknownNameError
 
 #: Faces per split, and the first word of the seed of each of its faces.
 SPLITS: dict[str, int] = {"train": 4200, "validation": 1050, "test": 1050}
-#: The sha256 of all pixels of each split, one face after the other. The shipped weights were trained on these pixels and the baselines
-#: measured on them: a change means training anew.
+#: The sha256 of all pixels of each split, one face after the other. The shipped weights were trained on these
+#: pixels and the baselines measured on them: a change means training anew.
 PIXELS = {
     "train": "ccd3ad96a2bfac000db18a2942e1cbc7cb1f58e6b4a785f64955407c33b7a8ae",
     "validation": "7140baeef1191e1795ad9c465a26ff7abf601bc85d4afd5467a329a8a696159c",
@@ -37,7 +38,8 @@ PIXELS = {
 
 
 def load(split: str) -> FaceSet:
-    """The drawn faces of `split`: `train` (4,200), `validation` (1,050) or `test` (1,050), 150 or 600 per emotion.
+    """The drawn faces of `split`: `train` (4,200), `validation` (1,050) or `test` (1,050), 150 or 600 per
+    emotion.
 
     Raises:
         UnknownNameError: no such split.
@@ -65,9 +67,11 @@ _DRAWING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
 
 
 def draw_ahead(split: str) -> bool:
-    """Begin to draw a split in other processes, one per core, unless a copy of it is kept; `load` waits for them.
+    """Begin to draw a split in other processes, one per core, unless a copy of it is kept; `load` waits for
+    them.
 
-    A face takes some 4 ms, nearly all of it in the interpreter. Meanwhile this process can import what it needs.
+    A face takes some 4 ms, nearly all of it in the interpreter. Meanwhile this process can import what it
+    needs.
 
     Returns:
         Whether the split is being drawn.
@@ -78,8 +82,9 @@ def draw_ahead(split: str) -> bool:
         from joblib import cpu_count
         from joblib.externals.loky import ProcessPoolExecutor
 
-        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process, and its shared executor would be
-        # found by the next `Parallel`, which fails on one that it did not start itself.)
+        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process,
+        # and its shared executor would be found by the next `Parallel`, which fails on one that it did not
+        # start itself.)
         executor = ProcessPoolExecutor(max_workers=max(1, cpu_count() - 1))
         pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
         _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
@@ -92,9 +97,11 @@ def _draw_range(split: str, start: int, stop: int) -> NDArray[np.uint8]:
 
 
 def train_hashes() -> frozenset[str]:
-    """The sha256 of the pixels of each training face (`images.face_hash`), from a file of the package: the leak check draws no face.
+    """The sha256 of the pixels of each training face (`images.face_hash`), from a file of the package: the
+    leak check draws no face.
 
-    `tests/datasets/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command that writes it.
+    `tests/datasets/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command
+    that writes it.
     """
     digests = (ASSETS / "synthetic_train.sha256").read_bytes()
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))
@@ -116,7 +123,9 @@ def _kept(split: str) -> NDArray[np.uint8] | None:
 
 
 def _keep(split: str, images: NDArray[np.uint8]) -> None:
-    """Spare the next process the drawing. A folder that cannot be written, or a full disk, costs those seconds again and nothing else."""
+    """Spare the next process the drawing. A folder that cannot be written, or a full disk, costs those
+    seconds again and nothing else.
+    """
     kept = _copy(split)
     part = kept.with_name(f"{kept.stem}.{os.getpid()}.part")
     if kept.exists() and _kept(split) is None:

@@ -1,11 +1,13 @@
 """Drawing of one synthetic face from facial action units.
 
-Each face is drawn from facial action units (Ekman & Friesen's FACS): brows, lids, nose, mouth and jaw move as the emotion's known
-combination of units says (EMFACS prototypes), with an intensity of its own, units that belong to nothing, and often a trace of a
-second emotion. Weak intensities overlap between emotions on purpose: no model reaches 100 %. Identity, pose, lighting, occlusion,
-blur, noise and JPEG artefacts vary from face to face.
+Each face is drawn from facial action units (Ekman & Friesen's FACS): brows, lids, nose, mouth and jaw move as
+the emotion's known combination of units says (EMFACS prototypes), with an intensity of its own, units that
+belong to nothing, and often a trace of a second emotion. Weak intensities overlap between emotions on
+purpose: no model reaches 100 %. Identity, pose, lighting, occlusion, blur, noise and JPEG artefacts vary from
+face to face.
 
-Only `RandomState` (whose streams are frozen) and float64 arithmetic are used, so face `i` of a split has the same pixels everywhere.
+Only `RandomState` (whose streams are frozen) and float64 arithmetic are used, so face `i` of a split has the
+same pixels everywhere.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ def draw(split: str, index: int) -> NDArray[np.uint8]:
 def expression(emotion: Emotion, rng: np.random.RandomState) -> dict[int, float]:
     """The intensity of each action unit, 0..1, for one face that shows `emotion`.
 
-    The intensity of the whole is 0.22 + 0.78 Beta(2.2, 1.4), so that some faces hardly show it; each unit varies around it; a second emotion
-    mixes in at up to 0.40, and stray units stir in every face, neutral ones included.
+    The intensity of the whole is 0.22 + 0.78 Beta(2.2, 1.4), so that some faces hardly show it; each unit
+    varies around it; a second emotion mixes in at up to 0.40, and stray units stir in every face, neutral
+    ones included.
     """
     strength = 0.22 + 0.78 * rng.beta(2.2, 1.4)
     other = Emotion(rng.randint(len(EMOTIONS)))
@@ -61,7 +64,9 @@ def expression(emotion: Emotion, rng: np.random.RandomState) -> dict[int, float]
 
 @dataclass
 class _Canvas:
-    """A picture in tones 0..1 over face coordinates: u to the right, v down, one unit is half the width of the head."""
+    """A picture in tones 0..1 over face coordinates: u to the right, v down, one unit is half the width of
+    the head.
+    """
 
     tones: Array
     u: Array
@@ -72,19 +77,26 @@ class _Canvas:
         """The same picture under other coordinates."""
         return _Canvas(self.tones, u, v, self.pixel)
 
-    def fill(self, distance: Array, tone: Array | float, alpha: Array | float = 1.0, soft: float = 1.0) -> None:
+    def fill(
+        self, distance: Array, tone: Array | float, alpha: Array | float = 1.0, soft: float = 1.0
+    ) -> None:
         """Paint where the signed `distance` is negative; `soft` is the width of the edge in pixels."""
         cover = np.clip(0.5 - distance / (self.pixel * soft), 0.0, 1.0) * alpha
         self.tones[...] = self.tones * (1.0 - cover) + np.asarray(tone) * cover
 
-    def stroke(self, points: Array, width: Array | float, tone: float, alpha: float = 1.0, soft: float = 1.0) -> None:
+    def stroke(
+        self, points: Array, width: Array | float, tone: float, alpha: float = 1.0, soft: float = 1.0
+    ) -> None:
         """Paint along a polyline (k, 2) whose half-width is `width`, a number or one per point."""
         if alpha == 0.0:
             return
         widths = np.broadcast_to(np.asarray(width, dtype=np.float64), len(points))
         near = self._around(points, float(widths.max()) + self.pixel * soft)
         u, v, ends = self.u[near], self.v[near], points[1:] - points[:-1]
-        (au, av), (du, dv) = points[:-1].T[:, :, None], ends.T[:, :, None]  # every segment against every pixel near the line
+        (au, av), (du, dv) = (
+            points[:-1].T[:, :, None],
+            ends.T[:, :, None],
+        )  # every segment against every pixel near the line
         wa, wb = widths[:-1, None], widths[1:, None]
         t = np.clip(((u - au) * du + (v - av) * dv) / (du * du + dv * dv + 1e-12), 0.0, 1.0)
         gap = np.sqrt((u - au - t * du) ** 2 + (v - av - t * dv) ** 2) - (wa + t * (wb - wa))
@@ -92,13 +104,17 @@ class _Canvas:
         self.tones[near] = self.tones[near] * (1.0 - cover) + tone * cover
 
     def _around(self, points: Array, reach: float) -> tuple[NDArray[np.intp], ...]:
-        """The pixels of the box that holds everything within `reach` of a polyline: a stroke changes no other."""
+        """The pixels of the box that holds everything within `reach` of a polyline: a stroke changes no
+        other.
+        """
         (left, top), (right, bottom) = points.min(axis=0) - reach, points.max(axis=0) + reach
         return np.nonzero((self.u >= left) & (self.u <= right) & (self.v >= top) & (self.v <= bottom))
 
     def between(self, left: float, right: float, top: Array, bottom: Array) -> Array:
         """Signed distance (approximate) to the region between two curves over left <= u <= right."""
-        distance: Array = np.maximum(np.maximum(top - self.v, self.v - bottom), np.maximum(left - self.u, self.u - right))
+        distance: Array = np.maximum(
+            np.maximum(top - self.v, self.v - bottom), np.maximum(left - self.u, self.u - right)
+        )
         return distance
 
 
@@ -131,18 +147,30 @@ class _Face:
         self.length, self.jaw = u(1.15, 1.34), u(0.72, 0.98)
         self.eye_u, self.eye_v = u(0.37, 0.45), u(-0.24, -0.13)
         self.eye_w, self.eye_h, self.eye_tilt = u(0.17, 0.235), u(0.075, 0.115), u(-0.03, 0.03)
-        self.brow_v, self.brow_w, self.brow_arch, self.brow_dark = u(0.22, 0.32), u(0.022, 0.06), u(0.0, 0.07), u(0.45, 0.95)
+        self.brow_v, self.brow_w, self.brow_arch, self.brow_dark = (
+            u(0.22, 0.32),
+            u(0.022, 0.06),
+            u(0.0, 0.07),
+            u(0.45, 0.95),
+        )
         self.nose_v, self.nose_w = u(0.22, 0.36), u(0.12, 0.19)
         self.mouth_v, self.mouth_w, self.lip = u(0.60, 0.72), u(0.26, 0.37), u(0.035, 0.075)
         self.lip_tone, self.corner_rest = u(0.62, 0.88), u(-0.025, 0.025)
         self.age = u() ** 1.5
-        self.glasses, self.roll, self.yaw, self.pitch = u() < 0.1, rng.normal(0, 0.11), rng.normal(0, 0.28), rng.normal(0, 0.2)
+        self.glasses, self.roll, self.yaw, self.pitch = (
+            u() < 0.1,
+            rng.normal(0, 0.11),
+            rng.normal(0, 0.28),
+            rng.normal(0, 0.2),
+        )
         self.scale, self.dx, self.dy = u(16.0, 20.5), rng.normal(0, 1.0), rng.normal(0, 1.0)
         self.light = np.array([rng.normal(0, 0.45), rng.normal(-0.35, 0.3), 1.0])
         self.light /= np.sqrt((self.light**2).sum())
         self.ambient = u(0.45, 0.8)
         self.background, self.background_slope = u(0.05, 0.95), rng.normal(0, 0.15, 2)
-        self.occlusion = rng.choice(["none", "hand", "bar", "strand", "text"], p=[0.8, 0.06, 0.04, 0.06, 0.04])
+        self.occlusion = rng.choice(
+            ["none", "hand", "bar", "strand", "text"], p=[0.8, 0.06, 0.04, 0.06, 0.04]
+        )
         self.rng = rng
 
     def draw(self) -> Array:
@@ -152,7 +180,12 @@ class _Face:
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         u = ((x - cx) * cos + (y - cy) * sin) / self.scale
         v = (-(x - cx) * sin + (y - cy) * cos) / self.scale + 0.08
-        canvas = _Canvas(self.background + self.background_slope[0] * u + self.background_slope[1] * v, u, v, 1.0 / self.scale)
+        canvas = _Canvas(
+            self.background + self.background_slope[0] * u + self.background_slope[1] * v,
+            u,
+            v,
+            1.0 / self.scale,
+        )
         self._head(canvas)
         # Features sit on a curved front: they shift with yaw and pitch, and the far side is foreshortened.
         shifted = u - 0.28 * self.yaw
@@ -179,7 +212,9 @@ class _Face:
 
     def _outline(self, c: _Canvas, grow: float = 0.0) -> Array:
         """Signed distance to the head: round above the cheeks, narrowing to the jaw below."""
-        width = np.where(c.v > 0, 1.0 - (1.0 - self.jaw) * np.clip(c.v / self.chin, 0, 1) ** 2, 1.0) * 0.96 + grow
+        width = (
+            np.where(c.v > 0, 1.0 - (1.0 - self.jaw) * np.clip(c.v / self.chin, 0, 1) ** 2, 1.0) * 0.96 + grow
+        )
         height = np.where(c.v > 0, self.chin, 1.25) + grow
         return (np.sqrt((c.u / width) ** 2 + (c.v / height) ** 2) - 1.0) * 0.9
 
@@ -194,7 +229,10 @@ class _Face:
     def _head(self, c: _Canvas) -> None:
         skin = self._shade(c)
         if self.long_hair:
-            c.fill(np.maximum(np.abs(c.u) - 1.0 - self.hair_volume, -c.v - 0.2), self.hair_tone * (0.92 + 0.05 * np.cos(17 * c.u)))
+            c.fill(
+                np.maximum(np.abs(c.u) - 1.0 - self.hair_volume, -c.v - 0.2),
+                self.hair_tone * (0.92 + 0.05 * np.cos(17 * c.u)),
+            )
         c.fill(_ellipse(c.u, c.v, 0, -0.28, 1.0 + self.hair_volume, 1.1 + self.hair_volume), self.hair_tone)
         c.fill(np.maximum(np.abs(c.u) - 0.52, 0.6 - c.v), skin * 0.72)  # neck, in the chin's shadow
         shoulders = c.v - (self.length + 0.22 + 0.35 * c.u**2)
@@ -205,18 +243,26 @@ class _Face:
         for s in (-1.0, 1.0):  # cheeks catch the light, more so when AU6 lifts them
             cheek = _ellipse(c.u, c.v, s * 0.55, 0.26 - 0.06 * self.au[6], 0.26, 0.20)
             c.fill(cheek, np.minimum(skin * 1.12, 1.0), 0.25 + 0.35 * self.au[6], soft=6)
-            c.fill(_ellipse(c.u, c.v, s * self.eye_u, self.eye_v - 0.02, 0.27, 0.16), skin * 0.72, 0.45, soft=6)  # sockets
+            c.fill(
+                _ellipse(c.u, c.v, s * self.eye_u, self.eye_v - 0.02, 0.27, 0.16), skin * 0.72, 0.45, soft=6
+            )  # sockets
         c.fill(_ellipse(c.u, c.v, 0, self.chin - 0.2, 0.24, 0.14), np.minimum(skin * 1.08, 1.0), 0.3, soft=6)
         if self.beard:
-            beard = np.maximum(self._outline(c), 0.38 + 0.35 * (np.abs(c.u) < 0.33) * 0.5 - c.v + 0.1 * np.abs(c.u))
+            beard = np.maximum(
+                self._outline(c), 0.38 + 0.35 * (np.abs(c.u) < 0.33) * 0.5 - c.v + 0.1 * np.abs(c.u)
+            )
             c.fill(beard, self.hair_tone, self.beard, soft=4)
 
     def _fringe(self, c: _Canvas) -> None:
         line = self.hairline + np.array([0.0, 0.18, -0.1, 0.1, 0.0])[self.hair_style] * c.u + 0.30 * c.u**2
         if self.hair_style == 4:  # a full fringe with teeth
             line = line + 0.12 + 0.05 * np.sin(14 * c.u)
-        crown = np.maximum(c.v - line, _ellipse(c.u, c.v, 0, -0.28, 1.02 + self.hair_volume, 1.1 + self.hair_volume))
-        c.fill(crown, self.hair_tone * (0.95 - 0.12 * (c.v + 0.9) + 0.04 * np.cos(19 * c.u + 4 * c.v)), soft=1.5)
+        crown = np.maximum(
+            c.v - line, _ellipse(c.u, c.v, 0, -0.28, 1.02 + self.hair_volume, 1.1 + self.hair_volume)
+        )
+        c.fill(
+            crown, self.hair_tone * (0.95 - 0.12 * (c.v + 0.9) + 0.04 * np.cos(19 * c.u + 4 * c.v)), soft=1.5
+        )
 
     # -- the features -----------------------------------------------------------------------------
 
@@ -239,17 +285,27 @@ class _Face:
         gaze = cu + 0.03 * self.yaw
         inside = np.clip(0.5 - opening / c.pixel, 0.0, 1.0)
         c.fill(opening, min(self.skin * 0.4 + 0.55, 0.98) * 0.92)
-        c.fill(_ellipse(c.u, c.v, gaze, cv - 0.02, 0.088, 0.092), 0.10 + 0.15 * (self.hair_tone > 0.4), inside)
+        c.fill(
+            _ellipse(c.u, c.v, gaze, cv - 0.02, 0.088, 0.092), 0.10 + 0.15 * (self.hair_tone > 0.4), inside
+        )
         c.fill(_ellipse(c.u, c.v, gaze - 0.025, cv - 0.05, 0.022, 0.022), 0.95, inside * 0.8)
         points = np.linspace(-1.0, 1.0, 7)
-        lid = np.stack([cu + w * points, cv - up * (1 - points**2) + lift * 0.4 + self.eye_tilt * points * s], axis=1)
+        lid = np.stack(
+            [cu + w * points, cv - up * (1 - points**2) + lift * 0.4 + self.eye_tilt * points * s], axis=1
+        )
         c.stroke(lid, 0.018 + 0.012 * self.brow_dark, self._dark(0.8), 0.9)
         crease = lid + np.array([0.0, -0.055 - 0.02 * au[5]])
         c.stroke(crease, 0.008, self._dark(0.45), 0.55 * (1 - 0.5 * au[5]))
         low = np.stack([cu + w * points, cv + down * (1 - points**2) + self.eye_tilt * points * s], axis=1)
         c.stroke(low, 0.008, self._dark(0.5), 0.6)
         bag = low + np.array([0.0, 0.07])
-        c.stroke(bag, 0.012, self._dark(0.4), 0.15 + 0.3 * self.age * 0.6 + 0.35 * max(au[6], au[7] * 0.7), soft=1.5)
+        c.stroke(
+            bag,
+            0.012,
+            self._dark(0.4),
+            0.15 + 0.3 * self.age * 0.6 + 0.35 * max(au[6], au[7] * 0.7),
+            soft=1.5,
+        )
 
     def _brow(self, c: _Canvas, s: float) -> None:
         au = self.au
@@ -267,26 +323,50 @@ class _Face:
     def _nose(self, c: _Canvas) -> None:
         au, v, w = self.au, self.nose_v - 0.06 * self.au[9], self.nose_w * (1 + 0.18 * self.au[9])
         shadow = 1.0 if self.light[0] < 0 else -1.0
-        c.stroke(_curve((shadow * 0.08, self.eye_v - 0.02), (shadow * 0.09, 0.1), (shadow * (w - 0.02), v)), 0.02, self._dark(0.35), 0.45, soft=2.5)
+        c.stroke(
+            _curve((shadow * 0.08, self.eye_v - 0.02), (shadow * 0.09, 0.1), (shadow * (w - 0.02), v)),
+            0.02,
+            self._dark(0.35),
+            0.45,
+            soft=2.5,
+        )
         c.stroke(_curve((0.0, self.eye_v), (0.0, v - 0.06)), 0.03, min(self.skin * 1.18, 1.0), 0.5, soft=2.5)
         for s in (-1.0, 1.0):
             c.fill(_ellipse(c.u, c.v, s * w * 0.5, v + 0.045, 0.042, 0.024), self._dark(0.85), 0.85)
-            c.stroke(_curve((s * w, v - 0.07), (s * (w + 0.035), v), (s * w * 0.8, v + 0.05)), 0.012, self._dark(0.5), 0.6 + 0.3 * au[9])
-        c.stroke(_curve((-w * 0.5, v + 0.06), (0.0, v + 0.085), (w * 0.5, v + 0.06)), 0.014, self._dark(0.5), 0.6)
+            c.stroke(
+                _curve((s * w, v - 0.07), (s * (w + 0.035), v), (s * w * 0.8, v + 0.05)),
+                0.012,
+                self._dark(0.5),
+                0.6 + 0.3 * au[9],
+            )
+        c.stroke(
+            _curve((-w * 0.5, v + 0.06), (0.0, v + 0.085), (w * 0.5, v + 0.06)), 0.014, self._dark(0.5), 0.6
+        )
         for k in range(3):  # AU9 gathers the bridge
             y = self.eye_v + 0.02 + 0.07 * k
             c.stroke(_curve((-0.09, y), (0.0, y - 0.03), (0.09, y)), 0.010, self._dark(0.55), 0.9 * au[9])
         for s in (-1.0, 1.0):
-            c.stroke(_curve((s * 0.06, self.eye_v), (s * 0.16, 0.08), (s * 0.2, v - 0.04)), 0.012, self._dark(0.5), 0.7 * au[9])
+            c.stroke(
+                _curve((s * 0.06, self.eye_v), (s * 0.16, 0.08), (s * 0.2, v - 0.04)),
+                0.012,
+                self._dark(0.5),
+                0.7 * au[9],
+            )
 
     def _mouth(self, c: _Canvas) -> None:
         au = self.au
-        w = self.mouth_w * (1 + 0.42 * au[12] + 0.38 * au[20] - 0.20 * au[23] - 0.24 * au[26] * (1 - au[12]) - 0.08 * au[17])
+        w = self.mouth_w * (
+            1 + 0.42 * au[12] + 0.38 * au[20] - 0.20 * au[23] - 0.24 * au[26] * (1 - au[12]) - 0.08 * au[17]
+        )
         thin = max(1.0 - 0.65 * au[23] - 0.5 * au[24] - 0.25 * au[12] - 0.2 * au[20], 0.2)
         v = self.mouth_v - 0.02 * au[12] + 0.03 * au[26]
         corner = v + self.corner_rest - 0.17 * au[12] + 0.16 * au[15] + 0.03 * au[20] + 0.02 * au[10]
         parted = au[25] + au[26] + au[16] > 0.25
-        gap = max(0.02 + 0.10 * au[25] + 0.30 * au[26] + 0.05 * au[16] - 0.10 * au[24] - 0.06 * au[23], 0.0) if parted else 0.0
+        gap = (
+            max(0.02 + 0.10 * au[25] + 0.30 * au[26] + 0.05 * au[16] - 0.10 * au[24] - 0.06 * au[23], 0.0)
+            if parted
+            else 0.0
+        )
         rise = 0.09 * au[10] + 0.04 * au[9]
         upper = v - rise - 0.3 * gap
         lower = v + 0.7 * gap + 0.05 * au[16] - 0.05 * au[17] - (0.03 * au[12] if gap == 0 else 0.0)
@@ -308,14 +388,21 @@ class _Face:
             hole = c.between(-w, w, inner_top, inner_bottom)
             inside = np.clip(0.5 - hole / c.pixel, 0.0, 1.0)
             c.fill(hole, 0.07)
-            teeth = float(np.clip(0.25 + au[12] + 0.7 * au[20] + 0.4 * au[10] - 0.4 * au[26] * (1 - au[12]), 0.0, 1.0))
+            teeth = float(
+                np.clip(0.25 + au[12] + 0.7 * au[20] + 0.4 * au[10] - 0.4 * au[26] * (1 - au[12]), 0.0, 1.0)
+            )
             c.fill(c.v - (inner_top + min(0.11, 0.55 * gap + 0.03)), 0.92, inside * teeth)
             if au[16] > 0.3 or au[20] > 0.5:
                 c.fill(inner_bottom - 0.05 - c.v, 0.85, inside * 0.6 * max(au[16], au[20]))
         else:
             c.stroke(line, 0.014, self._dark(0.8), 0.9)
         for s in (-1.0, 1.0):
-            c.fill(_ellipse(c.u, c.v, s * w * 1.02, corner, 0.03, 0.025), self._dark(0.6), 0.45 + 0.3 * max(au[12], au[15], au[20]), soft=1.5)
+            c.fill(
+                _ellipse(c.u, c.v, s * w * 1.02, corner, 0.03, 0.025),
+                self._dark(0.6),
+                0.45 + 0.3 * max(au[12], au[15], au[20]),
+                soft=1.5,
+            )
         if au[17] > 0.15:
             c.fill(_ellipse(c.u, c.v, 0.0, v + 0.22, 0.16, 0.05), self._dark(0.4), 0.6 * au[17], soft=3)
 
@@ -325,10 +412,22 @@ class _Face:
         for k in range(3):  # the forehead folds across when the brows rise
             y = self.eye_v - 0.48 - 0.10 * k
             dip = 0.05 * au[1] * (1 - au[2])
-            c.stroke(_curve((-0.45, y + 0.02), (0.0, y - 0.03 + dip), (0.45, y + 0.02)), 0.010, dark, float(np.clip(lift * 0.75 + old * 0.3, 0, 0.9)))
+            c.stroke(
+                _curve((-0.45, y + 0.02), (0.0, y - 0.03 + dip), (0.45, y + 0.02)),
+                0.010,
+                dark,
+                float(np.clip(lift * 0.75 + old * 0.3, 0, 0.9)),
+            )
         for s in (-1.0, 1.0):
-            c.stroke(_curve((s * 0.06, self.eye_v - 0.30), (s * 0.055, self.eye_v - 0.10)), 0.014, dark, 0.85 * au[4])
-            fold = float(np.clip(0.18 + old + 0.6 * au[12] + 0.5 * au[9] + 0.6 * au[10] + 0.15 * au[6], 0, 0.95))
+            c.stroke(
+                _curve((s * 0.06, self.eye_v - 0.30), (s * 0.055, self.eye_v - 0.10)),
+                0.014,
+                dark,
+                0.85 * au[4],
+            )
+            fold = float(
+                np.clip(0.18 + old + 0.6 * au[12] + 0.5 * au[9] + 0.6 * au[10] + 0.15 * au[6], 0, 0.95)
+            )
             pull = 0.14 * au[12] + 0.05 * au[20]
             c.stroke(
                 _curve(
@@ -343,8 +442,21 @@ class _Face:
             )
             for k in (-1, 0, 1):
                 eye = s * (self.eye_u + self.eye_w + 0.03)
-                c.stroke(_curve((eye, self.eye_v + 0.02 + 0.02 * k), (eye + s * 0.14, self.eye_v + 0.02 + 0.07 * k)), 0.008, dark, 0.75 * au[6])
-            c.stroke(_curve((s * 0.36, self.mouth_v + 0.10), (s * 0.40, self.mouth_v + 0.26)), 0.012, dark, 0.5 * au[15] + 0.2 * old, soft=1.8)
+                c.stroke(
+                    _curve(
+                        (eye, self.eye_v + 0.02 + 0.02 * k), (eye + s * 0.14, self.eye_v + 0.02 + 0.07 * k)
+                    ),
+                    0.008,
+                    dark,
+                    0.75 * au[6],
+                )
+            c.stroke(
+                _curve((s * 0.36, self.mouth_v + 0.10), (s * 0.40, self.mouth_v + 0.26)),
+                0.012,
+                dark,
+                0.5 * au[15] + 0.2 * old,
+                soft=1.8,
+            )
 
     # -- what stands in the way -------------------------------------------------------------------
 
@@ -359,15 +471,30 @@ class _Face:
         if self.occlusion == "hand":
             s, top = np.sign(u(-1, 1)), u(0.2, 0.6)
             for k in range(4):
-                c.stroke(_curve((s * (0.35 + 0.2 * k), top + 0.05 * k), (s * (0.6 + 0.2 * k), 1.7)), 0.10, self.skin * 0.92)
-                c.stroke(_curve((s * (0.45 + 0.2 * k), top + 0.1), (s * (0.7 + 0.2 * k), 1.7)), 0.012, self._dark(0.4))
+                c.stroke(
+                    _curve((s * (0.35 + 0.2 * k), top + 0.05 * k), (s * (0.6 + 0.2 * k), 1.7)),
+                    0.10,
+                    self.skin * 0.92,
+                )
+                c.stroke(
+                    _curve((s * (0.45 + 0.2 * k), top + 0.1), (s * (0.7 + 0.2 * k), 1.7)),
+                    0.012,
+                    self._dark(0.4),
+                )
         elif self.occlusion == "bar":
             edge, tone = u(0.5, 0.85) * np.sign(u(-1, 1)), u(0.0, 0.9)
             c.fill((edge - c.u) * np.sign(edge), tone)
         elif self.occlusion == "strand":
             s = np.sign(u(-1, 1))
-            c.stroke(_curve((s * 0.1, -1.3), (s * u(0.4, 0.8), -0.4), (s * u(0.5, 0.9), u(0.2, 1.0))), u(0.03, 0.09), self.hair_tone, 0.9)
+            c.stroke(
+                _curve((s * 0.1, -1.3), (s * u(0.4, 0.8), -0.4), (s * u(0.5, 0.9), u(0.2, 1.0))),
+                u(0.03, 0.09),
+                self.hair_tone,
+                0.9,
+            )
         elif self.occlusion == "text":
             at, tone = u(-0.2, 1.1), float(u() < 0.7)
             for k in range(9):
-                c.stroke(_curve((-0.8 + 0.18 * k, at), (-0.74 + 0.18 * k, at + u(0.08, 0.2))), 0.02, tone, 0.55)
+                c.stroke(
+                    _curve((-0.8 + 0.18 * k, at), (-0.74 + 0.18 * k, at + u(0.08, 0.2))), 0.02, tone, 0.55
+                )

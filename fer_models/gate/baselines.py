@@ -1,7 +1,8 @@
 """`baselines.json`: what was measured, face by face, and what others published.
 
-A measured record keeps one character per face, faces in canonical order, for the emotion answered and for the probability given to the
-labelled one, so that paired tests need nothing else. A published record is shown, and never gates.
+A measured record keeps one character per face, faces in canonical order, for the emotion answered and for the
+probability given to the labelled one, so that paired tests need nothing else. A published record is shown,
+and never gates.
 """
 
 from __future__ import annotations
@@ -81,12 +82,18 @@ class BaselineRecord:
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
 
     def decoded_p_true(self) -> NDArray[np.float64]:
-        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as `in_steps` has it."""
-        return (np.array([P_ALPHABET.index(c) for c in self.p_true], dtype=np.float64) + 0.5) / len(P_ALPHABET)
+        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as
+        `in_steps` has it.
+        """
+        return (np.array([P_ALPHABET.index(c) for c in self.p_true], dtype=np.float64) + 0.5) / len(
+            P_ALPHABET
+        )
 
 
 def quantize_probability(p_truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities as coarse as a record keeps them, so that they can be set beside a record's: the middles of 64 steps of 0..1."""
+    """Probabilities as coarse as a record keeps them, so that they can be set beside a record's: the middles
+    of 64 steps of 0..1.
+    """
     return (_steps(p_truth) + 0.5) / len(P_ALPHABET)
 
 
@@ -118,8 +125,8 @@ class Baselines:
     def updated(self, records: Iterable[BaselineRecord]) -> Baselines:
         """These baselines with `records` in place of their namesakes.
 
-        A floor that somebody set stays; a record that measured the same as before stays as it was, date included, so that
-        recording twice writes the same bytes.
+        A floor that somebody set stays; a record that measured the same as before stays as it was, date
+        included, so that recording twice writes the same bytes.
         """
         by_subject = dict(self._by_subject)
         for new in records:
@@ -127,18 +134,38 @@ class Baselines:
             if old is not None and old.floor is not None:
                 new = replace(new, floor=old.floor)
             if old is not None:
-                new = replace(new, metrics={**_beside(old.metrics), **new.metrics}, face_counts={**old.face_counts, **new.face_counts})
+                new = replace(
+                    new,
+                    metrics={**_beside(old.metrics), **new.metrics},
+                    face_counts={**old.face_counts, **new.face_counts},
+                )
             if old is None or replace(new, recorded=old.recorded) != old:
                 by_subject[new.subject] = new
         return replace(
             self,
-            measured=tuple(sorted(by_subject.values(), key=lambda r: (r.dataset, r.split, r.model, r.restoration, str(r.corruption), str(r.prompt)))),
+            measured=tuple(
+                sorted(
+                    by_subject.values(),
+                    key=lambda r: (
+                        r.dataset,
+                        r.split,
+                        r.model,
+                        r.restoration,
+                        str(r.corruption),
+                        str(r.prompt),
+                    ),
+                )
+            ),
         )
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         text = json.dumps(
-            {"schema": SCHEMA_VERSION, "measured": [asdict(r) for r in self.measured], "published": list(self.published)},
+            {
+                "schema": SCHEMA_VERSION,
+                "measured": [asdict(r) for r in self.measured],
+                "published": list(self.published),
+            },
             indent=2,
             ensure_ascii=False,
         )
@@ -154,7 +181,8 @@ class Baselines:
 def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | None = None) -> None:
     """Add `records` to the file at `path`, and keep those that other processes added meanwhile.
 
-    The file is read again under a lock (`.NAME.lock` in the same folder), so that of several runs at once none loses its records.
+    The file is read again under a lock (`.NAME.lock` in the same folder), so that of several runs at once
+    none loses its records.
 
     Args:
         start: what a new file starts with, where there is none at `path` yet.
@@ -175,12 +203,22 @@ def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | Non
 
 
 def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a record holds beside the answers (`prompts: …`, `metamorphic: …`, `corruptions: …`); it stays where a run did not ask about it."""
+    """What a record holds beside the answers (`prompts: …`, `metamorphic: …`, `corruptions: …`); it stays
+    where a run did not ask about it.
+    """
     return {name: value for name, value in metrics.items() if ": " in name}
 
 
-def record_of(subject: Subject, fingerprint: str, answers: PredictionTable, metrics: Metrics, recorded: Mapping[str, Any]) -> BaselineRecord:
-    """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a whole point."""
+def record_of(
+    subject: Subject,
+    fingerprint: str,
+    answers: PredictionTable,
+    metrics: Metrics,
+    recorded: Mapping[str, Any],
+) -> BaselineRecord:
+    """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a
+    whole point.
+    """
     letters, steps = encode_predictions(answers)
     values = {name: round(m.value, 6) for name, m in metrics.overall.items()}
     return BaselineRecord(
@@ -200,7 +238,8 @@ def read(path: Path) -> Baselines:
     """The baselines in `path`; none at all where there is no file.
 
     Raises:
-        BaselinesError: not JSON, another schema, an unknown or missing field, or values that contradict each other.
+        BaselinesError: not JSON, another schema, an unknown or missing field, or values that contradict each
+            other.
     """
     if not path.exists():
         return Baselines()
@@ -220,12 +259,17 @@ def parse(text: str, name: str) -> Baselines:
             f"Rename or delete the file, and record the models again: pytest evals --update-baselines"
         )
     _only_known(data, {"schema", "measured", "published"}, name)
-    measured = tuple(_record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name)))
+    measured = tuple(
+        _record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name))
+    )
     for subject, times in Counter(r.subject for r in measured).items():
         if times > 1:
             raise BaselinesError(f"{name} holds {times} records of {subject.id}. Delete all but one.")
     published = _list(data, "published", name)
-    if not all(isinstance(p, dict) and isinstance(p.get("model"), str) and isinstance(p.get("source"), str) for p in published):
+    if not all(
+        isinstance(p, dict) and isinstance(p.get("model"), str) and isinstance(p.get("source"), str)
+        for p in published
+    ):
         raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
     return Baselines(measured, tuple(published))
 
@@ -235,12 +279,18 @@ def _load(text: str, name: str) -> Any:
         data = parse_json(text)
         json.dumps(data, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be printed
     except json.JSONDecodeError as error:
-        hint = " (a comma before a closing bracket?)" if "," in error.doc[max(0, error.pos - 20) : error.pos] else ""
+        hint = (
+            " (a comma before a closing bracket?)"
+            if "," in error.doc[max(0, error.pos - 20) : error.pos]
+            else ""
+        )
         raise BaselinesError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
         ) from error
     except ValueError as error:
-        raise BaselinesError(f"{name} is no sound JSON: {error}. Repair it, or restore it from git.") from error
+        raise BaselinesError(
+            f"{name} is no sound JSON: {error}. Repair it, or restore it from git."
+        ) from error
     return data
 
 
@@ -273,9 +323,13 @@ def _record(data: Any, where: str) -> BaselineRecord:
     _only_known(data, {f.name for f in fields(BaselineRecord)}, where)
     for name, types in _TYPES.items():
         if name not in data and name not in ("face_counts", "floor", "recorded", "corruption", "prompt"):
-            raise BaselinesError(f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines")
+            raise BaselinesError(
+                f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines"
+            )
         if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
-            raise BaselinesError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}.")
+            raise BaselinesError(
+                f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}."
+            )
     record = BaselineRecord(**{"corruption": None, "prompt": None, **data})
     if record.corruption is not None:
         try:
@@ -287,18 +341,28 @@ def _record(data: Any, where: str) -> BaselineRecord:
             raise BaselinesError(f"{where}: metric {metric} is {value!r}, not a finite number.")
     for metric in ("accuracy", "macro_f1"):
         if metric not in record.metrics:
-            raise BaselinesError(f"{where} lacks the metric {metric!r}. Record it again: pytest evals --update-baselines")
+            raise BaselinesError(
+                f"{where} lacks the metric {metric!r}. Record it again: pytest evals --update-baselines"
+            )
     if record.n < 1 or len(record.answers) != record.n or len(record.p_true) != record.n:
-        raise BaselinesError(f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_true)} p_truth.")
-    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_true) - set(P_ALPHABET):
-        raise BaselinesError(f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git.")
+        raise BaselinesError(
+            f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_true)} p_truth."
+        )
+    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_true) - set(
+        P_ALPHABET
+    ):
+        raise BaselinesError(
+            f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git."
+        )
     if record.unanswered != record.answers.count(NO_ANSWER):
         raise BaselinesError(
             f"{where}: unanswered is {record.unanswered}, but {record.answers.count(NO_ANSWER)} of the answers are {NO_ANSWER!r}. "
             "Restore the file from git."
         )
     if record.floor is not None and not 0 <= record.floor <= 1:
-        raise BaselinesError(f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor.")
+        raise BaselinesError(
+            f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor."
+        )
     for figure, text in record.face_counts.items():
         _check_face_counts(f"{where}: face_counts of {figure!r:.60}", text, record.metrics.get(figure))
     return record

@@ -1,4 +1,5 @@
-"""The two sides of a comparison: answers in a store, or the records of a baselines file, on disk or at a git revision.
+"""The two sides of a comparison: answers in a store, or the records of a baselines file, on disk or at a git
+revision.
 
 `before` and `after` read them, `pair` joins them by subject, `flips` lists the faces between right and wrong.
 """
@@ -57,8 +58,8 @@ def load_baseline(argument: str) -> RunSource[PredictionTable | BaselineRecord]:
     """What an earlier side holds.
 
     Args:
-        argument: one subject's folder in a store, a store, a baselines file, or a git revision such as `main`, `HEAD~1` or
-            `REV:path/to/baselines.json`; what exists as a path is a path.
+        argument: one subject's folder in a store, a store, a baselines file, or a git revision such as
+            `main`, `HEAD~1` or `REV:path/to/baselines.json`; what exists as a path is a path.
 
     Raises:
         UsageError: it is none of these, or there is no git to ask.
@@ -80,7 +81,9 @@ def load_candidate(folder: Path) -> RunSource[PredictionTable]:
         StoreError: the subject's folder asked for is incomplete or corrupt.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder of stored answers. Run `pytest evals` first, or give a folder that it wrote with --store.")
+        raise UsageError(
+            f"{folder} is no folder of stored answers. Run `pytest evals` first, or give a folder that it wrote with --store."
+        )
     return _folder(folder)
 
 
@@ -88,7 +91,11 @@ def _folder(folder: Path) -> RunSource[PredictionTable]:
     if _shards(folder):
         answers, subject = load_partition(folder)
         return RunSource(str(folder), {subject: answers}, single=True)
-    newest_first = sorted((f for f in folder.iterdir() if f.is_dir() and _shards(f)), key=lambda f: (_written(f), f.name), reverse=True)
+    newest_first = sorted(
+        (f for f in folder.iterdir() if f.is_dir() and _shards(f)),
+        key=lambda f: (_written(f), f.name),
+        reverse=True,
+    )
     stored_of: dict[Subject, list[PredictionTable]] = {}
     notes = []
     for one in newest_first:
@@ -128,20 +135,28 @@ def _at_revision(argument: str) -> baselines.Baselines:
     revision, _, path = argument.partition(":")
     path = path or BASELINES
     if not revision or revision.startswith("-"):
-        raise UsageError(f"{what}, and no name of a git revision. Give a store, a baselines file, or a revision such as main or HEAD~1.")
+        raise UsageError(
+            f"{what}, and no name of a git revision. Give a store, a baselines file, or a revision such as main or HEAD~1."
+        )
     if _git("rev-parse", "--git-dir").returncode:
-        raise UsageError(f"{what}, and this is no git repository to look it up in as a revision. Check the path, or run this inside the repository.")
+        raise UsageError(
+            f"{what}, and this is no git repository to look it up in as a revision. Check the path, or run this inside the repository."
+        )
     if _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").returncode:
         raise UsageError(
             f"{what}, and git knows no revision {revision!r}. Check the path; `git branch -a` lists the branches, `git fetch` gets more."
         )
     shown = _git("cat-file", "blob", f"{revision}:{path}")
     if shown.returncode:
-        raise UsageError(f"The revision {revision!r} holds no file {path}. Name one that it holds: {revision}:path/to/{BASELINES}")
+        raise UsageError(
+            f"The revision {revision!r} holds no file {path}. Name one that it holds: {revision}:path/to/{BASELINES}"
+        )
     try:
         return baselines.parse(shown.stdout.decode("utf-8"), f"{revision}:{path}")
     except UnicodeDecodeError as error:
-        raise BaselinesError(f"{revision}:{path} is no text in UTF-8 ({error.reason}). Name a {BASELINES}.") from error
+        raise BaselinesError(
+            f"{revision}:{path} is no text in UTF-8 ({error.reason}). Name a {BASELINES}."
+        ) from error
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -187,7 +202,9 @@ class MatchedRuns:
     incomparable: tuple[str, ...] = ()
 
 
-def match_subjects(earlier: RunSource[PredictionTable | BaselineRecord], later: RunSource[PredictionTable]) -> MatchedRuns:
+def match_subjects(
+    earlier: RunSource[PredictionTable | BaselineRecord], later: RunSource[PredictionTable]
+) -> MatchedRuns:
     """The subjects that both sides hold; if each is a single subject's folder, these two, also of two models.
 
     Of several stored folders of a subject the newest counts whose faces are the same on both sides.
@@ -199,9 +216,14 @@ def match_subjects(earlier: RunSource[PredictionTable | BaselineRecord], later: 
     if earlier.single and later.single:
         both = [(next(iter(earlier.subjects)), next(iter(later.subjects)))]
     else:
-        both = [(subject, subject) for subject in sorted(set(earlier.subjects) & set(later.subjects), key=_by_name)]
+        both = [
+            (subject, subject)
+            for subject in sorted(set(earlier.subjects) & set(later.subjects), key=_by_name)
+        ]
     if not both:
-        raise UsageError(f"{earlier.name} and {later.name} have no subject in common. {_contents(earlier)} {_contents(later)}")
+        raise UsageError(
+            f"{earlier.name} and {later.name} have no subject in common. {_contents(earlier)} {_contents(later)}"
+        )
     pairs, refused = [], []
     for was, subject in both:
         held, answers = _same_faces(earlier, was, later, subject)
@@ -222,7 +244,10 @@ def match_subjects(earlier: RunSource[PredictionTable | BaselineRecord], later: 
 
 
 def _same_faces(
-    earlier: RunSource[PredictionTable | BaselineRecord], was: Subject, later: RunSource[PredictionTable], subject: Subject
+    earlier: RunSource[PredictionTable | BaselineRecord],
+    was: Subject,
+    later: RunSource[PredictionTable],
+    subject: Subject,
 ) -> tuple[PredictionTable | BaselineRecord, PredictionTable]:
     """The newest of both sides on the same faces; the newest of each side where there are none."""
     for answers in later.candidates(subject):
@@ -232,14 +257,19 @@ def _same_faces(
     return earlier.subjects[was], later.subjects[subject]
 
 
-def _part_of(record: BaselineRecord, later: RunSource[PredictionTable], answers: PredictionTable) -> BaselineRecord | None:
-    """The record of some of its faces, those of `answers`, as a `pytest evals --depth standard` leaves them for restorations.
+def _part_of(
+    record: BaselineRecord, later: RunSource[PredictionTable], answers: PredictionTable
+) -> BaselineRecord | None:
+    """The record of some of its faces, those of `answers`, as a `pytest evals --depth standard` leaves them
+    for restorations.
 
-    A record names no face. Which of its characters belong to these faces, other predictions of the same run show: those on all faces of the
-    record. None where there are none, or where `answers` has other faces.
+    A record names no face. Which of its characters belong to these faces, other predictions of the same run
+    show: those on all faces of the record. None where there are none, or where `answers` has other faces.
     """
     sides = (predictions for subject in later.subjects for predictions in later.candidates(subject))
-    whole = next((p for p in sides if len(p) == record.n and p.fingerprint == record.dataset_fingerprint), None)
+    whole = next(
+        (p for p in sides if len(p) == record.n and p.fingerprint == record.dataset_fingerprint), None
+    )
     if whole is None:
         return None
     places: dict[tuple[str, int], list[int]] = {}
@@ -250,18 +280,28 @@ def _part_of(record: BaselineRecord, later: RunSource[PredictionTable], answers:
     except (KeyError, IndexError):
         return None
     letters, steps = ("".join(text[i] for i in rows) for text in (record.answers, record.p_true))
-    part = replace(record, n=len(rows), dataset_fingerprint=answers.fingerprint, answers=letters, p_true=steps, floor=None)
+    part = replace(
+        record,
+        n=len(rows),
+        dataset_fingerprint=answers.fingerprint,
+        answers=letters,
+        p_true=steps,
+        floor=None,
+    )
     emotions = part.decoded()
     scores = metrics.measure(answers.truth, emotions, None, resamples=1).overall
     values = {name: scores[name].value for name in ("accuracy", "macro_f1")}
     return replace(part, unanswered=int((emotions < 0).sum()), metrics=values)
 
 
-def _pair(was: Subject, subject: Subject, held: PredictionTable | BaselineRecord, answers: PredictionTable) -> MatchedSubject:
+def _pair(
+    was: Subject, subject: Subject, held: PredictionTable | BaselineRecord, answers: PredictionTable
+) -> MatchedSubject:
     if isinstance(held, BaselineRecord):
         return MatchedSubject(was, subject, held, held.decoded_p_true(), answers)
     measured = metrics.measure_predictions(held, resamples=1)  # a record keeps no intervals
-    # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a store.
+    # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a
+    # store.
     record = replace(baselines.record_of(was, held.fingerprint, held, measured, {}), floor=None)
     # Where one of two models gave no probabilities, nothing is judged by those of the other.
     both = answers.has_probabilities and held.has_probabilities
@@ -269,15 +309,33 @@ def _pair(was: Subject, subject: Subject, held: PredictionTable | BaselineRecord
 
 
 def _by_name(subject: Subject) -> tuple[str, ...]:
-    return (subject.dataset, subject.split, subject.model, subject.restoration, str(subject.corruption), str(subject.prompt))
+    return (
+        subject.dataset,
+        subject.split,
+        subject.model,
+        subject.restoration,
+        str(subject.corruption),
+        str(subject.prompt),
+    )
 
 
 def _faces(held: PredictionTable | BaselineRecord) -> tuple[int, str]:
     """How many faces, and their fingerprint."""
-    return (held.n, held.dataset_fingerprint) if isinstance(held, BaselineRecord) else (len(held), held.fingerprint)
+    return (
+        (held.n, held.dataset_fingerprint)
+        if isinstance(held, BaselineRecord)
+        else (len(held), held.fingerprint)
+    )
 
 
-def _refusal(name: str, was: Subject, held: PredictionTable | BaselineRecord, other: str, subject: Subject, answers: PredictionTable) -> str:
+def _refusal(
+    name: str,
+    was: Subject,
+    held: PredictionTable | BaselineRecord,
+    other: str,
+    subject: Subject,
+    answers: PredictionTable,
+) -> str:
     (n, fingerprint), (m, now) = _faces(held), _faces(answers)
     return (
         f"{subject.id}: the two sides hold answers to different faces: {name} to {n} of {was.dataset}/{was.split} (fingerprint {fingerprint[:12]}…), "
@@ -325,7 +383,9 @@ class PredictionFlip:
 
 
 def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[PredictionFlip, ...]]:
-    """The faces right before and wrong now, the greatest loss of probability first; and the other way, the greatest gain first."""
+    """The faces right before and wrong now, the greatest loss of probability first; and the other way, the
+    greatest gain first.
+    """
     a, was = pair.answers, pair.record.decoded()
     moved = a.p_true - pair.p_before
     was_right = was == a.truth
@@ -333,7 +393,15 @@ def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[Predi
     def listed(rows: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
         chosen = sorted(np.flatnonzero(rows).tolist(), key=lambda i: (by[i], a.faces[i]))
         return tuple(
-            PredictionFlip(int(a.index[i]), a.faces[i], LABELS[a.truth[i]], _label(was[i]), _label(a.answer[i]), float(pair.p_before[i]), float(a.p_true[i]))
+            PredictionFlip(
+                int(a.index[i]),
+                a.faces[i],
+                LABELS[a.truth[i]],
+                _label(was[i]),
+                _label(a.answer[i]),
+                float(pair.p_before[i]),
+                float(a.p_true[i]),
+            )
             for i in chosen
         )
 

@@ -1,9 +1,11 @@
 """The gate put to its own question: how often is it right?
 
-Runs are simulated from real stored probabilities, where the truth is known because we set it. Each run draws faces with replacement and
-gives the model two versions, both of them its own logits and independent Gaussian noise, so that without a fall neither is better in
-any respect. The noise is as large as makes the wanted share of faces change between right and wrong. A true fall takes from the logit of
-the true emotion: a little on every face, or much on a few; how much is solved for, so that the expected accuracy falls by the wanted points.
+Runs are simulated from real stored probabilities, where the truth is known because we set it. Each run draws
+faces with replacement and gives the model two versions, both of them its own logits and independent Gaussian
+noise, so that without a fall neither is better in any respect. The noise is as large as makes the wanted
+share of faces change between right and wrong. A true fall takes from the logit of the true emotion: a little
+on every face, or much on a few; how much is solved for, so that the expected accuracy falls by the wanted
+points.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Scenario:
 
     Attributes:
         fall: how far the expected accuracy falls, 0..1.
-        discordant: the share of faces that change between right and wrong, either way, 0..1: the discordant pairs of McNemar's test.
+        discordant: the share of faces that change between right and wrong, either way, 0..1: the discordant
+            pairs of McNemar's test.
         kind: `EVERYWHERE` or `A_FEW`; says nothing where there is no fall.
     """
 
@@ -60,8 +63,9 @@ class Scenario:
     kind: str = DIFFUSE
 
 
-#: No change, with more noise than another precision makes (bfloat16 changed 0.2 % of a thousand faces between right and wrong) and with as
-#: much as training on did (10.3 % of PrivateTest between two versions of `vgg19`); then true falls.
+#: No change, with more noise than another precision makes (bfloat16 changed 0.2 % of a thousand faces between
+#: right and wrong) and with as much as training on did (10.3 % of PrivateTest between two versions of
+#: `vgg19`); then true falls.
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(0.0, 0.01),
     Scenario(0.0, 0.10),
@@ -110,13 +114,19 @@ class Source(NamedTuple):
         """From a model's answers. Raises UsageError where they hold no probabilities."""
         rows = ~np.isnan(answers.probabilities).any(axis=1)
         if not rows.any():
-            raise UsageError("These answers hold no probabilities, from which runs could be simulated. Choose another model's.")
+            raise UsageError(
+                "These answers hold no probabilities, from which runs could be simulated. Choose another model's."
+            )
         # float32 probabilities may be 0, whose logarithm is none.
-        return cls(np.log(np.clip(answers.probabilities[rows], 1e-7, 1)).astype(np.float32), answers.truth[rows])
+        return cls(
+            np.log(np.clip(answers.probabilities[rows], 1e-7, 1)).astype(np.float32), answers.truth[rows]
+        )
 
 
 class _Change(NamedTuple):
-    """Noise of this standard deviation on every logit; `loss` taken from the true emotion's, on this share of the faces."""
+    """Noise of this standard deviation on every logit; `loss` taken from the true emotion's, on this share of
+    the faces.
+    """
 
     noise: float
     loss: float
@@ -144,30 +154,44 @@ def run(
         progress: told how many more scenarios are done.
 
     Raises:
-        UsageError: no run, no face, or a scenario that these answers cannot show (such as a fall larger than what may change).
+        UsageError: no run, no face, or a scenario that these answers cannot show (such as a fall larger than
+            what may change).
     """
     if runs < 1 or n < 1:
-        raise UsageError(f"The self-test needs at least one run of at least one face, got {runs} runs of {n} faces.")
+        raise UsageError(
+            f"The self-test needs at least one run of at least one face, got {runs} runs of {n} faces."
+        )
     source = Source.of(answers)
     tasks = [(source, scenario, runs, n, (seed, i)) for i, scenario in enumerate(scenarios)]
     outcomes = []
-    for outcome in Parallel(n_jobs=processes, return_as="generator")(delayed(_outcome)(*task) for task in tasks):
+    for outcome in Parallel(n_jobs=processes, return_as="generator")(
+        delayed(_outcome)(*task) for task in tasks
+    ):
         outcomes.append(outcome)
         progress(1)
     return outcomes
 
 
-def minimum_detectable_fall(outcomes: Sequence[ScenarioResult], test: str, power: float = 0.8) -> float | None:
-    """The smallest true fall, a little on every face, that a test finds in this share of runs; None if even the largest is found less often.
+def minimum_detectable_fall(
+    outcomes: Sequence[ScenarioResult], test: str, power: float = 0.8
+) -> float | None:
+    """The smallest true fall, a little on every face, that a test finds in this share of runs; None if even
+    the largest is found less often.
 
     Interpolated between the simulated falls, in their order.
     """
-    curve = [(o.scenario.fall, o.rates[test].value) for o in outcomes if o.scenario.fall and o.scenario.kind == DIFFUSE]
+    curve = [
+        (o.scenario.fall, o.rates[test].value)
+        for o in outcomes
+        if o.scenario.fall and o.scenario.kind == DIFFUSE
+    ]
     return interpolated([(0.0, 0.0), *curve], power)
 
 
 def interpolated(curve: Sequence[tuple[float, float]], power: float) -> float | None:
-    """The smallest size at which a curve of (size, rate) reaches a rate, by interpolation in the order of sizes; None if it never does."""
+    """The smallest size at which a curve of (size, rate) reaches a rate, by interpolation in the order of
+    sizes; None if it never does.
+    """
     for (low, rate), (high, next_rate) in pairwise(sorted(curve)):
         if next_rate >= power:
             return low + (high - low) * (power - rate) / (next_rate - rate)
@@ -182,16 +206,24 @@ def _outcome(source: Source, scenario: Scenario, runs: int, n: int, seed: tuple[
         drift = gate.log_score_test(quantize_probability(p_before), quantize_probability(p_now))
         drifts += drift.change / runs
         changed += float((before != now).mean()) / runs
-        said = _judged(truth, before, now) | {"DEGRADED": drift.change <= -gate.DEGRADED_MARGIN and drift.p < gate.ALPHA}
+        said = _judged(truth, before, now) | {
+            "DEGRADED": drift.change <= -gate.DEGRADED_MARGIN and drift.p < gate.ALPHA
+        }
         for name in TESTS:
             called[name] += said["FAIL"] or said["DEGRADED"] if name == "FAIL or DEGRADED" else said[name]
-    return ScenarioResult(scenario, {name: wilson_interval(k, runs) for name, k in called.items()}, changed, drifts)
+    return ScenarioResult(
+        scenario, {name: wilson_interval(k, runs) for name, k in called.items()}, changed, drifts
+    )
 
 
 def _judged(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64]) -> dict[str, bool]:
     was, is_now = before == truth, now == truth
     fell, rose, n = int((was & ~is_now).sum()), int((~was & is_now).sum()), len(truth)
-    unpaired = 1.0 if fell <= rose else float(proportions_ztest([is_now.sum(), was.sum()], [n, n], alternative="smaller")[1])
+    unpaired = (
+        1.0
+        if fell <= rose
+        else float(proportions_ztest([is_now.sum(), was.sum()], [n, n], alternative="smaller")[1])
+    )
     return {
         "FAIL": _fails(truth, before, now),
         "McNemar": mcnemar_exact(fell, rose) < gate.ALPHA,
@@ -201,7 +233,9 @@ def _judged(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np
 
 
 def _fails(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.int64]) -> bool:
-    """Whether the gate says FAIL. The bootstrap of macro-F1 is run only where its p, whatever it were, could decide."""
+    """Whether the gate says FAIL. The bootstrap of macro-F1 is run only where its p, whatever it were, could
+    decide.
+    """
     checks = gate.paired_checks(truth, before, now, resamples=0)
     at_least, at_most = (_failed(with_f1(checks, p)) for p in (1.0, 0.0))
     if at_least == at_most:
@@ -223,12 +257,17 @@ def _failed(checks: tuple[gate.MetricCheck, ...]) -> bool:
 
 def _simulated(
     source: Source, change: _Change, runs: int, n: int, rng: np.random.Generator
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+) -> Iterator[
+    tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+]:
     """One (truth, answers before, answers now, p_truth before, p_truth now) per run, each (n,)."""
     for start in range(0, runs, _AT_ONCE):
         rows = rng.integers(len(source.truth), size=(min(_AT_ONCE, runs - start), n))
         truth, logits = source.truth[rows], source.logits[rows]
-        versions = [_version(logits, truth, _Change(change.noise, loss, change.share), rng) for loss in (0.0, change.loss)]
+        versions = [
+            _version(logits, truth, _Change(change.noise, loss, change.share), rng)
+            for loss in (0.0, change.loss)
+        ]
         for i, true in enumerate(truth):
             (before, p_before), (now, p_now) = ((answer[i], p[i]) for answer, p in versions)
             yield true, before, now, p_before, p_now
@@ -264,8 +303,22 @@ def calibrate(source: Source, scenario: Scenario) -> _Change:
         if not scenario.fall:
             return _Change(noise, 0.0, 1.0)
         if scenario.kind == CONCENTRATED:
-            return _Change(noise, CONCENTRATED_LOSS, solve(lambda share: _effect(source, _Change(noise, CONCENTRATED_LOSS, share))[0] - scenario.fall, 0.0, 1.0))
-        return _Change(noise, solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0), 1.0)
+            return _Change(
+                noise,
+                CONCENTRATED_LOSS,
+                solve(
+                    lambda share: (
+                        _effect(source, _Change(noise, CONCENTRATED_LOSS, share))[0] - scenario.fall
+                    ),
+                    0.0,
+                    1.0,
+                ),
+            )
+        return _Change(
+            noise,
+            solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0),
+            1.0,
+        )
 
     try:
         return of(solve(lambda noise: _effect(source, of(noise))[1] - scenario.discordant, 0.0, 8.0))
@@ -289,15 +342,22 @@ def solve(f: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _effect(source: Source, change: _Change, draws: int = 40_000) -> tuple[float, float]:
-    """The fall of accuracy and the share of discordant faces, estimated with the same random numbers each time, so that they vary smoothly.
+    """The fall of accuracy and the share of discordant faces, estimated with the same random numbers each
+    time, so that they vary smoothly.
 
-    The fall is told by what the loss does to one and the same noise: two noises differ by chance, far more than a small loss does.
+    The fall is told by what the loss does to one and the same noise: two noises differ by chance, far more
+    than a small loss does.
     """
     rows = np.resize(np.random.default_rng(0).permutation(len(source.truth)), draws)
     truth, logits = source.truth[rows], source.logits[rows]
 
     def right(loss: float, noise: int) -> NDArray[np.bool_]:
-        return np.equal(_version(logits, truth, _Change(change.noise, loss, change.share), np.random.default_rng(noise))[0], truth)
+        return np.equal(
+            _version(logits, truth, _Change(change.noise, loss, change.share), np.random.default_rng(noise))[
+                0
+            ],
+            truth,
+        )
 
     before, now = right(0.0, 1), right(change.loss, 2)
     return float(right(0.0, 2).mean() - now.mean()), float((before != now).mean())

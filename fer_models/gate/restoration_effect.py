@@ -1,7 +1,8 @@
 """What a restoration does to a model's answers: the same faces with and without it, face by face.
 
-A restoration may help some faces and hurt others; only those whose answer turned tell anything, and they are counted by an exact test in both
-directions. `bicubic` is the control: it enlarges as a network does, and adds nothing.
+A restoration may help some faces and hurt others; only those whose answer turned tell anything, and they are
+counted by an exact test in both directions. `bicubic` is the control: it enlarges as a network does, and adds
+nothing.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ class RestorationEffect:
     Attributes:
         model: its name, or `ALL_MODELS`. restoration, against: what is compared with what.
         n: faces.
-        accuracy, macro_f1: before, after, change, and the change's 95 % interval (low, high). macro_f1 is empty for all models together.
-        helped, hurt: faces that were answered wrongly and are rightly now, and the other way round; of all models together, such answers.
-        p: of the exact two-sided test (McNemar's; for all models together a paired t-test of each face's share of right answers).
+        accuracy, macro_f1: before, after, change, and the change's 95 % interval (low, high). macro_f1 is
+            empty for all models together.
+        helped, hurt: faces that were answered wrongly and are rightly now, and the other way round; of all
+            models together, such answers.
+        p: of the exact two-sided test (McNemar's; for all models together a paired t-test of each face's
+            share of right answers).
         p_adjusted: p for being one of many in this run (Holm).
-        smallest: the smallest true change in accuracy that this many changed faces would show, as a share of n.
+        smallest: the smallest true change in accuracy that this many changed faces would show, as a share of
+            n.
         per_class: for each emotion its recall before and after, and the faces helped and hurt.
         seconds_per_face: what restoring a face takes; None where it was not measured.
         likeness: the mean correlation of restored faces with what they were; None where it was not measured.
@@ -71,16 +76,32 @@ class RestorationEffect:
 
     @property
     def seconds_per_corrected_face(self) -> float | None:
-        """What it takes until one more face is answered rightly; None where none is, or no time was measured."""
+        """What it takes until one more face is answered rightly; None where none is, or no time was
+        measured.
+        """
         gained = self.corrected - self.broken
-        return None if self.seconds_per_face is None or gained <= 0 else self.seconds_per_face * self.n / gained
+        return (
+            None if self.seconds_per_face is None or gained <= 0 else self.seconds_per_face * self.n / gained
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
-        return {**asdict(self), "verdict": self.verdict, "seconds_per_corrected_face": self.seconds_per_corrected_face}
+        return {
+            **asdict(self),
+            "verdict": self.verdict,
+            "seconds_per_corrected_face": self.seconds_per_corrected_face,
+        }
 
 
-def effect(model: str, restoration: str, against: str, before: PredictionTable, after: PredictionTable, *, resamples: int = 2000) -> RestorationEffect:
+def effect(
+    model: str,
+    restoration: str,
+    against: str,
+    before: PredictionTable,
+    after: PredictionTable,
+    *,
+    resamples: int = 2000,
+) -> RestorationEffect:
     """Compare the answers to the same faces, `after` with `restoration` and `before` with `against`.
 
     Raises:
@@ -94,7 +115,13 @@ def effect(model: str, restoration: str, against: str, before: PredictionTable, 
     for name, score in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
         change = paired_score_test(before.truth, before.answer, after.answer, score, resamples)
         values = [float(score(metrics.confusion(a.truth, a.answer))) for a in (before, after)]
-        scores[name] = {"before": values[0], "after": values[1], "change": change.change, "low": change.low, "high": change.high}
+        scores[name] = {
+            "before": values[0],
+            "after": values[1],
+            "change": change.change,
+            "low": change.low,
+            "high": change.high,
+        }
     return RestorationEffect(
         model,
         restoration,
@@ -110,8 +137,11 @@ def effect(model: str, restoration: str, against: str, before: PredictionTable, 
     )
 
 
-def pooled_effect(effects: Sequence[RestorationEffect], answers: Mapping[str, tuple[PredictionTable, PredictionTable]]) -> RestorationEffect:
-    """One effect for several models' answers to the same faces: each face counts once, by the share of models that are right.
+def pooled_effect(
+    effects: Sequence[RestorationEffect], answers: Mapping[str, tuple[PredictionTable, PredictionTable]]
+) -> RestorationEffect:
+    """One effect for several models' answers to the same faces: each face counts once, by the share of models
+    that are right.
 
     Args:
         effects: of one restoration against one other.
@@ -126,17 +156,37 @@ def pooled_effect(effects: Sequence[RestorationEffect], answers: Mapping[str, tu
             _require_same_faces(first, one)
     before, after = (np.mean([pair[i].correct for pair in answers.values()], axis=0) for i in (0, 1))
     fall, rise = paired_t_test(before, after), paired_t_test(after, before)
-    accuracy = {"before": float(before.mean()), "after": float(after.mean()), "change": fall.change, "low": fall.low, "high": fall.high}
+    accuracy = {
+        "before": float(before.mean()),
+        "after": float(after.mean()),
+        "change": fall.change,
+        "low": fall.low,
+        "high": fall.high,
+    }
     p = min(1.0, 2 * min(fall.p, rise.p))
     helped, hurt = sum(e.corrected for e in effects), sum(e.broken for e in effects)
     smallest = minimum_detectable_mean_change(after - before, ALPHA)
-    return RestorationEffect(ALL_MODELS, effects[0].restoration, effects[0].against, len(first), accuracy, {}, helped, hurt, p, smallest, {})
+    return RestorationEffect(
+        ALL_MODELS,
+        effects[0].restoration,
+        effects[0].against,
+        len(first),
+        accuracy,
+        {},
+        helped,
+        hurt,
+        p,
+        smallest,
+        {},
+    )
 
 
 def adjusted(effects: Sequence[RestorationEffect]) -> list[RestorationEffect]:
-    """The same effects, their p-values adjusted for being many (Holm): those over all models among themselves, and those of single models.
+    """The same effects, their p-values adjusted for being many (Holm): those over all models among
+    themselves, and those of single models.
 
-    Whether a restoration helps at all and whom it helps are two questions; many models must not drown the answer to the first.
+    Whether a restoration helps at all and whom it helps are two questions; many models must not drown the
+    answer to the first.
     """
     p: dict[int, float] = {}
     for over_all in (True, False):
@@ -146,9 +196,11 @@ def adjusted(effects: Sequence[RestorationEffect]) -> list[RestorationEffect]:
 
 
 def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float:
-    """The mean correlation of the grey values of faces with those of what a restoration made of them, shrunk to the same size; -1 to 1.
+    """The mean correlation of the grey values of faces with those of what a restoration made of them, shrunk
+    to the same size; -1 to 1.
 
-    A restoration that shows another face, however sharp, is far from 1. Faces of one tone say nothing and are left out.
+    A restoration that shows another face, however sharp, is far from 1. Faces of one tone say nothing and are
+    left out.
     """
     found = []
     for face, restored in zip(before, after, strict=True):
@@ -159,23 +211,40 @@ def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def flipped_faces(before: PredictionTable, after: PredictionTable, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of up to `most` helped and `most` hurt faces: those whose true emotion's probability changed most."""
+def flipped_faces(
+    before: PredictionTable, after: PredictionTable, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of up to `most` helped and `most` hurt faces: those whose true emotion's probability changed
+    most.
+    """
     change = after.p_true - before.p_true
-    helped, hurt = np.flatnonzero(~before.correct & after.correct), np.flatnonzero(before.correct & ~after.correct)
-    return helped[np.argsort(-change[helped], kind="stable")][:most], hurt[np.argsort(change[hurt], kind="stable")][:most]
+    helped, hurt = (
+        np.flatnonzero(~before.correct & after.correct),
+        np.flatnonzero(before.correct & ~after.correct),
+    )
+    return helped[np.argsort(-change[helped], kind="stable")][:most], hurt[
+        np.argsort(change[hurt], kind="stable")
+    ][:most]
 
 
 def _require_same_faces(one: PredictionTable, other: PredictionTable) -> None:
     if one.faces != other.faces:
-        raise FacesDifferError(f"A restoration is judged on the same faces with and without it; these are {len(one)} and {len(other)} others.")
+        raise FacesDifferError(
+            f"A restoration is judged on the same faces with and without it; these are {len(one)} and {len(other)} others."
+        )
 
 
-def _per_class(before: PredictionTable, after: PredictionTable, helped: NDArray[np.bool_], hurt: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+def _per_class(
+    before: PredictionTable, after: PredictionTable, helped: NDArray[np.bool_], hurt: NDArray[np.bool_]
+) -> dict[str, dict[str, float]]:
     found = {}
     for emotion in EMOTIONS:
         own = before.truth == emotion
         if own.any():
             rates = {"before": float(before.correct[own].mean()), "after": float(after.correct[own].mean())}
-            found[emotion.label] = {**rates, "corrected": int(helped[own].sum()), "broken": int(hurt[own].sum())}
+            found[emotion.label] = {
+                **rates,
+                "corrected": int(helped[own].sum()),
+                "broken": int(hurt[own].sum()),
+            }
     return found

@@ -1,8 +1,10 @@
-"""The gate for robustness figures: did one get worse, on the same faces, with the chance of being wrong stated?
+"""The gate for robustness figures: did one get worse, on the same faces, with the chance of being wrong
+stated?
 
-`compare` compares one figure with its record, face by face; `judge` decides over all figures of a run, which are one family: their p-values
-are adjusted together (Holm 1979), apart from those of accuracy. The level is so small that the false alarms of a whole run stay under 1.5 %:
-at most 1 % by accuracy and macro-F1, 0.2 % by recall and 0.3 % by robustness. `fer_models.studies.run_power` measures it.
+`compare` compares one figure with its record, face by face; `judge` decides over all figures of a run, which
+are one family: their p-values are adjusted together (Holm 1979), apart from those of accuracy. The level is
+so small that the false alarms of a whole run stay under 1.5 %: at most 1 % by accuracy and macro-F1, 0.2 % by
+recall and 0.3 % by robustness. `fer_models.studies.run_power` measures it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from numpy.typing import NDArray
 from fer_models.errors import BaselinesError, FacesDifferError
 from fer_models.gate.baselines import BaselineRecord
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
-from fer_models.scoring.detectable_changes import minimum_detectable_mean_change, minimum_detectable_rise, minimum_sample_size
+from fer_models.scoring.detectable_changes import (
+    minimum_detectable_mean_change,
+    minimum_detectable_rise,
+    minimum_sample_size,
+)
 from fer_models.scoring.face_counts import FINGERPRINT_DIGITS, FaceCounts, IntArray, higher_is_better
 from fer_models.scoring.intervals import jackknife_interval
 from fer_models.scoring.paired_tests import holm, permutation_test, sign_flip_test
@@ -40,8 +46,9 @@ class RobustnessFigure:
         low, high: the 95 % interval of the change, clustered by face.
         p: one-sided p-value of a change for the worse. After `judge`: Holm's.
         status: PASS, FAIL, INCONCLUSIVE or NEW; set by `judge`.
-        establishes: the smallest change for the worse that this many faces establish four times in five, where as many of them change as
-            did now; None where they are too few for any, and without a record. Set by `judge`.
+        establishes: the smallest change for the worse that this many faces establish four times in five,
+            where as many of them change as did now; None where they are too few for any, and without a
+            record. Set by `judge`.
         needed: how many faces must change before anything can be established in this run. Set by `judge`.
     """
 
@@ -74,7 +81,15 @@ class RobustnessFigure:
         return {"name": self.name, **{name: getattr(self, name) for name in names}, "verdict": self.status}
 
 
-def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: BaselineRecord | None, *, limited: bool = False) -> RobustnessFigure:
+def compare(
+    subject: str,
+    name: str,
+    now: FaceCounts,
+    fingerprint: str,
+    record: BaselineRecord | None,
+    *,
+    limited: bool = False,
+) -> RobustnessFigure:
     """Compare one figure with its record, on the same faces.
 
     Args:
@@ -83,7 +98,8 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
         now: its counts, faces in canonical order.
         fingerprint: of these faces.
         record: of the subject, or None.
-        limited: the run evaluates some faces of its split only, so that other faces than the record's are no error but NEW.
+        limited: the run evaluates some faces of its split only, so that other faces than the record's are no
+            error but NEW.
 
     Raises:
         BaselinesError: the record holds the figure without its counts per face.
@@ -98,7 +114,10 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
             "Record it again, with the same options: pytest evals --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
-    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.statistics_of) != (now.counts.shape, now.statistics_of):
+    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.statistics_of) != (
+        now.counts.shape,
+        now.statistics_of,
+    ):
         if limited:
             return figure
         raise FacesDifferError(
@@ -108,13 +127,23 @@ def compare(subject: str, name: str, now: FaceCounts, fingerprint: str, record: 
         )
     change = now.value - before.value
     low, high = jackknife_interval(change, _without_each(before, now))
-    return replace(figure, baseline=before.value, change=change, low=low, high=high, p=p_worse(name, before, now), _before=before)
+    return replace(
+        figure,
+        baseline=before.value,
+        change=change,
+        low=low,
+        high=high,
+        p=p_worse(name, before, now),
+        _before=before,
+    )
 
 
 def _without_each(before: FaceCounts, now: FaceCounts) -> NDArray[np.float64]:
     """The change without each face; (1,) for a single face."""
     n = max(1, now.n - 1)
-    return now.score(now.counts.sum(axis=0) - now.counts, n) - before.score(before.counts.sum(axis=0) - before.counts, n)
+    return now.score(now.counts.sum(axis=0) - now.counts, n) - before.score(
+        before.counts.sum(axis=0) - before.counts, n
+    )
 
 
 def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
@@ -123,7 +152,9 @@ def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
 
 
 def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_999) -> float:
-    """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces (`exchange_rise`)."""
+    """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces
+    (`exchange_rise`).
+    """
     if now.counts.ndim == 1:
         return sign_flip_test(_worsening(name, before, now))
     return permutation_test(before.counts, now.counts, lambda totals: now.score(totals, now.n), resamples)
@@ -139,7 +170,9 @@ def is_worse(worsened: float, margin: float = ROBUSTNESS_MARGIN) -> bool:
     return worsened >= margin - 1e-9
 
 
-def judge(figures: Sequence[RobustnessFigure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA) -> list[RobustnessFigure]:
+def judge(
+    figures: Sequence[RobustnessFigure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA
+) -> list[RobustnessFigure]:
     """The figures of one run in their order, each with its verdict and with p adjusted over all of them.
 
     Args:
@@ -148,7 +181,10 @@ def judge(figures: Sequence[RobustnessFigure], *, margin: float = ROBUSTNESS_MAR
     """
     compared = [figure.p for figure in figures if figure.p is not None]
     adjusted = iter(holm(compared))
-    return [figure if figure.p is None else _judged(figure, next(adjusted), margin, alpha, len(compared)) for figure in figures]
+    return [
+        figure if figure.p is None else _judged(figure, next(adjusted), margin, alpha, len(compared))
+        for figure in figures
+    ]
 
 
 def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, family: int) -> RobustnessFigure:
@@ -156,7 +192,13 @@ def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, fam
     level = alpha / family
     worse = FAIL if p < alpha else INCONCLUSIVE
     status = worse if is_worse(figure.worsened, margin) else PASS
-    return replace(figure, p=p, status=status, minimum_detectable_change=_minimum_detectable_change(figure, level), needed=minimum_sample_size(level))
+    return replace(
+        figure,
+        p=p,
+        status=status,
+        minimum_detectable_change=_minimum_detectable_change(figure, level),
+        needed=minimum_sample_size(level),
+    )
 
 
 def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float | None:

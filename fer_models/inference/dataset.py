@@ -1,4 +1,6 @@
-"""The faces of a run, and everything it knows of them: what was kept of them, what train holds, what is wrong with them."""
+"""The faces of a run, and everything it knows of them: what was kept of them, what train holds, what is wrong
+with them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,14 @@ class EvalDataset:
         audited: what `audit` found; None until it was asked for.
     """
 
-    def __init__(self, options: EvalConfig, show: ShowProgress = no_progress, *, superset: EvalDataset | None = None, n: int = 0) -> None:
+    def __init__(
+        self,
+        options: EvalConfig,
+        show: ShowProgress = no_progress,
+        *,
+        superset: EvalDataset | None = None,
+        n: int = 0,
+    ) -> None:
         """The faces that `options` name; nothing is read before it is asked for.
 
         Args:
@@ -75,15 +84,25 @@ class EvalDataset:
     def rows(self) -> NDArray[np.int64]:
         """The rows of `whole` that are evaluated, ascending."""
         if self._superset is not None:
-            return self._superset.rows[self._superset.faces.stratified(min(self._n, len(self._superset.faces)))]
+            return self._superset.rows[
+                self._superset.faces.stratified(min(self._n, len(self._superset.faces)))
+            ]
         limits = [n for n in (self.options.limit, self.options.depth.limit) if n is not None]
-        return self.full_split.stratified(min(limits)) if limits else np.arange(len(self.full_split), dtype=np.int64)
+        return (
+            self.full_split.stratified(min(limits))
+            if limits
+            else np.arange(len(self.full_split), dtype=np.int64)
+        )
 
     @cached_property
     def faces(self) -> FaceSet:
         """The faces that are evaluated: all, or as many as `--limit` or the depth allow."""
         n, total = len(self.rows), len(self.full_split)
-        return self.full_split if n == total else self.full_split.select(self.rows, f"limited to {n} of {total} faces, stratified by emotion")
+        return (
+            self.full_split
+            if n == total
+            else self.full_split.select(self.rows, f"limited to {n} of {total} faces, stratified by emotion")
+        )
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -97,7 +116,9 @@ class EvalDataset:
 
     @cached_property
     def subset_indices(self) -> NDArray[np.int64] | None:
-        """Where the evaluated faces are in the canonical order of the whole split, ascending; None for all."""
+        """Where the evaluated faces are in the canonical order of the whole split, ascending; None for
+        all.
+        """
         return None if len(self.rows) == len(self.full_split) else np.sort(self._places[self.rows])
 
     @cached_property
@@ -122,12 +143,19 @@ class EvalDataset:
 
     def sample(self, n: int) -> NDArray[np.int64]:
         """At most `n` rows of `faces`, drawn with a seed, ascending."""
-        rows = np.random.default_rng(0).permutation(self.order)[:n]  # of the canonical order: the same faces, however they are listed
+        rows = np.random.default_rng(0).permutation(self.order)[
+            :n
+        ]  # of the canonical order: the same faces, however they are listed
         return np.sort(rows)
 
     def places_of(self, subset: EvalDataset) -> NDArray[np.int64]:
-        """Where the faces of a `subset` of these, in its canonical order, are in the canonical order of these; int64."""
-        mine, theirs = (np.arange(len(d.full_split)) if d.subset_indices is None else d.subset_indices for d in (self, subset))
+        """Where the faces of a `subset` of these, in its canonical order, are in the canonical order of
+        these; int64.
+        """
+        mine, theirs = (
+            np.arange(len(d.full_split)) if d.subset_indices is None else d.subset_indices
+            for d in (self, subset)
+        )
         return np.searchsorted(mine, theirs)
 
     @cached_property
@@ -144,18 +172,23 @@ class EvalDataset:
 
     @cached_property
     def train_hashes(self) -> frozenset[str] | None:
-        """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train, or `not_seen` says why not."""
+        """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train,
+        or `not_seen` says why not.
+        """
         if self.options.dataset == "synthetic":
             return None if self.faces.split == leakage.TRAIN else synthetic.train_hashes()
         try:
-            hashes = self._kept("train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN, str.split)
+            hashes = self._kept(
+                "train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN, str.split
+            )
         except DatasetError as error:
             self.leak_check_error = f"not checked for leaks from train: {error}"
             return None
         return None if hashes == [_NO_TRAIN] else frozenset(hashes)
 
     def audit(self) -> dict[str, Any]:
-        """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept until a file changes.
+        """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept
+        until a file changes.
 
         Raises:
             DatasetError: `train` cannot be read.
@@ -174,10 +207,12 @@ class EvalDataset:
             return json.dumps(audit.audit(sets, near=near, progress=_ReadingOnly(advance)).as_json())
 
     def _kept(self, name: str, make: Callable[[], str], parse: Callable[[str], _Value]) -> _Value:
-        """What `parse` makes of a text about the files of this run's dataset. The text takes a look at tens of thousands of faces, so it is made
-        once until the files change."""
+        """What `parse` makes of a text about the files of this run's dataset. The text takes a look at tens
+        of thousands of faces, so it is made once until the files change."""
         o = self.options
-        made_of = leakage.source_fingerprint(datasets.folder(o.dataset, o.data_root, download=o.runtime.download))
+        made_of = leakage.source_fingerprint(
+            datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
+        )
         scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).spell()
         return cached_text(o.cache, name, f"{made_of}\n{scheme}\n{self.full_split.name}", make, parse)
 
@@ -197,10 +232,18 @@ class EvalDataset:
         }
 
     def references(self) -> list[dict[str, Any]]:
-        """What answers without a model score on these faces: always the most frequent emotion, and the raters where their votes are known."""
+        """What answers without a model score on these faces: always the most frequent emotion, and the raters
+        where their votes are known.
+        """
         labels, votes = self.faces.labels, self.faces.votes
         emotion, k = max(self.faces.counts.items(), key=lambda item: item[1])
-        rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": wilson_interval(k, len(labels)).as_json()}]
+        rows = [
+            {
+                "name": f"always {emotion}",
+                "n": len(labels),
+                "accuracy": wilson_interval(k, len(labels)).as_json(),
+            }
+        ]
         return rows if votes is None else [annotators.majority_vote_row(labels, votes), *rows]
 
 

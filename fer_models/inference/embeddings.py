@@ -1,4 +1,6 @@
-"""The directions that a two-tower model gives to faces, kept like answers: whatever is asked with new words looks at no face again."""
+"""The directions that a two-tower model gives to faces, kept like answers: whatever is asked with new words
+looks at no face again.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
     def write(self, shard: int, features: NDArray[np.float32]) -> None:
         """Write one shard, float32 (rows, d). Call it under `locked`."""
         metadata = {"key": self.key, "shard": shard}
-        columns = {"face": list(self.faces[self.rows(shard)]), "features": pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])}
+        columns = {
+            "face": list(self.faces[self.rows(shard)]),
+            "features": pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1]),
+        }
         self._write(shard, pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)}))
 
     def read(self) -> NDArray[np.float32]:
@@ -53,15 +58,21 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
         faces, column = table["face"].to_pylist(), table["features"].combine_chunks()
         if tuple(faces) != self.faces[self.rows(shard)] or column.type.value_type != pa.float32():
             raise ValueError("it holds other faces, or other columns")
-        features: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(faces), -1)
+        features: NDArray[np.float32] = (
+            column.flatten().to_numpy(zero_copy_only=False).reshape(len(faces), -1)
+        )
         if not np.isfinite(features).all():
             raise ValueError("a value is not a number")
         return features
 
 
 def shelf(root: Path, name: str, parts: Mapping[str, Any], faces: tuple[str, ...]) -> EmbeddingPartition:
-    """Where under `root` the directions are kept that `parts` decide (the identities of model, restorer and preparation)."""
-    key = hashlib.sha256(json.dumps([parts, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()).hexdigest()
+    """Where under `root` the directions are kept that `parts` decide (the identities of model, restorer and
+    preparation).
+    """
+    key = hashlib.sha256(
+        json.dumps([parts, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()
+    ).hexdigest()
     return EmbeddingPartition(root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, faces)
 
 
@@ -79,7 +90,8 @@ def embed(
     """Look at the faces that `shelf` misses, and read all; arguments as in `run.answer`.
 
     Raises:
-        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written before stay.
+        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its
+            contract; shards written before stay.
     """
 
     def ask(model: Embedding, batch: list[Face]) -> NDArray[np.float32]:
@@ -87,10 +99,22 @@ def embed(
 
     def write(shard: int, parts: list[NDArray[np.float32]], seconds: float) -> None:
         if len(widths := {part.shape[1] for part in parts}) > 1:
-            raise PredictionError(f"Model {name!r} embeds some faces in {min(widths)} numbers and others in {max(widths)}. They must be as many.")
+            raise PredictionError(
+                f"Model {name!r} embeds some faces in {min(widths)} numbers and others in {max(widths)}. They must be as many."
+            )
         shelf.write(shard, np.concatenate(parts))
 
-    look(shelf, faces, order, load, ask, write, restoration=restoration, batch_size=batch_size, progress=progress)
+    look(
+        shelf,
+        faces,
+        order,
+        load,
+        ask,
+        write,
+        restoration=restoration,
+        batch_size=batch_size,
+        progress=progress,
+    )
     return shelf.read()
 
 
@@ -98,9 +122,13 @@ def _checked(model: Embedding, name: str, faces: list[Face]) -> NDArray[np.float
     with contained(PredictionError, f"Model {name!r} failed to embed {len(faces)} faces"):
         given = np.asarray(model.embed(faces))
     if given.dtype.kind not in "fiu":
-        raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of {given.dtype}; an embedding is float32 (n, d).")
+        raise PredictionError(
+            f"Model {name!r} embedded {len(faces)} faces as an array of {given.dtype}; an embedding is float32 (n, d)."
+        )
     with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused below
         found = given.astype(np.float32)  # a copy: a model may use its buffer again
     if found.ndim != 2 or len(found) != len(faces) or found.shape[1] < 1 or not np.isfinite(found).all():
-        raise PredictionError(f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers.")
+        raise PredictionError(
+            f"Model {name!r} embedded {len(faces)} faces as an array of shape {found.shape}, or with values that are no numbers."
+        )
     return found

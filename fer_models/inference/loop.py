@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,13 +62,13 @@ def predict_dataset(
         load: makes the restorer and the classifier; called only when a face must be asked.
         labels: the label order that the model's record declares.
         batch_size: faces per forward pass; batches never cross a shard, so a resumed run has the same ones.
-        provenance: tells, once the model is loaded, what to write down beside the answers (versions, device, …); nothing that
-            differs from run to run.
+        provenance: tells, once the model is loaded, what to write down beside the answers (versions, device,
+            …); nothing that differs from run to run.
         progress: told how many faces were answered.
 
     Raises:
-        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its contract; shards written
-            before stay.
+        PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its
+            contract; shards written before stay.
     """
 
     def ask(classifier: Classifier, batch: list[Face]) -> Predictions:
@@ -76,7 +77,17 @@ def predict_dataset(
     def write(shard: int, parts: list[Predictions], seconds: float) -> None:
         shelf.write(shard, _collect(parts, shelf, shard), provenance(), seconds)
 
-    asked = look(shelf, faces, order, load, ask, write, restoration=shelf.subject.restoration, batch_size=batch_size, progress=progress)
+    asked = look(
+        shelf,
+        faces,
+        order,
+        load,
+        ask,
+        write,
+        restoration=shelf.subject.restoration,
+        batch_size=batch_size,
+        progress=progress,
+    )
     return PredictionRun(shelf.read(), shelf.seconds(), from_store=not asked)
 
 
@@ -107,7 +118,9 @@ def look(
         progress(len(faces))
         return False
     with shelf.locked():
-        missing = shelf.missing(remove_damaged=True)  # another process may have filled it while this one waited
+        missing = shelf.missing(
+            remove_damaged=True
+        )  # another process may have filled it while this one waited
         progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
         if missing:
             restorer, model = load()
@@ -122,7 +135,10 @@ def look(
 
 
 def fuse_predictions(
-    shelf: Partition, parts: Sequence[PredictionRun], pool: Callable[[Sequence[Predictions]], Predictions], provenance: Callable[[], Mapping[str, Any]]
+    shelf: Partition,
+    parts: Sequence[PredictionRun],
+    pool: Callable[[Sequence[Predictions]], Predictions],
+    provenance: Callable[[], Mapping[str, Any]],
 ) -> PredictionRun:
     """Fill `shelf` from the answers of several subjects to the same faces, and read it all. No face is asked.
 
@@ -139,10 +155,14 @@ def fuse_predictions(
             for shard in shelf.missing(remove_damaged=True):
                 started, rows = time.perf_counter(), shelf.rows(shard)
                 said = pool([part.predictions.predictions(rows) for part in parts])
-                shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started)
+                shelf.write(
+                    shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started
+                )
     asked = all(part.from_store for part in parts)
     seconds = [s for s in (shelf.seconds(), *(part.seconds for part in parts)) if s is not None]
-    return PredictionRun(shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked)
+    return PredictionRun(
+        shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked
+    )
 
 
 def classify_embeddings(
@@ -156,7 +176,8 @@ def classify_embeddings(
     """Fill `shelf` from the stored directions of its faces, and read it all.
 
     Args:
-        features: gets the directions, (n, d) in canonical order; called only when an answer is missing, as `load` is.
+        features: gets the directions, (n, d) in canonical order; called only when an answer is missing, as
+            `load` is.
         labels, provenance: as in `answer`.
 
     Raises:
@@ -171,30 +192,41 @@ def classify_embeddings(
             for shard in shelf.missing(remove_damaged=True):
                 started, rows = time.perf_counter(), shelf.rows(shard)
                 model, some = load(), known[rows]
-                said = validate_predictions(lambda: model.classify(some), shelf.subject.model, labels, len(some))  # noqa: B023 (called at once)
+                predict = partial(model.classify, some)
+                said = validate_predictions(predict, shelf.subject.model, labels, len(some))
                 share = looked * len(some) / len(shelf.faces)
-                shelf.write(shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started + share)
+                shelf.write(
+                    shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started + share
+                )
     return PredictionRun(shelf.read(), shelf.seconds(), from_store=not missing)
 
 
-def predict_validated(classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]) -> Predictions:
+def predict_validated(
+    classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]
+) -> Predictions:
     """`classifier.predict(faces)`, held to its contract. Raises as `checked`."""
     return validate_predictions(lambda: classifier.predict(faces), name, labels, len(faces))
 
 
-def validate_predictions(ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int) -> Predictions:
+def validate_predictions(
+    ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int
+) -> Predictions:
     """What `ask` says of `n` faces, held to the contract of a classifier.
 
     Raises:
-        PredictionError: it raised, or what it returned is not one sound prediction per face in the declared label order.
+        PredictionError: it raised, or what it returned is not one sound prediction per face in the declared
+            label order.
     """
     with contained(PredictionError, f"Model {name!r} failed on a batch of {n} faces"):
         try:
             predictions = ask()
             if not isinstance(predictions, Predictions):
                 what = f"it returned {type(predictions).__name__}"
-                raise PredictionError(f"{what}; return Predictions.from_probabilities(rows, labels) (from fer_models).")
-            # Made anew, so that every field is checked, and none changes when the model uses its arrays again.
+                raise PredictionError(
+                    f"{what}; return Predictions.from_probabilities(rows, labels) (from fer_models)."
+                )
+            # Made anew, so that every field is checked, and none changes when the model uses its arrays
+            # again.
             predictions = replace(predictions)
         except PromptTooLongError:
             raise
@@ -211,7 +243,9 @@ def validate_predictions(ask: Callable[[], Predictions], name: str, labels: tupl
 
 
 def _collect(parts: list[Predictions], shelf: Partition, shard: int) -> PredictionTable:
-    """The answers of a shard. Probabilities are rounded to float32, as they are stored, and the answers are the greatest of the rounded."""
+    """The answers of a shard. Probabilities are rounded to float32, as they are stored, and the answers are
+    the greatest of the rounded.
+    """
     at, said = shelf.rows(shard), Predictions.joined(parts)
     said = replace(said, probabilities=said.probabilities.astype(np.float32).astype(np.float64))
     columns = (shelf.index[at], shelf.truth[at], said.answer, said.probabilities)

@@ -1,9 +1,10 @@
 """Detect a third-party model whose predictions changed although nothing that identifies it did.
 
-A model from the user's file or from an installed package is identified by that file, its weights and its settings. Its predictions may
-depend on more: a helper module, an environment variable, a file that `load` reads. So each run predicts the same sample of faces anew and
-compares the result with the one of the run before. Where they differ, nothing stored before is used: the token that `ModelCheck.token`
-returns is part of every key, and a changed model gets another one.
+A model from the user's file or from an installed package is identified by that file, its weights and its
+settings. Its predictions may depend on more: a helper module, an environment variable, a file that `load`
+reads. So each run predicts the same sample of faces anew and compares the result with the one of the run
+before. Where they differ, nothing stored before is used: the token that `ModelCheck.token` returns is part of
+every key, and a changed model gets another one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from fer_models.classifiers.base import Predictions
 
 #: Faces in the sample.
 SAMPLE = 64
-#: The largest difference of a probability that counts as rounding: other batches and numbers of threads add in another order.
+#: The largest difference of a probability that counts as rounding: other batches and numbers of threads add
+#: in another order.
 TOLERANCE = {"float32": 1e-3, "bf16": 2e-2, "fp16": 5e-3}
 _WHAT = "Predictions for the sample of faces"
 
@@ -35,17 +37,20 @@ class ModelCheck:
 
         Args:
             name: readable part of the file's name.
-            identity: all that is known to decide the predictions: model, restoration, code, and the faces of the sample; as JSON.
+            identity: all that is known to decide the predictions: model, restoration, code, and the faces of
+                the sample; as JSON.
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.folder = root
         self.file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{digest[:16]}.json"
 
     def token(self, predict: Callable[[], Predictions] | None, tolerance: float) -> tuple[str, int]:
-        """The token of the model as it predicts now, and for how many faces of the sample it changed since the run before.
+        """The token of the model as it predicts now, and for how many faces of the sample it changed since
+        the run before.
 
         Args:
-            predict: predicts the sample; None to use the token of the run before without a check (empty if there was none).
+            predict: predicts the sample; None to use the token of the run before without a check (empty if
+                there was none).
             tolerance: the largest difference of a probability that is rounding, 0..1.
 
         Raises:
@@ -69,12 +74,16 @@ class ModelCheck:
 def _parse(content: bytes) -> tuple[str, list[list[Any]]]:
     """The token and the rows in a file."""
     entry = json.loads(content)
-    return str(entry["token"]), [[str(status), str(text), [float(v) for v in p]] for status, text, p in entry["rows"]]
+    return str(entry["token"]), [
+        [str(status), str(text), [float(v) for v in p]] for status, text, p in entry["rows"]
+    ]
 
 
 def _rows(predictions: Predictions) -> list[list[Any]]:
     """Status, text and probabilities of each face, as JSON; no probabilities where there is no prediction."""
-    p = [[] if np.isnan(row).any() else [round(float(v), 5) for v in row] for row in predictions.probabilities]
+    p = [
+        [] if np.isnan(row).any() else [round(float(v), 5) for v in row] for row in predictions.probabilities
+    ]
     return [list(row) for row in zip(predictions.status, predictions.text, p, strict=True)]
 
 
@@ -89,4 +98,7 @@ def _same(before: Sequence[Any], now: Sequence[Any], tolerance: float) -> bool:
     (status_before, text_before, p_before), (status, text, p) = before, now
     if (status_before, text_before, len(p_before)) != (status, text, len(p)):
         return False
-    return not p or (int(np.argmax(p_before)) == int(np.argmax(p)) and bool(np.max(np.abs(np.subtract(p_before, p))) <= tolerance))
+    return not p or (
+        int(np.argmax(p_before)) == int(np.argmax(p))
+        and bool(np.max(np.abs(np.subtract(p_before, p))) <= tolerance)
+    )

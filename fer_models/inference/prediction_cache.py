@@ -1,9 +1,11 @@
-"""Predictions for faces outside the dataset (perturbed, corrupted, blank), cached on disk by the sha256 of their pixels.
+"""Predictions for faces outside the dataset (perturbed, corrupted, blank), cached on disk by the sha256 of
+their pixels.
 
-A robustness check needs predictions for thousands of images that exist for a moment only. The cache keeps each of them under the hash of
-its pixels, in a folder named by everything that decides the prediction, so that the next run predicts nothing twice. A changed corruption
-or perturbation gives other pixels and therefore other entries: no version number can be forgotten. `PromptCache` does the same for the
-prompt sets of a zero-shot model.
+A robustness check needs predictions for thousands of images that exist for a moment only. The cache keeps
+each of them under the hash of its pixels, in a folder named by everything that decides the prediction, so
+that the next run predicts nothing twice. A changed corruption or perturbation gives other pixels and
+therefore other entries: no version number can be forgotten. `PromptCache` does the same for the prompt sets
+of a zero-shot model.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _KEY = b"fer-models-predictions"
 
 
 class _CacheFolder(ABC):
-    """Parquet files that are only ever added, in a folder named by the identity of what computes their content."""
+    """Parquet files that are only ever added, in a folder named by the identity of what computes their
+    content.
+    """
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
         self.key, self._loaded = _digest(identity), False
@@ -47,18 +51,25 @@ class _CacheFolder(ABC):
 
     def _names(self) -> list[str]:
         """The files, valid or not, by the names that they have without their checksums."""
-        parts = {path.name[: len("part-00000")] for path in self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9]*.parquet")}
+        parts = {
+            path.name[: len("part-00000")]
+            for path in self.folder.glob("part-[0-9][0-9][0-9][0-9][0-9]*.parquet")
+        }
         return [f"{part}.parquet" for part in sorted(parts)]
 
     def _load(self) -> None:
-        """Read the files, once. Damaged ones are removed with a warning: what they held is computed again where it is needed."""
+        """Read the files, once. Damaged ones are removed with a warning: what they held is computed again
+        where it is needed.
+        """
         if self._loaded:
             return
         self._loaded = True
         contents = {name: find(self.folder, name, self._parse) for name in self._names()}
         if damaged := [name for name, content in contents.items() if content is None]:
             with locked_directory(self.folder, _WHAT):
-                contents |= {name: find(self.folder, name, self._parse, remove_damaged=True) for name in damaged}
+                contents |= {
+                    name: find(self.folder, name, self._parse, remove_damaged=True) for name in damaged
+                }
         for content in contents.values():
             if content is not None:
                 self._add_rows(content)
@@ -90,7 +101,9 @@ class _CacheFolder(ABC):
 
 
 class PredictionCache(_CacheFolder):
-    """A predictor with a memory on disk. `predict` computes what is missing, `save` writes what was computed."""
+    """A predictor with a memory on disk. `predict` computes what is missing, `save` writes what was
+    computed.
+    """
 
     def __init__(
         self, root: Path, name: str, identity: Mapping[str, Any], labels: Sequence[str], predict: Predict
@@ -99,7 +112,8 @@ class PredictionCache(_CacheFolder):
 
         Args:
             name: readable part of the folder's name.
-            identity: everything that decides a prediction besides the pixels (weights, settings, precision), as JSON.
+            identity: everything that decides a prediction besides the pixels (weights, settings, precision),
+                as JSON.
             labels: the label order that the model declares.
             predict: predicts faces; called only for faces that are not cached.
         """
@@ -109,7 +123,8 @@ class PredictionCache(_CacheFolder):
         self._unsaved: list[str] = []
 
     def add(self, faces: Iterable[str], predictions: Predictions) -> None:
-        """Use predictions that are stored elsewhere, such as those of the dataset itself. They are not written again.
+        """Use predictions that are stored elsewhere, such as those of the dataset itself. They are not
+        written again.
 
         Args:
             faces: the sha256 of each face's pixels, in the order of `predictions`.
@@ -146,10 +161,17 @@ class PredictionCache(_CacheFolder):
 
             rows = [self._rows[face] for face in self._unsaved]
             p = np.stack([row[0] for row in rows]).astype(np.float32)
-            columns = {f"p_{label}": pa.array(p[:, i], mask=np.isnan(p[:, i])) for i, label in enumerate(LABELS)}
-            status, text = pa.array([r[1] for r in rows], pa.string()), pa.array([r[2] for r in rows], pa.string())
+            columns = {
+                f"p_{label}": pa.array(p[:, i], mask=np.isnan(p[:, i])) for i, label in enumerate(LABELS)
+            }
+            status, text = (
+                pa.array([r[1] for r in rows], pa.string()),
+                pa.array([r[2] for r in rows], pa.string()),
+            )
             given = pa.array([r[3] for r in rows], pa.bool_())
-            self._add_file({"face": self._unsaved, **columns, "status": status, "text": text, "has_probabilities": given})
+            self._add_file(
+                {"face": self._unsaved, **columns, "status": status, "text": text, "has_probabilities": given}
+            )
         self._unsaved = []
 
     def _check_rows(self, table: pa.Table) -> None:
@@ -159,11 +181,15 @@ class PredictionCache(_CacheFolder):
             raise ValueError("a face has an answer without probabilities, or probabilities without an answer")
         if (p < 0).any() or (p > 1).any():
             raise ValueError("a probability is outside 0..1")
-        if any(None in table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities")):
+        if any(
+            None in table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities")
+        ):
             raise ValueError("a face, its status or text is null")
 
     def _add_rows(self, table: pa.Table) -> None:
-        faces, *columns = (table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities"))
+        faces, *columns = (
+            table.column(name).to_pylist() for name in ("face", "status", "text", "has_probabilities")
+        )
         for face, *row in zip(faces, _probabilities(table), *columns, strict=True):
             self._rows.setdefault(face, (row[0], row[1], row[2], row[3]))
 
@@ -174,15 +200,18 @@ def _probabilities(table: pa.Table) -> NDArray[np.float64]:
 
 
 class PromptCache(_CacheFolder):
-    """Predicted emotions by prompt set, for a fixed set of face embeddings: a search that runs again needs no text encoder."""
+    """Predicted emotions by prompt set, for a fixed set of face embeddings: a search that runs again needs no
+    text encoder.
+    """
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any], classify: Classify) -> None:
         """Cache in a folder under `root`.
 
         Args:
-            identity: everything that decides a prediction besides the prompts: model, faces, restoration; as JSON.
-            classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new prompt sets.
-                Its `PromptTooLongError` is cached too.
+            identity: everything that decides a prediction besides the prompts: model, faces, restoration; as
+                JSON.
+            classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new
+                prompt sets. Its `PromptTooLongError` is cached too.
         """
         super().__init__(root, name, identity)
         self._classify = classify
@@ -215,7 +244,9 @@ class PromptCache(_CacheFolder):
             import pyarrow as pa
 
             entries = [self._predicted[digest] for digest in self._unsaved]
-            emotions = [None if isinstance(entry, str) else entry.astype(np.int8).tobytes() for entry in entries]
+            emotions = [
+                None if isinstance(entry, str) else entry.astype(np.int8).tobytes() for entry in entries
+            ]
             errors = [entry if isinstance(entry, str) else None for entry in entries]
             columns = {"emotions": pa.array(emotions, pa.binary()), "error": pa.array(errors, pa.string())}
             self._add_file({"prompts": self._unsaved, **columns})
@@ -224,19 +255,29 @@ class PromptCache(_CacheFolder):
     def _check_rows(self, table: pa.Table) -> None:
         for digest, emotions, error in self._entries(table):
             codes = () if emotions is None else np.frombuffer(emotions, np.int8)
-            if not isinstance(digest, str) or (emotions is None) is (error is None) or not all(-1 <= code < len(EMOTIONS) for code in codes):
+            if (
+                not isinstance(digest, str)
+                or (emotions is None) is (error is None)
+                or not all(-1 <= code < len(EMOTIONS) for code in codes)
+            ):
                 raise ValueError("a prompt set has no valid predictions")
 
     def _entries(self, table: pa.Table) -> Iterable[tuple[Any, Any, Any]]:
-        return zip(*(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True)
+        return zip(
+            *(table.column(name).to_pylist() for name in ("prompts", "emotions", "error")), strict=True
+        )
 
     def _add_rows(self, table: pa.Table) -> None:
         for digest, emotions, error in self._entries(table):
-            self._predicted[digest] = error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
+            self._predicted[digest] = (
+                error if emotions is None else np.frombuffer(emotions, np.int8).astype(np.int64)
+            )
 
 
 def _rows(predictions: Predictions) -> Iterable[_Row]:
-    """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with the same numbers."""
+    """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with
+    the same numbers.
+    """
     p = predictions.probabilities.astype(np.float32).astype(np.float64)
     return zip(p, predictions.status, predictions.text, [predictions.has_probabilities] * len(p), strict=True)
 

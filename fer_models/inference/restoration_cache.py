@@ -1,8 +1,10 @@
-"""Restored faces, kept on disk by their content: a slow restorer sees each face once, whichever models, splits and runs ask for it.
+"""Restored faces, kept on disk by their content: a slow restorer sees each face once, whichever models,
+splits and runs ask for it.
 
-One PNG per face, named by the sha256 of the face's pixels and the checksum of the file, in a folder named by everything that decides the
-restored pixels. A face is written to a temporary file and renamed, so a killed run loses at most the few faces in flight; a lock per folder
-lets processes share it. A damaged file is restored anew.
+One PNG per face, named by the sha256 of the face's pixels and the checksum of the file, in a folder named by
+everything that decides the restored pixels. A face is written to a temporary file and renamed, so a killed
+run loses at most the few faces in flight; a lock per folder lets processes share it. A damaged file is
+restored anew.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.images import Face, face_hash
 from fer_models.restorers.base import Restorer, restore_checked
 
-#: How many faces are restored before they are written: what a killed run can lose. As many as a GPU is given at once.
+#: How many faces are restored before they are written: what a killed run can lose. As many as a GPU is given
+#: at once.
 BATCH_SIZE = 16
 #: What each file says of itself: whose restoration of which face it is.
 _SAYS = "fer-models-restored"
@@ -31,7 +34,9 @@ _SAYS = "fer-models-restored"
 class CachedRestorer:
     """A restorer that looks on disk first. It is a `Restorer` itself."""
 
-    def __init__(self, root: Path, name: str, identity: Mapping[str, Any], load: Callable[[], Restorer]) -> None:
+    def __init__(
+        self, root: Path, name: str, identity: Mapping[str, Any], load: Callable[[], Restorer]
+    ) -> None:
         """Keep faces under `root`.
 
         Args:
@@ -60,7 +65,9 @@ class CachedRestorer:
     def _fill(self, faces: Mapping[str, Face]) -> dict[str, Face]:
         """Restore what is missing, a few faces at a time."""
         with locked_directory(self.folder, self._what):
-            kept = self._find_all(faces, remove_damaged=True)  # another process may have been here while we waited
+            kept = self._find_all(
+                faces, remove_damaged=True
+            )  # another process may have been here while we waited
             missing = [h for h in faces if h not in kept]
             restorer = self.load() if missing else None
             for start in range(0, len(missing), BATCH_SIZE):
@@ -80,8 +87,14 @@ class CachedRestorer:
         write(self.folder, f"{face[:2]}/{face}.png", png.getvalue(), self._what)
 
     def _find_all(self, faces: Iterable[str], *, remove_damaged: bool = False) -> dict[str, Face]:
-        """The restored forms of the faces with these pixel hashes, without those that are not kept, or damaged."""
-        return {face: found for face in dict.fromkeys(faces) if (found := self._find(face, remove_damaged)) is not None}
+        """The restored forms of the faces with these pixel hashes, without those that are not kept, or
+        damaged.
+        """
+        return {
+            face: found
+            for face in dict.fromkeys(faces)
+            if (found := self._find(face, remove_damaged)) is not None
+        }
 
     def _find(self, face: str, remove_damaged: bool) -> Face | None:
 

@@ -1,7 +1,8 @@
 """Whom a run asks about which faces, and what they answer: each answer once, now or from the store.
 
-`Asking` turns the names of models and restorations into subjects, loads what must be asked, and keeps what was answered. What is made of the
-answers stands on it: `beside` (other words, small changes, bad pictures), `effects` (of restorations), `suite` (verdicts).
+`Asking` turns the names of models and restorations into subjects, loads what must be asked, and keeps what
+was answered. What is made of the answers stands on it: `beside` (other words, small changes, bad pictures),
+`effects` (of restorations), `suite` (verdicts).
 """
 
 from __future__ import annotations
@@ -60,7 +61,13 @@ Combination = tuple[str, str]  # model, restoration
 class Runner:
     """The subjects of one run and their answers."""
 
-    def __init__(self, options: EvalConfig, models: Registry[ModelSpec], restorers: Registry[RestorerSpec], show: ShowProgress = no_progress) -> None:
+    def __init__(
+        self,
+        options: EvalConfig,
+        models: Registry[ModelSpec],
+        restorers: Registry[RestorerSpec],
+        show: ShowProgress = no_progress,
+    ) -> None:
         """A run over `models` and `restorers`."""
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
         self.data = EvalDataset(options, show)
@@ -76,15 +83,23 @@ class Runner:
     # -- subjects ---------------------------------------------------------------------------------
 
     def dataset_of(self, pair: Combination) -> EvalDataset:
-        """The faces that a pair is evaluated on: all, or those that the depth allows for the variants of a model."""
+        """The faces that a pair is evaluated on: all, or those that the depth allows for the variants of a
+        model.
+        """
         return self._data_of(self.models[pair[0]], self.restorers[pair[1]])
 
     def is_variant(self, pair: Combination) -> bool:
-        """Whether a pair is a variant of another: the model after a restoration, or a further answer mode of a model of this run."""
+        """Whether a pair is a variant of another: the model after a restoration, or a further answer mode of
+        a model of this run.
+        """
         return self._is_variant(self.models[pair[0]], self.restorers[pair[1]])
 
     def _is_variant(self, model: ModelSpec, restorer: RestorerSpec) -> bool:
-        answer_mode = bool(mark_of(model.name)) and base_name(model.name) in self.models and not self.options.named_models
+        answer_mode = (
+            bool(mark_of(model.name))
+            and base_name(model.name) in self.models
+            and not self.options.named_models
+        )
         return restorer.name != "raw" or answer_mode
 
     def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> EvalDataset:
@@ -100,7 +115,14 @@ class Runner:
         return self._subject(self.models[pair[0]], self.restorers[pair[1]])
 
     def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
-        return Subject(self.data.faces.dataset, self.data.faces.split, restorer.name, model.name, self.corruption_id, model.prompt)
+        return Subject(
+            self.data.faces.dataset,
+            self.data.faces.split,
+            restorer.name,
+            model.name,
+            self.corruption_id,
+            model.prompt,
+        )
 
     @property
     def corruption_id(self) -> str | None:
@@ -129,23 +151,33 @@ class Runner:
         return None
 
     def classifier(self, model: str) -> Classifier:
-        """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this package."""
+        """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this
+        package.
+        """
         return self._classifier(self.models[model])
 
     def _classifier(self, spec: ModelSpec) -> Classifier:
-        found: Classifier = self._load("model", spec.name, lambda: spec.load(spec.resolve(self.options.runtime)))
+        found: Classifier = self._load(
+            "model", spec.name, lambda: spec.load(spec.resolve(self.options.runtime))
+        )
         return found
 
     def restorer(self, restoration: str) -> Restorer:
-        """The restorer itself, loaded once; it restores whatever it is given, kept or not. Raises as `classifier`."""
+        """The restorer itself, loaded once; it restores whatever it is given, kept or not. Raises as
+        `classifier`.
+        """
         spec = self.restorers[restoration]
-        found: Restorer = self._load("restorer", restoration, lambda: spec.load(spec.resolve(self.options.runtime)))
+        found: Restorer = self._load(
+            "restorer", restoration, lambda: spec.load(spec.resolve(self.options.runtime))
+        )
         return found
 
     def restoration_pipeline(self, restoration: str) -> Restorer:
         """The restorer with its cache on disk, after the corruption of this run. Raises as `classifier`."""
         own = self.cached_restorer(restoration)
-        return own if self.options.corruption is None else CorruptThenRestore(self.options.corruption.apply, own)
+        return (
+            own if self.options.corruption is None else CorruptThenRestore(self.options.corruption.apply, own)
+        )
 
     def cached_restorer(self, restoration: str) -> Restorer:
         """The restorer, with its cache on disk if it is slow. Raises as `classifier`."""
@@ -160,8 +192,16 @@ class Runner:
 
     # -- identities -------------------------------------------------------------------------------
 
-    def _identity(self, model: ModelSpec, restorer: RestorerSpec, *, embedding: bool = False, runtime: Runtime | None = None) -> dict[str, Any]:
-        """All that decides the predictions of a model behind a restoration, besides the faces; as JSON, for a key.
+    def _identity(
+        self,
+        model: ModelSpec,
+        restorer: RestorerSpec,
+        *,
+        embedding: bool = False,
+        runtime: Runtime | None = None,
+    ) -> dict[str, Any]:
+        """All that decides the predictions of a model behind a restoration, besides the faces; as JSON, for a
+        key.
 
         Args:
             embedding: of the face embeddings, which the prompts and the name of the model do not decide.
@@ -173,10 +213,17 @@ class Runner:
     def _known_identity(self, model: dict[str, Any], restorer: RestorerSpec) -> dict[str, Any]:
         """Code, model, restoration and corruption, by content."""
         corruption = self.corruption_id
-        return {"code": code_identity(), "model": model, "restorer": restorer.identity(self.options.runtime), "corruption": corruption}
+        return {
+            "code": code_identity(),
+            "model": model,
+            "restorer": restorer.identity(self.options.runtime),
+            "corruption": corruption,
+        }
 
     def _tokens(self, model: ModelSpec, restorer: RestorerSpec) -> list[str]:
-        """One token for each third-party model that takes part (see `model_check`); none where all code is this package's."""
+        """One token for each third-party model that takes part (see `model_check`); none where all code is
+        this package's.
+        """
         if model.source is None and restorer.source is None and model.components:
             return [token for part in model.components for token in self._tokens(part, restorer)]
         if model.source is None and restorer.source is None:
@@ -189,9 +236,13 @@ class Runner:
             def predict() -> Predictions:
                 return self._predict(self._classifier(model), model, restorer, data.faces.faces(rows))
 
-            identity = self._known_identity(model.identity(runtime), restorer) | {"faces": [data.faces.hashes[i] for i in rows]}
+            identity = self._known_identity(model.identity(runtime), restorer) | {
+                "faces": [data.faces.hashes[i] for i in rows]
+            }
             check = ModelCheck(self.options.checks, f"{model.name}-{restorer.name}", identity)
-            token, changed = check.token(None if self.options.cached_only else predict, TOLERANCE[runtime.precision])
+            token, changed = check.token(
+                None if self.options.cached_only else predict, TOLERANCE[runtime.precision]
+            )
             self._checked[pair] = token
             if changed:
                 self.changed_models[pair] = (
@@ -201,18 +252,25 @@ class Runner:
         return [self._checked[pair]]
 
     def _restorer_token(self, spec: RestorerSpec) -> str:
-        """What a third-party restorer makes of a sample of faces, as a digest: part of the key of its cached faces."""
+        """What a third-party restorer makes of a sample of faces, as a digest: part of the key of its cached
+        faces.
+        """
         if self.options.cached_only:
             return ""
         if spec.name not in self._restorer_tokens:
             faces = self.data.faces.faces(self.data.sample(SAMPLE))
             restored = restore_checked(self.restorer(spec.name), spec.name, faces)
-            self._restorer_tokens[spec.name] = hashlib.sha256("".join(face_hash(face) for face in restored).encode()).hexdigest()
+            self._restorer_tokens[spec.name] = hashlib.sha256(
+                "".join(face_hash(face) for face in restored).encode()
+            ).hexdigest()
         return self._restorer_tokens[spec.name]
 
     def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
         if (kind, name) not in self._loaded:
-            with paused_garbage_collection(), contained(PredictionError, f"The {kind} {name!r} cannot be loaded"):
+            with (
+                paused_garbage_collection(),
+                contained(PredictionError, f"The {kind} {name!r} cannot be loaded"),
+            ):
                 self._loaded[kind, name] = load()
         return self._loaded[kind, name]
 
@@ -226,7 +284,9 @@ class Runner:
         """
         if pair not in self._runs:
             try:
-                self._runs[pair] = self._answer(self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair))
+                self._runs[pair] = self._answer(
+                    self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair)
+                )
             except FerModelsError as error:
                 self._runs[pair] = error
         found = self._runs[pair]
@@ -241,7 +301,9 @@ class Runner:
     def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> Partition:
         subject, faces, order = self._subject(model, restorer), data.faces, data.order
         key = subject.key({"faces": faces.fingerprint, **self._identity(model, restorer)})
-        return Store(self.options.store).partition(subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order], data.index)
+        return Store(self.options.store).partition(
+            subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order], data.index
+        )
 
     def _answer(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
         shelf = self._shelf(model, restorer, data)
@@ -260,9 +322,13 @@ class Runner:
         if model.is_fusion:
             exponents = fusion.read(cast(Path, model.weights_path())).exponents
             parts = [self._part(part, restorer, data) for part in model.components]
-            return fuse_predictions(shelf, parts, lambda predictions: fusion.pool(predictions, exponents), provenance)
+            return fuse_predictions(
+                shelf, parts, lambda predictions: fusion.pool(predictions, exponents), provenance
+            )
         title = f"predicting {shelf.subject.id}"
-        with self.show(title, len(data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
+        with (
+            self.show(title, len(data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress
+        ):
             return predict_dataset(
                 shelf,
                 data.faces,
@@ -284,18 +350,26 @@ class Runner:
         }
 
     def embeddings(self, pair: Combination) -> NDArray[np.float32]:
-        """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at now, or read from disk.
+        """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at
+        now, or read from disk.
 
         Raises:
             PredictionError, RestorationError, StoreError: as `run`.
         """
         model = self.models[pair[0]]
-        return self._features(model.components[0] if model.components else model, self.restorers[pair[1]], self.dataset_of(pair))
+        return self._features(
+            model.components[0] if model.components else model, self.restorers[pair[1]], self.dataset_of(pair)
+        )
 
     def _features(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> NDArray[np.float32]:
         faces, order = data.faces, data.order
         parts = self._identity(model, restorer, embedding=True)
-        shelf = features.shelf(self.options.embeddings, f"{faces.dataset[:99]}-{faces.split}", parts, tuple(faces.hashes[i] for i in order))
+        shelf = features.shelf(
+            self.options.embeddings,
+            f"{faces.dataset[:99]}-{faces.split}",
+            parts,
+            tuple(faces.hashes[i] for i in order),
+        )
         title = f"embedding {faces.name} ({restorer.name}) with {model.name}"
         with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
             return features.embed(
@@ -310,16 +384,26 @@ class Runner:
             )
 
     def embedding(self, model: ModelSpec) -> Embedding:
-        """A model that gives directions to faces, loaded once. Raises as `classifier`, and PredictionError where it gives none."""
+        """A model that gives directions to faces, loaded once. Raises as `classifier`, and PredictionError
+        where it gives none.
+        """
         found = self._classifier(model)
         if not isinstance(found, Embedding):
-            raise PredictionError(f"Model {model.name!r} declares embeds=True, but has no embed and classify.")
+            raise PredictionError(
+                f"Model {model.name!r} declares embeds=True, but has no embed and classify."
+            )
         return found
 
     def _part(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
-        """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about it too."""
+        """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about
+        it too.
+        """
         known = self._runs.get((model.name, restorer.name))
-        same = model.name in self.models and self.models[model.name] is model and self._data_of(model, restorer) is data
+        same = (
+            model.name in self.models
+            and self.models[model.name] is model
+            and self._data_of(model, restorer) is data
+        )
         return known if same and isinstance(known, PredictionRun) else self._answer(model, restorer, data)
 
     def answers_among(self, pair: Combination, data: EvalDataset) -> PredictionTable:
@@ -346,22 +430,36 @@ class Runner:
 
     @contextmanager
     def predictor(
-        self, pair: Combination, *, question: Question | None = None, precision: str | None = None, variant: str = "", progress: Progress = no_count
+        self,
+        pair: Combination,
+        *,
+        question: Question | None = None,
+        precision: str | None = None,
+        variant: str = "",
+        progress: Progress = no_count,
     ) -> Iterator[Predict]:
-        """A function from faces to predictions, by a model behind its restoration; each image is predicted once, now or in an earlier run.
+        """A function from faces to predictions, by a model behind its restoration; each image is predicted
+        once, now or in an earlier run.
 
         Args:
             question: another question than the model's own, for a model that has one.
             precision: another precision than the model's own.
-            variant: a name for predictions that must not be taken from others, such as those of reversed batches.
+            variant: a name for predictions that must not be taken from others, such as those of reversed
+                batches.
             progress: called with the number of faces predicted.
 
         Raises:
             PredictionError, RestorationError, StoreError: when it is called; as `run`.
         """
         own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
-        spec = derived(own, own.with_question, question) if other and question is not None and own.with_question is not None else own
-        runtime = spec.resolve(self.options.runtime if precision is None else replace(self.options.runtime, precision=precision))
+        spec = (
+            derived(own, own.with_question, question)
+            if other and question is not None and own.with_question is not None
+            else own
+        )
+        runtime = spec.resolve(
+            self.options.runtime if precision is None else replace(self.options.runtime, precision=precision)
+        )
         restorer = self.restorers[pair[1]]
         identity = {**self._identity(spec, restorer, runtime=runtime), "variant": variant}
 
@@ -376,7 +474,9 @@ class Runner:
         def compute(faces: Sequence[Face]) -> Predictions:
             return self._predict(load(), spec, restorer, faces)
 
-        new = PredictionCache(self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute)
+        new = PredictionCache(
+            self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute
+        )
         memory = self._caches.setdefault(new.key, new)
         known = self._runs.get(pair)
         if memory is new and isinstance(known, PredictionRun) and not (other or precision or variant):
@@ -392,28 +492,38 @@ class Runner:
         finally:
             memory.save()
 
-    def _predict(self, classifier: Classifier, spec: ModelSpec, restorer: RestorerSpec, faces: Sequence[Face]) -> Predictions:
+    def _predict(
+        self, classifier: Classifier, spec: ModelSpec, restorer: RestorerSpec, faces: Sequence[Face]
+    ) -> Predictions:
         """The predictions of a loaded model for restored faces, in batches."""
         restoring, parts = self.restoration_pipeline(restorer.name), []
         for start in range(0, len(faces), self.options.batch_size):
-            restored = restore_checked(restoring, restorer.name, list(faces[start : start + self.options.batch_size]))
+            restored = restore_checked(
+                restoring, restorer.name, list(faces[start : start + self.options.batch_size])
+            )
             parts.append(predict_validated(classifier, spec.name, spec.labels, restored))
         return Predictions.joined(parts)
 
     def reread_predictions(self) -> None:
-        """Read cached predictions from disk again when they are next needed: another process has added some."""
+        """Read cached predictions from disk again when they are next needed: another process has added
+        some.
+        """
         self._caches.clear()
 
     def _with_question(self, model: str, question: Question) -> Classifier:
         classifier = self.classifier(model)
         if not isinstance(classifier, QuestionAnswering):
-            raise PredictionError(f"Model {model!r} declares a question, but takes no other (it has no method asked).")
+            raise PredictionError(
+                f"Model {model!r} declares a question, but takes no other (it has no method asked)."
+            )
         with contained(PredictionError, f"Model {model!r} failed to take another question"):
             return classifier.with_question(question)
 
     @contextmanager
     def prompt_classifier(self, pair: Combination) -> Iterator[Classify]:
-        """A function from a prompt set to the predicted emotion of each of the pair's faces in canonical order; cached like `predictor`."""
+        """A function from a prompt set to the predicted emotion of each of the pair's faces in canonical
+        order; cached like `predictor`.
+        """
         model, restorer, data = self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair)
         identity = {
             **self._identity(model, restorer, embedding=True),
@@ -424,9 +534,13 @@ class Runner:
 
         def classify(prompts: PromptSet) -> NDArray[np.int64]:
             promptable, known = cast(Promptable, self.embedding(model)), embeddings()
-            return validate_predictions(lambda: promptable.classify(known, prompts), model.name, model.labels, len(known)).answer
+            return validate_predictions(
+                lambda: promptable.classify(known, prompts), model.name, model.labels, len(known)
+            ).answer
 
-        memory = PromptCache(self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify)
+        memory = PromptCache(
+            self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify
+        )
         try:
             yield memory.classify
         finally:

@@ -30,8 +30,8 @@ pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 
-#: An error of the command line that was noticed while tests were collected. No test runs then, and pytest ends
-#: with code 4. Raised there, it would be an internal error: pytest finishes the collection first.
+#: An error of the command line that was noticed while tests were collected. No test runs then, and pytest
+#: ends with code 4. Raised there, it would be an internal error: pytest finishes the collection first.
 _USAGE_ERROR = pytest.StashKey[str]()
 #: The same, as a worker hands it over.
 _REFUSED = "fer_models_refused"
@@ -75,8 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--work-dir") is None and _names_installed_evals(config):
         config.option.work_dir = config.invocation_params.dir
     if workers := getattr(config, "workerinput", {}).get("workercount"):
-        # OpenMP's threads wait for each other busily: with more of them than cores a network takes several times its own time. torch, which is
-        # imported with the first model, reads this.
+        # OpenMP's threads wait for each other busily: with more of them than cores a network takes several
+        # times its own time. torch, which is imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if _is_evals_run(config) and getattr(config.option, "htmlpath", None):
         config.option.self_contained_html = True
@@ -108,7 +108,9 @@ def _load_faces(config: pytest.Config) -> None:
     Raises:
         UsageError: there are no such faces.
     """
-    waits = config.getoption("--dataset") == "synthetic" and synthetic.draw_ahead(config.getoption("--split") or "test")
+    waits = config.getoption("--dataset") == "synthetic" and synthetic.draw_ahead(
+        config.getoption("--split") or "test"
+    )
     with paused_garbage_collection():
         state = state_of(config)
         if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
@@ -127,7 +129,10 @@ def _load_faces(config: pytest.Config) -> None:
         raise
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
-        for line in (*state.notes, *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes)):
+        for line in (
+            *state.notes,
+            *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes),
+        ):
             reporter.write_line(line)
 
 
@@ -149,7 +154,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings are."""
+    """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings
+    are.
+    """
     if "suite" in getattr(item, "fixturenames", ()):
         names = item.config.stash.setdefault(_TEST_NAMES, set())
         names |= {getattr(item, "originalname", item.name), item.path.stem}
@@ -158,7 +165,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what does not apply, what the depth leaves out, and all but one test of what is not on this machine."""
+    """Deselect what does not apply, what the depth leaves out, and all but one test of what is not on this
+    machine.
+    """
     if _USAGE_ERROR in config.stash:
         items.clear()
         return
@@ -182,9 +191,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The subjects that the selected tests gate are judged together. The expected time is printed before the first test.
+    """The subjects that the selected tests gate are judged together. The expected time is printed before the
+    first test.
 
-    The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no verdict rather than an old one.
+    The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no
+    verdict rather than an old one.
     """
     ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
     if not ours or session.config.option.collectonly:
@@ -289,17 +300,24 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     if state.results:
         text, colour = io.StringIO(), terminalreporter._tw.hasmarkup
         width = max(terminalreporter._tw.fullwidth, 100)
-        Console(file=text, width=width, force_terminal=colour, color_system="standard" if colour else None).print(tables.leaderboard(report))
+        Console(
+            file=text, width=width, force_terminal=colour, color_system="standard" if colour else None
+        ).print(tables.leaderboard(report))
         terminalreporter.write_line(text.getvalue().rstrip())
     errors = [f"error: {message}" for message in state.errors.values()]
     if state.is_failed_by_page:
-        errors += [f"failed, although no selected test asserts it: {message}" for message in state.failures().values()]
+        errors += [
+            f"failed, although no selected test asserts it: {message}"
+            for message in state.failures().values()
+        ]
     found = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
     for line in (*found, *tables.skips(report), *errors, *tables.left_out(report)):
         terminalreporter.write_line(line)
     if state.left_out:
         named = ", ".join(state.left_out[:3]) + (", …" if len(state.left_out) > 3 else "")
-        terminalreporter.write_line(f"recorded, and left out of this run by -k, --model or --depth: {len(state.left_out)} ({named})")
+        terminalreporter.write_line(
+            f"recorded, and left out of this run by -k, --model or --depth: {len(state.left_out)} ({named})"
+        )
     baselines = state.suite.options.baselines
     if state.suite.options.baselines_source != baselines:
         terminalreporter.write_line(f"baselines: those of the package, because there is no {baselines}")
@@ -307,12 +325,16 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         terminalreporter.write_line(
             f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
         )
-    terminalreporter.write_line(f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}")
+    terminalreporter.write_line(
+        f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest collects garbage several times after that
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The process ends now: spare it the garbage collection of all that torch and others imported, which takes more than a second."""
+    """The process ends now: spare it the garbage collection of all that torch and others imported, which
+    takes more than a second.
+    """
     if known_state(config) is not None:
         gc.freeze()
 
@@ -324,10 +346,14 @@ def pytest_html_report_title(report: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_html_results_summary(prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session) -> None:
+def pytest_html_results_summary(
+    prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session
+) -> None:
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
-    if state is not None and (state.results or state.sections["prompts"] or state.skipped or state.suite.data.audit_result):
+    if state is not None and (
+        state.results or state.sections["prompts"] or state.skipped or state.suite.data.audit_result
+    ):
         from fer_models.report import html_report as page
 
         prefix.append(page.summary_html(state.report()))

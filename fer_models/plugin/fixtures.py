@@ -25,13 +25,17 @@ if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these 
 
 
 class Gate:
-    """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a traceback."""
+    """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a
+    traceback.
+    """
 
     def __init__(self, state: State, pair: Combination) -> None:
         self.state, self.pair = state, pair
 
     def holds(self, metric: str) -> None:
-        """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its baseline."""
+        """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its
+        baseline.
+        """
         __tracebackhide__ = True
         from fer_models.report import verdicts
 
@@ -54,7 +58,9 @@ def suite(request: pytest.FixtureRequest) -> Suite:
 
 @pytest.fixture(scope="session")
 def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Combination:
-    """One model and one restoration that can be asked here; skipped with the command that would make it so."""
+    """One model and one restoration that can be asked here; skipped with the command that would make it
+    so.
+    """
     return _available(state_of(request.config), (model.name, restoration.name))
 
 
@@ -100,7 +106,9 @@ def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -
 
 @pytest.fixture(scope="session")
 def load_classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Callable[[], Any]:
-    """A function that returns the loaded model, for tests that need it only if nothing is stored; skipped without its weights."""
+    """A function that returns the loaded model, for tests that need it only if nothing is stored; skipped
+    without its weights.
+    """
     _available(state_of(request.config), (model.name, "raw"))
     return lambda: suite.classifier(model.name)
 
@@ -113,14 +121,18 @@ def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[]
 
 @pytest.fixture
 def predict(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
-    """A function from faces to the model's predictions; each image is predicted once, now or in an earlier run."""
+    """A function from faces to the model's predictions; each image is predicted once, now or in an earlier
+    run.
+    """
     with suite.predictor(raw_pair) as function:
         yield function
 
 
 @pytest.fixture
 def predict_reversed(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
-    """`predict` for faces in the reverse order, with predictions of its own: they show whether neighbours in a batch matter."""
+    """`predict` for faces in the reverse order, with predictions of its own: they show whether neighbours in
+    a batch matter.
+    """
     with suite.predictor(raw_pair, variant="reversed batch") as function:
         yield lambda faces: function(faces[::-1])
 
@@ -134,7 +146,9 @@ def predict_in_float32(raw_pair: Combination, suite: Suite) -> Iterator[Predict]
 
 @pytest.fixture
 def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable[[], float], int]]:
-    """A function that builds one update of the model's own recipe on a batch of this run's faces: (the update, faces in the batch)."""
+    """A function that builds one update of the model's own recipe on a batch of this run's faces: (the
+    update, faces in the batch).
+    """
 
     def build() -> tuple[Callable[[], float], int]:
         from fer_models.training import supervised
@@ -147,7 +161,9 @@ def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable
 
 @pytest.fixture
 def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[str, Any]:
-    """How the model's weights were trained, as `fer-models train` wrote it into them; skipped for weights that do not say."""
+    """How the model's weights were trained, as `fer-models train` wrote it into them; skipped for weights
+    that do not say.
+    """
     _available(state_of(request.config), (model.name, "raw"))
     path = model.weights_path()
     file = path / "model.safetensors" if path is not None and path.is_dir() else path
@@ -159,7 +175,9 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
 
 
 class RobustnessGate:
-    """The robustness gate for one check: `holds` fails the test with the table of the figures that got worse, without a traceback."""
+    """The robustness gate for one check: `holds` fails the test with the table of the figures that got worse,
+    without a traceback.
+    """
 
     def __init__(self, state: State, pair: Combination, kind: str) -> None:
         """`kind` is one of `beside.KINDS`."""
@@ -176,7 +194,9 @@ class RobustnessGate:
         return self.state.suite.robustness.verdicts(self._kind, self.pair)
 
     def assert_no_regression(self, part: str) -> None:
-        """Fail where a figure with `part` in its name (such as `template` or `rotations`) fails; skip where there is no such figure."""
+        """Fail where a figure with `part` in its name (such as `template` or `rotations`) fails; skip where
+        there is no such figure.
+        """
         __tracebackhide__ = True
         from fer_models.report import robustness
 
@@ -197,13 +217,17 @@ def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Combination:
 
 @pytest.fixture
 def prompting(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
-    """How much the model's answers hang on its prompts; only models that are asked by prompts about what they have seen are asked this."""
+    """How much the model's answers hang on its prompts; only models that are asked by prompts about what they
+    have seen are asked this.
+    """
     return RobustnessGate(state_of(request.config), raw_pair, "prompting")
 
 
 @pytest.fixture
 def questioning(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
-    """How much the model's answers hang on the question and on the order of its list; only models that write are asked this."""
+    """How much the model's answers hang on the question and on the order of its list; only models that write
+    are asked this.
+    """
     return RobustnessGate(state_of(request.config), raw_pair, "questioning")
 
 

@@ -61,7 +61,9 @@ class PageErrors:
             state = known_state(session.config)
             if path is None or state is None:
                 raise
-            state.errors["the page"] = f"{path} cannot be written ({error.strerror or error}). Free some space, or choose --report-dir FOLDER."
+            state.errors["the page"] = (
+                f"{path} cannot be written ({error.strerror or error}). Free some space, or choose --report-dir FOLDER."
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return None
 

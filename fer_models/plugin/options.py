@@ -27,7 +27,14 @@ _SIZES = {
     "--prompt-search-examples": "prompt_search_examples",
 }
 #: Options of pytest-benchmark that use times measured in this run.
-_KEEPS_BENCHMARKS = ("benchmark_save", "benchmark_autosave", "benchmark_json", "benchmark_compare", "benchmark_only", "benchmark_histogram")
+_KEEPS_BENCHMARKS = (
+    "benchmark_save",
+    "benchmark_autosave",
+    "benchmark_json",
+    "benchmark_compare",
+    "benchmark_only",
+    "benchmark_histogram",
+)
 
 
 def _sizes(field: str) -> str:
@@ -40,9 +47,18 @@ def add(parser: pytest.Parser) -> None:
     """Every option of a run."""
     group = parser.getgroup("fer-models", "fer-models: evaluation of facial emotion recognition models")
     add = group.addoption
-    add("--dataset", default="synthetic", metavar="NAME", help="synthetic (default), fer2013, or the path of a class-folder dataset")
+    add(
+        "--dataset",
+        default="synthetic",
+        metavar="NAME",
+        help="synthetic (default), fer2013, or the path of a class-folder dataset",
+    )
     add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
-    add("--split", metavar="NAME", help="which split (fer2013: train, public_test, private_test, test; default public_test)")
+    add(
+        "--split",
+        metavar="NAME",
+        help="which split (fer2013: train, public_test, private_test, test; default public_test)",
+    )
     schemes = f"what numbered class folders mean: {', '.join(SCHEMES)}, or a JSON file"
     add("--label-scheme", metavar="NAME", help=schemes)
     corruption = "corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
@@ -57,29 +73,91 @@ def add(parser: pytest.Parser) -> None:
         "FILE.py: only the models of that file",
     )
     sets = ", ".join(prompts.names())
-    add("--prompts", metavar="NAME", help=f"what CLIP models are asked with: {sets}, or a JSON file (default {models.DEFAULT_PROMPTS})")
+    add(
+        "--prompts",
+        metavar="NAME",
+        help=f"what CLIP models are asked with: {sets}, or a JSON file (default {models.DEFAULT_PROMPTS})",
+    )
     asked = ", ".join(questions.QUESTIONS)
-    add("--question", metavar="NAME", help=f"what models that write are asked: {asked} (default {models.DEFAULT_QUESTION})")
-    add("--depth", default="standard", choices=tuple(DEPTHS), help="how much is evaluated: quick, standard (default) or full")
-    add("--restoration-limit", type=int, metavar="N", help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})")
-    add("--question-limit", type=int, metavar="N", help=f"faces of the question robustness check ({_sizes('question_limit')})")
-    add("--metamorphic-limit", type=int, metavar="N", help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})")
-    add("--corruption-limit", type=int, metavar="N", help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})")
-    add("--prompt-search-examples", type=int, metavar="N", help=f"prompts that the search writes ({_sizes('prompt_search_examples')})")
-    add("--measure-costs", action="store_true", help="measure all costs anew, also those stored for this code, model and machine")
-    add("--model-file", action="append", default=[], type=Path, metavar="FILE.py", help="add the MODELS and RESTORERS of a Python file (repeatable)")
+    add(
+        "--question",
+        metavar="NAME",
+        help=f"what models that write are asked: {asked} (default {models.DEFAULT_QUESTION})",
+    )
+    add(
+        "--depth",
+        default="standard",
+        choices=tuple(DEPTHS),
+        help="how much is evaluated: quick, standard (default) or full",
+    )
+    add(
+        "--restoration-limit",
+        type=int,
+        metavar="N",
+        help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})",
+    )
+    add(
+        "--question-limit",
+        type=int,
+        metavar="N",
+        help=f"faces of the question robustness check ({_sizes('question_limit')})",
+    )
+    add(
+        "--metamorphic-limit",
+        type=int,
+        metavar="N",
+        help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})",
+    )
+    add(
+        "--corruption-limit",
+        type=int,
+        metavar="N",
+        help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})",
+    )
+    add(
+        "--prompt-search-examples",
+        type=int,
+        metavar="N",
+        help=f"prompts that the search writes ({_sizes('prompt_search_examples')})",
+    )
+    add(
+        "--measure-costs",
+        action="store_true",
+        help="measure all costs anew, also those stored for this code, model and machine",
+    )
+    add(
+        "--model-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.py",
+        help="add the MODELS and RESTORERS of a Python file (repeatable)",
+    )
     add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
-    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="arithmetic of the networks (default: each model's own)")
+    add(
+        "--precision",
+        default="auto",
+        choices=("auto", *PRECISIONS),
+        help="arithmetic of the networks (default: each model's own)",
+    )
     add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
     add("--download", action="store_true", help="allow the data to be fetched from the network")
-    add("--update-baselines", action="store_true", help="write what is measured into the baselines file; verdicts are still against the old ones")
+    add(
+        "--update-baselines",
+        action="store_true",
+        help="write what is measured into the baselines file; verdicts are still against the old ones",
+    )
     work_folder = "folder of baselines.json, reports and .evals (default: pytest's root folder)"
     add("--work-dir", type=Path, metavar="FOLDER", help=work_folder)
     baselines = "the baselines file (default: baselines.json in the work folder, else the packaged one)"
     add("--baselines", type=Path, metavar="FILE", help=baselines)
     store = "where answers are kept between runs (default: .evals/store in the work folder)"
     add("--store", type=Path, metavar="FOLDER", help=store)
-    add("--cached-only", action="store_true", help="judge stored answers again; ask no model, and skip what is not stored")
+    add(
+        "--cached-only",
+        action="store_true",
+        help="judge stored answers again; ask no model, and skip what is not stored",
+    )
     reports = "where evals.html and evals.json go (default: reports in the work folder)"
     add("--report-dir", type=Path, metavar="FOLDER", help=reports)
     add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too")
@@ -119,7 +197,9 @@ def check(config: pytest.Config) -> None:
 
 def depth_of(config: pytest.Config) -> Depth:
     """The depth of a run, with the sizes that the user changed."""
-    sizes: dict[str, Any] = {field: config.getoption(name) for name, field in _SIZES.items() if config.getoption(name) is not None}
+    sizes: dict[str, Any] = {
+        field: config.getoption(name) for name, field in _SIZES.items() if config.getoption(name) is not None
+    }
     return replace(DEPTHS[config.getoption("--depth")], **sizes)
 
 
@@ -147,7 +227,8 @@ def read(config: pytest.Config) -> EvalConfig:
         shipped_baselines=None if option("--baselines") else resources.shipped_baselines(),
         cached_only=option("--cached-only"),
         depth=depth_of(config),
-        measure_costs=option("--measure-costs") or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
+        measure_costs=option("--measure-costs")
+        or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
         whole_variants=option("--update-baselines"),
         named_models=bool(option("--model")),
         prompts_by_option=bool(option("--prompts") or option("--question")),

@@ -18,7 +18,10 @@ def progress(config: pytest.Config) -> ShowProgress:
 
     @contextmanager
     def show(title: str, total: int) -> Iterator[Progress]:
-        reporter, capture = config.pluginmanager.get_plugin("terminalreporter"), config.pluginmanager.get_plugin("capturemanager")
+        reporter, capture = (
+            config.pluginmanager.get_plugin("terminalreporter"),
+            config.pluginmanager.get_plugin("capturemanager"),
+        )
         if reporter is None or capture is None or hasattr(config, "workerinput"):
             yield lambda n: None
             return
@@ -31,7 +34,12 @@ def progress(config: pytest.Config) -> ShowProgress:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task(title, total=total)
                 yield lambda n: bar.advance(task, n)

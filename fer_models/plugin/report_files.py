@@ -1,4 +1,6 @@
-"""The files of a report, evals.json and evals.html: they can be written, and an old one is gone before the first verdict."""
+"""The files of a report, evals.json and evals.html: they can be written, and an old one is gone before the
+first verdict.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ def require_writable(config: pytest.Config) -> None:
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"The report cannot be written to {folder} ({reason}). Choose another folder: --report-dir FOLDER") from error
+        raise UsageError(
+            f"The report cannot be written to {folder} ({reason}). Choose another folder: --report-dir FOLDER"
+        ) from error
     if taken := [path for path in files(config) if path.is_dir()]:
-        raise UsageError(f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER")
+        raise UsageError(
+            f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER"
+        )
 
 
 def remove(config: pytest.Config) -> None:
@@ -45,4 +51,6 @@ def remove(config: pytest.Config) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise pytest.UsageError(f"{path}, of an earlier run, cannot be removed ({error.strerror}). Delete it and run again.") from error
+            raise pytest.UsageError(
+                f"{path}, of an earlier run, cannot be removed ({error.strerror}). Delete it and run again."
+            ) from error

@@ -1,4 +1,6 @@
-"""Which of the collected tests run: those that apply to their model, that the depth includes, and that this machine can run."""
+"""Which of the collected tests run: those that apply to their model, that the depth includes, and that this
+machine can run.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,19 @@ from fer_models.zoo.spec import ModelSpec, RestorerSpec
 _NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
 #: Fixtures that may need the loaded model although all predictions for the dataset are stored.
 _NEED_MODEL = frozenset(
-    {"classifier", "load_classifier", "predict", "costs", "prompting", "questioning", "metamorphic", "robustness"}
+    {
+        "classifier",
+        "load_classifier",
+        "predict",
+        "costs",
+        "prompting",
+        "questioning",
+        "metamorphic",
+        "robustness",
+    }
 )
-#: Fixtures that compare or show the predictions for the dataset themselves. Robustness checks have verdicts of their own.
+#: Fixtures that compare or show the predictions for the dataset themselves. Robustness checks have verdicts
+#: of their own.
 _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
@@ -39,7 +51,9 @@ _COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
 
 
 def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
-    """The tests that do not run: not applicable, left out by the depth, or a further test of something that is not on this machine."""
+    """The tests that do not run: not applicable, left out by the depth, or a further test of something that
+    is not on this machine.
+    """
     gone = {item for item in items if _not_applicable(state, item) or _left_out(state, item)}
     if not state.suite.options.depth.all_training_steps:
         steps = [item for item in items if item not in gone and "training_step" in item.fixturenames]
@@ -54,7 +68,9 @@ def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Fun
 
 
 def predicted_pairs(items: Sequence[pytest.Function]) -> list[Combination]:
-    """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run judges."""
+    """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run
+    judges.
+    """
     params = [_params(item) for item in items if _PREDICTIONS & set(item.fixturenames)]
     return [(p["model"], p.get("restoration", restorers.RAW.name)) for p in params if "model" in p]
 
@@ -104,7 +120,9 @@ def _params(item: pytest.Function) -> dict[str, Any]:
 
 
 def _not_applicable(state: State, item: pytest.Function) -> bool:
-    """Whether the test is for models of another kind, or needs a model in a run that reads stored predictions only."""
+    """Whether the test is for models of another kind, or needs a model in a run that reads stored predictions
+    only.
+    """
     wanted, params = set(item.fixturenames), _params(item)
     model = params.get("model")
     if state.config.getoption("--cached-only") and _NEED_MODEL & wanted:
@@ -113,7 +131,10 @@ def _not_applicable(state: State, item: pytest.Function) -> bool:
         ("training_step" in wanted and model not in RECIPES)
         or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or ("effect" in wanted and params.get("restoration") == "raw")
-        or ({"prompting", "load_zero_shot_classifier"} & wanted and not _is_promptable(state.models[str(model)]))
+        or (
+            {"prompting", "load_zero_shot_classifier"} & wanted
+            and not _is_promptable(state.models[str(model)])
+        )
         or ("questioning" in wanted and not _takes_questions(state.models[str(model)]))
         or ("predict_in_float32" in wanted and _precision(state, str(model)) == "float32")
     )
@@ -131,7 +152,9 @@ def _left_out(state: State, item: pytest.Function) -> bool:
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
-    """The model or restoration that the test needs and that is not on this machine; None where all is here."""
+    """The model or restoration that the test needs and that is not on this machine; None where all is
+    here.
+    """
     params = _params(item)
     if not _NEED_WEIGHTS & set(item.fixturenames):
         return None

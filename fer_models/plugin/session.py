@@ -53,8 +53,8 @@ def show_header(config: pytest.Config) -> None:
 def chosen(config: pytest.Config) -> resolve.Chosen:
     """The models and restorers of the run; files of models are executed once.
 
-    Without `--model` these are all known models, and those that have a baseline for the run's faces and can be made from known ones
-    (such as the fusion `vgg19+clip-nano`).
+    Without `--model` these are all known models, and those that have a baseline for the run's faces and can
+    be made from known ones (such as the fusion `vgg19+clip-nano`).
 
     Raises:
         UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
@@ -81,13 +81,16 @@ def _recorded_models(config: pytest.Config) -> list[str]:
     except FerModelsError:  # the dataset cannot be used: its loading says so
         return []
     faces = ({dataset, Path(dataset).name}, split)
-    return list(dict.fromkeys(r.model for r in known.measured if r.dataset in faces[0] and r.split == faces[1]))
+    return list(
+        dict.fromkeys(r.model for r in known.measured if r.dataset in faces[0] and r.split == faces[1])
+    )
 
 
 def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
     """The models and restorations that tests are collected for: all, or those that the depth evaluates.
 
-    A depth with `zoo_models` evaluates the fastest of the zoo, every model of the user's own, and every model that `--model` or `-k` names.
+    A depth with `zoo_models` evaluates the fastest of the zoo, every model of the user's own, and every model
+    that `--model` or `-k` names.
 
     Raises:
         UsageError: as `chosen`.

@@ -77,31 +77,51 @@ class State:
                 "message": robustness.message(subject.id, figures),
             }
         for (kind, pair), reason in self.suite.robustness.unjudged().items():
-            self.errors[f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"] = str(reason) or type(reason).__name__
+            self.errors[f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"] = (
+                str(reason) or type(reason).__name__
+            )
         if self.suite.effects.wanted:
-            about = {"dataset": self.suite.data.faces.dataset, "split": self.suite.data.faces.split, "corruption": self.suite.corruption_id}
+            about = {
+                "dataset": self.suite.data.faces.dataset,
+                "split": self.suite.data.faces.split,
+                "corruption": self.suite.corruption_id,
+            }
             for effect in self.suite.effects.all():
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
-                self.sections[_EFFECTS][key] = {"subject": about, **effect.as_json(), "faces": self.suite.effects.flipped_faces(effect)}
+                self.sections[_EFFECTS][key] = {
+                    "subject": about,
+                    **effect.as_json(),
+                    "faces": self.suite.effects.flipped_faces(effect),
+                }
         self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
         self.left_out = self.suite.left_out()
         self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
-        """Keep one entry per subject; the one of the process that asked the model wins over those that read the store."""
+        """Keep one entry per subject; the one of the process that asked the model wins over those that read
+        the store.
+        """
         known = self.results.get(result["id"])
         if known is None or not result["from_store"]:
             self.results[result["id"]] = result
 
     def failures(self) -> dict[str, str]:
-        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their robustness checks."""
+        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their
+        robustness checks.
+        """
         failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
         for section, entries in self.sections.items():
-            failed |= {f"{section} of {name}": entry["message"] for name, entry in entries.items() if entry.get("fails")}
+            failed |= {
+                f"{section} of {name}": entry["message"]
+                for name, entry in entries.items()
+                if entry.get("fails")
+            }
         return failed
 
     def refuse(self, error: DatasetError) -> None:
-        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like this run's."""
+        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like
+        this run's.
+        """
         self.errors[printable(self.suite.options.dataset)] = str(error)
         report = self._report({}, [])
         html_report.write_json(report, self.report_dir / "evals.json")
@@ -117,7 +137,10 @@ class State:
         command = map(str, self.config.invocation_params.args)
         return {
             "schema": html_report.SCHEMA,
-            "depth": {"name": self.suite.options.depth.name, "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants)},
+            "depth": {
+                "name": self.suite.options.depth.name,
+                "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants),
+            },
             "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
             "results": [self.results[k] for k in sorted(self.results)],
             "costs": self.costs,
@@ -125,7 +148,9 @@ class State:
             "data": data,
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "not_judged": self.left_out,
-            "errors": [{"subject": name, "message": message} for name, message in sorted(self.errors.items())],
+            "errors": [
+                {"subject": name, "message": message} for name, message in sorted(self.errors.items())
+            ],
             "published": published,
         }
 
@@ -151,8 +176,13 @@ class State:
             self.merge(result)
         for r in told["records"]:
             new = baselines.parse(json.dumps({"schema": 2, "measured": [r["record"]]}), "worker").measured[0]
-            if (known := self.records.get(r["id"])) is not None:  # another worker has measured other robustness figures
-                metrics, face_counts = {**known.metrics, **new.metrics}, {**known.face_counts, **new.face_counts}
+            if (
+                known := self.records.get(r["id"])
+            ) is not None:  # another worker has measured other robustness figures
+                metrics, face_counts = (
+                    {**known.metrics, **new.metrics},
+                    {**known.face_counts, **new.face_counts},
+                )
                 new = replace(new, metrics=metrics, face_counts=face_counts)
             self.records[r["id"]] = new
         self.skipped |= told["skipped"]
@@ -161,6 +191,8 @@ class State:
         self.costs += told["costs"]
         for name, entries in told["sections"].items():
             for key, entry in entries.items():
-                if key not in self.sections[name] or entry.get("figures"):  # a worker may have measured it without a verdict
+                if key not in self.sections[name] or entry.get(
+                    "figures"
+                ):  # a worker may have measured it without a verdict
                     self.sections[name][key] = entry
         self.suite.data.audit_result = self.suite.data.audit_result or told["audit"]

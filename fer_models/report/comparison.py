@@ -1,6 +1,8 @@
-"""A comparison of two runs as text for a terminal, Markdown for a pull request, JSON for a program and HTML for a browser.
+"""A comparison of two runs as text for a terminal, Markdown for a pull request, JSON for a program and HTML
+for a browser.
 
-All four show the same cells, made once by `_cells` and `_flip_cells`; each format only neutralises what comes from outside in its own way.
+All four show the same cells, made once by `_cells` and `_flip_cells`; each format only neutralises what comes
+from outside in its own way.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ SCHEMA = 2
 PICTURE = 96
 
 _HEADINGS = ("subject", "n", "before", "now", "change", "p", "verdict")
-_FLIP_HEADINGS = ("row", "face", "true emotion", "answer before", "answer now", "p(true) before", "p(true) now")
+_FLIP_HEADINGS = (
+    "row",
+    "face",
+    "true emotion",
+    "answer before",
+    "answer now",
+    "p(true) before",
+    "p(true) now",
+)
 _ONE_WAY, _OTHER_WAY = "Right before, wrong now", "Wrong before, right now"
 #: Pictures of faces by pixel hash; None where nobody said where the faces lie.
 Pictures = Mapping[str, Face] | None
@@ -37,7 +47,8 @@ class ComparedModel:
     Attributes:
         earlier: whose answers those before are; the verdict's subject, unless two models are compared.
         verdict: of the gate, judged with all others of the comparison.
-        fell, rose: the faces that went from right to wrong and from wrong to right, in the order to list them.
+        fell, rose: the faces that went from right to wrong and from wrong to right, in the order to list
+            them.
     """
 
     earlier: Subject
@@ -101,8 +112,14 @@ class RunComparison:
 
     def summary(self) -> str:
         """`3 subjects compared: 1 FAIL, 2 PASS`."""
-        counts = Counter(result.verdict.status for result in self.results) + Counter("DEGRADED" for result in self.results if result.verdict.is_degraded)
-        found = ", ".join(f"{counts[status]} {status}" for status in (FAIL, INCONCLUSIVE, NEW, PASS, "DEGRADED") if counts[status])
+        counts = Counter(result.verdict.status for result in self.results) + Counter(
+            "DEGRADED" for result in self.results if result.verdict.is_degraded
+        )
+        found = ", ".join(
+            f"{counts[status]} {status}"
+            for status in (FAIL, INCONCLUSIVE, NEW, PASS, "DEGRADED")
+            if counts[status]
+        )
         return f"{_count(len(self.results), 'subject')} compared: {found}"
 
 
@@ -151,25 +168,43 @@ def _flat(text: str) -> str:
 
 
 def text(comparison: RunComparison) -> str:
-    """The comparison as lines of plain text: the table, the failures in the gate's own words, the changed faces, the remarks."""
+    """The comparison as lines of plain text: the table, the failures in the gate's own words, the changed
+    faces, the remarks.
+    """
     c = comparison
-    parts = [f"{_flat(c.before)} -> {_flat(c.after)}\n{c.summary()}\n\n{_aligned(_HEADINGS, map(_cells, c.results), numbers=(1, 2, 4))}"]
+    parts = [
+        f"{_flat(c.before)} -> {_flat(c.after)}\n{c.summary()}\n\n{_aligned(_HEADINGS, map(_cells, c.results), numbers=(1, 2, 4))}"
+    ]
     for result in c.results:
         parts.append(clean(verdicts.message(result.verdict, c.strict)))
-        lines = [f"{_flat(result.title)}: {_changed(result)}"] if result.negative_flips or result.positive_flips else []
+        lines = (
+            [f"{_flat(result.title)}: {_changed(result)}"]
+            if result.negative_flips or result.positive_flips
+            else []
+        )
         for heading, flips in _directions(result, c.listed):
-            lines += [f"  {heading}:", _aligned(_FLIP_HEADINGS, map(_flip_cells, flips), numbers=(0,), indent=4)]
+            lines += [
+                f"  {heading}:",
+                _aligned(_FLIP_HEADINGS, map(_flip_cells, flips), numbers=(0,), indent=4),
+            ]
         parts.append("\n".join(lines))
     parts += [_flat(remark) for remark in c.remarks()]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int], indent: int = 0) -> str:
+def _aligned(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int], indent: int = 0
+) -> str:
     """A table in columns; those in `numbers` are set to the right."""
     table = [tuple(map(_flat, row)) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    set_cell: list[Callable[[str, int], str]] = [str.rjust if i in numbers else str.ljust for i in range(len(headings))]
-    lines = ("   ".join(put(cell, width) for put, cell, width in zip(set_cell, row, widths, strict=True)) for row in table)
+    set_cell: list[Callable[[str, int], str]] = [
+        str.rjust if i in numbers else str.ljust for i in range(len(headings))
+    ]
+    lines = (
+        "   ".join(put(cell, width) for put, cell, width in zip(set_cell, row, widths, strict=True))
+        for row in table
+    )
     return "\n".join(" " * indent + line.rstrip() for line in lines)
 
 
@@ -177,7 +212,9 @@ def _aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Se
 
 
 def markdown(comparison: RunComparison) -> str:
-    """The comparison as a comment on a pull request (GitHub-flavoured Markdown): a table, the rest behind clicks."""
+    """The comparison as a comment on a pull request (GitHub-flavoured Markdown): a table, the rest behind
+    clicks.
+    """
     c = comparison
     parts = [
         f"**{c.summary()}** ({_code(c.before)} -> {_code(c.after)})",
@@ -185,7 +222,12 @@ def markdown(comparison: RunComparison) -> str:
     ]
     for result in c.results:
         if message := verdicts.message(result.verdict, c.strict):
-            parts.append(_folded(f"{result.verdict.label}: {result.title}", "```text\n" + _literal(clean(message)) + "\n```"))
+            parts.append(
+                _folded(
+                    f"{result.verdict.label}: {result.title}",
+                    "```text\n" + _literal(clean(message)) + "\n```",
+                )
+            )
         flips = [
             f"{heading}:\n\n{_table(_FLIP_HEADINGS, [_flip_row(f) for f in found], numbers=(0, 5, 6))}"
             for heading, found in _directions(result, c.listed)
@@ -199,7 +241,11 @@ def markdown(comparison: RunComparison) -> str:
 
 def _markdown_cells(result: ComparedModel) -> tuple[str, ...]:
     title, *others, verdict = _cells(result)
-    return (_code(title), *(cell.replace("<", "&lt;") for cell in others), f"**{verdict}**" if verdict != PASS else verdict)
+    return (
+        _code(title),
+        *(cell.replace("<", "&lt;") for cell in others),
+        f"**{verdict}**" if verdict != PASS else verdict,
+    )
 
 
 def _flip_row(flip: PredictionFlip) -> tuple[str, ...]:
@@ -223,7 +269,9 @@ def _code(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Look-alikes for the two characters that end a code span and a table's cell: there is no way to escape them that every reader knows."""
+    """Look-alikes for the two characters that end a code span and a table's cell: there is no way to escape
+    them that every reader knows.
+    """
     return text.replace("`", "'").replace("|", "\N{BROKEN BAR}")
 
 
@@ -253,13 +301,18 @@ def _result_json(result: ComparedModel, listed: int, strict: bool) -> dict[str, 
         "subject": c.subject.as_json(),
         "before_subject": result.earlier.as_json(),
         "n": c.metrics.n,
-        "metrics": {check.metric: {"before": check.baseline, "now": check.now.as_json()} for check in c.checks},
+        "metrics": {
+            check.metric: {"before": check.baseline, "now": check.now.as_json()} for check in c.checks
+        },
         "verdict": verdict.status,
         "message": verdicts.message(verdict, strict),
         "problems": list(verdict.problems),
         "changes": verdict.changes_json(),
         "log_loss": verdict.comparison.degradation.as_json() if verdict.comparison.degradation else None,
-        "flips": {"negative": [f.as_json() for f in result.negative_flips[:listed]], "positive": [f.as_json() for f in result.positive_flips[:listed]]},
+        "flips": {
+            "negative": [f.as_json() for f in result.negative_flips[:listed]],
+            "positive": [f.as_json() for f in result.positive_flips[:listed]],
+        },
     }
 
 
@@ -271,20 +324,28 @@ def html(comparison: RunComparison, pictures: Pictures = None) -> str:
 
     Args:
         comparison: what to show.
-        pictures: the listed faces by pixel hash, as far as they were found; None where nobody looked for them.
+        pictures: the listed faces by pixel hash, as far as they were found; None where nobody looked for
+            them.
     """
     c = comparison
     title = f"{c.before} -> {c.after}"
     blocks = [
         element("p", c.summary(), class_="lead"),
-        html_tables.table_html(["subject", "#n", "#before", "#now", "#change", "#p", "verdict"], map(_row_html, c.results)),
+        html_tables.table_html(
+            ["subject", "#n", "#before", "#now", "#change", "#p", "verdict"], map(_row_html, c.results)
+        ),
     ]
     blocks += [_result_html(result, c, pictures) for result in c.results]
     if any(c.flips()):
         blocks.append(element("p", _about_pictures(c, pictures), class_="caption"))
     if remarks := [element("li", remark) for remark in c.remarks()]:
         blocks.append(element("ul", *remarks))
-    head = element("head", Html('<meta charset="utf-8">'), element("title", title), element("style", Html(html_report.STYLE)))
+    head = element(
+        "head",
+        Html('<meta charset="utf-8">'),
+        element("title", title),
+        element("style", Html(html_report.STYLE)),
+    )
     body = element("body", element("div", element("h3", title), *blocks, class_="fer"))
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
@@ -296,24 +357,37 @@ def _row_html(result: ComparedModel) -> Html:
 
 def _result_html(result: ComparedModel, comparison: RunComparison, pictures: Pictures) -> Html:
     message = verdicts.message(result.verdict, comparison.strict)
-    flips = [join(element("h4", heading), _flips_html(found, pictures)) for heading, found in _directions(result, comparison.listed)]
+    flips = [
+        join(element("h4", heading), _flips_html(found, pictures))
+        for heading, found in _directions(result, comparison.listed)
+    ]
     return join(
         element("pre", message, class_="fail" if result.verdict.status == FAIL else None) if message else "",
-        element("details", element("summary", f"{result.title}: {_changed(result)}"), *flips) if flips else "",
+        element("details", element("summary", f"{result.title}: {_changed(result)}"), *flips)
+        if flips
+        else "",
     )
 
 
 def _flips_html(flips: Sequence[PredictionFlip], pictures: Pictures) -> Html:
     row, *others, p_before, p_now = _FLIP_HEADINGS
     headings = [f"#{row}", *others, f"#{p_before}", f"#{p_now}"]
-    return html_tables.table_html([*headings, "picture"] if pictures else headings, (_flip_html(flip, pictures) for flip in flips))
+    return html_tables.table_html(
+        [*headings, "picture"] if pictures else headings, (_flip_html(flip, pictures) for flip in flips)
+    )
 
 
 def _flip_html(flip: PredictionFlip, pictures: Pictures) -> Html:
     row, face, *answers, p_before, p_now = _flip_cells(flip)
     words = (html_tables.text_cell(cell) for cell in (element("code", face), *answers))
-    seen = [html_tables.text_cell(_picture(pictures[flip.face]) if flip.face in pictures else tables.NOTHING)] if pictures else []
-    return element("tr", html_tables.number_cell(row), *words, *map(html_tables.number_cell, (p_before, p_now)), *seen)
+    seen = (
+        [html_tables.text_cell(_picture(pictures[flip.face]) if flip.face in pictures else tables.NOTHING)]
+        if pictures
+        else []
+    )
+    return element(
+        "tr", html_tables.number_cell(row), *words, *map(html_tables.number_cell, (p_before, p_now)), *seen
+    )
 
 
 def _picture(face: Face) -> Html:
@@ -324,4 +398,6 @@ def _about_pictures(comparison: RunComparison, pictures: Pictures) -> str:
     if pictures is None:
         return "To see these faces, say where they lie: add --dataset NAME (and --data-root FOLDER) to the command."
     missing = sum(flip.face not in pictures for flip in comparison.flips())
-    return f"{_count(missing, 'listed face')} not found in the dataset given with --dataset." if missing else ""
+    return (
+        f"{_count(missing, 'listed face')} not found in the dataset given with --dataset." if missing else ""
+    )

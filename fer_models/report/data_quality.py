@@ -1,4 +1,6 @@
-"""What the page says of the faces themselves: leaks, label noise, copies, counts. Reads `evals.json` alone, as `tables` does."""
+"""What the page says of the faces themselves: leaks, label noise, copies, counts. Reads `evals.json` alone,
+as `tables` does.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,29 @@ from fer_models.report.tables import NOTHING, Record, face_sets, faces_of, name_
 
 #: What a picture on the page begins with: nothing is fetched.
 PICTURE = "data:image/png;base64,"
-_KINDS = {"conflict": "the same pixels, two labels", "copy": "the same pixels in two splits", "near": "nearly the same"}
+_KINDS = {
+    "conflict": "the same pixels, two labels",
+    "copy": "the same pixels in two splits",
+    "near": "nearly the same",
+}
 
 
 def labels_html(report: Record) -> Html:
-    """What each score owes to leaks from `train`, and how it stands beside people where their votes are known."""
+    """What each score owes to leaks from `train`, and how it stands beside people where their votes are
+    known.
+    """
     results = [result for group in ranked(report).values() for result in group]
     leaks = [_leak_row(result) for result in results if result.get("leakage")]
     votes = [_vote_row(result) for result in results if result.get("votes")]
     parts = []
     if leaks:
-        headings = ["model", "#faces also in train", "#accuracy on them", "#accuracy without them", "#difference"]
+        headings = [
+            "model",
+            "#faces also in train",
+            "#accuracy on them",
+            "#accuracy without them",
+            "#difference",
+        ]
         parts.append(table_html(headings, leaks))
     if votes:
         strata = [f"#{name} of 10 agree" for name in _strata(results)]
@@ -31,7 +45,9 @@ def labels_html(report: Record) -> Html:
 
 def _strata(results: Sequence[Record]) -> list[str]:
     """The names of the groups of faces by how far raters agree, in order."""
-    return list(dict.fromkeys(chain.from_iterable((r.get("votes") or {}).get("strata") or {} for r in results)))
+    return list(
+        dict.fromkeys(chain.from_iterable((r.get("votes") or {}).get("strata") or {} for r in results))
+    )
 
 
 def _leak_row(result: Record) -> Html:
@@ -39,7 +55,11 @@ def _leak_row(result: Record) -> Html:
     without = (result.get("metrics") or {}).get("accuracy_without_leaks")
     difference: Record = leaks.get("difference") or {}
     moved = signed(difference.get("value"))
-    bounds = element("span", f"[{signed(difference['low'])}, {signed(difference['high'])}]", class_="bounds") if difference else ""
+    bounds = (
+        element("span", f"[{signed(difference['low'])}, {signed(difference['high'])}]", class_="bounds")
+        if difference
+        else ""
+    )
     return row_html(
         f"{name_of(result)} on {faces_of(result)}",
         leaks.get("faces", NOTHING),
@@ -61,7 +81,8 @@ def _counted(measured: Record | None) -> Html:
     if not measured:
         return escape(NOTHING)
     return join(
-        interval_html(measured.get("value"), measured.get("low"), measured.get("high")), element("span", f" n = {measured.get('n')}", class_="bounds")
+        interval_html(measured.get("value"), measured.get("low"), measured.get("high")),
+        element("span", f" n = {measured.get('n')}", class_="bounds"),
     )
 
 
@@ -91,7 +112,16 @@ def _audit_html(audit: Record) -> Html:
     splits: Sequence[Record] = audit.get("splits") or []
     overlaps: Sequence[Record] = audit.get("overlaps") or []
     said = f"{audit.get('n', 0):,} faces in {', '.join(str(s.get('split')) for s in splits)}: {audit.get('distinct', 0):,} distinct images"
-    within = ["within one split", "#faces", "#copies", "#with two labels", "#near pairs", "#one tone", "#too small", "#unreadable"]
+    within = [
+        "within one split",
+        "#faces",
+        "#copies",
+        "#with two labels",
+        "#near pairs",
+        "#one tone",
+        "#too small",
+        "#unreadable",
+    ]
     across = ["in two splits", "#copies", "#with another label", "#only nearly the same", "#near pairs"]
     return join(
         element("p", said, class_="caption"),
@@ -104,20 +134,37 @@ def _audit_html(audit: Record) -> Html:
 def _split_row(split: Record) -> Html:
     flaws = [len(split.get(key) or []) for key in ("constant", "tiny", "unreadable")]
     near = (split.get("near_duplicates") or {}).get("pairs", NOTHING)
-    return row_html(split.get("split"), split.get("n"), split.get("exact_duplicates"), split.get("conflicts"), near, *flaws)
+    return row_html(
+        split.get("split"),
+        split.get("n"),
+        split.get("exact_duplicates"),
+        split.get("conflicts"),
+        near,
+        *flaws,
+    )
 
 
 def _overlap_row(overlap: Record) -> Html:
     near: Record = overlap.get("near_duplicates") or {}
     name = f"{overlap.get('later')} faces in {overlap.get('earlier')}"
-    return row_html(name, overlap.get("exact_duplicates"), overlap.get("conflicts"), near.get("only", NOTHING), near.get("pairs", NOTHING))
+    return row_html(
+        name,
+        overlap.get("exact_duplicates"),
+        overlap.get("conflicts"),
+        near.get("only", NOTHING),
+        near.get("pairs", NOTHING),
+    )
 
 
 def _examples_html(examples: Sequence[Record]) -> Html:
     shown = [figure for figure in map(_example_html, examples) if figure]
     if not shown:
         return Html("")
-    return element("details", element("summary", f"{len(shown)} pairs to look at"), element("div", *shown, class_="pairs"))
+    return element(
+        "details",
+        element("summary", f"{len(shown)} pairs to look at"),
+        element("div", *shown, class_="pairs"),
+    )
 
 
 def _example_html(example: Record) -> Html:
@@ -129,5 +176,7 @@ def _example_html(example: Record) -> Html:
     kind = _KINDS.get(str(example.get("kind")), str(example.get("kind")))
     alike = f", correlation {example['correlation']:.3f}" if example.get("kind") == "near" else ""
     return element(
-        "figure", element("img", src=picture, alt="two faces, side by side", width=192, height=96), element("figcaption", f"{kind}{alike}: {said}")
+        "figure",
+        element("img", src=picture, alt="two faces, side by side", width=192, height=96),
+        element("figcaption", f"{kind}{alike}: {said}"),
     )

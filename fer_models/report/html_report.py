@@ -1,6 +1,7 @@
 """The block at the top of the page, and the file it can be rebuilt from.
 
-The page is a function of `evals.json` alone: `summary_html(read_json(path))` gives the same page again, without models, faces or a GPU.
+The page is a function of `evals.json` alone: `summary_html(read_json(path))` gives the same page again,
+without models, faces or a GPU.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from fer_models.report.tables import Record, name_of, ranked
 SCHEMA = 2
 _SHOWN = 3  # so many confusion matrices stand open, one row of them; the others wait behind a click
 
-# pytest-html's page is white whatever the reader's system prefers, so this block is white too, and says so: a dark block on that page would
-# clash, and on a dark page of someone's own it stays legible as a white sheet. Every selector begins with .fer, so nothing outside changes.
+# pytest-html's page is white whatever the reader's system prefers, so this block is white too, and says so: a
+# dark block on that page would clash, and on a dark page of someone's own it stays legible as a white sheet.
+# Every selector begins with .fer, so nothing outside changes.
 #: The style of everything inside `class="fer"`.
 STYLE = """
 .fer { color-scheme: light; background: #fff; color: #24292f; font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif;
@@ -98,7 +100,8 @@ STYLE = """
 
 
 def summary_html(report: Record) -> Html:
-    """The whole report as one block of HTML with its own style, to stand at the top of any page: no script, nothing fetched.
+    """The whole report as one block of HTML with its own style, to stand at the top of any page: no script,
+    nothing fetched.
 
     Sections without content are left out.
     """
@@ -109,7 +112,10 @@ def _sections(report: Record) -> Iterator[Html]:
     results = [result for group in ranked(report).values() for result in group]
     yield _section("Leaderboard", html_tables.leaderboard_html(report))
     yield _section("What fell", _failures(results, report))
-    yield _section("What could not be judged", *(element("pre", e.get("message"), class_="fail") for e in report.get("errors") or []))
+    yield _section(
+        "What could not be judged",
+        *(element("pre", e.get("message"), class_="fail") for e in report.get("errors") or []),
+    )
     yield _section("Accuracy", figures.leaderboard(report))
     yield _section("Confusion matrices", _confusions(results))
     yield _section("Per emotion", _per_class(results))
@@ -117,7 +123,12 @@ def _sections(report: Record) -> Iterator[Html]:
     yield _section("Restoration", restorations.restorations_html(report))
     yield _section("What models wrote", responses.responses_html(report))
     verdicts = {section: robustness.figures_html(report, section) for section in robustness.SECTIONS}
-    yield _section("Prompts and questions", verdicts["prompts"], prompts.prompts_html(report), questions.questions_html(report))
+    yield _section(
+        "Prompts and questions",
+        verdicts["prompts"],
+        prompts.prompts_html(report),
+        questions.questions_html(report),
+    )
     yield _section("Bad pictures", verdicts["corruptions"], corruptions.corruptions_html(report))
     yield _section("Small changes", verdicts["metamorphic"], metamorphic.metamorphic_html(report))
     yield _section("Costs", figures.cost(report), html_tables.costs_html(report))
@@ -138,7 +149,11 @@ def _lead(report: Record) -> Html:
     more = f", {len(skipped)} not on this machine" if skipped else ""
     more += f", {len(errors)} could not be judged" if (errors := report.get("errors") or []) else ""
     verdicts = Counter(result.get("verdict") for result in results)
-    known = [join(" ", html_tables.verdict_html(v), f" {verdicts[v]}") for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS") if verdicts[v]]
+    known = [
+        join(" ", html_tables.verdict_html(v), f" {verdicts[v]}")
+        for v in ("FAIL", "INCONCLUSIVE", "NEW", "PASS")
+        if verdicts[v]
+    ]
     lead = element("p", f"{_count(len(results), 'subject')} measured{more}", *known, class_="lead")
     return join(lead, _left_out(report))
 
@@ -146,7 +161,11 @@ def _lead(report: Record) -> Html:
 def _left_out(report: Record) -> Html:
     """What the depth of the run left out, behind a click."""
     lines = tables.left_out(report)
-    return _folded(lines[0].removesuffix(":"), _bullets([line.removeprefix("  - ") for line in lines[1:]])) if lines else Html("")
+    return (
+        _folded(lines[0].removesuffix(":"), _bullets([line.removeprefix("  - ") for line in lines[1:]]))
+        if lines
+        else Html("")
+    )
 
 
 def _count(n: int, noun: str) -> str:
@@ -162,15 +181,29 @@ def _labels(report: Record) -> Html:
         "single most frequent vote of ten raters (faces whose votes tie, or mostly say contempt, unknown or no face, are left out), the expected "
         "agreement with one rater drawn at random, and accuracy against the label by how many raters agree with each other."
     )
-    return element("section", element("h3", "Leaks and label noise"), element("p", said, class_="caption"), table)
+    return element(
+        "section", element("h3", "Leaks and label noise"), element("p", said, class_="caption"), table
+    )
 
 
 def _failures(results: Sequence[Record], report: Record) -> Html:
-    """The failures' own words, and DEGRADED's; then, behind a click, those of falls that so few faces cannot establish."""
-    failed = [element("pre", r["message"], class_="fail") for r in results if r.get("verdict") == "FAIL" and r.get("message")]
-    failed += [element("pre", r["message"]) for r in results if r.get("verdict") == "PASS" and r.get("message")]
+    """The failures' own words, and DEGRADED's; then, behind a click, those of falls that so few faces cannot
+    establish.
+    """
+    failed = [
+        element("pre", r["message"], class_="fail")
+        for r in results
+        if r.get("verdict") == "FAIL" and r.get("message")
+    ]
+    failed += [
+        element("pre", r["message"]) for r in results if r.get("verdict") == "PASS" and r.get("message")
+    ]
     failed += [element("pre", message, class_="fail") for message in robustness.messages(report, "FAIL")]
-    unsure = [element("pre", r["message"]) for r in results if r.get("verdict") == "INCONCLUSIVE" and r.get("message")]
+    unsure = [
+        element("pre", r["message"])
+        for r in results
+        if r.get("verdict") == "INCONCLUSIVE" and r.get("message")
+    ]
     unsure += [element("pre", message) for message in robustness.messages(report, "INCONCLUSIVE")]
     title = f"{len(unsure)} inconclusive: a fall that this many faces cannot establish"
     return join(*failed, _folded(title, join(*unsure), opened=not failed))
@@ -194,12 +227,23 @@ def _grid(cells: Sequence[Html], kind: str = "grid") -> Html:
 
 def _folded(title: str, content: Html, opened: bool = False) -> Html:
     """The content behind a click on its title."""
-    return element("details", element("summary", title), content, open=True if opened else None) if content else content
+    return (
+        element("details", element("summary", title), content, open=True if opened else None)
+        if content
+        else content
+    )
 
 
 def _skipped(report: Record) -> Html:
     skips: Sequence[Record] = report.get("skipped") or []
-    lines = [join(element("b", s.get("model")), f": {s.get('reason') or 'no reason given'} ", _code(s.get("command"))) for s in skips]
+    lines = [
+        join(
+            element("b", s.get("model")),
+            f": {s.get('reason') or 'no reason given'} ",
+            _code(s.get("command")),
+        )
+        for s in skips
+    ]
     return _bullets(lines)
 
 
@@ -228,7 +272,13 @@ def _published(report: Record) -> Html:
         "Numbers from publications, under their own protocols. They were not measured here, and no verdict depends on them. "
         "The check says whether so many faces can give such a number at all, and where it lies."
     )
-    return element("section", element("h3", "Published claims, not measured here"), element("p", warning, class_="caption"), table, class_="claims")
+    return element(
+        "section",
+        element("h3", "Published claims, not measured here"),
+        element("p", warning, class_="caption"),
+        table,
+        class_="claims",
+    )
 
 
 # The file.
@@ -238,7 +288,8 @@ def write_json(report: Record, path: Path) -> None:
     """Write `evals.json` whole or not at all; its folder is made if it is missing.
 
     Raises:
-        FerModelsError: the report holds NaN, infinity or something that JSON has no word for. The message says where.
+        FerModelsError: the report holds NaN, infinity or something that JSON has no word for. The message
+            says where.
     """
     _refuse_what_is_not_json(report, "report")
     # In the contract's order, and in ASCII: any tool can read it.
@@ -267,15 +318,21 @@ def _refuse_what_is_not_json(value: Any, where: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise FerModelsError(f"{where} has the key {key!r}: keys in evals.json are strings. Spell it as one.")
+                raise FerModelsError(
+                    f"{where} has the key {key!r}: keys in evals.json are strings. Spell it as one."
+                )
             _refuse_what_is_not_json(inner, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for i, inner in enumerate(value):
             _refuse_what_is_not_json(inner, f"{where}[{i}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise FerModelsError(f"{where} is {value}, which JSON cannot hold. Find out why it is not finite; what was not measured is null.")
+        raise FerModelsError(
+            f"{where} is {value}, which JSON cannot hold. Find out why it is not finite; what was not measured is null."
+        )
     elif not isinstance(value, str | int | float | None):
-        raise FerModelsError(f"{where} is a {type(value).__name__}, which JSON cannot hold. Convert it to a plain number, text, list or dict.")
+        raise FerModelsError(
+            f"{where} is a {type(value).__name__}, which JSON cannot hold. Convert it to a plain number, text, list or dict."
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -287,13 +344,21 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
-        raise UsageError(f"Cannot read the report {path}: {error.strerror}. `pytest evals` writes one into --report-dir.") from error
+        raise UsageError(
+            f"Cannot read the report {path}: {error.strerror}. `pytest evals` writes one into --report-dir."
+        ) from error
     except ValueError as error:  # not UTF-8, not JSON, or NaN in it
-        raise UsageError(f"{path} is not a report: {error}. Run `pytest evals` again to write a new one.") from error
+        raise UsageError(
+            f"{path} is not a report: {error}. Run `pytest evals` again to write a new one."
+        ) from error
     if not isinstance(report, dict) or not isinstance(report.get("results"), list):
-        raise UsageError(f"{path} is JSON, but not a report: it has no list of results. Give the evals.json of a run of `pytest evals`.")
+        raise UsageError(
+            f"{path} is JSON, but not a report: it has no list of results. Give the evals.json of a run of `pytest evals`."
+        )
     if report.get("schema") != SCHEMA:
-        raise UsageError(f"{path} has schema {report.get('schema')!r}, this version reads {SCHEMA}. Run `pytest evals` again to write a new one.")
+        raise UsageError(
+            f"{path} has schema {report.get('schema')!r}, this version reads {SCHEMA}. Run `pytest evals` again to write a new one."
+        )
     return report
 
 

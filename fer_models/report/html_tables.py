@@ -32,14 +32,31 @@ from fer_models.report.tables import (
 
 
 def table_html(headings: Sequence[object], rows: Iterable[Html], title: Html | None = None) -> Html:
-    """A table that scrolls sideways on a narrow screen. A heading that starts with `#` stands over numbers."""
-    head = join(*(element("th", str(h).removeprefix("#"), scope="col", class_="num" if str(h).startswith("#") else None) for h in headings))
-    return element("div", element("table", title, element("thead", element("tr", head)), element("tbody", *rows)), class_="scroll")
+    """A table that scrolls sideways on a narrow screen. A heading that starts with `#` stands over
+    numbers.
+    """
+    head = join(
+        *(
+            element(
+                "th", str(h).removeprefix("#"), scope="col", class_="num" if str(h).startswith("#") else None
+            )
+            for h in headings
+        )
+    )
+    return element(
+        "div",
+        element("table", title, element("thead", element("tr", head)), element("tbody", *rows)),
+        class_="scroll",
+    )
 
 
 def row_html(name: object, *cells: object) -> Html:
     """A row: its name, then its cells; cells that are text are numbers in a column."""
-    return element("tr", element("th", name, scope="row"), *(cell if _is_cell(cell) else number_cell(cell) for cell in cells))
+    return element(
+        "tr",
+        element("th", name, scope="row"),
+        *(cell if _is_cell(cell) else number_cell(cell) for cell in cells),
+    )
 
 
 def _is_cell(value: object) -> bool:
@@ -58,7 +75,11 @@ def text_cell(value: object) -> Html:
 
 def interval_html(value: float | None, low: float | None, high: float | None) -> Html:
     """A value with its 95 % interval, smaller, behind it."""
-    bounds = "" if low is None or high is None else element("span", f"[{number(low)}, {number(high)}]", class_="bounds")
+    bounds = (
+        ""
+        if low is None or high is None
+        else element("span", f"[{number(low)}, {number(high)}]", class_="bounds")
+    )
     return join(number(value), " ", bounds)
 
 
@@ -82,10 +103,25 @@ def leaderboard_html(report: Record) -> Html:
         return element("p", "No model was measured.", class_="empty")
     unanswered = any(result.get("unanswered") for result in chain.from_iterable(groups.values()))
     silent = ["#no answer"] if unanswered else []
-    headings = ["model", "#n", *silent, "#accuracy", "#without leaks", "#macro F1", "#ECE", "#baseline", "#change", "#p", "verdict", "#time"]
+    headings = [
+        "model",
+        "#n",
+        *silent,
+        "#accuracy",
+        "#without leaks",
+        "#macro F1",
+        "#ECE",
+        "#baseline",
+        "#change",
+        "#p",
+        "verdict",
+        "#time",
+    ]
     rows = []
     for faces, results in groups.items():
-        rows.append(element("tr", element("th", faces, colspan=len(headings), scope="rowgroup"), class_="group"))
+        rows.append(
+            element("tr", element("th", faces, colspan=len(headings), scope="rowgroup"), class_="group")
+        )
         rows += [_leaderboard_row_html(result, unanswered) for result in results]
         rows += [_reference_row_html(row, unanswered) for row in references(report, faces)]
     return table_html(headings, rows)
@@ -110,8 +146,18 @@ def _leaderboard_row_html(result: Record, unanswered: bool) -> Html:
 
 
 def _reference_row_html(row: Record, unanswered: bool) -> Html:
-    cells = [row.get("n", NOTHING), *(["0"] if unanswered else []), _metric_html({"metrics": row}, "accuracy")]
-    return element("tr", element("th", row.get("name"), scope="row"), *map(number_cell, cells), element("td", colspan=8), class_="average")
+    cells = [
+        row.get("n", NOTHING),
+        *(["0"] if unanswered else []),
+        _metric_html({"metrics": row}, "accuracy"),
+    ]
+    return element(
+        "tr",
+        element("th", row.get("name"), scope="row"),
+        *map(number_cell, cells),
+        element("td", colspan=8),
+        class_="average",
+    )
 
 
 def per_class_html(result: Record) -> Html:
@@ -120,8 +166,14 @@ def per_class_html(result: Record) -> Html:
     rows = [_class_row(label, per_class[label]) for label in LABELS if per_class.get(label)]
     if not rows:
         return Html("")
-    averages = [_average_row(result, kind) for kind in ("macro", "weighted") if value_of(result, f"{kind}_f1") is not None]
-    return table_html(["emotion", "#precision", "#recall", "#F1", "#faces"], [*rows, *averages], title_html(result))
+    averages = [
+        _average_row(result, kind)
+        for kind in ("macro", "weighted")
+        if value_of(result, f"{kind}_f1") is not None
+    ]
+    return table_html(
+        ["emotion", "#precision", "#recall", "#F1", "#faces"], [*rows, *averages], title_html(result)
+    )
 
 
 def title_html(result: Record) -> Html:
@@ -132,20 +184,41 @@ def title_html(result: Record) -> Html:
 def _class_row(label: str, scores: Record) -> Html:
     intervals: Record = scores.get("intervals") or {}
     bounds = {name: intervals.get(name) or (None, None) for name in ("precision", "recall", "f1")}
-    return row_html(label, *(interval_html(scores.get(name), *bounds[name]) for name in bounds), scores.get("support", NOTHING))
+    return row_html(
+        label,
+        *(interval_html(scores.get(name), *bounds[name]) for name in bounds),
+        scores.get("support", NOTHING),
+    )
 
 
 def _average_row(result: Record, kind: str) -> Html:
     cells = (_metric_html(result, f"{kind}_{name}") for name in ("precision", "recall", "f1"))
-    return element("tr", element("th", kind, scope="row"), *map(number_cell, cells), number_cell(result.get("n", "")), class_="average")
+    return element(
+        "tr",
+        element("th", kind, scope="row"),
+        *map(number_cell, cells),
+        number_cell(result.get("n", "")),
+        class_="average",
+    )
 
 
 def costs_html(report: Record) -> Html:
-    """What each stage costs, timed now: time, throughput, size and memory; and what training took, as the weights record it."""
+    """What each stage costs, timed now: time, throughput, size and memory; and what training took, as the
+    weights record it.
+    """
     costs: Sequence[Record] = report.get("costs") or []
     timed, trained = ([c for c in costs if (c.get("phase") == TRAINING) is past] for past in (False, True))
     headings = ["model", "stage", "#batch", "#median", "#images/s", "#parameters", "#MACs", "#peak memory"]
-    past_headings = ["training, as recorded", "on", "#epochs", "#an epoch", "#in all", "#images/s", "#peak memory", "#energy"]
+    past_headings = [
+        "training, as recorded",
+        "on",
+        "#epochs",
+        "#an epoch",
+        "#in all",
+        "#images/s",
+        "#peak memory",
+        "#energy",
+    ]
     return join(
         table_html(headings, map(_cost_row, sorted(timed, key=_by_phase))) if timed else "",
         table_html(past_headings, map(_training_row, trained)) if trained else "",
@@ -217,7 +290,13 @@ def _record_cell(value: Any) -> Html:
 def value_html(value: Any) -> Html:
     """Any JSON value: an object as lines of `key value`, a list with commas, null as a dash."""
     if isinstance(value, Mapping):
-        return element("ul", *(element("li", element("span", key, class_="key"), " ", value_html(inner)) for key, inner in value.items()))
+        return element(
+            "ul",
+            *(
+                element("li", element("span", key, class_="key"), " ", value_html(inner))
+                for key, inner in value.items()
+            ),
+        )
     if isinstance(value, list):
         return escape(", ".join(str(item) for item in value) or NOTHING)
     return escape(NOTHING if value is None else value)
@@ -226,5 +305,8 @@ def value_html(value: Any) -> Html:
 def environment_html(report: Record) -> Html:
     """Where this was measured: hardware, versions, options."""
     environment: Record = report.get("environment") or {}
-    rows = [element("tr", element("th", key, scope="row"), text_cell(value_html(value))) for key, value in environment.items()]
+    rows = [
+        element("tr", element("th", key, scope="row"), text_cell(value_html(value)))
+        for key, value in environment.items()
+    ]
     return element("div", element("table", element("tbody", *rows)), class_="scroll") if rows else Html("")

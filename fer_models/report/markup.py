@@ -5,24 +5,31 @@ from __future__ import annotations
 import html
 import re
 
-#: Control characters (all but tab and newline), lone surrogates and direction overrides: no page or terminal can show them, or not honestly.
+#: Control characters (all but tab and newline), lone surrogates and direction overrides: no page or terminal
+#: can show them, or not honestly.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _VOID = frozenset({"img"})
 
 
 class Html(str):
-    """A string that is markup already, so that it is not escaped again. Only `escape`, `element` and `join` make it from text."""
+    """A string that is markup already, so that it is not escaped again. Only `escape`, `element` and `join`
+    make it from text.
+    """
 
     __slots__ = ()
 
 
 def clean(value: object) -> str:
-    """`value` as text that can be shown anywhere: what cannot be printed becomes U+FFFD, so it is seen and does nothing."""
+    """`value` as text that can be shown anywhere: what cannot be printed becomes U+FFFD, so it is seen and
+    does nothing.
+    """
     return _UNPRINTABLE.sub("\ufffd", str(value))
 
 
 def escape(value: object) -> Html:
-    """`value` as HTML: markup stays as it is, everything else is escaped, quotes too; None becomes nothing."""
+    """`value` as HTML: markup stays as it is, everything else is escaped, quotes too; None becomes
+    nothing.
+    """
     if isinstance(value, Html):
         return value
     return Html("") if value is None else Html(html.escape(clean(value)))
@@ -36,9 +43,12 @@ def join(*parts: object) -> Html:
 def element(name: str, *children: object, **attributes: object) -> Html:
     """One element around its escaped children.
 
-    A trailing underscore lets an attribute be a Python keyword (`class_`); an attribute that is None is left out, one that is True stands alone.
+    A trailing underscore lets an attribute be a Python keyword (`class_`); an attribute that is None is left
+    out, one that is True stands alone.
     """
-    written = "".join(_attribute(key.rstrip("_"), value) for key, value in attributes.items() if value is not None)
+    written = "".join(
+        _attribute(key.rstrip("_"), value) for key, value in attributes.items() if value is not None
+    )
     return Html(f"<{name}{written}>" if name in _VOID else f"<{name}{written}>{join(*children)}</{name}>")
 
 

@@ -1,4 +1,6 @@
-"""How much answers hang on how a model is asked, as HTML: other questions, other orders of the list, and the places it favours."""
+"""How much answers hang on how a model is asked, as HTML: other questions, other orders of the list, and the
+places it favours.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,39 @@ from fer_models.report.tables import NOTHING, Record
 
 def questions_html(report: Record) -> Html:
     """One block per model that writes; nothing where none was asked in several ways."""
-    return join(*(_block(entry) for entry in report.get("prompts") or [] if isinstance(entry, Mapping) and "questions" in entry))
+    return join(
+        *(
+            _block(entry)
+            for entry in report.get("prompts") or []
+            if isinstance(entry, Mapping) and "questions" in entry
+        )
+    )
 
 
 def _block(entry: Record) -> Html:
     asked: Record = {**(entry.get("questions") or {}), **(entry.get("shuffles") or {})}
     return join(
-        element("h4", tables.name_of(entry), element("span", f" on {entry.get('n', NOTHING)} of {tables.faces_of(entry)}", class_="bounds")),
+        element(
+            "h4",
+            tables.name_of(entry),
+            element("span", f" on {entry.get('n', NOTHING)} of {tables.faces_of(entry)}", class_="bounds"),
+        ),
         element("p", _overview(entry)),
-        html_tables.table_html(["question", "#accuracy", "#unanswered", "#answers changed"], [_row(name, said) for name, said in asked.items()]),
+        html_tables.table_html(
+            ["question", "#accuracy", "#unanswered", "#answers changed"],
+            [_row(name, said) for name, said in asked.items()],
+        ),
         *(_order(name, order) for name, order in (entry.get("orders") or {}).items()),
     )
 
 
 def _overview(entry: Record) -> str:
     kappa = entry.get("kappa")
-    agreement = "" if kappa is None else f" Fleiss' kappa between the questions, without the shuffled ones: {tables.number(kappa)}."
+    agreement = (
+        ""
+        if kappa is None
+        else f" Fleiss' kappa between the questions, without the shuffled ones: {tables.number(kappa)}."
+    )
     return f"Its own question is {entry.get('question', NOTHING)!r}.{agreement}"
 
 
@@ -38,12 +57,16 @@ def _row(name: str, said: Record) -> Html:
 
 
 def _order(name: str, order: Record) -> Html:
-    """What turning the list of one question round does: each place's share of the answers, against an even share."""
+    """What turning the list of one question round does: each place's share of the answers, against an even
+    share.
+    """
     circular, places = order.get("circular") or {}, order.get("position_shares") or []
     told = f"Right in all {len(order.get('rotations') or {})} rotations of {name!r}: "
     share = html_tables.interval_html(circular.get("value"), circular.get("low"), circular.get("high"))
     heading = ["answers that stood", *(f"#{i}." for i in range(1, len(places) + 1)), "#bias"]
-    row = html_tables.row_html("in the list", *(_share(place) for place in places), _share(order.get("position_bias")))
+    row = html_tables.row_html(
+        "in the list", *(_share(place) for place in places), _share(order.get("position_bias"))
+    )
     rotations = [_row(rotation, said) for rotation, said in (order.get("rotations") or {}).items()]
     return join(
         element("p", told, share),

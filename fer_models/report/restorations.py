@@ -1,4 +1,6 @@
-"""What restorations do to answers, as HTML: one row per model and restoration, each emotion, and faces that were helped and hurt, to look at."""
+"""What restorations do to answers, as HTML: one row per model and restoration, each emotion, and faces that
+were helped and hurt, to look at.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,25 @@ from fer_models.report.tables import NOTHING, Record
 
 
 def restorations_html(report: Record) -> Html:
-    """One table over all effects, and for each model its emotions and some faces; nothing where no restoration was compared."""
+    """One table over all effects, and for each model its emotions and some faces; nothing where no
+    restoration was compared.
+    """
     effects = [effect for effect in report.get("restorations") or [] if isinstance(effect, Mapping)]
     if not effects:
         return Html("")
-    headings = ["restoration", "model", "#before", "#after", "#change", "#macro-F1", "#helped", "#hurt", "#p", "verdict", "#ms a face"]
+    headings = [
+        "restoration",
+        "model",
+        "#before",
+        "#after",
+        "#change",
+        "#macro-F1",
+        "#helped",
+        "#hurt",
+        "#p",
+        "verdict",
+        "#ms a face",
+    ]
     headings += ["#s a corrected face", "#likeness"]
     return join(html_tables.table_html(headings, map(_row, effects)), *map(_details, effects))
 
@@ -42,31 +58,55 @@ def _row(effect: Record) -> Html:
 
 
 def _change(score: Record) -> Html:
-    bounds = element("span", f" [{tables.signed(score.get('low'))}, {tables.signed(score.get('high'))}]", class_="bounds")
+    bounds = element(
+        "span", f" [{tables.signed(score.get('low'))}, {tables.signed(score.get('high'))}]", class_="bounds"
+    )
     return join(tables.signed(score.get("change")), bounds)
 
 
 def _details(effect: Record) -> Html:
     faces: Record = effect.get("faces") or {}
     per_class: Record = effect.get("per_class") or {}
-    shown = [(kind, [figure for figure in map(_face, faces.get(kind) or []) if figure]) for kind in ("corrected", "broken")]
+    shown = [
+        (kind, [figure for figure in map(_face, faces.get(kind) or []) if figure])
+        for kind in ("corrected", "broken")
+    ]
     if not per_class and not any(figures for _, figures in shown):
         return Html("")
     title = f"{effect.get('restoration')} against {effect.get('against')}, {effect.get('model')}: each emotion, and some faces"
     rows = [
-        html_tables.row_html(label, tables.number(s.get("before")), tables.number(s.get("after")), s.get("corrected", NOTHING), s.get("broken", NOTHING))
+        html_tables.row_html(
+            label,
+            tables.number(s.get("before")),
+            tables.number(s.get("after")),
+            s.get("corrected", NOTHING),
+            s.get("broken", NOTHING),
+        )
         for label, s in per_class.items()
     ]
-    galleries = [join(element("p", f"{kind}:", class_="caption"), element("div", *figures, class_="pairs")) for kind, figures in shown if figures]
-    table = html_tables.table_html(["emotion", "#recall before", "#after", "#helped", "#hurt"], rows) if rows else ""
+    galleries = [
+        join(element("p", f"{kind}:", class_="caption"), element("div", *figures, class_="pairs"))
+        for kind, figures in shown
+        if figures
+    ]
+    table = (
+        html_tables.table_html(["emotion", "#recall before", "#after", "#helped", "#hurt"], rows)
+        if rows
+        else ""
+    )
     return element("details", element("summary", title), table, *galleries)
 
 
 def _face(face: Record) -> Html:
     pictures: Sequence[object] = face.get("pictures") or []
-    if not pictures or not all(str(picture).startswith(PICTURE) for picture in pictures):  # nothing is fetched for the page
+    if not pictures or not all(
+        str(picture).startswith(PICTURE) for picture in pictures
+    ):  # nothing is fetched for the page
         return Html("")
-    images = [element("img", src=str(picture), alt=alt, width=96, height=96) for picture, alt in zip(pictures, ("before", "after"), strict=False)]
+    images = [
+        element("img", src=str(picture), alt=alt, width=96, height=96)
+        for picture, alt in zip(pictures, ("before", "after"), strict=False)
+    ]
     before, after = (answer or "no answer" for answer in (face.get("answers") or [None, None])[:2])
     words = f"{face.get('truth')}, face {face.get('index')}: {before} \u2192 {after}"
     return element("figure", *images, element("figcaption", words), class_="pair")

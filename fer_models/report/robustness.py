@@ -19,7 +19,9 @@ _ORDER = (FAIL, INCONCLUSIVE, NEW, PASS)
 
 
 def why_not(subject: str, figures: Sequence[RobustnessFigure], strict: bool) -> str | None:
-    """The failure text if one of the figures fails, else None. INCONCLUSIVE and NEW fail under `strict` only."""
+    """The failure text if one of the figures fails, else None. INCONCLUSIVE and NEW fail under `strict`
+    only.
+    """
     return message(subject, [f for f in figures if f.fails(strict)]) or None
 
 
@@ -30,7 +32,9 @@ def message(subject: str, figures: Sequence[RobustnessFigure]) -> str:
     parts = [_table(subject, worse)] if worse else []
     if new:
         names = ", ".join(f.name for f in new)
-        parts.append(f"{subject}: no baseline yet for {names}. Record it on all faces of the split: pytest evals --update-baselines")
+        parts.append(
+            f"{subject}: no baseline yet for {names}. Record it on all faces of the split: pytest evals --update-baselines"
+        )
     return "\n".join(parts)
 
 
@@ -50,7 +54,11 @@ def _table(subject: str, figures: Sequence[RobustnessFigure]) -> str:
 def _numbers(figure: Record) -> tuple[str, ...]:
     low, high = figure.get("low"), figure.get("high")
     interval = NOTHING if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
-    numbers = tables.number(figure.get("now")), tables.number(figure.get("baseline")), tables.signed(figure.get("change"))
+    numbers = (
+        tables.number(figure.get("now")),
+        tables.number(figure.get("baseline")),
+        tables.signed(figure.get("change")),
+    )
     return *numbers, interval, tables.p_value(figure.get("p"))
 
 
@@ -63,7 +71,11 @@ def _establishes(figure: RobustnessFigure) -> str:
 def entries(report: Record) -> Iterator[Mapping[str, Any]]:
     """The entries of evals.json that have figures with verdicts."""
     for section in SECTIONS:
-        yield from (entry for entry in report.get(section) or [] if isinstance(entry, Mapping) and entry.get("figures"))
+        yield from (
+            entry
+            for entry in report.get(section) or []
+            if isinstance(entry, Mapping) and entry.get("figures")
+        )
 
 
 def lines(report: Record) -> list[str]:
@@ -72,7 +84,9 @@ def lines(report: Record) -> list[str]:
     if not judged:
         return []
     counts = Counter(figure.get("verdict") for _, figure in judged)
-    told = [f"robustness: {', '.join(f'{counts[v]} {v}' for v in _ORDER if counts[v])} of {len(judged)} figures"]
+    told = [
+        f"robustness: {', '.join(f'{counts[v]} {v}' for v in _ORDER if counts[v])} of {len(judged)} figures"
+    ]
     for entry, figure in judged:
         if figure.get("verdict") == FAIL:
             now, baseline, _, _, p = _numbers(figure)
@@ -82,7 +96,9 @@ def lines(report: Record) -> list[str]:
 
 def messages(report: Record, verdict: str) -> list[str]:
     """The failure texts of the entries whose worst verdict is this one."""
-    return [entry["message"] for entry in entries(report) if entry.get("message") and _worst(entry) == verdict]
+    return [
+        entry["message"] for entry in entries(report) if entry.get("message") and _worst(entry) == verdict
+    ]
 
 
 def _worst(entry: Record) -> str:
@@ -96,7 +112,16 @@ def figures_html(report: Record, section: str) -> Html:
     rows = [_row(entry, figure) for entry in judged for figure in entry["figures"]]
     if not rows:
         return Html("")
-    headings = ["figure", "#faces", "#now", "#baseline", "#change", "#95 % interval", "#p (paired)", "verdict"]
+    headings = [
+        "figure",
+        "#faces",
+        "#now",
+        "#baseline",
+        "#change",
+        "#95 % interval",
+        "#p (paired)",
+        "verdict",
+    ]
     title = f"{len(rows)} figures against their baselines"
     opened = True if any(_worst(entry) == FAIL for entry in judged) else None
     return element("details", element("summary", title), html_tables.table_html(headings, rows), open=opened)

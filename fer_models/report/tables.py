@@ -1,6 +1,7 @@
 """Results as tables: in the terminal, in a failure's text and on the page.
 
-Everything here reads the dictionary of `evals.json` and nothing else. Keys that are missing, or null, leave their cell empty.
+Everything here reads the dictionary of `evals.json` and nothing else. Keys that are missing, or null, leave
+their cell empty.
 """
 
 from __future__ import annotations
@@ -19,8 +20,22 @@ from fer_models.report.markup import clean
 Record: TypeAlias = Mapping[str, Any]
 
 NOTHING = "-"
-VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "ERROR": "bold red", "INCONCLUSIVE": "yellow", "NEW": "cyan"}
-PHASES = ("preprocessing", "restoration", "inference", "single face", "another prompt", "evaluation", "training step")
+VERDICT_STYLES = {
+    "PASS": "green",
+    "FAIL": "bold red",
+    "ERROR": "bold red",
+    "INCONCLUSIVE": "yellow",
+    "NEW": "cyan",
+}
+PHASES = (
+    "preprocessing",
+    "restoration",
+    "inference",
+    "single face",
+    "another prompt",
+    "evaluation",
+    "training step",
+)
 TRAINING = "training"
 
 
@@ -35,7 +50,9 @@ def name_of(result: Record) -> str:
 
 
 def faces_of(result: Record) -> str:
-    """`dataset/split`, with the corruption if there is one, and how many of its faces if not all: results with the same faces can be ranked."""
+    """`dataset/split`, with the corruption if there is one, and how many of its faces if not all: results
+    with the same faces can be ranked.
+    """
     subject: Record = result.get("subject") or {}
     faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key)) or "unknown faces"
     some = f", {result['n']:,} of {result['of']:,} faces" if _is_part(result) else ""
@@ -49,7 +66,9 @@ def value_of(result: Record, metric: str) -> float | None:
 
 
 def ranked(report: Record) -> dict[str, list[Record]]:
-    """The results by the faces they stand on, in order of appearance; the best accuracy first, the unmeasured last."""
+    """The results by the faces they stand on, in order of appearance; the best accuracy first, the unmeasured
+    last.
+    """
     groups: dict[str, list[Record]] = {}
     for result in report.get("results") or []:
         groups.setdefault(faces_of(result), []).append(result)
@@ -78,9 +97,15 @@ def change_of(result: Record, metric: str = "accuracy") -> float | None:
 
 
 def baseline_of(result: Record, metric: str) -> float | None:
-    """The baseline of a metric on the faces of the result: its record is about the whole split, its change about these faces."""
+    """The baseline of a metric on the faces of the result: its record is about the whole split, its change
+    about these faces.
+    """
     now, change = value_of(result, metric), ((result.get("changes") or {}).get(metric) or {}).get("change")
-    return now - float(change) if _is_part(result) and now is not None and change is not None else _baseline(result, metric)
+    return (
+        now - float(change)
+        if _is_part(result) and now is not None and change is not None
+        else _baseline(result, metric)
+    )
 
 
 def _baseline(result: Record, metric: str) -> float | None:
@@ -132,9 +157,15 @@ def amount(value: float | None) -> str:
 
 
 def verdict_of(result: Record) -> str:
-    """`PASS`, `FAIL`, …, with DEGRADED beside it where the probabilities moved though accuracy does not show it."""
+    """`PASS`, `FAIL`, …, with DEGRADED beside it where the probabilities moved though accuracy does not show
+    it.
+    """
     verdict = str(result.get("verdict") or NOTHING)
-    return f"{verdict}, DEGRADED" if verdict not in ("FAIL", "ERROR") and (result.get("log_loss") or {}).get("found") else verdict
+    return (
+        f"{verdict}, DEGRADED"
+        if verdict not in ("FAIL", "ERROR") and (result.get("log_loss") or {}).get("found")
+        else verdict
+    )
 
 
 def references(report: Record, faces: str) -> Sequence[Record]:
@@ -151,9 +182,13 @@ def duration(result: Record) -> str:
 
 
 def leaderboard(report: Record) -> Table:
-    """The summary at the end of a run, best accuracy first within each set of faces; readable at 100 columns."""
+    """The summary at the end of a run, best accuracy first within each set of faces; readable at 100
+    columns.
+    """
     groups = ranked(report)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
+    )
     table.add_column("model", overflow="fold")
     for heading in ("n", "accuracy", "macro F1", "change"):
         table.add_column(heading, justify="right" if heading in ("n", "change") else "left", no_wrap=True)
@@ -168,40 +203,71 @@ def leaderboard(report: Record) -> Table:
         for result in results:
             table.add_row(*_leaderboard_row(result))
         for row in references(report, faces):
-            table.add_row(*(Text(clean(cell), style="dim") for cell in (row["name"], row["n"], _compact({"metrics": row}, "accuracy"))))
+            table.add_row(
+                *(
+                    Text(clean(cell), style="dim")
+                    for cell in (row["name"], row["n"], _compact({"metrics": row}, "accuracy"))
+                )
+            )
     return table
 
 
 def _leaderboard_row(result: Record) -> list[Text]:
     verdict = verdict_of(result)
     change = change_of(result)
-    cells = (name_of(result), result.get("n", NOTHING), _compact(result, "accuracy"), _compact(result, "macro_f1"), signed(change))
+    cells = (
+        name_of(result),
+        result.get("n", NOTHING),
+        _compact(result, "accuracy"),
+        _compact(result, "macro_f1"),
+        signed(change),
+    )
     # Text and not str: a name with brackets in it is a name, not rich's markup.
     return [
         *(Text(clean(cell)) for cell in cells),
-        Text(clean(verdict), style=VERDICT_STYLES.get("INCONCLUSIVE" if "DEGRADED" in verdict else verdict, "dim")),
+        Text(
+            clean(verdict),
+            style=VERDICT_STYLES.get("INCONCLUSIVE" if "DEGRADED" in verdict else verdict, "dim"),
+        ),
         Text(duration(result), "dim"),
     ]
 
 
 def _compact(result: Record, metric: str) -> str:
-    """`0.668 [.652, .683]`: the bounds without their leading zero, or two intervals would not fit in 100 columns."""
+    """`0.668 [.652, .683]`: the bounds without their leading zero, or two intervals would not fit in 100
+    columns.
+    """
     value: Record = (result.get("metrics") or {}).get(metric) or {}
     low, high = value.get("low"), value.get("high")
-    bounds = "" if low is None or high is None else f" [{number(low).removeprefix('0')}, {number(high).removeprefix('0')}]"
+    bounds = (
+        ""
+        if low is None or high is None
+        else f" [{number(low).removeprefix('0')}, {number(high).removeprefix('0')}]"
+    )
     return f"{number(value.get('value'))}{bounds}"
 
 
 def prompts(report: Record) -> list[str]:
-    """One line per model that is asked in words, for the terminal: how far its prompts or questions lie apart, and what the worst costs."""
-    return [_questioned(entry) if "questions" in entry else _prompted(entry) for entry in report.get("prompts") or []]
+    """One line per model that is asked in words, for the terminal: how far its prompts or questions lie
+    apart, and what the worst costs.
+    """
+    return [
+        _questioned(entry) if "questions" in entry else _prompted(entry)
+        for entry in report.get("prompts") or []
+    ]
 
 
 def _questioned(entry: Record) -> str:
-    scores = {name: (said.get("accuracy") or {}).get("value") for name, said in (entry.get("questions") or {}).items()}
+    scores = {
+        name: (said.get("accuracy") or {}).get("value")
+        for name, said in (entry.get("questions") or {}).items()
+    }
     worst = min(scores, key=lambda name: scores[name] or 0.0, default="")
     orders = (entry.get("orders") or {}).items()
-    turned = "; ".join(f"right in all rotations of {name!r} {number((o.get('circular') or {}).get('value'))}" for name, o in orders)
+    turned = "; ".join(
+        f"right in all rotations of {name!r} {number((o.get('circular') or {}).get('value'))}"
+        for name, o in orders
+    )
     own = entry.get("question", "")
     words = (
         f"{name_of(entry)} on {entry.get('n')} of {faces_of(entry)}: {own!r} {number(scores.get(own))},",
@@ -213,7 +279,11 @@ def _questioned(entry: Record) -> str:
 def _prompted(entry: Record) -> str:
     spread, found = entry.get("sensitivity") or {}, entry.get("search") or {}
     base, worst, breaking = (found.get(key) or {} for key in ("base", "worst", "breaking"))
-    edit = f"; {', '.join(breaking['edits'])} alone costs {100 * (base['accuracy'] - breaking['accuracy']):.0f} points" if breaking else ""
+    edit = (
+        f"; {', '.join(breaking['edits'])} alone costs {100 * (base['accuracy'] - breaking['accuracy']):.0f} points"
+        if breaking
+        else ""
+    )
     words = (
         f"{name_of(entry)} on {faces_of(entry)}: single templates {number(spread.get('worst'))} to {number(spread.get('best'))};",
         f"worst of {found.get('tried', 0)} prompts {number(worst.get('accuracy'))} ({worst.get('template')!r}),",
@@ -229,7 +299,11 @@ def restorations(report: Record) -> list[str]:
 
 def _effect(entry: Record) -> str:
     accuracy: Record = entry.get("accuracy") or {}
-    shown = "" if entry.get("verdict") != "no difference shown" else f"; these faces would show {100 * (entry.get('smallest') or 0):.1f} points"
+    shown = (
+        ""
+        if entry.get("verdict") != "no difference shown"
+        else f"; these faces would show {100 * (entry.get('smallest') or 0):.1f} points"
+    )
     return clean(
         f"{entry.get('restoration')} against {entry.get('against')}, {entry.get('model')}: {entry.get('verdict')} "
         f"({number(accuracy.get('before'))} -> {number(accuracy.get('after'))}, {entry.get('helped')} helped, {entry.get('hurt')} hurt, "
@@ -243,7 +317,11 @@ def left_out(report: Record) -> list[str]:
     phrases = depth.get("left_out") or []
     if not phrases:
         return []
-    return [f"Depth {depth.get('name')} left out:", *(f"  - {phrase}" for phrase in phrases), "Everything: pytest evals --depth full"]
+    return [
+        f"Depth {depth.get('name')} left out:",
+        *(f"  - {phrase}" for phrase in phrases),
+        "Everything: pytest evals --depth full",
+    ]
 
 
 def skips(report: Record) -> list[str]:
@@ -253,7 +331,11 @@ def skips(report: Record) -> list[str]:
 
 def _skip_line(record: Record) -> str:
     command = f" Run: {record['command']}" if record.get("command") else ""
-    return " ".join(clean(f"skipped {record.get('model', 'a model')}: {record.get('reason', 'no reason given')}{command}").split())
+    return " ".join(
+        clean(
+            f"skipped {record.get('model', 'a model')}: {record.get('reason', 'no reason given')}{command}"
+        ).split()
+    )
 
 
 # A failure.
@@ -282,7 +364,8 @@ class FailureRow:
 
 
 def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Iterable[str], hint: str) -> str:
-    """The text of a failure, to be read without a traceback: what fell, from where, how surely, and what to do next.
+    """The text of a failure, to be read without a traceback: what fell, from where, how surely, and what to
+    do next.
 
     Args:
         id: the subject's readable id.
@@ -291,19 +374,29 @@ def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Ite
         facts: further lines, each a sentence.
         hint: the command that comes next.
     """
-    table = [("metric", "now", "95 % interval", "baseline", "change", "p (paired)"), *map(_failure_cells, rows)]
+    table = [
+        ("metric", "now", "95 % interval", "baseline", "change", "p (paired)"),
+        *map(_failure_cells, rows),
+    ]
     return marked_table(id, headline, table, [row.failed for row in rows], [*facts, hint])
 
 
-def marked_table(id: str, headline: str, table: Sequence[Sequence[str]], failed: Sequence[bool], lines_below: Iterable[str]) -> str:
-    """A headline, a table of text with its headings first, its failed rows marked with `>`, and lines below it."""
+def marked_table(
+    id: str, headline: str, table: Sequence[Sequence[str]], failed: Sequence[bool], lines_below: Iterable[str]
+) -> str:
+    """A headline, a table of text with its headings first, its failed rows marked with `>`, and lines below
+    it.
+    """
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     widths[0] += 1  # the names stand a little apart from the numbers
     marks = ["  ", *("> " if one else "  " for one in failed)]
     lines = [
-        mark + "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for mark, cells in zip(marks, table, strict=True)
+        mark + "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        for mark, cells in zip(marks, table, strict=True)
     ]
-    return "\n".join(line.rstrip() for line in (f"{id}: {headline}", *lines, *(f"  {line}" for line in lines_below)))
+    return "\n".join(
+        line.rstrip() for line in (f"{id}: {headline}", *lines, *(f"  {line}" for line in lines_below))
+    )
 
 
 def _failure_cells(row: FailureRow) -> tuple[str, ...]:

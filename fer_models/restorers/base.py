@@ -37,7 +37,10 @@ class Bicubic:
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
         """Each face at `size` x `size`, by Pillow's bicubic filter."""
-        return [np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC)) for f in faces]
+        return [
+            np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC))
+            for f in faces
+        ]
 
 
 class CorruptThenRestore:
@@ -61,9 +64,19 @@ def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> lis
     with contained(RestorationError, f"Restorer {name!r} failed on a batch of {len(faces)} faces"):
         restored = list(restorer.restore(faces))
     if len(restored) != len(faces):
-        raise RestorationError(f"Restorer {name!r} was given {len(faces)} faces and returned {len(restored)}.")
+        raise RestorationError(
+            f"Restorer {name!r} was given {len(faces)} faces and returned {len(restored)}."
+        )
     for i, face in enumerate(restored):
-        if not isinstance(face, np.ndarray) or face.dtype != np.uint8 or face.ndim != 3 or face.shape[2] != 3 or 0 in face.shape:
+        if (
+            not isinstance(face, np.ndarray)
+            or face.dtype != np.uint8
+            or face.ndim != 3
+            or face.shape[2] != 3
+            or 0 in face.shape
+        ):
             what = f"{face.dtype} {face.shape}" if isinstance(face, np.ndarray) else type(face).__name__
-            raise RestorationError(f"Restorer {name!r} returned {what} for face {i} of the batch; a face is uint8 RGB (H, W, 3).")
+            raise RestorationError(
+                f"Restorer {name!r} returned {what} for face {i} of the batch; a face is uint8 RGB (H, W, 3)."
+            )
     return restored

@@ -1,7 +1,9 @@
-"""Whole photographs: faces are found and laid straight, restored, and pasted back. The only module that imports facexlib.
+"""Whole photographs: faces are found and laid straight, restored, and pasted back. The only module that
+imports facexlib.
 
-Detection (RetinaFace), alignment to FFHQ's five points, the mask of the skin (ParseNet) and pasting are facexlib's, as in the authors'
-`GFPGANer`; it comes with the extra `gfpgan`. What restores is any restorer of this package: a failure is an error, and not the face itself.
+Detection (RetinaFace), alignment to FFHQ's five points, the mask of the skin (ParseNet) and pasting are
+facexlib's, as in the authors' `GFPGANer`; it comes with the extra `gfpgan`. What restores is any restorer of
+this package: a failure is an error, and not the face itself.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ from fer_models.restorers.base import Restorer, restore_checked
 _RELEASES = "https://github.com/xinntao/facexlib/releases/download"
 #: What finds faces and their skin: the release of each file, and its sha256; facexlib is MIT-licensed.
 FILES = {
-    "detection_Resnet50_Final.pth": ("v0.1.0", "6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d"),
+    "detection_Resnet50_Final.pth": (
+        "v0.1.0",
+        "6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
+    ),
     "parsing_parsenet.pth": ("v0.2.2", "3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2"),
 }
 #: How `fer-models weights fetch` calls them.
@@ -34,7 +39,8 @@ FACE_DETECTION = "face-detection"
 SIDE = 512
 #: Faces whose eyes are nearer to each other than this, in pixels, are left alone, as in `GFPGANer`.
 _EYES = 5
-#: The before/after picture: the longest side of each half, the side of a face, how many faces, the gap, and the letters, in pixels.
+#: The before/after picture: the longest side of each half, the side of a face, how many faces, the gap, and
+#: the letters, in pixels.
 _HALF, _FACE, _FACES, _GAP, _LETTERS = 1024, 192, 5, 8, 18
 
 
@@ -83,7 +89,11 @@ class FullImageRestorer:
             helper.get_face_landmarks_5(eye_dist_threshold=_EYES)
             helper.align_warp_face()
             found = [np.ascontiguousarray(face[:, :, ::-1]) for face in helper.cropped_faces]
-            restored = [resize(face, SIDE) for face in restore_checked(self.restorer, self.name, found)] if found else []
+            restored = (
+                [resize(face, SIDE) for face in restore_checked(self.restorer, self.name, found)]
+                if found
+                else []
+            )
             for face in restored:
                 helper.add_restored_face(np.ascontiguousarray(face[:, :, ::-1]))
             helper.get_inverse_affine(None)
@@ -114,21 +124,36 @@ def helper(upscale: float, device: Any) -> Any:
         for name, (_, sha256) in FILES.items():
             path = folder() / name
             if not path.exists():
-                raise WeightsMissingError(f"{name}, which finds faces, is not on this machine. Get it: fer-models weights fetch {FACE_DETECTION}")
+                raise WeightsMissingError(
+                    f"{name}, which finds faces, is not on this machine. Get it: fer-models weights fetch {FACE_DETECTION}"
+                )
             if (found := sha256_of(path)) != sha256:
-                raise WeightsError(f"{path} has sha256 {found[:12]}…, the published file has {sha256[:12]}…. Delete it and fetch it again.")
-        # Both files are there, so facexlib fetches nothing; torch (2.6 and later) reads tensors from them and nothing else.
+                raise WeightsError(
+                    f"{path} has sha256 {found[:12]}…, the published file has {sha256[:12]}…. Delete it and fetch it again."
+                )
+        # Both files are there, so facexlib fetches nothing; torch (2.6 and later) reads tensors from them and
+        # nothing else.
         return FaceRestoreHelper(
-            upscale, face_size=SIDE, det_model="retinaface_resnet50", use_parse=True, device=device, model_rootpath=str(folder())
+            upscale,
+            face_size=SIDE,
+            det_model="retinaface_resnet50",
+            use_parse=True,
+            device=device,
+            model_rootpath=str(folder()),
         )
 
 
 def before_after(photograph: Face, restored: Restored) -> Face:
-    """One picture to look at: the photograph before and after, and below them the faces that were found, the first ones of many."""
+    """One picture to look at: the photograph before and after, and below them the faces that were found, the
+    first ones of many.
+    """
     height, width = restored.photograph.shape[:2]
     shrink = min(1.0, _HALF / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    halves = [Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS) for picture in (photograph, restored.photograph)]
+    halves = [
+        Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
+        for picture in (photograph, restored.photograph)
+    ]
     shown = restored.faces[:_FACES]
     faces = [[Image.fromarray(resize(face, _FACE)) for face in pair] for pair in shown]
     top, below = _LETTERS + 2 * _GAP, len(shown) * (_FACE + _GAP)
@@ -140,7 +165,9 @@ def before_after(photograph: Face, restored: Restored) -> Face:
         draw.text((left, _GAP // 2), title, fill="black", font=font)
         sheet.paste(half, (left, top))
         for row, pair in enumerate(faces):
-            sheet.paste(pair[column], (_GAP + column * (_FACE + _GAP), top + size[1] + _GAP + row * (_FACE + _GAP)))
+            sheet.paste(
+                pair[column], (_GAP + column * (_FACE + _GAP), top + size[1] + _GAP + row * (_FACE + _GAP))
+            )
     return np.asarray(sheet)
 
 

@@ -1,4 +1,6 @@
-"""What is measured of a model beside its answers to the faces as they are: other words, other questions, small changes, bad pictures."""
+"""What is measured of a model beside its answers to the faces as they are: other words, other questions,
+small changes, bad pictures.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class RobustnessResult(Protocol):
     """One measurement of one subject."""
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded with the subject's baseline and held to it, by name: counts per face, faces in canonical order."""
+        """What is recorded with the subject's baseline and held to it, by name: counts per face, faces in
+        canonical order.
+        """
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -75,7 +79,9 @@ def _questioning(asking: Runner, pair: Combination) -> question_robustness.Quest
             return predict(pictures).answer
 
     with asking.show(f"{pair[0]}: {len(variants)} questions", len(variants) * len(pictures)) as progress:
-        return question_robustness.question_robustness(answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit"))
+        return question_robustness.question_robustness(
+            answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit")
+        )
 
 
 def _metamorphic(asking: Runner, pair: Combination) -> metamorphic.MetamorphicRobustness:
@@ -90,7 +96,9 @@ def _metamorphic(asking: Runner, pair: Combination) -> metamorphic.MetamorphicRo
         asking.predictor(pair, progress=progress) as predict,
     ):
         sizes = {"searched": depth.searched_faces, "examples": depth.search_examples}
-        return metamorphic.measure(predict, pictures, names, **sizes, suffix=depth.size_suffix("metamorphic_limit"))
+        return metamorphic.measure(
+            predict, pictures, names, **sizes, suffix=depth.size_suffix("metamorphic_limit")
+        )
 
 
 def _robustness(asking: Runner, pair: Combination) -> corruption_robustness.CorruptionRobustness:
@@ -98,7 +106,10 @@ def _robustness(asking: Runner, pair: Combination) -> corruption_robustness.Corr
     depth = asking.options.depth
     few = _corruption_faces(asking, pair)
     pictures, truth = few.faces.faces(few.order), few.faces.labels[few.order]
-    title, n = f"{pair[0]}-{pair[1]}: corruption robustness", corruption_robustness.copies(depth.severities) * len(pictures)
+    title, n = (
+        f"{pair[0]}-{pair[1]}: corruption robustness",
+        corruption_robustness.copies(depth.severities) * len(pictures),
+    )
     with asking.show(title, n) as progress, asking.predictor(pair, progress=progress) as predict:
         suffix = depth.size_suffix("corruption_limit", "severities")
         return corruption_robustness.measure(predict, pictures, truth, depth.severities, suffix)

@@ -47,11 +47,15 @@ class RobustnessRun:
         self._selected = (*every[turn:], *every[:turn])
 
     def measure(self, kind: str, pair: Combination) -> RobustnessResult:
-        """One check, measured once. Raises as `Asking.run`, or whatever the model raised; the same each time."""
+        """One check, measured once. Raises as `Asking.run`, or whatever the model raised; the same each
+        time.
+        """
         check = kind, pair
         if check not in self.measured and check not in self._errors:
             try:
-                self._asking.predict(pair)  # what is recorded of a check is recorded with the predictions for the dataset
+                self._asking.predict(
+                    pair
+                )  # what is recorded of a check is recorded with the predictions for the dataset
                 self.measured[check] = ROBUSTNESS_CHECKS[kind].measure(self._asking, pair)
             except Exception as error:
                 self._errors[check] = error
@@ -63,7 +67,8 @@ class RobustnessRun:
         """The figures of one check, judged together with those of all selected checks that can be measured.
 
         Raises:
-            PredictionError, RestorationError, StoreError, FacesDifferError, BaselinesError: this check cannot be judged.
+            PredictionError, RestorationError, StoreError, FacesDifferError, BaselinesError: this check cannot
+                be judged.
         """
         check = kind, pair
         if check not in self._verdicts and check in self._selected:
@@ -85,7 +90,8 @@ class RobustnessRun:
         return {check: found for check, found in self._verdicts.items() if isinstance(found, Exception)}
 
     def _measure_selected(self) -> list[Check]:
-        """Measure all selected checks that this machine can, in the order of the tests. Errors are kept for the checks' own tests.
+        """Measure all selected checks that this machine can, in the order of the tests. Errors are kept for
+        the checks' own tests.
 
         What another process measures now comes last: its predictions are cached by then.
         """
@@ -98,7 +104,9 @@ class RobustnessRun:
         return checks
 
     def _is_available(self, check: Check) -> bool:
-        """Whether this machine has what a check needs. Weights that cannot be read count as available: the check itself reports them."""
+        """Whether this machine has what a check needs. Weights that cannot be read count as available: the
+        check itself reports them.
+        """
         try:
             return self._asking.unavailable_reason(check[1]) is None
         except FerModelsError:
@@ -109,12 +117,17 @@ class RobustnessRun:
         folder = self._asking.options.predictions.parent / "robustness"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{check[0]}-{self._asking.partition(check[1]).key[:16]}.lock", timeout=-1 if wait else 0):
+            with FileLock(
+                folder / f"{check[0]}-{self._asking.partition(check[1]).key[:16]}.lock",
+                timeout=-1 if wait else 0,
+            ):
                 self.measure(*check)
         except Timeout:
             return False
         except OSError as error:
-            self._errors[check] = StoreError(f"{folder} cannot be written ({error.strerror}). Free some space or choose --store FOLDER.")
+            self._errors[check] = StoreError(
+                f"{folder} cannot be written ({error.strerror}). Free some space or choose --store FOLDER."
+            )
         except Exception as error:
             self._errors.setdefault(check, error)
         return True
@@ -132,10 +145,15 @@ class RobustnessRun:
 
     def _compared(self, kind: str, pair: Combination) -> list[RobustnessFigure]:
         measured, asking = self.measure(kind, pair), self._asking
-        subject, faces, limited = asking.subject(pair).id, self.fingerprint(kind, pair), asking.data.subset_indices is not None
+        subject, faces, limited = (
+            asking.subject(pair).id,
+            self.fingerprint(kind, pair),
+            asking.data.subset_indices is not None,
+        )
         record = self._record(pair)
         return [
-            robustness_gate.compare(subject, name, counts, faces, record, limited=limited) for name, counts in measured.figures().items()
+            robustness_gate.compare(subject, name, counts, faces, record, limited=limited)
+            for name, counts in measured.figures().items()
         ]
 
     def fingerprint(self, kind: str, pair: Combination) -> str:

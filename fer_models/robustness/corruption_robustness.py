@@ -1,4 +1,6 @@
-"""How much worse answers become on bad pictures: every corruption at every severity, on some of the faces, with and without restoration."""
+"""How much worse answers become on bad pictures: every corruption at every severity, on some of the faces,
+with and without restoration.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class CorruptionRobustness:
         n: faces asked.
         clean: accuracy on these faces as they are, 0..1.
         accuracy: for each corruption its accuracy at each of `severities`.
-        wrong: how many corrupted images of each face are predicted wrong, over all corruptions and severities.
+        wrong: how many corrupted images of each face are predicted wrong, over all corruptions and
+            severities.
         severities: 1 to 5, or some of them.
         suffix: what the recorded figure's name says of these sizes (`Depth.size_suffix`).
     """
@@ -47,8 +50,9 @@ class CorruptionRobustness:
 
     @property
     def mean_error(self) -> float:
-        """The mean corruption error: the share of wrong answers, over all corruptions and severities alike. (Hendrycks & Dietterich 2019,
-        arXiv:1903.12261, divide each corruption's by AlexNet's; no such common measure is known for faces, so ours are as they are.)"""
+        """The mean corruption error: the share of wrong answers, over all corruptions and severities alike.
+        (Hendrycks & Dietterich 2019, arXiv:1903.12261, divide each corruption's by AlexNet's; no such common
+        measure is known for faces, so ours are as they are.)"""
         return self.wrong.value
 
     def figures(self) -> dict[str, FaceCounts]:
@@ -62,7 +66,11 @@ class CorruptionRobustness:
 
 
 def measure(
-    ask: Ask, faces: Sequence[Face], truth: NDArray[np.int64], severities: tuple[int, ...] = SEVERITIES, suffix: str = ""
+    ask: Ask,
+    faces: Sequence[Face],
+    truth: NDArray[np.int64],
+    severities: tuple[int, ...] = SEVERITIES,
+    suffix: str = "",
 ) -> CorruptionRobustness:
     """Accuracy on every corruption of all faces.
 
@@ -80,4 +88,6 @@ def measure(
         correct = ask(images).answer.reshape(len(severities), len(faces)) == truth
         each[name] = tuple(float(row.mean()) for row in correct)
         wrong += (~correct).sum(axis=0)
-    return CorruptionRobustness(len(faces), clean, each, FaceCounts(wrong, len(each) * len(severities)), severities, suffix)
+    return CorruptionRobustness(
+        len(faces), clean, each, FaceCounts(wrong, len(each) * len(severities)), severities, suffix
+    )

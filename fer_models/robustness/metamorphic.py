@@ -1,7 +1,8 @@
-"""Small changes that leave a face's emotion what it is: how many answers they change, and the smallest change that turns one face's answer.
+"""Small changes that leave a face's emotion what it is: how many answers they change, and the smallest change
+that turns one face's answer.
 
-No label is needed for that: the answer to the face as it is serves as the truth for its changed copies (metamorphic testing, Chen et al. 2018,
-doi:10.1145/3143561).
+No label is needed for that: the answer to the face as it is serves as the truth for its changed copies
+(metamorphic testing, Chen et al. 2018, doi:10.1145/3143561).
 """
 
 from __future__ import annotations
@@ -46,8 +47,12 @@ class Perturbation:
         """A changed copy: uint8 RGB of the same size; no change leaves every pixel as it is."""
         reach = max(abs(self.right), abs(self.down))
         height, width = face.shape[:2]
-        padded = np.pad(face[:, ::-1] if self.mirror else face, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-        moved = padded[reach - self.down : reach - self.down + height, reach - self.right : reach - self.right + width].astype(np.float64)
+        padded = np.pad(
+            face[:, ::-1] if self.mirror else face, ((reach, reach), (reach, reach), (0, 0)), mode="edge"
+        )
+        moved = padded[
+            reach - self.down : reach - self.down + height, reach - self.right : reach - self.right + width
+        ].astype(np.float64)
         mean = moved.mean()
         changed = (moved - mean) * (1 + self.contrast / 100) + mean + self.brightness
         return np.ascontiguousarray(np.round(np.clip(changed, 0, 255)).astype(np.uint8))
@@ -124,7 +129,9 @@ class MetamorphicRobustness:
 
     def figures(self) -> dict[str, FaceCounts]:
         """What is recorded, and must not rise."""
-        return {f"{PREFIX}flip rate, {name}{self.suffix}": counts for name, counts in self.face_counts.items()}
+        return {
+            f"{PREFIX}flip rate, {name}{self.suffix}": counts for name, counts in self.face_counts.items()
+        }
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
@@ -147,7 +154,8 @@ def measure(
     Args:
         ask: the model.
         names: each face's pixel hash and row.
-        searched: how many faces are searched, evenly from those that the model doubts to those that it is sure of.
+        searched: how many faces are searched, evenly from those that the model doubts to those that it is
+            sure of.
         examples: how many changes are tried for each of these, at most; shrinking comes on top.
         number: the seed.
         suffix: as in `Metamorphic`.
@@ -155,20 +163,26 @@ def measure(
     plain = ask(faces)
     before = plain.answer
     every = [change for family in RELATIONS.values() for change in family]
-    after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(len(every), len(faces))
+    after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(
+        len(every), len(faces)
+    )
     flipped = dict(zip(every, after != before, strict=True))
     by_face = {
         name: FaceCounts(np.sum([flipped[change] for change in family], axis=0, dtype=np.int64), len(family))
         for name, family in RELATIONS.items()
     }
     by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
-    picked = [by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))]
+    picked = [
+        by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))
+    ]
     found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
     flips = tuple(flip for flip in found if flip is not None)
     return MetamorphicRobustness(len(faces), by_face, flips, len(found) - len(flips), suffix)
 
 
-def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int) -> MinimalFlip | None:
+def _turned(
+    ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int
+) -> MinimalFlip | None:
     known: dict[Perturbation, int] = {}
 
     def answer(change: Perturbation) -> int:
@@ -192,17 +206,27 @@ def _turned(ask: Ask, face: Face, before: int, name: tuple[str, int], examples: 
         )
     except NoSuchExample:
         return None
-    return MinimalFlip(*name, before, answer(change), str(change), data_url(face), data_url(change.apply(face)))
+    return MinimalFlip(
+        *name, before, answer(change), str(change), data_url(face), data_url(change.apply(face))
+    )
 
 
 def changes() -> st.SearchStrategy[Perturbation]:
-    """All changes up to the largest, those of a single kind first: shrinking goes towards these, and towards none."""
-    pixels, light, contrast = st.integers(-SHIFT, SHIFT), st.integers(-LIGHT, LIGHT), st.integers(-CONTRAST, CONTRAST)
+    """All changes up to the largest, those of a single kind first: shrinking goes towards these, and towards
+    none.
+    """
+    pixels, light, contrast = (
+        st.integers(-SHIFT, SHIFT),
+        st.integers(-LIGHT, LIGHT),
+        st.integers(-CONTRAST, CONTRAST),
+    )
     return st.one_of(
         st.builds(Perturbation, mirror=st.booleans()),
         st.builds(Perturbation, right=pixels),
         st.builds(Perturbation, down=pixels),
         st.builds(Perturbation, light=light),
         st.builds(Perturbation, contrast=contrast),
-        st.builds(Perturbation, mirror=st.booleans(), right=pixels, down=pixels, light=light, contrast=contrast),
+        st.builds(
+            Perturbation, mirror=st.booleans(), right=pixels, down=pixels, light=light, contrast=contrast
+        ),
     )

@@ -1,6 +1,8 @@
-"""How much an answer hangs on the words: every template and synonym alone, edits that should not matter, and a search for the worst prompt.
+"""How much an answer hangs on the words: every template and synonym alone, edits that should not matter, and
+a search for the worst prompt.
 
-All of it works on directions of faces that were kept (see `features`): a prompt costs seven texts and one matrix product.
+All of it works on directions of faces that were kept (see `features`): a prompt costs seven texts and one
+matrix product.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from fer_models.scoring.intervals import fleiss_kappa, wilson_interval
 
 @dataclass(frozen=True)
 class PromptSensitivity:
-    """What a set's templates and words score alone. Accuracies are JSON measurements: value, low, high (Wilson, 95 %).
+    """What a set's templates and words score alone. Accuracies are JSON measurements: value, low, high
+    (Wilson, 95 %).
 
     Attributes:
         ensemble: the whole set, averaged as usual.
         templates: each template with all words.
-        words: for each emotion with several words, each word alone in its place (the other emotions keep all theirs).
+        words: for each emotion with several words, each word alone in its place (the other emotions keep all
+            theirs).
         mean, sd, worst, best: over the templates' accuracies.
         kappa: Fleiss' kappa between the templates' answers; None for a single one.
         flip_rate: the mean share of faces to which a single template gives another answer than the whole set.
@@ -57,13 +61,20 @@ def prompt_sensitivity(answer: Answer, prompts: PromptSet, truth: NDArray[np.int
     single = {template: answer(prompts.only(template=template)) for template in prompts.templates}
     scores = [float((said == truth).mean()) for said in single.values()]
     each_word = {
-        LABELS[e]: {word: answer(_with_words(prompts, e, (word,))) for word in prompts.words[e]} for e in EMOTIONS if len(prompts.words[e]) > 1
+        LABELS[e]: {word: answer(_with_words(prompts, e, (word,))) for word in prompts.words[e]}
+        for e in EMOTIONS
+        if len(prompts.words[e]) > 1
     }
-    face_counts = spread_counts(truth, whole, list(single.values()), {e: list(said.values()) for e, said in each_word.items()})
+    face_counts = spread_counts(
+        truth, whole, list(single.values()), {e: list(said.values()) for e, said in each_word.items()}
+    )
     return PromptSensitivity(
         _accuracy(whole, truth),
         {template: _accuracy(said, truth) for template, said in single.items()},
-        {emotion: {word: _accuracy(said, truth) for word, said in each.items()} for emotion, each in each_word.items()},
+        {
+            emotion: {word: _accuracy(said, truth) for word, said in each.items()}
+            for emotion, each in each_word.items()
+        },
         float(np.mean(scores)),
         float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
         min(scores),
@@ -104,7 +115,9 @@ def worst_counts(correct: Sequence[NDArray[np.bool_]]) -> FaceCounts:
 
 
 def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> PromptSet:
-    return replace(prompts, words=tuple(words if e == emotion else own for e, own in enumerate(prompts.words)))
+    return replace(
+        prompts, words=tuple(words if e == emotion else own for e, own in enumerate(prompts.words))
+    )
 
 
 def _accuracy(said: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
@@ -127,17 +140,25 @@ INVARIANCES: Mapping[str, Callable[[str], str]] = {
 
 
 def invariances(answer: Answer, prompts: PromptSet) -> dict[str, FaceCounts]:
-    """The faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words is turned round."""
+    """The faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words
+    is turned round.
+    """
     whole = answer(prompts)
     changed = {name: _templates(prompts, edit) for name, edit in INVARIANCES.items()}
-    turned = replace(prompts, templates=prompts.templates[::-1], words=tuple(own[::-1] for own in prompts.words))
+    turned = replace(
+        prompts, templates=prompts.templates[::-1], words=tuple(own[::-1] for own in prompts.words)
+    )
     others = {**changed, "order of the list": turned}
     return {name: FaceCounts((answer(other) != whole).astype(np.int64), 1) for name, other in others.items()}
 
 
 def _templates(prompts: PromptSet, edit: Callable[[str], str]) -> PromptSet:
     templates = tuple(dict.fromkeys(edit(template) for template in prompts.templates))
-    words = tuple(tuple(map(edit, own)) for own in prompts.words) if edit in (str.upper, str.title) else prompts.words
+    words = (
+        tuple(tuple(map(edit, own)) for own in prompts.words)
+        if edit in (str.upper, str.title)
+        else prompts.words
+    )
     return replace(prompts, templates=templates, words=words)
 
 
@@ -170,8 +191,13 @@ class PromptRobustness:
         return {name: counts.value for name, counts in self.edits.items()}
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not rise."""
-        own = {**self.spread.face_counts, f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts}
+        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not
+        rise.
+        """
+        own = {
+            **self.spread.face_counts,
+            f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts,
+        }
         own |= {f"flip rate, {name}": counts for name, counts in self.edits.items()}
         return {f"{PREFIX}{name}": counts for name, counts in own.items()}
 

@@ -1,4 +1,6 @@
-"""Search for the prompt with the lowest accuracy, shrunk by hypothesis to the smallest edit that costs ten points."""
+"""Search for the prompt with the lowest accuracy, shrunk by hypothesis to the smallest edit that costs ten
+points.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ class Edit:
     """One small change of a prompt.
 
     Attributes:
-        kind: `insert` (a filler), `synonym` (another word for one emotion), `end` (punctuation), `article`, `drop` (a word of the
-            template), `case`, or `template` (another one).
+        kind: `insert` (a filler), `synonym` (another word for one emotion), `end` (punctuation), `article`,
+            `drop` (a word of the template), `case`, or `template` (another one).
         what: what is put in: text, or for `synonym` an emotion's label and the word.
         at: which word of the template, counted from 0 and around the end, for insert, drop and article.
     """
@@ -55,8 +57,16 @@ class Edit:
     at: int = 0
 
     def __str__(self) -> str:
-        said = {"insert": "insert {0!r}", "synonym": "{1!r} for {0}", "end": "end with {0!r}", "article": "article {0!r}", "case": "{0} case"}
-        return {"drop": f"drop word {self.at + 1}", "template": "template {0!r}"}.get(self.kind, said.get(self.kind, self.kind)).format(*self.what)
+        said = {
+            "insert": "insert {0!r}",
+            "synonym": "{1!r} for {0}",
+            "end": "end with {0!r}",
+            "article": "article {0!r}",
+            "case": "{0} case",
+        }
+        return {"drop": f"drop word {self.at + 1}", "template": "template {0!r}"}.get(
+            self.kind, said.get(self.kind, self.kind)
+        ).format(*self.what)
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,12 @@ class Prompt:
         return prompt
 
     def as_set(self, name: str) -> PromptSet | None:
-        """It as a set to ask with; None where two emotions would be called the same, or the template lost its gap."""
-        if self.template.count("{}") != 1 or len({" ".join(w.lower().split()) for w in self.words}) < len(EMOTIONS):
+        """It as a set to ask with; None where two emotions would be called the same, or the template lost its
+        gap.
+        """
+        if self.template.count("{}") != 1 or len({" ".join(w.lower().split()) for w in self.words}) < len(
+            EMOTIONS
+        ):
             return None
         return PromptSet(name, (self.template,), tuple((w,) for w in self.words))
 
@@ -83,7 +97,12 @@ class Prompt:
 def _apply(prompt: Prompt, edit: Edit) -> Prompt:
     if edit.kind == "synonym":
         emotion, word = edit.what
-        return replace(prompt, words=tuple(word if label == emotion else own for label, own in zip(LABELS, prompt.words, strict=True)))
+        return replace(
+            prompt,
+            words=tuple(
+                word if label == emotion else own for label, own in zip(LABELS, prompt.words, strict=True)
+            ),
+        )
     template = prompt.template
     tokens = template.split()
     if edit.kind == "template":
@@ -104,13 +123,19 @@ def _apply(prompt: Prompt, edit: Edit) -> Prompt:
             tokens[places[edit.at % len(places)]] = edit.what[0]
             template = " ".join(tokens)
     elif edit.kind == "case":
-        template = {"upper": template.upper(), "title": template.title(), "lower": template.lower()}[edit.what[0]]
+        template = {"upper": template.upper(), "title": template.title(), "lower": template.lower()}[
+            edit.what[0]
+        ]
     return replace(prompt, template=template)
 
 
 def edits_of(grammar: Sequence[PromptSet]) -> st.SearchStrategy[Edit]:
-    """All edits that the templates and words of some sets allow; the smallest kinds come first, for shrinking goes towards them."""
-    words = list(dict.fromkeys((LABELS[e], word) for prompts in grammar for e in EMOTIONS for word in prompts.words[e]))
+    """All edits that the templates and words of some sets allow; the smallest kinds come first, for shrinking
+    goes towards them.
+    """
+    words = list(
+        dict.fromkeys((LABELS[e], word) for prompts in grammar for e in EMOTIONS for word in prompts.words[e])
+    )
     templates = list(dict.fromkeys((template,) for prompts in grammar for template in prompts.templates))
     place = st.integers(0, 11)
     return st.one_of(
@@ -130,7 +155,8 @@ class WorstPromptSearch:
 
     Attributes:
         base: the unedited prompt, the set's first template and words, and its accuracy (0..1).
-        worst: the prompt with the lowest accuracy that was tried, the edits that lead to it, and its accuracy.
+        worst: the prompt with the lowest accuracy that was tried, the edits that lead to it, and its
+            accuracy.
         breaking: the smallest edits found that cost at least `BREAK`; None where nothing did.
         tried: how many different prompts were asked.
         examples, seed: what was asked for; the same two find the same again.
@@ -156,7 +182,9 @@ class _Broken(Exception):
 
 
 class _Search:
-    """The prompts that were tried around one, each evaluated once: their correct answers, and the fewest edits that lead to each."""
+    """The prompts that were tried around one, each evaluated once: their correct answers, and the fewest
+    edits that lead to each.
+    """
 
     def __init__(self, answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> None:
         self._answer, self._truth, self._name = answer, truth, prompts.name
@@ -192,9 +220,11 @@ class _Search:
         accuracy = self.tried(edits)
         return accuracy is not None and accuracy <= self.plain - BREAKING_DROP
 
-    def explore(self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool) -> tuple[Edit, ...] | None:
-        """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at one that breaks the model, and
-        shrinks it to the one that is given back."""
+    def explore(
+        self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool
+    ) -> tuple[Edit, ...] | None:
+        """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at
+        one that breaks the model, and shrinks it to the one that is given back."""
 
         @seed(number)
         @settings(
@@ -244,25 +274,32 @@ def search(
 ) -> WorstPromptSearch:
     """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
 
-    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to fewer and simpler edits: once on to
-    the end, for the worst, and once until the model breaks, for the smallest.
+    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to
+    fewer and simpler edits: once on to the end, for the worst, and once until the model breaks, for the
+    smallest.
 
     Args:
         prompts: its first template and first words are where the search starts.
         grammar: sets whose templates and words may be put in, beside its own.
         examples: how many prompts hypothesis may write; shrinking comes on top.
         number: the seed.
-        kept: a file in which the edits that broke the model are kept (its name on disk has a checksum, see `folder`), and tried first the next
-            time. (hypothesis keeps no examples of a seeded search.)
+        kept: a file in which the edits that broke the model are kept (its name on disk has a checksum, see
+            `folder`), and tried first the next time. (hypothesis keeps no examples of a seeded search.)
     """
     asked, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
     before = _kept(kept)
     asked.explore(edits, examples, number, until_broken=False)
-    found = [before if before and asked.breaks(before) else None, asked.explore(edits, examples, number, until_broken=True)]
+    found = [
+        before if before and asked.breaks(before) else None,
+        asked.explore(edits, examples, number, until_broken=True),
+    ]
     smallest = min((broke for broke in found if broke is not None), key=len, default=None)
     if smallest is not None and kept is not None:
         content = json.dumps([asdict(edit) for edit in smallest]).encode()
-        with suppress(StoreError), locked_directory(kept.parent, _WHAT):  # a convenience: without it the next search starts from nothing
+        with (
+            suppress(StoreError),
+            locked_directory(kept.parent, _WHAT),
+        ):  # a convenience: without it the next search starts from nothing
             find(kept.parent, kept.name, _parse_edits, remove_damaged=True)
             write(kept.parent, kept.name, content, _WHAT)
     return WorstPromptSearch(

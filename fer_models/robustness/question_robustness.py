@@ -1,8 +1,10 @@
-"""How much the answers of a model that writes hang on how it is asked: other words for the question, and another order of the list.
+"""How much the answers of a model that writes hang on how it is asked: other words for the question, and
+another order of the list.
 
-A model that knows what it sees gives the same answer wherever the right one stands in the list. So each list is turned round until every
-emotion stood at every place once: an answer counts as known when it is right in all of these (CircularEval, Liu et al. 2023, arXiv:2307.06281),
-and the places of the answers tell which of them the model favours.
+A model that knows what it sees gives the same answer wherever the right one stands in the list. So each list
+is turned round until every emotion stood at every place once: an answer counts as known when it is right in
+all of these (CircularEval, Liu et al. 2023, arXiv:2307.06281), and the places of the answers tell which of
+them the model favours.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class OptionOrder:
         rotations: each rotation's score, by the question's name.
         circular: the share of faces that are answered rightly in every rotation; a JSON measurement.
         places: of the answers in all rotations, the share that stood first, second, … in the list.
-        bias: how far `places` are from even (total variation, 0 to 6/7): 0 for a model that does not care for places.
+        bias: how far `places` are from even (total variation, 0 to 6/7): 0 for a model that does not care for
+            places.
     """
 
     rotations: dict[str, QuestionScores]
@@ -98,11 +101,15 @@ def variants(question: Question) -> list[Question]:
 
 
 def _listed(question: Question) -> list[Question]:
-    """The questions whose lists are turned round: the model's own, and the lettered one, where a place has a letter."""
+    """The questions whose lists are turned round: the model's own, and the lettered one, where a place has a
+    letter.
+    """
     return [question] if question.multiple_choice else [question, QUESTIONS["multiple-choice"]]
 
 
-def question_robustness(answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = "") -> QuestionRobustness:
+def question_robustness(
+    answer: Answer, question: Question, truth: NDArray[np.int64], suffix: str = ""
+) -> QuestionRobustness:
     """Ask all of `variants`.
 
     Args:
@@ -120,13 +127,18 @@ def question_robustness(answer: Answer, question: Question, truth: NDArray[np.in
         {name: _asked(said[name], own, truth) for name in names},
         fleiss_kappa([said[name] for name in names]),
         {q.name: _order(q, said, own, truth) for q in _listed(question)},
-        {q.name: _asked(said[q.name], own, truth) for q in (question.shuffled(seed) for seed in range(SHUFFLES))},
+        {
+            q.name: _asked(said[q.name], own, truth)
+            for q in (question.shuffled(seed) for seed in range(SHUFFLES))
+        },
         counts_of(said, question, truth),
         suffix,
     )
 
 
-def counts_of(said: Mapping[str, NDArray[np.int64]], question: Question, truth: NDArray[np.int64]) -> dict[str, FaceCounts]:
+def counts_of(
+    said: Mapping[str, NDArray[np.int64]], question: Question, truth: NDArray[np.int64]
+) -> dict[str, FaceCounts]:
     """What the figures count per face, by their names.
 
     Args:
@@ -138,7 +150,9 @@ def counts_of(said: Mapping[str, NDArray[np.int64]], question: Question, truth: 
     others = [said[name] != own for name in QUESTIONS if name != question.name]
     orders = [said[question.shuffled(seed).name] != own for seed in range(SHUFFLES)]
     counted = {
-        "accuracy of the worst question": worst_counts([said[name] == truth for name in (question.name, *QUESTIONS)]),
+        "accuracy of the worst question": worst_counts(
+            [said[name] == truth for name in (question.name, *QUESTIONS)]
+        ),
         "flip rate, another question": FaceCounts(np.sum(others, axis=0, dtype=np.int64), len(others)),
         "flip rate, another order": FaceCounts(np.sum(orders, axis=0, dtype=np.int64), len(orders)),
     }
@@ -168,7 +182,9 @@ def _share(right: NDArray[np.bool_]) -> dict[str, float]:
     return dict(wilson_interval(int(right.sum()), len(right)).as_json())
 
 
-def _order(question: Question, said: dict[str, NDArray[np.int64]], own: NDArray[np.int64], truth: NDArray[np.int64]) -> OptionOrder:
+def _order(
+    question: Question, said: dict[str, NDArray[np.int64]], own: NDArray[np.int64], truth: NDArray[np.int64]
+) -> OptionOrder:
     turned = [question.rotated(by) for by in range(len(EMOTIONS))]
     positions = _positions(question, [said[q.name] for q in turned])
     stood = positions.sum(axis=0)

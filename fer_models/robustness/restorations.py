@@ -15,7 +15,8 @@ from fer_models.restorers.base import restore_checked
 from fer_models.store.predictions import PredictionTable
 from fer_models.zoo.grammar import is_known
 
-#: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures on the page, in pixels.
+#: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures
+#: on the page, in pixels.
 _LOOKED_AT, _SHOWN = 14, 96
 
 
@@ -34,10 +35,14 @@ class RestorationEffects:
         return bool(self._known)
 
     def of(self, pair: Combination, against: str = "raw") -> RestorationEffect:
-        """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for others. Raises as `Asking.run`."""
+        """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for
+        others. Raises as `Asking.run`.
+        """
         key = (*pair, against)
         if key not in self._known:
-            self._known[key] = self._looked_at(restoration_effect.effect(*pair, against, *self._answers(pair, against)))
+            self._known[key] = self._looked_at(
+                restoration_effect.effect(*pair, against, *self._answers(pair, against))
+            )
         return self._known[key]
 
     def _answers(self, pair: Combination, against: str) -> tuple[PredictionTable, PredictionTable]:
@@ -46,15 +51,20 @@ class RestorationEffects:
         return self._asking.answers_among((pair[0], against), data), self._asking.predict(pair).predictions
 
     def all(self) -> list[RestorationEffect]:
-        """Every effect between pairs that were answered in this run, for each model and over all of them, adjusted for being many.
+        """Every effect between pairs that were answered in this run, for each model and over all of them,
+        adjusted for being many.
 
-        Over all of them each counts once: what is made of others of this run (`NAME+likelihood`, `NAME-probe`, `NAME+NAME`) is left out there.
+        Over all of them each counts once: what is made of others of this run (`NAME+likelihood`,
+        `NAME-probe`, `NAME+NAME`) is left out there.
         """
         asking, asked = self._asking, set(self._asking.asked())
         found = []
         for name in asking.restorers.names:
             for against in ("raw", restoration_effect.CONTROL):
-                if name in ("raw", against) or (against, name) == (restoration_effect.CONTROL, restoration_effect.CONTROL):
+                if name in ("raw", against) or (against, name) == (
+                    restoration_effect.CONTROL,
+                    restoration_effect.CONTROL,
+                ):
                     continue
                 models = [m for m in asking.models.names if {(m, name), (m, against)} <= asked]
                 own = {model: self.of((model, name), against) for model in models}
@@ -62,21 +72,29 @@ class RestorationEffects:
                 plain = [model for model in models if not is_known(model, set(models) - {model})]
                 if len(plain) > 1:
                     answers = {m: self._answers((m, name), against) for m in plain}
-                    found.append(self._looked_at(restoration_effect.pooled_effect([own[m] for m in plain], answers)))
+                    found.append(
+                        self._looked_at(restoration_effect.pooled_effect([own[m] for m in plain], answers))
+                    )
                 found += own.values()
         return restoration_effect.adjusted(found)
 
     def flipped_faces(self, effect: RestorationEffect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
-        """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an effect over all models."""
+        """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an
+        effect over all models.
+        """
         if effect.model == restoration_effect.ALL_MODELS:
             return {}
         asking, names = self._asking, (effect.against, effect.restoration)
         before, after = self._answers((effect.model, effect.restoration), effect.against)
         data = asking.dataset_of((effect.model, effect.restoration))
         found = {}
-        for kind, places in zip(("corrected", "broken"), restoration_effect.flipped_faces(before, after, most), strict=True):
+        for kind, places in zip(
+            ("corrected", "broken"), restoration_effect.flipped_faces(before, after, most), strict=True
+        ):
             faces = data.full_split.faces(after.index[places])
-            as_before, as_after = (restore_checked(asking.restoration_pipeline(name), name, faces) for name in names)
+            as_before, as_after = (
+                restore_checked(asking.restoration_pipeline(name), name, faces) for name in names
+            )
             found[kind] = [
                 {
                     "index": int(after.index[i]),
@@ -89,12 +107,16 @@ class RestorationEffects:
         return found
 
     def _looked_at(self, effect: RestorationEffect) -> RestorationEffect:
-        """With what the restorer takes for a face, in seconds, and how much its faces are like what they were; on a few faces, once per run."""
+        """With what the restorer takes for a face, in seconds, and how much its faces are like what they
+        were; on a few faces, once per run.
+        """
         name = effect.restoration
         if name not in self._looked:
             asking = self._asking
             few = asking.data.subsample(_LOOKED_AT)
-            faces = restore_checked(asking.restoration_pipeline("raw"), "raw", few.faces.faces(few.order))  # as models meet them
+            faces = restore_checked(
+                asking.restoration_pipeline("raw"), "raw", few.faces.faces(few.order)
+            )  # as models meet them
 
             def timed() -> dict[str, float]:
                 restorer = asking.restorer(name)

@@ -17,9 +17,10 @@ from fer_models.scoring.paired_tests import ROUNDING, sizes_and_counts, sum_of_p
 def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
     """The smallest true fall in accuracy that `mcnemar_fall` would establish on these faces.
 
-    Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q - 1) / n. The test needs
-    `k` falls to reach `alpha`; P(Binomial(discordant, q) >= k) is the beta distribution function I_q(k, discordant - k + 1)
-    (Clopper & Pearson, Biometrika 26, 1934), so the q that reaches `power` is a quantile of it.
+    Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q -
+    1) / n. The test needs `k` falls to reach `alpha`; P(Binomial(discordant, q) >= k) is the beta
+    distribution function I_q(k, discordant - k + 1) (Clopper & Pearson, Biometrika 26, 1934), so the q that
+    reaches `power` is a quantile of it.
 
     Args:
         n: faces compared.
@@ -28,14 +29,16 @@ def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power:
         power: with what probability such a fall is to be found, in (alpha, 1).
 
     Returns:
-        a fall in (0, 1], as a share of `n`. Where so few faces changed that even all of them falling proves nothing, the fewest faces
-        that would prove it by all falling, as a share of `n` and at most 1.
+        a fall in (0, 1], as a share of `n`. Where so few faces changed that even all of them falling proves
+        nothing, the fewest faces that would prove it by all falling, as a share of `n` and at most 1.
 
     Raises:
         PredictionError: `n` is under 1, `discordant` outside 0..n, or not 0 < alpha < power < 1.
     """
     if n < 1 or not 0 <= discordant <= n:
-        raise PredictionError(f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}.")
+        raise PredictionError(
+            f"A comparison needs n of at least 1 and changed faces in 0..n, got {discordant} of {n}."
+        )
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
     fewest = minimum_sample_size(alpha)
@@ -47,15 +50,16 @@ def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power:
 
 
 def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
-    """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would establish (statsmodels' power of t).
+    """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would
+    establish (statsmodels' power of t).
 
     Args:
         differences: (n,) finite; their spread is taken for the true one.
         alpha, power: as in `smallest_fall`.
 
     Returns:
-        a mean above 0, in the unit of the differences. Where these are all alike, so that their spread is unknown, what `smallest_fall` says
-        of as many faces of which none changed.
+        a mean above 0, in the unit of the differences. Where these are all alike, so that their spread is
+        unknown, what `smallest_fall` says of as many faces of which none changed.
     """
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     if spread <= ROUNDING:
@@ -64,7 +68,8 @@ def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01,
 
 
 def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
-    """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as much as they did here.
+    """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as
+    much as they did here.
 
     Args:
         differences: (n,) integers, as observed.
@@ -72,8 +77,10 @@ def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 
         power: with what probability such a rise is to be found, in (alpha, 1).
 
     Returns:
-        a rise of the sum, above 0. Where so few faces changed that even all of them rising proves nothing: the rise in which just enough
-        faces rise, by as much as those that changed (by 1 where none did). None where there are not that many faces.
+        a rise of the sum, above 0. Where so few faces changed that even all of them rising proves nothing:
+            the rise in which just enough
+        faces rise, by as much as those that changed (by 1 where none did). None where there are not that many
+        faces.
 
     Raises:
         PredictionError: as `sign_flip_rise`, or not 0 < alpha < power < 1.
@@ -94,5 +101,7 @@ def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 
 
 
 def minimum_sample_size(alpha: float) -> int:
-    """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most `alpha`."""
+    """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most
+    `alpha`.
+    """
     return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha

@@ -1,8 +1,8 @@
 """Robustness figures as counts per face, so that two versions of a model can be compared on the same faces.
 
-Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of the list in its question. They
-are no independent observations. A figure is therefore kept as one count per face (how many of its predictions are wrong, or differ), and a
-paired test compares the faces.
+Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of
+the list in its question. They are no independent observations. A figure is therefore kept as one count per
+face (how many of its predictions are wrong, or differ), and a paired test compares the faces.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ IntArray = npt.NDArray[np.int64]
 #: Hexadecimal digits of a fingerprint of faces that a record keeps for each figure.
 FINGERPRINT_DIGITS = 12
 _MAXIMUM = 65_535  # predictions per face
-_TEXT = re.compile(rf"([0-9]{{1,9}})(?:x([0-9]{{1,4}}))?/([0-9]{{1,5}}) ([0-9a-f]{{{FINGERPRINT_DIGITS}}}) ([A-Za-z0-9_-]+)")
+_TEXT = re.compile(
+    rf"([0-9]{{1,9}})(?:x([0-9]{{1,4}}))?/([0-9]{{1,5}}) ([0-9a-f]{{{FINGERPRINT_DIGITS}}}) ([A-Za-z0-9_-]+)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,9 @@ class FaceCounts:
     """The counts per face that one figure is computed from.
 
     Attributes:
-        counts: int64 (n,), how many predictions about each face count (are correct, are wrong, changed): the figure is their share.
-            Or (n, k), how many predictions about each face are at each of k positions of a list: the figure is `position_bias`.
+        counts: int64 (n,), how many predictions about each face count (are correct, are wrong, changed): the
+            figure is their share. Or (n, k), how many predictions about each face are at each of k positions
+                of a list: the figure is `position_bias`.
         of: the number of predictions about each face, at least 1; no count is larger.
 
     Raises:
@@ -43,9 +46,13 @@ class FaceCounts:
     def __post_init__(self) -> None:
         counts = self.counts
         if counts.ndim not in (1, 2) or counts.size == 0 or counts.dtype.kind not in "iu":
-            raise PredictionError(f"Counts per face must be integers of at least one face, got {counts.dtype} of shape {counts.shape}.")
+            raise PredictionError(
+                f"Counts per face must be integers of at least one face, got {counts.dtype} of shape {counts.shape}."
+            )
         if not 1 <= self.statistics_of <= _MAXIMUM or counts.min() < 0 or counts.max() > self.statistics_of:
-            raise PredictionError(f"Counts per face must be in 0..{self.statistics_of}, got {counts.min()} to {counts.max()}.")
+            raise PredictionError(
+                f"Counts per face must be in 0..{self.statistics_of}, got {counts.min()} to {counts.max()}."
+            )
 
     @property
     def n(self) -> int:
@@ -97,7 +104,9 @@ class FaceCounts:
             raise ValueError(f"{found[1]} faces with {of} predictions each cannot be counted")
         if len(found[5]) != -(-(-(-size * width // 8) * 8) // 6):
             raise ValueError(f"{found[1]} faces need another number of characters than {len(found[5])}")
-        packed = np.frombuffer(base64.urlsafe_b64decode(found[5] + "=" * (-len(found[5]) % 4)), dtype=np.uint8)
+        packed = np.frombuffer(
+            base64.urlsafe_b64decode(found[5] + "=" * (-len(found[5]) % 4)), dtype=np.uint8
+        )
         bits = np.unpackbits(packed)[: size * width].reshape(size, width).astype(np.int64)
         counts = (bits << np.arange(width)[::-1]).sum(axis=1).reshape(shape)
         if counts.max() > of:
@@ -109,7 +118,8 @@ class FaceCounts:
 
 
 def position_bias(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How far the answers' positions in a list are from an even share: the total variation distance, 0 to (k - 1) / k.
+    """How far the answers' positions in a list are from an even share: the total variation distance, 0 to (k
+    - 1) / k.
 
     Args:
         totals: (..., k) answers at each position; without any answer the bias is 0.
@@ -121,5 +131,7 @@ def position_bias(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def higher_is_better(figure: str) -> bool:
-    """Whether a figure, by its name in a record (`prompts: accuracy of …`), is an accuracy; all others are errors and changes."""
+    """Whether a figure, by its name in a record (`prompts: accuracy of …`), is an accuracy; all others are
+    errors and changes.
+    """
     return figure.partition(": ")[2].startswith("accuracy")

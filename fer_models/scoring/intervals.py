@@ -50,7 +50,9 @@ class Measurement:
         if self.n < 1:
             raise PredictionError(f"A measurement needs at least one face, got n = {self.n}.")
         if not all(map(math.isfinite, (self.value, self.low, self.high))):
-            raise PredictionError(f"A measurement must be finite, got {self.value} [{self.low}, {self.high}] on {self.n} faces.")
+            raise PredictionError(
+                f"A measurement must be finite, got {self.value} [{self.low}, {self.high}] on {self.n} faces."
+            )
 
     def as_json(self) -> dict[str, float]:
         """The value and its interval as plain floats, as evals.json keeps them."""
@@ -70,12 +72,16 @@ def emotion_codes(what: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntAr
     """
     codes = np.asarray(values)
     if codes.ndim != 1 or codes.size == 0:
-        raise PredictionError(f"{what} must hold one emotion for each of at least one face, got an array of shape {codes.shape}.")
+        raise PredictionError(
+            f"{what} must hold one emotion for each of at least one face, got an array of shape {codes.shape}."
+        )
     if codes.dtype.kind not in "iu":
         raise PredictionError(f"{what} must be integers in {lowest}..{N_CLASSES - 1}, got {codes.dtype}.")
     wrong = np.flatnonzero((codes < lowest) | (codes >= N_CLASSES))
     if wrong.size:
-        raise PredictionError(f"{what} must be in {lowest}..{N_CLASSES - 1}, got {codes[wrong[0]]} at face {wrong[0]} ({wrong.size} such faces).")
+        raise PredictionError(
+            f"{what} must be in {lowest}..{N_CLASSES - 1}, got {codes[wrong[0]]} at face {wrong[0]} ({wrong.size} such faces)."
+        )
     return codes.astype(np.int64)
 
 
@@ -87,7 +93,9 @@ def require_same_length(**columns: IntArray | FloatArray) -> None:
     """
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise PredictionError(f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}.")
+        raise PredictionError(
+            f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}."
+        )
 
 
 def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
@@ -120,7 +128,9 @@ def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntA
     """
     counts = np.asarray(confusion)
     if counts.shape != (N_CLASSES, N_ANSWERS) or counts.dtype.kind not in "iu" or (counts < 0).any():
-        raise PredictionError(f"A confusion is a ({N_CLASSES}, {N_ANSWERS}) array of counts, got {counts.dtype} of shape {counts.shape}.")
+        raise PredictionError(
+            f"A confusion is a ({N_CLASSES}, {N_ANSWERS}) array of counts, got {counts.dtype} of shape {counts.shape}."
+        )
     require_resamples(resamples)
     return resample_rows(counts.astype(np.int64), resamples, seed)
 
@@ -142,7 +152,9 @@ def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
         PredictionError: `rows` is empty or not two-dimensional, or `resamples` is under 1.
     """
     if rows.ndim != 2 or rows.size == 0:
-        raise PredictionError(f"A bootstrap needs at least one row of numbers, got an array of shape {rows.shape}.")
+        raise PredictionError(
+            f"A bootstrap needs at least one row of numbers, got an array of shape {rows.shape}."
+        )
     require_resamples(resamples)
     n = len(rows)
     rows = rows[np.lexsort(rows.T)]
@@ -165,7 +177,8 @@ def percentile_interval(value: float, draws: FloatArray, n: int) -> Measurement:
 
 
 def fleiss_kappa(answers: Sequence[IntArray]) -> float | None:
-    """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for agreement as by chance.
+    """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for
+    agreement as by chance.
 
     Args:
         answers: each (n,), the emotion answered, -1 for no answer, which counts as an answer of its own.
@@ -177,14 +190,18 @@ def fleiss_kappa(answers: Sequence[IntArray]) -> float | None:
         return None
     counts = np.stack([(np.stack(answers) == answer).sum(axis=0) for answer in (-1, *EMOTIONS)], axis=1)
     if (counts.max(axis=1) == len(answers)).all():
-        return 1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
+        return (
+            1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
+        )
     return float(inter_rater.fleiss_kappa(counts))
 
 
 def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float]:
-    """The 95 % interval of a change that is computed from faces, by leaving out one face at a time (Efron & Tibshirani 1993, ch. 11).
+    """The 95 % interval of a change that is computed from faces, by leaving out one face at a time (Efron &
+    Tibshirani 1993, ch. 11).
 
-    All predictions about a face are left out together, so the interval is clustered by face. For a mean it is that of the paired t-test.
+    All predictions about a face are left out together, so the interval is clustered by face. For a mean it is
+    that of the paired t-test.
 
     Args:
         change: of all faces, in [-1, 1].
@@ -211,7 +228,9 @@ def resample_rows(counts: IntArray, resamples: int, seed: int) -> IntArray:
 def interval_of_draws(value: float, draws: FloatArray) -> tuple[float, float]:
     """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(np.minimum(low, value)), float(np.maximum(high, value))  # unlike min and max, these let no NaN vanish
+    return float(np.minimum(low, value)), float(
+        np.maximum(high, value)
+    )  # unlike min and max, these let no NaN vanish
 
 
 def require_resamples(resamples: int) -> None:

@@ -1,7 +1,7 @@
 """What a score owes to faces that also stand in `train`.
 
-A face that a model may have trained on says little about how it sees new ones: 8 % of FER-2013's PrivateTest are pixel for pixel copies
-of training faces. So every result is also given without them, with the difference.
+A face that a model may have trained on says little about how it sees new ones: 8 % of FER-2013's PrivateTest
+are pixel for pixel copies of training faces. So every result is also given without them, with the difference.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class LeakageScores:
         faces: how many do.
         without: accuracy on the others; None if there are no others.
         on: accuracy on those; None if there are none.
-        difference: accuracy on all faces minus accuracy without the leaked ones, with the interval of a bootstrap that draws both from the
-            same faces; None if `without` is.
+        difference: accuracy on all faces minus accuracy without the leaked ones, with the interval of a
+            bootstrap that draws both from the same faces; None if `without` is.
     """
 
     faces: int
@@ -44,15 +44,21 @@ class LeakageScores:
     def as_json(self) -> dict[str, Any]:
         """The part `leaks` of a result in evals.json."""
         measured = {"accuracy_on_leaks": self.on_leaked, "difference": self.difference}
-        return {"faces": self.faces} | {name: None if m is None else {**m.as_json(), "n": m.n} for name, m in measured.items()}
+        return {"faces": self.faces} | {
+            name: None if m is None else {**m.as_json(), "n": m.n} for name, m in measured.items()
+        }
 
 
-def score(answers: PredictionTable, known: Collection[str], *, resamples: int = 9999, seed: int = 0) -> LeakageScores:
+def score(
+    answers: PredictionTable, known: Collection[str], *, resamples: int = 9999, seed: int = 0
+) -> LeakageScores:
     """Accuracy with and without the faces whose pixel hash is among `known`."""
     leaked = np.array([face in known for face in answers.faces])
     right = answers.correct
     # Faces by (leaked, right): all that either accuracy depends on.
-    cells = np.array([(right & leaked).sum(), (~right & leaked).sum(), (right & ~leaked).sum(), (~right & ~leaked).sum()])
+    cells = np.array(
+        [(right & leaked).sum(), (~right & leaked).sum(), (right & ~leaked).sum(), (~right & ~leaked).sum()]
+    )
     leaks, others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(answers)
     on = wilson_interval(int(cells[0]), leaks) if leaks else None
     if not others:
@@ -61,7 +67,9 @@ def score(answers: PredictionTable, known: Collection[str], *, resamples: int = 
     # A resample of leaked faces only has no accuracy without them; it is left out, as are such data sets.
     draws = draws[draws[:, 2:].sum(axis=1) > 0]
     value, drawn = (float(_difference(cells)), _difference(draws))
-    return LeakageScores(leaks, wilson_interval(int(cells[2]), others), on, percentile_interval(value, drawn, n))
+    return LeakageScores(
+        leaks, wilson_interval(int(cells[2]), others), on, percentile_interval(value, drawn, n)
+    )
 
 
 def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -71,9 +79,16 @@ def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def source_fingerprint(folder: Path | None) -> str:
-    """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces (None), the code that draws them."""
+    """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces
+    (None), the code that draws them.
+    """
     if folder is None:
-        return "\n".join([*map(inspect.getsource, (synthetic, synthetic_drawing, synthetic_camera)), *(version(p) for p in ("numpy", "pillow"))])
+        return "\n".join(
+            [
+                *map(inspect.getsource, (synthetic, synthetic_drawing, synthetic_camera)),
+                *(version(p) for p in ("numpy", "pillow")),
+            ]
+        )
     files = [folder] if folder.is_file() else folders.files(folder)
     return "\n".join([printable(folder.resolve()), *map(_path_fingerprint, files)])
 

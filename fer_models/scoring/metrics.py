@@ -1,8 +1,10 @@
-"""What a model's answers are worth: accuracy, precision, recall, F1 and calibration, each with its uncertainty.
+"""What a model's answers are worth: accuracy, precision, recall, F1 and calibration, each with its
+uncertainty.
 
-A face without an answer is wrong, never dropped. Averages over emotions go over those that occur among the true ones: CK+48, say, has
-no neutral face, and a class that cannot be got right tells nothing about a model. Values are scikit-learn's, with `zero_division=0` inside
-averages; the functions of confusions below compute the same numbers for thousands of bootstrap resamples at once.
+A face without an answer is wrong, never dropped. Averages over emotions go over those that occur among the
+true ones: CK+48, say, has no neutral face, and a class that cannot be got right tells nothing about a model.
+Values are scikit-learn's, with `zero_division=0` inside averages; the functions of confusions below compute
+the same numbers for thousands of bootstrap resamples at once.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
 #: Equal-width bins of confidence in the expected calibration error, as in Guo et al. 2017.
 CALIBRATION_BINS = 15
 
-#: The least probability that the logarithmic loss sees, so that one certain mistake does not make it infinite.
+#: The least probability that the logarithmic loss sees, so that one certain mistake does not make it
+#: infinite.
 LOG_EPS = 1e-12
 
-#: How far a row of probabilities may be from summing to 1: half precision and rounded storage stay well inside.
+#: How far a row of probabilities may be from summing to 1: half precision and rounded storage stay well
+#: inside.
 SUM_TOLERANCE = 1e-3
 
 _CLASSES = len(EMOTIONS)
@@ -50,9 +54,11 @@ class ClassMetrics:
     """How one emotion fares.
 
     Attributes:
-        precision: share of the answers naming this emotion that are right (Wilson interval); None if no answer names it.
+        precision: share of the answers naming this emotion that are right (Wilson interval); None if no
+            answer names it.
         recall: share of its faces that are recognized (Wilson interval); None if it has no face.
-        f1: their harmonic mean, 2 * hits / (faces + answers) (bootstrap interval); None if it has neither face nor answer.
+        f1: their harmonic mean, 2 * hits / (faces + answers) (bootstrap interval); None if it has neither
+            face nor answer.
         support: number of its faces.
     """
 
@@ -67,7 +73,9 @@ class ClassMetrics:
         return {
             **{name: None if m is None else float(m.value) for name, m in measured.items()},
             "support": self.support,
-            "intervals": {name: None if m is None else [float(m.low), float(m.high)] for name, m in measured.items()},
+            "intervals": {
+                name: None if m is None else [float(m.low), float(m.high)] for name, m in measured.items()
+            },
         }
 
 
@@ -78,8 +86,9 @@ class Metrics:
     Attributes:
         n: faces, answered or not, at least 1.
         unanswered: faces without an answer, 0..n.
-        overall: accuracy (Wilson interval); macro_ and weighted_ precision, recall and f1 (bootstrap intervals), all in [0, 1]; and, if
-            the model gives probabilities, ece in [0, 1], nll in nats and brier in [0, 2] over the answered faces (bootstrap intervals).
+        overall: accuracy (Wilson interval); macro_ and weighted_ precision, recall and f1 (bootstrap
+            intervals), all in [0, 1]; and, if the model gives probabilities, ece in [0, 1], nll in nats and
+            brier in [0, 2] over the answered faces (bootstrap intervals).
         per_class: one entry per emotion, by label, in `Emotion` order.
         confusion: (7, 8) counts, read-only: true emotion by answer, the last column without an answer.
     """
@@ -91,7 +100,9 @@ class Metrics:
     confusion: IntArray
 
     def as_json(self) -> dict[str, Any]:
-        """The part of a result in evals.json that metrics fill: nothing but dicts, lists, strings and numbers."""
+        """The part of a result in evals.json that metrics fill: nothing but dicts, lists, strings and
+        numbers.
+        """
         return {
             "n": self.n,
             "unanswered": self.unanswered,
@@ -102,14 +113,21 @@ class Metrics:
         }
 
 
-def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.ArrayLike | None, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+def measure(
+    truth: npt.ArrayLike,
+    answer: npt.ArrayLike,
+    probabilities: npt.ArrayLike | None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Metrics:
     """Everything that answers about `n` faces tell about a model. The order of the faces changes nothing.
 
     Args:
         truth: (n,) emotions, 0..6.
         answer: (n,) answers, -1 (no answer, counted as wrong)..6.
-        probabilities: (n, 7) in `Emotion` order, in [0, 1], each row summing to 1 within 0.001; rows of faces without an answer are not
-            looked at and may be NaN. None if the model gives none.
+        probabilities: (n, 7) in `Emotion` order, in [0, 1], each row summing to 1 within 0.001; rows of faces
+            without an answer are not looked at and may be NaN. None if the model gives none.
         resamples: bootstrap resamples behind an interval.
         seed: the same seed gives the same intervals.
 
@@ -131,19 +149,26 @@ def measure(truth: npt.ArrayLike, answer: npt.ArrayLike, probabilities: npt.Arra
 
 
 def measure_predictions(answers: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
-    """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as `measure`."""
+    """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as
+    `measure`.
+    """
     probabilities = answers.probabilities if answers.has_probabilities else None
     return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
 
 
 def confusion(truth: IntArray, answer: IntArray) -> IntArray:
-    """(7, 8) counts, read-only: the true emotion of `truth` (0..6) by the answer (-1..6), the last column without an answer."""
-    counts: IntArray = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(np.int64)
+    """(7, 8) counts, read-only: the true emotion of `truth` (0..6) by the answer (-1..6), the last column
+    without an answer.
+    """
+    counts: IntArray = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(
+        np.int64
+    )
     counts.flags.writeable = False
     return counts
 
 
-# Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. Parts of an average that are 0 / 0 count as 0.
+# Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. Parts of an average that are 0 / 0 count
+# as 0.
 
 
 def accuracy(confusions: IntArray) -> FloatArray:
@@ -162,7 +187,9 @@ def macro_recall(confusions: IntArray) -> FloatArray:
 
 
 def macro_f1(confusions: IntArray) -> FloatArray:
-    """Mean F1 of the emotions that occur (the averaged F1 of Opitz & Burst, arXiv:1911.03347, as scikit-learn has it)."""
+    """Mean F1 of the emotions that occur (the averaged F1 of Opitz & Burst, arXiv:1911.03347, as scikit-learn
+    has it).
+    """
     return _macro(_f1, confusions)
 
 
@@ -192,7 +219,8 @@ def recall_of(emotion: Emotion) -> Score:
 
 #: The averages over emotions, by the name under which they are reported.
 AVERAGES: dict[str, Score] = {
-    score.__name__: score for score in (macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1)
+    score.__name__: score
+    for score in (macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1)
 }
 
 
@@ -226,7 +254,8 @@ def _f1(confusions: IntArray) -> FloatArray:
 
 
 def _macro(of_each: Score, confusions: IntArray) -> FloatArray:
-    # Without faces there are no hits: an emotion that does not occur adds 0 to the sum, and is left out of the count.
+    # Without faces there are no hits: an emotion that does not occur adds 0 to the sum, and is left out of
+    # the count.
     return _share(of_each(confusions).sum(axis=-1), (_faces(confusions) > 0).sum(axis=-1))
 
 
@@ -240,17 +269,28 @@ def _averages(truth: IntArray, answer: IntArray, draws: IntArray) -> dict[str, M
     present = np.unique(truth)
     values: dict[str, float] = {}
     for average in ("macro", "weighted"):
-        scores = precision_recall_fscore_support(truth, answer, labels=present, average=average, zero_division=0)
-        values |= {f"{average}_{name}": float(score) for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True)}
-    return {name: percentile_interval(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()}
+        scores = precision_recall_fscore_support(
+            truth, answer, labels=present, average=average, zero_division=0
+        )
+        values |= {
+            f"{average}_{name}": float(score)
+            for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True)
+        }
+    return {
+        name: percentile_interval(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()
+    }
 
 
-def _per_class(truth: IntArray, answer: IntArray, confusion: IntArray, draws: IntArray) -> dict[str, ClassMetrics]:
+def _per_class(
+    truth: IntArray, answer: IntArray, confusion: IntArray, draws: IntArray
+) -> dict[str, ClassMetrics]:
     f1 = precision_recall_fscore_support(truth, answer, labels=list(EMOTIONS), zero_division=0)[2]
     f1_draws = _f1(draws)
     result = {}
     for emotion in EMOTIONS:
-        hits, faces, answers = (int(count(confusion)[emotion]) for count in (_true_positives, _faces, _answers))
+        hits, faces, answers = (
+            int(count(confusion)[emotion]) for count in (_true_positives, _faces, _answers)
+        )
         concerned = faces + answers - hits
         result[emotion.label] = ClassMetrics(
             precision=wilson_interval(hits, answers) if answers else None,
@@ -261,18 +301,23 @@ def _per_class(truth: IntArray, answer: IntArray, confusion: IntArray, draws: In
     return result
 
 
-def _calibration(truth: IntArray, answer: IntArray, probabilities: FloatArray, resamples: int, seed: int) -> dict[str, Measurement]:
-    """How far the probabilities of the answered faces can be believed; intervals by drawing those faces with replacement.
+def _calibration(
+    truth: IntArray, answer: IntArray, probabilities: FloatArray, resamples: int, seed: int
+) -> dict[str, Measurement]:
+    """How far the probabilities of the answered faces can be believed; intervals by drawing those faces with
+    replacement.
 
-    ece: mean distance between confidence and accuracy over bins of confidence (Guo et al., On Calibration of Modern Neural Networks, ICML
-    2017, eq. 5). Confidence is the probability of the answer given, which is the greatest one wherever the answer is the likeliest emotion.
-    A resample is a little less calibrated than the faces it is drawn from, so the interval leans upwards.
-    nll: mean negative log-probability of the true emotion. brier: mean squared distance between the probabilities and the truth, summed
-    over the emotions (Brier, Monthly Weather Review 78, 1950).
+    ece: mean distance between confidence and accuracy over bins of confidence (Guo et al., On Calibration of
+    Modern Neural Networks, ICML 2017, eq. 5). Confidence is the probability of the answer given, which is the
+    greatest one wherever the answer is the likeliest emotion. A resample is a little less calibrated than the
+    faces it is drawn from, so the interval leans upwards. nll: mean negative log-probability of the true
+    emotion. brier: mean squared distance between the probabilities and the truth, summed over the emotions
+    (Brier, Monthly Weather Review 78, 1950).
     """
     n, faces = len(truth), np.arange(len(truth))
     confidence = probabilities[faces, answer]
-    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its own bin and 0 to the others.
+    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its own
+    # bin and 0 to the others.
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     gaps = np.zeros((n, CALIBRATION_BINS))
     gaps[faces, np.digitize(confidence, edges[1:-1], right=True)] = (answer == truth) - confidence
@@ -280,7 +325,9 @@ def _calibration(truth: IntArray, answer: IntArray, probabilities: FloatArray, r
     brier = ((probabilities - np.eye(_CLASSES)[truth]) ** 2).sum(axis=1)
     terms = np.column_stack([gaps, nll, brier])
 
-    means = np.sort(terms, axis=0).mean(axis=0)  # sorted, so that the order of the faces does not change the last bit
+    means = np.sort(terms, axis=0).mean(
+        axis=0
+    )  # sorted, so that the order of the faces does not change the last bit
     draws = bootstrap_means(terms, resamples, seed)
     return {
         "ece": percentile_interval(float(_ece(means)), _ece(draws), n),
@@ -290,7 +337,9 @@ def _calibration(truth: IntArray, answer: IntArray, probabilities: FloatArray, r
 
 
 def _ece(means: FloatArray) -> FloatArray:
-    """The expected calibration error of mean gaps: |B| / n * |accuracy - confidence| of a bin B is the distance of its mean gap from 0."""
+    """The expected calibration error of mean gaps: |B| / n * |accuracy - confidence| of a bin B is the
+    distance of its mean gap from 0.
+    """
     return np.asarray(np.abs(means[..., :CALIBRATION_BINS]).sum(axis=-1))
 
 
@@ -301,14 +350,20 @@ def _checked_probabilities(probabilities: npt.ArrayLike, answered: npt.NDArray[n
     except (TypeError, ValueError) as error:
         raise PredictionError(f"probabilities must be a table of numbers: {error}.") from error
     if table.shape != (len(answered), _CLASSES):
-        raise PredictionError(f"probabilities must have shape ({len(answered)}, {_CLASSES}), one row per face, got {table.shape}.")
+        raise PredictionError(
+            f"probabilities must have shape ({len(answered)}, {_CLASSES}), one row per face, got {table.shape}."
+        )
     rows, faces = table[answered], np.flatnonzero(answered)
     outside = np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))  # NaN is neither
     if outside.size:
         row = outside[0]
-        raise PredictionError(f"The probabilities of face {faces[row]}, which is answered, must be in [0, 1], got {rows[row].tolist()}.")
+        raise PredictionError(
+            f"The probabilities of face {faces[row]}, which is answered, must be in [0, 1], got {rows[row].tolist()}."
+        )
     off = np.flatnonzero(np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE)
     if off.size:
         row = off[0]
-        raise PredictionError(f"The probabilities of face {faces[row]} must sum to 1, got {rows[row].tolist()} (sum {rows[row].sum():.6g}).")
+        raise PredictionError(
+            f"The probabilities of face {faces[row]} must sum to 1, got {rows[row].tolist()} (sum {rows[row].sum():.6g})."
+        )
     return rows

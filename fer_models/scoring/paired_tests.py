@@ -1,12 +1,14 @@
 """Uncertainty: intervals around what was measured, and tests of whether it fell.
 
-Everything here counts faces. A *confusion* is an integer array of shape (7, 8): the row is the true emotion, the column the
-answer in `Emotion` order, and the last column counts faces without an answer. Functions that score confusions take any number of
-leading axes, (..., 7, 8), so that thousands of resamples are scored in one call.
+Everything here counts faces. A *confusion* is an integer array of shape (7, 8): the row is the true emotion,
+the column the answer in `Emotion` order, and the last column counts faces without an answer. Functions that
+score confusions take any number of leading axes, (..., 7, 8), so that thousands of resamples are scored in
+one call.
 
-The bootstrap is stratified by the true emotion: how many faces of each emotion a data set has is a choice of those who made it,
-not luck. Drawing faces with replacement within one emotion and counting their answers is a multinomial draw on that emotion's row of
-counts, so no face is ever drawn one by one (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 6 and 13).
+The bootstrap is stratified by the true emotion: how many faces of each emotion a data set has is a choice of
+those who made it, not luck. Drawing faces with replacement within one emotion and counting their answers is a
+multinomial draw on that emotion's row of counts, so no face is ever drawn one by one (Efron & Tibshirani, An
+Introduction to the Bootstrap, 1993, ch. 6 and 13).
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ class PairedChange(NamedTuple):
 def mcnemar_exact(negative_flips: int, positive_flips: int) -> float:
     """The p-value of "accuracy did not fall": the exact, one-sided test of McNemar (Psychometrika 12, 1947).
 
-    Only faces whose correctness changed say anything; were there no fall, each would be as likely to have changed either way.
+    Only faces whose correctness changed say anything; were there no fall, each would be as likely to have
+    changed either way.
 
     Args:
         fell: faces answered right before and wrong now.
@@ -76,17 +79,22 @@ def mcnemar_exact(negative_flips: int, positive_flips: int) -> float:
         PredictionError: a count is negative.
     """
     if negative_flips < 0 or positive_flips < 0:
-        raise PredictionError(f"Counts of changed faces cannot be negative, got {negative_flips} fell and {positive_flips} rose.")
+        raise PredictionError(
+            f"Counts of changed faces cannot be negative, got {negative_flips} fell and {positive_flips} rose."
+        )
     if negative_flips + positive_flips == 0:
         return 1.0
-    return float(binomtest(negative_flips, negative_flips + positive_flips, 0.5, alternative="greater").pvalue)
+    return float(
+        binomtest(negative_flips, negative_flips + positive_flips, 0.5, alternative="greater").pvalue
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """`p_values` adjusted for being many (S. Holm, Scand. J. Statist. 6, 1979), in the order given.
 
-    Comparing each with alpha keeps the chance of even one false alarm in the whole run under alpha, dependent tests or not.
-    statsmodels has it too, but collects garbage on every call, and the gate's self-test judges tens of thousands of runs.
+    Comparing each with alpha keeps the chance of even one false alarm in the whole run under alpha, dependent
+    tests or not. statsmodels has it too, but collects garbage on every call, and the gate's self-test judges
+    tens of thousands of runs.
 
     Raises:
         PredictionError: a p-value is NaN or outside [0, 1].
@@ -96,17 +104,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
             raise PredictionError(f"A p-value must be in [0, 1], got {p}.")
     order = np.argsort(p_values, kind="stable")
     adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.arange(len(p_values), 0, -1) * np.asarray(p_values, dtype=float)[order]))
+    adjusted[order] = np.minimum(
+        1.0, np.maximum.accumulate(np.arange(len(p_values), 0, -1) * np.asarray(p_values, dtype=float)[order])
+    )
     return [float(p) for p in adjusted]
 
 
-def paired_score_test(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.ArrayLike, score: Score, resamples: int = 9999, seed: int = 0) -> PairedChange:
-    """Whether a score fell between two sets of answers about the same faces: by a paired bootstrap, and by exchanging answers.
+def paired_score_test(
+    truth: npt.ArrayLike,
+    before: npt.ArrayLike,
+    now: npt.ArrayLike,
+    score: Score,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> PairedChange:
+    """Whether a score fell between two sets of answers about the same faces: by a paired bootstrap, and by
+    exchanging answers.
 
-    Each resample of the bootstrap draws faces within each true emotion, and with a face both of its answers. A score like macro-F1 may hang
-    on a handful of faces (FER-2013's PrivateTest has 55 of disgust), of which a bootstrap is too sure; so a fall must also stand out when each
-    face's two answers are exchanged at random, as they could be had nothing changed (approximate randomization: Noreen, Computer-Intensive
-    Methods for Testing Hypotheses, 1989; Yeh, COLING 2000). The cost of either does not grow with the number of faces.
+    Each resample of the bootstrap draws faces within each true emotion, and with a face both of its answers.
+    A score like macro-F1 may hang on a handful of faces (FER-2013's PrivateTest has 55 of disgust), of which
+    a bootstrap is too sure; so a fall must also stand out when each face's two answers are exchanged at
+    random, as they could be had nothing changed (approximate randomization: Noreen, Computer-Intensive
+    Methods for Testing Hypotheses, 1989; Yeh, COLING 2000). The cost of either does not grow with the number
+    of faces.
 
     Args:
         truth: (n,) emotions, 0..6.
@@ -117,11 +137,13 @@ def paired_score_test(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.Arra
         seed: the same seed gives the same result.
 
     Returns:
-        the change, its 95 % bootstrap interval, and the greater of the two one-sided p-values (1 + resamples that speak against a fall) /
-        (resamples + 1) (Davison & Hinkley, Bootstrap Methods and their Application, 1997, ch. 4). Equal answers: 0, 0, 0, 1.
+        the change, its 95 % bootstrap interval, and the greater of the two one-sided p-values (1 + resamples
+        that speak against a fall) / (resamples + 1) (Davison & Hinkley, Bootstrap Methods and their
+        Application, 1997, ch. 4). Equal answers: 0, 0, 0, 1.
 
     Raises:
-        PredictionError: no faces, lengths that differ, values out of range, or a score that these faces leave undefined.
+        PredictionError: no faces, lengths that differ, values out of range, or a score that these faces leave
+            undefined.
     """
     joint = _joint_table(
         emotion_codes("truth", truth),
@@ -130,9 +152,13 @@ def paired_score_test(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.Arra
     )
     require_resamples(resamples)
     change = float(_change(joint, score))
-    draws = _change(resample_rows(joint.reshape(N_CLASSES, -1), resamples, seed).reshape(resamples, *joint.shape), score)
+    draws = _change(
+        resample_rows(joint.reshape(N_CLASSES, -1), resamples, seed).reshape(resamples, *joint.shape), score
+    )
     if not (math.isfinite(change) and np.isfinite(draws).all()):
-        raise PredictionError("The score is undefined (NaN) on these faces, so it cannot be compared: does its emotion occur among them?")
+        raise PredictionError(
+            "The score is undefined (NaN) on these faces, so it cannot be compared: does its emotion occur among them?"
+        )
     exchanged = _change(_permuted(joint, resamples, seed), score)
     against = max(int((draws >= -ROUNDING).sum()), int((exchanged <= change + ROUNDING).sum()))
     low, high = interval_of_draws(change, draws)
@@ -140,7 +166,9 @@ def paired_score_test(truth: npt.ArrayLike, before: npt.ArrayLike, now: npt.Arra
 
 
 def _permuted(joint: IntArray, resamples: int, seed: int) -> IntArray:
-    """Joint tables (resamples, 7, 8, 8) in which each face's answers before and now are exchanged with probability one half."""
+    """Joint tables (resamples, 7, 8, 8) in which each face's answers before and now are exchanged with
+    probability one half.
+    """
     both: IntArray = joint + joint.swapaxes(-1, -2)
     true, first, second = np.argwhere(np.triu(both, k=1)).T
     tables: IntArray = np.broadcast_to(joint, (resamples, *joint.shape)).copy()
@@ -154,8 +182,8 @@ def _permuted(joint: IntArray, resamples: int, seed: int) -> IntArray:
 def paired_t_test(before: FloatArray, now: FloatArray) -> PairedChange:
     """Whether the mean of a score per face fell, by the one-sided paired t-test.
 
-    Where few faces changed, t is surer than it may be: k changed faces can all have fallen by chance in one of 2^k cases, so p is at
-    least that.
+    Where few faces changed, t is surer than it may be: k changed faces can all have fallen by chance in one
+    of 2^k cases, so p is at least that.
 
     Args:
         before: (n,) finite scores.
@@ -170,7 +198,9 @@ def paired_t_test(before: FloatArray, now: FloatArray) -> PairedChange:
     require_same_length(before=before, now=now)
     difference = np.sort(now - before)  # sorted, so that the order of the faces does not change the last bit
     if difference.size == 0 or not np.isfinite(difference).all():
-        raise PredictionError(f"A paired test needs finite scores of at least one face, got {difference.size} faces.")
+        raise PredictionError(
+            f"A paired test needs finite scores of at least one face, got {difference.size} faces."
+        )
     change, changed = float(difference.mean()), int(np.count_nonzero(difference))
     if changed == 0:
         return PairedChange(0.0, 0.0, 0.0, 1.0)
@@ -187,7 +217,11 @@ def _joint_table(truth: IntArray, before: IntArray, now: IntArray) -> IntArray:
     require_same_length(truth=truth, before=before, now=now)
     # -1 modulo 8 is 7, the place of no answer.
     cells = (truth * N_ANSWERS + before % N_ANSWERS) * N_ANSWERS + now % N_ANSWERS
-    return np.bincount(cells, minlength=N_CLASSES * N_ANSWERS**2).reshape(N_CLASSES, N_ANSWERS, N_ANSWERS).astype(np.int64)
+    return (
+        np.bincount(cells, minlength=N_CLASSES * N_ANSWERS**2)
+        .reshape(N_CLASSES, N_ANSWERS, N_ANSWERS)
+        .astype(np.int64)
+    )
 
 
 def _change(joint: IntArray, score: Score) -> FloatArray:
@@ -198,12 +232,14 @@ def _change(joint: IntArray, score: Score) -> FloatArray:
 def sign_flip_test(differences: IntArray) -> float:
     """The p-value of "the sum did not rise": the exact one-sided permutation test of paired differences.
 
-    Were there no change, each face's two versions could as well be exchanged, which turns the sign of its difference. The distribution of
-    the sum over all 2^n exchanges is computed exactly, as a convolution of binomial distributions, one for each size of difference. Where
-    all differences are -1, 0 or 1 this is the exact test of McNemar.
+    Were there no change, each face's two versions could as well be exchanged, which turns the sign of its
+    difference. The distribution of the sum over all 2^n exchanges is computed exactly, as a convolution of
+    binomial distributions, one for each size of difference. Where all differences are -1, 0 or 1 this is the
+    exact test of McNemar.
 
     Args:
-        differences: (n,) integers, one for each face, positive where it rose. Several predictions about one face are one difference.
+        differences: (n,) integers, one for each face, positive where it rose. Several predictions about one
+            face are one difference.
 
     Returns:
         a p-value in [0, 1]; 1.0 where nothing changed.
@@ -221,16 +257,25 @@ def sign_flip_test(differences: IntArray) -> float:
 def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
     """The sizes of differences that occur, without 0, and how many faces have each."""
     if differences.ndim != 1 or differences.size == 0 or differences.dtype.kind != "i":
-        raise PredictionError(f"A paired test needs integer differences of at least one face, got {differences.dtype} of shape {differences.shape}.")
+        raise PredictionError(
+            f"A paired test needs integer differences of at least one face, got {differences.dtype} of shape {differences.shape}."
+        )
     sizes, faces = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     return sizes.astype(np.int64), faces.astype(np.int64)
 
 
-def permutation_test(before: IntArray, now: IntArray, score: Callable[[FloatArray], FloatArray], resamples: int = 99_999, seed: int = 0) -> float:
-    """The p-value of "the score did not rise", for a score of sums over faces that is no mean: the one-sided permutation test.
+def permutation_test(
+    before: IntArray,
+    now: IntArray,
+    score: Callable[[FloatArray], FloatArray],
+    resamples: int = 99_999,
+    seed: int = 0,
+) -> float:
+    """The p-value of "the score did not rise", for a score of sums over faces that is no mean: the one-sided
+    permutation test.
 
-    Were there no change, each face's two versions could as well be exchanged (as in `sign_flip_rise`). All exchanges are tried where there
-    are at most `resamples`, else as many random ones.
+    Were there no change, each face's two versions could as well be exchanged (as in `sign_flip_rise`). All
+    exchanges are tried where there are at most `resamples`, else as many random ones.
 
     Args:
         before, now: (n, k) counts of the same faces.
@@ -242,12 +287,20 @@ def permutation_test(before: IntArray, now: IntArray, score: Callable[[FloatArra
         PredictionError: no faces, other shapes, or `resamples` is under 1.
     """
     if before.shape != now.shape or before.ndim != 2 or before.size == 0:
-        raise PredictionError(f"A paired test needs counts of the same faces, got shapes {before.shape} and {now.shape}.")
+        raise PredictionError(
+            f"A paired test needs counts of the same faces, got shapes {before.shape} and {now.shape}."
+        )
     require_resamples(resamples)
     differences = now - before
     differences = differences[differences.any(axis=1)]
-    differences = differences[np.lexsort(differences.T)].astype(np.float32)  # so that the order of the faces changes no draw
-    changed, start, end = len(differences), before.sum(axis=0).astype(np.float64), now.sum(axis=0).astype(np.float64)
+    differences = differences[np.lexsort(differences.T)].astype(
+        np.float32
+    )  # so that the order of the faces changes no draw
+    changed, start, end = (
+        len(differences),
+        before.sum(axis=0).astype(np.float64),
+        now.sum(axis=0).astype(np.float64),
+    )
     every = changed < 63 and 2**changed <= resamples
     rng = np.random.default_rng(seed)
     at_least, draws = 0, 2**changed if every else resamples
@@ -258,14 +311,18 @@ def permutation_test(before: IntArray, now: IntArray, score: Callable[[FloatArra
         if every:
             signs = (np.arange(first, first + size)[:, None] >> np.arange(changed)) & 1
         else:
-            signs = np.unpackbits(rng.integers(0, 256, size=(size, -(-changed // 8)), dtype=np.uint8), axis=1, count=changed)
+            signs = np.unpackbits(
+                rng.integers(0, 256, size=(size, -(-changed // 8)), dtype=np.uint8), axis=1, count=changed
+            )
         exchanged = start + signs.astype(np.float32) @ differences
         at_least += int((score(exchanged) - score(start + end - exchanged) >= observed).sum())
     return at_least / draws if every else (1 + at_least) / (draws + 1)
 
 
 def sum_of_positive_flips(sizes: IntArray, faces: IntArray, share: float) -> FloatArray:
-    """The distribution of the summed sizes of those faces that rise, where each does with probability `share`: P(sum = 0), P(sum = 1), …"""
+    """The distribution of the summed sizes of those faces that rise, where each does with probability
+    `share`: P(sum = 0), P(sum = 1), …
+    """
     distribution: FloatArray = np.ones(1)
     for size, n in zip(sizes.tolist(), faces.tolist(), strict=True):
         spaced = np.zeros(size * n + 1)

@@ -1,7 +1,9 @@
-"""Identity of the code that computes predictions: this package's own modules and the libraries that they call.
+"""Identity of the code that computes predictions: this package's own modules and the libraries that they
+call.
 
-It is part of every key in the store and its caches, so no stored prediction outlives the code that made it. A module counts unless it is
-listed in `AFTER_PREDICTION`: a new module can be left out of the list, but never by mistake out of the identity.
+It is part of every key in the store and its caches, so no stored prediction outlives the code that made it. A
+module counts unless it is listed in `AFTER_PREDICTION`: a new module can be left out of the list, but never
+by mistake out of the identity.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from pathlib import Path
 
 from fer_models.artifacts.hashing import sha256_of_sources
 
-#: Folders and modules that work on stored predictions, or on nothing that a prediction depends on. No module of the prediction
-#: pipeline imports them (a test says so).
+#: Folders and modules that work on stored predictions, or on nothing that a prediction depends on. No module
+#: of the prediction pipeline imports them (a test says so).
 AFTER_PREDICTION = (
     "cli",
     "cost",

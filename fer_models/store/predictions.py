@@ -1,9 +1,11 @@
-"""The store of answers: Parquet shards, one row per face. The watershed between what needs torch and what needs only numbers.
+"""The store of answers: Parquet shards, one row per face. The watershed between what needs torch and what
+needs only numbers.
 
-A subject has a folder. Its faces stand in canonical order (sorted by pixel hash, then label), cut into shards of `SHARD` rows, each
-written to a temporary file and renamed: a killed run loses at most the shard in flight, and the next one goes on with the same cuts and
-ends with the same answers. A lock per folder lets several processes share the store: whoever comes second finds the answers there. The
-name of each file holds its checksum (see `folder`): a damaged shard counts as missing, and its faces are predicted again.
+A subject has a folder. Its faces stand in canonical order (sorted by pixel hash, then label), cut into shards
+of `SHARD` rows, each written to a temporary file and renamed: a killed run loses at most the shard in flight,
+and the next one goes on with the same cuts and ends with the same answers. A lock per folder lets several
+processes share the store: whoever comes second finds the answers there. The name of each file holds its
+checksum (see `folder`): a damaged shard counts as missing, and its faces are predicted again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_models.artifacts.checksummed_files import INVALID, find, from_parquet, locked_directory, read, reason, to_parquet, write
+from fer_models.artifacts.checksummed_files import (
+    INVALID,
+    find,
+    from_parquet,
+    locked_directory,
+    read,
+    reason,
+    to_parquet,
+    write,
+)
 from fer_models.classifiers.base import ANSWERED, Predictions
 from fer_models.datasets.base import fingerprint
 from fer_models.emotions import EMOTIONS, LABELS
@@ -58,7 +69,8 @@ class PredictionTable:
         probabilities: float64 (n, 7), NaN rows for no answer; each value is a float32.
         status: `ok`, or why there is no answer.
         text: what a language model wrote.
-        has_probabilities: as in `Predictions`: False where `probabilities` only code the emotions that were written.
+        has_probabilities: as in `Predictions`: False where `probabilities` only code the emotions that were
+            written.
     """
 
     faces: tuple[str, ...]
@@ -112,7 +124,9 @@ class PredictionTable:
 
     def predictions(self, rows: slice = slice(None)) -> Predictions:
         """The answers to some of the faces, as a classifier gives them."""
-        return Predictions(self.probabilities[rows], self.status[rows], self.text[rows], LABELS, self.has_probabilities)
+        return Predictions(
+            self.probabilities[rows], self.status[rows], self.text[rows], LABELS, self.has_probabilities
+        )
 
 
 def canonical_order(hashes: tuple[str, ...], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -126,12 +140,20 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def partition(self, subject: Subject, key: str, faces: tuple[str, ...], truth: NDArray[np.int64], index: NDArray[np.int64]) -> Partition:
+    def partition(
+        self,
+        subject: Subject,
+        key: str,
+        faces: tuple[str, ...],
+        truth: NDArray[np.int64],
+        index: NDArray[np.int64],
+    ) -> Partition:
         """The place of one subject's answers.
 
         Args:
             key: `Subject.key` of everything that decides the answers.
-            faces, truth, index: the hash and label of each face in canonical order, and its row in the whole split.
+            faces, truth, index: the hash and label of each face in canonical order, and its row in the whole
+                split.
         """
         return Partition(self.root / subject.folder(key), key, faces, subject, truth, index)
 
@@ -143,7 +165,8 @@ _Shard = TypeVar("_Shard")
 class ShardedFolder(ABC, Generic[_Shard]):
     """A folder of files with `SHARD` faces each, each written atomically, one process at a time.
 
-    A file is read and checked once: what it held then is what this object gives, whatever becomes of the file.
+    A file is read and checked once: what it held then is what this object gives, whatever becomes of the
+    file.
 
     Attributes:
         folder: made when it is first locked.
@@ -169,17 +192,22 @@ class ShardedFolder(ABC, Generic[_Shard]):
         """The shards that are not written yet, or are damaged.
 
         Args:
-            remove_damaged: remove what is damaged, with a warning, because the caller writes these shards anew. Only under `locked`.
+            remove_damaged: remove what is damaged, with a warning, because the caller writes these shards
+                anew. Only under `locked`.
         """
         for shard in range(self.shards):
             if shard not in self._valid:
-                content = find(self.folder, self._name(shard), partial(self._parse, shard), remove_damaged=remove_damaged)
+                content = find(
+                    self.folder, self._name(shard), partial(self._parse, shard), remove_damaged=remove_damaged
+                )
                 if content is not None:
                     self._valid[shard] = content
         return [shard for shard in range(self.shards) if shard not in self._valid]
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold this folder: one process fills it, the others wait and then read. Raises as `folder.locked`."""
+        """Hold this folder: one process fills it, the others wait and then read. Raises as
+        `folder.locked`.
+        """
         return locked_directory(self.folder, _WHAT)
 
     def _contents(self) -> list[_Shard]:
@@ -197,7 +225,9 @@ class ShardedFolder(ABC, Generic[_Shard]):
 
     @abstractmethod
     def _parse(self, shard: int, content: bytes) -> _Shard:
-        """What is in the bytes of a file. Raises one of `folder.INVALID` unless it is that shard of this folder."""
+        """What is in the bytes of a file. Raises one of `folder.INVALID` unless it is that shard of this
+        folder.
+        """
 
     def _name(self, shard: int) -> str:
         return f"part-{shard:05d}.parquet"
@@ -215,10 +245,13 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
     truth: NDArray[np.int64]
     index: NDArray[np.int64]
 
-    def write(self, shard: int, answers: PredictionTable, provenance: Mapping[str, Any], seconds: float) -> None:
+    def write(
+        self, shard: int, answers: PredictionTable, provenance: Mapping[str, Any], seconds: float
+    ) -> None:
         """Write one shard, whole or not at all. Call it under `locked`.
 
-        The file holds nothing that differs between two runs with the same answers; the time it took stands beside it.
+        The file holds nothing that differs between two runs with the same answers; the time it took stands
+        beside it.
 
         Raises:
             PredictionError: an answer is not the most probable emotion, or has no probabilities.
@@ -228,7 +261,9 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
         try:
             _check(replace(answers, probabilities=stored_as.astype(np.float64)))
         except ValueError as error:
-            raise PredictionError(f"Model {self.subject.model!r} gave predictions that cannot be stored: {error}.") from error
+            raise PredictionError(
+                f"Model {self.subject.model!r} gave predictions that cannot be stored: {error}."
+            ) from error
         columns: dict[str, Any] = {
             "face": list(answers.faces),
             "index": answers.index,
@@ -250,17 +285,21 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
             "provenance": dict(provenance),
         }
         schema = _SCHEMA.with_metadata({_METADATA: json.dumps(metadata, sort_keys=True)})
-        # The time first: a run that is killed between the two files computes this shard again, and its time with it.
+        # The time first: a run that is killed between the two files computes this shard again, and its time
+        # with it.
         self._write_seconds(self._seconds() | {str(shard): round(seconds, 3)})
         self._write(shard, pa.table({f.name: columns[f.name] for f in _SCHEMA}, schema=schema))
 
     def read(self) -> PredictionTable:
-        """All answers of a complete subject, in canonical order, with the rows that the faces have in the split now.
+        """All answers of a complete subject, in canonical order, with the rows that the faces have in the
+        split now.
 
         Raises:
             StoreError: a shard is missing or damaged.
         """
-        return replace(PredictionTable.concatenate([answers for answers, _ in self._contents()]), index=self.index)
+        return replace(
+            PredictionTable.concatenate([answers for answers, _ in self._contents()]), index=self.index
+        )
 
     def provenance(self) -> dict[str, Any]:
         """What was written with the first shard's predictions: identity, device, versions.
@@ -270,11 +309,15 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
         """
         first = find(self.folder, self._name(0), partial(self._parse, 0))
         if first is None:
-            raise StoreError(f"{self.folder}: the first file is missing or damaged. Run again: it is computed anew.")
+            raise StoreError(
+                f"{self.folder}: the first file is missing or damaged. Run again: it is computed anew."
+            )
         return dict(first[1]["provenance"])
 
     def seconds(self) -> float | None:
-        """How long inference took, in all, when these shards were written; None where that is not known of each."""
+        """How long inference took, in all, when these shards were written; None where that is not known of
+        each.
+        """
         seconds = self._seconds()
         known = all(str(shard) in seconds for shard in range(self.shards))
         return float(sum(seconds[str(shard)] for shard in range(self.shards))) if known else None
@@ -284,7 +327,11 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
         rows = self.rows(shard)
         if (metadata["shard"], metadata["n"]) != (shard, len(self.faces)):
             raise ValueError("it is another shard")
-        if metadata["key"] != self.key or answers.faces != self.faces[rows] or not np.array_equal(answers.truth, self.truth[rows]):
+        if (
+            metadata["key"] != self.key
+            or answers.faces != self.faces[rows]
+            or not np.array_equal(answers.truth, self.truth[rows])
+        ):
             raise ValueError("it holds the answers of another subject, or to other faces")
         return answers, metadata
 
@@ -305,7 +352,9 @@ def read_shard(path: Path) -> tuple[PredictionTable, dict[str, Any]]:
     try:
         return _parse(read(path))
     except INVALID as error:
-        raise StoreError(f"{path} is damaged: {reason(error)}. Run `pytest evals` again: it predicts only these {SHARD} faces anew.") from error
+        raise StoreError(
+            f"{path} is damaged: {reason(error)}. Run `pytest evals` again: it predicts only these {SHARD} faces anew."
+        ) from error
 
 
 def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
@@ -316,16 +365,26 @@ def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
     """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
-        raise StoreError(f"{folder} holds no stored answers. Give a folder under .evals/store (or your --store).")
+        raise StoreError(
+            f"{folder} holds no stored answers. Give a folder under .evals/store (or your --store)."
+        )
     parts = [read_shard(path) for path in paths]
     numbers = [match and int(match[1]) for match in (_SHARD_NAME.fullmatch(path.name) for path in paths)]
     if numbers != list(range(len(paths))):
-        raise StoreError(f"{folder} lacks a shard, or holds one twice: the run was not finished. Run it again; it goes on where it stopped.")
-    if len({metadata["key"] for _, metadata in parts}) != 1 or numbers != [metadata["shard"] for _, metadata in parts]:
-        raise StoreError(f"{folder} mixes the answers of several subjects, or their order. Run `pytest evals` again: it computes them anew.")
+        raise StoreError(
+            f"{folder} lacks a shard, or holds one twice: the run was not finished. Run it again; it goes on where it stopped."
+        )
+    if len({metadata["key"] for _, metadata in parts}) != 1 or numbers != [
+        metadata["shard"] for _, metadata in parts
+    ]:
+        raise StoreError(
+            f"{folder} mixes the answers of several subjects, or their order. Run `pytest evals` again: it computes them anew."
+        )
     answers, metadata = PredictionTable.concatenate([a for a, _ in parts]), parts[0][1]
     if len(answers) != metadata["n"]:
-        raise StoreError(f"{folder} holds {len(answers)} answers of {metadata['n']} faces. Run it again; it goes on from there.")
+        raise StoreError(
+            f"{folder} holds {len(answers)} answers of {metadata['n']} faces. Run it again; it goes on from there."
+        )
     return answers, Subject.from_json(metadata["subject"])
 
 
@@ -337,18 +396,31 @@ def _parse(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
         raise ValueError("it has other columns than this version of fer-models writes")
     columns = {name: table.column(name) for name in table.column_names}
     truth = np.array([LABELS.index(t) for t in columns["truth"].to_pylist()], dtype=np.int64)
-    answer = np.array([-1 if a is None else LABELS.index(a) for a in columns["answer"].to_pylist()], dtype=np.int64)
+    answer = np.array(
+        [-1 if a is None else LABELS.index(a) for a in columns["answer"].to_pylist()], dtype=np.int64
+    )
     p = np.stack([columns[f"p_{label}"].to_numpy().astype(np.float64) for label in LABELS], axis=1)
     face, status, text = (tuple(columns[name].to_pylist()) for name in ("face", "status", "text"))
     if None in face or None in status or None in text or columns["index"].null_count:
         raise ValueError("a face, its row, status or text is null")
-    answers = PredictionTable(face, columns["index"].to_numpy().astype(np.int64), truth, answer, p, status, text, metadata["has_probabilities"])
+    answers = PredictionTable(
+        face,
+        columns["index"].to_numpy().astype(np.int64),
+        truth,
+        answer,
+        p,
+        status,
+        text,
+        metadata["has_probabilities"],
+    )
     _check(answers)
     return answers, metadata
 
 
 def _check(answers: PredictionTable) -> None:
-    """Raise ValueError unless every answer is the most probable emotion, and faces without an answer have no probabilities."""
+    """Raise ValueError unless every answer is the most probable emotion, and faces without an answer have no
+    probabilities.
+    """
     p = answers.probabilities
     answered = np.array([status == ANSWERED for status in answers.status], dtype=bool)
     if not np.array_equal(np.isnan(p), np.repeat(~answered[:, None], len(LABELS), axis=1)):
@@ -364,7 +436,14 @@ def _parse_metadata(text: bytes | None) -> dict[str, Any]:
     if text is None:
         raise ValueError("it was not written by fer-models")
     metadata = json.loads(text)
-    types = {"subject": dict, "key": str, "shard": int, "n": int, "has_probabilities": bool, "provenance": dict}
+    types = {
+        "subject": dict,
+        "key": str,
+        "shard": int,
+        "n": int,
+        "has_probabilities": bool,
+        "provenance": dict,
+    }
     if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA_VERSION:
         raise ValueError("its metadata has another layout than this version of fer-models writes")
     if wrong := [name for name, kind in types.items() if type(metadata.get(name)) is not kind]:
@@ -377,6 +456,8 @@ def _parse_metadata(text: bytes | None) -> dict[str, Any]:
 
 def _parse_seconds(content: bytes) -> dict[str, float]:
     seconds = json.loads(content)
-    if not isinstance(seconds, dict) or not all(type(s) in (int, float) and 0 <= s < math.inf for s in seconds.values()):
+    if not isinstance(seconds, dict) or not all(
+        type(s) in (int, float) and 0 <= s < math.inf for s in seconds.values()
+    ):
         raise ValueError("it does not give seconds by shard")
     return seconds

@@ -1,4 +1,6 @@
-"""What is evaluated: one model, on one set of faces, restored one way. Its key is a hash of the content of every part."""
+"""What is evaluated: one model, on one set of faces, restored one way. Its key is a hash of the content of
+every part.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,23 @@ class Subject:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Subject:
         """The record that `as_json` wrote."""
-        return cls(**{k: fields.get(k) for k in ("dataset", "split", "restoration", "model", "corruption", "prompt")})  # type: ignore[arg-type]
+        values = {
+            k: fields.get(k) for k in ("dataset", "split", "restoration", "model", "corruption", "prompt")
+        }
+        return cls(**values)  # type: ignore[arg-type]
 
     def key(self, parts: Mapping[str, Any]) -> str:
-        """The sha256 of this record and of `parts` (the identities of faces, restorer and model), in hexadecimal."""
-        text = json.dumps({"subject": self.as_json(), **parts}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """The sha256 of this record and of `parts` (the identities of faces, restorer and model), in
+        hexadecimal.
+        """
+        text = json.dumps(
+            {"subject": self.as_json(), **parts}, sort_keys=True, separators=(",", ":"), ensure_ascii=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, key: str) -> str:
         """A readable folder name that is unique to `key`, whatever the dataset is called."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.dataset[:99]}-{self.split}-{self.restoration}-{self.model}")
+        name = re.sub(
+            r"[^A-Za-z0-9._-]+", "-", f"{self.dataset[:99]}-{self.split}-{self.restoration}-{self.model}"
+        )
         return f"{name}-{key[:16]}"

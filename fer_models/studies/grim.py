@@ -1,7 +1,8 @@
 """Can a published accuracy be true, and where does it lie? Questions that need nothing but the number itself.
 
-An accuracy on n faces is k / n for some integer k. Rounded as it was published, it either is one of these n + 1 values or it was not measured
-on n faces. All arithmetic is of integers: 100 * k / n as a float would be wrong at the very halves that decide.
+An accuracy on n faces is k / n for some integer k. Rounded as it was published, it either is one of these n +
+1 values or it was not measured on n faces. All arithmetic is of integers: 100 * k / n as a float would be
+wrong at the very halves that decide.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Any
 from fer_models.datasets.fer2013_rows import OFFICIAL
 from fer_models.errors import UnknownNameError, UsageError
 
-#: Per cent that single models reach on FER-2013's official test splits: reproductions of the Residual Masking Network got 65.7 to 73.6 (issue 9
-#: of phamquiluan/ResidualMaskingNetwork), its README says 74.14, and the VGGs and ResNets in the same table lie between. In whole points.
+#: Per cent that single models reach on FER-2013's official test splits: reproductions of the Residual Masking
+#: Network got 65.7 to 73.6 (issue 9 of phamquiluan/ResidualMaskingNetwork), its README says 74.14, and the
+#: VGGs and ResNets in the same table lie between. In whole points.
 CLEAN_RANGE = (66, 74)
-#: The best published result of an ensemble, in per cent: the Residual Masking Network and six others (the same README).
+#: The best published result of an ensemble, in per cent: the Residual Masking Network and six others (the
+#: same README).
 BEST_PUBLISHED = Decimal("76.82")
-#: The sizes on which a FER-2013 result without a stated size may stand. 7,178 is also a fifth of all 35,887 faces, rounded up as random
-#: splits are.
+#: The sizes on which a FER-2013 result without a stated size may stand. 7,178 is also a fifth of all 35,887
+#: faces, rounded up as random splits are.
 OFFICIAL_SIZES = {3589: "one official test split", 7178: "both together, or a random fifth of all faces"}
 
 _TESTS = ("private_test", "public_test", "test")
@@ -61,8 +64,10 @@ class ClaimCheck:
         claim: what was claimed.
         n: how many faces it is said to stand on.
         k: every number of right answers that rounds to the claim; normally one, none if it is impossible.
-        allowed: the share of all claims with so many decimals that n faces allow, in (0, 1]; near 1, `possible` proves nothing.
-        chance: the share of the most frequent emotion in each official split that may be meant, by split, in (0, 1).
+        allowed: the share of all claims with so many decimals that n faces allow, in (0, 1]; near 1,
+            `possible` proves nothing.
+        chance: the share of the most frequent emotion in each official split that may be meant, by split, in
+            (0, 1).
         band: where the claim lies among what is known of FER-2013.
     """
 
@@ -80,14 +85,18 @@ class ClaimCheck:
 
     @property
     def nearest(self) -> tuple[tuple[int, str], ...]:
-        """If it is impossible: the number of right answers below and above it, each with its per cent, rounded as the claim is."""
+        """If it is impossible: the number of right answers below and above it, each with its per cent,
+        rounded as the claim is.
+        """
         if self.possible:
             return ()
         below = self.claim.digits * self.n // 10**self.claim.places
         return tuple((k, _rounded(k, self.n, self.claim.places).percent) for k in (below, below + 1))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; shares are in per cent, `k` is the first and the last number of right answers, or null."""
+        """Plain values; shares are in per cent, `k` is the first and the last number of right answers, or
+        null.
+        """
         return {
             "claim": float(self.claim.percent),
             "n": self.n,
@@ -137,21 +146,35 @@ def check(claim: Claim, n: int, split: str | None = None) -> ClaimCheck:
         UsageError: `n` is under 1, or is not the size of `split`.
     """
     if n < 1:
-        raise UsageError(f"An accuracy stands on at least one face, got n = {n}. Give the size of the test set: --n 3589")
+        raise UsageError(
+            f"An accuracy stands on at least one face, got n = {n}. Give the size of the test set: --n 3589"
+        )
     chance = _chance(n, split)
-    return ClaimCheck(claim, n, _right_answers(claim, n), _allowed(n, claim.places), {s: float(c) for s, c in chance.items()}, _plausibility(claim, chance))
+    return ClaimCheck(
+        claim,
+        n,
+        _right_answers(claim, n),
+        _allowed(n, claim.places),
+        {s: float(c) for s, c in chance.items()},
+        _plausibility(claim, chance),
+    )
 
 
 def annotate(published: Mapping[str, Any]) -> dict[str, Any]:
-    """A published record of `baselines.json` with one sentence more, `check`: whether its accuracy is possible, and where it lies.
+    """A published record of `baselines.json` with one sentence more, `check`: whether its accuracy is
+    possible, and where it lies.
 
     Args:
-        published: `accuracy` is a share with at least four decimals, of which JSON leaves out the zeros at the end; without it nothing is
-            added. `n` may be null: then the official sizes are tried. The band is added for `dataset` fer2013 only.
+        published: `accuracy` is a share with at least four decimals, of which JSON leaves out the zeros at
+            the end; without it nothing is added. `n` may be null: then the official sizes are tried. The band
+            is added for `dataset` fer2013 only.
     """
     if published.get("accuracy") is None:
         return dict(published)
-    return {**published, "check": _sentence(published["accuracy"], published.get("n"), published.get("dataset") == "fer2013")}
+    return {
+        **published,
+        "check": _sentence(published["accuracy"], published.get("n"), published.get("dataset") == "fer2013"),
+    }
 
 
 def _sentence(accuracy: Any, n: Any, fer2013: bool) -> str:
@@ -171,7 +194,9 @@ def _on_official_sizes(claim: Claim) -> str:
     others = " and on ".join(f"{n:,}" for n in OFFICIAL_SIZES if not _right_answers(claim, n))
     if not fits:
         return f"No size is given; impossible on {others} faces"
-    return f"No size is given; possible on {' and on '.join(fits)}{', impossible on ' if others else ''}{others}"
+    return (
+        f"No size is given; possible on {' and on '.join(fits)}{', impossible on ' if others else ''}{others}"
+    )
 
 
 def _is_count(value: Any) -> bool:
@@ -192,9 +217,15 @@ def _counts(found: ClaimCheck) -> str:
 def lines(found: ClaimCheck) -> list[str]:
     """The check in words: whether it is possible, what that proves, where it lies, what chance is."""
     answer = _answer(found)
-    proof = "the fewer, the more a possible one proves" if found.allowed < 1 else "a possible one proves nothing"
+    proof = (
+        "the fewer, the more a possible one proves" if found.allowed < 1 else "a possible one proves nothing"
+    )
     chance = ", ".join(f"{100 * share:.2f} % on {split}" for split, share in found.chance.items())
-    foreign = "" if any(sum(OFFICIAL[split]) == found.n for split in found.chance) else f"; none of them has {found.n:,} faces"
+    foreign = (
+        ""
+        if any(sum(OFFICIAL[split]) == found.n for split in found.chance)
+        else f"; none of them has {found.n:,} faces"
+    )
     return [
         f"{found.claim.percent} %: {answer[0].lower()}{answer[1:]}.",
         f"{found.n:,} faces allow {100 * found.allowed:.3g} % of all claims with that many decimals: {proof}.",
@@ -215,7 +246,9 @@ def _stored(accuracy: Any) -> Claim | None:
 
 
 def _right_answers(claim: Claim, n: int) -> range:
-    """All k in 0..n with |k / n - claim| of at most half a unit of the claim's last decimal: an exact half may have been rounded either way."""
+    """All k in 0..n with |k / n - claim| of at most half a unit of the claim's last decimal: an exact half
+    may have been rounded either way.
+    """
     unit = 10**claim.places
     low, high = -(-(2 * claim.digits - 1) * n // (2 * unit)), (2 * claim.digits + 1) * n // (2 * unit)
     return range(max(0, low), min(n, high) + 1)
@@ -226,17 +259,23 @@ def _rounded(k: int, n: int, places: int) -> Claim:
 
 
 def _allowed(n: int, places: int) -> float:
-    """Of the 10 ** places + 1 claims there are, each of the n + 1 accuracies makes one possible (two at an exact half, not counted here)."""
+    """Of the 10 ** places + 1 claims there are, each of the n + 1 accuracies makes one possible (two at an
+    exact half, not counted here).
+    """
     return min(1.0, float(Fraction(n + 1, 10**places + 1)))
 
 
 def _chance(n: int | None, split: str | None) -> dict[str, Fraction]:
-    """The majority share of `split`, else of the splits with n faces, else of every test split: about a quarter on each."""
+    """The majority share of `split`, else of the splits with n faces, else of every test split: about a
+    quarter on each.
+    """
     if split is not None:
         if split not in OFFICIAL:
             raise UnknownNameError("split of fer2013", split, OFFICIAL)
         if sum(OFFICIAL[split]) != n:
-            raise UsageError(f"fer2013/{split} has {sum(OFFICIAL[split])} faces, not {n}. Give --n {sum(OFFICIAL[split])}, or leave --split out.")
+            raise UsageError(
+                f"fer2013/{split} has {sum(OFFICIAL[split])} faces, not {n}. Give --n {sum(OFFICIAL[split])}, or leave --split out."
+            )
     sized = [split] if split else [name for name, counts in OFFICIAL.items() if sum(counts) == n]
     return {name: Fraction(max(OFFICIAL[name]), sum(OFFICIAL[name])) for name in sorted(sized) or _TESTS}
 

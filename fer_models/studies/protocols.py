@@ -1,12 +1,15 @@
 """What a way of splitting and choosing does to a score: one network, one recipe, several protocols.
 
 - *official*: trained on `train`, the epoch chosen on the validation split, reported on the test split.
-- *random*: all images shuffled; 80 % train, half of the rest chooses, the other half is reported. Copies of a face fall on both sides.
-- *inflated*: every emotion is brought to the size of the largest one by altered copies, and only then is everything shuffled and split the
+- *random*: all images shuffled; 80 % train, half of the rest chooses, the other half is reported. Copies of a
+face fall on both sides.
+- *inflated*: every emotion is brought to the size of the largest one by altered copies, and only then is
+everything shuffled and split the
   same way. Altered copies of a face that trains are reported on.
 
-Each is scored twice: with the epoch chosen on the split for choosing, and with the epoch chosen on the reported faces themselves.
-All make about the same number of updates. Nothing here is a claim about how anybody else measured.
+Each is scored twice: with the epoch chosen on the split for choosing, and with the epoch chosen on the
+reported faces themselves. All make about the same number of updates. Nothing here is a claim about how
+anybody else measured.
 """
 
 from __future__ import annotations
@@ -34,9 +37,19 @@ from fer_models.training.session import ProgressCallback
 from fer_models.training.supervised import as_tensor, train
 
 #: A network small enough that the whole study is a matter of an hour or two without an accelerator.
-RECIPE = Recipe(Architecture("resnet18"), epochs=12, batch_size=64, lr=0.05, validate_from=0.5, augmentation=Augmentation(erase=0.1))
-#: How copies are altered before the split: what is usual where that is done (mirror, small turns and shifts, light).
-ALTERED = Augmentation(mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0)
+RECIPE = Recipe(
+    Architecture("resnet18"),
+    epochs=12,
+    batch_size=64,
+    lr=0.05,
+    validate_from=0.5,
+    augmentation=Augmentation(erase=0.1),
+)
+#: How copies are altered before the split: what is usual where that is done (mirror, small turns and shifts,
+#: light).
+ALTERED = Augmentation(
+    mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0
+)
 #: The share of all faces that trains, where the split is random.
 TRAINING_SHARE = 0.8
 
@@ -67,7 +80,12 @@ def official(training: FaceSet, choosing: FaceSet, reported: FaceSet) -> Protoco
     """The splits as they are."""
     origins = (training.hashes, choosing.hashes, reported.hashes)
     return Protocol(
-        "official", f"trained on {training.split}, chosen on {choosing.split}, reported on {reported.split}", training, choosing, reported, origins
+        "official",
+        f"trained on {training.split}, chosen on {choosing.split}, reported on {reported.split}",
+        training,
+        choosing,
+        reported,
+        origins,
     )
 
 
@@ -81,9 +99,14 @@ def inflated(sets: Sequence[FaceSet], seed: int) -> Protocol:
     """All images of `sets`, every emotion filled up with altered copies, then shuffled and split."""
     images, labels, origins = _together(sets)
     rng, counts = np.random.default_rng(seed), np.bincount(labels, minlength=len(EMOTIONS))
-    rows = np.concatenate([rng.choice(np.flatnonzero(labels == e), counts.max() - n) for e, n in enumerate(counts) if n])
+    rows = np.concatenate(
+        [rng.choice(np.flatnonzero(labels == e), counts.max() - n) for e, n in enumerate(counts) if n]
+    )
     copies = [
-        augment(torch.from_numpy(images[part])[:, None], images.shape[1], ALTERED, seed + int(part[0]))[:, 0].round().byte().numpy()
+        augment(torch.from_numpy(images[part])[:, None], images.shape[1], ALTERED, seed + int(part[0]))[:, 0]
+        .round()
+        .byte()
+        .numpy()
         for part in np.array_split(rows, max(1, len(rows) // 1024))
         if len(part)
     ]
@@ -98,24 +121,37 @@ def inflated(sets: Sequence[FaceSet], seed: int) -> Protocol:
 
 
 def _together(sets: Sequence[FaceSet]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
-    """Grey images (n, side, side), labels and pixel hashes of all faces; smaller faces are enlarged to the largest side."""
+    """Grey images (n, side, side), labels and pixel hashes of all faces; smaller faces are enlarged to the
+    largest side.
+    """
     side = max(max(s.face(0).shape[:2]) for s in sets)
     images = np.concatenate([as_tensor(s, 1, side).numpy()[:, 0] for s in sets])
     return images, np.concatenate([s.labels for s in sets]), np.array([h for s in sets for h in s.hashes])
 
 
-def _split(name: str, description: str, images: NDArray[np.uint8], labels: NDArray[np.int64], origins: NDArray[np.str_], seed: int) -> Protocol:
+def _split(
+    name: str,
+    description: str,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    origins: NDArray[np.str_],
+    seed: int,
+) -> Protocol:
     order = np.random.default_rng([seed, 1]).permutation(len(labels))
     first = round(TRAINING_SHARE * len(labels))
     parts = (order[:first], order[first : (first + len(labels)) // 2], order[(first + len(labels)) // 2 :])
-    made = [FaceSet(name, split, images[rows], labels[rows]) for split, rows in zip(("train", "choosing", "reported"), parts, strict=True)]
+    made = [
+        FaceSet(name, split, images[rows], labels[rows])
+        for split, rows in zip(("train", "choosing", "reported"), parts, strict=True)
+    ]
     came_from = [tuple(origins[rows].tolist()) for rows in parts]
     return Protocol(name, description, made[0], made[1], made[2], (came_from[0], came_from[1], came_from[2]))
 
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What one protocol makes of the network. Accuracies are JSON measurements: value, low, high (Wilson, 95 %) and n.
+    """What one protocol makes of the network. Accuracies are JSON measurements: value, low, high (Wilson, 95
+    %) and n.
 
     Attributes:
         seen: how many reported faces are, or were made from, an image that also trained.
@@ -159,7 +195,11 @@ def study(
     """
     recipe, folder = replace(recipe, teacher=None), folder.absolute()
     findings = []
-    makers: tuple[Callable[[], Protocol], ...] = (lambda: official(*sets), lambda: random(sets, seed), lambda: inflated(sets, seed))
+    makers: tuple[Callable[[], Protocol], ...] = (
+        lambda: official(*sets),
+        lambda: random(sets, seed),
+        lambda: inflated(sets, seed),
+    )
     for make in makers:
         protocol = make()  # one at a time: the copies of `inflated` are large
         # As many updates for all: more faces, fewer epochs.
@@ -168,8 +208,18 @@ def study(
     return findings
 
 
-def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device: str, report: ProgressCallback | None) -> ProtocolResult:
-    made_of = json.dumps([asdict(recipe), seed, protocol.training.fingerprint, protocol.choosing.fingerprint, protocol.reported.fingerprint])
+def _measure(
+    protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device: str, report: ProgressCallback | None
+) -> ProtocolResult:
+    made_of = json.dumps(
+        [
+            asdict(recipe),
+            seed,
+            protocol.training.fingerprint,
+            protocol.choosing.fingerprint,
+            protocol.reported.fingerprint,
+        ]
+    )
     kept = folder / f"{protocol.name}.json"
     if kept.exists():
         said = json.loads(kept.read_text())
@@ -182,12 +232,24 @@ def _measure(protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device
             report(f"{protocol.name}, {title}", step, steps, figures)
 
     outcome = train(
-        protocol.name, recipe, [protocol.training], protocol.choosing, folder, seed=seed, device=device, report=named, also={"reported": reported}
+        protocol.name,
+        recipe,
+        [protocol.training],
+        protocol.choosing,
+        folder,
+        seed=seed,
+        device=device,
+        report=named,
+        also={"reported": reported},
     )
     model = cnn.load(outcome.weights, device=device, precision=resolve_precision(recipe.precision, device))
     answers = np.concatenate([model.predict(batch).answer for _, batch in reported.batches(256)])
     right = np.equal(answers, reported.labels)
-    curve = [(int(r["epoch"]), r["validation_accuracy"], r["accuracy on reported"]) for r in outcome.history if "validation_accuracy" in r]
+    curve = [
+        (int(r["epoch"]), r["validation_accuracy"], r["accuracy on reported"])
+        for r in outcome.history
+        if "validation_accuracy" in r
+    ]
     seen, n = protocol.seen, len(reported)
     finding = ProtocolResult(
         protocol.name,
@@ -235,9 +297,19 @@ def markdown(findings: Sequence[ProtocolResult]) -> str:
 
 
 def _cell(measured: dict[str, float] | None) -> str:
-    return "-" if measured is None else f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
+    return (
+        "-"
+        if measured is None
+        else f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
+    )
 
 
 def as_json(findings: Sequence[ProtocolResult], recipe: Recipe, seed: int) -> dict[str, Any]:
     """Everything that was found, and by which recipe."""
-    return {"schema": 1, "study": "protocols", "recipe": asdict(recipe), "seed": seed, "findings": [asdict(f) for f in findings]}
+    return {
+        "schema": 1,
+        "study": "protocols",
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "findings": [asdict(f) for f in findings],
+    }

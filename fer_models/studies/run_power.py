@@ -1,7 +1,9 @@
-"""Whole runs, simulated: how often anything fails although nothing changed, and which changes for the worse robustness checks find.
+"""Whole runs, simulated: how often anything fails although nothing changed, and which changes for the worse
+robustness checks find.
 
-A run judges several subjects by accuracy, macro-F1, recall and log score, and robustness figures of all kinds, in the sizes of a depth. As in
-`selftest`, faces are drawn from real stored probabilities, and each model has two versions: its own logits and independent noise.
+A run judges several subjects by accuracy, macro-F1, recall and log score, and robustness figures of all
+kinds, in the sizes of a depth. As in `selftest`, faces are drawn from real stored probabilities, and each
+model has two versions: its own logits and independent noise.
 """
 
 from __future__ import annotations
@@ -24,7 +26,17 @@ from fer_models.scoring.face_counts import FaceCounts
 from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.paired_tests import PairedChange, holm, paired_score_test
 from fer_models.store.predictions import PredictionTable
-from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, FloatArray, IntArray, Simulation, disturbance, draw_faces, stratified_rows
+from fer_models.studies.simulated_checks import (
+    DISTURBED,
+    HARMS,
+    KINDS,
+    FloatArray,
+    IntArray,
+    Simulation,
+    disturbance,
+    draw_faces,
+    stratified_rows,
+)
 
 #: Runs simulated in one task; runs per point of a power curve, and its points.
 _AT_ONCE, _POWER_RUNS, _POINTS = 25, 150, 8
@@ -37,7 +49,8 @@ class Plan:
 
     Attributes:
         depth: the sizes of its checks.
-        subjects, variants: how many subjects are evaluated on all faces, and how many on `depth.variant_limit` of them.
+        subjects, variants: how many subjects are evaluated on all faces, and how many on
+            `depth.variant_limit` of them.
         checks: how many models or pairs have each kind of check.
     """
 
@@ -47,8 +60,8 @@ class Plan:
     checks: Mapping[str, int]
 
 
-#: What `pytest evals` judges on the embedded faces with the models that ship: five networks and a second answer mode, each with two
-#: restorations.
+#: What `pytest evals` judges on the embedded faces with the models that ship: five networks and a second
+#: answer mode, each with two restorations.
 PLANS: tuple[Plan, ...] = (
     Plan(STANDARD, 5, 13, {"corruptions": 5, "metamorphic": 5, "prompting": 1, "questioning": 1}),
     Plan(FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompting": 1, "questioning": 2}),
@@ -67,9 +80,11 @@ class DepthPower:
     """What whole runs of one plan came to.
 
     Attributes:
-        false_alarms: the share of runs with a FAIL although nothing changed: `any`, and by each of `FAMILIES`; and with a `DEGRADED`.
+        false_alarms: the share of runs with a FAIL although nothing changed: `any`, and by each of
+            `FAMILIES`; and with a `DEGRADED`.
         figures: how many robustness figures a run judges.
-        smallest_found: for a figure of each kind, the smallest change for the worse that is found four times in five; None where none is.
+        smallest_found: for a figure of each kind, the smallest change for the worse that is found four times
+            in five; None where none is.
         faces: how many faces that figure is computed from.
     """
 
@@ -110,7 +125,8 @@ def run(
 
     Args:
         answers: a model's real answers; those without probabilities are left out.
-        runs: whole runs of each plan in which nothing changed; as many, but at most 150, make each point of a power curve.
+        runs: whole runs of each plan in which nothing changed; as many, but at most 150, make each point of a
+            power curve.
         n: faces of the subjects that are evaluated on all faces.
         discordant: the share of faces that the versions' noise changes between right and wrong.
         seed: the same seed gives the same figures, in however many processes.
@@ -121,7 +137,9 @@ def run(
         UsageError: no run or too few faces, or answers that cannot show so much noise.
     """
     if runs < 1 or n < 7:
-        raise UsageError(f"Whole runs need at least one run of at least seven faces, got {runs} runs of {n} faces.")
+        raise UsageError(
+            f"Whole runs need at least one run of at least seven faces, got {runs} runs of {n} faces."
+        )
     source = power.Source.of(answers)
     noise = power.calibrate(source, power.Scenario(0.0, discordant)).noise
     simulation = Simulation(source, noise, n, {kind: disturbance(source, noise, kind) for kind in DISTURBED})
@@ -129,7 +147,9 @@ def run(
     with Parallel(n_jobs=processes, return_as="generator") as parallel:
         for number, plan in enumerate(plans):
             sizes = [min(_AT_ONCE, runs - start) for start in range(0, runs, _AT_ONCE)]
-            chunks = parallel(delayed(_null_runs)(simulation, plan, size, (seed, number, i)) for i, size in enumerate(sizes))
+            chunks = parallel(
+                delayed(_null_runs)(simulation, plan, size, (seed, number, i)) for i, size in enumerate(sizes)
+            )
             failed: Counter[str] = Counter()
             for chunk in chunks:
                 failed.update(chunk)
@@ -138,7 +158,8 @@ def run(
             level = ROBUSTNESS_ALPHA / family
             smallest = {}
             curves = parallel(
-                delayed(_smallest)(simulation, plan, figure, level, (seed, number, i), min(runs, _POWER_RUNS)) for i, figure in enumerate(HARMS)
+                delayed(_smallest)(simulation, plan, figure, level, (seed, number, i), min(runs, _POWER_RUNS))
+                for i, figure in enumerate(HARMS)
             )
             for figure, value in zip(HARMS, curves, strict=True):
                 smallest[figure] = value
@@ -156,18 +177,32 @@ def _null_runs(simulation: Simulation, plan: Plan, runs: int, seed: tuple[int, .
 
 
 def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> set[str]:
-    subjects = [_subject(simulation, truth, logits, plan, rng) for truth, logits in _subjects(simulation, plan, rng)]
-    metrics_failed = {c.metric.split(":")[0] for checks in gate.adjust_for_multiplicity([checks for checks, _ in subjects]) for c in checks if c.failed}
-    alarms = {"recall": "recall" in metrics_failed, "accuracy": bool(metrics_failed & {"accuracy", "macro_f1"})}
+    subjects = [
+        _subject(simulation, truth, logits, plan, rng) for truth, logits in _subjects(simulation, plan, rng)
+    ]
+    metrics_failed = {
+        c.metric.split(":")[0]
+        for checks in gate.adjust_for_multiplicity([checks for checks, _ in subjects])
+        for c in checks
+        if c.failed
+    }
+    alarms = {
+        "recall": "recall" in metrics_failed,
+        "accuracy": bool(metrics_failed & {"accuracy", "macro_f1"}),
+    }
     alarms["robustness"] = _fails(_robustness(simulation, plan, rng))
     alarms["any"] = any(alarms.values())
     drifts = [drift for _, drift in subjects]
     adjusted = holm([drift.p for drift in drifts])
-    alarms["DEGRADED"] = any(d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True))
+    alarms["DEGRADED"] = any(
+        d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True)
+    )
     return {name for name, alarm in alarms.items() if alarm}
 
 
-def _subjects(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> Iterator[tuple[IntArray, FloatArray]]:
+def _subjects(
+    simulation: Simulation, plan: Plan, rng: np.random.Generator
+) -> Iterator[tuple[IntArray, FloatArray]]:
     """Labels and logits of the faces of each subject: the same faces for all."""
     truth, logits = draw_faces(simulation, rng, simulation.n)
     some = stratified_rows(truth, plan.depth.variant_limit or simulation.n)
@@ -178,17 +213,23 @@ def _subjects(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> I
 def _subject(
     simulation: Simulation, truth: IntArray, logits: FloatArray, plan: Plan, rng: np.random.Generator
 ) -> tuple[tuple[gate.MetricCheck, ...], PairedChange]:
-    """The checks of two versions of one subject, and their log scores. Macro-F1 gets all its resamples only where few leave it open."""
+    """The checks of two versions of one subject, and their log scores. Macro-F1 gets all its resamples only
+    where few leave it open.
+    """
     (before, p_before), (now, p_now) = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
     resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as `Suite` has it
     p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=199).p
     if p < 0.02:
         p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=resamples).p
     checks = gate.paired_checks(truth, before, now, resamples=0)
-    return power.with_f1(checks, p), gate.log_score_test(quantize_probability(p_before), quantize_probability(p_now))
+    return power.with_f1(checks, p), gate.log_score_test(
+        quantize_probability(p_before), quantize_probability(p_now)
+    )
 
 
-def _robustness(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> list[tuple[str, FaceCounts, FaceCounts]]:
+def _robustness(
+    simulation: Simulation, plan: Plan, rng: np.random.Generator
+) -> list[tuple[str, FaceCounts, FaceCounts]]:
     """Both versions of all robustness figures of a run."""
     return [
         (name, before, now)
@@ -219,12 +260,25 @@ def _p(name: str, before: FaceCounts, now: FaceCounts, rise: float) -> float:
 
 def _faces_of(plan: Plan, kind: str, n: int) -> int:
     depth = plan.depth
-    limits = {"corruptions": depth.corruption_limit, "metamorphic": depth.metamorphic_limit, "questioning": depth.question_limit}
+    limits = {
+        "corruptions": depth.corruption_limit,
+        "metamorphic": depth.metamorphic_limit,
+        "questioning": depth.question_limit,
+    }
     return min(n, limits.get(kind, n))
 
 
-def _smallest(simulation: Simulation, plan: Plan, figure: str, level: float, seed: tuple[int, ...], runs: int = _POWER_RUNS) -> float | None:
-    """The smallest mean change of a figure for the worse that is found four times in five in a run without others, by interpolation."""
+def _smallest(
+    simulation: Simulation,
+    plan: Plan,
+    figure: str,
+    level: float,
+    seed: tuple[int, ...],
+    runs: int = _POWER_RUNS,
+) -> float | None:
+    """The smallest mean change of a figure for the worse that is found four times in five in a run without
+    others, by interpolation.
+    """
     kind, harm = HARMS[figure]
     low, high, curve = 0.0, _LARGEST, [(0.0, 0.0)]
     for point in range(_POINTS):

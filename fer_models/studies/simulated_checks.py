@@ -1,8 +1,10 @@
-"""Simulated robustness checks: what two versions of a model predict for copies of faces, and how a version can get worse.
+"""Simulated robustness checks: what two versions of a model predict for copies of faces, and how a version
+can get worse.
 
-A copy of a face (corrupted, shifted, or classified with another prompt) has the logits of the face and a disturbance of its own, the same
-for both versions. A version's noise on the copies of one face has a part that they share, because what a model forgets of a face it forgets
-of its copies too; otherwise fifty copies would count as fifty faces.
+A copy of a face (corrupted, shifted, or classified with another prompt) has the logits of the face and a
+disturbance of its own, the same for both versions. A version's noise on the copies of one face has a part
+that they share, because what a model forgets of a face it forgets of its copies too; otherwise fifty copies
+would count as fifty faces.
 """
 
 from __future__ import annotations
@@ -27,17 +29,31 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 #: Two versions of the figures of one check: before and now, by the figure's name.
 Versions: TypeAlias = dict[str, tuple[FaceCounts, FaceCounts]]
-#: What the version now does to the logits (copies, faces, 7) of all copies, the first of them the face as it is: (logits, truth, how much, rng).
+#: What the version now does to the logits (copies, faces, 7) of all copies, the first of them the face as it
+#: is: (logits, truth, how much, rng).
 Harm: TypeAlias = Callable[[FloatArray, IntArray, float, np.random.Generator], None]
 
-#: The correlation of a version's noise between two copies of one face, by kind. Measured as the intraclass correlation of what noise on
-#: all weights (1 to 4 % of a layer's spread) does to the logits of copies of the drawn test faces: 0.20 to 0.30 for corrupted and 0.81 to
-#: 0.83 for slightly changed copies (`resnet50`), 0.85 to 0.88 for prompts (`clip-nano`), 0.60 for questions (`phi3v-nano+likelihood`).
-SHARED: Mapping[str, float] = {"corruptions": 0.25, "metamorphic": 0.82, "prompting": 0.86, "questioning": 0.60}
-#: The share of answers by which a copy and the face differ in one version; about as in the records of the shipped models (mean error
-#: 0.25 to 0.38; one pixel of shift 0.01 to 0.11; one template 0.01 to 0.04, one word up to 0.1; another order 0.06 to 0.11).
-DISTURBED: Mapping[str, float] = {"corruptions": 0.30, "metamorphic": 0.05, "prompting": 0.05, "questioning": 0.10}
-#: How often the search for the worst prompt is simulated to try one, at most; its real number would take minutes.
+#: The correlation of a version's noise between two copies of one face, by kind. Measured as the intraclass
+#: correlation of what noise on all weights (1 to 4 % of a layer's spread) does to the logits of copies of the
+#: drawn test faces: 0.20 to 0.30 for corrupted and 0.81 to 0.83 for slightly changed copies (`resnet50`),
+#: 0.85 to 0.88 for prompts (`clip-nano`), 0.60 for questions (`phi3v-nano+likelihood`).
+SHARED: Mapping[str, float] = {
+    "corruptions": 0.25,
+    "metamorphic": 0.82,
+    "prompting": 0.86,
+    "questioning": 0.60,
+}
+#: The share of answers by which a copy and the face differ in one version; about as in the records of the
+#: shipped models (mean error 0.25 to 0.38; one pixel of shift 0.01 to 0.11; one template 0.01 to 0.04, one
+#: word up to 0.1; another order 0.06 to 0.11).
+DISTURBED: Mapping[str, float] = {
+    "corruptions": 0.30,
+    "metamorphic": 0.05,
+    "prompting": 0.05,
+    "questioning": 0.10,
+}
+#: How often the search for the worst prompt is simulated to try one, at most; its real number would take
+#: minutes.
 _SEARCHED = 20
 #: Templates and, for four emotions, words of the prompt set that is simulated (as in `openai`).
 _TEMPLATES, _WORDS = 6, {"happy": 2, "sad": 2, "surprise": 3, "neutral": 2}
@@ -45,7 +61,9 @@ _TEMPLATES, _WORDS = 6, {"happy": 2, "sad": 2, "surprise": 3, "neutral": 2}
 
 @dataclass(frozen=True)
 class Simulation:
-    """Where runs come from: the noise of a version and the disturbance of a copy, by kind, as standard deviations of a logit."""
+    """Where runs come from: the noise of a version and the disturbance of a copy, by kind, as standard
+    deviations of a logit.
+    """
 
     source: power.Source
     noise: float
@@ -54,7 +72,9 @@ class Simulation:
 
 
 def disturbance(source: power.Source, noise: float, kind: str) -> float:
-    """The standard deviation of a disturbance that, with a version's noise on the copy alone, changes the share of answers that it is to."""
+    """The standard deviation of a disturbance that, with a version's noise on the copy alone, changes the
+    share of answers that it is to.
+    """
     share = DISTURBED[kind]
     rng = np.random.default_rng(0)
     logits = source.logits[np.resize(rng.permutation(len(source.truth)), 20_000)]
@@ -62,10 +82,14 @@ def disturbance(source: power.Source, noise: float, kind: str) -> float:
     logits = logits + np.float32(noise) * own
     before = logits.argmax(axis=-1)
     try:
-        both = power.solve(lambda size: float(((logits + size * shift).argmax(axis=-1) != before).mean()) - share, 0.0, 50.0)
+        both = power.solve(
+            lambda size: float(((logits + size * shift).argmax(axis=-1) != before).mean()) - share, 0.0, 50.0
+        )
         return float(np.sqrt(max(0.0, both**2 - 2 * (1 - SHARED[kind]) * noise**2)))
     except ValueError as error:  # no such size: the logits are all alike, or infinitely far apart
-        raise UsageError(f"These answers cannot be disturbed so that {share:.0%} of them change. Choose those of another model.") from error
+        raise UsageError(
+            f"These answers cannot be disturbed so that {share:.0%} of them change. Choose those of another model."
+        ) from error
 
 
 # -- nothing changed ------------------------------------------------------------------------------
@@ -91,7 +115,9 @@ def _answers(
     harm: Harm | None,
     size: float,
 ) -> tuple[IntArray, IntArray]:
-    """The answers of both versions to the copies of some faces, each (copies, faces); a copy has a disturbance of this size."""
+    """The answers of both versions to the copies of some faces, each (copies, faces); a copy has a
+    disturbance of this size.
+    """
     shape = (len(disturbances), *logits.shape)
     scale = np.asarray(disturbances, dtype=np.float32)[:, None, None]
     base = logits + scale * rng.standard_normal(shape, dtype=np.float32)
@@ -112,15 +138,28 @@ def check_faces(simulation: Simulation, rng: np.random.Generator, n: int) -> tup
     return truth[some], logits[some]
 
 
-def _corruptions(simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float) -> Versions:
+def _corruptions(
+    simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
+) -> Versions:
     truth, logits = check_faces(simulation, rng, depth.corruption_limit)
     images = len(corruptions.names()) * len(depth.severities)
-    both = _answers(simulation, "corruptions", logits, truth, [simulation.disturbance["corruptions"]] * images, rng, harm, size)
+    both = _answers(
+        simulation,
+        "corruptions",
+        logits,
+        truth,
+        [simulation.disturbance["corruptions"]] * images,
+        rng,
+        harm,
+        size,
+    )
     before, now = (FaceCounts((answers != truth).sum(axis=0), images) for answers in both)
     return {f"{corruption_robustness.PREFIX}mean error": (before, now)}
 
 
-def _metamorphic(simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float) -> Versions:
+def _metamorphic(
+    simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
+) -> Versions:
     truth, logits = check_faces(simulation, rng, depth.metamorphic_limit)
     copies = [0.0, *[simulation.disturbance["metamorphic"]] * (metamorphic.COPIES - 1)]
     both = _answers(simulation, "metamorphic", logits, truth, copies, rng, harm, size)
@@ -133,7 +172,9 @@ def _metamorphic(simulation: Simulation, depth: Depth, rng: np.random.Generator,
     return figures
 
 
-def _prompting(simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float) -> Versions:
+def _prompting(
+    simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
+) -> Versions:
     truth, logits = draw_faces(simulation, rng, simulation.n)
     usual, tried = simulation.disturbance["prompting"], min(_SEARCHED, depth.prompt_search_examples)
     numbers = [1, _TEMPLATES, sum(_WORDS.values()), len(prompt_robustness.INVARIANCES), tried]
@@ -143,8 +184,12 @@ def _prompting(simulation: Simulation, depth: Depth, rng: np.random.Generator, h
     def figures(answers: IntArray) -> dict[str, FaceCounts]:
         whole, templates, words, edits, found = np.split(answers, np.cumsum(numbers)[:-1])
         each = dict(zip(_WORDS, np.split(words, np.cumsum(list(_WORDS.values()))[:-1]), strict=True))
-        own = prompt_robustness.spread_counts(truth, whole[0], list(templates), {emotion: list(said) for emotion, said in each.items()})
-        own["accuracy of the worst prompt found"] = prompt_robustness.worst_counts([said == truth for said in found])
+        own = prompt_robustness.spread_counts(
+            truth, whole[0], list(templates), {emotion: list(said) for emotion, said in each.items()}
+        )
+        own["accuracy of the worst prompt found"] = prompt_robustness.worst_counts(
+            [said == truth for said in found]
+        )
         for name, said in zip(prompt_robustness.INVARIANCES, edits, strict=True):
             own[f"flip rate, {name}"] = FaceCounts((said != whole[0]).astype(np.int64), 1)
         return own
@@ -157,17 +202,27 @@ _QUESTION = QUESTIONS["one-word"]
 _VARIANTS = question_robustness.variants(_QUESTION)
 
 
-def _questioning(simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float) -> Versions:
+def _questioning(
+    simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
+) -> Versions:
     truth, logits = check_faces(simulation, rng, depth.question_limit)
     copies = [0.0, *[simulation.disturbance["questioning"]] * (len(_VARIANTS) - 1)]
     both = _answers(simulation, "questioning", logits, truth, copies, rng, harm, size)
     before, now = (
-        question_robustness.counts_of({q.name: said for q, said in zip(_VARIANTS, answers, strict=True)}, _QUESTION, truth) for answers in both
+        question_robustness.counts_of(
+            {q.name: said for q, said in zip(_VARIANTS, answers, strict=True)}, _QUESTION, truth
+        )
+        for answers in both
     )
     return {f"{prompt_robustness.PREFIX}{name}": (before[name], now[name]) for name in before}
 
 
-KINDS = {"corruptions": _corruptions, "metamorphic": _metamorphic, "prompting": _prompting, "questioning": _questioning}
+KINDS = {
+    "corruptions": _corruptions,
+    "metamorphic": _metamorphic,
+    "prompting": _prompting,
+    "questioning": _questioning,
+}
 
 
 # -- harms ----------------------------------------------------------------------------------------
@@ -191,7 +246,9 @@ def _disturb_copies(logits: FloatArray, truth: IntArray, size: float, rng: np.ra
     logits[1:] += np.float32(size) * rng.standard_normal(logits[1:].shape, dtype=np.float32)
 
 
-def _like_the_first_letter(logits: FloatArray, truth: IntArray, size: float, rng: np.random.Generator) -> None:
+def _like_the_first_letter(
+    logits: FloatArray, truth: IntArray, size: float, rng: np.random.Generator
+) -> None:
     """Add to the emotion that is first in a lettered list."""
     for copy, question in zip(logits, _VARIANTS, strict=True):
         if question.multiple_choice:

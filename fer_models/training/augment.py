@@ -1,4 +1,6 @@
-"""Augmentation of whole batches on any device: one affine resampling does flip, rotation, scale, shift and resize."""
+"""Augmentation of whole batches on any device: one affine resampling does flip, rotation, scale, shift and
+resize.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,37 @@ def augment(faces: torch.Tensor, size: int, how: Augmentation, seed: int) -> tor
     matrix[:, 0, 2], matrix[:, 1, 2] = 2 * draw(-how.shift, how.shift), 2 * draw(-how.shift, how.shift)
     grid = F.affine_grid(matrix, [n, faces.shape[1], size, size], align_corners=False)
     out = F.grid_sample(faces.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    contrast, brightness = 1 + draw(-how.contrast, how.contrast), 255 * draw(-how.brightness, how.brightness) * 0.5
+    contrast, brightness = (
+        1 + draw(-how.contrast, how.contrast),
+        255 * draw(-how.brightness, how.brightness) * 0.5,
+    )
     mean = out.mean(dim=(1, 2, 3))
-    out = (out - mean[:, None, None, None]) * contrast[:, None, None, None] + (mean + brightness)[:, None, None, None]
-    return _erase(out, draw(0, 1) < how.erase, draw(0.02, 0.2), draw(-1, 1), draw(0, 1), draw(0, 1), draw(0, 255)).clamp_(0, 255)
+    out = (out - mean[:, None, None, None]) * contrast[:, None, None, None] + (mean + brightness)[
+        :, None, None, None
+    ]
+    return _erase(
+        out, draw(0, 1) < how.erase, draw(0.02, 0.2), draw(-1, 1), draw(0, 1), draw(0, 1), draw(0, 255)
+    ).clamp_(0, 255)
 
 
 def _erase(
-    faces: torch.Tensor, chosen: torch.Tensor, area: torch.Tensor, ratio: torch.Tensor, x: torch.Tensor, y: torch.Tensor, tone: torch.Tensor
+    faces: torch.Tensor,
+    chosen: torch.Tensor,
+    area: torch.Tensor,
+    ratio: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    tone: torch.Tensor,
 ) -> torch.Tensor:
-    """Random erasing (Zhong et al. 2017, arXiv:1708.04896): one rectangle of one tone per chosen face, aspect 1:3 to 3:1."""
+    """Random erasing (Zhong et al. 2017, arXiv:1708.04896): one rectangle of one tone per chosen face, aspect
+    1:3 to 3:1.
+    """
     size = faces.shape[-1]
     aspect = torch.exp(ratio * math.log(3))
-    height, width = torch.sqrt(area * aspect).clamp(max=1) * size, torch.sqrt(area / aspect).clamp(max=1) * size
+    height, width = (
+        torch.sqrt(area * aspect).clamp(max=1) * size,
+        torch.sqrt(area / aspect).clamp(max=1) * size,
+    )
     top, left = (size - height) * y, (size - width) * x
     line = torch.arange(size, device=faces.device)
     rows = (line >= top[:, None]) & (line < (top + height)[:, None])

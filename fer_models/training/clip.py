@@ -1,9 +1,10 @@
 """Training of `clip-nano`: a text tower that learns to name what an image tower sees.
 
-The image tower starts as a network of the zoo that was trained on labels, and stays as it is: its features of the training faces are
-computed once. A projection of them and the text tower learn together, each face against captions of many templates and words
-(locked-image tuning, Zhai et al. 2022, arXiv:2111.07991). Captions of the same emotion are no negatives of each other: the target is
-shared among all of them in the batch, in both directions (UniCL, Yang et al. 2022, arXiv:2204.03610).
+The image tower starts as a network of the zoo that was trained on labels, and stays as it is: its features of
+the training faces are computed once. A projection of them and the text tower learn together, each face
+against captions of many templates and words (locked-image tuning, Zhai et al. 2022, arXiv:2111.07991).
+Captions of the same emotion are no negatives of each other: the target is shared among all of them in the
+batch, in both directions (UniCL, Yang et al. 2022, arXiv:2204.03610).
 """
 
 from __future__ import annotations
@@ -32,8 +33,14 @@ from fer_models.training.recipes import Augmentation
 from fer_models.training.session import ProgressCallback
 from fer_models.training.supervised import TrainingResult, as_tensor
 
-#: How `cnn` prepares pictures for the network the image tower starts from; open_clip prepares them the same way from these.
-_PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "interpolation": "bicubic", "resize_mode": "squash"}
+#: How `cnn` prepares pictures for the network the image tower starts from; open_clip prepares them the same
+#: way from these.
+_PREPROCESS = {
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.25, 0.25, 0.25),
+    "interpolation": "bicubic",
+    "resize_mode": "squash",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class ContrastiveRecipe:
         architecture: open_clip's name for the network.
         image_tower: the network of the zoo whose weights the image tower gets.
         views: differently augmented looks at each training face.
-        captions: the prompt set that trains. chosen_by: the one whose accuracy on the validation split chooses the epoch.
+        captions: the prompt set that trains. chosen_by: the one whose accuracy on the validation split
+            chooses the epoch.
         lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
         largest_scale: an upper bound of the scale of cosines (as in Radford et al. 2021: 100).
     """
@@ -72,7 +80,8 @@ def train(
     device: str = "auto",
     report: ProgressCallback | None = None,
 ) -> TrainingResult:
-    """Train and write `NAME.safetensors`, named after the architecture. It takes minutes, so a killed run starts anew.
+    """Train and write `NAME.safetensors`, named after the architecture. It takes minutes, so a killed run
+    starts anew.
 
     Args:
         training, validation, output, seed, device, report: as in `loop.train`.
@@ -84,16 +93,24 @@ def train(
     torch.manual_seed(seed)
     where, start = safetensors_io.pick_device(device), weights.find(recipe.image_tower)
     if start is None:
-        raise WeightsMissingError(f"{recipe.image_tower}, whose eyes {recipe.architecture} gets, is not here: fer-models train {recipe.image_tower}")
+        raise WeightsMissingError(
+            f"{recipe.image_tower}, whose eyes {recipe.architecture} gets, is not here: fer-models train {recipe.image_tower}"
+        )
     model: Any = clip.create(recipe.architecture, _PREPROCESS).to(where)
     load_image_encoder(model, start)
     labels = torch.from_numpy(np.concatenate([faces.labels for faces in training]))
     began = time.perf_counter()
     views = _views(model, training, recipe, seed, where, report)
     looking = time.perf_counter() - began
-    held_out = clip.Clip(model, open_clip.get_tokenizer(recipe.architecture), prompt_sets.load(recipe.chosen_by), where)
-    validation_features = torch.cat([_trunk(model, held_out.preprocess(batch)) for _, batch in validation.batches(256)])
-    learner = Trainer(model, recipe, prompt_sets.load(recipe.captions), held_out.tokenizer, where, len(labels), seed)
+    held_out = clip.Clip(
+        model, open_clip.get_tokenizer(recipe.architecture), prompt_sets.load(recipe.chosen_by), where
+    )
+    validation_features = torch.cat(
+        [_trunk(model, held_out.preprocess(batch)) for _, batch in validation.batches(256)]
+    )
+    learner = Trainer(
+        model, recipe, prompt_sets.load(recipe.captions), held_out.tokenizer, where, len(labels), seed
+    )
     history: list[dict[str, float]] = []
     path = output / f"{recipe.architecture}.safetensors"
     for epoch in range(recipe.epochs):
@@ -101,8 +118,16 @@ def train(
         loss = learner.epoch(views[epoch % recipe.views], labels, epoch, report)
         accuracy = _accuracy(model, validation_features, validation.labels, recipe.chosen_by)
         seconds = time.perf_counter() - began + (looking if epoch == 0 else 0.0)
-        record = {"epoch": epoch + 1, "size": float(model.visual.image_size[0]), "loss": loss, "seconds": seconds}
-        record |= {"images_per_second": learner.steps * recipe.batch_size / seconds, "validation_accuracy": accuracy}
+        record = {
+            "epoch": epoch + 1,
+            "size": float(model.visual.image_size[0]),
+            "loss": loss,
+            "seconds": seconds,
+        }
+        record |= {
+            "images_per_second": learner.steps * recipe.batch_size / seconds,
+            "validation_accuracy": accuracy,
+        }
         history.append(record)
         if accuracy > max((r["validation_accuracy"] for r in history[:-1]), default=-1.0):
             made = provenance.record(
@@ -123,7 +148,8 @@ def train(
 
 
 def load_image_encoder(model: Any, path: Path) -> None:
-    """Put the weights of a network of ours for grey faces into the image tower of `model`, for three equal channels.
+    """Put the weights of a network of ours for grey faces into the image tower of `model`, for three equal
+    channels.
 
     Raises:
         WeightsError: they do not fit.
@@ -134,9 +160,13 @@ def load_image_encoder(model: Any, path: Path) -> None:
     for name, own in trunk.items():
         tensor = state.get(name)
         if tensor is not None and tensor.ndim == 4 and tensor.shape[1] == 1 and own.shape[1] == 3:
-            tensor = tensor.repeat(1, 3, 1, 1) / 3  # one third of the grey kernel per channel: the same sum where all are equal
+            tensor = (
+                tensor.repeat(1, 3, 1, 1) / 3
+            )  # one third of the grey kernel per channel: the same sum where all are equal
         if tensor is None or tensor.shape != own.shape:
-            raise WeightsError(f"{path} does not fit the image tower: {name} is missing or has another shape.")
+            raise WeightsError(
+                f"{path} does not fit the image tower: {name} is missing or has another shape."
+            )
         lent[name] = tensor
     model.visual.trunk.load_state_dict(lent)
     for parameter in model.visual.trunk.parameters():
@@ -152,7 +182,12 @@ def _trunk(model: Any, batch: torch.Tensor) -> torch.Tensor:
 
 
 def _views(
-    model: Any, training: list[FaceSet], recipe: ContrastiveRecipe, seed: int, device: torch.device, report: ProgressCallback | None
+    model: Any,
+    training: list[FaceSet],
+    recipe: ContrastiveRecipe,
+    seed: int,
+    device: torch.device,
+    report: ProgressCallback | None,
 ) -> list[torch.Tensor]:
     """`recipe.views` looks at all training faces, the first one as they are: float16 (n, width) each."""
     side = model.visual.image_size[0]
@@ -163,10 +198,19 @@ def _views(
         parts = []
         for start in range(0, len(faces), size):
             batch = faces[start : start + size].to(device)
-            grey = batch.float() if view == 0 else augment(batch, side, recipe.augmentation, seed + view * len(faces) + start)
+            grey = (
+                batch.float()
+                if view == 0
+                else augment(batch, side, recipe.augmentation, seed + view * len(faces) + start)
+            )
             parts.append(_trunk(model, (grey.expand(-1, 3, -1, -1) / 255 - mean) / std).half())
             if report is not None:
-                report(f"look {view + 1}/{recipe.views} at the faces", min(start + size, len(faces)), len(faces), {})
+                report(
+                    f"look {view + 1}/{recipe.views} at the faces",
+                    min(start + size, len(faces)),
+                    len(faces),
+                    {},
+                )
         found.append(torch.cat(parts))
     return found
 
@@ -175,7 +219,14 @@ class Trainer:
     """The text tower and the projection, and the captions they learn from."""
 
     def __init__(
-        self, model: Any, recipe: ContrastiveRecipe, captions: prompt_sets.PromptSet, tokenizer: Any, device: torch.device, n: int, seed: int
+        self,
+        model: Any,
+        recipe: ContrastiveRecipe,
+        captions: prompt_sets.PromptSet,
+        tokenizer: Any,
+        device: torch.device,
+        n: int,
+        seed: int,
     ) -> None:
         self.model, self.recipe, self.device, self.seed = model, recipe, device, seed
         texts = [captions.texts(emotion) for emotion in range(len(captions.words))]
@@ -184,7 +235,9 @@ class Trainer:
         parameters, total = model.parameters(), self.steps * recipe.epochs
         self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
-    def epoch(self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: ProgressCallback | None) -> float:
+    def epoch(
+        self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: ProgressCallback | None
+    ) -> float:
         """One pass over all faces; returns the mean loss."""
         rng = np.random.default_rng([self.seed, epoch])
         order, losses = rng.permutation(len(labels)), []
@@ -194,7 +247,12 @@ class Trainer:
             rows = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
             losses.append(self._step(features[rows].float().to(self.device), labels[rows], rng))
             if report is not None:
-                report(f"epoch {epoch + 1}/{self.recipe.epochs}", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+                report(
+                    f"epoch {epoch + 1}/{self.recipe.epochs}",
+                    step + 1,
+                    self.steps,
+                    {"loss": float(np.mean(losses[-50:]))},
+                )
         self.model.eval()
         return float(np.mean(losses))
 

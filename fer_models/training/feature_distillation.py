@@ -1,7 +1,9 @@
-"""Hints: the middle of a transformer is led to what a trained convolutional network sees in the same face (Romero et al. 2015, arXiv:1412.6550).
+"""Hints: the middle of a transformer is led to what a trained convolutional network sees in the same face
+(Romero et al. 2015, arXiv:1412.6550).
 
-One label per face does not tell a small transformer which patches belong together: on FER-2013 it answers by the frequencies of the emotions
-for more than an epoch. What another network sees at each place does tell it, in as many numbers as there are places and channels.
+One label per face does not tell a small transformer which patches belong together: on FER-2013 it answers by
+the frequencies of the emotions for more than an epoch. What another network sees at each place does tell it,
+in as many numbers as there are places and channels.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ class FeatureDistillation:
         self._tokens = tokens
 
     def loss(self, faces: torch.Tensor) -> torch.Tensor:
-        """How far the tokens of the batch that went through the network last are from what the teacher sees in `faces`, the same ones: 0..2.
+        """How far the tokens of the batch that went through the network last are from what the teacher sees
+        in `faces`, the same ones: 0..2.
 
-        The first channels of each token are compared, as directions, with the teacher's channels at its place, each of them centred and scaled.
+        The first channels of each token are compared, as directions, with the teacher's channels at its
+        place, each of them centred and scaled.
 
         Args:
             faces: float (n, channels, h, w) in 0..255.

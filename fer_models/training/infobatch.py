@@ -1,8 +1,9 @@
 """Which faces an epoch trains on: all of them, or fewer of those that are learnt already.
 
-Half of the work of a long training goes into faces that the network has long got right. InfoBatch (Qin et al. 2024, arXiv:2303.04947) leaves a
-share of the faces whose last loss was under the mean out of each epoch, another share each time, and counts those that stay for more,
-so that the expected gradient is that of all faces. The last epochs see every face.
+Half of the work of a long training goes into faces that the network has long got right. InfoBatch (Qin et al.
+2024, arXiv:2303.04947) leaves a share of the faces whose last loss was under the mean out of each epoch,
+another share each time, and counts those that stay for more, so that the expected gradient is that of all
+faces. The last epochs see every face.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class InfoBatchSampler:
     """The faces of each epoch, and what is remembered of them.
 
     Attributes:
-        losses: float32 (n,), how far each face's answer was from its target when it was last seen, in nats above the least possible; NaN for
-            a face that was not seen yet.
+        losses: float32 (n,), how far each face's answer was from its target when it was last seen, in nats
+            above the least possible; NaN for a face that was not seen yet.
     """
 
     def __init__(self, targets: torch.Tensor, label_smoothing: float, epochs: int, share: float) -> None:
@@ -33,7 +34,9 @@ class InfoBatchSampler:
         self.losses = torch.full((len(targets),), float("nan"))
 
     def epoch(self, epoch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows of an epoch (from 0) in random order, and how much each counts: int64 (k,), float32 (k,)."""
+        """The rows of an epoch (from 0) in random order, and how much each counts: int64 (k,), float32
+        (k,).
+        """
         n = len(self.losses)
         order = torch.randperm(n, generator=generator)
         if not self._share or epoch >= self._last:

@@ -1,4 +1,6 @@
-"""What a trained network of the zoo sees, as something for another network to learn from: a loss network (Johnson et al. 2016, arXiv:1603.08155)."""
+"""What a trained network of the zoo sees, as something for another network to learn from: a loss network
+(Johnson et al. 2016, arXiv:1603.08155).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.cnn import load, normalise
 from fer_models.errors import WeightsMissingError
 
-#: Which of a timm network's feature maps is looked at: the last but one, where EfficientNet-B0 has 6 x 6 places for a face of 48 pixels
-#: and ResNet-50 4 x 4 for one of 64: what is seen has a place still, and means something already.
+#: Which of a timm network's feature maps is looked at: the last but one, where EfficientNet-B0 has 6 x 6
+#: places for a face of 48 pixels and ResNet-50 4 x 4 for one of 64: what is seen has a place still, and means
+#: something already.
 _MAP = -2
 
 
@@ -32,13 +35,18 @@ class LossNetwork:
         classifier = load(path, device=device.type)
         network: Any = classifier.network.requires_grad_(False)
         self.sha256 = sha256_of(path)
-        self.network, self.architecture, self._at = network, classifier.architecture, [len(network.feature_info) + _MAP]
+        self.network, self.architecture, self._at = (
+            network,
+            classifier.architecture,
+            [len(network.feature_info) + _MAP],
+        )
 
     def features(self, faces: torch.Tensor) -> torch.Tensor:
         """What it sees in `faces`, through which gradients go: (n, features, places, places).
 
         Args:
-            faces: float (n, channels, side, side) in 0..255, grey or RGB, resized where they are not of the network's own size.
+            faces: float (n, channels, side, side) in 0..255, grey or RGB, resized where they are not of the
+                network's own size.
         """
         size = self.architecture.size
         if faces.shape[-1] != size:
@@ -46,12 +54,15 @@ class LossNetwork:
         if faces.shape[1] != self.architecture.channels:
             faces = faces.mean(1, keepdim=True)
         prepared = normalise(faces, self.architecture).contiguous(memory_format=torch.channels_last)
-        seen: torch.Tensor = self.network.forward_intermediates(prepared, indices=self._at, intermediates_only=True, stop_early=True)[0]
+        seen: torch.Tensor = self.network.forward_intermediates(
+            prepared, indices=self._at, intermediates_only=True, stop_early=True
+        )[0]
         return seen.float()
 
 
 def standardised(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """`features` with each channel centred and scaled as makes `like` have mean 0 and standard deviation 1 over all faces and places.
+    """`features` with each channel centred and scaled as makes `like` have mean 0 and standard deviation 1
+    over all faces and places.
 
     Without it the channels that are always on would be all that a direction shows.
     """

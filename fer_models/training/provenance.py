@@ -47,7 +47,9 @@ def record(
         "validation_data": validation,
         **more,
         "history": history,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {torch.get_num_threads()} threads",
         "versions": {package: version(package) for package in packages} | {"python": sys.version.split()[0]},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

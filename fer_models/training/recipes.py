@@ -39,19 +39,24 @@ class Recipe:
     """Everything that decides what a training run does, but for its data and its machine.
 
     Attributes:
-        sizes: (share of the epochs, side in pixels) steps: small faces first, full size last. A small side is a fraction of the
-            cost of a full one, and the early epochs lose little by it (progressive learning, Tan & Le 2021, arXiv:2104.00298).
+        sizes: (share of the epochs, side in pixels) steps: small faces first, full size last. A small side is
+            a fraction of the cost of a full one, and the early epochs lose little by it (progressive
+            learning, Tan & Le 2021, arXiv:2104.00298).
         lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
         ema: decay per update of the averaged weights, which are what is validated and kept.
         precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
-        targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of the seven (Barsoum et al. 2016,
-            arXiv:1608.01041: their cross-entropy scheme); the label elsewhere.
-        teacher: a network whose answers to the training faces, as they are, are mixed into the labels (distillation, Hinton et al. 2015,
-            arXiv:1503.02531): they say which faces are ambiguous, and soften labels that most raters would not have given. `A+B`: the mean of two.
+        targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of
+            the seven (Barsoum et al. 2016, arXiv:1608.01041: their cross-entropy scheme); the label
+            elsewhere.
+        teacher: a network whose answers to the training faces, as they are, are mixed into the labels
+            (distillation, Hinton et al. 2015, arXiv:1503.02531): they say which faces are ambiguous, and
+            soften labels that most raters would not have given. `A+B`: the mean of two.
         teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
         hint: a trained network of the zoo whose features the middle of a transformer is led to (see `hints`).
-        prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see `sampling`).
-        validate_from: share of the epochs after which the averaged weights are scored on the validation split every epoch.
+        prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see
+            `sampling`).
+        validate_from: share of the epochs after which the averaged weights are scored on the validation split
+            every epoch.
     """
 
     architecture: Architecture
@@ -77,9 +82,11 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def continued(self) -> Recipe:
-        """The recipe for going on from trained weights: half the peak rate, a short warm-up, full-size faces throughout, and the labels alone.
+        """The recipe for going on from trained weights: half the peak rate, a short warm-up, full-size faces
+        throughout, and the labels alone.
 
-        A teacher brings a beginner forward. A trained network may know more than the teacher does, and would be led back to it.
+        A teacher brings a beginner forward. A trained network may know more than the teacher does, and would
+        be led back to it.
         """
         return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),), teacher=None)
 
@@ -123,13 +130,21 @@ RECIPES: dict[str, Recipe] = {
         augmentation=Augmentation(erase=0.1, rotate=12.0),
     ),
 }
-#: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its own.
-RECIPES |= {f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()}
-#: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do (Touvron et al. 2021,
-#: arXiv:2012.12877), and faces as CLIP's image tower gets them.
+#: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its
+#: own.
+RECIPES |= {
+    f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()
+}
+#: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do
+#: (Touvron et al. 2021, arXiv:2012.12877), and faces as CLIP's image tower gets them.
 VISION_ENCODER = "phi3v-nano-vision"
 RECIPES[VISION_ENCODER] = Recipe(
-    Architecture("phi3v_nano_vision", channels=3, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
+    Architecture(
+        "phi3v_nano_vision",
+        channels=3,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+    ),
     epochs=16,
     batch_size=64,
     optimizer="adamw",

@@ -1,9 +1,11 @@
-"""Training of `gfpgan-nano`: a small GFPGAN network that learns to undo what happens to pictures like FER-2013's.
+"""Training of `gfpgan-nano`: a small GFPGAN network that learns to undo what happens to pictures like
+FER-2013's.
 
-The faces themselves are what it shall give back; what it gets are the same faces blurred, shrunk, made noisy and compressed, each time
-otherwise (the degradation of Wang et al. 2021, arXiv:2101.04061, eq. 1: blur, shrink, noise, JPEG). It learns from the distance of
-pixels and of their edges, and from what a network of the zoo sees in the restored face and in the face itself (there the identity
-preserving loss, with a face recognition network), without discriminator: a small network that must not invent a face is what FER needs.
+The faces themselves are what it shall give back; what it gets are the same faces blurred, shrunk, made noisy
+and compressed, each time otherwise (the degradation of Wang et al. 2021, arXiv:2101.04061, eq. 1: blur,
+shrink, noise, JPEG). It learns from the distance of pixels and of their edges, and from what a network of the
+zoo sees in the restored face and in the face itself (there the identity preserving loss, with a face
+recognition network), without discriminator: a small network that must not invent a face is what FER needs.
 The epoch is chosen on the validation split, degraded once and for all.
 """
 
@@ -41,7 +43,8 @@ _EPOCH, _VALIDATION = 1, 2
 
 @dataclass(frozen=True)
 class Degradation:
-    """How badly a face is treated: each step has a strength between two bounds, and happens with a probability of its own.
+    """How badly a face is treated: each step has a strength between two bounds, and happens with a
+    probability of its own.
 
     The bounds reach as far as the corruptions of the same kinds do at severity 5, and begin at nothing.
 
@@ -63,7 +66,9 @@ class Degradation:
         """A degraded copy; about one in forty is none."""
         picture = corruptions.to_picture(face)
         happens = rng.random(4) < self.likely
-        blur, side, noise, quality = (rng.uniform(*bounds) for bounds in (self.blur, self.side, self.noise, self.jpeg))
+        blur, side, noise, quality = (
+            rng.uniform(*bounds) for bounds in (self.blur, self.side, self.noise, self.jpeg)
+        )
         if happens[0]:
             picture = ndimage.gaussian_filter(picture, (blur, blur, 0))
         if happens[1]:
@@ -84,8 +89,10 @@ class RestorationRecipe:
         side: the side at which faces are degraded, in pixels: FER-2013's own.
         lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
         ema: decay per update of the averaged weights, which are what is validated and kept.
-        edges: the weight of the distance of neighbouring pixels' differences, against 1 for that of the pixels.
-        pyramid: the weight of the pictures that the network's first half gives at each size (GFPGAN's pyramid restoration guidance).
+        edges: the weight of the distance of neighbouring pixels' differences, against 1 for that of the
+            pixels.
+        pyramid: the weight of the pictures that the network's first half gives at each size (GFPGAN's pyramid
+            restoration guidance).
         recogniser: the network of the zoo whose features are compared, None for none.
         recognition: the weight of their distance, which is 0..2, against 1 for that of the pixels.
         precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
@@ -116,7 +123,8 @@ class Score:
     """How near faces are to what they should be.
 
     Attributes:
-        distance: what the training makes small, but for the pyramid: of pixels, of edges and of what the recogniser sees.
+        distance: what the training makes small, but for the pyramid: of pixels, of edges and of what the
+            recogniser sees.
         psnr: the peak signal-to-noise ratio of all their pixels, in dB.
     """
 
@@ -130,10 +138,12 @@ class RestorationTrainingResult:
 
     Attributes:
         weights: the safetensors file.
-        best_epoch: the epoch kept, from 1: the one that gives back the degraded validation faces with the smallest distance.
+        best_epoch: the epoch kept, from 1: the one that gives back the degraded validation faces with the
+            smallest distance.
         best: how near it brings them.
         unrestored: how near they are themselves, enlarged as the network gets them.
-        history: one record per epoch: loss, learning rate, seconds, `validation_distance` and `validation_psnr`.
+        history: one record per epoch: loss, learning rate, seconds, `validation_distance` and
+            `validation_psnr`.
     """
 
     weights: Path
@@ -156,10 +166,12 @@ def train(
     start: Path | None = None,
     report: ProgressCallback | None = None,
 ) -> RestorationTrainingResult:
-    """Train one network and write `NAME.safetensors`; a killed run goes on from its last epoch, with the same loss curve.
+    """Train one network and write `NAME.safetensors`; a killed run goes on from its last epoch, with the same
+    loss curve.
 
     Args:
-        name, training, validation, output, seed, resume, start, report: as in `loop.train`; labels are not looked at.
+        name, training, validation, output, seed, resume, start, report: as in `loop.train`; labels are not
+            looked at.
         device: as in `tensors.pick_device`.
 
     Raises:
@@ -198,13 +210,21 @@ class _Training(Session):
         self.recogniser = None if recipe.recogniser is None else LossNetwork(recipe.recogniser, device)
         self.network = gfpgan.build(recipe.shape).to(device)
         self.started_from = None if start is None else init_from(self.network, "GFPGAN", start)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
+        )
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
         self.unrestored = self.score(lambda degraded: degraded)
         self.history = []
 
     def identity(self) -> dict[str, Any]:
-        return {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, "start": self.started_from, "recogniser": self.seen_by}
+        return {
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "data": self.data,
+            "start": self.started_from,
+            "recogniser": self.seen_by,
+        }
 
     @property
     def seen_by(self) -> str | None:
@@ -220,9 +240,20 @@ class _Training(Session):
             rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             losses.append(self._step(rows, epoch, step))
             if report is not None:
-                report(f"epoch {epoch + 1}/{recipe.epochs}", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+                report(
+                    f"epoch {epoch + 1}/{recipe.epochs}",
+                    step + 1,
+                    self.steps,
+                    {"loss": float(np.mean(losses[-50:]))},
+                )
         seconds, lr = time.perf_counter() - started, self.optimizer.param_groups[0]["lr"]
-        record = {"epoch": epoch + 1, "size": recipe.shape.out_size, "loss": float(np.mean(losses)), "lr": lr, "seconds": seconds}
+        record = {
+            "epoch": epoch + 1,
+            "size": recipe.shape.out_size,
+            "loss": float(np.mean(losses)),
+            "lr": lr,
+            "seconds": seconds,
+        }
         record["faces"] = min(self.steps * recipe.batch_size, len(self.faces))
         record["images_per_second"] = record["faces"] / seconds
         score = self.score(self._restored)
@@ -234,7 +265,9 @@ class _Training(Session):
         """One update; returns the loss."""
         done, total = epoch * self.steps + step, self.steps * self.recipe.epochs
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr * min((done + 1) / max(1.0, 0.05 * total), 0.5 * (1 + math.cos(math.pi * done / total)))
+            group["lr"] = self.recipe.lr * min(
+                (done + 1) / max(1.0, 0.05 * total), 0.5 * (1 + math.cos(math.pi * done / total))
+            )
         rng = np.random.default_rng([self.seed, _EPOCH, epoch, step])
         faces = [to_rgb(face[0, :, :: rng.choice((1, -1))]) for face in self.faces[rows]]
         degraded, sharp = self._pairs(faces, rng)
@@ -242,7 +275,9 @@ class _Training(Session):
             restored, smaller = self.network(degraded, randomize_noise=False)
             loss = self._distance(restored, sharp)
         for guess in smaller:
-            loss = loss + self.recipe.pyramid / len(smaller) * F.l1_loss(guess.float(), F.adaptive_avg_pool2d(sharp, guess.shape[-1]))
+            loss = loss + self.recipe.pyramid / len(smaller) * F.l1_loss(
+                guess.float(), F.adaptive_avg_pool2d(sharp, guess.shape[-1])
+            )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_grad)
@@ -264,10 +299,14 @@ class _Training(Session):
         return distance + self.recipe.recognition * (1 - alike).mean()
 
     def _pairs(self, faces: list[Face], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Degraded and sharp faces as the network gets and gives them: float32 (n, 3, size, size) in -1..1, on the device."""
+        """Degraded and sharp faces as the network gets and gives them: float32 (n, 3, size, size) in -1..1,
+        on the device.
+        """
         size = self.recipe.shape.out_size
         degraded = gfpgan.to_network([self.recipe.degradation.apply(face, rng) for face in faces], size)
-        return degraded.to(self.device), gfpgan.to_network([resize(face, size) for face in faces], size).to(self.device)
+        return degraded.to(self.device), gfpgan.to_network([resize(face, size) for face in faces], size).to(
+            self.device
+        )
 
     def _validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(self.held_out), 64):
@@ -283,7 +322,10 @@ class _Training(Session):
             error = (restored - sharp) / 2
             squares, n = squares + float(error.double().square().sum()), n + error.numel()
             with self._autocast():
-                distance, faces = distance + float(self._distance(restored, sharp)) * len(sharp), faces + len(sharp)
+                distance, faces = (
+                    distance + float(self._distance(restored, sharp)) * len(sharp),
+                    faces + len(sharp),
+                )
         return Score(distance / faces, 10 * math.log10(n / max(squares, 1e-12)))
 
     def _restored(self, degraded: torch.Tensor) -> torch.Tensor:
@@ -314,7 +356,9 @@ class _Training(Session):
             device=self.device,
             packages=("torch", "timm", "spandrel", "numpy", "scipy", "pillow"),
             unrestored=asdict(self.unrestored),
-            recogniser=None if self.seen_by is None else {"model": self.recipe.recogniser, "sha256": self.seen_by},
+            recogniser=None
+            if self.seen_by is None
+            else {"model": self.recipe.recogniser, "sha256": self.seen_by},
             started_from=self.started_from,
         )
 

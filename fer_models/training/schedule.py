@@ -1,4 +1,6 @@
-"""AdamW with a short warm-up and a cosine to zero, for what is trained in minutes on features that were computed once."""
+"""AdamW with a short warm-up and a cosine to zero, for what is trained in minutes on features that were
+computed once.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def adamw(
     Args:
         lr: the peak, reached after 5 % of all `updates`.
     """
-    optimizer = torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        [p for p in parameters if p.requires_grad], lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)
+    )
     warm = max(1, updates // 20)
     share = lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, step / updates))))  # noqa: E731 (a rate per step)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)

@@ -1,8 +1,10 @@
-"""A training run that survives a kill: what every resumable training does after each epoch, and the file it goes on from.
+"""A training run that survives a kill: what every resumable training does after each epoch, and the file it
+goes on from.
 
-A `Session` keeps two files: `NAME.safetensors` (the averaged weights of the best epoch so far) and, while it runs, `NAME.checkpoint.safetensors`
-(everything that the next epoch needs). What is random must be drawn from the seed, the epoch and the step, and what else an epoch leaves for the
-next one must be in `remembered`: then a run that goes on has the loss curve of one that was never stopped.
+A `Session` keeps two files: `NAME.safetensors` (the averaged weights of the best epoch so far) and, while it
+runs, `NAME.checkpoint.safetensors` (everything that the next epoch needs). What is random must be drawn from
+the seed, the epoch and the step, and what else an epoch leaves for the next one must be in `remembered`: then
+a run that goes on has the loss curve of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -49,11 +51,15 @@ class Session(ABC):
 
     @abstractmethod
     def epoch(self, epoch: int, report: ProgressCallback | None) -> dict[str, float]:
-        """Train one epoch (from 0), score it where that is due, and return its record, which is in the history too."""
+        """Train one epoch (from 0), score it where that is due, and return its record, which is in the
+        history too.
+        """
 
     @abstractmethod
     def best(self) -> dict[str, float] | None:
-        """The record of the epoch to be kept so far, the first one where several are as good; None where none was scored."""
+        """The record of the epoch to be kept so far, the first one where several are as good; None where none
+        was scored.
+        """
 
     @abstractmethod
     def save_weights(self, path: Path) -> None:
@@ -61,7 +67,9 @@ class Session(ABC):
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """What a checkpoint must agree with to be gone on with: recipe, seed, data and everything else that decides the run, as JSON."""
+        """What a checkpoint must agree with to be gone on with: recipe, seed, data and everything else that
+        decides the run, as JSON.
+        """
 
     def remembered(self) -> dict[str, torch.Tensor]:
         """What an epoch leaves for the next one, beside the network, its average and the optimizer."""
@@ -85,7 +93,10 @@ class Session(ABC):
             WeightsError: the checkpoint cannot be read.
         """
         output.mkdir(parents=True, exist_ok=True)
-        checkpoint, weights = output / f"{self.name}.checkpoint.safetensors", output / f"{self.name}.safetensors"
+        checkpoint, weights = (
+            output / f"{self.name}.checkpoint.safetensors",
+            output / f"{self.name}.safetensors",
+        )
         if resume and checkpoint.exists():
             self._restore(checkpoint)
         for epoch in range(len(self.history), self.recipe.epochs):
@@ -118,7 +129,12 @@ class Session(ABC):
             saved, metadata = safetensors_io.read(path)
         except WeightsError as error:
             raise WeightsError(f"{error} Or delete it to start afresh.") from error
-        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "ema": {}, "optimizer": {}, "remembered": {}}
+        parts: dict[str, dict[str, torch.Tensor]] = {
+            "network": {},
+            "ema": {},
+            "optimizer": {},
+            "remembered": {},
+        }
         if metadata.get("run") != self._run() or not {name.split(".")[0] for name in saved} <= parts.keys():
             told = f"{path} belongs to a run with another recipe, data or seed, or of another version."
             raise UsageError(f"{told} Use another --output, or delete it to start afresh.")
@@ -131,13 +147,16 @@ class Session(ABC):
         for name, tensor in parts["optimizer"].items():
             index, field = name.split(".", 1)
             slots.setdefault(int(index), {})[field] = tensor
-        self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load_state_dict(
+            {"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
         self.remember(parts["remembered"])
         self.history = json.loads(metadata["history"])
 
 
 def init_from(network: nn.Module, kind: str, path: Path) -> dict[str, Any]:
-    """Put the weights at `path` into `network`, which errors call `kind`; returns their sha256 and the record of how they were trained.
+    """Put the weights at `path` into `network`, which errors call `kind`; returns their sha256 and the record
+    of how they were trained.
 
     Raises:
         WeightsError: they are of another network.

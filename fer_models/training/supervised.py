@@ -1,7 +1,8 @@
 """The training loop: one for every network, on any device, resumable at every epoch.
 
-`train` reads faces, follows a `Recipe` and leaves `NAME.safetensors`: the averaged weights of the epoch that scored best on the validation
-split, with architecture, label order and provenance in its metadata. How a killed run goes on is told in `session`.
+`train` reads faces, follows a `Recipe` and leaves `NAME.safetensors`: the averaged weights of the epoch that
+scored best on the validation split, with architecture, label order and provenance in its metadata. How a
+killed run goes on is told in `session`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class TrainingResult:
         weights: the safetensors file.
         best_epoch: the epoch kept, from 1.
         best_accuracy: its accuracy on the validation split, 0..1.
-        history: one record per epoch: loss, learning rate, seconds, and validation accuracy where it was measured.
+        history: one record per epoch: loss, learning rate, seconds, and validation accuracy where it was
+            measured.
     """
 
     weights: Path
@@ -78,9 +80,11 @@ def train(
         output: a folder; made if missing.
         device: `auto` (what accelerate finds) or `cpu`.
         resume: go on from a checkpoint of the same recipe, data and seed where there is one.
-        start: weights to go on from instead of random ones, such as an earlier run's; its record becomes part of this one's.
+        start: weights to go on from instead of random ones, such as an earlier run's; its record becomes part
+            of this one's.
         report: called after each step, for a progress bar.
-        also: further splits, by name, that are scored whenever the validation split is (`accuracy on NAME` in the history). They choose nothing.
+        also: further splits, by name, that are scored whenever the validation split is (`accuracy on NAME` in
+            the history). They choose nothing.
 
     Raises:
         UsageError: the checkpoint found belongs to another run, or the loss stopped being a number.
@@ -117,16 +121,29 @@ class _Training(Session):
         torch.manual_seed(seed)
         side = max(recipe.architecture.size, max(size for _, size in recipe.sizes))
         self.faces = torch.cat([as_tensor(s, recipe.architecture.channels, side) for s in training])
-        self.targets, self.learnt_from = targets(training, recipe, accelerator.device), described(training, recipe)
-        self.validation, self.also = self._held_out(validation), {name: self._held_out(faces) for name, faces in also.items()}
+        self.targets, self.learnt_from = (
+            targets(training, recipe, accelerator.device),
+            described(training, recipe),
+        )
+        self.validation, self.also = (
+            self._held_out(validation),
+            {name: self._held_out(faces) for name, faces in also.items()},
+        )
         self.data = [provenance.described(faces) for faces in (*training, validation)]
         self.steps = len(self.faces) // recipe.batch_size or 1
-        # Several processes would have to tell each other what they saw; they have the power to see every face instead.
+        # Several processes would have to tell each other what they saw; they have the power to see every face
+        # instead.
         prune = recipe.infobatch_ratio if accelerator.num_processes == 1 else 0.0
         self.sampler = InfoBatchSampler(self.targets, recipe.label_smoothing, recipe.epochs, prune)
         network = build(recipe.architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
         self.started_from = None if start is None else init_from(network, recipe.architecture.timm, start)
-        optimizer = create_optimizer_v2(network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
+        optimizer = create_optimizer_v2(
+            network,
+            opt=recipe.optimizer,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+        )
         self.scheduler = CosineLRScheduler(
             optimizer,
             t_initial=self.steps * recipe.epochs,
@@ -138,7 +155,11 @@ class _Training(Session):
         self.trained, self.optimizer = accelerator.prepare(network, optimizer)
         self.network = accelerator.unwrap_model(self.trained)
         self.ema = ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
-        self.hint = None if recipe.hint is None else FeatureDistillation(recipe.hint, self.network, accelerator.device)
+        self.hint = (
+            None
+            if recipe.hint is None
+            else FeatureDistillation(recipe.hint, self.network, accelerator.device)
+        )
         self.history = []
         self.is_main_process = accelerator.is_main_process
 
@@ -147,15 +168,31 @@ class _Training(Session):
     def epoch(self, epoch: int, report: ProgressCallback | None) -> dict[str, float]:
         """Train one epoch and, late enough, score the averaged weights."""
         recipe, device = self.recipe, self.accelerator.device
-        size, losses, started, meter = recipe.size_at(epoch), [], time.perf_counter(), EnergyMeter(device.type)
+        size, losses, started, meter = (
+            recipe.size_at(epoch),
+            [],
+            time.perf_counter(),
+            EnergyMeter(device.type),
+        )
         batches = self._batches(epoch)
         self.network.train()
         for step, (rows, counts) in enumerate(batches):
             losses.append(self.step(rows, counts, size, epoch, step, step / len(batches)))
             if report is not None:
-                report(f"epoch {epoch + 1}/{recipe.epochs} at {size} px", step + 1, len(batches), {"loss": float(np.mean(losses[-50:]))})
+                report(
+                    f"epoch {epoch + 1}/{recipe.epochs} at {size} px",
+                    step + 1,
+                    len(batches),
+                    {"loss": float(np.mean(losses[-50:]))},
+                )
         seconds = time.perf_counter() - started
-        record = {"epoch": epoch + 1, "size": size, "loss": float(np.mean(losses)), "lr": self.optimizer.param_groups[0]["lr"], "seconds": seconds}
+        record = {
+            "epoch": epoch + 1,
+            "size": size,
+            "loss": float(np.mean(losses)),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+        }
         record["faces"] = len(batches) * recipe.batch_size
         record["images_per_second"] = record["faces"] / seconds
         if (peak := _peak_memory_mb(device)) is not None:
@@ -168,12 +205,22 @@ class _Training(Session):
         self.history.append(record)
         return record
 
-    def step(self, rows: torch.Tensor, counts: torch.Tensor, size: int, epoch: int, step: int, done: float) -> float:
-        """One update on the faces in `rows`, each counting as much as `counts` says, when `done` of the epoch is over; returns the loss."""
-        recipe, device, update = self.recipe, self.accelerator.device, epoch * self.steps + int(done * self.steps)
+    def step(
+        self, rows: torch.Tensor, counts: torch.Tensor, size: int, epoch: int, step: int, done: float
+    ) -> float:
+        """One update on the faces in `rows`, each counting as much as `counts` says, when `done` of the epoch
+        is over; returns the loss.
+        """
+        recipe, device, update = (
+            self.recipe,
+            self.accelerator.device,
+            epoch * self.steps + int(done * self.steps),
+        )
         self.scheduler.step_update(update)
         torch.manual_seed(_mix(self.seed, epoch, step, 1))  # dropout
-        seed = _mix(self.seed, epoch, step, 2 + 2 * self.accelerator.process_index)  # each process augments its own share
+        seed = _mix(
+            self.seed, epoch, step, 2 + 2 * self.accelerator.process_index
+        )  # each process augments its own share
         faces = augment(self.faces[rows].to(device), size, recipe.augmentation, seed)
         x = normalise(faces, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self._autocast():
@@ -191,13 +238,22 @@ class _Training(Session):
         return float(loss.item())
 
     def _autocast(self) -> torch.autocast:
-        # Not accelerate's own: its precision is fixed for the life of a process, and one process may run several recipes.
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+        # Not accelerate's own: its precision is fixed for the life of a process, and one process may run
+        # several recipes.
+        return torch.autocast(
+            self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
+        )
 
     def _batches(self, epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows of each step and how much they count: a fresh shuffle per epoch; each process takes its share of every batch."""
+        """The rows of each step and how much they count: a fresh shuffle per epoch; each process takes its
+        share of every batch.
+        """
         rows, counts = self.sampler.epoch(epoch, torch.Generator().manual_seed(_mix(self.seed, epoch, 0, 0)))
-        size, ranks, rank = self.recipe.batch_size, self.accelerator.num_processes, self.accelerator.process_index
+        size, ranks, rank = (
+            self.recipe.batch_size,
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
         cuts = [slice(start, start + size) for start in range(0, max(1, len(rows) - size + 1), size)]
         return [(rows[cut][rank::ranks], counts[cut][rank::ranks]) for cut in cuts]
 
@@ -255,7 +311,13 @@ class _Training(Session):
         safetensors_io.write(self.ema.module.state_dict(), path, metadata)
 
     def identity(self) -> dict[str, Any]:
-        return {"recipe": asdict(self.recipe), "seed": self.seed, "data": self.data, **self.learnt_from, "start": self.started_from}
+        return {
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "data": self.data,
+            **self.learnt_from,
+            "start": self.started_from,
+        }
 
     def remembered(self) -> dict[str, torch.Tensor]:
         return {"losses": self.sampler.losses}
@@ -268,12 +330,25 @@ def _accuracy(record: dict[str, float]) -> float:
     return record["validation_accuracy"]
 
 
-def single_step(recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32) -> tuple[Callable[[], float], int]:
-    """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss, faces per call)."""
+def single_step(
+    recipe: Recipe, faces: FaceSet, device: str = "auto", batch: int = 32
+) -> tuple[Callable[[], float], int]:
+    """One update of a fresh network by `recipe` at its full size, for timing: (a call that returns the loss,
+    faces per call).
+    """
     few = faces.select(np.arange(min(batch, len(faces))))
-    session = _Training("step", replace(recipe, batch_size=len(few), teacher=None, hint=None), [few], few, 0, _accelerator(device))
+    session = _Training(
+        "step",
+        replace(recipe, batch_size=len(few), teacher=None, hint=None),
+        [few],
+        few,
+        0,
+        _accelerator(device),
+    )
     session.network.train()
-    return lambda: session.step(torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0), len(few)
+    return lambda: session.step(
+        torch.arange(len(few)), torch.ones(len(few)), recipe.architecture.size, 0, 0, 0.0
+    ), len(few)
 
 
 def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:
@@ -287,11 +362,15 @@ def as_tensor(faces: FaceSet, channels: int, side: int) -> torch.Tensor:
 
 def _mix(*numbers: int) -> int:
     """One seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1  # numpy 1 cannot shift a uint64 by an int
+    return (
+        int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
+    )  # numpy 1 cannot shift a uint64 by an int
 
 
 def _peak_memory_mb(device: torch.device) -> float | None:
-    """The most memory this process ever held, on the GPU where it trains on one; None where the system does not tell."""
+    """The most memory this process ever held, on the GPU where it trains on one; None where the system does
+    not tell.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == "win32":

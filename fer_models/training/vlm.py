@@ -1,10 +1,12 @@
-"""Training of `phi3v-nano`: a small language model learns to say what a small image tower sees, in Phi-3.5-vision's architecture and files.
+"""Training of `phi3v-nano`: a small language model learns to say what a small image tower sees, in
+Phi-3.5-vision's architecture and files.
 
-The tower is trained before, as a network of its own (`fer-models train phi3v-nano-vision`), and stays as it is; its features of the training faces
-are computed once. The projector, the separators and the language model learn to answer: to questions of the package in every order of their
-lists, with the emotion's name or letter. What the face is said to be is drawn anew each time from the same targets that the tower learnt (its label,
-softened by a teacher), so that what it writes is as sure as it should be. One question is kept back: how well it is understood tells whether the
-language model reads questions, or has learnt them by heart.
+The tower is trained before, as a network of its own (`fer-models train phi3v-nano-vision`), and stays as it
+is; its features of the training faces are computed once. The projector, the separators and the language model
+learn to answer: to questions of the package in every order of their lists, with the emotion's name or letter.
+What the face is said to be is drawn anew each time from the same targets that the tower learnt (its label,
+softened by a teacher), so that what it writes is as sure as it should be. One question is kept back: how well
+it is understood tells whether the language model reads questions, or has learnt them by heart.
 """
 
 from __future__ import annotations
@@ -51,12 +53,13 @@ class VlmRecipe:
 
     Attributes:
         hidden, layers, heads, intermediate: the language model's widths and depth.
-        pieces: how many pieces of words the tokenizer learns from the questions, beside bytes and special tokens.
+        pieces: how many pieces of words the tokenizer learns from the questions, beside bytes and special
+            tokens.
         views: differently augmented looks at each training face, the first one as it is.
         kept_back: the question that is never asked in training.
         lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
-        precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast; on a CPU with instructions for it a step
-            takes a fifth less).
+        precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast; on a CPU with
+            instructions for it a step takes a fifth less).
     """
 
     hidden: int = 192
@@ -84,10 +87,12 @@ def train(
     device: str = "auto",
     report: ProgressCallback | None = None,
 ) -> TrainingResult:
-    """Train and write the folder `phi3v-nano`. It takes minutes, so a killed run starts anew; the last epoch is kept, whatever it scores.
+    """Train and write the folder `phi3v-nano`. It takes minutes, so a killed run starts anew; the last epoch
+    is kept, whatever it scores.
 
     Args:
-        training, validation, output, seed, device, report: as in `loop.train`. The validation split is scored once, at the end.
+        training, validation, output, seed, device, report: as in `loop.train`. The validation split is scored
+            once, at the end.
 
     Raises:
         WeightsMissingError: the eyes, or the teacher of their recipe, are not on this machine.
@@ -97,7 +102,9 @@ def train(
     where, eyes = pick_device(device), weights.find(VISION_ENCODER)
     recipe = replace(recipe, precision=resolve_precision(recipe.precision, where.type))
     if eyes is None:
-        raise WeightsMissingError(f"{VISION_ENCODER}, which {PHI3V_NANO} sees with, is not here. Train it first: fer-models train {VISION_ENCODER}")
+        raise WeightsMissingError(
+            f"{VISION_ENCODER}, which {PHI3V_NANO} sees with, is not here. Train it first: fer-models train {VISION_ENCODER}"
+        )
     words = tokenizer(recipe.pieces)
     config = configuration(recipe, words.get_vocab_size())
     network = phi3v.Phi3V(config)
@@ -134,7 +141,8 @@ def train(
 
 
 def tokenizer(pieces: int) -> Tokenizer:
-    """Built like Llama's, which Phi-3's is: pieces of words behind a mark for the space, and bytes for what has no piece.
+    """Built like Llama's, which Phi-3's is: pieces of words behind a mark for the space, and bytes for what
+    has no piece.
 
     Args:
         pieces: how many pieces are learnt from the questions of the package.
@@ -142,22 +150,49 @@ def tokenizer(pieces: int) -> Tokenizer:
     normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizer
-    texts = [question.written() for question in QUESTIONS.values()] + [f"{reply}" for reply in QUESTIONS["one-word"].replies] * 4
+    texts = [question.written() for question in QUESTIONS.values()] + [
+        f"{reply}" for reply in QUESTIONS["one-word"].replies
+    ] * 4
     learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=pieces, show_progress=False))
     learnt = json.loads(learner.to_str())["model"]
-    ids = [*SPECIAL[:3], *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(learnt["vocab"], key=learnt["vocab"].get)]
+    ids = [
+        *SPECIAL[:3],
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        *sorted(learnt["vocab"], key=learnt["vocab"].get),
+    ]
     merges = [tuple(pair) for pair in learnt["merges"]]
-    made = Tokenizer(models.BPE({piece: i for i, piece in enumerate(ids)}, merges, unk_token=SPECIAL[0], fuse_unk=True, byte_fallback=True))
+    made = Tokenizer(
+        models.BPE(
+            {piece: i for i, piece in enumerate(ids)},
+            merges,
+            unk_token=SPECIAL[0],
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
     made.normalizer = normalizer
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    made.add_special_tokens([AddedToken(token, rstrip=token == "<|assistant|>", normalized=False) for token in SPECIAL[3:]])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made.add_special_tokens(
+        [AddedToken(token, rstrip=token == "<|assistant|>", normalized=False) for token in SPECIAL[3:]]
+    )
     return made
 
 
 def configuration(recipe: VlmRecipe, vocabulary: int) -> dict[str, Any]:
-    """The config.json of Phi-3.5-vision's form; the tower has one layer more than the eyes, which nobody reads (`hidden_states[-2]`)."""
+    """The config.json of Phi-3.5-vision's form; the tower has one layer more than the eyes, which nobody
+    reads (`hidden_states[-2]`).
+    """
     half = recipe.hidden // recipe.heads // 2
-    tower = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 48, "patch_size": 6}
+    tower = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 3,
+        "image_size": 48,
+        "patch_size": 6,
+    }
     return {
         "architectures": ["Phi3VForCausalLM"],
         "model_type": "phi3_v",
@@ -172,19 +207,29 @@ def configuration(recipe: VlmRecipe, vocabulary: int) -> dict[str, Any]:
         "original_max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
-        "rope_scaling": {"type": "su", "short_factor": [1.0] * half, "long_factor": [1.0 + i for i in range(half)]},
+        "rope_scaling": {
+            "type": "su",
+            "short_factor": [1.0] * half,
+            "long_factor": [1.0 + i for i in range(half)],
+        },
         "sliding_window": 262144,
         "tie_word_embeddings": False,
         "bos_token_id": SPECIAL.index("<s>"),
         "eos_token_id": SPECIAL.index("</s>"),
         "pad_token_id": SPECIAL.index("<unk>"),
-        "img_processor": {"name": "clip_vision_model", "image_dim_out": tower["hidden_size"], "num_img_tokens": 16, "vision_config": tower},
+        "img_processor": {
+            "name": "clip_vision_model",
+            "image_dim_out": tower["hidden_size"],
+            "num_img_tokens": 16,
+            "vision_config": tower,
+        },
     }
 
 
 @torch.no_grad()
 def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
-    """Put the weights of timm's transformer into the image tower, and lock it. The layer that nobody reads becomes zero.
+    """Put the weights of timm's transformer into the image tower, and lock it. The layer that nobody reads
+    becomes zero.
 
     Raises:
         WeightsError: they do not fit.
@@ -202,10 +247,17 @@ def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
                 for letter, tensor in zip("qkv", state[f"{other}.attn.qkv.{end}"].chunk(3), strict=True):
                     lent[f"{own}.self_attn.{letter}_proj.{end}"] = tensor
                 lent[f"{own}.self_attn.out_proj.{end}"] = state[f"{other}.attn.proj.{end}"]
-                for here, there in (("layer_norm1", "norm1"), ("layer_norm2", "norm2"), ("mlp.fc1", "mlp.fc1"), ("mlp.fc2", "mlp.fc2")):
+                for here, there in (
+                    ("layer_norm1", "norm1"),
+                    ("layer_norm2", "norm2"),
+                    ("mlp.fc1", "mlp.fc1"),
+                    ("mlp.fc2", "mlp.fc2"),
+                ):
                     lent[f"{own}.{here}.{end}"] = state[f"{other}.{there}.{end}"]
         tower = {name.removeprefix("vision_model."): name for name in network.tower.state_dict()}
-        told = network.tower.load_state_dict({tower[name]: tensor for name, tensor in lent.items()}, strict=False)
+        told = network.tower.load_state_dict(
+            {tower[name]: tensor for name, tensor in lent.items()}, strict=False
+        )
     except (KeyError, RuntimeError, ValueError) as error:
         raise WeightsError(
             f"{path} does not fit the image tower ({' '.join(str(error).split())[:150]}). Train it: fer-models train {VISION_ENCODER}"
@@ -213,7 +265,9 @@ def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
     unread = (f"encoder.layers.{network.tower.config.num_hidden_layers - 1}.", "post_layernorm.")
     absent = [name for name in told.missing_keys if not any(part in name for part in unread)]
     if absent:
-        raise WeightsError(f"{path} does not fit the image tower: {absent[0]} is missing. Train it: fer-models train {VISION_ENCODER}")
+        raise WeightsError(
+            f"{path} does not fit the image tower: {absent[0]} is missing. Train it: fer-models train {VISION_ENCODER}"
+        )
     for name, parameter in network.tower.named_parameters():
         parameter.requires_grad = False
         if name in told.missing_keys:
@@ -222,30 +276,51 @@ def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
 
 @torch.inference_mode()
 def _seen(
-    network: phi3v.Phi3V, training: list[FaceSet], recipe: VlmRecipe, view: int, seed: int, device: torch.device, report: ProgressCallback | None
+    network: phi3v.Phi3V,
+    training: list[FaceSet],
+    recipe: VlmRecipe,
+    view: int,
+    seed: int,
+    device: torch.device,
+    report: ProgressCallback | None,
 ) -> torch.Tensor:
     """One look at all training faces: float16 (n, patches**2, d), on the CPU."""
     faces, parts = torch.cat([as_tensor(s, 3, network.side) for s in training]), []
     for start in range(0, len(faces), _AT_ONCE):
         batch = faces[start : start + _AT_ONCE].to(device)
-        pixels = batch.float() if view == 0 else augment(batch, network.side, recipe.augmentation, seed + view * len(faces) + start)
-        parts.append(network.encode_image(normalise(pixels, RECIPES[VISION_ENCODER].architecture)).half().cpu())
+        pixels = (
+            batch.float()
+            if view == 0
+            else augment(batch, network.side, recipe.augmentation, seed + view * len(faces) + start)
+        )
+        parts.append(
+            network.encode_image(normalise(pixels, RECIPES[VISION_ENCODER].architecture)).half().cpu()
+        )
         if report is not None:
-            report(f"look {view + 1}/{recipe.views} at the faces", min(start + _AT_ONCE, len(faces)), len(faces), {})
+            report(
+                f"look {view + 1}/{recipe.views} at the faces",
+                min(start + _AT_ONCE, len(faces)),
+                len(faces),
+                {},
+            )
     return torch.cat(parts)
 
 
 class Trainer:
     """Projector, separators and language model, and the questions they learn from."""
 
-    def __init__(self, chat: phi3v.Phi3VBackend, recipe: VlmRecipe, device: torch.device, n: int, seed: int) -> None:
+    def __init__(
+        self, chat: phi3v.Phi3VBackend, recipe: VlmRecipe, device: torch.device, n: int, seed: int
+    ) -> None:
         self.chat, self.recipe, self.device, self.seed = chat, recipe, device, seed
         self.asked = [question for question in QUESTIONS.values() if question.name != recipe.kept_back]
         self.steps = max(1, n // recipe.batch_size)
         parameters, total = chat.network.parameters(), self.steps * recipe.epochs
         self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
 
-    def epoch(self, features: torch.Tensor, said: torch.Tensor, epoch: int, report: ProgressCallback | None) -> float:
+    def epoch(
+        self, features: torch.Tensor, said: torch.Tensor, epoch: int, report: ProgressCallback | None
+    ) -> float:
         """One pass over all faces, each batch asked one question; returns the mean loss."""
         rng = np.random.default_rng([self.seed, epoch])
         order, losses = rng.permutation(len(said)), []
@@ -255,7 +330,12 @@ class Trainer:
             question = self.asked[rng.integers(len(self.asked))].shuffled(int(rng.integers(1 << 30)))
             losses.append(self._step(features[rows], _drawn(said[rows].numpy(), rng), question))
             if report is not None:
-                report(f"epoch {epoch + 1}/{self.recipe.epochs}", step + 1, self.steps, {"loss": float(np.mean(losses[-50:]))})
+                report(
+                    f"epoch {epoch + 1}/{self.recipe.epochs}",
+                    step + 1,
+                    self.steps,
+                    {"loss": float(np.mean(losses[-50:]))},
+                )
         return float(np.mean(losses))
 
     def _step(self, features: torch.Tensor, emotions: NDArray[np.int64], question: Question) -> float:
@@ -264,14 +344,19 @@ class Trainer:
             loss = answering_loss(self.chat, features.float().to(self.device), replies, question.written())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group["params"]], 1.0
+        )
         self.optimizer.step()
         self.schedule.step()
         return float(loss.item())
 
 
-def answering_loss(chat: phi3v.Phi3VBackend, features: torch.Tensor, replies: Sequence[str], question: str) -> torch.Tensor:
-    """The mean cross-entropy, in nats per token, of the replies and the mark that ends them, after pictures and one question.
+def answering_loss(
+    chat: phi3v.Phi3VBackend, features: torch.Tensor, replies: Sequence[str], question: str
+) -> torch.Tensor:
+    """The mean cross-entropy, in nats per token, of the replies and the mark that ends them, after pictures
+    and one question.
 
     Args:
         features: (n, patches**2, d), what the tower sees.
@@ -292,7 +377,9 @@ def answering_loss(chat: phi3v.Phi3VBackend, features: torch.Tensor, replies: Se
 def _drawn(said: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
     """One emotion per row of probabilities (n, 7), drawn with these."""
     cumulative = said.cumsum(axis=1)
-    return np.asarray((cumulative < rng.random((len(said), 1)) * cumulative[:, -1:]).sum(axis=1), dtype=np.int64)
+    return np.asarray(
+        (cumulative < rng.random((len(said), 1)) * cumulative[:, -1:]).sum(axis=1), dtype=np.int64
+    )
 
 
 def _accuracy(chat: phi3v.Phi3VBackend, faces: FaceSet) -> float:

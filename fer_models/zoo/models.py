@@ -25,7 +25,9 @@ from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
 
 
 def _cnn(name: str, description: str) -> ModelSpec:
-    where = Weights(lambda: weights.find(name), f"fer-models train {name} --dataset fer2013 --data-root FOLDER")
+    where = Weights(
+        lambda: weights.find(name), f"fer-models train {name} --dataset fer2013 --data-root FOLDER"
+    )
 
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers import cnn
@@ -37,9 +39,14 @@ def _cnn(name: str, description: str) -> ModelSpec:
     return ModelSpec(name, load, description, weights=where)
 
 
-VGG19 = _cnn("vgg19", "VGG19 with batch norm, global pooling and one linear layer (timm), trained on FER-2013 and drawn faces")
+VGG19 = _cnn(
+    "vgg19",
+    "VGG19 with batch norm, global pooling and one linear layer (timm), trained on FER-2013 and drawn faces",
+)
 RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and drawn faces")
-EFFICIENTNET_B0 = _cnn("efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and drawn faces")
+EFFICIENTNET_B0 = _cnn(
+    "efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and drawn faces"
+)
 
 
 def _mini_xception(runtime: Runtime) -> Classifier:
@@ -88,18 +95,31 @@ def clip_spec(
 
 
 def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> ModelSpec:
-    """A checkpoint of open_clip's list, whose repository on the Hub is known here so that listing it imports nothing."""
+    """A checkpoint of open_clip's list, whose repository on the Hub is known here so that listing it imports
+    nothing.
+    """
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
 
         preprocess = clip.of_tag(architecture, tag)[1]
-        return clip.load(path, prompts, architecture=architecture, preprocess=preprocess, device=runtime.device, precision=runtime.precision)
+        return clip.load(
+            path,
+            prompts,
+            architecture=architecture,
+            preprocess=preprocess,
+            device=runtime.device,
+            precision=runtime.precision,
+        )
 
     return clip_spec(
         name,
         f"CLIP {architecture}/{tag} (open_clip), zero-shot",
-        Weights(lambda: hub.cached(repository, HUB_FILES), f"fer-models weights fetch {name}", lambda: hub.fetch(repository, HUB_FILES)),
+        Weights(
+            lambda: hub.cached(repository, HUB_FILES),
+            f"fer-models weights fetch {name}",
+            lambda: hub.fetch(repository, HUB_FILES),
+        ),
         load,
         settings={"network": f"{architecture}/{tag}"},
     )
@@ -132,12 +152,26 @@ def vlm_spec(
         if mark.removeprefix("+") in base.ANSWER_MODES:
             return vlm_spec(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
         if mark not in (allowed := [f"+{n}crops" for n in range(1, MOST_CROPS + 1)]):
-            raise UsageError(f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}.")
-        return vlm_spec(name, description, weights, asked, way, int(mark.removeprefix("+").removesuffix("crops")), precision)
+            raise UsageError(
+                f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}."
+            )
+        return vlm_spec(
+            name,
+            description,
+            weights,
+            asked,
+            way,
+            int(mark.removeprefix("+").removesuffix("crops")),
+            precision,
+        )
 
     network, at, file = name.partition("@")
     marks = ("" if crops is None else f"+{crops}crops") + ("" if way == GENERATE else f"+{way}")
-    how = "its written answer is read" if way == GENERATE else f"the probabilities of the seven replies are compared ({way})"
+    how = (
+        "its written answer is read"
+        if way == GENERATE
+        else f"the probabilities of the seven replies are compared ({way})"
+    )
     return ModelSpec(
         f"{network}{marks}{at}{file}",
         made,
@@ -153,17 +187,23 @@ def vlm_spec(
 
 
 def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
-    """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers elsewhere."""
+    """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers
+    elsewhere.
+    """
     try:
         kind = parse_json(read_text(folder / "config.json")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{folder / 'config.json'} cannot be read ({one_line(str(error))}). Fetch the model anew.") from error
+        raise WeightsError(
+            f"{folder / 'config.json'} cannot be read ({one_line(str(error))}). Fetch the model anew."
+        ) from error
     if kind == "phi3_v":
         from fer_models.classifiers.vlm import phi3v
 
         return phi3v.load(folder, num_crops=crops or 1, device=runtime.device, precision=runtime.precision)
     if crops is not None:
-        raise UsageError(f"{folder.name} is a {kind}: only Phi-3-vision and Phi-3.5-vision take a number of crops.")
+        raise UsageError(
+            f"{folder.name} is a {kind}: only Phi-3-vision and Phi-3.5-vision take a number of crops."
+        )
     from fer_models.classifiers.vlm import hf
 
     return hf.load(folder, device=runtime.device, precision=runtime.precision)
@@ -175,7 +215,8 @@ def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
 
 
-#: The most crops of one picture: the published setting of Phi-3.5-vision for a single picture (for several it is 4).
+#: The most crops of one picture: the published setting of Phi-3.5-vision for a single picture (for several it
+#: is 4).
 MOST_CROPS = 16
 #: What models that write are asked when nothing else is said.
 DEFAULT_QUESTION = "one-word"
@@ -187,7 +228,9 @@ HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors
 CLIP_NANO = clip_spec(
     "clip-nano",
     "a small CLIP of our own (EfficientNet-B0 and a 3-layer text tower, open_clip), zero-shot",
-    Weights(lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"),
+    Weights(
+        lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"
+    ),
     _nano,
     precision="float32",
 )
@@ -196,29 +239,49 @@ CLIPS = (
     open_clip_spec("clip-vit-b-32", "ViT-B-32-quickgelu", "openai", "timm/vit_base_patch32_clip_224.openai"),
     open_clip_spec("clip-vit-b-16", "ViT-B-16-quickgelu", "openai", "timm/vit_base_patch16_clip_224.openai"),
     open_clip_spec("clip-vit-l-14", "ViT-L-14-quickgelu", "openai", "timm/vit_large_patch14_clip_224.openai"),
-    open_clip_spec("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", "openai", "timm/vit_large_patch14_clip_336.openai"),
-    open_clip_spec("clip-vit-b-32-laion2b", "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
-    open_clip_spec("clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
+    open_clip_spec(
+        "clip-vit-l-14-336", "ViT-L-14-336-quickgelu", "openai", "timm/vit_large_patch14_clip_336.openai"
+    ),
+    open_clip_spec(
+        "clip-vit-b-32-laion2b", "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    ),
+    open_clip_spec(
+        "clip-vit-l-14-laion2b", "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"
+    ),
 )
 
-#: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so it always runs as it was published.
+#: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so it
+#: always runs as it was published.
 PHI_35 = "microsoft/Phi-3.5-vision-instruct"
 PHI_35_VISION = vlm_spec(
     "phi-3.5-vision",
     f"{PHI_35} (4.2 B parameters)",
-    Weights(lambda: hub.cached_model(PHI_35), "fer-models weights fetch phi-3.5-vision", lambda: hub.fetch_model(PHI_35)),
+    Weights(
+        lambda: hub.cached_model(PHI_35),
+        "fer-models weights fetch phi-3.5-vision",
+        lambda: hub.fetch_model(PHI_35),
+    ),
     precision="bf16",
 )
 PHI3V_NANO = vlm_spec(
     "phi3v-nano",
     "a small network of our own with Phi-3.5-vision's architecture and files",
-    Weights(lambda: weights.find_folder("phi3v-nano"), "fer-models train phi3v-nano --dataset fer2013 --data-root FOLDER"),
+    Weights(
+        lambda: weights.find_folder("phi3v-nano"),
+        "fer-models train phi3v-nano --dataset fer2013 --data-root FOLDER",
+    ),
     precision="float32",
 )
-VLMS = tuple(spec for plain in (PHI3V_NANO, PHI_35_VISION) if plain.with_variant for spec in (plain, plain.with_variant("+likelihood")))
+VLMS = tuple(
+    spec
+    for plain in (PHI3V_NANO, PHI_35_VISION)
+    if plain.with_variant
+    for spec in (plain, plain.with_variant("+likelihood"))
+)
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION)
+MODELS: Registry[ModelSpec] = Registry(
+    "model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION
+)
 
 #: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).
 FASTEST = (EFFICIENTNET_B0.name, RESNET50.name, CLIP_NANO.name, PHI3V_NANO.name, VGG19.name)
-

@@ -1,4 +1,6 @@
-"""Registries of models and restorers, and the records that Python files and installed packages add to them."""
+"""Registries of models and restorers, and the records that Python files and installed packages add to
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
 
 
 class Registry(Generic[Spec]):
-    """Records by name, in the order they were added. A value: `copy` it, `add` to it; a refused `add` changes nothing."""
+    """Records by name, in the order they were added. A value: `copy` it, `add` to it; a refused `add` changes
+    nothing.
+    """
 
     def __init__(self, kind: str, *specs: Spec) -> None:
         self.kind = kind
@@ -36,12 +40,15 @@ class Registry(Generic[Spec]):
         by_name = dict(self._by_name)
         for spec in specs:
             if spec.name in by_name:
-                raise UsageError(f"A {self.kind} named {spec.name!r} is already registered. Give yours another name.")
+                raise UsageError(
+                    f"A {self.kind} named {spec.name!r} is already registered. Give yours another name."
+                )
             by_name[spec.name] = spec
         self._by_name = by_name
 
     def override(self, *specs: Spec) -> list[str]:
-        """Add `specs`, letting each take the place of a namesake, so that one's own `vgg19` meets the recorded one's baseline.
+        """Add `specs`, letting each take the place of a namesake, so that one's own `vgg19` meets the
+        recorded one's baseline.
 
         Returns:
             the names that were replaced.
@@ -77,13 +84,16 @@ class Registry(Generic[Spec]):
 def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     """The records in the lists `MODELS` and `RESTORERS` of a Python file.
 
-    The file's content becomes part of each record's identity, so that an edited model never gets an old one's answers.
+    The file's content becomes part of each record's identity, so that an edited model never gets an old one's
+    answers.
 
     Raises:
         UsageError: no such file, it fails to run, or it defines neither list.
     """
     if not os.path.isfile(path):
-        raise UsageError(f"--model-file '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)].")
+        raise UsageError(
+            f"--model-file '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)]."
+        )
     spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--model-file {path}: not a Python file (its name must end in .py).")
@@ -119,11 +129,17 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
     """The records of a module, with the file they come from.
 
     Raises:
-        UsageError: a list is not one, holds something else than records, or two of one name; or there is no record.
+        UsageError: a list is not one, holds something else than records, or two of one name; or there is no
+            record.
     """
-    models, restorers = _listed(module, "MODELS", ModelSpec, where), _listed(module, "RESTORERS", RestorerSpec, where)
+    models, restorers = (
+        _listed(module, "MODELS", ModelSpec, where),
+        _listed(module, "RESTORERS", RestorerSpec, where),
+    )
     if not models and not restorers:
-        raise UsageError(f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)].")
+        raise UsageError(
+            f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)]."
+        )
     return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
 
 
@@ -131,14 +147,18 @@ def _listed(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
     with defining_records(f"{where}: {name} cannot be read"):
         records = getattr(module, name, [])
         if not isinstance(records, list | tuple):
-            raise UsageError(f"{where}: {name} is a {type(records).__name__}. Write {name} = [{kind.__name__}(name=..., load=...)].")
+            raise UsageError(
+                f"{where}: {name} is a {type(records).__name__}. Write {name} = [{kind.__name__}(name=..., load=...)]."
+            )
         records = list(records)
         for record in records:
             if not isinstance(record, kind):
-                raise UsageError(f"{where}: {name} holds something that is not a {kind.__name__}: a {type(record).__name__}.")
+                raise UsageError(
+                    f"{where}: {name} holds something that is not a {kind.__name__}: a {type(record).__name__}."
+                )
     twice = [one for one, count in Counter(record.name for record in records).items() if count > 1]
     if twice:
-        raise UsageError(f"{where}: {name} holds {', '.join(map(repr, twice))} more than once. Give each record a name of its own.")
+        raise UsageError(
+            f"{where}: {name} holds {', '.join(map(repr, twice))} more than once. Give each record a name of its own."
+        )
     return records
-
-

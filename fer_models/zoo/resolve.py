@@ -1,7 +1,9 @@
-"""From a name on the command line to a model: one of the zoo, one of the user's, or one that is made from them.
+"""From a name on the command line to a model: one of the zoo, one of the user's, or one that is made from
+them.
 
-A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@my.safetensors`, `vgg19+tta`, `vgg19+resnet50`, `clip-nano-probe`,
-`open_clip:ViT-B-32/laion2b_s34b_b79k`, `hf-hub:someone/model`, `endpoint:model@http://localhost:8000/v1`.
+A name says all that is needed: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@my.safetensors`, `vgg19+tta`,
+`vgg19+resnet50`, `clip-nano-probe`, `open_clip:ViT-B-32/laion2b_s34b_b79k`, `hf-hub:someone/model`,
+`endpoint:model@http://localhost:8000/v1`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,16 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UsageError, one_line
 from fer_models.zoo.grammar import PROBE, TTA, base_name, mark_of, parts_of
-from fer_models.zoo.models import CLIP_NANO, DEFAULT_QUESTION, HUB_FILES, MODELS, PHI3V_NANO, clip_spec, open_clip_spec, vlm_spec
+from fer_models.zoo.models import (
+    CLIP_NANO,
+    DEFAULT_QUESTION,
+    HUB_FILES,
+    MODELS,
+    PHI3V_NANO,
+    clip_spec,
+    open_clip_spec,
+    vlm_spec,
+)
 from fer_models.zoo.registry import Registry, from_entry_points, from_file
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import LONGEST_NAME, ModelSpec, RestorerSpec, Runtime, Weights, derived
@@ -35,8 +46,11 @@ T = TypeVar("T")
 Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str], Registry[ModelSpec]]
 
 
-def available_models(model_files: list[Path]) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
-    """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add or replace.
+def available_models(
+    model_files: list[Path],
+) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
+    """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add
+    or replace.
 
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
@@ -45,7 +59,8 @@ def available_models(model_files: list[Path]) -> tuple[Registry[ModelSpec], Regi
 
 
 def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]]:
-    """The records of each file, by its real path: a file runs once, however often and by whatever path it is named.
+    """The records of each file, by its real path: a file runs once, however often and by whatever path it is
+    named.
 
     Raises:
         UsageError: as `from_file`, or two files define records of one name.
@@ -56,9 +71,14 @@ def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list
         if (real := _real(path)) in files:
             continue
         models, restorers = files[real] = from_file(path)
-        for kind, name in (*(("model", spec.name) for spec in models), *(("restorer", spec.name) for spec in restorers)):
+        for kind, name in (
+            *(("model", spec.name) for spec in models),
+            *(("restorer", spec.name) for spec in restorers),
+        ):
             if (first := origin.setdefault((kind, name), path)) != path:
-                raise UsageError(f"{first} and {path} both define a {kind} named {name!r}. Give one of them another name.")
+                raise UsageError(
+                    f"{first} and {path} both define a {kind} named {name!r}. Give one of them another name."
+                )
     return files
 
 
@@ -116,12 +136,12 @@ def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Regis
 def resolve_model(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     """The model called `name`: a registered one, `NAME@FILE` (weights of one's own) or `timm:NETWORK@FILE`.
 
-    `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its mirror image.
-    `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME` are models of open_clip's.
-    `hf-vlm:ORGANISATION/NAME` is a vision-language model on the Hub, `hf-vlm:NAME@FOLDER` one in a folder; models that write are asked how
-    likely they find each emotion as `NAME+likelihood` (`+likelihood-normalized`, `+likelihood-calibrated`), and Phi-3.5-vision looks at
-    several crops as `NAME+4crops`.
-    `endpoint:MODEL@URL` is a model behind an OpenAI-compatible server.
+    `NAME+tta` (and `NAME+tta@FILE`) is the same model with test-time augmentation: the mean of a face and its
+    mirror image. `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE` and `hf-hub:ORGANISATION/NAME`
+    are models of open_clip's. `hf-vlm:ORGANISATION/NAME` is a vision-language model on the Hub,
+    `hf-vlm:NAME@FOLDER` one in a folder; models that write are asked how likely they find each emotion as
+    `NAME+likelihood` (`+likelihood-normalized`, `+likelihood-calibrated`), and Phi-3.5-vision looks at
+    several crops as `NAME+4crops`. `endpoint:MODEL@URL` is a model behind an OpenAI-compatible server.
     `NAME-probe` is a linear probe on what a CLIP model sees, as `fer-models probe` fitted it.
     `NAME+NAME` is their late fusion, with the exponents that `fer-models fuse` fitted.
 
@@ -131,7 +151,9 @@ def resolve_model(name: str, models: Registry[ModelSpec]) -> ModelSpec:
     if name in models:
         return models[name]
     if len(network := name.partition("@")[0]) > LONGEST_NAME:
-        raise UsageError(f"--model '{one_line(name, 60)}': its name has {len(network):,} characters, {LONGEST_NAME} are allowed.")
+        raise UsageError(
+            f"--model '{one_line(name, 60)}': its name has {len(network):,} characters, {LONGEST_NAME} are allowed."
+        )
     if len(parts_of(name)) > 1:
         return _fused([resolve_model(part, models) for part in parts_of(name)])
     if mark := mark_of(name):
@@ -155,7 +177,9 @@ def resolve_model(name: str, models: Registry[ModelSpec]) -> ModelSpec:
         return _hf_vlm_spec(f"hf-vlm:{name}")
     path = Path(file)
     if not os.path.isfile(path):
-        raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
+        raise UsageError(
+            f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file."
+        )
     timm_name = network.removeprefix("timm:") if network.startswith("timm:") else None
 
     def load(runtime: Runtime) -> Classifier:
@@ -165,7 +189,10 @@ def resolve_model(name: str, models: Registry[ModelSpec]) -> ModelSpec:
 
     where = Weights(lambda: path, f"put the file at {path}")
     sidecar = path.with_suffix(".json")
-    settings = {"network": network, "sidecar": sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None}
+    settings = {
+        "network": network,
+        "sidecar": sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None,
+    }
     return ModelSpec(
         f"{network}@{path.stem}",
         load,
@@ -186,7 +213,9 @@ def _marked(spec: ModelSpec, mark: str) -> ModelSpec:
     if mark == TTA:
         return _augmented(spec)
     if spec.with_variant is None:
-        raise UsageError(f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can.")
+        raise UsageError(
+            f"{spec.name} cannot be asked {mark}: only a vision-language model that runs here can."
+        )
     return derived(spec, spec.with_variant, mark)
 
 
@@ -195,13 +224,23 @@ def _hf_vlm_spec(name: str) -> ModelSpec:
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
         repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
-        where = Weights(lambda: hub.cached_model(repository), f"fer-models weights fetch {name}", lambda: hub.fetch_model(repository))
+        where = Weights(
+            lambda: hub.cached_model(repository),
+            f"fer-models weights fetch {name}",
+            lambda: hub.fetch_model(repository),
+        )
         return vlm_spec(name, f"{repository} on the Hub (transformers), asked in words", where)
     folder = Path(file)
     if not os.path.isfile(folder / "config.json"):
-        raise UsageError(f"--model {_short(name)}: '{_short(folder)}' holds no config.json. Give a folder with a model as transformers saves one.")
+        raise UsageError(
+            f"--model {_short(name)}: '{_short(folder)}' holds no config.json. Give a folder with a model as transformers saves one."
+        )
     where = Weights(lambda: folder, f"put the model at {folder}")
-    return vlm_spec(f"hf-vlm:{repository}@{folder.resolve().name}", f"the vision-language model in {folder.name}, asked in words", where)
+    return vlm_spec(
+        f"hf-vlm:{repository}@{folder.resolve().name}",
+        f"the vision-language model in {folder.name}, asked in words",
+        where,
+    )
 
 
 def _augmented(spec: ModelSpec) -> ModelSpec:
@@ -226,30 +265,40 @@ def _augmented(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def _then(first: Callable[[T], ModelSpec], second: Callable[[ModelSpec], ModelSpec]) -> Callable[[T], ModelSpec]:
+def _then(
+    first: Callable[[T], ModelSpec], second: Callable[[ModelSpec], ModelSpec]
+) -> Callable[[T], ModelSpec]:
     return lambda other: second(first(other))
 
 
 def _open_clip_spec(name: str) -> ModelSpec:
-    """Any model of open_clip's: by its name and tag, with a checkpoint of one's own, or a repository on the Hub."""
+    """Any model of open_clip's: by its name and tag, with a checkpoint of one's own, or a repository on the
+    Hub.
+    """
     if name.startswith("hf-hub:"):
         return _hub_clip(name)
     network, at, file = name.removeprefix("open_clip:").partition("@")
     if not at:
         architecture, slash, tag = network.rpartition("/")
         if not slash:
-            raise UsageError(f"{name!r} needs a checkpoint: --model {name}/TAG, or --model {name}@FILE.safetensors")
+            raise UsageError(
+                f"{name!r} needs a checkpoint: --model {name}/TAG, or --model {name}@FILE.safetensors"
+            )
         from fer_models.classifiers import clip
 
         return open_clip_spec(name, architecture, tag, clip.of_tag(architecture, tag)[0])
     path = Path(file)
     if not os.path.isfile(path):
-        raise UsageError(f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file.")
+        raise UsageError(
+            f"--model {_short(name)}: '{_short(path)}' does not exist, or is no file. Give a safetensors file."
+        )
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
 
-        return clip.load(path, prompts, architecture=network, device=runtime.device, precision=runtime.precision)
+        return clip.load(
+            path, prompts, architecture=network, device=runtime.device, precision=runtime.precision
+        )
 
     where = Weights(lambda: path, f"put the file at {path}")
     description = f"{network} (open_clip) with the weights in {path.name}"
@@ -265,14 +314,22 @@ def _hub_clip(name: str) -> ModelSpec:
         return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
 
     beside, files = ("open_clip_config.json", "*token*", "*.txt", "*.model"), HUB_FILES
-    where = Weights(lambda: hub.cached(repository, files), f"fer-models weights fetch {name}", lambda: hub.fetch(repository, files, beside))
-    return clip_spec(name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name})
+    where = Weights(
+        lambda: hub.cached(repository, files),
+        f"fer-models weights fetch {name}",
+        lambda: hub.fetch(repository, files, beside),
+    )
+    return clip_spec(
+        name, f"{repository} on the Hub (open_clip), zero-shot", where, load, None, {"network": name}
+    )
 
 
 def _endpoint(name: str, question: Question) -> ModelSpec:
     model, at, url = name.removeprefix("endpoint:").partition("@")
     if not at or not model or not url:
-        raise UsageError(f"'{_short(name)}' names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1")
+        raise UsageError(
+            f"'{_short(name)}' names no server. Write endpoint:MODEL@URL, such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1"
+        )
 
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers.vlm.endpoint import Endpoint
@@ -292,16 +349,30 @@ def _endpoint(name: str, question: Question) -> ModelSpec:
 
 def with_question(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
     """The same models, those that write asked with `question`."""
-    return Registry(models.kind, *(derived(spec, spec.with_question, question) if spec.with_question is not None else spec for spec in models))
+    return Registry(
+        models.kind,
+        *(
+            derived(spec, spec.with_question, question) if spec.with_question is not None else spec
+            for spec in models
+        ),
+    )
 
 
 def with_prompts(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
     """The same models, those that are asked in words with `prompts`."""
-    return Registry(models.kind, *(derived(spec, spec.with_prompts, prompts) if spec.with_prompts is not None else spec for spec in models))
+    return Registry(
+        models.kind,
+        *(
+            derived(spec, spec.with_prompts, prompts) if spec.with_prompts is not None else spec
+            for spec in models
+        ),
+    )
 
 
 def _probed(base: ModelSpec) -> ModelSpec:
-    """A linear probe on the directions that `base` gives: a model whose weights were fitted for exactly these weights of `base`."""
+    """A linear probe on the directions that `base` gives: a model whose weights were fitted for exactly these
+    weights of `base`.
+    """
     if not base.has_embeddings:
         raise UsageError(f"{base.name} has no directions of faces to probe: only CLIP models have.")
     name = f"{base.name}{PROBE}"
@@ -319,18 +390,29 @@ def _probed(base: ModelSpec) -> ModelSpec:
         return probe.LinearProbe(eyes, probe.read(path))
 
     command = f"fer-models probe {base.name} --dataset fer2013 --data-root FOLDER"
-    return ModelSpec(name, load, f"linear probe on what {base.name} sees", weights=Weights(find, command), has_embeddings=True, components=(base,))
+    return ModelSpec(
+        name,
+        load,
+        f"linear probe on what {base.name} sees",
+        weights=Weights(find, command),
+        has_embeddings=True,
+        components=(base,),
+    )
 
 
 def _fused(parts: Sequence[ModelSpec]) -> ModelSpec:
-    """Late fusion of `parts`: a model whose weights are the exponents that were fitted for exactly these weights of its parts."""
+    """Late fusion of `parts`: a model whose weights are the exponents that were fitted for exactly these
+    weights of its parts.
+    """
     name = "+".join(part.name for part in parts)
     command = f"fer-models fuse {' '.join(part.name for part in parts)} --dataset fer2013 --data-root FOLDER"
     path = weights.find(name, ".json")
     said = None if path is None else fusion.read(path)
 
     def find() -> Path | None:
-        if said is not None and [sha256_of(p) if (p := part.weights_path()) else None for part in parts] != list(said.weights):
+        if said is not None and [
+            sha256_of(p) if (p := part.weights_path()) else None for part in parts
+        ] != list(said.weights):
             return None  # fitted for other weights: as good as none
         return path
 

@@ -11,7 +11,10 @@ from fer_models.zoo.spec import AUTO_BF16, RestorerSpec, Runtime, Weights
 
 RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
 BICUBIC = RestorerSpec(
-    "bicubic", lambda runtime: Bicubic(512), "enlarged to 512 pixels without a model (the control for GFPGAN)", settings={"size": 512}
+    "bicubic",
+    lambda runtime: Bicubic(512),
+    "enlarged to 512 pixels without a model (the control for GFPGAN)",
+    settings={"size": 512},
 )
 
 
@@ -58,7 +61,10 @@ GFPGAN_NANO = RestorerSpec(
     "gfpgan-nano",
     _gfpgan_nano,
     "a small GFPGAN network of our own, 64 pixels, for grey faces",
-    Weights(lambda: weights.find("gfpgan-nano"), "fer-models train gfpgan-nano --dataset fer2013 --data-root FOLDER"),
+    Weights(
+        lambda: weights.find("gfpgan-nano"),
+        "fer-models train gfpgan-nano --dataset fer2013 --data-root FOLDER",
+    ),
     settings={"resize": "bilinear", "noise": "stored"},
     precision="float32",
     cached=True,

@@ -1,6 +1,7 @@
 """What can be evaluated, by name: complete records, added all or nothing, looked up with a suggestion.
 
-A record says everything about a model except its weights' values; `load` is the only part that may import a heavy library.
+A record says everything about a model except its weights' values; `load` is the only part that may import a
+heavy library.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ PRECISIONS = ("float32", "bf16", "fp16")
 #: A model's own precision where the machine decides it.
 AUTO_BF16 = "fast"
 DEVICES = ("auto", "cpu", "cuda", "mps")
-#: The longest name, in characters: it becomes part of the names of folders, which hold 255 bytes on most systems.
+#: The longest name, in characters: it becomes part of the names of folders, which hold 255 bytes on most
+#: systems.
 LONGEST_NAME = 150
 
 
@@ -70,17 +72,22 @@ class ModelSpec:
         description: one line for `fer-models list`.
         labels: the order of the model's own classes, by name.
         weights: its weights file, or None for a model without one.
-        settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values. Part of its identity.
-        precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast at it and float32 elsewhere.
+        settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values.
+            Part of its identity.
+        precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast
+            at it and float32 elsewhere.
         prompt: the name of its prompt set, for models that read one.
         reprompted: the same model with another prompt set, for models that read one.
         question: what it is asked, for models that write. asked: the same model with another question.
-        marked: the same model asked in the way that a mark in its name declares, for models that know more than the plain one; raises
-            `UsageError` for a mark it does not know.
+        marked: the same model asked in the way that a mark in its name declares, for models that know more
+            than the plain one; raises `UsageError` for a mark it does not know.
         source: where it was defined, when not in the zoo.
-        embeds: it is an `Embedding`: the directions of faces are kept, and its prompts (`settings["prompts"]`) do not decide them.
-        pools: it is a late fusion: its answers come from its parts' answers, and its weights are a `fusion.Fusion`.
-        parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the one whose directions it reads.
+        embeds: it is an `Embedding`: the directions of faces are kept, and its prompts
+            (`settings["prompts"]`) do not decide them.
+        pools: it is a late fusion: its answers come from its parts' answers, and its weights are a
+            `fusion.Fusion`.
+        parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the
+            one whose directions it reads.
     """
 
     name: str
@@ -105,9 +112,27 @@ class ModelSpec:
         _check_fields(
             self,
             {
-                **{"load": Callable, "description": str, "labels": list | tuple, "weights": Weights | None, "settings": Mapping},
-                **{"precision": str, "prompt": str | None, "source": Path | None, "question": Question | None, "components": tuple},
-                **{"with_prompts": Callable | None, "with_question": Callable | None, "with_variant": Callable | None, "has_embeddings": bool, "is_fusion": bool},
+                **{
+                    "load": Callable,
+                    "description": str,
+                    "labels": list | tuple,
+                    "weights": Weights | None,
+                    "settings": Mapping,
+                },
+                **{
+                    "precision": str,
+                    "prompt": str | None,
+                    "source": Path | None,
+                    "question": Question | None,
+                    "components": tuple,
+                },
+                **{
+                    "with_prompts": Callable | None,
+                    "with_question": Callable | None,
+                    "with_variant": Callable | None,
+                    "has_embeddings": bool,
+                    "is_fusion": bool,
+                },
             },
         )
         _check_precision(self.name, self.precision)
@@ -115,7 +140,9 @@ class ModelSpec:
         object.__setattr__(self, "labels", tuple(self.labels))
         for name, values, kind in (("labels", self.labels, str), ("components", self.components, ModelSpec)):
             if foreign := [type(value).__name__ for value in values if not isinstance(value, kind)]:
-                raise UsageError(f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; there is a {foreign[0]} among them.")
+                raise UsageError(
+                    f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; there is a {foreign[0]} among them."
+                )
         space = LabelSpace.from_names(f"labels of {self.name}", self.labels)
         if all(e is None for e in space.order):
             raise UsageError(f"Model {self.name!r} declares no label that is one of the seven emotions.")
@@ -128,14 +155,16 @@ class ModelSpec:
         """Where the weights lie; None for a model without weights.
 
         Raises:
-            WeightsMissingError: they, or those of a part, are not on this machine; the text says how to get them.
+            WeightsMissingError: they, or those of a part, are not on this machine; the text says how to get
+                them.
         """
         for part in self.components:
             part.weights_path()
         return _located(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
-        """What decides the answers, as JSON: weights by content, code of one's own by content, settings, precision.
+        """What decides the answers, as JSON: weights by content, code of one's own by content, settings,
+        precision.
 
         Raises:
             WeightsMissingError: see `weights_path`.
@@ -149,21 +178,34 @@ class ModelSpec:
             "settings": dict(self.settings),
             "precision": self.resolve(runtime).precision,
         }
-        return own | {"components": [part.identity(runtime) for part in self.components]} if self.components else own
+        return (
+            own | {"components": [part.identity(runtime) for part in self.components]}
+            if self.components
+            else own
+        )
 
     def embedding_identity(self, runtime: Runtime) -> dict[str, Any]:
-        """What decides the directions of faces: `identity` without the model's name and its words. Raises as `identity`."""
+        """What decides the directions of faces: `identity` without the model's name and its words. Raises as
+        `identity`.
+        """
         own = self.identity(runtime)
         settings = {key: value for key, value in own["settings"].items() if key != "prompts"}
-        return {"weights": own["weights"], "code": own["code"], "settings": settings, "precision": own["precision"]}
+        return {
+            "weights": own["weights"],
+            "code": own["code"],
+            "settings": settings,
+            "precision": own["precision"],
+        }
 
 
 @dataclass(frozen=True)
 class RestorerSpec:
-    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in `ModelSpec`.
+    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in
+    `ModelSpec`.
 
     Attributes:
-        precision: what `auto` means for it, as in `ModelSpec`; None for a restorer that computes the same in any precision.
+        precision: what `auto` means for it, as in `ModelSpec`; None for a restorer that computes the same in
+            any precision.
         kept: it is slow enough that what it restored is kept on disk, face by face, for all models.
     """
 
@@ -178,7 +220,9 @@ class RestorerSpec:
 
     def __post_init__(self) -> None:
         _check_name("restorer", self.name)
-        _check_fields(self, {"load": Callable, "description": str, "weights": Weights | None, "settings": Mapping})
+        _check_fields(
+            self, {"load": Callable, "description": str, "weights": Weights | None, "settings": Mapping}
+        )
         _check_fields(self, {"source": Path | None, "precision": str | None, "cached": bool})
         if self.precision is not None:
             _check_precision(self.name, self.precision)
@@ -213,12 +257,18 @@ def _located(name: str, weights: Weights | None) -> Path | None:
     """
     if weights is None:
         return None
-    with contained(WeightsError, f"The weights of {name} cannot be searched for, because Weights.find failed"):
+    with contained(
+        WeightsError, f"The weights of {name} cannot be searched for, because Weights.find failed"
+    ):
         path = weights.locate()
     if path is None:
-        raise WeightsMissingError(f"the weights of {name} are not on this machine. Get them: {weights.install_hint}")
+        raise WeightsMissingError(
+            f"the weights of {name} are not on this machine. Get them: {weights.install_hint}"
+        )
     if not isinstance(path, Path):
-        raise WeightsError(f"The Weights.find of {name} returned a {type(path).__name__}. Return a pathlib.Path, or None where there is no file.")
+        raise WeightsError(
+            f"The Weights.find of {name} returned a {type(path).__name__}. Return a pathlib.Path, or None where there is no file."
+        )
     return path
 
 
@@ -231,16 +281,22 @@ def _resolved(runtime: Runtime, own: str) -> Runtime:
 
 
 T = TypeVar("T")
+
+
 def derived(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> ModelSpec:
     """The model that one of `spec`'s own functions (`reprompted`, `asked`, `marked`) makes of an argument.
 
     Raises:
         UsageError: it failed, or made something else.
     """
-    with defining_records(f"{spec.name} cannot be made with {type(argument).__name__} '{one_line(getattr(argument, 'name', str(argument)))}'"):
+    with defining_records(
+        f"{spec.name} cannot be made with {type(argument).__name__} '{one_line(getattr(argument, 'name', str(argument)))}'"
+    ):
         found = change(argument)
     if not isinstance(found, ModelSpec):
-        raise UsageError(f"{spec.name} makes a {type(found).__name__} of another {type(argument).__name__}. It must make a ModelSpec.")
+        raise UsageError(
+            f"{spec.name} makes a {type(found).__name__} of another {type(argument).__name__}. It must make a ModelSpec."
+        )
     return found
 
 
@@ -257,23 +313,34 @@ def defining_records(failed: str, hint: str = "") -> Iterator[None]:
 
 
 def _check_name(kind: str, name: str) -> None:
-    if not isinstance(name, str) or not name or not name.isascii() or not all(c.isalnum() or c in "._:/@+-" for c in name):
+    if (
+        not isinstance(name, str)
+        or not name
+        or not name.isascii()
+        or not all(c.isalnum() or c in "._:/@+-" for c in name)
+    ):
         shown = f"'{one_line(name)}'" if isinstance(name, str) else f"A {type(name).__name__}"
         raise UsageError(f"{shown} cannot name a {kind}: use letters, digits and . _ : / @ + -")
     if len(name) > LONGEST_NAME:
-        raise UsageError(f"'{one_line(name, 60)}' cannot name a {kind}: it has {len(name)} characters, {LONGEST_NAME} are allowed.")
+        raise UsageError(
+            f"'{one_line(name, 60)}' cannot name a {kind}: it has {len(name)} characters, {LONGEST_NAME} are allowed."
+        )
 
 
 def _check_fields(record: Any, kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         if not isinstance(value := getattr(record, name), kind):
             wanted = str(getattr(kind, "__name__", kind)).replace("collections.abc.", "")
-            raise UsageError(f"{type(record).__name__} {record.name!r}: {name} must be {wanted}; got a {type(value).__name__}.")
+            raise UsageError(
+                f"{type(record).__name__} {record.name!r}: {name} must be {wanted}; got a {type(value).__name__}."
+            )
 
 
 def _check_precision(name: str, precision: str) -> None:
     if precision not in (*PRECISIONS, AUTO_BF16):
-        raise UsageError(f"{name!r} has precision '{one_line(precision)}'. Known: {', '.join((*PRECISIONS, AUTO_BF16))}.")
+        raise UsageError(
+            f"{name!r} has precision '{one_line(precision)}'. Known: {', '.join((*PRECISIONS, AUTO_BF16))}."
+        )
 
 
 def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,5 +352,7 @@ def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(settings), sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"The settings of {name!r} are part of its identity, so they must be JSON values: {described(error)}") from error
+        raise UsageError(
+            f"The settings of {name!r} are part of its identity, so they must be JSON values: {described(error)}"
+        ) from error
     return plain

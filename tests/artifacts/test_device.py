@@ -28,7 +28,9 @@ def test_a_machine_that_does_not_tell_is_not_fast(tmp_path):
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
-def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_so(monkeypatch, fast, precision):
+def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_so(
+    monkeypatch, fast, precision
+):
     monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
     spec = ModelSpec("m", lambda runtime: None, precision=AUTO_BF16)
     assert spec.resolve(Runtime()).precision == precision

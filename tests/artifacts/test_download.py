@@ -17,7 +17,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT at any address. `ends_after`: bytes after which it hangs up; `ranges`: whether it can go on from the middle."""
+    """Serves CONTENT at any address. `ends_after`: bytes after which it hangs up; `ranges`: whether it can go
+    on from the middle.
+    """
 
     ends_after: int | None = None
     ranges = True
@@ -65,11 +67,15 @@ def test_a_file_is_fetched_whole_and_only_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["goes on", "starts again"])
-def test_an_interrupted_download_leaves_nothing_that_looks_whole_and_is_completed_later(server, tmp_path, ranges):
+def test_an_interrupted_download_leaves_nothing_that_looks_whole_and_is_completed_later(
+    server, tmp_path, ranges
+):
     url, handler = server
     path = tmp_path / "file.pth"
     handler.ends_after, handler.ranges = 3_000_000, ranges
-    with pytest.raises(WeightsError, match=r"ended after 3000000 of 5120000 bytes. Run the same command again"):
+    with pytest.raises(
+        WeightsError, match=r"ended after 3000000 of 5120000 bytes. Run the same command again"
+    ):
         download.fetch(url, path, SHA256)
     assert not path.exists()
     handler.ends_after = None
@@ -87,7 +93,9 @@ def test_what_is_left_of_a_longer_file_is_not_gone_on_with(server, tmp_path):
 
 def test_another_file_than_the_one_asked_for_is_deleted(server, tmp_path):
     url, _ = server
-    with pytest.raises(WeightsError, match=f"its sha256 is {SHA256[:12]}…, {'0' * 12}… was expected. It was deleted."):
+    with pytest.raises(
+        WeightsError, match=f"its sha256 is {SHA256[:12]}…, {'0' * 12}… was expected. It was deleted."
+    ):
         download.fetch(url, tmp_path / "file.pth", "0" * 64)
     assert not list(tmp_path.glob("file*[!k]"))  # but the lock's
 
@@ -101,8 +109,13 @@ def test_a_wrong_file_that_lies_there_already_is_replaced_by_the_right_one(serve
 
 def test_a_server_that_has_not_the_file_or_is_not_there_is_a_network_problem(server, tmp_path):
     url, _ = server
-    for address, reason in ((url.replace("file.pth", "nothing"), "Not Found"), ("http://127.0.0.1:1/file.pth", "refused")):
-        with pytest.raises(WeightsError, match=rf"could not be downloaded \(.*{reason}.*\). Check the network") as caught:
+    for address, reason in (
+        (url.replace("file.pth", "nothing"), "Not Found"),
+        ("http://127.0.0.1:1/file.pth", "refused"),
+    ):
+        with pytest.raises(
+            WeightsError, match=rf"could not be downloaded \(.*{reason}.*\). Check the network"
+        ) as caught:
             download.fetch(address, tmp_path / "file.pth", SHA256)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "file.pth").exists()

@@ -1,4 +1,6 @@
-"""The Hub is asked only on request, for parquet files only; what goes wrong there names the command that helps."""
+"""The Hub is asked only on request, for parquet files only; what goes wrong there names the command that
+helps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from fer_models.errors import DatasetError
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """Stands in for the Hub's library: records what it is asked for, raises `asked["raises"]`, and hands back a folder with one file."""
+    """Stands in for the Hub's library: records what it is asked for, raises `asked["raises"]`, and hands back
+    a folder with one file.
+    """
     calls: dict[str, Any] = {"file": "data/train-00000-of-00001.parquet"}
 
     def snapshot_download(repo_id: str, **options: Any) -> str:
@@ -33,17 +37,29 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     return calls
 
 
-def test_only_the_datasets_parquet_files_are_fetched_into_the_cache_given(asked: dict[str, Any], tmp_path: Path) -> None:
+def test_only_the_datasets_parquet_files_are_fetched_into_the_cache_given(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
     assert hub.download("someone/faces", tmp_path / "cache") == tmp_path / "snapshot"
-    assert asked["for"] == ("someone/faces", {"repo_type": "dataset", "cache_dir": tmp_path / "cache", "allow_patterns": "*.parquet"})
+    assert asked["for"] == (
+        "someone/faces",
+        {"repo_type": "dataset", "cache_dir": tmp_path / "cache", "allow_patterns": "*.parquet"},
+    )
 
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionError("offline mode\nis enabled"), FileNotFoundError("no snapshot on disk"), ValueError("Repo id must be 'owner/name'"), OSError()],
+    [
+        ConnectionError("offline mode\nis enabled"),
+        FileNotFoundError("no snapshot on disk"),
+        ValueError("Repo id must be 'owner/name'"),
+        OSError(),
+    ],
     ids=["offline", "nothing cached", "impossible id", "wordless"],
 )
-def test_a_failed_download_is_one_line_with_the_command_to_run_elsewhere(asked: dict[str, Any], error: Exception) -> None:
+def test_a_failed_download_is_one_line_with_the_command_to_run_elsewhere(
+    asked: dict[str, Any], error: Exception
+) -> None:
     asked["raises"] = error
     with pytest.raises(DatasetError, match=r"someone/faces could not be downloaded \(.+\)") as caught:
         hub.download("someone/faces")
@@ -75,4 +91,6 @@ def test_the_real_library_takes_the_arguments_we_give_it() -> None:
     import inspect
 
     snapshot_download = pytest.importorskip("huggingface_hub").snapshot_download
-    assert {"repo_id", "repo_type", "cache_dir", "allow_patterns"} <= set(inspect.signature(snapshot_download).parameters)
+    assert {"repo_id", "repo_type", "cache_dir", "allow_patterns"} <= set(
+        inspect.signature(snapshot_download).parameters
+    )

@@ -67,7 +67,9 @@ def test_the_oracle_is_always_right_and_the_constant_model_always_the_same(few):
 
 
 class LeftHanded:
-    """Sees happiness in the share of light that falls on the left half of a face; silent about faces that are all black."""
+    """Sees happiness in the share of light that falls on the left half of a face; silent about faces that are
+    all black.
+    """
 
     parameters, macs = 3, 10
 
@@ -75,7 +77,9 @@ class LeftHanded:
         left = [face[:, : face.shape[1] // 2].sum() / max(1, face.sum()) for face in faces]
         rows = np.zeros((len(faces), 7))
         rows[:, Emotion.HAPPY], rows[:, Emotion.SAD] = left, 1 - np.array(left)
-        return Predictions.from_probabilities(rows, unanswered={i: "dark" for i, face in enumerate(faces) if not face.any()})
+        return Predictions.from_probabilities(
+            rows, unanswered={i: "dark" for i, face in enumerate(faces) if not face.any()}
+        )
 
 
 def lit(left, right):

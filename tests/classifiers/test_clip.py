@@ -51,7 +51,9 @@ def nano(tmp_path_factory):
 
 def by_open_clip_alone(architecture, path, asked, faces):
     """A plain loop of open_clip's own functions in float32, as its README shows it."""
-    model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=None, pretrained_text=False)
+    model, _, transform = open_clip.create_model_and_transforms(
+        architecture, pretrained=None, pretrained_text=False
+    )
     model.load_state_dict(safetensors_io.read(path)[0])
     model.eval()
     tokenizer = open_clip.get_tokenizer(architecture)
@@ -92,7 +94,9 @@ def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tm
 def test_with_one_word_each_our_directions_are_open_clips_zero_shot_classifier(small):
     asked = prompts.load("clip-benchmark")
     model = clip.load(small, asked, architecture="small-clip", device="cpu")
-    theirs = open_clip.build_zero_shot_classifier(model.model, model.tokenizer, [w for (w,) in asked.words], [t.format for t in asked.templates])
+    theirs = open_clip.build_zero_shot_classifier(
+        model.model, model.tokenizer, [w for (w,) in asked.words], [t.format for t in asked.templates]
+    )
     np.testing.assert_allclose(model.class_embeddings(asked), theirs.T.numpy(), atol=1e-6)
 
 
@@ -101,15 +105,24 @@ def test_a_file_of_ours_says_all_that_is_needed(nano):
     faces = drawn(14).faces(range(14))
     said = model.predict(faces)
     assert len(said) == 14
-    np.testing.assert_allclose(model.classify(model.embed(faces)).probabilities, said.probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        model.classify(model.embed(faces)).probabilities, said.probabilities, atol=1e-6
+    )
     assert model.preprocess(faces).shape == (14, 3, 48, 48)
-    assert model.parameters == sum(t.numel() for k, t in safetensors_io.read(nano)[0].items() if "running" not in k and "num_batches" not in k)
+    assert model.parameters == sum(
+        t.numel()
+        for k, t in safetensors_io.read(nano)[0].items()
+        if "running" not in k and "num_batches" not in k
+    )
     assert model.macs > 1e6
 
 
 def test_it_is_built_in_a_process_that_knows_no_other_network_of_ours():
     told = subprocess.run(
-        [sys.executable, "-c", "from fer_models.classifiers import clip; clip.create(clip.NANO)"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", "from fer_models.classifiers import clip; clip.create(clip.NANO)"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert told.returncode == 0, told.stderr
 
@@ -124,7 +137,10 @@ def test_a_face_has_the_same_direction_whatever_is_asked(nano):
     faces = drawn(7).faces(range(7))
     one, other = (clip.load(nano, prompts.load(name), device="cpu") for name in ("openai", "plain"))
     np.testing.assert_array_equal(one.embed(faces), other.embed(faces))
-    np.testing.assert_array_equal(one.classify(one.embed(faces), prompts.load("plain")).probabilities, other.predict(faces).probabilities)
+    np.testing.assert_array_equal(
+        one.classify(one.embed(faces), prompts.load("plain")).probabilities,
+        other.predict(faces).probabilities,
+    )
 
 
 def test_a_text_is_encoded_once(nano, monkeypatch):
@@ -139,7 +155,10 @@ def test_packed_to_eight_bits_it_is_small_and_says_nearly_the_same(nano, tmp_pat
     safetensors_io.write(safetensors_io.quantize(state, 8), tmp_path / "packed.safetensors", metadata)
     assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
     faces = drawn(14).faces(range(14))
-    exact, packed = (clip.load(p, prompts.load("plain"), device="cpu").predict(faces) for p in (nano, tmp_path / "packed.safetensors"))
+    exact, packed = (
+        clip.load(p, prompts.load("plain"), device="cpu").predict(faces)
+        for p in (nano, tmp_path / "packed.safetensors")
+    )
     assert np.abs(exact.probabilities - packed.probabilities).max() < 0.1
 
 
@@ -222,7 +241,9 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     folder.mkdir(parents=True)
     (tmp_path / "models--someone--small" / "refs").mkdir()
     (tmp_path / "models--someone--small" / "refs" / "main").write_text("abc")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": SMALL, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": SMALL, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
+    )
     os.link(small, folder / "open_clip_model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
@@ -250,7 +271,10 @@ def test_with_test_time_augmentation_it_is_asked_directly_and_keeps_it_under_oth
     monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name, suffix=".safetensors": nano)
     both = resolve.resolve_model("clip-nano+tta", models.MODELS)
     assert not both.has_embeddings
-    assert (both.with_prompts(prompts.load("plain")).name, both.with_prompts(prompts.load("plain")).prompt) == ("clip-nano+tta", "plain")
+    assert (
+        both.with_prompts(prompts.load("plain")).name,
+        both.with_prompts(prompts.load("plain")).prompt,
+    ) == ("clip-nano+tta", "plain")
     face = drawn(1).faces([0])
     plain = models.CLIP_NANO.load(Runtime(device="cpu"))
     mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2

@@ -18,7 +18,11 @@ def saved(path, architecture=SMALL, labels=LABELS, bits=None, **metadata):
     torch.manual_seed(0)
     network = cnn.build(architecture, len(labels))
     state = network.state_dict() if bits is None else safetensors_io.quantize(network.state_dict(), bits)
-    said = {"format": cnn.FORMAT, "architecture": json.dumps(architecture.__dict__), "labels": json.dumps(list(labels))} | metadata
+    said = {
+        "format": cnn.FORMAT,
+        "architecture": json.dumps(architecture.__dict__),
+        "labels": json.dumps(list(labels)),
+    } | metadata
     safetensors_io.write(state, path, said)
     return network
 
@@ -69,9 +73,14 @@ def test_a_face_gets_the_same_answer_alone_and_among_others(checkpoint, few):
 def test_the_models_own_label_order_is_mapped_by_name(tmp_path, few):
     saved(tmp_path / "csv.safetensors")
     saved(tmp_path / "alphabetical.safetensors", labels=tuple(sorted(LABELS)))
-    one, two = (cnn.load(tmp_path / f"{name}.safetensors", device="cpu").predict(few.faces([0])) for name in ("csv", "alphabetical"))
+    one, two = (
+        cnn.load(tmp_path / f"{name}.safetensors", device="cpu").predict(few.faces([0]))
+        for name in ("csv", "alphabetical")
+    )
     assert two.labels == tuple(sorted(LABELS))
-    np.testing.assert_allclose(two.probabilities[0, [LABELS.index(n) for n in sorted(LABELS)]], one.probabilities[0], atol=1e-6)
+    np.testing.assert_allclose(
+        two.probabilities[0, [LABELS.index(n) for n in sorted(LABELS)]], one.probabilities[0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("bits", "share", "error"), [(16, 0.55, 2e-3), (8, 0.35, 2e-2)])
@@ -92,7 +101,10 @@ def test_packed_weights_are_smaller_and_close(tmp_path, bits, share, error):
 
 def test_bf16_answers_nearly_as_float32_does(checkpoint, few):
     faces = few.faces(range(4))
-    full, half = (cnn.load(checkpoint, device="cpu", precision=p).predict(faces).probabilities for p in ("float32", "bf16"))
+    full, half = (
+        cnn.load(checkpoint, device="cpu", precision=p).predict(faces).probabilities
+        for p in ("float32", "bf16")
+    )
     assert not np.array_equal(full, half)
     np.testing.assert_allclose(full, half, atol=0.05)
 
@@ -105,7 +117,9 @@ def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
         cnn.load(path)
     with pytest.raises(WeightsError, match=r"theirs\.json"):
         cnn.load(path, timm_name="efficientnet_b0")
-    path.with_suffix(".json").write_text('{"labels": ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"], "size": 64}')
+    path.with_suffix(".json").write_text(
+        '{"labels": ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"], "size": 64}'
+    )
     model = cnn.load(path, device="cpu", timm_name="efficientnet_b0")
     assert model.architecture.size == 64
     assert model.architecture.mean == (0.485, 0.456, 0.406)
@@ -118,7 +132,11 @@ def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
     state, _ = safetensors_io.read(checkpoint)
     other = tmp_path / "other.safetensors"
-    said = {"format": cnn.FORMAT, "architecture": json.dumps({"timm": "resnet18"}), "labels": json.dumps(list(LABELS))}
+    said = {
+        "format": cnn.FORMAT,
+        "architecture": json.dumps({"timm": "resnet18"}),
+        "labels": json.dumps(list(LABELS)),
+    }
     safetensors_io.write(state, other, said)
     with pytest.raises(WeightsError, match="does not fit resnet18"):
         cnn.load(other)

@@ -39,7 +39,9 @@ probabilities = arrays(np.float64, (5, 7), elements=st.floats(0.01, 1)).map(
 @given(probabilities, probabilities, st.floats(0, 3), st.floats(0.01, 3))
 @settings(deadline=None)
 def test_a_pool_does_not_depend_on_the_order_of_its_parts(a, b, v, w):
-    np.testing.assert_allclose(pool([a, b], (v, w)).probabilities, pool([b, a], (w, v)).probabilities, atol=1e-12)
+    np.testing.assert_allclose(
+        pool([a, b], (v, w)).probabilities, pool([b, a], (w, v)).probabilities, atol=1e-12
+    )
 
 
 @given(probabilities, probabilities)
@@ -114,7 +116,9 @@ def test_nothing_is_fitted_where_no_face_was_answered_by_all():
 
 
 def test_a_fusion_is_read_as_it_was_written(tmp_path):
-    weighed = FusionWeights(("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"})
+    weighed = FusionWeights(
+        ("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"}
+    )
     weighed.write(tmp_path / "deep" / "f.json")
     assert fusion.read(tmp_path / "deep" / "f.json") == weighed
 
@@ -199,11 +203,17 @@ def folder(tmp_path):
 
 
 def weigh(folder, weights=(None, None), fingerprint="elsewhere"):
-    FusionWeights(("happily", "sadly"), (0.5, 2.0), weights, {"fingerprint": fingerprint}).write(folder / "weights" / "happily+sadly.json")
+    FusionWeights(("happily", "sadly"), (0.5, 2.0), weights, {"fingerprint": fingerprint}).write(
+        folder / "weights" / "happily+sadly.json"
+    )
 
 
 def suite_of(tmp_path, folder, models):
-    return Suite(EvalConfig(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"), models, restorers.RESTORERS)
+    return Suite(
+        EvalConfig(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"),
+        models,
+        restorers.RESTORERS,
+    )
 
 
 def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
@@ -215,7 +225,9 @@ def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(t
     fused = suite.predict(("happily+sadly", "raw"))
     assert Counting.asked == asked == 28
     said = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
-    np.testing.assert_allclose(fused.predictions.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        fused.predictions.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6
+    )
     again = suite_of(tmp_path, folder, models).predict(("happily+sadly", "raw"))
     assert again.from_store
     np.testing.assert_array_equal(again.predictions.probabilities, fused.predictions.probabilities)
@@ -258,14 +270,18 @@ def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
     weigh(tmp_path, fingerprint=faces.fingerprint)
     models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
-    assert any("weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"])
+    assert any(
+        "weighed on these very faces" in note for note in suite.result(("happily+sadly", "raw"))["notes"]
+    )
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
 
 
 def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_path, folder, models):
     models.add(ModelSpec("silent", lambda runtime: Abstainer()))
     models.add(ModelSpec("happily+tta", lambda runtime: Abstainer()))
-    FusionWeights(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(tmp_path / "weights" / "happily+silent.json")
+    FusionWeights(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(
+        tmp_path / "weights" / "happily+silent.json"
+    )
     models.add(resolve.resolve_model("happily+silent", models))
     suite = suite_of(tmp_path, folder, models)
     for model in models.names:

@@ -76,26 +76,39 @@ def test_a_probe_needs_all_emotions():
 def eyes(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(Eyes, "looked", 0)
-    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(140, "train" if split == "train" else "validation"))
+    monkeypatch.setattr(
+        "fer_models.datasets.synthetic.load",
+        lambda split: drawn(140, "train" if split == "train" else "validation"),
+    )
     file = tmp_path / "eyes.bin"
     file.write_bytes(b"eyes")
-    return ModelSpec("eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True)
+    return ModelSpec(
+        "eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True
+    )
 
 
 def fitted(eyes, tmp_path):
     x, y = some(140, d=64)
-    fit(x, y, x, y, base=sha256_of(tmp_path / "eyes.bin"), strengths=(1.0,)).write(tmp_path / "weights" / "eyes-probe.safetensors")
+    fit(x, y, x, y, base=sha256_of(tmp_path / "eyes.bin"), strengths=(1.0,)).write(
+        tmp_path / "weights" / "eyes-probe.safetensors"
+    )
 
 
 def test_a_probe_shares_its_models_directions(eyes, tmp_path):
     fitted(eyes, tmp_path)
     models = Registry("model", eyes)
     models.add(resolve.resolve_model("eyes-probe", models))
-    suite = Suite(EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS)
+    suite = Suite(
+        EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS
+    )
     suite.predict(("eyes", "raw"))
     said = suite.predict(("eyes-probe", "raw")).predictions
     assert Eyes.looked == 140
-    direct = models["eyes-probe"].load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+    direct = (
+        models["eyes-probe"]
+        .load(Runtime())
+        .predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+    )
     np.testing.assert_array_equal(said.answer, direct.answer)
     np.testing.assert_array_equal(suite.embeddings(("eyes-probe", "raw")), suite.embeddings(("eyes", "raw")))
 
@@ -119,7 +132,16 @@ def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
         "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
         f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
     )
-    command = ["probe", "eyes", "--dataset", "synthetic", "--model-file", str(tmp_path / "mine.py"), "--store", str(tmp_path / "store")]
+    command = [
+        "probe",
+        "eyes",
+        "--dataset",
+        "synthetic",
+        "--model-file",
+        str(tmp_path / "mine.py"),
+        "--store",
+        str(tmp_path / "store"),
+    ]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     assert "pytest evals --model eyes-probe" in said

@@ -24,7 +24,15 @@ def test_the_prompts_of_openai_and_clip_benchmark_come_with_the_package():
     assert len(openai.templates) == 6
     assert [len(words) for words in openai.words] == [1, 1, 1, 2, 2, 3, 2]
     assert openai.words[5] == ("surprised", "shocked", "spooked")
-    assert [w for one in benchmark.words for w in one] == ["angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral"]
+    assert [w for one in benchmark.words for w in one] == [
+        "angry",
+        "disgusted",
+        "fearful",
+        "happy",
+        "sad",
+        "surprised",
+        "neutral",
+    ]
 
 
 @pytest.mark.parametrize("name", prompts.names())
@@ -49,7 +57,9 @@ def test_a_set_is_read_as_it_is_written(tmp_path):
 
 
 def test_one_word_may_stand_without_brackets(tmp_path):
-    assert prompts.load(written(tmp_path, emotions={label: label for label in LABELS})).words == tuple((label,) for label in LABELS)
+    assert prompts.load(written(tmp_path, emotions={label: label for label in LABELS})).words == tuple(
+        (label,) for label in LABELS
+    )
 
 
 def test_every_template_is_filled_with_every_word():
@@ -101,7 +111,13 @@ def test_an_unknown_set_is_suggested_a_known_one():
         prompts.load("opnai")
 
 
-@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda t: t.strip() and "{}" not in t and len(t) <= 12), min_size=7, max_size=7))
+@given(
+    st.lists(
+        st.text(min_size=1, max_size=12).filter(lambda t: t.strip() and "{}" not in t and len(t) <= 12),
+        min_size=7,
+        max_size=7,
+    )
+)
 def test_any_seven_different_words_make_a_set(words):
     if len({" ".join(w.lower().split()) for w in words}) == 7:
         found = PromptSet("x", ("{}",), tuple((w,) for w in words))

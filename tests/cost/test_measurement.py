@@ -32,7 +32,9 @@ def test_peak_memory_is_not_hidden_by_garbage_that_is_freed_meanwhile():
 
 
 def test_peak_memory_is_not_hidden_by_what_lies_free_in_the_heap():
-    np.ones((31, 2**20), dtype=np.uint8).sum()  # freed, so from now on glibc takes what is smaller from its heap
+    np.ones(
+        (31, 2**20), dtype=np.uint8
+    ).sum()  # freed, so from now on glibc takes what is smaller from its heap
     freed = [np.ones((16, 2**20), dtype=np.uint8) for _ in range(16)]
     above = np.ones((1, 2**20), dtype=np.uint8)
     del freed
@@ -50,10 +52,26 @@ def epoch(size=48, seconds=10.0, rate=100.0, **more):
 
 
 def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
-    first = {"history": [epoch(32, 4, 200, peak_memory_mb=900, joules=50), epoch(48, 8, 100, peak_memory_mb=1000, joules=90)]}
-    last = [epoch(32, 5, 160, peak_memory_mb=800, joules=60), epoch(48, 10, 80, peak_memory_mb=900, joules=100), epoch(48, 20, 40, joules=1)]
-    figures = measurement.training({"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}})
-    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (5, 47, 15, "a GPU")
+    first = {
+        "history": [
+            epoch(32, 4, 200, peak_memory_mb=900, joules=50),
+            epoch(48, 8, 100, peak_memory_mb=1000, joules=90),
+        ]
+    }
+    last = [
+        epoch(32, 5, 160, peak_memory_mb=800, joules=60),
+        epoch(48, 10, 80, peak_memory_mb=900, joules=100),
+        epoch(48, 20, 40, joules=1),
+    ]
+    figures = measurement.training(
+        {"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}}
+    )
+    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (
+        5,
+        47,
+        15,
+        "a GPU",
+    )
     assert figures["images_per_second"] == pytest.approx(5 * 800 / 47)
     assert figures["joules"] == 301
     assert figures["peak_memory_mb"] is None  # one epoch does not tell

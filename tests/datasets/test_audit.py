@@ -1,4 +1,6 @@
-"""An audit counts what is wrong with a dataset exactly, stops at no broken image, and says near only of what looks the same."""
+"""An audit counts what is wrong with a dataset exactly, stops at no broken image, and says near only of what
+looks the same.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ from fer_models.errors import UsageError
 FACES = np.asarray(drawn(28).images)
 
 
-def face_set(split: str, images: list[np.ndarray], labels: list[int], votes: list[list[int]] | None = None, dataset: str = "drawn") -> FaceSet:
+def face_set(
+    split: str,
+    images: list[np.ndarray],
+    labels: list[int],
+    votes: list[list[int]] | None = None,
+    dataset: str = "drawn",
+) -> FaceSet:
     sources = [f"{split} {i}" for i in range(len(images))]
     marks = None if votes is None else np.array(votes, np.int64)
     return FaceSet(dataset, split, images, np.array(labels, np.int64), sources, votes=marks)  # type: ignore[arg-type]
@@ -64,14 +72,22 @@ def test_copies_with_different_labels_are_a_conflict_within_a_split() -> None:
 
 
 def test_a_later_split_is_searched_for_faces_of_the_earlier_ones() -> None:
-    found = audit([one("private_test", 0, 0, 4, 5), one("train", 0, 1, 2), one("public_test", 4, 4, 1)], near=False)
+    found = audit(
+        [one("private_test", 0, 0, 4, 5), one("train", 0, 1, 2), one("public_test", 4, 4, 1)], near=False
+    )
     assert [split.split for split in found.splits] == ["train", "public_test", "private_test"]
     copies = {(o.earlier, o.later): (o.exact_duplicates, o.conflicts) for o in found.overlaps}
-    assert copies == {("train", "public_test"): (1, 0), ("train", "private_test"): (2, 0), ("public_test", "private_test"): (1, 0)}
+    assert copies == {
+        ("train", "public_test"): (1, 0),
+        ("train", "private_test"): (2, 0),
+        ("public_test", "private_test"): (1, 0),
+    }
 
 
 @pytest.mark.parametrize(("labels", "conflicts"), [([3], 0), ([4], 1), ([3, 3], 0), ([3, 4], 1), ([4, 5], 1)])
-def test_a_leaked_face_is_in_conflict_when_any_copy_of_it_carries_another_label(labels: list[int], conflicts: int) -> None:
+def test_a_leaked_face_is_in_conflict_when_any_copy_of_it_carries_another_label(
+    labels: list[int], conflicts: int
+) -> None:
     found = audit([one("train", *[0] * len(labels), labels=labels), one("test", 0, labels=[3])], near=False)
     assert (found.overlaps[0].exact_duplicates, found.overlaps[0].conflicts) == (1, conflicts)
 
@@ -92,22 +108,38 @@ def test_splits_stand_in_their_order_whatever_order_they_are_given_in_and_unknow
     [
         ([], "got: none"),
         ([one("train", 0), one("train", 1)], "got: drawn/train, drawn/train"),
-        ([one("train", 0), face_set("test", [FACES[0]], [0], dataset="other")], "got: drawn/train, other/test"),
+        (
+            [one("train", 0), face_set("test", [FACES[0]], [0], dataset="other")],
+            "got: drawn/train, other/test",
+        ),
     ],
     ids=["none", "twice", "two datasets"],
 )
-def test_an_audit_of_anything_but_different_splits_of_one_dataset_is_refused(sets: list[FaceSet], says: str) -> None:
+def test_an_audit_of_anything_but_different_splits_of_one_dataset_is_refused(
+    sets: list[FaceSet], says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
         audit(sets)
 
 
 #: (split, image, label) of each face; few images, so that most stand several times.
-rows_of_splits = st.lists(st.tuples(st.sampled_from(["train", "public_test", "private_test"]), st.integers(0, 4), st.integers(0, 2)), min_size=1)
+rows_of_splits = st.lists(
+    st.tuples(
+        st.sampled_from(["train", "public_test", "private_test"]), st.integers(0, 4), st.integers(0, 2)
+    ),
+    min_size=1,
+)
 
 
 def sets_of(rows: list[tuple[str, int, int]]) -> list[FaceSet]:
-    by_split = {split: [(image, label) for name, image, label in rows if name == split] for split in dict.fromkeys(name for name, *_ in rows)}
-    return [face_set(split, [FACES[image] for image, _ in faces], [label for _, label in faces]) for split, faces in by_split.items()]
+    by_split = {
+        split: [(image, label) for name, image, label in rows if name == split]
+        for split in dict.fromkeys(name for name, *_ in rows)
+    }
+    return [
+        face_set(split, [FACES[image] for image, _ in faces], [label for _, label in faces])
+        for split, faces in by_split.items()
+    ]
 
 
 @given(rows_of_splits)
@@ -122,19 +154,27 @@ def test_exact_counts_are_those_of_counting_by_hand(rows: list[tuple[str, int, i
         assert split.n == len(mine)
         assert split.exact_duplicates == sum(times.values()) - len(times)
         assert split.groups == sum(n > 1 for n in times.values())
-        assert split.conflicts == sum(len({label for other, label in mine if other == image}) > 1 for image in times)
+        assert split.conflicts == sum(
+            len({label for other, label in mine if other == image}) > 1 for image in times
+        )
         assert split.counts == {name: sum(label == i for _, label in mine) for i, name in enumerate(LABELS)}
-    assert [(o.earlier, o.later) for o in found.overlaps] == list(combinations([split.split for split in found.splits], 2))
+    assert [(o.earlier, o.later) for o in found.overlaps] == list(
+        combinations([split.split for split in found.splits], 2)
+    )
     for overlap in found.overlaps:
         before = {(image, label) for name, image, label in rows if name == overlap.earlier}
         after = [(image, label) for name, image, label in rows if name == overlap.later]
         assert overlap.exact_duplicates == sum(image in {seen for seen, _ in before} for image, _ in after)
-        assert overlap.conflicts == sum(any(seen == image and other != label for seen, other in before) for image, label in after)
+        assert overlap.conflicts == sum(
+            any(seen == image and other != label for seen, other in before) for image, label in after
+        )
 
 
 @given(rows_of_splits, st.randoms(use_true_random=False))
 @settings(max_examples=30, deadline=None)
-def test_counts_do_not_depend_on_the_order_of_rows(rows: list[tuple[str, int, int]], order: random.Random) -> None:
+def test_counts_do_not_depend_on_the_order_of_rows(
+    rows: list[tuple[str, int, int]], order: random.Random
+) -> None:
     def counts(found: Audit) -> dict:
         return {**found.as_json(), "examples": [example["kind"] for example in found.as_json()["examples"]]}
 
@@ -187,10 +227,19 @@ def test_near_copies_within_a_split_are_counted_in_faces_and_pairs() -> None:
 
 def test_a_face_with_an_exact_and_a_near_copy_is_not_one_that_only_the_near_search_finds() -> None:
     bright = brighter(FACES[0])
-    found = audit([face_set("train", [FACES[0], bright], [0, 0]), face_set("test", [FACES[0], FACES[0], brighter(bright)], [0, 0, 0])])
+    found = audit(
+        [
+            face_set("train", [FACES[0], bright], [0, 0]),
+            face_set("test", [FACES[0], FACES[0], brighter(bright)], [0, 0, 0]),
+        ]
+    )
     overlap = overlap_of(found, "train", "test")
     assert overlap.exact_duplicates == 2
-    assert (overlap.near_duplicates.faces, overlap.near_duplicates.only, overlap.near_duplicates.pairs) == (3, 1, 4)
+    assert (overlap.near_duplicates.faces, overlap.near_duplicates.only, overlap.near_duplicates.pairs) == (
+        3,
+        1,
+        4,
+    )
 
 
 def test_near_copies_are_left_out_when_they_are_not_asked_for() -> None:
@@ -214,13 +263,18 @@ def test_constant_and_tiny_images_are_named() -> None:
     noise = np.random.RandomState(0).randint(0, 256, (31, 40), np.uint8)
     hardly = np.full((48, 48), 100, np.uint8)
     hardly[:4] = 102
-    split = audit([face_set("train", [FACES[0], hardly, noise, noise[:, :31]], [0, 1, 2, 3])], near=False).splits[0]
+    split = audit(
+        [face_set("train", [FACES[0], hardly, noise, noise[:, :31]], [0, 1, 2, 3])], near=False
+    ).splits[0]
     assert split.constant == ("train 1",)
     assert split.tiny == ("train 2", "train 3")
 
 
 def test_unreadable_files_are_named_and_count_nowhere_else(tmp_path: Path) -> None:
-    for split, names in {"train": ["happy/a.png", "sad/b.png"], "test": ["happy/a.png", "happy/c.png"]}.items():
+    for split, names in {
+        "train": ["happy/a.png", "sad/b.png"],
+        "test": ["happy/a.png", "happy/c.png"],
+    }.items():
         for i, name in enumerate(names):
             (tmp_path / split / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(FACES[i]).save(tmp_path / split / name)
@@ -250,7 +304,13 @@ def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -
 
 
 def test_official_counts_are_compared_for_fer2013_and_for_nothing_else() -> None:
-    found = audit([face_set("train", [FACES[0]], [0], dataset="fer2013"), face_set("extra", [FACES[1]], [1], dataset="fer2013")], near=False)
+    found = audit(
+        [
+            face_set("train", [FACES[0]], [0], dataset="fer2013"),
+            face_set("extra", [FACES[1]], [1], dataset="fer2013"),
+        ],
+        near=False,
+    )
     assert found.splits[0].official == dict(zip(LABELS, fer2013_rows.OFFICIAL["train"], strict=True))
     assert [split.official_agrees for split in found.splits] == [False, None]
     assert audit([one("train", 0)], near=False).splits[0].official is None
@@ -258,7 +318,9 @@ def test_official_counts_are_compared_for_fer2013_and_for_nothing_else() -> None
 
 def test_official_counts_agree_when_they_do() -> None:
     labels = np.repeat(np.arange(7), fer2013_rows.OFFICIAL["private_test"])
-    found = audit([FaceSet("fer2013", "private_test", np.broadcast_to(FACES[0], (3589, 48, 48)), labels)], near=False)  # type: ignore[arg-type]
+    found = audit(
+        [FaceSet("fer2013", "private_test", np.broadcast_to(FACES[0], (3589, 48, 48)), labels)], near=False
+    )  # type: ignore[arg-type]
     assert found.splits[0].official_agrees is True
 
 
@@ -273,7 +335,9 @@ def test_labels_are_held_against_the_votes() -> None:
         [0, 0, 0, 0, 3, 0, 0, 0, 7, 0],  # labelled sad: unknown
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # labelled neutral: no face, and not one vote
     ]
-    noise = audit([face_set("train", list(FACES[:7]), [0, 0, 3, 0, 4, 4, 6], votes)], near=False).splits[0].noise
+    noise = (
+        audit([face_set("train", list(FACES[:7]), [0, 0, 3, 0, 4, 4, 6], votes)], near=False).splits[0].noise
+    )
     assert (noise.named, noise.share, noise.named_ties_to_first) == (1, 1 / 7, 2)
     assert (noise.ties, noise.unvoted) == (2, 2)
     assert noise.outside == {"contempt": 1, "unknown": 1, "no face": 1}
@@ -287,7 +351,9 @@ def test_the_votes_of_an_unreadable_face_do_not_count(tmp_path: Path) -> None:
     faces = folders.load("all", tmp_path)
     votes = np.zeros((2, 10), np.int64)
     votes[0, 0], votes[1, 3] = 10, 10
-    noise = audit([FaceSet("mine", "all", faces.images, faces.labels, faces.sources, (), votes)]).splits[0].noise
+    noise = (
+        audit([FaceSet("mine", "all", faces.images, faces.labels, faces.sources, (), votes)]).splits[0].noise
+    )
     assert (noise.named, noise.share, noise.unvoted) == (1, 1.0, 0)
 
 
@@ -309,13 +375,21 @@ def test_the_notes_of_a_set_stand_in_its_audit() -> None:
 
 def planted() -> Audit:
     """A copy in conflict, a plain copy and a near copy across two splits, in this order of the test faces."""
-    return audit([one("train", 0, 1, 2, 3), face_set("test", [FACES[1], FACES[0], brighter(FACES[2])], [1, 6, 2])])
+    return audit(
+        [one("train", 0, 1, 2, 3), face_set("test", [FACES[1], FACES[0], brighter(FACES[2])], [1, 6, 2])]
+    )
 
 
 def test_examples_are_conflicts_then_copies_then_near_ones_with_both_faces_named() -> None:
     conflict, copy, near = planted().examples
-    assert [(face.split, face.source, face.label) for face in conflict.faces] == [("train", "train 0", "angry"), ("test", "test 1", "neutral")]
-    assert [(face.split, face.source, face.label) for face in copy.faces] == [("train", "train 1", "disgust"), ("test", "test 0", "disgust")]
+    assert [(face.split, face.source, face.label) for face in conflict.faces] == [
+        ("train", "train 0", "angry"),
+        ("test", "test 1", "neutral"),
+    ]
+    assert [(face.split, face.source, face.label) for face in copy.faces] == [
+        ("train", "train 1", "disgust"),
+        ("test", "test 0", "disgust"),
+    ]
     assert [face.source for face in near.faces] == ["train 2", "test 2"]
     assert [example.kind for example in (conflict, copy, near)] == ["conflict", "copy", "near"]
     assert conflict.correlation == copy.correlation == 1.0
@@ -339,8 +413,17 @@ def test_the_kinds_share_the_places_and_what_one_leaves_goes_to_the_others() -> 
     everything = [*range(28)]
     copies = audit([one("train", *everything), one("test", *everything)], near=False)
     assert [example.kind for example in copies.examples] == ["copy"] * EXAMPLES
-    mixed = audit([one("train", *everything), one("test", *everything, labels=[(i + (i < 14)) % 7 for i in everything])], near=False)
-    assert Counter(example.kind for example in mixed.examples) == {"conflict": EXAMPLES - EXAMPLES // 3, "copy": EXAMPLES // 3}
+    mixed = audit(
+        [
+            one("train", *everything),
+            one("test", *everything, labels=[(i + (i < 14)) % 7 for i in everything]),
+        ],
+        near=False,
+    )
+    assert Counter(example.kind for example in mixed.examples) == {
+        "conflict": EXAMPLES - EXAMPLES // 3,
+        "copy": EXAMPLES // 3,
+    }
 
 
 def test_near_examples_start_with_the_least_alike_and_show_each_image_once() -> None:
@@ -356,7 +439,13 @@ def test_the_json_is_plain_and_whole_and_may_leave_out_the_pictures() -> None:
     plain = found.as_json()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["overlaps"] == [
-        {"earlier": "train", "later": "test", "copies": 2, "conflicts": 1, "near": {"faces": 1, "only": 1, "pairs": 1}},
+        {
+            "earlier": "train",
+            "later": "test",
+            "copies": 2,
+            "conflicts": 1,
+            "near": {"faces": 1, "only": 1, "pairs": 1},
+        }
     ]
     assert plain["examples"][0]["picture"].startswith("data:image/png")
     assert all("picture" not in example for example in found.as_json(pictures=False)["examples"])
@@ -393,17 +482,47 @@ def test_the_command_prints_aligned_tables_of_all_splits(capsys, folder: Path) -
 
 
 def test_the_command_prints_json_without_pictures_of_the_splits_asked_for(capsys, folder: Path) -> None:
-    assert cli.main(["data", "audit", "--dataset", str(folder), "--split", "test", "--split", "train", "--split", "test", "--no-near", "--json"]) == 0
+    assert (
+        cli.main(
+            [
+                "data",
+                "audit",
+                "--dataset",
+                str(folder),
+                "--split",
+                "test",
+                "--split",
+                "train",
+                "--split",
+                "test",
+                "--no-near",
+                "--json",
+            ]
+        )
+        == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert [split["split"] for split in report["splits"]] == ["train", "test"]
-    assert report["overlaps"] == [{"earlier": "train", "later": "test", "copies": 1, "conflicts": 0, "near": None}]
+    assert report["overlaps"] == [
+        {"earlier": "train", "later": "test", "copies": 1, "conflicts": 0, "near": None}
+    ]
     assert [sorted(example) for example in report["examples"]] == [["correlation", "faces", "kind"]]
 
 
 def test_options_mean_the_same_before_and_after_the_word_audit(capsys, folder: Path) -> None:
-    assert cli.main(["data", "audit", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json"]) == 0
+    assert (
+        cli.main(
+            ["data", "audit", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json"]
+        )
+        == 0
+    )
     after = capsys.readouterr().out
-    assert cli.main(["data", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json", "audit"]) == 0
+    assert (
+        cli.main(
+            ["data", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json", "audit"]
+        )
+        == 0
+    )
     assert capsys.readouterr().out == after
 
 

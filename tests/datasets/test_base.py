@@ -26,7 +26,9 @@ def face_set(labels: list[int], notes: tuple[str, ...] = ()) -> FaceSet:
     """One 4x4 face per label, no two alike."""
     images = np.zeros((len(labels), 4, 4), np.uint8)
     images[:, 0, 0] = np.arange(len(labels))
-    return FaceSet("drawn", "test", images, np.array(labels, np.int64), [f"row {i}" for i in range(len(labels))], notes)
+    return FaceSet(
+        "drawn", "test", images, np.array(labels, np.int64), [f"row {i}" for i in range(len(labels))], notes
+    )
 
 
 # -- hashes and fingerprints --------------------------------------------------------------------------
@@ -85,7 +87,13 @@ def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
 
 def test_votes_for_another_number_of_faces_are_refused() -> None:
     with pytest.raises(DatasetError, match="drawn/test: 2 images and votes for 3 do not match"):
-        FaceSet("drawn", "test", np.zeros((2, 4, 4), np.uint8), np.array([0, 1], np.int64), votes=np.zeros((3, 10), np.int64))
+        FaceSet(
+            "drawn",
+            "test",
+            np.zeros((2, 4, 4), np.uint8),
+            np.array([0, 1], np.int64),
+            votes=np.zeros((3, 10), np.int64),
+        )
 
 
 def test_batches_are_the_faces_in_order_the_last_one_shorter() -> None:
@@ -110,8 +118,12 @@ def test_an_empty_set_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("labels", "sources"), [([0], ()), ([0, 1, 2], ()), ([0, 1], ["one"])])
-def test_images_labels_and_sources_that_do_not_match_are_refused(labels: list[int], sources: list[str]) -> None:
-    with pytest.raises(DatasetError, match=f"2 images, {len(labels)} labels and {len(sources)} sources do not match"):
+def test_images_labels_and_sources_that_do_not_match_are_refused(
+    labels: list[int], sources: list[str]
+) -> None:
+    with pytest.raises(
+        DatasetError, match=f"2 images, {len(labels)} labels and {len(sources)} sources do not match"
+    ):
         FaceSet("drawn", "test", np.zeros((2, 4, 4), np.uint8), np.array(labels, np.int64), sources)
 
 
@@ -171,7 +183,9 @@ def folder(tmp_path: Path) -> Path:
 def test_importing_the_datasets_imports_nothing_heavy() -> None:
     code = "import sys, fer_models.datasets; print([m for m in ('torch', 'pyarrow', 'huggingface_hub', 'timm') if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(datasets.__file__).parents[2])}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert ran.stdout.strip() == "[]"
 
 
@@ -181,7 +195,10 @@ def test_without_a_split_the_usual_one_is_taken(folder: Path) -> None:
     assert datasets.load(str(folder)).name == "mine/test"
 
 
-@pytest.mark.parametrize(("names", "default"), [(["train", "val"], "validation"), (["train"], "train"), (["private_test", "train"], "private_test")])
+@pytest.mark.parametrize(
+    ("names", "default"),
+    [(["train", "val"], "validation"), (["train"], "train"), (["private_test", "train"], "private_test")],
+)
 def test_a_folders_only_held_out_split_is_its_default(tmp_path: Path, names: list[str], default: str) -> None:
     for name in names:
         (tmp_path / name).mkdir()
@@ -191,7 +208,10 @@ def test_a_folders_only_held_out_split_is_its_default(tmp_path: Path, names: lis
 def test_a_folder_without_a_plain_test_split_asks_for_one(tmp_path: Path) -> None:
     for name in ("public_test", "private_test"):
         (tmp_path / name).mkdir()
-    with pytest.raises(UsageError, match=r"has the splits private_test, public_test, and none is plainly its test. Choose with --split"):
+    with pytest.raises(
+        UsageError,
+        match=r"has the splits private_test, public_test, and none is plainly its test. Choose with --split",
+    ):
         datasets.load(str(tmp_path))
 
 
@@ -210,7 +230,9 @@ def test_fer2013_without_a_root_says_both_ways_to_get_it() -> None:
         datasets.load("fer2013")
 
 
-def test_fer2013_is_downloaded_only_when_asked_and_only_without_a_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_fer2013_is_downloaded_only_when_asked_and_only_without_a_root(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     fetched: list[str] = []
     read: list[tuple[str, Path]] = []
 
@@ -240,7 +262,10 @@ def test_a_root_for_the_drawn_faces_is_refused_rather_than_ignored(tmp_path: Pat
 
 
 def test_a_misspelt_dataset_gets_a_suggestion() -> None:
-    with pytest.raises(UnknownNameError, match=r"No dataset or folder named 'fer213'. Did you mean 'fer2013'\? Known: fer2013, synthetic"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"No dataset or folder named 'fer213'. Did you mean 'fer2013'\? Known: fer2013, synthetic",
+    ):
         datasets.load("fer213")
 
 

@@ -1,4 +1,6 @@
-"""FER-2013 is the same faces in every form it travels in, and a broken copy is refused in one line that names the row."""
+"""FER-2013 is the same faces in every form it travels in, and a broken copy is refused in one line that names
+the row.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,16 @@ def rows_of(labels_and_splits: list[tuple[int, str]]) -> list[Row]:
     return rows
 
 
-TINY = rows_of([(0, "train"), (4, "private_test"), (5, "public_test"), (6, "train"), (3, "private_test"), (1, "public_test")])
+TINY = rows_of(
+    [
+        (0, "train"),
+        (4, "private_test"),
+        (5, "public_test"),
+        (6, "train"),
+        (3, "private_test"),
+        (1, "public_test"),
+    ]
+)
 
 
 # -- the forms, written as they are found in the wild ---------------------------------------------------
@@ -77,7 +88,10 @@ def write_icml(root: Path, rows: list[Row]) -> None:
 
 
 def write_kaggle(root: Path, rows: list[Row]) -> None:
-    for name, wanted in (("train.csv", [row for row in rows if row.split == "train"]), ("test.csv", [row for row in rows if row.split != "train"])):
+    for name, wanted in (
+        ("train.csv", [row for row in rows if row.split == "train"]),
+        ("test.csv", [row for row in rows if row.split != "train"]),
+    ):
         with (root / name).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["emotion", "pixels"] if name == "train.csv" else ["pixels"])
@@ -88,14 +102,28 @@ def write_folders(root: Path, rows: list[Row], suffix: str = "png") -> None:
     for i, row in enumerate(rows):
         folder = root / ("train" if row.split == "train" else "test") / LABELS[row.label]
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{USAGES[row.split]}_{i}.{suffix}").write_bytes(row.encoded("PNG" if suffix == "png" else "JPEG"))
+        (folder / f"{USAGES[row.split]}_{i}.{suffix}").write_bytes(
+            row.encoded("PNG" if suffix == "png" else "JPEG")
+        )
 
 
-def write_shard(path: Path, rows: list[Row], names: list[str] | None = None, numbers: list[int] | None = None, **columns: Any) -> Path:
-    """A parquet file as the Hub writes it; `names` makes its label a ClassLabel, so that it counts in the names' own order."""
+def write_shard(
+    path: Path,
+    rows: list[Row],
+    names: list[str] | None = None,
+    numbers: list[int] | None = None,
+    **columns: Any,
+) -> Path:
+    """A parquet file as the Hub writes it; `names` makes its label a ClassLabel, so that it counts in the
+    names' own order.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = [names.index(LABELS[row.label]) if names else row.label for row in rows]
-    data: dict[str, Any] = {"image": [{"bytes": row.encoded(), "path": None} for row in rows], "label": labels, **columns}
+    data: dict[str, Any] = {
+        "image": [{"bytes": row.encoded(), "path": None} for row in rows],
+        "label": labels,
+        **columns,
+    }
     if numbers is not None:
         data["row"] = numbers
     table = pa.table({name: column for name, column in data.items() if column is not None})
@@ -110,10 +138,17 @@ def write_parquet(root: Path, rows: list[Row]) -> None:
     for split in USAGES:
         numbers = [i for i in reversed(range(len(rows))) if rows[i].split == split]
         if numbers:
-            write_shard(root / f"{split}-00000-of-00001.parquet", [rows[i] for i in numbers], sorted(LABELS), numbers)
+            write_shard(
+                root / f"{split}-00000-of-00001.parquet", [rows[i] for i in numbers], sorted(LABELS), numbers
+            )
 
 
-FORMS: dict[str, Callable[[Path, list[Row]], Any]] = {"csv": write_csv, "icml": write_icml, "parquet": write_parquet, "folders": write_folders}
+FORMS: dict[str, Callable[[Path, list[Row]], Any]] = {
+    "csv": write_csv,
+    "icml": write_icml,
+    "parquet": write_parquet,
+    "folders": write_folders,
+}
 
 
 def refused(split: str, root: Path, says: str) -> str:
@@ -133,11 +168,19 @@ def pixels_of(faces: FaceSet) -> list[int]:
 # -- one dataset, many forms ----------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(sorted(USAGES))), min_size=1, max_size=8), st.sampled_from(fer2013_rows.SPLITS))
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(sorted(USAGES))), min_size=1, max_size=8),
+    st.sampled_from(fer2013_rows.SPLITS),
+)
 @settings(max_examples=25, deadline=None)
 def test_every_form_gives_the_same_faces_and_fingerprint(drawn: list[tuple[int, str]], split: str) -> None:
     rows = rows_of(drawn)
-    wanted = [(i, row.label) for part in USAGES for i, row in enumerate(rows) if row.split == part and split in (part, "test" * (part != "train"))]
+    wanted = [
+        (i, row.label)
+        for part in USAGES
+        for i, row in enumerate(rows)
+        if row.split == part and split in (part, "test" * (part != "train"))
+    ]
     prints = set()
     for write in FORMS.values():
         with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +216,10 @@ def test_a_row_is_called_by_its_number_in_fer2013_csv_or_by_its_file(tmp_path: P
         write(tmp_path / form, TINY)
     assert fer2013.load("private_test", tmp_path / "csv").sources == ["row 1", "row 4"]
     assert fer2013.load("private_test", tmp_path / "parquet").sources == ["row 1", "row 4"]
-    assert fer2013.load("private_test", tmp_path / "folders").sources == ["test/sad/PrivateTest_1.png", "test/happy/PrivateTest_4.png"]
+    assert fer2013.load("private_test", tmp_path / "folders").sources == [
+        "test/sad/PrivateTest_1.png",
+        "test/happy/PrivateTest_4.png",
+    ]
 
 
 def test_class_folders_are_ordered_by_number_not_by_text(tmp_path: Path) -> None:
@@ -203,7 +249,9 @@ def test_the_kaggle_train_file_is_the_training_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["public_test", "private_test", "test"])
-def test_the_kaggle_test_file_cannot_be_scored_and_the_message_says_what_can(tmp_path: Path, split: str) -> None:
+def test_the_kaggle_test_file_cannot_be_scored_and_the_message_says_what_can(
+    tmp_path: Path, split: str
+) -> None:
     write_kaggle(tmp_path, TINY)
     for root in (tmp_path, tmp_path / "test.csv"):
         text = refused(split, root, f"test.csv .*has no labels.* so fer2013/{split} cannot be scored")
@@ -212,8 +260,16 @@ def test_the_kaggle_test_file_cannot_be_scored_and_the_message_says_what_can(tmp
 
 
 def test_forms_side_by_side_are_picked_in_the_documented_order(tmp_path: Path) -> None:
-    order: list[Callable[[Path, list[Row]], Any]] = [write_csv, write_icml, write_parquet, write_folders, write_kaggle]
-    for i, write in reversed(list(enumerate(order))):  # each form holds other faces, and each new one outranks those before it
+    order: list[Callable[[Path, list[Row]], Any]] = [
+        write_csv,
+        write_icml,
+        write_parquet,
+        write_folders,
+        write_kaggle,
+    ]
+    for i, write in reversed(
+        list(enumerate(order))
+    ):  # each form holds other faces, and each new one outranks those before it
         write(tmp_path, rows_of([(i, "train")]))
         assert fer2013.load("train", tmp_path).labels.tolist() == [i]
 
@@ -247,7 +303,9 @@ def test_labels_are_mapped_by_name_where_the_file_names_them(tmp_path: Path) -> 
 
 def test_labels_without_names_count_in_csv_order_and_text_labels_are_names(tmp_path: Path) -> None:
     numbered = write_shard(tmp_path / "a" / "train.parquet", TINY)
-    spelt = write_shard(tmp_path / "b" / "train.parquet", TINY, label=[LABELS[row.label].upper() for row in TINY])
+    spelt = write_shard(
+        tmp_path / "b" / "train.parquet", TINY, label=[LABELS[row.label].upper() for row in TINY]
+    )
     for path in (numbered, spelt):
         assert fer2013.load("train", path).labels.tolist() == [row.label for row in TINY]
 
@@ -268,7 +326,9 @@ def test_a_class_outside_the_seven_is_dropped_and_noted(tmp_path: Path) -> None:
         (("train", "test"), {"train": 0, "test": 1}),
     ],
 )
-def test_the_hubs_split_names_are_understood(tmp_path: Path, names: tuple[str, ...], expected: dict[str, int]) -> None:
+def test_the_hubs_split_names_are_understood(
+    tmp_path: Path, names: tuple[str, ...], expected: dict[str, int]
+) -> None:
     for i, name in enumerate(names):
         write_shard(tmp_path / "data" / f"{name}-00000-of-00001-0a1b2c.parquet", [TINY[i]])
     assert {split: pixels_of(fer2013.load(split, tmp_path))[0] for split in expected} == expected
@@ -282,7 +342,11 @@ def test_the_shards_of_a_split_are_joined_in_the_order_of_their_rows(tmp_path: P
 
 def test_a_lone_test_split_cannot_be_told_into_public_and_private(tmp_path: Path) -> None:
     write_shard(tmp_path / "test-00000-of-00001.parquet", TINY)
-    refused("private_test", tmp_path, "holds no private_test split, only test; its PublicTest and PrivateTest cannot be told apart: use --split test")
+    refused(
+        "private_test",
+        tmp_path,
+        "holds no private_test split, only test; its PublicTest and PrivateTest cannot be told apart: use --split test",
+    )
 
 
 def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
@@ -296,9 +360,27 @@ def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
 
 def write_votes(root: Path, rows: list[Row]) -> None:
     """The votes of FER+: row i is happy to i raters, and contemptuous to the others."""
-    header = ["Usage", "Image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+    header = [
+        "Usage",
+        "Image name",
+        "neutral",
+        "happiness",
+        "surprise",
+        "sadness",
+        "anger",
+        "disgust",
+        "fear",
+        "contempt",
+        "unknown",
+        "NF",
+    ]
     with (root / "fer2013new.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *([USAGES[row.split], "", 0, i, 0, 0, 0, 0, 0, 10 - i, 0, 0] for i, row in enumerate(rows))])
+        csv.writer(file).writerows(
+            [
+                header,
+                *([USAGES[row.split], "", 0, i, 0, 0, 0, 0, 0, 10 - i, 0, 0] for i, row in enumerate(rows)),
+            ]
+        )
 
 
 def happy_votes(faces: FaceSet) -> list[int]:
@@ -310,7 +392,9 @@ def happy_votes(faces: FaceSet) -> list[int]:
 
 @pytest.mark.parametrize("write", [write_csv, write_parquet], ids=["csv", "parquet"])
 @pytest.mark.parametrize("split", fer2013_rows.SPLITS)
-def test_votes_beside_faces_that_know_their_rows_are_joined_to_them(tmp_path: Path, write: Callable[[Path, list[Row]], Any], split: str) -> None:
+def test_votes_beside_faces_that_know_their_rows_are_joined_to_them(
+    tmp_path: Path, write: Callable[[Path, list[Row]], Any], split: str
+) -> None:
     write(tmp_path, TINY)
     write_votes(tmp_path, TINY)
     faces = fer2013.load(split, tmp_path)
@@ -334,15 +418,25 @@ def test_votes_are_found_beside_a_root_that_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "write",
-    [write_icml, write_folders, write_kaggle, lambda root, rows: write_shard(root / "train.parquet", [rows[0], rows[3]])],
+    [
+        write_icml,
+        write_folders,
+        write_kaggle,
+        lambda root, rows: write_shard(root / "train.parquet", [rows[0], rows[3]]),
+    ],
     ids=["icml", "folders", "kaggle", "parquet without rows"],
 )
-def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(tmp_path: Path, write: Callable[[Path, list[Row]], Any]) -> None:
+def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(
+    tmp_path: Path, write: Callable[[Path, list[Row]], Any]
+) -> None:
     write(tmp_path, TINY)
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
     assert faces.votes is None
-    assert faces.notes[-1] == "FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv"
+    assert (
+        faces.notes[-1]
+        == "FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv"
+    )
 
 
 @pytest.mark.parametrize(
@@ -354,7 +448,9 @@ def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(tmp_path: P
     ],
     ids=["cut", "thinned", "reordered"],
 )
-def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(tmp_path: Path, kept: list[int], says: str) -> None:
+def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(
+    tmp_path: Path, kept: list[int], says: str
+) -> None:
     write_csv(tmp_path, [TINY[i] for i in kept])
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
@@ -364,9 +460,15 @@ def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(tmp_path: Path, kep
 
 @pytest.mark.parametrize(
     ("numbers", "says"),
-    [([0, 9], "a face says it is row 9"), ([0, 1], "row 1 is a face of train here, and one of private_test"), ([0, 0], "the same row")],
+    [
+        ([0, 9], "a face says it is row 9"),
+        ([0, 1], "row 1 is a face of train here, and one of private_test"),
+        ([0, 0], "the same row"),
+    ],
 )
-def test_a_parquet_file_whose_rows_are_not_those_of_the_votes_gets_none_but_a_note(tmp_path: Path, numbers: list[int], says: str) -> None:
+def test_a_parquet_file_whose_rows_are_not_those_of_the_votes_gets_none_but_a_note(
+    tmp_path: Path, numbers: list[int], says: str
+) -> None:
     write_shard(tmp_path / "train.parquet", TINY[:2], numbers=numbers)
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
@@ -419,21 +521,42 @@ HEADER = "emotion,pixels,Usage"
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([HEADER, GOOD, GOOD[:4000]], r"fer2013.csv row 1 \(line 3\) has 2 columns instead of 3: the file was cut"),
-        ([HEADER, GOOD, GOOD[:-4]], r"row 1 \(line 3\) has the Usage 'Trai'; FER-2013 knows Training, PublicTest, PrivateTest"),
-        ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]},Training"], r"row 0 \(line 2\) has 2303 pixels instead of 2304"),
+        (
+            [HEADER, GOOD, GOOD[:4000]],
+            r"fer2013.csv row 1 \(line 3\) has 2 columns instead of 3: the file was cut",
+        ),
+        (
+            [HEADER, GOOD, GOOD[:-4]],
+            r"row 1 \(line 3\) has the Usage 'Trai'; FER-2013 knows Training, PublicTest, PrivateTest",
+        ),
+        (
+            [HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]},Training"],
+            r"row 0 \(line 2\) has 2303 pixels instead of 2304",
+        ),
         ([HEADER, f"3,{TINY[0].text} 7,Training"], "row 0 .* has 2305 pixels instead of 2304"),
         ([HEADER, "3,,Training"], "row 0 .* has 0 pixels instead of 2304"),
-        ([HEADER, GOOD.replace("3", "9", 1)], r"row 0 \(line 2\) has the label '9'; FER-2013 knows 0..6 \(angry, disgust"),
+        (
+            [HEADER, GOOD.replace("3", "9", 1)],
+            r"row 0 \(line 2\) has the label '9'; FER-2013 knows 0..6 \(angry, disgust",
+        ),
         ([HEADER, GOOD.replace("3", "-1", 1)], "row 0 .* has the label '-1'"),
         ([HEADER, GOOD.replace("3", "happy", 1)], "row 0 .* has the label 'happy'"),
-        ([HEADER, f"3,{'300 ' + TINY[0].text.split(' ', 1)[1]},Training"], r"row 0 \(line 2\): pixel 0 is '300', not an integer of 0..255"),
-        ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} 1.5,Training"], "row 0 .*: pixel 2303 is '1.5', not an integer"),
+        (
+            [HEADER, f"3,{'300 ' + TINY[0].text.split(' ', 1)[1]},Training"],
+            r"row 0 \(line 2\): pixel 0 is '300', not an integer of 0..255",
+        ),
+        (
+            [HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} 1.5,Training"],
+            "row 0 .*: pixel 2303 is '1.5', not an integer",
+        ),
         ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} -1,Training"], "pixel 2303 is '-1'"),
         ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} x,Training"], "pixel 2303 is 'x'"),
         ([HEADER, GOOD.replace("Training", "Validation")], "row 0 .* has the Usage 'Validation'"),
         ([HEADER, "", GOOD], r"row 0 \(line 2\) has 0 columns"),
-        (["label,pixels,split", GOOD], "fer2013.csv starts with the header 'label,pixels,split', not with emotion,pixels,Usage"),
+        (
+            ["label,pixels,split", GOOD],
+            "fer2013.csv starts with the header 'label,pixels,split', not with emotion,pixels,Usage",
+        ),
         ([GOOD], "fer2013.csv starts with the header '3,"),
         ([HEADER], "fer2013.csv holds no face of fer2013/train"),
         ([HEADER, f'3,"{TINY[0].text},Training'], "cannot be read as csv after line 1"),
@@ -447,7 +570,9 @@ def test_a_broken_csv_is_refused_by_row_and_line(tmp_path: Path, lines: list[str
 
 
 @pytest.mark.parametrize(
-    ("data", "says"), [(b"", r"is empty \(0 bytes\)"), (b"\xff\xfe\x00\x9f" * 99, "cannot be read as csv")], ids=["empty", "binary"]
+    ("data", "says"),
+    [(b"", r"is empty \(0 bytes\)"), (b"\xff\xfe\x00\x9f" * 99, "cannot be read as csv")],
+    ids=["empty", "binary"],
 )
 def test_a_csv_that_is_no_text_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
     (tmp_path / "fer2013.csv").write_bytes(data)
@@ -473,7 +598,9 @@ def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for cut in (b"", whole[: len(whole) // 2], whole[:-1], b"PAR1" + whole):
         path.write_bytes(cut)
-        refused("train", tmp_path, rf"train-00000-of-00001.parquet \({len(cut)} bytes\) cannot be read as parquet")
+        refused(
+            "train", tmp_path, rf"train-00000-of-00001.parquet \({len(cut)} bytes\) cannot be read as parquet"
+        )
 
 
 @pytest.mark.parametrize(
@@ -492,7 +619,9 @@ def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_a_parquet_file_with_wrong_contents_is_refused_by_row(tmp_path: Path, columns: dict[str, Any], says: str) -> None:
+def test_a_parquet_file_with_wrong_contents_is_refused_by_row(
+    tmp_path: Path, columns: dict[str, Any], says: str
+) -> None:
     write_shard(tmp_path / "train.parquet", TINY[:2], **columns)
     refused("train", tmp_path, says)
 

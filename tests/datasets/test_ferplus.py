@@ -1,4 +1,6 @@
-"""The votes of FER+ are read by column name and joined by row number, or refused in one line: never joined to another face."""
+"""The votes of FER+ are read by column name and joined by row number, or refused in one line: never joined to
+another face.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,20 @@ from fer_models.datasets import ferplus
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError
 
-HEADER = ["Usage", "Image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+HEADER = [
+    "Usage",
+    "Image name",
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+]
 #: Where each column of the file, without its first two, belongs.
 PLACES = [6, 3, 5, 4, 0, 1, 2, 7, 8, 9]
 USAGES = ["Training", "Training", "PublicTest", "PublicTest", "PrivateTest"]
@@ -31,7 +46,13 @@ VOTES = [
 def write(path: Path, usages: list[str], votes: list[list[int]], order: list[int] | None = None) -> Path:
     """The file with its columns in `order`, as they officially stand by default."""
     order = order or list(range(len(HEADER)))
-    rows = [HEADER, *([usage, f"fer{i:07d}.png", *map(str, row)] for i, (usage, row) in enumerate(zip(usages, votes, strict=True)))]
+    rows = [
+        HEADER,
+        *(
+            [usage, f"fer{i:07d}.png", *map(str, row)]
+            for i, (usage, row) in enumerate(zip(usages, votes, strict=True))
+        ),
+    ]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([row[i] for i in order] for row in rows)
     return path
@@ -53,9 +74,14 @@ def test_the_columns_are_the_seven_emotions_in_order_and_three_answers_outside()
     assert [*ferplus.COLUMNS] == [*LABELS, "contempt", "unknown", "no face"]
 
 
-@given(st.permutations(range(12)), st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=6))
+@given(
+    st.permutations(range(12)),
+    st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=6),
+)
 @settings(max_examples=40, deadline=None)
-def test_columns_are_found_by_name_in_whatever_order_they_stand(order: list[int], cells: list[list[int]]) -> None:
+def test_columns_are_found_by_name_in_whatever_order_they_stand(
+    order: list[int], cells: list[list[int]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "votes.csv", ["Training"] * len(cells), cells, order)
         joined = ferplus.load(path, np.arange(len(cells)), "train")
@@ -85,10 +111,18 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(votes: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("contempt", "scorn", "starts with the header 'Usage,Image name,neutral,.*, not with Usage,Image name,anger"),
+        (
+            "contempt",
+            "scorn",
+            "starts with the header 'Usage,Image name,neutral,.*, not with Usage,Image name,anger",
+        ),
         (",NF", "", "starts with the header"),
         ("contempt", "fear", "starts with the header"),
-        ("Training,fer0000001.png", "Validation,fer0000001.png", r"row 1 holds 'Validation'; its Usage must be Training, PublicTest, PrivateTest"),
+        (
+            "Training,fer0000001.png",
+            "Validation,fer0000001.png",
+            r"row 1 holds 'Validation'; its Usage must be Training, PublicTest, PrivateTest",
+        ),
         ("6,0,1,1", "6.0,0,1,1", r"row 0 holds '6\.0'; .* votes 0\.\.10"),
         ("6,0,1,1", "-6,0,1,1", "row 0 holds '-6'"),
         ("6,0,1,1", "11,0,1,1", "row 0 holds '11'"),
@@ -99,7 +133,9 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(votes: Path) -> N
         ("fer0000000", '"fer0000000', "cannot be read as csv"),
     ],
 )
-def test_a_broken_file_is_refused_with_the_row_and_the_way_out(votes: Path, old: str, new: str, says: str) -> None:
+def test_a_broken_file_is_refused_with_the_row_and_the_way_out(
+    votes: Path, old: str, new: str, says: str
+) -> None:
     text = votes.read_bytes().decode()
     assert old in text
     votes.write_bytes(text.replace(old, new, 1).encode())
@@ -112,7 +148,11 @@ def test_a_broken_file_is_refused_with_the_row_and_the_way_out(votes: Path, old:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "starts with the header ''"), (b"\xff\xfe\x00\x9f" * 9, "cannot be read as csv"), ((",".join(HEADER)).encode(), "holds no votes")],
+    [
+        (b"", "starts with the header ''"),
+        (b"\xff\xfe\x00\x9f" * 9, "cannot be read as csv"),
+        ((",".join(HEADER)).encode(), "holds no votes"),
+    ],
     ids=["empty", "binary", "only the header"],
 )
 def test_a_file_without_votes_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
@@ -140,7 +180,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ((1, 2), "test", "row 1 is a face of test here, and one of train"),
     ],
 )
-def test_rows_of_another_order_are_refused(votes: Path, numbers: tuple[int, ...], split: str, says: str) -> None:
+def test_rows_of_another_order_are_refused(
+    votes: Path, numbers: tuple[int, ...], split: str, says: str
+) -> None:
     with pytest.raises(DatasetError, match=f"does not belong to these faces: {says}"):
         ferplus.load(votes, rows(*numbers), split)
 

@@ -1,4 +1,6 @@
-"""Class folders in any known spelling, KDEF and JAFFE by file name; nothing is left out without a note, nothing ambiguous is guessed."""
+"""Class folders in any known spelling, KDEF and JAFFE by file name; nothing is left out without a note,
+nothing ambiguous is guessed.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +46,17 @@ def test_folders_named_after_emotions_label_their_faces_by_name_not_by_position(
 
 
 @given(
-    st.lists(st.sampled_from(["anger", "Fear", "HAPPINESS", "3_sad", "Surprised", "disgust", "neutral"]), min_size=1, unique=True), st.integers(1, 3)
+    st.lists(
+        st.sampled_from(["anger", "Fear", "HAPPINESS", "3_sad", "Surprised", "disgust", "neutral"]),
+        min_size=1,
+        unique=True,
+    ),
+    st.integers(1, 3),
 )
 @settings(max_examples=10, deadline=None)
-def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(tmp_path_factory: pytest.TempPathFactory, spelt: list[str], n: int) -> None:
+def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(
+    tmp_path_factory: pytest.TempPathFactory, spelt: list[str], n: int
+) -> None:
     root = tmp_path_factory.mktemp("spelt")
     put(root, *(f"{name}/{i}.png" for name in spelt for i in range(n)))
     faces = folders.load("all", root)
@@ -57,9 +66,18 @@ def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(tmp_path_
 
 
 @pytest.mark.parametrize(
-    ("folder", "split"), [("valid", "validation"), ("Validation", "validation"), ("val", "validation"), ("Training", "train"), ("test", "test")]
+    ("folder", "split"),
+    [
+        ("valid", "validation"),
+        ("Validation", "validation"),
+        ("val", "validation"),
+        ("Training", "train"),
+        ("test", "test"),
+    ],
 )
-def test_a_split_is_known_by_its_usual_names_and_asked_for_by_any_of_them(tmp_path: Path, folder: str, split: str) -> None:
+def test_a_split_is_known_by_its_usual_names_and_asked_for_by_any_of_them(
+    tmp_path: Path, folder: str, split: str
+) -> None:
     put(tmp_path, f"{folder}/happy/a.png", f"{folder}/sad/b.png")
     assert folders.splits(tmp_path) == (split,)
     for asked in (split, folder.lower()):
@@ -95,11 +113,21 @@ def test_the_dataset_is_called_by_its_folder_or_by_the_name_given(tmp_path: Path
 
 def test_faces_come_in_the_order_of_their_paths_however_deep(tmp_path: Path) -> None:
     put(tmp_path, "sad/b.png", "happy/S005/2.png", "happy/S005/1.png", "happy/a.png")
-    assert folders.load("all", tmp_path).sources == ["happy/S005/1.png", "happy/S005/2.png", "happy/a.png", "sad/b.png"]
+    assert folders.load("all", tmp_path).sources == [
+        "happy/S005/1.png",
+        "happy/S005/2.png",
+        "happy/a.png",
+        "sad/b.png",
+    ]
 
 
 def test_ck48_drops_contempt_with_a_count_and_notes_that_neutral_is_absent(tmp_path: Path) -> None:
-    put(tmp_path, *(f"{name}/a.png" for name in ("anger", "disgust", "fear", "happy", "sadness", "surprise")), "contempt/a.png", "contempt/b.png")
+    put(
+        tmp_path,
+        *(f"{name}/a.png" for name in ("anger", "disgust", "fear", "happy", "sadness", "surprise")),
+        "contempt/a.png",
+        "contempt/b.png",
+    )
     faces = folders.load("all", tmp_path)
     assert len(faces) == 6
     assert faces.notes == ("dropped 2 faces outside the seven emotions: contempt 2", "no face of: neutral")
@@ -123,7 +151,10 @@ def test_numbered_folders_mean_what_the_named_scheme_says(tmp_path: Path, scheme
     numbers = SCHEMES[scheme].classes
     put(tmp_path, *(f"test/{i}/a.png" for i in numbers))
     faces = folders.load("test", tmp_path, scheme=SCHEMES[scheme])
-    assert labels_of(faces) == {f"test/{i}/a.png": name for i, name in sorted(MEANINGS[scheme].items(), key=lambda item: f"{item[0]}/")}
+    assert labels_of(faces) == {
+        f"test/{i}/a.png": name
+        for i, name in sorted(MEANINGS[scheme].items(), key=lambda item: f"{item[0]}/")
+    }
     assert faces.notes[0].startswith(f"numbered folders read by the label scheme {scheme}: ")
     outside = len(numbers) - 7
     assert sum("dropped" in note for note in faces.notes[1:]) == bool(outside)
@@ -133,7 +164,10 @@ def test_numbered_folders_mean_what_the_named_scheme_says(tmp_path: Path, scheme
 
 def test_dropped_classes_are_counted_by_number_and_name(tmp_path: Path) -> None:
     put(tmp_path, "2/a.png", "2/b.png", "5/a.png")
-    assert "dropped 2 faces outside the seven emotions: 2 contempt 2" in folders.load("all", tmp_path, scheme=SCHEMES["ck+"]).notes
+    assert (
+        "dropped 2 faces outside the seven emotions: 2 contempt 2"
+        in folders.load("all", tmp_path, scheme=SCHEMES["ck+"]).notes
+    )
 
 
 def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) -> None:
@@ -141,27 +175,46 @@ def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) ->
     assert labels_of(folders.load("test", tmp_path, scheme=SCHEMES["raf-db"])) == {"test/2/a.png": "fear"}
 
 
-@pytest.mark.parametrize("numbers", [range(7), range(8), range(1, 8), range(11), (1, 2, 3), (0, 1), range(1, 9), range(12)], ids=str)
+@pytest.mark.parametrize(
+    "numbers",
+    [range(7), range(8), range(1, 8), range(11), (1, 2, 3), (0, 1), range(1, 9), range(12)],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ["mine", "AffectNet", "raf-db", "draft"])
 def test_numbers_are_never_guessed(tmp_path: Path, numbers: range, name: str) -> None:
     put(tmp_path, *(f"{i}/a.png" for i in numbers))
-    with pytest.raises(DatasetError, match=r"which datasets use in different orders\. Name their scheme: .*--label-scheme FILE") as caught:
+    with pytest.raises(
+        DatasetError,
+        match=r"which datasets use in different orders\. Name their scheme: .*--label-scheme FILE",
+    ) as caught:
         folders.load("all", tmp_path, name)
     for scheme in SCHEMES.values():
-        assert (f"--label-scheme {scheme.name} (" in str(caught.value)) == (set(numbers) <= set(scheme.classes))
+        assert (f"--label-scheme {scheme.name} (" in str(caught.value)) == (
+            set(numbers) <= set(scheme.classes)
+        )
 
 
-@pytest.mark.parametrize(("scheme", "number"), [("raf-db", 0), ("raf-db", 8), ("ck+", 8), ("fer2013", 7), ("ferplus", 10), ("affectnet", 11)])
+@pytest.mark.parametrize(
+    ("scheme", "number"),
+    [("raf-db", 0), ("raf-db", 8), ("ck+", 8), ("fer2013", 7), ("ferplus", 10), ("affectnet", 11)],
+)
 def test_a_number_outside_the_scheme_is_no_class(tmp_path: Path, scheme: str, number: int) -> None:
     put(tmp_path, "1/a.png", f"{number}/a.png")
-    with pytest.raises(DatasetError, match=rf"{number} is not a class folder: the label scheme {re.escape(scheme)} has no class {number}"):
+    with pytest.raises(
+        DatasetError,
+        match=rf"{number} is not a class folder: the label scheme {re.escape(scheme)} has no class {number}",
+    ):
         folders.load("all", tmp_path, scheme=SCHEMES[scheme])
 
 
-@pytest.mark.parametrize("names", [("happy/a.png", "sad/a.png"), ("happy/a.png", "3/a.png")], ids=["names", "a name and a number"])
+@pytest.mark.parametrize(
+    "names", [("happy/a.png", "sad/a.png"), ("happy/a.png", "3/a.png")], ids=["names", "a name and a number"]
+)
 def test_a_scheme_for_folders_with_names_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     put(tmp_path, *names)
-    with pytest.raises(DatasetError, match=r"--label-scheme raf-db is for numbered class folders, and .*happy is none"):
+    with pytest.raises(
+        DatasetError, match=r"--label-scheme raf-db is for numbered class folders, and .*happy is none"
+    ):
         folders.load("all", tmp_path, scheme=SCHEMES["raf-db"])
 
 
@@ -176,14 +229,29 @@ def test_a_number_among_names_is_no_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["", "AF01/", "afraid/"], ids=["flat", "by person", "by emotion"])
 def test_kdef_is_labelled_by_file_name_and_its_angles_are_counted(tmp_path: Path, where: str) -> None:
-    emotions = {"AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad", "SU": "surprise"}
-    put(tmp_path, *(f"{where}AF01{code}S.JPG" for code in emotions), f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG")
+    emotions = {
+        "AF": "fear",
+        "AN": "angry",
+        "DI": "disgust",
+        "HA": "happy",
+        "NE": "neutral",
+        "SA": "sad",
+        "SU": "surprise",
+    }
+    put(
+        tmp_path,
+        *(f"{where}AF01{code}S.JPG" for code in emotions),
+        f"{where}BM35HAFL.jpg",
+        f"{where}AM31HAHR.JPG",
+    )
     faces = folders.load("all", tmp_path)
     assert labels_of(faces) == {
         **{f"{where}AF01{code}S.JPG": name for code, name in emotions.items()},
         **dict.fromkeys((f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG"), "happy"),
     }
-    assert faces.notes == ("labels from KDEF's file names; all angles kept: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",)
+    assert faces.notes == (
+        "labels from KDEF's file names; all angles kept: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",
+    )
 
 
 def test_jaffe_is_labelled_by_file_name(tmp_path: Path) -> None:
@@ -202,13 +270,18 @@ def test_a_misnamed_file_among_kdefs_is_counted_not_guessed(tmp_path: Path) -> N
     put(tmp_path, "AF01ANS.JPG", "AF01HAS.JPG", "AM31H.JPG")
     faces = folders.load("all", tmp_path)
     assert len(faces) == 2
-    assert faces.notes[-1] == "ignored 1 files that are no images or stand outside the classes (such as AM31H.JPG)"
+    assert (
+        faces.notes[-1]
+        == "ignored 1 files that are no images or stand outside the classes (such as AM31H.JPG)"
+    )
 
 
 # -- files --------------------------------------------------------------------------------------------
 
 
-def test_faces_are_decoded_when_asked_for_and_only_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_are_decoded_when_asked_for_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(tmp_path, "happy/a.png", "sad/b.png")
     read: list[str] = []
     decode = images.read
@@ -228,7 +301,10 @@ def test_an_unreadable_image_is_an_error_that_names_the_file(tmp_path: Path) -> 
     put(tmp_path, "happy/a.png")
     (tmp_path / "happy" / "b.jpg").write_bytes(b"not a picture")
     faces = folders.load("all", tmp_path)
-    with pytest.raises(UnreadableFacesError, match=r"1 of 2 pictures cannot be read: happy/b\.jpg\. The first: .*b\.jpg cannot be read as an image"):
+    with pytest.raises(
+        UnreadableFacesError,
+        match=r"1 of 2 pictures cannot be read: happy/b\.jpg\. The first: .*b\.jpg cannot be read as an image",
+    ):
         faces.hashes  # noqa: B018 - reading it decodes every face
 
 
@@ -253,20 +329,28 @@ def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) ->
     (tmp_path / "happy" / "Thumbs.db").write_bytes(b"x")
     faces = folders.load("all", tmp_path)
     assert faces.sources == ["happy/a.png"]
-    assert faces.notes[-1] == "ignored 2 files that are no images or stand outside the classes (such as Thumbs.db)"
+    assert (
+        faces.notes[-1]
+        == "ignored 2 files that are no images or stand outside the classes (such as Thumbs.db)"
+    )
 
 
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["happy/a.png", "hapy/b.png"], "hapy is not a class folder: 'hapy' is not the name of an emotion.*Rename it to an emotion"),
+        (
+            ["happy/a.png", "hapy/b.png"],
+            "hapy is not a class folder: 'hapy' is not the name of an emotion.*Rename it to an emotion",
+        ),
         ([], "holds no labelled image. Looked for CLASS/.*--dataset fer2013"),
         (["contempt/a.png"], "holds no labelled image"),
         (["a.png"], "holds no labelled image"),
     ],
     ids=["unknown class", "empty", "only contempt", "no class"],
 )
-def test_a_folder_without_faces_of_known_emotions_is_refused(tmp_path: Path, names: list[str], says: str) -> None:
+def test_a_folder_without_faces_of_known_emotions_is_refused(
+    tmp_path: Path, names: list[str], says: str
+) -> None:
     put(tmp_path, *names)
     with pytest.raises(DatasetError, match=says) as caught:
         folders.load("all", tmp_path)

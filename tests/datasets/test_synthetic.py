@@ -16,8 +16,9 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import DamagedFileWarning, UnknownNameError
 
-#: What `prefix_hash` gives for each split. The shipped weights were trained on these pixels and the baselines measured on them: a change
-#: here means training anew. To pin again, copy the values that the failing test prints.
+#: What `prefix_hash` gives for each split. The shipped weights were trained on these pixels and the baselines
+#: measured on them: a change here means training anew. To pin again, copy the values that the failing test
+#: prints.
 PINNED = {
     "train": "d56d8be6fc6ba5fa33d16a0c0fbc69b73eb746d62f7c9d6b5625380003597147",
     "validation": "ded079ebd52e816f4e81b4776e5718b670abf341dfa63fa9283207154633957b",
@@ -60,7 +61,9 @@ def test_a_face_is_a_48x48_grey_picture_with_contrast() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A test split of 21 faces, and a home of its own; the whole split takes seconds to draw and shows nothing more."""
+    """A test split of 21 faces, and a home of its own; the whole split takes seconds to draw and shows
+    nothing more.
+    """
     monkeypatch.setitem(synthetic.SPLITS, "test", 21)
     monkeypatch.setitem(synthetic.PIXELS, "test", hashlib.sha256(prefix("test", 21).tobytes()).hexdigest())
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -84,7 +87,9 @@ def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(small: Path) -
             faces.images[0][0, 0] = 1
 
 
-def test_a_split_is_drawn_once_and_read_by_the_next_process(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_is_drawn_once_and_read_by_the_next_process(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = load_anew()
     assert [file.suffix for file in (small / ".cache" / "fer-models" / "drawn").iterdir()] == [".uint8"]
     monkeypatch.setattr(synthetic, "draw", lambda split, index: pytest.fail("drawn again"))
@@ -102,7 +107,11 @@ def test_a_damaged_copy_is_not_believed(small: Path, damage: str) -> None:
         copy.mkdir()
     else:
         content = copy.read_bytes()
-        wrong = {"one pixel": bytes([content[0] ^ 1]) + content[1:], "other faces": content[: 14 * 48 * 48], "more": content + b"."}
+        wrong = {
+            "one pixel": bytes([content[0] ^ 1]) + content[1:],
+            "other faces": content[: 14 * 48 * 48],
+            "more": content + b".",
+        }
         copy.write_bytes(wrong[damage])
     with pytest.warns(DamagedFileWarning, match=f"{copy.name} is damaged"):
         again = load_anew()
@@ -110,7 +119,9 @@ def test_a_damaged_copy_is_not_believed(small: Path, damage: str) -> None:
     assert not list(copy.parent.glob("*.part"))
 
 
-def test_other_work_in_several_processes_follows_a_drawing_in_several_processes(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_work_in_several_processes_follows_a_drawing_in_several_processes(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(synthetic, "_DRAWING", {})
     assert synthetic.draw_ahead("test")
     assert Parallel(n_jobs=2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
@@ -138,7 +149,9 @@ def test_the_splits_hold_as_many_faces_of_each_emotion() -> None:
 def test_an_emotion_moves_its_own_action_units_most(emotion: Emotion) -> None:
     def mean_of(shown: Emotion) -> float:
         drawn = [synthetic_drawing.expression(shown, np.random.RandomState(i)) for i in range(60)]
-        return float(np.mean([[units[u] for u in synthetic_drawing.ACTION_UNITS[emotion]] for units in drawn]))
+        return float(
+            np.mean([[units[u] for u in synthetic_drawing.ACTION_UNITS[emotion]] for units in drawn])
+        )
 
     assert mean_of(emotion) > max(mean_of(other) for other in EMOTIONS if other is not emotion) + 0.05
 
@@ -157,6 +170,8 @@ def test_an_unknown_split_is_refused_with_a_suggestion() -> None:
 
 
 def test_the_shipped_hashes_of_the_training_faces_are_those_of_the_drawn_faces():
-    """To write the file: `path.write_bytes(b"".join(bytes.fromhex(h) for h in synthetic.load("train").hashes))`."""
+    """To write the file: `path.write_bytes(b"".join(bytes.fromhex(h) for h in
+    synthetic.load("train").hashes))`.
+    """
     assert synthetic.train_hashes() == set(synthetic.load("train").hashes)
     assert len(synthetic.train_hashes()) == 4200

@@ -15,7 +15,13 @@ from fer_models.store.subject import Subject
 
 def record(answers, model="net", recorded=None):
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    return baselines.record_of(Subject("drawn", "test", "raw", model), "f" * 64, answers, measured, recorded or {"date": "2026-01-01"})
+    return baselines.record_of(
+        Subject("drawn", "test", "raw", model),
+        "f" * 64,
+        answers,
+        measured,
+        recorded or {"date": "2026-01-01"},
+    )
 
 
 def some(n=21, seed=0):
@@ -33,7 +39,9 @@ def test_a_record_gives_back_every_answer_and_each_probability_within_a_step(row
 
 def test_what_is_written_is_what_is_read(tmp_path):
     path = tmp_path / "baselines.json"
-    made = baselines.Baselines((record(some()),), ({"model": "CLIP", "source": "somewhere", "accuracy": 0.64},))
+    made = baselines.Baselines(
+        (record(some()),), ({"model": "CLIP", "source": "somewhere", "accuracy": 0.64},)
+    )
     made.write(path)
     assert baselines.read(path) == made
     assert made.find(Subject("drawn", "test", "raw", "net")) == made.measured[0]
@@ -121,7 +129,9 @@ def test_the_projects_own_baselines_are_sound_and_claims_are_kept_apart(reposito
 
 
 def test_processes_that_record_at_once_lose_no_record(tmp_path):
-    """Four at once on one file, each with another record; the system's threads are enough, for the lock is on a file."""
+    """Four at once on one file, each with another record; the system's threads are enough, for the lock is on
+    a file.
+    """
     path = tmp_path / "baselines.json"
     records = [baselines.replace(record(some()), model=f"net{i}") for i in range(24)]
     with ThreadPoolExecutor(4) as pool:

@@ -42,7 +42,9 @@ def some(wrong=0, n=490, seed=None):
 def surely(answers, certainty):
     p = np.repeat(((1 - certainty) / 6)[:, None], 7, axis=1)
     p[np.arange(len(answers)), answers.answer] = certainty
-    return PredictionTable(answers.faces, answers.index, answers.truth, answers.answer, p, answers.status, answers.text)
+    return PredictionTable(
+        answers.faces, answers.index, answers.truth, answers.answer, p, answers.status, answers.text
+    )
 
 
 def stored(root, answers, subject=SUBJECT, key="k", age=0):
@@ -76,7 +78,16 @@ def recorded(path, *records):
 
 
 def git(folder, *arguments):
-    identity = ("-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main")
+    identity = (
+        "-c",
+        "user.name=A Tester",
+        "-c",
+        "user.email=tester@example.org",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "init.defaultBranch=main",
+    )
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
@@ -94,7 +105,9 @@ def compare(capsys):
 
 @pytest.fixture
 def repository_of_two(tmp_path, monkeypatch):
-    """A git repository whose baselines.json was worse at its first revision, with a store of today; the working directory of the test."""
+    """A git repository whose baselines.json was worse at its first revision, with a store of today; the
+    working directory of the test.
+    """
     root = tmp_path / "repository"
     recorded(root / "baselines.json", record(some(30)))
     git(root, "init", "-q")
@@ -172,7 +185,9 @@ def test_what_exists_is_a_path_and_no_revision(compare, repository_of_two):
         ("HEAD..main", "git knows no revision 'HEAD..main'"),
     ],
 )
-def test_a_revision_that_cannot_be_read_is_a_usage_error_that_says_why(compare, repository_of_two, argument, message):
+def test_a_revision_that_cannot_be_read_is_a_usage_error_that_says_why(
+    compare, repository_of_two, argument, message
+):
     code, said, complaint = compare(argument)
     assert (code, said) == (4, "")
     assert message in complaint
@@ -331,7 +346,9 @@ def test_among_others_a_subject_with_different_faces_is_named_and_is_no_pass(com
     code, said, _ = compare(tmp_path / "a", tmp_path / "b")
     assert code == 1
     assert "1 subject compared: 1 PASS" in said
-    assert "Not compared: net-bicubic on drawn/validation: the two sides hold answers to different faces" in said
+    assert (
+        "Not compared: net-bicubic on drawn/validation: the two sides hold answers to different faces" in said
+    )
 
 
 def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(compare, tmp_path):
@@ -370,7 +387,14 @@ def test_a_run_that_stopped_at_a_shard_is_not_taken_for_one_on_fewer_faces(compa
 
 
 def test_flips_are_sorted_by_how_much_probability_the_true_emotion_lost(compare, tmp_path):
-    code, said, _ = compare(stored(tmp_path / "a", some(10, seed=1)), stored(tmp_path / "b", some(40, seed=2)), "--format", "json", "--flips", 100)
+    code, said, _ = compare(
+        stored(tmp_path / "a", some(10, seed=1)),
+        stored(tmp_path / "b", some(40, seed=2)),
+        "--format",
+        "json",
+        "--flips",
+        100,
+    )
     assert code == 1
     fell, rose = (json.loads(said)["results"][0]["flips"][way] for way in ("fell", "rose"))
     assert len(fell) == 30
@@ -387,7 +411,10 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
     before, now = some(40, seed=1), some(10, seed=2)
     silent = np.flatnonzero(before.correct)[0]
     now.answer[silent], now.probabilities[silent] = -1, np.nan
-    paired = sides.match_subjects(sides.RunSource("a", {SUBJECT: before}, single=True), sides.RunSource("b", {SUBJECT: now}, single=True))
+    paired = sides.match_subjects(
+        sides.RunSource("a", {SUBJECT: before}, single=True),
+        sides.RunSource("b", {SUBJECT: now}, single=True),
+    )
     fell, rose = sides.flips(paired.pairs[0])
     assert [(flip.index, flip.now, flip.p_now) for flip in fell] == [(silent, None, 0.0)]
     gained = [flip.p_now - flip.p_before for flip in rose]
@@ -396,10 +423,15 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6), st.integers(-1, 6)), min_size=1, max_size=60))
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6), st.integers(-1, 6)), min_size=1, max_size=60)
+)
 def test_flips_are_exactly_the_faces_whose_correctness_changed(rows):
     truth, was, now = (np.array(column) for column in zip(*rows, strict=True))
-    earlier, later = (sides.RunSource(name, {SUBJECT: answers_of(truth, answer)}) for name, answer in (("a", was), ("b", now)))
+    earlier, later = (
+        sides.RunSource(name, {SUBJECT: answers_of(truth, answer)})
+        for name, answer in (("a", was), ("b", now))
+    )
     fell, rose = sides.flips(sides.match_subjects(earlier, later).pairs[0])
     assert {flip.index for flip in fell} == {i for i, (t, b, n) in enumerate(rows) if b == t != n}
     assert {flip.index for flip in rose} == {i for i, (t, b, n) in enumerate(rows) if b != t == n}
@@ -433,7 +465,11 @@ def test_json_holds_every_number_and_the_verdict(compare, tmp_path):
     assert result["subject"] == result["before_subject"] == SUBJECT.as_json()
     assert result["metrics"]["accuracy"]["before"] == pytest.approx(some().correct.mean())
     assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(some(30).correct.mean())
-    assert result["changes"]["faces"] == {"fell": 30, "rose": 0, "establishes": result["changes"]["faces"]["establishes"]}
+    assert result["changes"]["faces"] == {
+        "fell": 30,
+        "rose": 0,
+        "establishes": result["changes"]["faces"]["establishes"],
+    }
     assert "fell below" in result["message"]
 
 
@@ -479,7 +515,9 @@ def markup_in(markdown):
 
 
 def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_path):
-    said = compare(stored(tmp_path / "a", some()), stored(tmp_path / "b", some(30)), "--format", "markdown", "--flips", 5)[1]
+    said = compare(
+        stored(tmp_path / "a", some()), stored(tmp_path / "b", some(30)), "--format", "markdown", "--flips", 5
+    )[1]
     summary, flips = tables_in(said)
     assert summary[0] == ["subject", "n", "before", "now", "change", "p", "verdict"]
     assert summary[1][:2] == ["net-raw on drawn/validation", "490"]
@@ -493,11 +531,19 @@ def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_
 @lru_cache
 def judged():
     """A subject that fell, and its flips."""
-    earlier, later = (sides.RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30)))
+    earlier, later = (
+        sides.RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30))
+    )
     pair = sides.match_subjects(earlier, later).pairs[0]
     a = pair.answers
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
-    verdict = gate.judge([gate.compare(SUBJECT, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=99)])[0]
+    verdict = gate.judge(
+        [
+            gate.compare(
+                SUBJECT, a, measured, pair.record, fingerprint=a.fingerprint, labels=a.truth, resamples=99
+            )
+        ]
+    )[0]
     return verdict, sides.flips(pair)
 
 
@@ -507,10 +553,21 @@ def compared(name):
     subject = Subject(name, name, name, name, name, name)
     verdict = replace(verdict, comparison=replace(verdict.comparison, subject=subject))
     fell = [replace(flip, face=name) for flip in fell]
-    return report.RunComparison(name, name, [report.ComparedModel(subject, verdict, fell, rose)], [subject], [subject], [name], [name], listed=2)
+    return report.RunComparison(
+        name,
+        name,
+        [report.ComparedModel(subject, verdict, fell, rose)],
+        [subject],
+        [subject],
+        [name],
+        [name],
+        listed=2,
+    )
 
 
-NAMES = st.one_of(st.text(min_size=1, max_size=20), st.text(alphabet="`|<>\\\n*_[]()!&~#@-: a", min_size=1, max_size=30))
+NAMES = st.one_of(
+    st.text(min_size=1, max_size=20), st.text(alphabet="`|<>\\\n*_[]()!&~#@-: a", min_size=1, max_size=30)
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -521,7 +578,9 @@ def test_no_name_breaks_the_tables_of_the_markdown_or_gets_markup_into_it(name):
     said = report.markdown(compared(name))
     plain = report.markdown(compared("net"))
     assert [token.type for token in tokens_in(said)] == [token.type for token in tokens_in(plain)]
-    assert [[len(row) for row in table] for table in tables_in(said)] == [[len(row) for row in table] for table in tables_in(plain)]
+    assert [[len(row) for row in table] for table in tables_in(said)] == [
+        [len(row) for row in table] for table in tables_in(plain)
+    ]
     assert Tags("".join(markup_in(said))).tags == Tags("".join(markup_in(plain))).tags
 
 
@@ -579,7 +638,11 @@ def with_faces(tmp_path, n=28):
     sound, fallen = (answers_of(truth, answer) for answer in (truth, now))
     subject = Subject("faces", "test", "raw", "net")
     folders = [
-        stored(tmp_path / root, PredictionTable(hashes, order, truth, a.answer, a.probabilities, a.status, a.text), subject)
+        stored(
+            tmp_path / root,
+            PredictionTable(hashes, order, truth, a.answer, a.probabilities, a.status, a.text),
+            subject,
+        )
         for root, a in (("a", sound), ("b", fallen))
     ]
     return tmp_path / "faces", *folders
@@ -604,7 +667,13 @@ def test_faces_that_the_dataset_does_not_hold_are_counted(compare, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--data-root", "."], ["--download"], ["--dataset", "synthetic"], ["--dataset", "synthetic", "--format", "json"]]
+    "options",
+    [
+        ["--data-root", "."],
+        ["--download"],
+        ["--dataset", "synthetic"],
+        ["--dataset", "synthetic", "--format", "json"],
+    ],
 )
 def test_options_about_pictures_that_cannot_work_are_usage_errors(compare, tmp_path, options):
     before = stored(tmp_path / "a", some())

@@ -24,7 +24,15 @@ def record_of(answers, **changes):
 
 
 def compare(before, now, resamples=999, **changes):
-    return gate.compare(SUBJECT, now, measured(now), record_of(before, **changes), fingerprint=FINGERPRINT, labels=now.truth, resamples=resamples)
+    return gate.compare(
+        SUBJECT,
+        now,
+        measured(now),
+        record_of(before, **changes),
+        fingerprint=FINGERPRINT,
+        labels=now.truth,
+        resamples=resamples,
+    )
 
 
 def verdict(before, now, **options):
@@ -58,7 +66,9 @@ def test_the_same_answers_pass():
 
 def test_three_percent_of_the_right_answers_turned_fails_and_reads_like_the_contract():
     before = a_model()
-    said = verdict(before, turned(before, first_right(before, int(0.03 * before.correct.sum()))), resamples=9999)
+    said = verdict(
+        before, turned(before, first_right(before, int(0.03 * before.correct.sum()))), resamples=9999
+    )
     assert said.status == gate.FAIL
     text = verdicts.message(said)
     assert text.splitlines()[0].startswith("net-raw on drawn/test: ")
@@ -86,7 +96,13 @@ def test_a_fall_that_few_faces_cannot_establish_is_inconclusive_and_says_what_th
 
 def test_without_a_record_the_verdict_is_new_and_fails_only_when_strict():
     answers = a_model(n=70)
-    said = gate.judge([gate.compare(SUBJECT, answers, measured(answers), None, fingerprint=FINGERPRINT, labels=answers.truth)])[0]
+    said = gate.judge(
+        [
+            gate.compare(
+                SUBJECT, answers, measured(answers), None, fingerprint=FINGERPRINT, labels=answers.truth
+            )
+        ]
+    )[0]
     assert said.status == gate.NEW
     assert verdicts.why_not(said, "accuracy", strict=False) is None
     assert "--update-baselines" in verdicts.why_not(said, "accuracy", strict=True)
@@ -104,7 +120,16 @@ def on_some_faces(before, rows):
     """The verdict on `rows` of the record's faces, where no prediction changed."""
     now = answers_of(before.truth[rows], before.answer[rows])
     record = record_of(before, floor=0.65)
-    compared = gate.compare(SUBJECT, now, measured(now), record, fingerprint=FINGERPRINT, labels=before.truth, kept=rows, resamples=999)
+    compared = gate.compare(
+        SUBJECT,
+        now,
+        measured(now),
+        record,
+        fingerprint=FINGERPRINT,
+        labels=before.truth,
+        kept=rows,
+        resamples=999,
+    )
     return gate.judge([compared])[0]
 
 
@@ -148,21 +173,38 @@ def test_one_emotion_that_is_forgotten_fails_by_its_recall():
 def test_other_faces_are_an_error_that_says_which_were_expected():
     answers = a_model(n=70)
     with pytest.raises(FacesDifferError, match="stands on 70 faces of drawn/test"):
-        gate.compare(SUBJECT, answers, measured(answers), record_of(answers), fingerprint="0" * 64, labels=answers.truth)
+        gate.compare(
+            SUBJECT,
+            answers,
+            measured(answers),
+            record_of(answers),
+            fingerprint="0" * 64,
+            labels=answers.truth,
+        )
 
 
 def test_a_record_that_contradicts_itself_is_an_error():
     answers = a_model(n=70)
     lying = record_of(answers, metrics={"accuracy": 0.99, "macro_f1": 0.9})
     with pytest.raises(BaselinesError, match="contradicts itself"):
-        gate.compare(SUBJECT, answers, measured(answers), lying, fingerprint=FINGERPRINT, labels=answers.truth)
+        gate.compare(
+            SUBJECT, answers, measured(answers), lying, fingerprint=FINGERPRINT, labels=answers.truth
+        )
 
 
 def test_a_part_of_the_faces_is_compared_with_the_same_part_of_the_record():
     whole = a_model(n=140)
     kept = np.arange(0, 140, 3)
     part = answers_of(whole.truth[kept], whole.answer[kept])
-    comparison = gate.compare(SUBJECT, part, measured(part), record_of(whole), fingerprint=FINGERPRINT, labels=whole.truth, kept=kept)
+    comparison = gate.compare(
+        SUBJECT,
+        part,
+        measured(part),
+        record_of(whole),
+        fingerprint=FINGERPRINT,
+        labels=whole.truth,
+        kept=kept,
+    )
     assert comparison.negative_flips == comparison.positive_flips == 0
 
 
@@ -190,7 +232,15 @@ def doubting(answers, by, rows=slice(None)):
 
 
 def with_probabilities(answers, probabilities):
-    return type(answers)(answers.faces, answers.index, answers.truth, answers.answer, probabilities, answers.status, answers.text)
+    return type(answers)(
+        answers.faces,
+        answers.index,
+        answers.truth,
+        answers.answer,
+        probabilities,
+        answers.status,
+        answers.text,
+    )
 
 
 def test_drift_is_found_where_accuracy_sees_nothing():
@@ -255,7 +305,9 @@ def test_no_probability_that_is_none_gets_a_verdict(seed, n, flaw):
 
 def test_no_faces_get_no_verdict():
     answers = a_model(n=7)
-    none = type(answers)((), *(a[:0] for a in (answers.index, answers.truth, answers.answer, answers.probabilities)), (), ())
+    none = type(answers)(
+        (), *(a[:0] for a in (answers.index, answers.truth, answers.answer, answers.probabilities)), (), ()
+    )
     with pytest.raises(PredictionError, match="nothing to judge"):
         gate.compare(SUBJECT, none, measured(answers), None, fingerprint=FINGERPRINT, labels=answers.truth)
 
@@ -285,6 +337,8 @@ def test_the_order_of_faces_changes_no_verdict(seed):
     before, now = a_model(n=140, seed=seed), a_model(n=140, right=0.6, seed=seed + 1)
     order = np.random.default_rng(seed).permutation(140)
     a = verdict(before, now)
-    b = verdict(answers_of(before.truth[order], before.answer[order]), answers_of(now.truth[order], now.answer[order]))
+    b = verdict(
+        answers_of(before.truth[order], before.answer[order]), answers_of(now.truth[order], now.answer[order])
+    )
     assert a.status == b.status
     assert [c.p for c in a.comparison.checks] == pytest.approx([c.p for c in b.comparison.checks], abs=1e-12)

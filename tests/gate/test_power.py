@@ -33,12 +33,16 @@ def test_without_a_fall_both_versions_are_alike_and_the_gate_is_calm():
 def test_the_probabilities_see_a_fall_that_right_and_wrong_do_not():
     (outcome,) = power.run(unsure(), scenarios=[Scenario(0.01, 0.10)], runs=40, n=2000)
     assert outcome.rates["DEGRADED"].value > outcome.rates["McNemar"].value + 0.3
-    assert outcome.rates["FAIL or DEGRADED"].value >= max(outcome.rates["FAIL"].value, outcome.rates["DEGRADED"].value)
+    assert outcome.rates["FAIL or DEGRADED"].value >= max(
+        outcome.rates["FAIL"].value, outcome.rates["DEGRADED"].value
+    )
 
 
 def test_the_verdict_is_the_gates_own():
     """What the self-test calls FAIL is what the gate settles with all its bootstrap resamples."""
-    for truth, before, now, _, _ in power._simulated(SOURCE, power.calibrate(SOURCE, Scenario(0.03, 0.10)), 12, 700, np.random.default_rng(2)):
+    for truth, before, now, _, _ in power._simulated(
+        SOURCE, power.calibrate(SOURCE, Scenario(0.03, 0.10)), 12, 700, np.random.default_rng(2)
+    ):
         checks = gate.adjust_for_multiplicity([gate.paired_checks(truth, before, now, resamples=1999)])[0]
         surest = min(c.p for c in checks if not c.metric.startswith("recall:"))
         if not 0.005 < surest < 0.02:  # where the two bootstraps may differ by chance
@@ -48,7 +52,9 @@ def test_the_verdict_is_the_gates_own():
 def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
     options = {"scenarios": [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], "runs": 5, "n": 300}
     alone = power.run(unsure(600), **options)
-    assert [o.as_json() for o in alone] == [o.as_json() for o in power.run(unsure(600), processes=2, **options)]
+    assert [o.as_json() for o in alone] == [
+        o.as_json() for o in power.run(unsure(600), processes=2, **options)
+    ]
     assert [o.as_json() for o in alone] != [o.as_json() for o in power.run(unsure(600), seed=1, **options)]
 
 
@@ -78,9 +84,19 @@ def test_what_cannot_be_simulated_is_said(options, message):
 
 def test_answers_that_are_all_certain_cannot_show_a_fall():
     certain = np.eye(7)[np.arange(70) % 7]
-    answers = PredictionTable(tuple(map(str, range(70))), np.arange(70), np.arange(70) % 7, np.arange(70) % 7, certain, ("ok",) * 70, ("",) * 70)
+    answers = PredictionTable(
+        tuple(map(str, range(70))),
+        np.arange(70),
+        np.arange(70) % 7,
+        np.arange(70) % 7,
+        certain,
+        ("ok",) * 70,
+        ("",) * 70,
+    )
     with pytest.raises(UsageError, match="too many of them are certain"):
         power.run(answers, scenarios=[Scenario(0.0, 0.5)], runs=1, n=70)
-    silent = PredictionTable(("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",))
+    silent = PredictionTable(
+        ("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",)
+    )
     with pytest.raises(UsageError, match="no probabilities"):
         power.run(silent, runs=1)

@@ -11,7 +11,17 @@ from PIL import Image
 from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_models.errors import FacesDifferError
-from fer_models.gate.restoration_effect import ALL_MODELS, HARMS, HELPS, NOTHING_SHOWN, adjusted, effect, flipped_faces, image_fidelity, pooled_effect
+from fer_models.gate.restoration_effect import (
+    ALL_MODELS,
+    HARMS,
+    HELPS,
+    NOTHING_SHOWN,
+    adjusted,
+    effect,
+    flipped_faces,
+    image_fidelity,
+    pooled_effect,
+)
 from fer_models.report.restorations import restorations_html
 
 TRUTH = np.arange(210) % 7
@@ -30,7 +40,9 @@ def test_helped_and_hurt_are_the_turned_faces_and_p_is_mcnemars_exact_two_sided_
     found = effect("m", "r", "raw", before, after, resamples=50)
     assert (found.corrected, found.broken) == (len(wrong - still), len(still - wrong))
     table = [[0, found.broken], [found.corrected, 0]]
-    assert found.p == pytest.approx(mcnemar(table, exact=True).pvalue if found.corrected + found.broken else 1.0)
+    assert found.p == pytest.approx(
+        mcnemar(table, exact=True).pvalue if found.corrected + found.broken else 1.0
+    )
     assert found.accuracy["change"] == pytest.approx((found.corrected - found.broken) / 210)
     assert found.accuracy["low"] <= found.accuracy["change"] <= found.accuracy["high"]
     assert sum(c["helped"] for c in found.per_class.values()) == found.corrected
@@ -59,7 +71,9 @@ def test_the_verdict_says_helps_harms_or_nothing_shown():
 
 
 def test_many_models_do_not_drown_what_is_so_over_all_of_them():
-    """p of 0.004 over all models is no accident however many models are asked about beside it; of one model among many it may be one."""
+    """p of 0.004 over all models is no accident however many models are asked about beside it; of one model
+    among many it may be one.
+    """
     one = replace(effect("m", "r", "raw", answering(range(40)), answering([])), p=0.004)
     found = adjusted([replace(one, model=ALL_MODELS), *[replace(one, model=f"m{i}") for i in range(5)]])
     assert found[0].verdict == HELPS
@@ -115,7 +129,16 @@ def test_the_faces_shown_are_those_that_turned():
 
 def test_effects_stand_on_the_page_and_their_words_do_nothing():
     found = effect("<b>m</b>", "r", "raw", answering([3]), answering([5])).as_json()
-    faces = {"helped": [{"truth": "sad", "index": 1, "answers": [None, "<i>"], "pictures": ["data:image/png;base64,AA", "data:image/png;base64,AA"]}]}
+    faces = {
+        "helped": [
+            {
+                "truth": "sad",
+                "index": 1,
+                "answers": [None, "<i>"],
+                "pictures": ["data:image/png;base64,AA", "data:image/png;base64,AA"],
+            }
+        ]
+    }
     page = restorations_html({"restorations": [{**found, "faces": faces}]})
     assert "<b>m</b>" not in page
     assert "no answer \u2192 &lt;i&gt;" in page

@@ -15,7 +15,11 @@ from fer_models.scoring.metrics import measure
 from fer_models.store.subject import Subject
 
 FACES = "f" * 64
-ERROR, ACCURACY, BIAS = "corruptions: mean error", "prompts: accuracy of the worst template", "prompts: position bias in multiple-choice"
+ERROR, ACCURACY, BIAS = (
+    "corruptions: mean error",
+    "prompts: accuracy of the worst template",
+    "prompts: position bias in multiple-choice",
+)
 
 
 def counted(counts, of=1):
@@ -25,7 +29,13 @@ def counted(counts, of=1):
 def record(figures, faces=FACES):
     """A record of some figures."""
     answers = answers_of(np.arange(7), np.arange(7))
-    made = baselines.record_of(Subject("drawn", "test", "raw", "net"), FACES, answers, measure(answers.truth, answers.answer, None, resamples=10), {})
+    made = baselines.record_of(
+        Subject("drawn", "test", "raw", "net"),
+        FACES,
+        answers,
+        measure(answers.truth, answers.answer, None, resamples=10),
+        {},
+    )
     values = {name: round(counts.value, 6) for name, counts in figures.items()}
     texts = {name: counts.encode(faces) for name, counts in figures.items()}
     return baselines.replace(made, metrics={**made.metrics, **values}, face_counts=texts)
@@ -65,7 +75,9 @@ def test_a_corruption_error_that_rose_a_lot_on_21_faces_fails_in_a_whole_run():
     assert said.status == FAIL
     assert said.low > 0
     text = robustness.why_not("net-raw on drawn/test", [said], strict=False)
-    assert text.startswith("net-raw on drawn/test: robustness got worse than its baseline by 2 points or more.")
+    assert text.startswith(
+        "net-raw on drawn/test: robustness got worse than its baseline by 2 points or more."
+    )
     assert "> corruptions: mean error" in text
     assert "21 faces can establish a change of" in text
     assert text.endswith("then review the diff of baselines.json.")
@@ -197,7 +209,10 @@ def test_more_wrong_images_never_make_a_worse_figure_hold(seed, by, more, others
 def test_the_order_of_the_faces_changes_no_verdict(seed, name):
     before, now = corrupted(seed=seed), corrupted(seed=seed + 1, error=0.5)
     order = np.random.default_rng(seed).permutation(21)
-    a, b = (verdict(name, counted(x.counts[o], 50), counted(y.counts[o], 50)) for x, y, o in ((before, now, slice(None)), (before, now, order)))
+    a, b = (
+        verdict(name, counted(x.counts[o], 50), counted(y.counts[o], 50))
+        for x, y, o in ((before, now, slice(None)), (before, now, order))
+    )
     assert (a.status, a.p) == (b.status, b.p)
     assert (a.low, a.high) == pytest.approx((b.low, b.high))
 
@@ -220,14 +235,21 @@ def test_the_level_of_the_family_leaves_a_whole_run_under_one_and_a_half_percent
 
 
 def report(*figures, name="<net>"):
-    entry = {"subject": {"model": name, "restoration": "raw"}, "id": "net", "n": 21, "figures": [f.as_json() for f in figures]}
+    entry = {
+        "subject": {"model": name, "restoration": "raw"},
+        "id": "net",
+        "n": 21,
+        "figures": [f.as_json() for f in figures],
+    }
     return {"corruptions": [{**entry, "message": robustness.message("net", figures)}]}
 
 
 def test_the_page_and_the_terminal_show_each_verdict():
     from fer_models.report import html_report
 
-    failed, same = judge([figure(ERROR, corrupted(), harder(corrupted(), 10)), figure(ACCURACY, corrupted(), corrupted())])
+    failed, same = judge(
+        [figure(ERROR, corrupted(), harder(corrupted(), 10)), figure(ACCURACY, corrupted(), corrupted())]
+    )
     shown = report(failed, same)
     html = html_report.summary_html({"results": [], **shown})
     assert "2 figures against their baselines" in html

@@ -29,8 +29,17 @@ def sound():
     truth = np.arange(N) % 7
     answers = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
     measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=50)
-    one, two = (baselines.record_of(Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}) for name in "ab")
-    return {"schema": 2, "measured": [baselines.asdict(one), baselines.asdict(two)], "published": [{"model": "CLIP", "source": "a paper"}]}
+    one, two = (
+        baselines.record_of(
+            Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}
+        )
+        for name in "ab"
+    )
+    return {
+        "schema": 2,
+        "measured": [baselines.asdict(one), baselines.asdict(two)],
+        "published": [{"model": "CLIP", "source": "a paper"}],
+    }
 
 
 def refused(path, content):
@@ -69,7 +78,9 @@ def test_a_field_of_a_wrong_type_or_value(tmp_path, sound, field, value):
         assert "measured record 1" in refused(tmp_path / "baselines.json", text) or value == "\ud800"
 
 
-@pytest.mark.parametrize("value", [None, True, "0.5", [], float("nan"), float("inf"), -float("inf")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, True, "0.5", [], float("nan"), float("inf"), -float("inf")], ids=repr
+)
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "prompts: accuracy of the worst template"])
 def test_a_metric_that_is_no_number(tmp_path, sound, metric, value):
     content = copy.deepcopy(sound)
@@ -77,14 +88,19 @@ def test_a_metric_that_is_no_number(tmp_path, sound, metric, value):
     refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("floor", "recorded", "corruption", "prompt")])
+@pytest.mark.parametrize(
+    "field", [name for name in FIELDS if name not in ("floor", "recorded", "corruption", "prompt")]
+)
 def test_a_missing_field(tmp_path, sound, field):
     content = copy.deepcopy(sound)
     del content["measured"][1][field]
     assert field in refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
 
-@pytest.mark.parametrize("corruption", ["", "blur", "gaussian-noise", "gaussian-noise@", "gaussian-noise@9", "gausian-noise@4", "@4", "a@b@c"])
+@pytest.mark.parametrize(
+    "corruption",
+    ["", "blur", "gaussian-noise", "gaussian-noise@", "gaussian-noise@9", "gausian-noise@4", "@4", "a@b@c"],
+)
 def test_a_corruption_that_does_not_exist(tmp_path, sound, corruption):
     content = copy.deepcopy(sound)
     content["measured"][0]["corruption"] = corruption
@@ -94,7 +110,9 @@ def test_a_corruption_that_does_not_exist(tmp_path, sound, corruption):
 @pytest.mark.parametrize("key", ["schema", "measured", "published"])
 def test_a_key_that_stands_twice(tmp_path, sound, key):
     text = json.dumps(sound)
-    assert f"'{key}' 2 times" in refused(tmp_path / "baselines.json", f'{text[:-1]}, "{key}": {json.dumps(sound[key])}}}'.encode())
+    assert f"'{key}' 2 times" in refused(
+        tmp_path / "baselines.json", f'{text[:-1]}, "{key}": {json.dumps(sound[key])}}}'.encode()
+    )
 
 
 @pytest.mark.parametrize("field", ["answers", "floor", "metrics", "model"])
@@ -131,13 +149,18 @@ def test_a_file_that_was_cut_is_refused(sound, tmp_path_factory, data):
 @given(st.data())
 @settings(max_examples=150)
 def test_a_flipped_bit_is_refused_or_changes_no_answer_in_silence(sound, tmp_path_factory, data):
-    """A digit of an answer is another digit after a flip: the record then contradicts its own metrics, which the gate checks."""
+    """A digit of an answer is another digit after a flip: the record then contradicts its own metrics, which
+    the gate checks.
+    """
     text = bytearray(json.dumps(sound).encode())
     text[data.draw(st.integers(0, len(text) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path = tmp_path_factory.mktemp("flip") / "baselines.json"
     path.write_bytes(bytes(text))
     with suppress(BaselinesError):
-        assert all(len(r.answers) == r.n and r.unanswered == r.answers.count("-") for r in baselines.read(path).measured)
+        assert all(
+            len(r.answers) == r.n and r.unanswered == r.answers.count("-")
+            for r in baselines.read(path).measured
+        )
     assert path.read_bytes() == bytes(text)
 
 
@@ -174,7 +197,11 @@ def test_a_full_disk_loses_nothing(tmp_path, sound):
 
 def test_twenty_thousand_records_are_read_in_a_moment(tmp_path, sound):
     path = tmp_path / "baselines.json"
-    path.write_text(json.dumps({**sound, "measured": [{**sound["measured"][0], "model": f"net{i}"} for i in range(20_000)]}))
+    path.write_text(
+        json.dumps(
+            {**sound, "measured": [{**sound["measured"][0], "model": f"net{i}"} for i in range(20_000)]}
+        )
+    )
     code = "import sys; from pathlib import Path; from fer_models.gate import baselines; b = baselines.read(Path(sys.argv[1]));"
     find = "assert all(b.find(r.subject) is r for r in b.measured)"
     subprocess.run([sys.executable, "-c", code + find, str(path)], check=True, timeout=60)  # it took minutes
@@ -196,10 +223,13 @@ def test_four_processes_that_record_at_once_lose_nothing(tmp_path, sound):
     (tmp_path / "one.json").write_text(json.dumps({**sound, "measured": sound["measured"][:1]}))
     path = tmp_path / "baselines.json"
     writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, str(path), name], stdin=subprocess.PIPE, text=True) for name in ("a", "b", "c", "d")
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(path), name], stdin=subprocess.PIPE, text=True)
+        for name in ("a", "b", "c", "d")
     ]
     for writer in writers:
         writer.stdin.write("\n")
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0] * 4
-    assert {r.model for r in baselines.read(path).measured} == {f"{name}-{i}" for name in "abcd" for i in range(5)}
+    assert {r.model for r in baselines.read(path).measured} == {
+        f"{name}-{i}" for name in "abcd" for i in range(5)
+    }

@@ -1,7 +1,9 @@
-"""Two thousand flipped bits in everything that a run caches: each is noticed and computed anew, or harmless. No answer, pixel or figure changes.
+"""Two thousand flipped bits in everything that a run caches: each is noticed and computed anew, or harmless.
+No answer, pixel or figure changes.
 
-One small run of the real classes fills every cache. Then one bit of one file is flipped, what the file holds is asked for by a new process's
-objects, and the result is compared with the first one; the file must be what it was, byte for byte.
+One small run of the real classes fills every cache. Then one bit of one file is flipped, what the file holds
+is asked for by a new process's objects, and the result is compared with the first one; the file must be what
+it was, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,14 +38,28 @@ from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Flips of a bit by cache; those whose content is slow to make get fewer.
-FLIPS = {"store": 500, "restored": 500, "features": 400, "predictions": 400, "costs": 130, "cache": 40, "prompts": 20, "drawn": 10}
+FLIPS = {
+    "store": 500,
+    "restored": 500,
+    "features": 400,
+    "predictions": 400,
+    "costs": 130,
+    "cache": 40,
+    "prompts": 20,
+    "drawn": 10,
+}
 FACES = drawn(56)
 PAIRS = (("sharp", "raw"), ("reader", "raw"))
-SETS = [prompts.load("plain"), PromptSet("own", ("a {} face",), tuple((f"very {label}",) for label in LABELS))]
+SETS = [
+    prompts.load("plain"),
+    PromptSet("own", ("a {} face",), tuple((f"very {label}",) for label in LABELS)),
+]
 
 
 class Sharp:
-    """Right on three faces in four, with probabilities that differ from face to face, and silent on one in eleven."""
+    """Right on three faces in four, with probabilities that differ from face to face, and silent on one in
+    eleven.
+    """
 
     def predict(self, faces):
         labels, numbers = oracle_labels(FACES), [int(face_hash(face), 16) for face in faces]
@@ -53,14 +69,18 @@ class Sharp:
             if truth is not None and n % 4:
                 row[[truth, row.argmax()]] = row[[row.argmax(), truth]]
         silent = {i: "too dark" for i, n in enumerate(numbers) if n % 11 == 0}
-        return Predictions.from_probabilities(rows, unanswered=silent, text=[f"reply {n % 5}" for n in numbers])
+        return Predictions.from_probabilities(
+            rows, unanswered=silent, text=[f"reply {n % 5}" for n in numbers]
+        )
 
 
 class Reader:
     """Embeds a face as the brightness of nine stripes; words that it does not know turn its answers."""
 
     def embed(self, faces):
-        return np.array([[part.mean() / 255 for part in np.array_split(face, 9)] for face in faces], dtype=np.float32)
+        return np.array(
+            [[part.mean() / 255 for part in np.array_split(face, 9)] for face in faces], dtype=np.float32
+        )
 
     def classify(self, features, asked=None):
         words = "" if asked is None else " ".join(asked.texts(0))
@@ -81,14 +101,20 @@ class Negative:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a dataset (with leaks from train), and a user's cache folder in it; splits of 21 synthetic faces."""
+    """A folder with a dataset (with leaks from train), and a user's cache folder in it; splits of 21
+    synthetic faces.
+    """
     folder = tmp_path_factory.mktemp("home")
     for split, rows in {"train": range(28), "test": range(14, 56)}.items():
         for i in rows:
             place = folder / "faces" / split / LABELS[FACES.labels[i]]
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(FACES.images[i]).save(place / f"{i:03d}.png")
-    pixels = {"test": hashlib.sha256(np.stack([synthetic_drawing.draw("test", i) for i in range(21)]).tobytes()).hexdigest()}
+    pixels = {
+        "test": hashlib.sha256(
+            np.stack([synthetic_drawing.draw("test", i) for i in range(21)]).tobytes()
+        ).hexdigest()
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setattr(synthetic, "SPLITS", {"test": 21})
@@ -104,12 +130,20 @@ class Caches:
     def __init__(self, home: Path) -> None:
         self.home = home
         depth, store = replace(FULL, near_copies=False), home / "evals" / "store"
-        self.options = EvalConfig(str(home / "faces"), split="test", store=store, baselines=home / "baselines.json", depth=depth)
-        self.loaded = EvalDataset(self.options)  # its faces are decoded once; what is cached of them is asked of a new one each time
+        self.options = EvalConfig(
+            str(home / "faces"), split="test", store=store, baselines=home / "baselines.json", depth=depth
+        )
+        self.loaded = EvalDataset(
+            self.options
+        )  # its faces are decoded once; what is cached of them is asked of a new one each time
         assert self.loaded.faces.hashes
 
     def suite(self) -> Suite:
-        models = Registry("model", ModelSpec("sharp", lambda r: Sharp()), ModelSpec("reader", lambda r: Reader(), has_embeddings=True))
+        models = Registry(
+            "model",
+            ModelSpec("sharp", lambda r: Sharp()),
+            ModelSpec("reader", lambda r: Reader(), has_embeddings=True),
+        )
         restorers = Registry("restorer", RAW, RestorerSpec("negative", lambda r: Negative(), cached=True))
         suite = Suite(self.options, models, restorers)
         suite.data = self.data()
@@ -124,10 +158,17 @@ class Caches:
     def store(self):
         suite = self.suite()
         answers = [suite.predict(pair).predictions for pair in PAIRS]
-        return [(a.faces, a.index, a.truth, a.answer, a.probabilities, a.status, a.text, a.has_probabilities) for a in answers]
+        return [
+            (a.faces, a.index, a.truth, a.answer, a.probabilities, a.status, a.text, a.has_probabilities)
+            for a in answers
+        ]
 
     def restored(self):
-        return self.suite().restoration_pipeline("negative").restore(self.loaded.faces.faces(self.loaded.order[:14]))
+        return (
+            self.suite()
+            .restoration_pipeline("negative")
+            .restore(self.loaded.faces.faces(self.loaded.order[:14]))
+        )
 
     def features(self):
         return self.suite().embeddings(("reader", "raw"))
@@ -142,8 +183,13 @@ class Caches:
 
     def costs(self):
         costs = self.suite().costs
-        measured = [costs.measured({"phase": phase}, lambda phase=phase: {"seconds": len(phase) / 7}) for phase in ("one", "three")]
-        return [figures["seconds"] for figures in measured]  # not the date, which tells only stored figures from measured ones
+        measured = [
+            costs.measured({"phase": phase}, lambda phase=phase: {"seconds": len(phase) / 7})
+            for phase in ("one", "three")
+        ]
+        return [
+            figures["seconds"] for figures in measured
+        ]  # not the date, which tells only stored figures from measured ones
 
     def cache(self):
         data = self.data()
@@ -152,8 +198,14 @@ class Caches:
     def prompts(self):
         answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
         features = Reader().embed(self.loaded.faces.faces(self.loaded.order))
-        truth = Reader().classify(features, PromptSet("own", SETS[0].templates[:1], tuple(w[:1] for w in SETS[0].words))).answer
-        return prompt_search.search(answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json").as_json()
+        truth = (
+            Reader()
+            .classify(features, PromptSet("own", SETS[0].templates[:1], tuple(w[:1] for w in SETS[0].words)))
+            .answer
+        )
+        return prompt_search.search(
+            answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json"
+        ).as_json()
 
     def drawn(self):
         synthetic._render.cache_clear()
@@ -246,13 +298,19 @@ def test_a_flipped_bit_in_the_times_makes_them_unknown_and_nothing_else(caches):
 def test_a_bit_flipped_in_every_file_at_once_changes_no_result(caches, seed):
     expected, rng = caches.everything(), random.Random(seed)
     result = [caches.suite().result(pair) for pair in PAIRS]
-    before = {path: flip(path, rng.randrange(8 * path.stat().st_size)) for kind in FLIPS for path in caches.files(kind)}
+    before = {
+        path: flip(path, rng.randrange(8 * path.stat().st_size))
+        for kind in FLIPS
+        for path in caches.files(kind)
+    }
     with pytest.warns(DamagedFileWarning):
         found = caches.everything()
     assert_equal(found, expected, seed)
     again = [caches.suite().result(pair) for pair in PAIRS]
     times = ("inference_seconds", "from_store")
-    assert [{k: v for k, v in r.items() if k not in times} for r in again] == [{k: v for k, v in r.items() if k not in times} for r in result]
+    assert [{k: v for k, v in r.items() if k not in times} for r in again] == [
+        {k: v for k, v in r.items() if k not in times} for r in result
+    ]
     for path, whole in before.items():
         if not path.name.startswith("seconds-"):
             assert path.read_bytes() == whole, path

@@ -608,8 +608,7 @@ def test_a_scheme_file_gives_numbers_their_meaning(tmp_path: Path) -> None:
         "9/d.png": "sad",
     }
     assert (
-        faces.notes[0]
-        == f"numbered folders read by the label scheme {tmp_path}/scheme.json: "
+        faces.notes[0] == f"numbered folders read by the label scheme {tmp_path}/scheme.json: "
         "0 joy, 7 contempt (dropped), 8 other (dropped), 9 Sadness"
     )
     assert faces.notes[1] == "dropped 2 faces outside the seven emotions: 7 contempt 1, 8 other 1"
@@ -829,9 +828,7 @@ def test_labels_of_the_datasets_own_take_no_scheme(tmp_path: Path, scheme: str) 
     raf_db(tmp_path / "raf", *RAF_LINES)
     affectnet(tmp_path / "affectnet", {"1": np.array("3")})
     assert f"RAF-DB's own. Leave out --label-scheme {scheme}" in str(look(tmp_path / "raf", scheme))
-    assert f"AffectNet's own. Leave out --label-scheme {scheme}" in str(
-        look(tmp_path / "affectnet", scheme)
-    )
+    assert f"AffectNet's own. Leave out --label-scheme {scheme}" in str(look(tmp_path / "affectnet", scheme))
 
 
 # -- as a user runs them -------------------------------------------------------------------------------

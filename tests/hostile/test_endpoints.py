@@ -1,4 +1,6 @@
-"""Servers that drip, flood, lie and redirect: a sentence within the deadline, and no face or key for anybody else."""
+"""Servers that drip, flood, lie and redirect: a sentence within the deadline, and no face or key for anybody
+else.
+"""
 
 import json
 import os
@@ -25,7 +27,9 @@ GUARD = 10
 
 
 class Server:
-    """Answers each connection on loopback by `speak(connection)`, and counts the requests for a completion."""
+    """Answers each connection on loopback by `speak(connection)`, and counts the requests for a
+    completion.
+    """
 
     def __init__(self, speak):
         self.speak, self.asked, self.stopped = speak, 0, threading.Event()
@@ -315,7 +319,9 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
 )
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
     with Server(sends(response(completion(text)))) as server, no_hang():
-        found = run(tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)).predictions
+        found = run(
+            tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
+        ).predictions
     assert len(found) == 2
     for one in (*found.text, *found.status):
         one.encode("utf-8")

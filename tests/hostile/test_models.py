@@ -1,4 +1,6 @@
-"""Models and restorers that raise, lie, or try to end the run: every door answers with a sentence, and nothing is stored."""
+"""Models and restorers that raise, lie, or try to end the run: every door answers with a sentence, and
+nothing is stored.
+"""
 
 import json
 import os
@@ -323,7 +325,9 @@ def test_any_text_of_a_model_can_be_stored_and_read_again(text, tmp_path):
 
 def test_a_reason_with_half_a_character_can_be_stored(tmp_path):
     answer = Predictions.from_probabilities(GOOD, unanswered={0: "\ud83d"})
-    assert "\ufffd" in run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: answer)).predictions.status
+    assert (
+        "\ufffd" in run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: answer)).predictions.status
+    )
 
 
 def test_a_model_that_uses_its_array_again_gets_no_number_of_another_batch(tmp_path):
@@ -592,6 +596,8 @@ ENDS = [
     ("import pytest; pytest.exit('no', returncode=0)", "in_predict"),
     ("import pytest; pytest.exit('no', returncode=0)", "at_import"),
 ]
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_faces(tmp_path / "faces", 14)

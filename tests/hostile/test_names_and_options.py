@@ -1,4 +1,6 @@
-"""Names and options that no one would type, or only by mistake: one sentence, code 4, and files stay as they are."""
+"""Names and options that no one would type, or only by mistake: one sentence, code 4, and files stay as they
+are.
+"""
 
 import os
 import re
@@ -199,6 +201,8 @@ class Mine:
         return Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7))
 MODELS = [ModelSpec("mine", load=lambda runtime: Mine())]
 """
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_faces(tmp_path / "faces", 14)
@@ -304,11 +308,7 @@ Path.write_text = write_text
 """
 
 
-@pytest.mark.parametrize(
-    "suffixes",
-    [{".html"}, {".html", ".json", ".part"}],
-    ids=["the page", "both"],
-)
+@pytest.mark.parametrize("suffixes", [{".html"}, {".html", ".json", ".part"}], ids=["the page", "both"])
 def test_a_full_disk_for_the_report_fails_the_run_with_a_sentence(suffixes, folder, repository):
     (folder / "mine.py").write_text(MODEL + FULL.format(suffixes=suffixes))
     (text,) = run_each(repository, folder, [command(folder)])

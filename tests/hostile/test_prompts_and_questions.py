@@ -1,4 +1,6 @@
-"""Files of prompts and of baselines, and names of questions, that hold or are anything: a sentence, at once."""
+"""Files of prompts and of baselines, and names of questions, that hold or are anything: a sentence, at
+once.
+"""
 
 import json
 import os

@@ -1,7 +1,9 @@
-"""Damaged, exchanged, edited and impossible files in every cache: a run computes anew what it cannot believe, and readers say so in a sentence.
+"""Damaged, exchanged, edited and impossible files in every cache: a run computes anew what it cannot believe,
+and readers say so in a sentence.
 
-Each case writes a whole cache, does something to it, and lets a run and a reader outside a run meet the result. "Sealed" files have the right
-checksum in their names: what is wrong with them must be noticed by what is in them.
+Each case writes a whole cache, does something to it, and lets a run and a reader outside a run meet the
+result. "Sealed" files have the right checksum in their names: what is wrong with them must be noticed by what
+is in them.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ FACES = drawn(28)
 SUBJECT = Subject("drawn", "validation", "raw", "fake")
 COLUMNS = ("face", "index", "truth", "answer", "p_sad", "status", "text")
 #: What the model of these tests answers: wrong on one face in four.
-ANSWERS = {h: label if int(h, 16) % 4 else Emotion((label + 1) % 7) for h, label in oracle_labels(FACES).items()}
+ANSWERS = {
+    h: label if int(h, 16) % 4 else Emotion((label + 1) % 7) for h, label in oracle_labels(FACES).items()
+}
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +83,9 @@ def asked(root, model=None):
 
 def content_of(root):
     """Every file by its path, without locks and times."""
-    files = (p for p in root.rglob("*") if p.is_file() and p.name != ".lock" and not p.name.startswith("seconds-"))
+    files = (
+        p for p in root.rglob("*") if p.is_file() and p.name != ".lock" and not p.name.startswith("seconds-")
+    )
     return {p.relative_to(root): p.read_bytes() for p in files}
 
 
@@ -95,7 +101,12 @@ def told_or(read):
 
 
 def same(a, b):
-    assert (a.faces, a.status, a.text, a.has_probabilities) == (b.faces, b.status, b.text, b.has_probabilities)
+    assert (a.faces, a.status, a.text, a.has_probabilities) == (
+        b.faces,
+        b.status,
+        b.text,
+        b.has_probabilities,
+    )
     for name in ("index", "truth", "answer", "probabilities"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
@@ -122,7 +133,9 @@ def column(name, change):
 
     def edit(table):
         at = table.schema.get_field_index(name)
-        return table.set_column(at, table.schema.field(at), pa.array(change(table[name].to_pylist()), table.schema.field(at).type))
+        return table.set_column(
+            at, table.schema.field(at), pa.array(change(table[name].to_pylist()), table.schema.field(at).type)
+        )
 
     return edit
 
@@ -173,7 +186,9 @@ def perfect(table):
 def exchanged(table):
     """The probabilities of two emotions, the answers left as they are."""
     names = ["p_happy" if n == "p_sad" else "p_sad" if n == "p_happy" else n for n in table.column_names]
-    return table.rename_columns(names).select(table.column_names).replace_schema_metadata(table.schema.metadata)
+    return (
+        table.rename_columns(names).select(table.column_names).replace_schema_metadata(table.schema.metadata)
+    )
 
 
 EDITS = {
@@ -202,7 +217,9 @@ EDITS = {
     "a row twice": lambda table: pa.concat_tables([table, table.slice(0, 1)]),
     "rows in another order": lambda table: table.take(list(range(len(table)))[::-1]),
     "every answer as labelled": perfect,
-    "one answer edited": column("answer", lambda values: [LABELS[(LABELS.index(values[0]) + 1) % 7], *values[1:]]),
+    "one answer edited": column(
+        "answer", lambda values: [LABELS[(LABELS.index(values[0]) + 1) % 7], *values[1:]]
+    ),
     "an answer that does not exist": column("answer", first("joy")),
     "an answer removed": column("answer", first(None)),
     "every answer removed": column("answer", lambda values: [None] * len(values)),
@@ -216,10 +233,19 @@ EDITS = {
     "an infinite probability": column("p_sad", first(float("inf"))),
     "a status without an answer": column("status", first("silent")),
     "no metadata": raw_metadata(None),
-    **{f"metadata {text!r}": raw_metadata(text) for text in (b"", b"null", b"[]", b"{}", b"7", b'"text"', b"{", b"\xff\xfe", b"[" * 900)},
-    **{f"metadata without {name}": metadata(**{name: ...}) for name in ("schema", "subject", "key", "shard", "n", "has_probabilities", "provenance")},
+    **{
+        f"metadata {text!r}": raw_metadata(text)
+        for text in (b"", b"null", b"[]", b"{}", b"7", b'"text"', b"{", b"\xff\xfe", b"[" * 900)
+    },
+    **{
+        f"metadata without {name}": metadata(**{name: ...})
+        for name in ("schema", "subject", "key", "shard", "n", "has_probabilities", "provenance")
+    },
     **{f"schema {value!r}": metadata(schema=value) for value in (0, 99, "1", None)},
-    **{f"subject {value!r}": metadata(subject=value) for value in (None, [], {}, {"model": "fake"}, {**SUBJECT.as_json(), "model": 7})},
+    **{
+        f"subject {value!r}": metadata(subject=value)
+        for value in (None, [], {}, {"model": "fake"}, {**SUBJECT.as_json(), "model": 7})
+    },
     **{f"key {value!r}": metadata(key=value) for value in (None, "", "f" * 64, 7)},
     **{f"shard {value!r}": metadata(shard=value) for value in (1, -1, True, "0", None)},
     **{f"n {value!r}": metadata(n=value) for value in (0, 16, 2.5, None)},
@@ -234,7 +260,9 @@ def test_a_sealed_shard_with_wrong_content_is_not_believed(tmp_path, edit):
     whole = content_of(tmp_path)
     path = shard_of(tmp_path)
     sealed = seal(path, checksummed_files.to_parquet(edit(checksummed_files.from_parquet(path.read_bytes()))))
-    told_or(lambda: load_partition(sealed.parent))  # outside a run some of these are sound answers about other faces
+    told_or(
+        lambda: load_partition(sealed.parent)
+    )  # outside a run some of these are sound answers about other faces
     answers, told = asked(tmp_path)
     assert len(told) == 1
     assert f"{sealed} is damaged: " in told[0]
@@ -312,7 +340,9 @@ def another_checksum(root):
 def another_subjects(root):
     with tempfile.TemporaryDirectory() as elsewhere:
         order, hashes, truth = in_order(FACES)
-        shelf = Store(Path(elsewhere)).partition(replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order)
+        shelf = Store(Path(elsewhere)).partition(
+            replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order
+        )
         answers, _ = asked(root)
         with shelf.locked():
             shelf.write(0, answers.select(np.arange(16)), {}, 0.1)
@@ -371,7 +401,14 @@ def all_removed(root):
 
 def foreign_files(root):
     path = shard_of(root)
-    for name in ("part-.parquet", "part-x.parquet", "part-00000-short.parquet", "notes.txt", "part-00000-XYZ.parquet", "part-99999.parquet"):
+    for name in (
+        "part-.parquet",
+        "part-x.parquet",
+        "part-00000-short.parquet",
+        "notes.txt",
+        "part-00000-XYZ.parquet",
+        "part-99999.parquet",
+    ):
         path.with_name(name).write_bytes(b"somebody's")
     path.unlink()
 
@@ -433,12 +470,16 @@ def test_a_linked_folder_is_as_good_as_its_own(tmp_path, part):
     same(answers, expected)
 
 
-@pytest.mark.parametrize("edit", ["every answer as labelled", "metadata b'[]'", "no column face", "a null face"])
+@pytest.mark.parametrize(
+    "edit", ["every answer as labelled", "metadata b'[]'", "no column face", "a null face"]
+)
 def test_compare_says_what_is_wrong_in_one_line(tmp_path, capsys, edit):
     asked(tmp_path / "a")
     asked(tmp_path / "b")
     path = shard_of(tmp_path / "b")
-    sealed = seal(path, checksummed_files.to_parquet(EDITS[edit](checksummed_files.from_parquet(path.read_bytes()))))
+    sealed = seal(
+        path, checksummed_files.to_parquet(EDITS[edit](checksummed_files.from_parquet(path.read_bytes())))
+    )
     assert cli.main(["compare", str(shard_of(tmp_path / "a").parent), str(sealed.parent)]) == 1
     said = capsys.readouterr().err
     assert "is damaged" in said
@@ -467,7 +508,10 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, shard):
     expected, _ = asked(tmp_path)
     part, whole = shard_of(tmp_path).parent / f"part-{shard:05d}.{os.getpid()}.part", content_of(tmp_path)
     shard_of(tmp_path, shard).write_bytes(b"")
-    with pytest.warns(DamagedFileWarning), pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+    with (
+        pytest.warns(DamagedFileWarning),
+        pytest.raises(StoreError, match=r"No space left on device.*free some space"),
+    ):
         run(tmp_path, FACES, FullDisk(part))
     assert not part.is_symlink()
     assert content_of(tmp_path).items() <= whole.items()
@@ -583,13 +627,17 @@ def test_a_lock_that_another_process_holds_is_waited_for(tmp_path, killed):
 
 class Looking:
     def embed(self, faces):
-        return np.array([[part.mean() for part in np.array_split(face, 3)] for face in faces], dtype=np.float32)
+        return np.array(
+            [[part.mean() for part in np.array_split(face, 3)] for face in faces], dtype=np.float32
+        )
 
 
 def embedded(root):
     order, hashes, _ = in_order(FACES)
     shelf = embeddings.shelf(root, "drawn", {"model": 1}, hashes)
-    return embeddings.embed(shelf, FACES, order, lambda: (Raw(), Looking()), name="looking", restoration="raw", batch_size=8)
+    return embeddings.embed(
+        shelf, FACES, order, lambda: (Raw(), Looking()), name="looking", restoration="raw", batch_size=8
+    )
 
 
 def sharp(faces):
@@ -606,7 +654,9 @@ def predicted(root):
 
 
 def prompted(root):
-    memory = PromptCache(root, "prompts", {"model": 1}, lambda asked: np.arange(28) % 7 - (len(asked.templates) > 1))
+    memory = PromptCache(
+        root, "prompts", {"model": 1}, lambda asked: np.arange(28) % 7 - (len(asked.templates) > 1)
+    )
     found = [memory.classify(prompts.load(name)) for name in ("plain", "openai")]
     memory.save()
     return found
@@ -622,7 +672,9 @@ def restored(root):
 
 
 def noted(root):
-    return text_cache.cached_text(root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads)
+    return text_cache.cached_text(
+        root, "audit", "of these files", lambda: json.dumps({"copies": 7}), json.loads
+    )
 
 
 def cost(root):
@@ -649,11 +701,23 @@ def key(name, value):
 
 
 def doubled(name):
-    return table_edit(lambda table: table.set_column(table.schema.get_field_index(name), name, pc.multiply(table[name], 2.0)))
+    return table_edit(
+        lambda table: table.set_column(
+            table.schema.get_field_index(name), name, pc.multiply(table[name], 2.0)
+        )
+    )
 
 
-_ANY = {"empty": BYTES["empty"], "half": BYTES["the first half"], "zeros": BYTES["zeros"], "longer": BYTES["one byte more"]}
-_JSON = {text: lambda b, text=text: text.encode() for text in ("null", "[]", "{}", "7", '"text"', "[null]", "[[]]", '[{"kind": 1}]', "{")}
+_ANY = {
+    "empty": BYTES["empty"],
+    "half": BYTES["the first half"],
+    "zeros": BYTES["zeros"],
+    "longer": BYTES["one byte more"],
+}
+_JSON = {
+    text: lambda b, text=text: text.encode()
+    for text in ("null", "[]", "{}", "7", '"text"', "[null]", "[[]]", '[{"kind": 1}]', "{")
+}
 _INFINITE = pa.FixedSizeListArray.from_arrays(pa.array([float("inf")] * 48, pa.float32()), 3)
 _FEATURES = b"fer-models-features"
 _PREDICTIONS = b"fer-models-predictions"
@@ -667,9 +731,13 @@ CACHES = {
         "no key": key(_FEATURES, None),
         "not JSON": key(_FEATURES, b"{"),
         "fewer rows": table_edit(lambda table: table.slice(1)),
-        "lists for arrays": table_edit(lambda table: table.set_column(1, "features", pa.array([[1.0]] * len(table)))),
+        "lists for arrays": table_edit(
+            lambda table: table.set_column(1, "features", pa.array([[1.0]] * len(table)))
+        ),
         "text": table_edit(lambda table: table.set_column(1, "features", pa.array(["x"] * len(table)))),
-        "float64": table_edit(lambda table: table.set_column(1, "features", table["features"].cast(pa.list_(pa.float64(), 3)))),
+        "float64": table_edit(
+            lambda table: table.set_column(1, "features", table["features"].cast(pa.list_(pa.float64(), 3)))
+        ),
         "infinite": table_edit(lambda table: table.set_column(1, "features", _INFINITE)),
     },
     predicted: {
@@ -678,19 +746,31 @@ CACHES = {
         "another key": key(_PREDICTIONS, b"other"),
         "no key": key(_PREDICTIONS, None),
         "above 1": doubled("p_happy"),
-        "null faces": table_edit(lambda table: table.set_column(0, "face", pa.nulls(len(table), pa.string()))),
+        "null faces": table_edit(
+            lambda table: table.set_column(0, "face", pa.nulls(len(table), pa.string()))
+        ),
         "null text": table_edit(lambda table: table.set_column(9, "text", pa.nulls(len(table), pa.string()))),
-        "no probabilities": table_edit(lambda table: table.set_column(1, table.column_names[1], pa.nulls(len(table), pa.float32()))),
+        "no probabilities": table_edit(
+            lambda table: table.set_column(1, table.column_names[1], pa.nulls(len(table), pa.float32()))
+        ),
         "status ok": table_edit(lambda table: table.set_column(8, "status", pa.array(["ok"] * len(table)))),
     },
     prompted: {
         "no column": drop("emotions"),
         "another key": key(_PREDICTIONS, b"other"),
-        "no such emotion": table_edit(lambda table: table.set_column(1, "emotions", pa.array([bytes([9] * 28)] * len(table)))),
+        "no such emotion": table_edit(
+            lambda table: table.set_column(1, "emotions", pa.array([bytes([9] * 28)] * len(table)))
+        ),
         "numbers": table_edit(lambda table: table.set_column(1, "emotions", pa.array([7] * len(table)))),
-        "neither": table_edit(lambda table: table.set_column(1, "emotions", pa.nulls(len(table), pa.binary()))),
+        "neither": table_edit(
+            lambda table: table.set_column(1, "emotions", pa.nulls(len(table), pa.binary()))
+        ),
     },
-    restored: {"text": lambda b: b"no picture", "no image data": lambda b: b[:60] + b[-12:], "a GIF": lambda b: b"GIF89a" + bytes(40)},
+    restored: {
+        "text": lambda b: b"no picture",
+        "no image data": lambda b: b[:60] + b[-12:],
+        "a GIF": lambda b: b"GIF89a" + bytes(40),
+    },
     noted: {"{": _JSON["{"], "text": lambda b: b"copies: 7", "no UTF-8": lambda b: b"\xff\xfe"},
     cost: _JSON,
     searched: {text: change for text, change in _JSON.items() if text not in ("[]", "{}")},
@@ -725,7 +805,9 @@ def test_what_is_wrong_in_a_cache_is_computed_anew(tmp_path, make, change, seale
     assert content_of(tmp_path) == whole
 
 
-@pytest.mark.parametrize("make", [embedded, predicted, prompted, restored, noted, cost, searched], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [embedded, predicted, prompted, restored, noted, cost, searched], ids=lambda make: make.__name__
+)
 def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothing(tmp_path, make):
     with full_disk(3):
         if make in (cost, searched):  # conveniences: what cannot be kept is computed again the next time
@@ -737,7 +819,9 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothi
     make(tmp_path)
 
 
-@pytest.mark.parametrize("make", [embedded, predicted, prompted, restored, noted], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [embedded, predicted, prompted, restored, noted], ids=lambda make: make.__name__
+)
 def test_a_cache_whose_folder_is_a_file_is_told_in_a_sentence(tmp_path, make):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be kept"):

@@ -1,4 +1,6 @@
-"""Files of weights that are cut, forged, foreign or full of NaN: a sentence, no number, and nothing is run or waited for."""
+"""Files of weights that are cut, forged, foreign or full of NaN: a sentence, no number, and nothing is run or
+waited for.
+"""
 
 import hashlib
 import json

@@ -26,7 +26,9 @@ class Looking:
 
     def embed(self, faces):
         Looking.looked += len(faces)
-        return np.array([[float(part.mean()) for part in np.array_split(face, 3)] for face in faces], dtype=np.float32)
+        return np.array(
+            [[float(part.mean()) for part in np.array_split(face, 3)] for face in faces], dtype=np.float32
+        )
 
     def classify(self, known):
         rows = np.full((len(known), 7), 0.05)
@@ -48,7 +50,9 @@ FACES = drawn(SHARD + 20)
 def embed(root, model, faces=FACES, parts=None):
     order, hashes, _ = in_order(faces)
     shelf = embeddings.shelf(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
-    return shelf, embeddings.embed(shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32)
+    return shelf, embeddings.embed(
+        shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32
+    )
 
 
 def shard(shelf, number):
@@ -117,7 +121,14 @@ def test_features_are_plain_parquet(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said", [lambda n: np.zeros((n - 1, 3)), lambda n: np.zeros(n), lambda n: np.full((n, 3), np.nan), lambda n: 1 / 0, lambda n: "nothing"]
+    "said",
+    [
+        lambda n: np.zeros((n - 1, 3)),
+        lambda n: np.zeros(n),
+        lambda n: np.full((n, 3), np.nan),
+        lambda n: 1 / 0,
+        lambda n: "nothing",
+    ],
 )
 def test_what_is_no_direction_per_face_is_an_error_that_names_the_model(tmp_path, said):
     class Wrong(Looking):
@@ -132,11 +143,17 @@ def test_what_is_no_direction_per_face_is_an_error_that_names_the_model(tmp_path
 
 
 def spec(name="looking", first=0, **more):
-    return ModelSpec(name, lambda runtime: Looking(first), settings={"prompts": first}, has_embeddings=True, **more)
+    return ModelSpec(
+        name, lambda runtime: Looking(first), settings={"prompts": first}, has_embeddings=True, **more
+    )
 
 
 def suite(tmp_path, *specs):
-    return Suite(EvalConfig("synthetic", split="validation", limit=70, store=tmp_path / "store"), Registry("model", *specs), RESTORERS)
+    return Suite(
+        EvalConfig("synthetic", split="validation", limit=70, store=tmp_path / "store"),
+        Registry("model", *specs),
+        RESTORERS,
+    )
 
 
 @pytest.fixture

@@ -78,9 +78,20 @@ class Wrong:
     ("model", "message"),
     [
         (Wrong(lambda faces: np.zeros((len(faces), 7))), "Predictions.from_probabilities"),
-        (Wrong(lambda faces: Predictions.from_probabilities(np.full((1, 7), 1 / 7))), "was given 4 faces and answered 1"),
-        (Wrong(lambda faces: Predictions.from_probabilities(np.full((len(faces), 7), np.nan))), "not a number"),
-        (Wrong(lambda faces: Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7), LABELS[::-1])), "declares the label order"),
+        (
+            Wrong(lambda faces: Predictions.from_probabilities(np.full((1, 7), 1 / 7))),
+            "was given 4 faces and answered 1",
+        ),
+        (
+            Wrong(lambda faces: Predictions.from_probabilities(np.full((len(faces), 7), np.nan))),
+            "not a number",
+        ),
+        (
+            Wrong(
+                lambda faces: Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7), LABELS[::-1])
+            ),
+            "declares the label order",
+        ),
         (Wrong(lambda faces: 1 / 0), "ZeroDivisionError"),
     ],
 )
@@ -106,7 +117,9 @@ class Restoring:
         (Restoring(lambda faces: 1 / 0), "ZeroDivisionError"),
     ],
 )
-def test_a_restorer_that_fails_stops_the_run_instead_of_passing_the_face_through(tmp_path, few, restorer, message):
+def test_a_restorer_that_fails_stops_the_run_instead_of_passing_the_face_through(
+    tmp_path, few, restorer, message
+):
     with pytest.raises(RestorationError, match=message):
         run(tmp_path, few, Constant(Emotion.SAD), restorer)
     assert not list(tmp_path.rglob("*.parquet"))

@@ -54,7 +54,9 @@ def dataset(tmp_path):
 
 
 def run(folder, emotion="helper.EMOTION", kept=False, pair=("mine", "raw"), **options):
-    """One run of a model from a file, as a new process would do it; the answers, and the messages on changed models."""
+    """One run of a model from a file, as a new process would do it; the answers, and the messages on changed
+    models.
+    """
     (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, kept=kept))
     models, restorers = from_file(folder / "model.py")
     asking = Runner(
@@ -67,7 +69,9 @@ def run(folder, emotion="helper.EMOTION", kept=False, pair=("mine", "raw"), **op
 
 
 def change_helper(folder, monkeypatch, emotion):
-    (folder / "helper.py").write_text(f"EMOTION = {emotion!r} \n" + "#" * len(emotion))  # another size: no stale bytecode
+    (folder / "helper.py").write_text(
+        f"EMOTION = {emotion!r} \n" + "#" * len(emotion)
+    )  # another size: no stale bytecode
 
 
 def change_environment(folder, monkeypatch, emotion):
@@ -149,7 +153,16 @@ def test_another_identity_has_a_file_of_its_own(tmp_path):
     assert other.token(None, 1e-3) == ("", 0)
 
 
-DAMAGED = ("", "[]", "null", "{", '{"token": "x"}', '{"token": "x", "rows": [1]}', "[" * 100_000, '{"token": "x", "rows": []}')
+DAMAGED = (
+    "",
+    "[]",
+    "null",
+    "{",
+    '{"token": "x"}',
+    '{"token": "x", "rows": [1]}',
+    "[" * 100_000,
+    '{"token": "x", "rows": []}',
+)
 
 
 @pytest.mark.parametrize("content", DAMAGED)

@@ -1,4 +1,6 @@
-"""Predictions for faces outside the dataset: each image is predicted once, whatever asks for it and whenever."""
+"""Predictions for faces outside the dataset: each image is predicted once, whatever asks for it and
+whenever.
+"""
 
 from dataclasses import replace
 
@@ -29,7 +31,9 @@ class ByBrightness:
         rows = np.full((len(faces), 7), 0.05)
         rows[np.arange(len(faces)), [int(face.sum()) % 7 for face in faces]] = 0.7
         silent = {i: "nothing to see" for i, face in enumerate(faces) if not face.any()}
-        return Predictions.from_probabilities(rows, LABELS, unanswered=silent, text=[f"mean {face.mean():.1f}" for face in faces])
+        return Predictions.from_probabilities(
+            rows, LABELS, unanswered=silent, text=[f"mean {face.mean():.1f}" for face in faces]
+        )
 
 
 def cache(root, model, identity="weights 1"):
@@ -54,7 +58,10 @@ def test_the_cache_remembers_whether_a_model_gave_the_probabilities(tmp_path, gi
     one = cache(tmp_path, lambda faces: replace(ByBrightness()(faces), has_probabilities=given_by_model))
     assert one.predict(FACES).has_probabilities is given_by_model
     one.save()
-    assert cache(tmp_path, lambda faces: pytest.fail("predicted")).predict(FACES).has_probabilities is given_by_model
+    assert (
+        cache(tmp_path, lambda faces: pytest.fail("predicted")).predict(FACES).has_probabilities
+        is given_by_model
+    )
 
 
 @given(st.lists(st.lists(st.integers(0, 13), max_size=6), max_size=6))
@@ -168,7 +175,9 @@ def test_other_errors_are_not_remembered(tmp_path):
     def refused(asked):
         raise UsageError("--device cuda: there is none")
 
-    broken, sound = (PromptCache(tmp_path, "prompts", {"faces": ["a"]}, f) for f in (refused, lambda asked: np.array([2])))
+    broken, sound = (
+        PromptCache(tmp_path, "prompts", {"faces": ["a"]}, f) for f in (refused, lambda asked: np.array([2]))
+    )
     with pytest.raises(UsageError, match="cuda"):
         broken.classify(prompts.load("plain"))
     broken.save()

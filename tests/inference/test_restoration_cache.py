@@ -51,12 +51,18 @@ def test_each_face_is_restored_once_and_comes_back_as_it_was_restored(tmp_path):
 def test_a_restorer_is_not_loaded_for_faces_that_are_kept(tmp_path):
     faces = FACES.faces(range(4))
     kept(tmp_path, Negative()).restore(faces)
-    CachedRestorer(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(faces)
+    CachedRestorer(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(
+        faces
+    )
 
 
 def test_other_weights_or_another_precision_share_nothing(tmp_path):
     restorer, faces = Negative(), FACES.faces(range(3))
-    for identity in ({"weights": 1, "precision": "float32"}, {"weights": 2, "precision": "float32"}, {"weights": 1, "precision": "bf16"}):
+    for identity in (
+        {"weights": 1, "precision": "float32"},
+        {"weights": 2, "precision": "float32"},
+        {"weights": 1, "precision": "bf16"},
+    ):
         kept(tmp_path, restorer, identity).restore(faces)
     assert restorer.given == 9
 
@@ -79,7 +85,10 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     assert not list(keeper.folder.rglob("*.part"))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no picture", lambda b: b[:600] + b"\0" + b[601:]])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no picture", lambda b: b[:600] + b"\0" + b[601:]],
+)
 def test_a_damaged_face_is_named_and_restored_again(tmp_path, damage):
     keeper, face, again = kept(tmp_path, Negative()), FACES.face(0), Negative()
     keeper.restore([face])
@@ -119,7 +128,12 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeyp
     keeper, faces = kept(tmp_path, Negative()), FACES.faces(range(8))
     keeper.restore(faces[:4])
     less_than_a_face = 1000
-    with full_disk(less_than_a_face), pytest.raises(StoreError, match=r"by negative cannot be kept in .+free some space or choose --store FOLDER"):
+    with (
+        full_disk(less_than_a_face),
+        pytest.raises(
+            StoreError, match=r"by negative cannot be kept in .+free some space or choose --store FOLDER"
+        ),
+    ):
         keeper.restore(faces)
     assert len(list(keeper.folder.rglob("*.png"))) == 4
     assert not list(keeper.folder.rglob("*.part"))
@@ -127,7 +141,11 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("restore", "message"), [(lambda faces: faces[:1], "was given 2 faces and returned 1"), (lambda faces: 1 / 0, "ZeroDivisionError")]
+    ("restore", "message"),
+    [
+        (lambda faces: faces[:1], "was given 2 faces and returned 1"),
+        (lambda faces: 1 / 0, "ZeroDivisionError"),
+    ],
 )
 def test_a_failure_to_restore_is_an_error_and_keeps_nothing(tmp_path, restore, message):
     restorer = Negative()
@@ -170,8 +188,12 @@ def suite(tmp_path, restorer, **runtime):
         return RestorerSpec(name, lambda given: loaded, **fields)
 
     models = [ModelSpec(e.label, lambda given, e=e: Constant(e)) for e in (Emotion.SAD, Emotion.HAPPY)]
-    restorers = Registry("restorer", RAW, spec("slow", restorer, kept=True, precision="float32"), spec("quick", restorer))
-    options = EvalConfig("synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime))
+    restorers = Registry(
+        "restorer", RAW, spec("slow", restorer, kept=True, precision="float32"), spec("quick", restorer)
+    )
+    options = EvalConfig(
+        "synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime)
+    )
     return Suite(options, Registry("model", *models), restorers)
 
 
@@ -182,7 +204,9 @@ def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
         assert len(run.predict((model, "slow")).predictions) == 21
     assert restorer.given == 21
     assert len(list((tmp_path / "restored").rglob("*.png"))) == 21
-    other = suite(tmp_path, restorer, precision="bf16")  # the models are others then, and so are the restored faces
+    other = suite(
+        tmp_path, restorer, precision="bf16"
+    )  # the models are others then, and so are the restored faces
     other.predict(("sad", "slow"))
     assert restorer.given == 42
 

@@ -1,4 +1,6 @@
-"""Models that write give no probabilities: nothing that is computed from a probability is reported of them, or judged."""
+"""Models that write give no probabilities: nothing that is computed from a probability is reported of them,
+or judged.
+"""
 
 from dataclasses import replace
 
@@ -37,7 +39,10 @@ class Writer:
 
     def predict(self, faces):
         numbers = [int(face_hash(face), 16) for face in faces]
-        replies = [self.known[face_hash(face)].label if n % 5 else "sad" for face, n in zip(faces, numbers, strict=True)]
+        replies = [
+            self.known[face_hash(face)].label if n % 5 else "sad"
+            for face, n in zip(faces, numbers, strict=True)
+        ]
         replies = [reply if n % 16 else "I cannot tell." for reply, n in zip(replies, numbers, strict=True)]
         return base.parse_responses(replies, questions.load("one-word"))
 
@@ -45,10 +50,15 @@ class Writer:
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: FACES)
-    models = [ModelSpec("writer", lambda runtime: Writer()), ModelSpec("oracle", lambda runtime: Oracle(oracle_labels(FACES)))]
+    models = [
+        ModelSpec("writer", lambda runtime: Writer()),
+        ModelSpec("oracle", lambda runtime: Oracle(oracle_labels(FACES))),
+    ]
 
     def made():
-        options = EvalConfig("synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json")
+        options = EvalConfig(
+            "synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json"
+        )
         return Suite(options, Registry("model", *models), RESTORERS)
 
     return made
@@ -71,8 +81,12 @@ def test_a_recorded_value_goes_with_the_next_record(suite):
 
 def test_the_page_shows_a_dash(suite):
     report = {"results": [suite().result((model, "raw")) for model in ("writer", "oracle")]}
-    rows = {row.split("</th>")[0]: row for row in html_tables.leaderboard_html(report).split('scope="row">')[1:]}
-    (ece,) = (i for i, heading in enumerate(html_tables.leaderboard_html(report).split("<th")) if ">ECE<" in heading)
+    rows = {
+        row.split("</th>")[0]: row for row in html_tables.leaderboard_html(report).split('scope="row">')[1:]
+    }
+    (ece,) = (
+        i for i, heading in enumerate(html_tables.leaderboard_html(report).split("<th")) if ">ECE<" in heading
+    )
     cells = {name.strip(): row.split("<td")[ece - 2] for name, row in rows.items()}
     assert ">-<" in cells["writer-raw"]
     assert ">0.1" in cells["oracle-raw"]
@@ -80,7 +94,9 @@ def test_the_page_shows_a_dash(suite):
 
 def test_their_verdict_has_no_drift(suite, tmp_path):
     run = suite()
-    baselines.Baselines(tuple(run.record((model, "raw")) for model in ("writer", "oracle"))).write(tmp_path / "baselines.json")
+    baselines.Baselines(tuple(run.record((model, "raw")) for model in ("writer", "oracle"))).write(
+        tmp_path / "baselines.json"
+    )
     again = suite()
     again.select([("writer", "raw"), ("oracle", "raw")])
     assert again.verdict(("writer", "raw")).status == gate.PASS
@@ -101,7 +117,9 @@ def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys
         assert '"log_loss": null' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("made", [FlipTTA, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"])
+@pytest.mark.parametrize(
+    "made", [FlipTTA, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"]
+)
 def test_what_is_made_of_written_answers_has_no_probabilities_either(made):
     class Always:
         def predict(self, faces):

@@ -17,20 +17,27 @@ def select(command, keyword):
 
 @pytest.fixture
 def evaluate(bench):
-    """Run the tests that a `-k` expression selects; the output, the verdicts by restoration, and the errors."""
+    """Run the tests that a `-k` expression selects; the output, the verdicts by restoration, and the
+    errors.
+    """
 
     def run(keyword, *arguments, code=0, **options):
-        text = bench.ask(["-m", "pytest", *select(bench.command(*arguments, **options), keyword)], code).stdout
+        text = bench.ask(
+            ["-m", "pytest", *select(bench.command(*arguments, **options), keyword)], code
+        ).stdout
         report = bench.report()
         assert "Traceback" not in text
-        return text, {r["subject"]["restoration"]: r["verdict"] for r in report["results"]}, {e["subject"]: e["message"] for e in report["errors"]}
+        return (
+            text,
+            {r["subject"]["restoration"]: r["verdict"] for r in report["results"]},
+            {e["subject"]: e["message"] for e in report["errors"]},
+        )
 
     return run
 
 
-
-
-#: A restorer that doubles the side of a face; the model knows these faces too, unless it is told to forget them.
+#: A restorer that doubles the side of a face; the model knows these faces too, unless it is told to forget
+#: them.
 DOUBLING = """
 from fer_models import RestorerSpec
 
@@ -45,12 +52,19 @@ RESTORERS = [RestorerSpec("bicubic", load=lambda runtime: Doubling())]
 def write_model(bench, large):
     bench.write_model()
     path = bench.folder / "model.py"
-    text = path.read_text().replace("name = face_hash(face)", "side = face.shape[0] // 48; name = face_hash(face[::side, ::side].copy())")
-    path.write_text(text.replace("truth = KNOWN.get(name, 0)", f"truth = KNOWN[name] if side == 1 else {large}") + DOUBLING)
+    text = path.read_text().replace(
+        "name = face_hash(face)", "side = face.shape[0] // 48; name = face_hash(face[::side, ::side].copy())"
+    )
+    path.write_text(
+        text.replace("truth = KNOWN.get(name, 0)", f"truth = KNOWN[name] if side == 1 else {large}")
+        + DOUBLING
+    )
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
-def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_tests_is_selected(bench, evaluate, processes):
+def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_tests_is_selected(
+    bench, evaluate, processes
+):
     write_model(bench, "KNOWN[name]")
     evaluate("(accuracy or restor) and (raw or bicubic)", "--update-baselines")
     write_model(bench, "6 - KNOWN[name]")
@@ -104,7 +118,10 @@ def record(bench, **changes):
         ({"prompt": "emtion"}, "with the prompt 'emtion', while this run has None"),
         ({"split": "al"}, "with the split 'al', while this run has 'all'"),
         ({"dataset": "face"}, "with the dataset 'face', while this run has 'faces'"),
-        ({"dataset": "face", "prompt": "x"}, "with the dataset 'face', while this run has 'faces' and prompt 'x'"),
+        (
+            {"dataset": "face", "prompt": "x"},
+            "with the dataset 'face', while this run has 'faces' and prompt 'x'",
+        ),
     ],
     ids=["prompt", "split", "dataset", "two fields"],
 )
@@ -146,7 +163,10 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     models, _ = from_file(bench.folder / "model.py")
     options = EvalConfig(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
     suite, pair = Suite(options, Registry("model", *models), RESTORERS), ("knowing", "raw")
-    for is_everything, names in ((True, {"gone-raw on faces/all", "knowing-gone on faces/all"}), (False, set())):
+    for is_everything, names in (
+        (True, {"gone-raw on faces/all", "knowing-gone on faces/all"}),
+        (False, set()),
+    ):
         suite.select([pair], Requested(frozenset([pair]), is_everything))
         assert set(suite.unjudged()) == names
     suite.select([pair])

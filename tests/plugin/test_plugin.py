@@ -1,4 +1,6 @@
-"""The evals as a user runs them: `pytest evals` in a process of its own, on a small class folder and models of known scores."""
+"""The evals as a user runs them: `pytest evals` in a process of its own, on a small class folder and models
+of known scores.
+"""
 
 import json
 import os
@@ -70,7 +72,17 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
     assert result["metrics"]["accuracy_without_leaks"]["n"] == FACES - 6
     page = (bench.folder / "reports" / "evals.html").read_text()
     assert "Leaks and label noise" in page
-    done = bench.ask(["-m", "pytest", *[a if not a.startswith("(") else "data" for a in bench.command("--split", "test", faces="split")]], 0)
+    done = bench.ask(
+        [
+            "-m",
+            "pytest",
+            *[
+                a if not a.startswith("(") else "data"
+                for a in bench.command("--split", "test", faces="split")
+            ],
+        ],
+        0,
+    )
     assert "test_data.py" in done.stdout
     audit = bench.report()["data"]["split/test"]["audit"]
     assert [(o["earlier"], o["later"], o["copies"]) for o in audit["overlaps"]] == [("train", "test", 6)]
@@ -90,7 +102,9 @@ def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench,
     bench.run("-n", 2, questions="accuracy or recall or macro or plausible")
     several = bench.report()["results"]
     asked = [line.split() for line in (bench.folder / "asked").read_text().splitlines()]
-    assert sum(int(n) for n, _ in asked) == FACES + 2 * 64  # each process predicts the sample that shows a changed model
+    assert (
+        sum(int(n) for n, _ in asked) == FACES + 2 * 64
+    )  # each process predicts the sample that shows a changed model
     assert {threads for _, threads in asked} == {str(max(1, os.cpu_count() // 2))}
     (bench.folder / "store").rename(bench.folder / "old")
     bench.run(questions="accuracy or recall or macro or plausible")
@@ -101,7 +115,9 @@ def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench,
 
 
 def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
-    bench.write_model(body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; globals()['done'] = 1")
+    bench.write_model(
+        body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; globals()['done'] = 1"
+    )
     done = bench.run(questions="plausible", code=1)
     assert "its columns are probably not in the declared order" in done.stdout
 
@@ -110,7 +126,10 @@ def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
     cases = {
         "is not a number": ("return Predictions.from_probabilities(np.full((len(faces), 7), np.nan))", ""),
         "must have shape": ("return Predictions.from_probabilities(np.ones((len(faces), 6)) / 6)", ""),
-        "declares the label order": ("return Predictions.from_probabilities(np.ones((len(faces), 7)) / 7)", ", labels=['happy', 'sad']"),
+        "declares the label order": (
+            "return Predictions.from_probabilities(np.ones((len(faces), 7)) / 7)",
+            ", labels=['happy', 'sad']",
+        ),
     }
     for i, (body, extra) in enumerate(cases.values()):
         bench.write_model(f"model{i}.py", body=body, extra=extra)
@@ -155,7 +174,12 @@ def test_a_damaged_shard_is_predicted_again_with_one_warning(bench, processes):
     whole = shard.read_bytes()
     shard.write_bytes(whole[:100])
     done = bench.run(*processes, code=0)
-    assert done.stdout.count(f"{shard.name} is damaged: its bytes do not have the checksum in its name. Its content is computed anew.") == 1
+    assert (
+        done.stdout.count(
+            f"{shard.name} is damaged: its bytes do not have the checksum in its name. Its content is computed anew."
+        )
+        == 1
+    )
     assert shard.read_bytes() == whole
     assert [r["metrics"] for r in bench.report()["results"]] == [r["metrics"] for r in first]
 
@@ -246,8 +270,12 @@ MODELS = [spec(prompts.load("openai"))]
 
 def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(bench):
     def ask(weak, *arguments, code=0):
-        (bench.folder / "reader.py").write_text(READER.format(labels=str(bench.folder / "labels.json"), weak=weak))
-        command = bench.command("--model", "reading", "--prompt-search-examples", "40", *arguments, model="reader.py")
+        (bench.folder / "reader.py").write_text(
+            READER.format(labels=str(bench.folder / "labels.json"), weak=weak)
+        )
+        command = bench.command(
+            "--model", "reading", "--prompt-search-examples", "40", *arguments, model="reader.py"
+        )
         command[command.index("-k") + 1] = "prompt_robustness"
         return bench.ask(["-m", "pytest", *command], code).stdout
 
@@ -260,7 +288,10 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     worse = ask("look at how", code=1)
     assert "robustness got worse than its baseline by 2 points or more." in worse
     assert re.search(r"> prompts: accuracy of the worst template +105 +0.000 +1.000 +-1.000", worse)
-    assert "FAIL reading-raw \u00b7 openai, prompts: accuracy of the worst template: 1.000 -> 0.000, p < 0.0001" in worse
+    assert (
+        "FAIL reading-raw \u00b7 openai, prompts: accuracy of the worst template: 1.000 -> 0.000, p < 0.0001"
+        in worse
+    )
     assert "Traceback" not in worse
     (entry,) = bench.report()["prompts"]
     assert entry["spread"]["worst"] == 0.0
@@ -286,7 +317,9 @@ RESTORERS = [RestorerSpec("darker", lambda runtime: Darker())]
 
 
 def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(bench):
-    """`knowing` knows faces by their pixels alone, so whatever changes one leaves it with the answer angry."""
+    """`knowing` knows faces by their pixels alone, so whatever changes one leaves it with the answer
+    angry.
+    """
     with (bench.folder / "model.py").open("a") as file:
         file.write(CHANGING)
 
@@ -310,7 +343,9 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     assert "some faces" in page
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     raw = next(r for r in recorded if r["restoration"] == "raw")
-    assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(changes["changed"]["mirror image"], abs=1e-6)
+    assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(
+        changes["changed"]["mirror image"], abs=1e-6
+    )
     assert "passed" in ask("metamorphic")
 
 
@@ -341,7 +376,9 @@ MODELS = [spec("calm"), spec("noisy"), spec("broken")]
 
 
 def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model_breaks_no_others(bench):
-    """`noisy` predicts at random once the flag is there, and `broken` raises for all but the faces as they are."""
+    """`noisy` predicts at random once the flag is there, and `broken` raises for all but the faces as they
+    are.
+    """
     flag, labels = bench.folder / "flag", bench.folder / "labels.json"
     (bench.folder / "pair.py").write_text(PAIR.format(flag=str(flag), labels=str(labels)))
     names = [argument for name in ("calm", "noisy", "broken") for argument in ("--model", name)]
@@ -353,7 +390,11 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
 
     def verdicts():
         entries = [entry for section in ("metamorphic", "corruptions") for entry in bench.report()[section]]
-        return {(entry["id"], figure["name"]): (figure["verdict"], figure["p"]) for entry in entries for figure in entry["figures"]}
+        return {
+            (entry["id"], figure["name"]): (figure["verdict"], figure["p"])
+            for entry in entries
+            for figure in entry["figures"]
+        }
 
     def of_model(found, name):
         return {status for (subject, _), (status, _) in found.items() if subject.startswith(name)}
@@ -363,7 +404,10 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
     flag.touch()
     told = ask(code=1)
     alone = verdicts()
-    assert of_model(alone, "noisy") == {"FAIL", "PASS"}  # a random answer is right as often as always the same one
+    assert of_model(alone, "noisy") == {
+        "FAIL",
+        "PASS",
+    }  # a random answer is right as often as always the same one
     assert of_model(alone, "calm") == {"PASS"}
     assert of_model(alone, "broken") == set()
     assert "the server is gone" in told
@@ -430,7 +474,9 @@ def test_corrupted_faces_are_subjects_of_their_own(bench):
 
 
 def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
-    """Accuracy, controls, metamorphic and corruption robustness and costs: all stored, but for the sample that shows a changed model."""
+    """Accuracy, controls, metamorphic and corruption robustness and costs: all stored, but for the sample
+    that shows a changed model.
+    """
     log = bench.folder / "predicted"
     bench.write_model(body=f"with open({str(log)!r}, 'a') as file: print(len(faces), file=file)")
 
@@ -457,7 +503,9 @@ def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
 def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
     done = bench.run(questions="accuracy")
     assert "depth standard" in done.stdout.splitlines()[0]
-    assert re.search(r"^depth standard: about \d+ \w+.* on this machine$", done.stdout, re.MULTILINE)  # how long decides no test
+    assert re.search(
+        r"^depth standard: about \d+ \w+.* on this machine$", done.stdout, re.MULTILINE
+    )  # how long decides no test
     assert "Depth standard left out:" in done.stdout
     assert "Everything: pytest evals --depth full" in done.stdout
     assert bench.report()["depth"]["name"] == "standard"
@@ -486,7 +534,10 @@ def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     assert {r["restoration"]: r["n"] for r in recorded} == {"bicubic": FACES, "raw": FACES}
     evaluate()
-    assert {r["subject"]["restoration"]: r["verdict"] for r in bench.report()["results"]} == {"bicubic": "PASS", "raw": None}
+    assert {r["subject"]["restoration"]: r["verdict"] for r in bench.report()["results"]} == {
+        "bicubic": "PASS",
+        "raw": None,
+    }
 
 
 def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench, repository):
@@ -497,7 +548,9 @@ def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
     named = bench.ask([*command, "-k", "VGG and accuracy_holds"], 0)
-    assert [line for line in named.stdout.splitlines() if "::" in line] == ["evals/test_accuracy.py::test_accuracy_holds[vgg19-raw]"]
+    assert [line for line in named.stdout.splitlines() if "::" in line] == [
+        "evals/test_accuracy.py::test_accuracy_holds[vgg19-raw]"
+    ]
 
 
 OWN = """
@@ -511,14 +564,24 @@ def test_a_suite_of_ones_own_ends_in_one_sentence_where_its_faces_cannot_be_read
     (bench.folder / "own").mkdir()
     (bench.folder / "own" / "test_own.py").write_text(OWN)
     (bench.folder / "faces" / "happy" / "broken.png").write_bytes(b"")
-    common = [str(bench.folder / "own"), "-p", "fer_models.plugin", "-p", "no:cacheprovider", "--rootdir", str(bench.folder / "own")]
+    common = [
+        str(bench.folder / "own"),
+        "-p",
+        "fer_models.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(bench.folder / "own"),
+    ]
     commands = [
         [*common, "--dataset", str(dataset), *workers]
         for dataset in (bench.folder / "faces", bench.folder / "gone")
         for workers in ([], ["-n", "2"])
     ]
     said = bench.run_each(*commands, code=4)
-    for text, reason in zip(said, ["1 of 106 pictures cannot be read"] * 2 + ["No dataset or folder named"] * 2, strict=True):
+    for text, reason in zip(
+        said, ["1 of 106 pictures cannot be read"] * 2 + ["No dataset or folder named"] * 2, strict=True
+    ):
         assert text.count(reason) == 1
         assert "Traceback" not in text
         assert "INTERNALERROR" not in text

@@ -22,9 +22,22 @@ COUNTS = dict(zip(LABELS, (491, 55, 528, 879, 594, 416, 626), strict=True))
 
 
 def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dict[str, Any]:
-    subject = {"dataset": "fer2013", "split": "private_test", "corruption": changed.pop("corruption", None), "restoration": "raw", "model": model}
+    subject = {
+        "dataset": "fer2013",
+        "split": "private_test",
+        "corruption": changed.pop("corruption", None),
+        "restoration": "raw",
+        "model": model,
+    }
     scores = {"value": accuracy, "low": accuracy - 0.016, "high": accuracy + 0.015}
-    return {"subject": subject, "n": 3589, "metrics": {"accuracy": scores}, "confusion": MATRIX, "no_answer": [0] * 7, **changed}
+    return {
+        "subject": subject,
+        "n": 3589,
+        "metrics": {"accuracy": scores},
+        "confusion": MATRIX,
+        "no_answer": [0] * 7,
+        **changed,
+    }
 
 
 def pixels(img: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -48,7 +61,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def texts(figure: Figure) -> set[str]:
     labels = [label.get_text() for ax in figure.axes for label in (*ax.get_yticklabels(), *ax.texts)]
-    return {*labels, *(ax.get_title("left") for ax in figure.axes), *(text.get_text() for legend in figure.legends for text in legend.get_texts())}
+    return {
+        *labels,
+        *(ax.get_title("left") for ax in figure.axes),
+        *(text.get_text() for legend in figure.legends for text in legend.get_texts()),
+    }
 
 
 def test_the_rows_of_a_confusion_matrix_are_normalised_and_keep_their_counts() -> None:
@@ -111,7 +128,11 @@ def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: l
         {"model": "in words", "dataset": "fer2013", "accuracy": "about 70 %"},
     ]
     figures.leaderboard({"results": [result()], "published": published})
-    hollow = [float(line.get_xdata()[0]) for line in drawn[0].axes[0].lines if line.get_marker() == "D" and len(line.get_xdata())]  # type: ignore[index,arg-type]
+    hollow = [
+        float(line.get_xdata()[0])
+        for line in drawn[0].axes[0].lines
+        if line.get_marker() == "D" and len(line.get_xdata())
+    ]  # type: ignore[index,arg-type]
     assert hollow == [0.73, 0.65]
     assert {"vgg19-raw", "human", "published claim, not measured here"} <= texts(drawn[0])
     assert not texts(drawn[0]) & {"elsewhere", "other-split", "in words"}
@@ -125,28 +146,57 @@ def test_the_legend_explains_only_what_is_drawn(drawn: list[Figure]) -> None:
 def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(drawn: list[Figure]) -> None:
     figures.leaderboard({"results": [result(), result(corruption="blur:3")]})
     figures.leaderboard({"results": [result(corruption="blur:3")]})
-    assert [ax.get_title("left") for figure in drawn for ax in figure.axes] == ["fer2013/private_test", "fer2013/private_test, blur:3"]
+    assert [ax.get_title("left") for figure in drawn for ax in figure.axes] == [
+        "fer2013/private_test",
+        "fer2013/private_test, blur:3",
+    ]
 
 
 def test_the_cost_chart_takes_the_fastest_batch_of_each_subject(drawn: list[Figure]) -> None:
-    costs = [{"phase": "inference", "model": "vgg19", "restoration": "raw", "images_per_second": speed} for speed in (100, 310, 200)]
-    figures.cost({"results": [result(), result("untimed")], "costs": [*costs, {"phase": "training step", "model": "vgg19", "images_per_second": 9}]})
+    costs = [
+        {"phase": "inference", "model": "vgg19", "restoration": "raw", "images_per_second": speed}
+        for speed in (100, 310, 200)
+    ]
+    figures.cost(
+        {
+            "results": [result(), result("untimed")],
+            "costs": [*costs, {"phase": "training step", "model": "vgg19", "images_per_second": 9}],
+        }
+    )
     assert drawn[0].axes[0].lines[0].get_xydata().tolist() == [[310, 0.668]]  # type: ignore[union-attr]
     assert "vgg19-raw" in texts(drawn[0])
 
 
 def test_names_in_the_cost_chart_keep_clear_of_each_other(drawn: list[Figure]) -> None:
     models = [f"model{i}" for i in range(6)]
-    costs = [{"phase": "inference", "model": model, "restoration": "raw", "images_per_second": 100} for model in models]
-    figures.cost({"results": [result(model, 0.66 + i / 1000) for i, model in enumerate(models)], "costs": costs})
+    costs = [
+        {"phase": "inference", "model": model, "restoration": "raw", "images_per_second": 100}
+        for model in models
+    ]
+    figures.cost(
+        {"results": [result(model, 0.66 + i / 1000) for i, model in enumerate(models)], "costs": costs}
+    )
     heights = sorted(text.get_position()[1] for text in drawn[0].axes[0].texts)
     assert min(np.diff(heights)) > 0.05
 
 
 @pytest.mark.parametrize(
-    "name", ["$\\frac{1}{", "a\nb", "<script>", "\u0001\u0002", "\u6f22\u5b57 \U0001f600", "\ud800", "W" * 500, "_" * 60, "%s{}"]
+    "name",
+    [
+        "$\\frac{1}{",
+        "a\nb",
+        "<script>",
+        "\u0001\u0002",
+        "\u6f22\u5b57 \U0001f600",
+        "\ud800",
+        "W" * 500,
+        "_" * 60,
+        "%s{}",
+    ],
 )
-def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(figures, "_DPI", 40)
     costs = [{"phase": "inference", "model": name, "restoration": "raw", "images_per_second": 100}]
     report = {"results": [result(name)], "costs": costs}
@@ -154,7 +204,15 @@ def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(monkeypatch: pyte
     assert pixels(figures.leaderboard(report)).size
 
 
-@pytest.mark.parametrize("report", [{}, {"results": []}, {"results": [{}]}, {"results": [{"metrics": {}}], "costs": [{}], "data": {"a/b": {}}}])
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"results": []},
+        {"results": [{}]},
+        {"results": [{"metrics": {}}], "costs": [{}], "data": {"a/b": {}}},
+    ],
+)
 def test_where_there_is_nothing_to_draw_there_is_no_picture(report: dict[str, Any]) -> None:
     assert figures.leaderboard(report) == figures.cost(report) == figures.confusion({}) == ""
 

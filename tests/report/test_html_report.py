@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fer_models.emotions import LABELS
@@ -21,6 +21,7 @@ from fer_models.errors import FerModelsError, UsageError
 from fer_models.report import figures
 from fer_models.report.html_report import read_json, summary_html, write_json
 from fer_models.report.markup import Html, clean
+from fer_models.report.tables import VERDICT_STYLES
 
 
 def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[str, Any]:
@@ -28,11 +29,21 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
     intervals = {"precision": [0.6, 0.7], "recall": [0.6, 0.7], "f1": None}
     per_class = {"precision": 0.6, "recall": 0.6, "f1": None, "support": 491, "intervals": intervals}
     return {
-        "subject": {"dataset": "fer2013", "split": "private_test", "corruption": None, "restoration": "raw", "model": model, "prompt": "plain"},
+        "subject": {
+            "dataset": "fer2013",
+            "split": "private_test",
+            "corruption": None,
+            "restoration": "raw",
+            "model": model,
+            "prompt": "plain",
+        },
         "id": f"{model}-raw on fer2013/private_test",
         "n": 3589,
         "unanswered": 3,
-        "metrics": dict.fromkeys(("accuracy", "accuracy_without_leaks", "macro_f1", "macro_precision", "macro_recall", "ece"), scores),
+        "metrics": dict.fromkeys(
+            ("accuracy", "accuracy_without_leaks", "macro_f1", "macro_precision", "macro_recall", "ece"),
+            scores,
+        ),
         "per_class": dict.fromkeys(LABELS, per_class),
         "confusion": [[1] * 7] * 7,
         "no_answer": [3, *[0] * 6],
@@ -40,9 +51,25 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
         "message": message,
         "baseline": {"metrics": {"accuracy": 0.668, "macro_f1": 0.631}, "recorded": {"date": "2026-01-01"}},
         "changes": {"accuracy": {"change": 0.0, "p": 0.5, "fell": 1, "rose": 1}},
-        "log_loss": {"before": 0.52, "now": 0.5, "change": -0.03, "low": -0.04, "high": -0.02, "p": 0.0001, "found": verdict == "INCONCLUSIVE"},
-        "leaks": {"faces": 289, "accuracy_on_leaks": {**scores, "n": 289}, "difference": {**scores, "n": 3589}},
-        "votes": {"majority": {**scores, "n": 3350}, "one_rater": {**scores, "n": 3589}, "strata": {"9-10": {**scores, "n": 5}, "0-5": None}},
+        "log_loss": {
+            "before": 0.52,
+            "now": 0.5,
+            "change": -0.03,
+            "low": -0.04,
+            "high": -0.02,
+            "p": 0.0001,
+            "found": verdict == "INCONCLUSIVE",
+        },
+        "leaks": {
+            "faces": 289,
+            "accuracy_on_leaks": {**scores, "n": 289},
+            "difference": {**scores, "n": 3589},
+        },
+        "votes": {
+            "majority": {**scores, "n": 3350},
+            "one_rater": {**scores, "n": 3589},
+            "strata": {"9-10": {**scores, "n": 5}, "0-5": None},
+        },
         "inference_seconds": 3.1,
         "from_store": False,
         "notes": ["its prompt was chosen on public_test"],
@@ -51,21 +78,45 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
 
 
 def audit() -> dict[str, Any]:
-    faces = [{"split": "train", "source": "row 3", "label": "sad"}, {"split": "private_test", "source": "row 9", "label": "fear"}]
+    faces = [
+        {"split": "train", "source": "row 3", "label": "sad"},
+        {"split": "private_test", "source": "row 9", "label": "fear"},
+    ]
     picture = "data:image/png;base64,iVBORw0KGgo="
     near = {"faces": 2, "only": 1, "pairs": 3}
-    split = {"split": "train", "n": 7, "copies": 1, "conflicts": 1, "near": near, "constant": ["row 1"], "tiny": [], "unreadable": []}
+    split = {
+        "split": "train",
+        "n": 7,
+        "copies": 1,
+        "conflicts": 1,
+        "near": near,
+        "constant": ["row 1"],
+        "tiny": [],
+        "unreadable": [],
+    }
     return {
         "n": 14,
         "distinct": 13,
         "splits": [split, {**split, "split": "private_test", "near": None}],
-        "overlaps": [{"earlier": "train", "later": "private_test", "copies": 1, "conflicts": 1, "near": near}],
-        "examples": [{"kind": kind, "faces": faces, "correlation": 0.95, "picture": picture} for kind in ("conflict", "near")],
+        "overlaps": [
+            {"earlier": "train", "later": "private_test", "copies": 1, "conflicts": 1, "near": near}
+        ],
+        "examples": [
+            {"kind": kind, "faces": faces, "correlation": 0.95, "picture": picture}
+            for kind in ("conflict", "near")
+        ],
     }
 
 
 def full_report() -> dict[str, Any]:
-    cost = {"name": "inference[vgg19-raw]", "phase": "inference", "model": "vgg19", "restoration": "raw", "batch": 64, "seconds": 0.2}
+    cost = {
+        "name": "inference[vgg19-raw]",
+        "phase": "inference",
+        "model": "vgg19",
+        "restoration": "raw",
+        "batch": 64,
+        "seconds": 0.2,
+    }
     return {
         "schema": 2,
         "environment": {"device": "cpu", "packages": {"torch": "2.9.1"}, "options": ["--limit", "70"]},
@@ -74,10 +125,24 @@ def full_report() -> dict[str, Any]:
             result("resnet50", "FAIL", "resnet50-raw: it fell.\n> accuracy"),
             result("clip", "INCONCLUSIVE", "too few faces"),
         ],
-        "costs": [{**cost, "images_per_second": 310.0, "parameters": 139_600_000, "macs": None, "peak_memory_mb": 412.4}],
+        "costs": [
+            {
+                **cost,
+                "images_per_second": 310.0,
+                "parameters": 139_600_000,
+                "macs": None,
+                "peak_memory_mb": 412.4,
+            }
+        ],
         "prompts": [
             {
-                "subject": {"dataset": "fer2013", "split": "private_test", "restoration": "raw", "model": "clip-nano", "prompt": "openai"},
+                "subject": {
+                    "dataset": "fer2013",
+                    "split": "private_test",
+                    "restoration": "raw",
+                    "model": "clip-nano",
+                    "prompt": "openai",
+                },
                 "n": 3589,
                 "spread": {
                     "ensemble": {"value": 0.62, "low": 0.6, "high": 0.64},
@@ -87,8 +152,18 @@ def full_report() -> dict[str, Any]:
                 },
                 "invariances": {"upper case": 0.0},
                 "search": {
-                    "base": {"template": "a photo of a {} face", "words": {"happy": "happy"}, "edits": [], "accuracy": 0.42},
-                    "worst": {"template": "a photo of a photo {} face", "words": {}, "edits": ["insert 'photo'"], "accuracy": 0.2},
+                    "base": {
+                        "template": "a photo of a {} face",
+                        "words": {"happy": "happy"},
+                        "edits": [],
+                        "accuracy": 0.42,
+                    },
+                    "worst": {
+                        "template": "a photo of a photo {} face",
+                        "words": {},
+                        "edits": ["insert 'photo'"],
+                        "accuracy": 0.2,
+                    },
                     **{"breaking": None, "tried": 200, "examples": 200, "seed": 0},
                 },
             }
@@ -108,12 +183,32 @@ def full_report() -> dict[str, Any]:
                 "fingerprint": "9c11",
                 "counts": dict.fromkeys(LABELS, 1),
                 "notes": ["ok"],
-                "references": [{"name": "majority of ten raters", "n": 7, "accuracy": {"value": 0.633, "low": 0.617, "high": 0.649}}],
+                "references": [
+                    {
+                        "name": "majority of ten raters",
+                        "n": 7,
+                        "accuracy": {"value": 0.633, "low": 0.617, "high": 0.649},
+                    }
+                ],
                 "audit": audit(),
             }
         },
-        "skipped": [{"model": "phi-3.5-vision", "reason": "its weights are not here.", "command": "fer-models weights get phi-3.5-vision"}],
-        "published": [{"source": "arXiv:2508.13524", "model": "vgg19", "dataset": "fer2013", "accuracy": 0.6842, "protocol": "split not stated"}],
+        "skipped": [
+            {
+                "model": "phi-3.5-vision",
+                "reason": "its weights are not here.",
+                "command": "fer-models weights get phi-3.5-vision",
+            }
+        ],
+        "published": [
+            {
+                "source": "arXiv:2508.13524",
+                "model": "vgg19",
+                "dataset": "fer2013",
+                "accuracy": 0.6842,
+                "protocol": "split not stated",
+            }
+        ],
     }
 
 
@@ -157,7 +252,11 @@ def with_every_string(value: Any, text: str) -> Any:
         return [with_every_string(inner, text) for inner in value]
     if isinstance(value, dict):
         replaced = {key: with_every_string(inner, text) for key, inner in value.items()}
-        return {**replaced, text: text, text + "2": {text: text}} if "device" in value or "counts" in value else replaced
+        return (
+            {**replaced, text: text, text + "2": {text: text}}
+            if "device" in value or "counts" in value
+            else replaced
+        )
     return value
 
 
@@ -183,6 +282,9 @@ def skeleton(text: str) -> Skeleton:
 @example("&lt;b&gt;&#60;")
 @example("\ud800\x00\x1b[31m\u202e")
 def test_no_text_from_outside_ever_becomes_markup(hostile: str) -> None:
+    assume(
+        not hostile.endswith((*VERDICT_STYLES, "DEGRADED"))
+    )  # verdicts are a closed list of words, which have styles
     page = skeleton(hostile)
     assert page.tags == skeleton("x").tags
     assert clean(hostile) in page.text
@@ -239,11 +341,15 @@ def test_a_failure_keeps_its_own_words_and_layout() -> None:
     page = summary_html(full_report())
     assert '<pre class="fail">resnet50-raw: it fell.\n&gt; accuracy</pre>' in page
     assert "<pre>too few faces</pre>" in page
-    assert re.search(r"<details><summary>1 inconclusive", page), "folded while there are failures to read first"
+    assert re.search(r"<details><summary>1 inconclusive", page), (
+        "folded while there are failures to read first"
+    )
 
 
 def test_inconclusive_falls_stand_open_if_nothing_failed() -> None:
-    assert "<details open><summary>1 inconclusive" in summary_html({"results": [result("clip", "INCONCLUSIVE", "too few faces")]})
+    assert "<details open><summary>1 inconclusive" in summary_html(
+        {"results": [result("clip", "INCONCLUSIVE", "too few faces")]}
+    )
 
 
 def test_the_first_line_counts_verdicts_and_skips() -> None:
@@ -317,7 +423,9 @@ def test_writing_leaves_one_file_that_ends_with_a_newline(tmp_path: Path) -> Non
         ({1: 2}, r"report\.results\[0\]\.metrics has the key 1"),
     ],
 )
-def test_what_json_cannot_hold_is_refused_by_name_and_the_old_file_stays(tmp_path: Path, bad: Any, words: str) -> None:
+def test_what_json_cannot_hold_is_refused_by_name_and_the_old_file_stays(
+    tmp_path: Path, bad: Any, words: str
+) -> None:
     path = tmp_path / "evals.json"
     path.write_text("old")
     with pytest.raises(FerModelsError, match=words):
@@ -360,7 +468,14 @@ def test_numpy_floats_are_written_as_numbers(tmp_path: Path) -> None:
 
 def test_a_reader_sees_leaks_raters_drift_and_pairs_of_faces() -> None:
     page = summary_html(full_report())
-    for said in ("Leaks and label noise", "majority of ten raters", "DEGRADED", "2 pairs to look at", "the same pixels, two labels", "n = 3350"):
+    for said in (
+        "Leaks and label noise",
+        "majority of ten raters",
+        "DEGRADED",
+        "2 pairs to look at",
+        "the same pixels, two labels",
+        "n = 3350",
+    ):
         assert said in page
 
 

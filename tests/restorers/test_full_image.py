@@ -1,4 +1,6 @@
-"""Whole photographs: facexlib's own helper with its own networks, randomly initialised; what knows where faces are is an oracle."""
+"""Whole photographs: facexlib's own helper with its own networks, randomly initialised; what knows where
+faces are is an oracle.
+"""
 
 import importlib.util
 
@@ -23,7 +25,15 @@ from fer_models.zoo.spec import RestorerSpec
 #: Where a face of 200 pixels stands in the photograph: left, top.
 PLACE = (60, 40)
 #: FFHQ's five points (eyes, nose, corners of the mouth) in a face of 512 pixels, as facexlib has them.
-POINTS = np.array([[192.98138, 239.94708], [318.90277, 240.1936], [256.63416, 314.01935], [201.26117, 371.41043], [313.08905, 371.15118]])
+POINTS = np.array(
+    [
+        [192.98138, 239.94708],
+        [318.90277, 240.1936],
+        [256.63416, 314.01935],
+        [201.26117, 371.41043],
+        [313.08905, 371.15118],
+    ]
+)
 
 
 class Inverted:
@@ -40,7 +50,9 @@ class Oracle:
         self.places = places
 
     def detect_faces(self, picture, threshold):
-        rows = [[x, y, x + 200, y + 200, 0.99, *(POINTS * 200 / 512 + (x, y)).ravel()] for x, y in self.places]
+        rows = [
+            [x, y, x + 200, y + 200, 0.99, *(POINTS * 200 / 512 + (x, y)).ravel()] for x, y in self.places
+        ]
         return np.array(rows).reshape(-1, 15)
 
 
@@ -55,12 +67,17 @@ def photograph() -> Face:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A weights folder in which both of facexlib's files lie, with random weights."""
-    parsenet = pytest.importorskip("facexlib.parsing.parsenet", reason="the extra gfpgan is not installed", exc_type=ImportError)
+    parsenet = pytest.importorskip(
+        "facexlib.parsing.parsenet", reason="the extra gfpgan is not installed", exc_type=ImportError
+    )
     from facexlib.detection.retinaface import RetinaFace
 
     torch.manual_seed(0)
     with full_image._old_packages():
-        networks = (RetinaFace("resnet50", device="cpu"), parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19))
+        networks = (
+            RetinaFace("resnet50", device="cpu"),
+            parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19),
+        )
     for head in networks[0].ClassHead.parameters():  # else random weights see faces everywhere
         torch.nn.init.zeros_(head)
     own = tmp_path_factory.mktemp("weights")
@@ -74,7 +91,11 @@ def files(tmp_path_factory):
 def helper(files, monkeypatch):
     """facexlib's helper; its detector is an oracle, and what it pastes is the square of the face."""
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(files))
-    monkeypatch.setattr(full_image, "FILES", {name: ("v0", sha256_of(files / full_image.FACE_DETECTION / name)) for name in FILES})
+    monkeypatch.setattr(
+        full_image,
+        "FILES",
+        {name: ("v0", sha256_of(files / full_image.FACE_DETECTION / name)) for name in FILES},
+    )
     made = full_image.helper(2.0, torch.device("cpu"))
     made.face_det, made.use_parse = Oracle(PLACE), False
     return made
@@ -86,11 +107,15 @@ def test_a_face_is_found_laid_straight_and_restored_and_the_rest_stays_as_it_is(
     ((before, after),) = restored.faces
     assert before.shape == after.shape == (512, 512, 3)
     np.testing.assert_array_equal(after, 255 - before)
-    assert abs(before.astype(int) - resize(drawn(1).face(0), 512)).mean() < 6  # the face of the photograph, whole
+    assert (
+        abs(before.astype(int) - resize(drawn(1).face(0), 512)).mean() < 6
+    )  # the face of the photograph, whole
     middle = restored.photograph[2 * 140 - 40 : 2 * 140 + 40, 2 * 160 - 40 : 2 * 160 + 40].astype(int)
     plain = np.asarray(Image.fromarray(photograph()).resize((640, 560), Image.Resampling.LANCZOS)).astype(int)
     assert abs(middle - (255 - plain[2 * 140 - 40 : 2 * 140 + 40, 2 * 160 - 40 : 2 * 160 + 40])).mean() < 8
-    np.testing.assert_array_equal(restored.photograph[:60, :, :], np.broadcast_to((90, 110, 130), (60, 640, 3)))  # colours in their order
+    np.testing.assert_array_equal(
+        restored.photograph[:60, :, :], np.broadcast_to((90, 110, 130), (60, 640, 3))
+    )  # colours in their order
 
 
 def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarged(helper):
@@ -121,7 +146,9 @@ def test_a_restorer_that_fails_is_an_error_and_not_the_face_itself(helper):
 
 def test_a_file_that_is_missing_or_another_one_is_told(helper, files, monkeypatch, tmp_path):
     monkeypatch.setattr(full_image, "FILES", FILES)
-    with pytest.raises(WeightsError, match=r"detection_Resnet50_Final.pth has sha256 .+, the published file has 6d1de9c2944f"):
+    with pytest.raises(
+        WeightsError, match=r"detection_Resnet50_Final.pth has sha256 .+, the published file has 6d1de9c2944f"
+    ):
         full_image.helper(2.0, torch.device("cpu"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissingError, match="fer-models weights fetch face-detection"):
@@ -135,14 +162,17 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatc
     assert "pip install 'fer-models[gfpgan]'" in capsys.readouterr().err
 
 
-# -- the command --------------------------------------------------------------------------------------------------------
+# -- the command
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def command(helper, monkeypatch, tmp_path):
     """`fer-models restore`, in a folder of its own, with a restorer called inverted."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), "")))
+    monkeypatch.setattr(
+        restorers, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), ""))
+    )
     monkeypatch.setattr(full_image, "helper", lambda upscale, device: helper)
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
@@ -151,7 +181,10 @@ def test_the_command_writes_the_photograph_and_a_picture_of_before_and_after(com
     Image.fromarray(photograph()).save("family.jpg", quality=95)
     assert command("family.jpg") == 0
     assert "family.jpg: 1 face in " in capsys.readouterr().out
-    with Image.open("restored/family.png") as picture, Image.open("restored/family-before-after.png") as sheet:
+    with (
+        Image.open("restored/family.png") as picture,
+        Image.open("restored/family-before-after.png") as sheet,
+    ):
         assert picture.size == (640, 560)
         assert sheet.size[0] > 2 * 640
     assert not list(tmp_path.rglob("*.part"))
@@ -191,7 +224,8 @@ def test_nothing_is_overwritten_that_was_given(command, capsys):
     assert command("a.png", "--upscale", "9") == 4
 
 
-# -- the picture of both ------------------------------------------------------------------------------------------------
+# -- the picture of both
+# ------------------------------------------------------------------------------------------------
 
 
 def test_before_and_after_stand_side_by_side_with_the_faces_below():

@@ -92,7 +92,9 @@ def test_pixels_go_to_the_network_and_back_unchanged():
     assert batch.min() == -1
     assert batch.max() == 1
     np.testing.assert_array_equal(gfpgan.to_images(batch), faces)
-    np.testing.assert_array_equal(gfpgan.to_images(batch * 3), np.clip(np.round((np.float64(faces) - 127.5) * 3 + 127.5), 0, 255))
+    np.testing.assert_array_equal(
+        gfpgan.to_images(batch * 3), np.clip(np.round((np.float64(faces) - 127.5) * 3 + 127.5), 0, 255)
+    )
 
 
 def test_bf16_stays_near_float32_and_is_another_restorer():
@@ -105,7 +107,9 @@ def test_bf16_stays_near_float32_and_is_another_restorer():
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
-def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_identity(monkeypatch, fast, precision):
+def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_identity(
+    monkeypatch, fast, precision
+):
     monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
     assert restorers.GFPGAN.resolve(Runtime()).precision == precision
     assert restorers.GFPGAN.resolve(Runtime(precision="float32")).precision == "float32"
@@ -113,7 +117,8 @@ def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_id
     assert restorers.BICUBIC.identity(Runtime()) == restorers.BICUBIC.identity(Runtime(precision="bf16"))
 
 
-# -- files --------------------------------------------------------------------------------------------------------------
+# -- files
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_our_own_file_restores_as_the_network_it_was_written_from(nano_file):
@@ -141,7 +146,9 @@ def test_nano_is_small_enough_to_ship():
 def test_a_published_file_is_read_with_the_right_sha256_only(published_file):
     loaded = gfpgan.load(published_file, sha256=sha256_of(published_file), device="cpu")
     np.testing.assert_array_equal(loaded.restore(FACES), restorer().restore(FACES))
-    with pytest.raises(WeightsError, match=r"the published file has 000000000000…. Delete it and fetch it again"):
+    with pytest.raises(
+        WeightsError, match=r"the published file has 000000000000…. Delete it and fetch it again"
+    ):
         gfpgan.load(published_file, sha256="0" * 64, device="cpu")
 
 
@@ -187,7 +194,13 @@ def test_a_cut_published_file_is_an_error(published_file):
 
 
 @pytest.mark.parametrize(
-    "metadata", [{}, {"format": "fer-models-cnn"}, {"format": gfpgan.FORMAT}, {"format": gfpgan.FORMAT, "architecture": '{"a": 1}'}]
+    "metadata",
+    [
+        {},
+        {"format": "fer-models-cnn"},
+        {"format": gfpgan.FORMAT},
+        {"format": gfpgan.FORMAT, "architecture": '{"a": 1}'},
+    ],
 )
 def test_a_safetensors_file_that_is_not_ours_is_an_error(tmp_path, metadata):
     path = tmp_path / "other.safetensors"
@@ -208,7 +221,8 @@ def test_fp16_is_refused(nano_file):
         gfpgan.load(nano_file, device="cpu", precision="fp16")
 
 
-# -- failures -----------------------------------------------------------------------------------------------------------
+# -- failures
+# -----------------------------------------------------------------------------------------------------------
 
 
 class Greedy(nn.Module):
@@ -232,21 +246,35 @@ class Broken(nn.Module):
 
 
 def test_too_little_memory_is_an_error_that_says_so_and_not_the_face_itself():
-    with pytest.raises(RestorationError, match=r"memory of cpu does not suffice to restore 1 faces of 16 pixels.+Close other programs"):
+    with pytest.raises(
+        RestorationError,
+        match=r"memory of cpu does not suffice to restore 1 faces of 16 pixels.+Close other programs",
+    ):
         Gfpgan(Greedy(), 16, torch.device("cpu")).restore(FACES)
 
 
 def test_too_little_memory_on_a_gpu_is_told_with_what_to_do():
-    short = Gfpgan(Broken(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")), 16, torch.device("cpu"))
+    short = Gfpgan(
+        Broken(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")),
+        16,
+        torch.device("cpu"),
+    )
     with pytest.raises(RestorationError, match="does not suffice"):
         short.restore(FACES)
     short.device = torch.device("cuda")
-    with pytest.raises(RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the processor \(--device cpu\)"), short._translate_oom(16):
+    with (
+        pytest.raises(
+            RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the processor \(--device cpu\)"
+        ),
+        short._translate_oom(16),
+    ):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
 
 def test_any_other_failure_keeps_its_own_words():
-    with pytest.raises(RestorationError, match="'tiny' failed on a batch of 6 faces: RuntimeError: shapes differ"):
+    with pytest.raises(
+        RestorationError, match="'tiny' failed on a batch of 6 faces: RuntimeError: shapes differ"
+    ):
         restore_checked(Gfpgan(Broken(RuntimeError("shapes differ")), 16, torch.device("cpu")), "tiny", FACES)
 
 
@@ -255,10 +283,13 @@ def test_values_that_are_no_numbers_are_an_error():
         Gfpgan(Broken(), 16, torch.device("cpu")).restore(FACES)
 
 
-# -- the command --------------------------------------------------------------------------------------------------------
+# -- the command
+# --------------------------------------------------------------------------------------------------------
 
 
-def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_names(tmp_path, monkeypatch, capsys, published_file):
+def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_names(
+    tmp_path, monkeypatch, capsys, published_file
+):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     path, sha256 = weights.user_weights_dir() / "GFPGANv1.4.pth", sha256_of(published_file)
     where = Weights(
@@ -266,7 +297,9 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
         "fer-models weights fetch gfpgan",
         lambda: download.fetch(published_file.as_uri(), path, sha256),
     )
-    spec = RestorerSpec("gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where)
+    spec = RestorerSpec(
+        "gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where
+    )
     monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", restorers.RAW, spec))
     assert cli.main(["weights"]) == 0
     assert f"Get them: {where.install_hint}" in capsys.readouterr().out
@@ -277,7 +310,9 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     assert "raw is not fetched. It needs no weights." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spec", [restorers.GFPGAN, restorers.GFPGAN_1_3, restorers.GFPGAN_NANO], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [restorers.GFPGAN, restorers.GFPGAN_1_3, restorers.GFPGAN_NANO], ids=lambda spec: spec.name
+)
 def test_the_records_of_the_zoo_read_a_file_where_the_user_keeps_weights(spec, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     assert spec.kept
@@ -294,25 +329,37 @@ def test_the_records_of_the_zoo_read_a_file_where_the_user_keeps_weights(spec, t
         spec.load(Runtime("cpu", "float32"))
 
 
-# -- the authors' own network -------------------------------------------------------------------------------------------
+# -- the authors' own network
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def their_class():
-    """The network of the package gfpgan, which imports a module that torchvision dropped: https://github.com/TencentARC/GFPGAN/issues/539."""
-    sys.modules.setdefault("torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional"))
-    return pytest.importorskip("gfpgan.archs.gfpganv1_clean_arch", reason="the extra gfpgan is not installed", exc_type=ImportError).GFPGANv1Clean
+    """The network of the package gfpgan, which imports a module that torchvision dropped:
+    https://github.com/TencentARC/GFPGAN/issues/539.
+    """
+    sys.modules.setdefault(
+        "torchvision.transforms.functional_tensor",
+        importlib.import_module("torchvision.transforms.functional"),
+    )
+    return pytest.importorskip(
+        "gfpgan.archs.gfpganv1_clean_arch", reason="the extra gfpgan is not installed", exc_type=ImportError
+    ).GFPGANv1Clean
 
 
 @pytest.mark.filterwarnings("ignore")  # of packages that are years old
 @pytest.mark.parametrize("shape", [TINY, NANO, FULL], ids=["tiny", "nano", "full"])
 def test_the_network_is_the_authors_own_on_the_same_weights(their_class, shape):
     ours = random_network(shape).eval()
-    theirs = their_class(**asdict(shape), fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True).eval()
+    theirs = their_class(
+        **asdict(shape), fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True
+    ).eval()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     batch = gfpgan.to_network(FACES[:1], shape.out_size)
     with torch.inference_mode():
-        (our_image, our_steps), (their_image, their_steps) = (network(batch, randomize_noise=False) for network in (ours, theirs))
+        (our_image, our_steps), (their_image, their_steps) = (
+            network(batch, randomize_noise=False) for network in (ours, theirs)
+        )
     assert our_image.std() > 0.1  # it is a picture, and not a plain that any network would give
     for a, b in zip([our_image, *our_steps], [their_image, *their_steps], strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)

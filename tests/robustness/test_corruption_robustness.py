@@ -15,7 +15,9 @@ FACES, TRUTH = drawn(14).faces(range(14)), drawn(14).labels
 def knowing(faces):
     """Knows faces by their pixels, whatever order they come in, and answers angry for all others."""
     known = {face.tobytes(): label for face, label in zip(FACES, TRUTH, strict=True)}
-    return Predictions.from_probabilities(np.eye(7)[[known.get(face.tobytes(), 0) for face in faces]] * 0.93 + 0.01)
+    return Predictions.from_probabilities(
+        np.eye(7)[[known.get(face.tobytes(), 0) for face in faces]] * 0.93 + 0.01
+    )
 
 
 def untroubled(faces):
@@ -32,7 +34,9 @@ def test_a_model_that_nothing_troubles_makes_no_error():
 def test_a_model_that_knows_pixels_fails_where_pixels_change():
     found = measure(knowing, FACES, TRUTH)
     assert found.clean == 1.0
-    assert found.mean_error == pytest.approx(6 / 7)  # every corruption changes every face, and one face in seven is angry
+    assert found.mean_error == pytest.approx(
+        6 / 7
+    )  # every corruption changes every face, and one face in seven is angry
 
 
 def test_faces_are_asked_as_often_as_the_bar_is_told():

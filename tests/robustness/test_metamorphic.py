@@ -31,7 +31,9 @@ def lopsided(faces):
 
 
 def afraid_of_light(faces):
-    return saying([0 if face.mean() <= bright else 1 for face, bright in zip(faces, [BRIGHT] * len(faces), strict=True)])
+    return saying(
+        [0 if face.mean() <= bright else 1 for face, bright in zip(faces, [BRIGHT] * len(faces), strict=True)]
+    )
 
 
 BRIGHT = max(face.mean() for face in FACES) + 9
@@ -117,7 +119,11 @@ def test_what_is_found_is_recorded_and_shown():
     assert found.figures()["metamorphic: flip rate, mirror image"].value == found.flip_rate["mirror image"]
     counts = found.figures()["metamorphic: flip rate, 1 pixel shift"]
     assert (counts.n, counts.statistics_of) == (len(FACES), 4)
-    entry = {"id": "m", "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}, **found.as_json()}
+    entry = {
+        "id": "m",
+        "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
+        **found.as_json(),
+    }
     page = metamorphic_html({"metamorphic": [entry]})
     assert page.count("<img") == 2 * len(found.flips)
     assert f"{EMOTIONS[found.flips[0].answer].label} \u2192" in page

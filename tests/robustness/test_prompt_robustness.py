@@ -19,7 +19,9 @@ FACES = np.eye(7, dtype=np.float32)[TRUTH]
 
 
 class Reader:
-    """Right on every face, but for the faces whose emotion's texts it does not like: `weak(text)`, a share of which turns wrong."""
+    """Right on every face, but for the faces whose emotion's texts it does not like: `weak(text)`, a share of
+    which turns wrong.
+    """
 
     def __init__(self, weak=lambda text: False, share=1.0):
         self.weak, self.share, self.asked = weak, share, 0
@@ -104,13 +106,17 @@ def test_a_weak_synonym_is_found_among_the_words_of_other_sets():
 
 def test_the_search_finds_the_same_again_from_its_seed():
     def once():
-        return search(asker(Reader(lambda text: len(text) > 24, share=0.5), FACES), SET, TRUTH, examples=100, number=7)
+        return search(
+            asker(Reader(lambda text: len(text) > 24, share=0.5), FACES), SET, TRUTH, examples=100, number=7
+        )
 
     assert once() == once()
 
 
 def test_what_broke_a_model_is_kept_and_tried_first(tmp_path):
-    weak = Reader(lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split()))  # neither alone costs enough
+    weak = Reader(
+        lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split())
+    )  # neither alone costs enough
     kept = tmp_path / "deep" / "kept.json"
     first = search(asker(weak, FACES), SET, TRUTH, examples=2000, kept=kept)
     assert sorted(first.breaking["edits"]) == ["insert 'blurry'", "insert 'my'"]
@@ -175,8 +181,12 @@ def test_each_edit_does_what_it_says(edit, template):
 
 
 def test_each_figure_is_the_mean_of_what_it_counts_per_face():
-    found = robustness(asker(Reader(lambda text: "look" in text or text.isupper()), FACES), SET, TRUTH, examples=20)
-    figures = {name.removeprefix(prompt_robustness.PREFIX): counts for name, counts in found.figures().items()}
+    found = robustness(
+        asker(Reader(lambda text: "look" in text or text.isupper()), FACES), SET, TRUTH, examples=20
+    )
+    figures = {
+        name.removeprefix(prompt_robustness.PREFIX): counts for name, counts in found.figures().items()
+    }
     assert all(name.startswith(prompt_robustness.PREFIX) for name in found.figures())
     assert all(counts.n == len(TRUTH) for counts in figures.values())
     assert figures["accuracy of the worst template"].value == found.spread.worst == 0.0
@@ -184,5 +194,7 @@ def test_each_figure_is_the_mean_of_what_it_counts_per_face():
     assert figures["flip rate, one template"].value == pytest.approx(found.spread.flip_rate)
     assert figures["flip rate, upper case"].value == found.invariances["upper case"] > 0
     for emotion, scores in found.spread.words.items():
-        assert figures[f"accuracy of the worst word for {emotion}"].value == min(s["value"] for s in scores.values())
+        assert figures[f"accuracy of the worst word for {emotion}"].value == min(
+            s["value"] for s in scores.values()
+        )
     assert found.as_json()["set"]["name"] == "own"

@@ -22,7 +22,10 @@ def first_listed(question):
 
 def test_a_model_that_knows_minds_no_words_and_no_order():
     found = question_robustness(knowing, OWN, TRUTH)
-    assert all(asked.accuracy["value"] == 1 and asked.changed == 0 for asked in (*found.questions.values(), *found.shuffles.values()))
+    assert all(
+        asked.accuracy["value"] == 1 and asked.changed == 0
+        for asked in (*found.questions.values(), *found.shuffles.values())
+    )
     for order in found.orders.values():
         assert order.circular["value"] == 1.0
         assert order.position_bias == pytest.approx(0.0)
@@ -69,11 +72,17 @@ def test_each_figure_is_computed_from_what_it_counts_per_face():
         found = question_robustness(answers, OWN, TRUTH)
         figures = {name.removeprefix("prompts: "): counts for name, counts in found.figures().items()}
         assert all(counts.n == len(TRUTH) for counts in figures.values())
-        assert figures["accuracy of the worst question"].value == min(asked.accuracy["value"] for asked in found.questions.values())
+        assert figures["accuracy of the worst question"].value == min(
+            asked.accuracy["value"] for asked in found.questions.values()
+        )
         changed = [asked.changed for name, asked in found.questions.items() if name != "one-word"]
         assert figures["flip rate, another question"].value == pytest.approx(np.mean(changed))
-        assert figures["flip rate, another order"].value == pytest.approx(np.mean([a.changed for a in found.shuffles.values()]))
+        assert figures["flip rate, another order"].value == pytest.approx(
+            np.mean([a.changed for a in found.shuffles.values()])
+        )
         for name, order in found.orders.items():
             assert figures[f"accuracy in all rotations of {name}"].value == order.circular["value"]
             assert figures[f"position bias in {name}"].value == pytest.approx(order.position_bias)
-            assert order.position_bias == pytest.approx(np.abs(np.array(order.position_shares) - 1 / 7).sum() / 2)
+            assert order.position_bias == pytest.approx(
+                np.abs(np.array(order.position_shares) - 1 / 7).sum() / 2
+            )

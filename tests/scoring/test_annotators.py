@@ -24,7 +24,9 @@ def test_the_majority_is_a_single_greatest_vote():
 
 
 def test_answers_are_scored_against_the_majority_where_there_is_one():
-    table = votes({"happy": 9, "sad": 1}, {"happy": 5, "sad": 5}, {"unknown": 8, "sad": 2}, {"sad": 7, "neutral": 3})
+    table = votes(
+        {"happy": 9, "sad": 1}, {"happy": 5, "sad": 5}, {"unknown": 8, "sad": 2}, {"sad": 7, "neutral": 3}
+    )
     answers = answers_of(np.array([HAPPY, HAPPY, SAD, NEUTRAL]), np.array([HAPPY, HAPPY, SAD, NEUTRAL]))
     scored = annotators.score(answers, table)
     assert scored.majority.n == 2
@@ -40,10 +42,16 @@ def test_agreement_with_one_rater_is_the_share_of_votes_for_the_answer_and_silen
 
 
 def test_accuracy_is_split_by_how_far_the_raters_agree():
-    table = votes({"happy": 10}, {"happy": 9, "sad": 1}, {"happy": 6, "sad": 4}, {"happy": 5, "sad": 4, "fear": 1})
+    table = votes(
+        {"happy": 10}, {"happy": 9, "sad": 1}, {"happy": 6, "sad": 4}, {"happy": 5, "sad": 4, "fear": 1}
+    )
     answers = answers_of(np.full(4, HAPPY), np.array([HAPPY, HAPPY, SAD, HAPPY]))
     strata = annotators.score(answers, table).strata
-    assert {name: (m.value, m.n) for name, m in strata.items()} == {"9-10": (1.0, 2), "6-8": (0.0, 1), "0-5": (1.0, 1)}
+    assert {name: (m.value, m.n) for name, m in strata.items()} == {
+        "9-10": (1.0, 2),
+        "6-8": (0.0, 1),
+        "0-5": (1.0, 1),
+    }
 
 
 def test_faces_that_no_rater_judged_give_no_score():
@@ -54,7 +62,9 @@ def test_faces_that_no_rater_judged_give_no_score():
 
 
 def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion():
-    table = votes({"happy": 9, "sad": 1}, {"happy": 5, "neutral": 5}, {"happy": 5, "neutral": 5}, {"no face": 10})
+    table = votes(
+        {"happy": 9, "sad": 1}, {"happy": 5, "neutral": 5}, {"happy": 5, "neutral": 5}, {"no face": 10}
+    )
     row = annotators.majority_vote_row(np.array([HAPPY, HAPPY, NEUTRAL, HAPPY]), table)
     assert row["name"] == "majority of ten raters"
     assert row["accuracy"]["value"] == 0.5
@@ -63,7 +73,10 @@ def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=20), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=20),
+    st.integers(0, 2**32 - 1),
+)
 def test_nobody_agrees_with_one_rater_more_often_than_the_most_frequent_vote(rows, seed):
     table = np.array(rows)
     n, rng = len(rows), np.random.default_rng(seed)

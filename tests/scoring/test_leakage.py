@@ -29,7 +29,9 @@ def test_accuracy_is_given_with_and_without_the_faces_that_stand_in_train():
     assert scored.without_leaked.value == 0.6
     assert scored.without_leaked.n == 5
     assert scored.difference.value == pytest.approx(0.8 - 0.6)
-    assert (scored.without_leaked.low, scored.without_leaked.high) == pytest.approx(proportion_confint(3, 5, method="wilson"))
+    assert (scored.without_leaked.low, scored.without_leaked.high) == pytest.approx(
+        proportion_confint(3, 5, method="wilson")
+    )
 
 
 def test_without_a_leak_nothing_differs():
@@ -44,7 +46,11 @@ def test_where_every_face_leaks_there_is_no_accuracy_without_leaks():
     scored = leakage.score(answers, set(answers.faces))
     assert scored.without_leaked is None
     assert scored.difference is None
-    assert scored.as_json() == {"faces": 2, "accuracy_on_leaks": {**scored.on_leaked.as_json(), "n": 2}, "difference": None}
+    assert scored.as_json() == {
+        "faces": 2,
+        "accuracy_on_leaks": {**scored.on_leaked.as_json(), "n": 2},
+        "difference": None,
+    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -61,7 +67,9 @@ def test_the_parts_add_up_to_the_whole(faces):
 
 
 def test_the_interval_of_the_difference_is_paired():
-    """Both accuracies stand on the same faces: the difference is far surer than two independent accuracies would be."""
+    """Both accuracies stand on the same faces: the difference is far surer than two independent accuracies
+    would be.
+    """
     rng = np.random.default_rng(0)
     answers = some(rng.random(3000) < 0.7)
     scored = leakage.score(answers, set(answers.faces[:200]))
@@ -80,7 +88,9 @@ def folder(tmp_path):
 
 
 def data(folder, tmp_path, split="test"):
-    options = EvalConfig(dataset=str(folder), split=split, store=tmp_path / "store", baselines=tmp_path / "baselines.json")
+    options = EvalConfig(
+        dataset=str(folder), split=split, store=tmp_path / "store", baselines=tmp_path / "baselines.json"
+    )
     return EvalDataset(options)
 
 

@@ -42,17 +42,25 @@ def model(n: int, seed: int = 0, unanswered: float = 0.1) -> tuple[np.ndarray, n
 class TestValues:
     @settings(max_examples=60, deadline=None)
     @given(answered_faces)
-    def test_every_average_is_that_of_scikit_learn_over_the_emotions_that_occur(self, faces: list[tuple[int, int]]) -> None:
+    def test_every_average_is_that_of_scikit_learn_over_the_emotions_that_occur(
+        self, faces: list[tuple[int, int]]
+    ) -> None:
         truth, answer = np.array(faces).T
         found = measure(truth, answer, None, resamples=10).overall
         for average in ("macro", "weighted"):
-            expected = precision_recall_fscore_support(truth, answer, labels=np.unique(truth), average=average, zero_division=0)
-            assert [found[f"{average}_{name}"].value for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
+            expected = precision_recall_fscore_support(
+                truth, answer, labels=np.unique(truth), average=average, zero_division=0
+            )
+            assert [
+                found[f"{average}_{name}"].value for name in ("precision", "recall", "f1")
+            ] == pytest.approx(expected[:3])
         assert found["accuracy"].value == pytest.approx(accuracy_score(truth, answer))
 
     @settings(max_examples=60, deadline=None)
     @given(answered_faces)
-    def test_the_scores_of_confusions_that_the_bootstrap_uses_are_the_same_numbers(self, faces: list[tuple[int, int]]) -> None:
+    def test_the_scores_of_confusions_that_the_bootstrap_uses_are_the_same_numbers(
+        self, faces: list[tuple[int, int]]
+    ) -> None:
         truth, answer = np.array(faces).T
         found = measure(truth, answer, None, resamples=10)
         for name, score in {**AVERAGES, "accuracy": accuracy}.items():
@@ -61,7 +69,9 @@ class TestValues:
 
     @settings(max_examples=60, deadline=None)
     @given(answered_faces)
-    def test_each_emotion_has_the_values_of_scikit_learn_or_none_where_undefined(self, faces: list[tuple[int, int]]) -> None:
+    def test_each_emotion_has_the_values_of_scikit_learn_or_none_where_undefined(
+        self, faces: list[tuple[int, int]]
+    ) -> None:
         truth, answer = np.array(faces).T
         found = measure(truth, answer, None, resamples=10)
         assert tuple(found.per_class) == LABELS
@@ -110,8 +120,15 @@ class TestIntervals:
         rng = np.random.default_rng(1)
         scores = []
         for _ in range(500):
-            faces = np.concatenate([rng.choice(np.flatnonzero(truth == emotion), (truth == emotion).sum()) for emotion in range(7)])
-            scores.append(f1_score(truth[faces], answer[faces], labels=range(7), average="macro", zero_division=0))
+            faces = np.concatenate(
+                [
+                    rng.choice(np.flatnonzero(truth == emotion), (truth == emotion).sum())
+                    for emotion in range(7)
+                ]
+            )
+            scores.append(
+                f1_score(truth[faces], answer[faces], labels=range(7), average="macro", zero_division=0)
+            )
         found = measure(truth, answer, None).overall["macro_f1"]
         assert (found.low, found.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.012)
 
@@ -145,47 +162,76 @@ class TestModelsWhoseWorthIsKnown:
         truth = np.arange(70) % 7
         found = measure(truth, truth, np.eye(7)[truth])
         perfect = {name: m.value for name, m in found.overall.items()}
-        assert perfect == {"accuracy": 1.0, **dict.fromkeys(AVERAGES, 1.0), "ece": 0.0, "nll": 0.0, "brier": 0.0}
-        assert all(m is not None and m.value == 1.0 for c in found.per_class.values() for m in (c.precision, c.recall, c.f1))
+        assert perfect == {
+            "accuracy": 1.0,
+            **dict.fromkeys(AVERAGES, 1.0),
+            "ece": 0.0,
+            "nll": 0.0,
+            "brier": 0.0,
+        }
+        assert all(
+            m is not None and m.value == 1.0
+            for c in found.per_class.values()
+            for m in (c.precision, c.recall, c.f1)
+        )
 
     def test_a_constant_model_scores_the_share_of_its_emotion(self) -> None:
         truth, _, _ = model(500)
         share = float(np.mean(truth == Emotion.HAPPY))
-        found = measure(truth, np.full(500, Emotion.HAPPY), np.tile(np.bincount(truth, minlength=7) / 500, (500, 1)))
+        found = measure(
+            truth, np.full(500, Emotion.HAPPY), np.tile(np.bincount(truth, minlength=7) / 500, (500, 1))
+        )
         assert found.overall["accuracy"].value == pytest.approx(share)
         assert found.overall["macro_recall"].value == pytest.approx(1 / 7)
         assert found.overall["ece"].value == pytest.approx(0, abs=1e-12)
         assert found.per_class["happy"].precision == found.overall["accuracy"]
 
     @pytest.mark.parametrize("probabilities", [None, np.full((10, 7), math.nan)])
-    def test_a_model_that_answers_nothing_scores_zero_and_has_no_calibration(self, probabilities: np.ndarray | None) -> None:
+    def test_a_model_that_answers_nothing_scores_zero_and_has_no_calibration(
+        self, probabilities: np.ndarray | None
+    ) -> None:
         found = measure(np.arange(10) % 7, np.full(10, -1), probabilities)
         assert (found.n, found.unanswered) == (10, 10)
-        assert {name: m.value for name, m in found.overall.items()} == {"accuracy": 0.0, **dict.fromkeys(AVERAGES, 0.0)}
+        assert {name: m.value for name, m in found.overall.items()} == {
+            "accuracy": 0.0,
+            **dict.fromkeys(AVERAGES, 0.0),
+        }
         assert found.overall["accuracy"].high > 0.2
         assert found.as_json()["no_answer"] == [2, 2, 2, 1, 1, 1, 1]
 
     @pytest.mark.parametrize(("answer", "value"), [(3, 1.0), (4, 0.0), (-1, 0.0)])
     def test_one_face_can_be_measured(self, answer: int, value: float) -> None:
         found = measure([3], [answer], np.eye(7)[[answer]])
-        assert (found.n, found.overall["accuracy"].value, found.overall["macro_f1"].value) == (1, value, value)
+        assert (found.n, found.overall["accuracy"].value, found.overall["macro_f1"].value) == (
+            1,
+            value,
+            value,
+        )
 
     def test_no_answer_is_as_wrong_as_a_wrong_answer(self) -> None:
         truth, answer, _ = model(300, unanswered=0)
         silent, wrong = answer.copy(), answer.copy()
         silent[:50] = -1
         wrong[:50] = (truth[:50] + 1) % 7
-        assert measure(truth, silent, None).overall["accuracy"] == measure(truth, wrong, None).overall["accuracy"]
+        assert (
+            measure(truth, silent, None).overall["accuracy"]
+            == measure(truth, wrong, None).overall["accuracy"]
+        )
         assert measure(truth, silent, None).n == 300
 
     def test_the_order_of_the_faces_changes_nothing(self) -> None:
         truth, answer, probabilities = model(300)
         order = np.random.default_rng(3).permutation(300)
-        assert measure(truth, answer, probabilities).as_json() == measure(truth[order], answer[order], probabilities[order]).as_json()
+        assert (
+            measure(truth, answer, probabilities).as_json()
+            == measure(truth[order], answer[order], probabilities[order]).as_json()
+        )
 
     def test_macro_recall_is_balanced_accuracy(self) -> None:
         truth, answer, _ = model(300, unanswered=0)
-        assert measure(truth, answer, None).overall["macro_recall"].value == pytest.approx(balanced_accuracy_score(truth, answer))
+        assert measure(truth, answer, None).overall["macro_recall"].value == pytest.approx(
+            balanced_accuracy_score(truth, answer)
+        )
 
 
 def ece_by_the_book(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
@@ -205,7 +251,9 @@ class TestCalibration:
         t, a, p = truth[answer >= 0], answer[answer >= 0], probabilities[answer >= 0]
         assert found["ece"].value == pytest.approx(ece_by_the_book(p.max(axis=1), a == t))
         assert found["nll"].value == pytest.approx(log_loss(t, p, labels=range(7)))
-        assert found["brier"].value == pytest.approx(sum(brier_score_loss(t == emotion, p[:, emotion]) for emotion in range(7)))
+        assert found["brier"].value == pytest.approx(
+            sum(brier_score_loss(t == emotion, p[:, emotion]) for emotion in range(7))
+        )
         assert {found[name].n for name in ("ece", "nll", "brier")} == {len(t)}
 
     def test_the_interval_of_a_mean_loss_is_close_to_the_normal_one(self) -> None:
@@ -213,7 +261,9 @@ class TestCalibration:
         loss = -np.log(probabilities[np.arange(700), truth])
         found = measure(truth, answer, probabilities).overall["nll"]
         half = 1.96 * loss.std() / math.sqrt(700)
-        assert (found.low, found.high) == pytest.approx((loss.mean() - half, loss.mean() + half), abs=0.1 * half)
+        assert (found.low, found.high) == pytest.approx(
+            (loss.mean() - half, loss.mean() + half), abs=0.1 * half
+        )
 
     def test_being_too_sure_is_an_error_of_the_distance_between_confidence_and_accuracy(self) -> None:
         truth, answer = np.array([0] * 6 + [1] * 4), np.zeros(10, int)
@@ -224,9 +274,14 @@ class TestCalibration:
         rng = np.random.default_rng(0)
         probabilities = rng.dirichlet(np.full(7, 0.5), 100)
         answer = probabilities.argmax(axis=1)
-        truth = (answer + rng.integers(0, 2, 100)) % 7  # right by the toss of a coin, so that bins too sure and too unsure meet
+        truth = (
+            answer + rng.integers(0, 2, 100)
+        ) % 7  # right by the toss of a coin, so that bins too sure and too unsure meet
         found = measure(truth, answer, probabilities, resamples=10).overall["ece"].value
-        by_bins = {bins: ece_by_the_book(probabilities.max(axis=1), answer == truth, bins) for bins in (10, 14, 15, 16)}
+        by_bins = {
+            bins: ece_by_the_book(probabilities.max(axis=1), answer == truth, bins)
+            for bins in (10, 14, 15, 16)
+        }
         assert [bins for bins, ece in by_bins.items() if abs(ece - found) < 1e-9] == [15]
 
     def test_a_bin_includes_its_upper_edge(self) -> None:
@@ -242,13 +297,19 @@ class TestCalibration:
     @pytest.mark.parametrize("dtype", [np.float16, np.float32])
     def test_half_precision_is_precise_enough(self, dtype: type) -> None:
         truth, answer, probabilities = model(200)
-        exact, rounded = (measure(truth, answer, p).overall["nll"].value for p in (probabilities, probabilities.astype(dtype)))
+        exact, rounded = (
+            measure(truth, answer, p).overall["nll"].value
+            for p in (probabilities, probabilities.astype(dtype))
+        )
         assert rounded == pytest.approx(exact, rel=1e-3)
 
     def test_faces_without_an_answer_do_not_count(self) -> None:
         truth, answer, probabilities = model(200)
         only = answer >= 0
-        among, alone = measure(truth, answer, probabilities).overall, measure(truth[only], answer[only], probabilities[only]).overall
+        among, alone = (
+            measure(truth, answer, probabilities).overall,
+            measure(truth[only], answer[only], probabilities[only]).overall,
+        )
         assert all(among[name] == alone[name] for name in ("ece", "nll", "brier"))
 
 
@@ -265,7 +326,11 @@ class TestJson:
     def test_its_tables_count_every_face_once(self) -> None:
         as_json = measure([0, 0, 1, 6], [0, 1, -1, 6], None).as_json()
         assert np.shape(as_json["confusion"]) == (7, 7)
-        assert (as_json["confusion"][0][:2], as_json["confusion"][6][6], as_json["no_answer"]) == ([1, 1], 1, [0, 1, 0, 0, 0, 0, 0])
+        assert (as_json["confusion"][0][:2], as_json["confusion"][6][6], as_json["no_answer"]) == (
+            [1, 1],
+            1,
+            [0, 1, 0, 0, 0, 0, 0],
+        )
 
     def test_what_is_undefined_is_null(self) -> None:
         fear = measure([0], [0], None).as_json()["per_class"]["fear"]
@@ -296,7 +361,12 @@ class TestImpossibleInput:
             ([0], [0], [[1.0, 0.0]], r"shape \(1, 7\), one row per face, got \(1, 2\)"),
             ([0], [0], [SURE, SURE], r"shape \(1, 7\), one row per face, got \(2, 7\)"),
             ([0], [0], [["much"] * 7], "must be a table of numbers"),
-            ([0, 0], [-1, 0], [SURE, [math.nan] * 7], r"face 1, which is answered, must be in \[0, 1\], got \[nan"),
+            (
+                [0, 0],
+                [-1, 0],
+                [SURE, [math.nan] * 7],
+                r"face 1, which is answered, must be in \[0, 1\], got \[nan",
+            ),
             ([0], [0], [[1.5, -0.5, 0, 0, 0, 0, 0]], r"face 0, which is answered, must be in \[0, 1\]"),
             ([0], [0], [[0.9, 0, 0, 0, 0, 0, 0]], r"face 0 must sum to 1, got .* \(sum 0\.9\)"),
             ([0, 0], [-1, 0], [SURE, [0.5] * 7], r"face 1 must sum to 1, got .* \(sum 3\.5\)"),

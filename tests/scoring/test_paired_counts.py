@@ -1,4 +1,6 @@
-"""The paired tests of counts per face: exact, at their level for any number of faces, and blind to their order."""
+"""The paired tests of counts per face: exact, at their level for any number of faces, and blind to their
+order.
+"""
 
 import itertools
 
@@ -10,7 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from fer_models.errors import PredictionError
-from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_rise, minimum_sample_size
+from fer_models.scoring.detectable_changes import (
+    minimum_detectable_fall,
+    minimum_detectable_rise,
+    minimum_sample_size,
+)
 from fer_models.scoring.face_counts import position_bias
 from fer_models.scoring.intervals import jackknife_interval
 from fer_models.scoring.paired_tests import mcnemar_exact, permutation_test, sign_flip_test
@@ -25,7 +31,9 @@ def positions(n, k=3, of=4):
 
 
 def scipys(d):
-    return stats.permutation_test((d,), np.sum, permutation_type="samples", alternative="greater", n_resamples=np.inf).pvalue
+    return stats.permutation_test(
+        (d,), np.sum, permutation_type="samples", alternative="greater", n_resamples=np.inf
+    ).pvalue
 
 
 # -- the sign-flip test -----------------------------------------------------------------------------
@@ -74,18 +82,30 @@ def test_a_p_value_is_no_smaller_than_one_of_all_exchanges(d):
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 1, 2, 9, 9, 4], [1, 2, 4, 8, 16, 32, 64, 128, 5, 5]])
 def test_of_all_exchanges_no_more_than_alpha_are_called_a_rise(sizes, alpha):
     """The level holds exactly, whatever the sizes: every exchange of the versions is as likely."""
-    called = [sign_flip_test(np.array(sizes) * signs) <= alpha for signs in itertools.product([1, -1], repeat=len(sizes))]
+    called = [
+        sign_flip_test(np.array(sizes) * signs) <= alpha
+        for signs in itertools.product([1, -1], repeat=len(sizes))
+    ]
     assert np.mean(called) <= alpha
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([7, 21, 70, 350]), st.sampled_from([1, 4, 10, 50]), st.floats(0.0, 0.9))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([7, 21, 70, 350]),
+    st.sampled_from([1, 4, 10, 50]),
+    st.floats(0.0, 0.9),
+)
 def test_exchangeable_versions_are_rarely_called_worse(seed, n, of, correlation):
-    """Two versions of simulated counts whose predictions about one face agree more or less: at most alpha, and a little by chance."""
+    """Two versions of simulated counts whose predictions about one face agree more or less: at most alpha,
+    and a little by chance.
+    """
     rng = np.random.default_rng(seed)
     runs, alpha = 300, 0.05
     face = rng.normal(size=(runs, 1, n, 1))  # what makes a face hard, for both versions
-    version = np.sqrt(correlation) * rng.normal(size=(runs, 2, n, 1)) + np.sqrt(1 - correlation) * rng.normal(size=(runs, 2, n, of))
+    version = np.sqrt(correlation) * rng.normal(size=(runs, 2, n, 1)) + np.sqrt(1 - correlation) * rng.normal(
+        size=(runs, 2, n, of)
+    )
     counts = (face + 0.5 * version > 0).sum(axis=-1)
     called = sum(sign_flip_test(now - before) < alpha for before, now in counts)
     assert called <= stats.binom.isf(1e-6, runs, alpha)
@@ -103,7 +123,9 @@ def test_what_are_no_differences_is_an_error(bad):
 @given(st.integers(0, 150), st.integers(0, 150), st.integers(200, 400))
 def test_for_right_and_wrong_the_smallest_rise_is_mcnemars(rose, fell, n):
     d = np.repeat(np.array([1, -1, 0]), [rose, fell, n - min(n, rose + fell)])
-    assert minimum_detectable_rise(d, 0.01) / len(d) == pytest.approx(minimum_detectable_fall(len(d), rose + fell, 0.01), rel=1e-6)
+    assert minimum_detectable_rise(d, 0.01) / len(d) == pytest.approx(
+        minimum_detectable_fall(len(d), rose + fell, 0.01), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(("n", "of"), [(21, 50), (70, 4), (350, 1)])
@@ -134,7 +156,9 @@ def test_the_exchange_test_tries_all_exchanges_of_few_faces(versions):
     before, now = versions
 
     def change(first, second):
-        return float(position_bias(second.sum(axis=0).astype(float)) - position_bias(first.sum(axis=0).astype(float)))
+        return float(
+            position_bias(second.sum(axis=0).astype(float)) - position_bias(first.sum(axis=0).astype(float))
+        )
 
     every = []
     for exchanged in itertools.product([False, True], repeat=len(before)):
@@ -148,7 +172,9 @@ def test_the_exchange_test_tries_all_exchanges_of_few_faces(versions):
 @given(positions(30), positions(30), st.integers(0, 2**32 - 1))
 def test_the_order_of_the_faces_changes_no_p_value_of_the_exchange_test(before, now, seed):
     order = np.random.default_rng(seed).permutation(30)
-    assert permutation_test(before, now, position_bias, 500) == permutation_test(before[order], now[order], position_bias, 500)
+    assert permutation_test(before, now, position_bias, 500) == permutation_test(
+        before[order], now[order], position_bias, 500
+    )
 
 
 def test_exchangeable_positions_are_rarely_called_more_biased():
@@ -164,7 +190,9 @@ def test_exchangeable_positions_are_rarely_called_more_biased():
 def test_random_exchanges_agree_with_all_of_them():
     rng = np.random.default_rng(3)
     before, now = rng.multinomial(7, np.ones(7) / 7, 12), rng.multinomial(7, [0.3] + [0.7 / 6] * 6, 12)
-    assert permutation_test(before, now, position_bias, 4000) == pytest.approx(permutation_test(before, now, position_bias), abs=0.03)
+    assert permutation_test(before, now, position_bias, 4000) == pytest.approx(
+        permutation_test(before, now, position_bias), abs=0.03
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,13 @@ from fer_models.emotions import Emotion
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.scoring import metrics
 from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_mean_change
-from fer_models.scoring.intervals import Measurement, bootstrap_confusions, bootstrap_means, percentile_interval, wilson_interval
+from fer_models.scoring.intervals import (
+    Measurement,
+    bootstrap_confusions,
+    bootstrap_means,
+    percentile_interval,
+    wilson_interval,
+)
 from fer_models.scoring.paired_tests import Score, holm, mcnemar_exact, paired_score_test, paired_t_test
 
 shares = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -71,7 +77,9 @@ class TestWilson:
     @given(shares)
     def test_it_is_the_interval_of_statsmodels_and_holds_the_share(self, share: tuple[int, int]) -> None:
         measured = wilson_interval(*share)
-        assert (measured.low, measured.high) == pytest.approx(proportion_confint(*share, method="wilson"), abs=1e-12)
+        assert (measured.low, measured.high) == pytest.approx(
+            proportion_confint(*share, method="wilson"), abs=1e-12
+        )
         assert 0 <= measured.low <= measured.value <= measured.high <= 1
         assert measured.value == share[0] / share[1]
 
@@ -82,7 +90,11 @@ class TestWilson:
         assert measured.high - measured.low > 0.75
 
     def test_more_confidence_is_a_wider_interval(self) -> None:
-        assert wilson_interval(60, 100, 0.99).low < wilson_interval(60, 100).low < wilson_interval(60, 100, 0.9).low
+        assert (
+            wilson_interval(60, 100, 0.99).low
+            < wilson_interval(60, 100).low
+            < wilson_interval(60, 100, 0.9).low
+        )
 
     @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
     def test_impossible_counts_are_an_error(self, successes: int, n: int) -> None:
@@ -98,7 +110,9 @@ class TestMcNemarFall:
     @given(counts, counts)
     def test_the_two_sided_test_of_statsmodels_is_twice_the_smaller_side(self, fell: int, rose: int) -> None:
         two_sided = mcnemar([[0, fell], [rose, 0]], exact=True).pvalue
-        assert two_sided == pytest.approx(min(1.0, 2 * min(mcnemar_exact(fell, rose), mcnemar_exact(rose, fell))))
+        assert two_sided == pytest.approx(
+            min(1.0, 2 * min(mcnemar_exact(fell, rose), mcnemar_exact(rose, fell)))
+        )
 
     @settings(deadline=None)
     @given(counts, counts)
@@ -136,7 +150,9 @@ class TestHolm:
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-    def test_it_rejects_what_stepping_down_from_the_smallest_rejects(self, still_heap: None, p_values: list[float]) -> None:
+    def test_it_rejects_what_stepping_down_from_the_smallest_rejects(
+        self, still_heap: None, p_values: list[float]
+    ) -> None:
         stepped, worst = [0.0] * len(p_values), 0.0
         for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
             worst = max(worst, (len(p_values) - rank) * p_values[index])
@@ -151,7 +167,9 @@ class TestHolm:
 
 
 def power_of(n: int, discordant: int, fall: float, alpha: float) -> float:
-    """The exact chance that `mcnemar_fall` establishes a true fall of `fall`, by summing over every outcome."""
+    """The exact chance that `mcnemar_fall` establishes a true fall of `fall`, by summing over every
+    outcome.
+    """
     share_fallen = (fall * n / discordant + 1) / 2
     found = [fell for fell in range(discordant + 1) if mcnemar_exact(fell, discordant - fell) <= alpha]
     return float(stats.binom.pmf(found, discordant, share_fallen).sum())
@@ -160,7 +178,9 @@ def power_of(n: int, discordant: int, fall: float, alpha: float) -> float:
 class TestSmallestFall:
     @settings(max_examples=40, deadline=None)
     @given(st.integers(10, 150), st.sampled_from([0.05, 0.01, 0.001]), st.sampled_from([0.5, 0.8, 0.95]))
-    def test_its_fall_is_found_with_exactly_the_power_asked_for(self, discordant: int, alpha: float, power: float) -> None:
+    def test_its_fall_is_found_with_exactly_the_power_asked_for(
+        self, discordant: int, alpha: float, power: float
+    ) -> None:
         fall = minimum_detectable_fall(1000, discordant, alpha, power)
         assert 0 < fall <= discordant / 1000
         assert power_of(1000, discordant, fall, alpha) == pytest.approx(power, abs=1e-6)
@@ -176,7 +196,9 @@ class TestSmallestFall:
         assert round(100 * minimum_detectable_fall(3589, 201 + 104), 1) == 1.6
 
     @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
-    def test_where_few_faces_changed_it_is_the_fewest_that_prove_a_fall_by_all_falling(self, alpha: float) -> None:
+    def test_where_few_faces_changed_it_is_the_fewest_that_prove_a_fall_by_all_falling(
+        self, alpha: float
+    ) -> None:
         fewest = round(200 * minimum_detectable_fall(200, 0, alpha))
         assert mcnemar_exact(fewest, 0) <= alpha < mcnemar_exact(fewest - 1, 0)
         assert minimum_detectable_fall(200, fewest - 1, alpha) == minimum_detectable_fall(200, 0, alpha)
@@ -195,7 +217,9 @@ class TestSmallestFall:
         with pytest.raises(PredictionError, match=f"got {discordant} of {n}"):
             minimum_detectable_fall(n, discordant)
 
-    @pytest.mark.parametrize(("alpha", "power"), [(0.0, 0.8), (0.01, 1.0), (0.9, 0.8), (math.nan, 0.8), (0.01, math.nan)])
+    @pytest.mark.parametrize(
+        ("alpha", "power"), [(0.0, 0.8), (0.01, 1.0), (0.9, 0.8), (math.nan, 0.8), (0.01, math.nan)]
+    )
     def test_impossible_levels_are_an_error(self, alpha: float, power: float) -> None:
         with pytest.raises(PredictionError, match="0 < alpha < power < 1"):
             minimum_detectable_fall(10, 5, alpha, power)
@@ -203,8 +227,13 @@ class TestSmallestFall:
 
 class TestBootstrapConfusions:
     @settings(max_examples=25, deadline=None)
-    @given(st.lists(st.lists(st.integers(0, 40), min_size=8, max_size=8), min_size=7, max_size=7), st.integers(0, 2**32 - 1))
-    def test_every_resample_keeps_each_emotions_faces_and_invents_no_answer(self, table: list[list[int]], seed: int) -> None:
+    @given(
+        st.lists(st.lists(st.integers(0, 40), min_size=8, max_size=8), min_size=7, max_size=7),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_every_resample_keeps_each_emotions_faces_and_invents_no_answer(
+        self, table: list[list[int]], seed: int
+    ) -> None:
         confusion = np.array(table)
         draws = bootstrap_confusions(confusion, 20, seed)
         assert draws.shape == (20, 7, 8)
@@ -237,7 +266,9 @@ class TestBootstrapMeans:
     def test_its_interval_is_that_of_scipy(self) -> None:
         numbers = np.random.default_rng(0).gamma(2.0, size=300)
         ours = np.quantile(bootstrap_means(numbers[:, None], 4000, 0), [0.025, 0.975])
-        theirs = stats.bootstrap((numbers,), np.mean, n_resamples=4000, method="percentile", random_state=1).confidence_interval
+        theirs = stats.bootstrap(
+            (numbers,), np.mean, n_resamples=4000, method="percentile", random_state=1
+        ).confidence_interval
         assert ours == pytest.approx(theirs, rel=0.02)
 
     def test_the_order_of_the_rows_changes_nothing(self) -> None:
@@ -265,7 +296,9 @@ class TestPairedFall:
 
     def test_its_change_is_the_difference_that_scikit_learn_sees(self, truth: np.ndarray) -> None:
         before, now = answers_of(truth, 0.7, 1), answers_of(truth, 0.5, 2)
-        expected = f1_score(truth, now, average="macro", labels=range(7)) - f1_score(truth, before, average="macro", labels=range(7))
+        expected = f1_score(truth, now, average="macro", labels=range(7)) - f1_score(
+            truth, before, average="macro", labels=range(7)
+        )
         assert paired_score_test(truth, before, now, metrics.macro_f1, 100).change == pytest.approx(expected)
 
     def test_its_interval_is_that_of_drawing_faces_one_by_one(self, truth: np.ndarray) -> None:
@@ -274,20 +307,32 @@ class TestPairedFall:
         rng = np.random.default_rng(6)
         changes = []
         for _ in range(1000):
-            faces = np.concatenate([rng.choice(np.flatnonzero(truth == emotion), (truth == emotion).sum()) for emotion in range(7)])
+            faces = np.concatenate(
+                [
+                    rng.choice(np.flatnonzero(truth == emotion), (truth == emotion).sum())
+                    for emotion in range(7)
+                ]
+            )
             changes.append(np.mean(now[faces] == truth[faces]) - np.mean(before[faces] == truth[faces]))
         found = paired_score_test(truth, before, now, metrics.accuracy)
         assert (found.low, found.high) == pytest.approx(np.quantile(changes, [0.025, 0.975]), abs=0.007)
 
-    def test_pairing_finds_a_small_fall_that_two_separate_intervals_would_miss(self, truth: np.ndarray) -> None:
+    def test_pairing_finds_a_small_fall_that_two_separate_intervals_would_miss(
+        self, truth: np.ndarray
+    ) -> None:
         before = answers_of(truth, 0.7, 1)
         now = before.copy()
         now[np.flatnonzero(before == truth)[:15]] = -1
-        assert wilson_interval(int((now == truth).sum()), 400).high > wilson_interval(int((before == truth).sum()), 400).low
+        assert (
+            wilson_interval(int((now == truth).sum()), 400).high
+            > wilson_interval(int((before == truth).sum()), 400).low
+        )
         assert paired_score_test(truth, before, now, metrics.macro_f1).p < 0.001
 
     def test_a_rise_is_no_fall(self, truth: np.ndarray) -> None:
-        found = paired_score_test(truth, answers_of(truth, 0.4, 1), answers_of(truth, 0.8, 2), metrics.macro_f1, 500)
+        found = paired_score_test(
+            truth, answers_of(truth, 0.4, 1), answers_of(truth, 0.8, 2), metrics.macro_f1, 500
+        )
         assert found.change > 0
         assert found.low > 0
         assert found.p == 1.0
@@ -297,7 +342,9 @@ class TestPairedFall:
         now = before.copy()
         right, wrong = np.flatnonzero(before == truth), np.flatnonzero(before != truth)
         now[right[:40]], now[wrong[:25]] = -1, truth[wrong[:25]]
-        assert paired_score_test(truth, before, now, metrics.accuracy).p == pytest.approx(mcnemar_exact(40, 25), abs=0.025)
+        assert paired_score_test(truth, before, now, metrics.accuracy).p == pytest.approx(
+            mcnemar_exact(40, 25), abs=0.025
+        )
 
     def test_more_falls_never_raise_p(self, truth: np.ndarray) -> None:
         before = answers_of(truth, 0.7, 1)
@@ -310,9 +357,15 @@ class TestPairedFall:
         assert p_values == sorted(p_values, reverse=True)
 
     def test_the_seed_and_not_the_order_of_the_faces_decides(self, truth: np.ndarray) -> None:
-        before, now, order = answers_of(truth, 0.7, 1), answers_of(truth, 0.65, 2), np.random.default_rng(3).permutation(len(truth))
+        before, now, order = (
+            answers_of(truth, 0.7, 1),
+            answers_of(truth, 0.65, 2),
+            np.random.default_rng(3).permutation(len(truth)),
+        )
         found = paired_score_test(truth, before, now, metrics.macro_f1, 300, seed=4)
-        assert found == paired_score_test(truth[order], before[order], now[order], metrics.macro_f1, 300, seed=4)
+        assert found == paired_score_test(
+            truth[order], before[order], now[order], metrics.macro_f1, 300, seed=4
+        )
         assert found != paired_score_test(truth, before, now, metrics.macro_f1, 300, seed=5)
 
     def test_the_recall_of_an_emotion_that_does_not_occur_cannot_be_compared(self) -> None:
@@ -332,7 +385,9 @@ class TestPairedFall:
             ([0], [0], [0.0], "the answers now must be integers"),
         ],
     )
-    def test_impossible_arrays_are_an_error(self, truth: list[int], before: list[int], now: list[float], message: str) -> None:
+    def test_impossible_arrays_are_an_error(
+        self, truth: list[int], before: list[int], now: list[float], message: str
+    ) -> None:
         with pytest.raises(PredictionError, match=message):
             paired_score_test(truth, before, now, metrics.macro_f1)
 
@@ -347,7 +402,9 @@ class TestPairedMeanFall:
         found, expected = paired_t_test(before, now), stats.ttest_rel(now, before, alternative="less")
         assert found.p == pytest.approx(max(expected.pvalue, 0.5**n))
         both = stats.ttest_rel(now, before).confidence_interval(0.95)
-        assert (found.low, found.change, found.high) == pytest.approx((both.low, (now - before).mean(), both.high))
+        assert (found.low, found.change, found.high) == pytest.approx(
+            (both.low, (now - before).mean(), both.high)
+        )
 
     def test_equal_scores_have_not_fallen(self) -> None:
         assert paired_t_test(np.ones(5), np.ones(5)) == (0.0, 0.0, 0.0, 1.0)
@@ -362,7 +419,9 @@ class TestPairedMeanFall:
         order = np.random.default_rng(1).permutation(50)
         assert paired_t_test(before, now) == paired_t_test(before[order], now[order])
 
-    @pytest.mark.parametrize(("before", "now"), [([], []), ([1.0], [math.nan]), ([math.inf], [1.0]), ([1.0, 2.0], [1.0])])
+    @pytest.mark.parametrize(
+        ("before", "now"), [([], []), ([1.0], [math.nan]), ([math.inf], [1.0]), ([1.0, 2.0], [1.0])]
+    )
     def test_what_cannot_be_compared_is_an_error(self, before: list[float], now: list[float]) -> None:
         with pytest.raises(PredictionError):
             paired_t_test(np.array(before), np.array(now))
@@ -370,7 +429,9 @@ class TestPairedMeanFall:
 
 class TestSmallestMeanChange:
     @pytest.mark.parametrize(("n", "alpha", "power"), [(60, 0.05, 0.8), (300, 0.01, 0.8), (300, 0.01, 0.5)])
-    def test_a_change_of_that_size_is_found_as_often_as_asked(self, n: int, alpha: float, power: float) -> None:
+    def test_a_change_of_that_size_is_found_as_often_as_asked(
+        self, n: int, alpha: float, power: float
+    ) -> None:
         rng = np.random.default_rng(0)
         smallest = minimum_detectable_mean_change(rng.normal(size=100_000)[:n], alpha, power)
         shift = smallest / np.std(np.random.default_rng(0).normal(size=100_000)[:n], ddof=1)
@@ -379,9 +440,15 @@ class TestSmallestMeanChange:
 
     def test_it_grows_with_the_spread_and_ignores_the_direction(self) -> None:
         differences = np.random.default_rng(0).normal(size=50)
-        assert minimum_detectable_mean_change(3 * differences) == pytest.approx(3 * minimum_detectable_mean_change(differences))
-        assert minimum_detectable_mean_change(-differences) == pytest.approx(minimum_detectable_mean_change(differences))
+        assert minimum_detectable_mean_change(3 * differences) == pytest.approx(
+            3 * minimum_detectable_mean_change(differences)
+        )
+        assert minimum_detectable_mean_change(-differences) == pytest.approx(
+            minimum_detectable_mean_change(differences)
+        )
 
     @pytest.mark.parametrize("differences", [np.zeros(50), np.ones(50)])
-    def test_where_nothing_varies_it_is_that_of_faces_of_which_none_changed(self, differences: np.ndarray) -> None:
+    def test_where_nothing_varies_it_is_that_of_faces_of_which_none_changed(
+        self, differences: np.ndarray
+    ) -> None:
         assert minimum_detectable_mean_change(differences) == minimum_detectable_fall(50, 0, 0.005)

@@ -23,21 +23,36 @@ def told(replies, question=LETTERED):
 
 @given(
     st.lists(
-        st.sampled_from(["sad", "Joyful!", "B", "It is a sad face", "", "I'm sorry, I can't.", "sad or angry", "a cat"]), min_size=1, max_size=30
+        st.sampled_from(
+            ["sad", "Joyful!", "B", "It is a sad face", "", "I'm sorry, I can't.", "sad or angry", "a cat"]
+        ),
+        min_size=1,
+        max_size=30,
     )
 )
 def test_every_face_stands_in_exactly_one_entry(replies):
     found = response_summary(told(replies), LETTERED)
     if found is None:  # nothing was written at all only where all is answered, which an empty reply is not
         pytest.fail("replies without a ledger")
-    assert sum(entry["n"] for entry in found["entries"]) == len(replies) == found["answered"] + found["unanswered"]
-    assert found["unanswered"] == sum(reply in ("", "I'm sorry, I can't.", "sad or angry", "a cat") for reply in replies)
+    assert (
+        sum(entry["n"] for entry in found["entries"])
+        == len(replies)
+        == found["answered"] + found["unanswered"]
+    )
+    assert found["unanswered"] == sum(
+        reply in ("", "I'm sorry, I can't.", "sad or angry", "a cat") for reply in replies
+    )
 
 
 def test_entries_tell_how_replies_were_read_and_what_they_said():
     found = response_summary(told(["sad", "sad", "fear", "B", "He is joyful", "I cannot tell."]), LETTERED)
     kinds = {entry["kind"]: entry for entry in found["entries"]}
-    assert {kind: entry["n"] for kind, entry in kinds.items()} == {"exact": 3, "letter": 1, "synonym": 1, "refused": 1}
+    assert {kind: entry["n"] for kind, entry in kinds.items()} == {
+        "exact": 3,
+        "letter": 1,
+        "synonym": 1,
+        "refused": 1,
+    }
     assert kinds["exact"]["replies"] == [{"text": "sad", "n": 2}, {"text": "fear", "n": 1}]
     assert [entry["answered"] for entry in found["entries"]] == [True, True, True, False]
 
@@ -47,7 +62,11 @@ def test_a_model_that_gives_probabilities_has_none():
 
 
 def test_what_a_model_wrote_is_shown_and_does_nothing_on_the_page():
-    result = {"id": "m-raw on d/s", "n": 2, "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}}
+    result = {
+        "id": "m-raw on d/s",
+        "n": 2,
+        "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
+    }
     result["ledger"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
     page = responses_html({"results": [result]})
     assert "<script>" not in page

@@ -35,7 +35,11 @@ def imported(path):
 
 def reachable():
     """Every module that predictions may depend on, by following imports from `PIPELINE`."""
-    todo = [p for name in PIPELINE for p in ((PACKAGE / name).rglob("*.py") if (PACKAGE / name).is_dir() else [PACKAGE / name])]
+    todo = [
+        p
+        for name in PIPELINE
+        for p in ((PACKAGE / name).rglob("*.py") if (PACKAGE / name).is_dir() else [PACKAGE / name])
+    ]
     found = set()
     while todo:
         path = todo.pop()
@@ -54,10 +58,22 @@ def test_what_is_left_out_exists(name):
     assert (PACKAGE / name).exists()
 
 
-@pytest.mark.parametrize("module", ["classifiers/cnn.py", "restorers/gfpgan.py", "corruptions.py", "images.py", "inference/loop.py", "zoo/models.py"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "classifiers/cnn.py",
+        "restorers/gfpgan.py",
+        "corruptions.py",
+        "images.py",
+        "inference/loop.py",
+        "zoo/models.py",
+    ],
+)
 def test_a_change_of_code_that_predicts_is_another_identity(monkeypatch, module):
     before, changed, read = sha256_of_sources(source_files()), PACKAGE / module, Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"# edited" if path == changed else b""))
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: read(path) + (b"# edited" if path == changed else b"")
+    )
     assert sha256_of_sources(source_files()) != before
 
 

@@ -35,7 +35,12 @@ def parts_of(shelf):
 
 
 def assert_same(a, b):
-    assert (a.faces, a.status, a.text, a.has_probabilities) == (b.faces, b.status, b.text, b.has_probabilities)
+    assert (a.faces, a.status, a.text, a.has_probabilities) == (
+        b.faces,
+        b.status,
+        b.text,
+        b.has_probabilities,
+    )
     for name in ("index", "truth", "answer"):
         assert getattr(a, name).tolist() == getattr(b, name).tolist()
     np.testing.assert_array_equal(a.probabilities.astype(np.float32), b.probabilities.astype(np.float32))
@@ -92,7 +97,13 @@ def test_the_same_answers_make_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not parquet at all", lambda b: b[:200] + b"\0" * 200 + b[400:]]
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b"not parquet at all",
+        lambda b: b[:200] + b"\0" * 200 + b[400:],
+    ],
 )
 def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, damage):
     answers = answers_of(np.arange(20) % 7, np.arange(20) % 5)
@@ -145,7 +156,10 @@ def test_an_edited_answer_is_not_believed_although_its_file_has_the_right_checks
 def test_what_no_reader_would_accept_is_not_written(tmp_path):
     answers = answers_of(np.arange(7), np.arange(7))
     shelf = shelf_of(tmp_path, answers)
-    with shelf.locked(), pytest.raises(PredictionError, match="'oracle' gave predictions that cannot be stored"):
+    with (
+        shelf.locked(),
+        pytest.raises(PredictionError, match="'oracle' gave predictions that cannot be stored"),
+    ):
         shelf.write(0, replace(answers, answer=np.zeros(7, dtype=np.int64)), {}, 0.1)
     assert parts_of(shelf) == []
 
@@ -177,7 +191,9 @@ def test_another_subjects_shard_is_not_used(tmp_path):
 
 
 def test_rows_are_those_that_faces_have_in_the_dataset_now(tmp_path):
-    """The key does not depend on the order of the dataset's rows, so a shard may have been written with other ones."""
+    """The key does not depend on the order of the dataset's rows, so a shard may have been written with other
+    ones.
+    """
     answers = answers_of(np.arange(14) % 7, np.arange(14) % 7)
     write(shelf_of(tmp_path, answers), answers)
     turned = shelf_of(tmp_path, replace(answers, index=answers.index[::-1].copy()))

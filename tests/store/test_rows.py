@@ -43,11 +43,19 @@ def _hash(face):
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: FACES)
-    models = Registry("model", ModelSpec("oracle", lambda runtime: Learned({})), ModelSpec("sad", lambda runtime: Constant(Emotion.SAD)))
+    models = Registry(
+        "model",
+        ModelSpec("oracle", lambda runtime: Learned({})),
+        ModelSpec("sad", lambda runtime: Constant(Emotion.SAD)),
+    )
     restorers = Registry("restorer", RAW, BICUBIC, RestorerSpec("negative", lambda runtime: Negative()))
 
     def made(**options):
-        return Suite(EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options), models, restorers)
+        return Suite(
+            EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options),
+            models,
+            restorers,
+        )
 
     return made
 
@@ -83,7 +91,9 @@ def test_the_pictures_of_faces_that_a_restoration_hurt_are_those_of_their_rows(s
 
 def test_the_faces_that_a_small_change_turns_are_named_by_their_rows(suite):
     class Dark:
-        """Happy where the picture is brighter than its own mean by a hair, so that a little light changes it."""
+        """Happy where the picture is brighter than its own mean by a hair, so that a little light changes
+        it.
+        """
 
         def predict(self, faces):
             from fer_models.classifiers.base import Predictions

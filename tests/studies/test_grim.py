@@ -15,7 +15,9 @@ places = st.integers(0, 5)
 
 
 def rounded(k, n, decimals, way=ROUND_HALF_UP):
-    """100k / n as it would be published. No quotient of such small numbers is so near a half that 28 digits mistake it for one."""
+    """100k / n as it would be published. No quotient of such small numbers is so near a half that 28 digits
+    mistake it for one.
+    """
     return str((Decimal(100 * k) / n).quantize(Decimal(1).scaleb(-decimals), rounding=way)) + "%"
 
 
@@ -34,7 +36,11 @@ def test_what_was_measured_on_n_faces_is_possible_on_n_faces(measured, decimals)
 def test_a_claim_is_possible_exactly_when_trying_every_count_says_so(n, decimals, data):
     claim = f"{Decimal(data.draw(st.integers(0, 100 * 10**decimals))).scaleb(-decimals):f}%"
     value = Decimal(claim[:-1])
-    fitting = [k for k in range(n + 1) if value in {Decimal(rounded(k, n, decimals, way)[:-1]) for way in (ROUND_HALF_UP, ROUND_HALF_DOWN)}]
+    fitting = [
+        k
+        for k in range(n + 1)
+        if value in {Decimal(rounded(k, n, decimals, way)[:-1]) for way in (ROUND_HALF_UP, ROUND_HALF_DOWN)}
+    ]
     found = check(parse(claim), n)
     assert list(found.k) == fitting
     if not fitting:
@@ -49,11 +55,16 @@ def test_a_claim_is_possible_exactly_when_trying_every_count_says_so(n, decimals
 def test_the_share_of_claims_that_are_possible_is_what_counting_them_gives(n):
     found = [check(parse(f"{tenths / 10:.1f}%"), n) for tenths in range(1001)]
     counted = sum(one.possible for one in found) / len(found)
-    ties = sum(2000 * k % (2 * n) == n for k in range(n + 1)) / len(found)  # an exact half makes two claims possible
+    ties = sum(2000 * k % (2 * n) == n for k in range(n + 1)) / len(
+        found
+    )  # an exact half makes two claims possible
     assert found[0].allowed == pytest.approx(counted - ties)
 
 
-@pytest.mark.parametrize(("text", "n", "k"), [("86.44", 3589, None), ("51.66", 3589, 1854), ("86.44", 7178, 6205), ("0.8644", 7178, 6205)])
+@pytest.mark.parametrize(
+    ("text", "n", "k"),
+    [("86.44", 3589, None), ("51.66", 3589, 1854), ("86.44", 7178, 6205), ("0.8644", 7178, 6205)],
+)
 def test_the_published_accuracies_are_checked(text, n, k):
     assert list(check(parse(text), n).k) == ([] if k is None else [k])
 
@@ -73,7 +84,25 @@ def test_a_claim_is_read_as_it_is_published(text, percent):
     assert parse(text).percent == percent
 
 
-@pytest.mark.parametrize("text", ["", "%", "much", "-5", "100.01", "101", "86,44", "nan", "inf", "1e1", "86.", "1.2.3", "٨٦", "0." + "1" * 11])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "%",
+        "much",
+        "-5",
+        "100.01",
+        "101",
+        "86,44",
+        "nan",
+        "inf",
+        "1e1",
+        "86.",
+        "1.2.3",
+        "٨٦",
+        "0." + "1" * 11,
+    ],
+)
 def test_what_is_no_accuracy_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match=r"such as 86\.44"):
         parse(text)
@@ -168,11 +197,28 @@ def test_json_holds_the_same(command):
     code, said, _ = command("86.44%", "--n", "7178", "--json")
     found = json.loads(said)
     assert code == 0
-    assert (found["claim"], found["possible"], found["k"], found["nearest"]) == (86.44, True, [6205, 6205], [])
-    assert json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"][0] == {"k": 3102, "percent": 86.43}
+    assert (found["claim"], found["possible"], found["k"], found["nearest"]) == (
+        86.44,
+        True,
+        [6205, 6205],
+        [],
+    )
+    assert json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"][0] == {
+        "k": 3102,
+        "percent": 86.43,
+    }
 
 
-@pytest.mark.parametrize("arguments", [("much", "--n", "10"), ("-3", "--n", "10"), ("101", "--n", "10"), ("50", "--n", "0"), ("50", "--n", "-1")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("much", "--n", "10"),
+        ("-3", "--n", "10"),
+        ("101", "--n", "10"),
+        ("50", "--n", "0"),
+        ("50", "--n", "-1"),
+    ],
+)
 def test_bad_input_is_a_usage_error(command, arguments):
     assert command(*arguments)[0] == 4
 
@@ -189,7 +235,15 @@ def test_the_command_is_part_of_data(capsys):
 
 
 def published(accuracy, n=None, dataset="fer2013"):
-    return {"model": "net", "dataset": dataset, "split": None, "n": n, "accuracy": accuracy, "source": "somewhere", "protocol": "unknown"}
+    return {
+        "model": "net",
+        "dataset": dataset,
+        "split": None,
+        "n": n,
+        "accuracy": accuracy,
+        "source": "somewhere",
+        "protocol": "unknown",
+    }
 
 
 def test_a_published_record_without_a_size_is_tried_on_the_official_ones():
@@ -198,12 +252,18 @@ def test_a_published_record_without_a_size_is_tried_on_the_official_ones():
     assert "possible on 7,178 faces" in said["check"]
     assert "impossible on 3,589" in said["check"]
     assert said["check"].endswith("above every clean published result.")
-    assert "possible on 3,589 faces (one official test split) and on 7,178" in grim.annotate(published(0.5166))["check"]
+    assert (
+        "possible on 3,589 faces (one official test split) and on 7,178"
+        in grim.annotate(published(0.5166))["check"]
+    )
     assert "impossible on 3,589 and on 7,178 faces" in grim.annotate(published(0.864412))["check"]
 
 
 def test_a_published_record_with_a_size_is_checked_on_it():
-    assert grim.annotate(published(0.7311, 3589))["check"] == "Possible: 2,624 of 3,589 faces; in the clean range."
+    assert (
+        grim.annotate(published(0.7311, 3589))["check"]
+        == "Possible: 2,624 of 3,589 faces; in the clean range."
+    )
     assert grim.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
 
 
@@ -214,7 +274,10 @@ def test_zeros_that_json_left_out_are_put_back():
 
 def test_the_bands_are_about_fer2013_alone():
     assert grim.annotate(published(0.5, 10, dataset="rafdb"))["check"] == "Possible: 5 of 10 faces."
-    assert grim.annotate(published(0.5, dataset="rafdb"))["check"] == "No size is given, so it cannot be checked."
+    assert (
+        grim.annotate(published(0.5, dataset="rafdb"))["check"]
+        == "No size is given, so it cannot be checked."
+    )
 
 
 @pytest.mark.parametrize("accuracy", ["86.44", 86.44, -0.1, float("nan"), True, []])

@@ -43,14 +43,17 @@ def test_a_harm_makes_its_figure_worse_the_more_the_larger_it_is(simulation, fig
     means = []
     for size in (0.0, 1.0, 4.0):
         rises = [
-            run_power.worsened(figure, run[figure][1].value - run[figure][0].value) for run in versions(simulation, HARMS[figure][0], figure, size)
+            run_power.worsened(figure, run[figure][1].value - run[figure][0].value)
+            for run in versions(simulation, HARMS[figure][0], figure, size)
         ]
         means.append(np.mean(rises))
     assert means[0] < means[1] - 0.005 < means[2] - 0.01
 
 
 def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be(simulation):
-    changed = [run["metamorphic: flip rate, 1 pixel shift"][0].value for run in versions(simulation, "metamorphic")]
+    changed = [
+        run["metamorphic: flip rate, 1 pixel shift"][0].value for run in versions(simulation, "metamorphic")
+    ]
     least = DISTURBED["metamorphic"]  # a version's own noise on a copy may change more
     assert least - 0.02 < np.mean(changed) < least + 0.1
 
@@ -58,11 +61,29 @@ def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be
 def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
     logits, truth = np.zeros((4000, 7), np.float32), np.zeros(4000, dtype=np.int64)
     for kind in KINDS:
-        before, _ = simulated_checks._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)
+        before, _ = simulated_checks._answers(
+            replace(simulation, noise=1.0),
+            kind,
+            logits,
+            truth,
+            [0.0, 0.0],
+            np.random.default_rng(0),
+            None,
+            0.0,
+        )
         assert 1 / 7 < (before[0] == before[1]).mean() < 1
     alike = [
         (lambda answers: (answers[0] == answers[1]).mean())(
-            simulated_checks._answers(replace(simulation, noise=1.0), kind, logits, truth, [0.0, 0.0], np.random.default_rng(0), None, 0.0)[0]
+            simulated_checks._answers(
+                replace(simulation, noise=1.0),
+                kind,
+                logits,
+                truth,
+                [0.0, 0.0],
+                np.random.default_rng(0),
+                None,
+                0.0,
+            )[0]
         )
         for kind in sorted(KINDS, key=SHARED.__getitem__)
     ]
@@ -99,7 +120,9 @@ def test_the_plans_have_the_sizes_of_the_depths():
     assert run_power._faces_of(PLANS[1], "prompting", 3589) == 3589
 
 
-@pytest.mark.parametrize(("options", "message"), [({"runs": 0}, "at least one run"), ({"n": 3}, "at least seven faces")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"runs": 0}, "at least one run"), ({"n": 3}, "at least seven faces")]
+)
 def test_what_cannot_be_simulated_is_said(options, message):
     with pytest.raises(UsageError, match=message):
         run_power.run(unsure(200), **options)

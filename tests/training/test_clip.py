@@ -39,8 +39,12 @@ def test_the_image_tower_sees_what_the_lent_network_sees():
     reader = clip.Clip(model, None, prompts.load("plain"), torch.device("cpu"))
     faces = drawn(7).faces(range(7))
     with torch.no_grad():
-        lent = lender.network.forward_head(lender.network.forward_features(lender.preprocess(faces)), pre_logits=True)
-    torch.testing.assert_close(contrastive._trunk(model, reader.preprocess(faces)), lent, atol=1e-4, rtol=1e-4)
+        lent = lender.network.forward_head(
+            lender.network.forward_features(lender.preprocess(faces)), pre_logits=True
+        )
+    torch.testing.assert_close(
+        contrastive._trunk(model, reader.preprocess(faces)), lent, atol=1e-4, rtol=1e-4
+    )
     assert not any(p.requires_grad for p in model.visual.trunk.parameters())
     assert all(p.requires_grad for p in model.visual.head.parameters())
 
@@ -49,28 +53,44 @@ def test_training_leaves_weights_that_answer_as_the_validation_said(trained):
     outcome, _ = trained
     faces = drawn(28, "test")
     model = clip.load(outcome.weights, prompts.load("openai"), device="cpu")
-    assert (model.predict(faces.faces(range(28))).answer == faces.labels).mean() == pytest.approx(outcome.best_accuracy)
+    assert (model.predict(faces.faces(range(28))).answer == faces.labels).mean() == pytest.approx(
+        outcome.best_accuracy
+    )
     assert [r["epoch"] for r in outcome.history] == [1, 2, 3]
     assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
     eyes = safetensors_io.read(weights.find("efficientnet_b0"))[0]
     kept = safetensors_io.read(outcome.weights)[0]
-    torch.testing.assert_close(kept["visual.trunk.blocks.0.0.conv_dw.weight"], eyes["blocks.0.0.conv_dw.weight"])
+    torch.testing.assert_close(
+        kept["visual.trunk.blocks.0.0.conv_dw.weight"], eyes["blocks.0.0.conv_dw.weight"]
+    )
 
 
 def test_the_record_says_what_was_learnt_from(trained):
     outcome, told = trained
     record = json.loads(safetensors_io.read(outcome.weights)[1]["provenance"])
-    assert record["image_tower"] == {"model": "efficientnet_b0", "sha256": sha256_of(weights.find("efficientnet_b0"))}
+    assert record["image_tower"] == {
+        "model": "efficientnet_b0",
+        "sha256": sha256_of(weights.find("efficientnet_b0")),
+    }
     assert record["captions"] == prompts.load("captions").as_json()
     assert record["training_data"][0]["fingerprint"] == drawn(42).fingerprint
     assert record["validation_data"]["n"] == 28
     assert all(epoch["seconds"] > 0 for epoch in record["history"])
-    assert {title.split("/")[0] for title, _, _ in told} == {"look 1", "look 2", "epoch 1", "epoch 2", "epoch 3"}
+    assert {title.split("/")[0] for title, _, _ in told} == {
+        "look 1",
+        "look 2",
+        "epoch 1",
+        "epoch 2",
+        "epoch 3",
+    }
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path):
     short = replace(FEW, epochs=1, views=1)
-    once, again = (contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / str(i), device="cpu") for i in range(2))
+    once, again = (
+        contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / str(i), device="cpu")
+        for i in range(2)
+    )
     a, b = (safetensors_io.read(outcome.weights)[0] for outcome in (once, again))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
     other = contrastive.train(short, [drawn(28)], drawn(14, "test"), tmp_path / "other", device="cpu", seed=1)

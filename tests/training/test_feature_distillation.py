@@ -1,4 +1,6 @@
-"""What a transformer is led to by a convolutional network: the shipped EfficientNet-B0, and the real eyes of phi3v-nano."""
+"""What a transformer is led to by a convolutional network: the shipped EfficientNet-B0, and the real eyes of
+phi3v-nano.
+"""
 
 from dataclasses import replace
 

@@ -70,7 +70,9 @@ def test_the_expected_gradient_is_that_of_all_faces():
 
 
 def test_a_face_is_as_learnt_as_its_target_allows():
-    """An ambiguous face that is answered as ambiguously as it should be has nothing left to learn, though its cross-entropy is high."""
+    """An ambiguous face that is answered as ambiguously as it should be has nothing left to learn, though its
+    cross-entropy is high.
+    """
     torn = torch.tensor([[0.5, 0.5, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0]])
     made = InfoBatchSampler(torn, 0.0, 10, 0.5)
     logits = torch.log(torn.clamp(min=1e-9))

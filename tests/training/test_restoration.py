@@ -30,13 +30,19 @@ TINY = RestorationRecipe(
 
 
 def train(folder, recipe=TINY, **options):
-    return restoration.train("tiny", recipe, [drawn(42), drawn(14, "train")], drawn(14, "test"), folder, device="cpu", **options)
+    return restoration.train(
+        "tiny", recipe, [drawn(42), drawn(14, "train")], drawn(14, "test"), folder, device="cpu", **options
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder, told = tmp_path_factory.mktemp("restoration"), []
-    outcome = train(folder, replace(TINY, epochs=8), report=lambda title, step, of, figures: told.append((title, step, of)))
+    outcome = train(
+        folder,
+        replace(TINY, epochs=8),
+        report=lambda title, step, of, figures: told.append((title, step, of)),
+    )
     return outcome, told
 
 
@@ -78,7 +84,9 @@ def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path):
         train(tmp_path / "killed", report=kill)
     resumed = train(tmp_path / "killed")
     for figure in ("loss", "validation_psnr", "lr"):
-        assert [r[figure] for r in resumed.history] == pytest.approx([r[figure] for r in whole.history], rel=1e-6)
+        assert [r[figure] for r in resumed.history] == pytest.approx(
+            [r[figure] for r in whole.history], rel=1e-6
+        )
     a, b = (safetensors_io.read(o.weights)[0] for o in (whole, resumed))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
@@ -119,17 +127,34 @@ def test_weights_are_gone_on_with_and_named(tmp_path, trained):
 
 def test_learning_with_a_recogniser_brings_nearer_what_it_sees(tmp_path, trained):
     before, _ = trained
-    without, looking = replace(TINY, lr=2e-3, epochs=2), replace(TINY, lr=2e-3, epochs=2, recogniser="efficientnet_b0", recognition=5.0)
-    blind, led = (train(tmp_path / str(i), recipe, start=before.weights) for i, recipe in enumerate((without, looking)))
+    without, looking = (
+        replace(TINY, lr=2e-3, epochs=2),
+        replace(TINY, lr=2e-3, epochs=2, recogniser="efficientnet_b0", recognition=5.0),
+    )
+    blind, led = (
+        train(tmp_path / str(i), recipe, start=before.weights) for i, recipe in enumerate((without, looking))
+    )
     judge = restoration._Training("tiny", looking, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
-    assert judge.score(gfpgan.load(led.weights, device="cpu").infer).distance == pytest.approx(led.best.distance, rel=1e-3)
+    assert judge.score(gfpgan.load(led.weights, device="cpu").infer).distance == pytest.approx(
+        led.best.distance, rel=1e-3
+    )
     assert led.best.distance < judge.score(gfpgan.load(blind.weights, device="cpu").infer).distance - 0.05
     record = json.loads(weights.metadata(led.weights)["provenance"])
-    assert record["recogniser"] == {"model": "efficientnet_b0", "sha256": sha256_of(weights.find("efficientnet_b0"))}
+    assert record["recogniser"] == {
+        "model": "efficientnet_b0",
+        "sha256": sha256_of(weights.find("efficientnet_b0")),
+    }
 
 
 def test_faces_that_are_given_back_whole_look_the_same_to_a_recogniser():
-    session = restoration._Training("tiny", replace(TINY, recogniser="efficientnet_b0"), [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
+    session = restoration._Training(
+        "tiny",
+        replace(TINY, recogniser="efficientnet_b0"),
+        [drawn(7)],
+        drawn(14, "test"),
+        0,
+        torch.device("cpu"),
+    )
     degraded, sharp = next(session._validation())
     assert session._distance(sharp, sharp) == pytest.approx(0, abs=1e-6)
     without = restoration._Training("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))

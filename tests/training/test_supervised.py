@@ -21,8 +21,6 @@ STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contras
 #: A real network and the real loop, small.
 
 
-
-
 def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path):
     steps = []
     outcome = train(tmp_path, report=lambda title, step, of, figures: steps.append((title, step, of)))
@@ -34,7 +32,9 @@ def test_training_leaves_weights_that_load_and_say_where_they_come_from(tmp_path
     assert provenance["training_data"][0]["fingerprint"] == drawn(42).fingerprint
     assert provenance["validation_data"]["n"] == 28
     assert provenance["recipe"]["lr"] == TINY.lr
-    assert [("validation_accuracy" in r) for r in provenance["history"]] == [False, True, True][: len(provenance["history"])]
+    assert [("validation_accuracy" in r) for r in provenance["history"]] == [False, True, True][
+        : len(provenance["history"])
+    ]
     assert [r["size"] for r in outcome.history] == [24, 24, 32]
     assert len(steps) == 3 * 4
     assert not list(tmp_path.glob("*.checkpoint*"))
@@ -90,9 +90,20 @@ def test_a_teachers_answers_are_mixed_into_the_labels_and_written_down(tmp_path,
 def test_two_teachers_teach_the_mean_of_their_answers(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     for seed, name in enumerate(("tiny", "other")):
-        supervised.train(name, replace(TINY, epochs=1), [drawn(96)], drawn(48, "validation"), tmp_path, seed=seed, device="cpu")
+        supervised.train(
+            name,
+            replace(TINY, epochs=1),
+            [drawn(96)],
+            drawn(48, "validation"),
+            tmp_path,
+            seed=seed,
+            device="cpu",
+        )
     faces, cpu = [drawn(12)], torch.device("cpu")
-    one, two, both = (targets(faces, replace(TINY, teacher=t, teacher_share=1.0), cpu) for t in ("tiny", "other", "tiny+other"))
+    one, two, both = (
+        targets(faces, replace(TINY, teacher=t, teacher_share=1.0), cpu)
+        for t in ("tiny", "other", "tiny+other")
+    )
     assert not torch.equal(one, two)
     torch.testing.assert_close(both, (one + two) / 2)
 
@@ -103,7 +114,12 @@ def voting(faces, votes):
 
 def test_votes_become_shares_where_most_raters_saw_one_of_the_seven_emotions():
     faces = drawn(4)
-    votes = [[5, 0, 5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 3, 0, 0, 3, 1, 2, 1], [1, 0, 0, 0, 0, 0, 0, 4, 3, 2], [0] * 10]
+    votes = [
+        [5, 0, 5, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 3, 0, 0, 3, 1, 2, 1],
+        [1, 0, 0, 0, 0, 0, 0, 4, 3, 2],
+        [0] * 10,
+    ]
     found = targets([voting(faces, votes)], replace(TINY, targets="votes"), torch.device("cpu")).numpy()
     expected = np.eye(7)[faces.labels]
     expected[0], expected[1] = [0.5, 0, 0.5, 0, 0, 0, 0], [0, 0, 0, 0.5, 0, 0, 0.5]
@@ -118,7 +134,9 @@ def test_a_recipe_that_learns_from_votes_needs_some_and_writes_down_which(tmp_pa
     votes[:, 3] = 10
     sets = [voting(drawn(42), votes), drawn(14, "train")]
     outcome = supervised.train("tiny", by_votes, sets, drawn(28, "test"), tmp_path / "some", device="cpu")
-    assert outcome.history[0]["loss"] != train(tmp_path / "labels", replace(TINY, epochs=1)).history[0]["loss"]
+    assert (
+        outcome.history[0]["loss"] != train(tmp_path / "labels", replace(TINY, epochs=1)).history[0]["loss"]
+    )
     said = json.loads(safetensors_io.read(outcome.weights)[1]["provenance"])["votes"]
     assert said[0] is not None
     assert said[1] is None
@@ -126,7 +144,12 @@ def test_a_recipe_that_learns_from_votes_needs_some_and_writes_down_which(tmp_pa
 
 def test_every_network_has_a_recipe_for_votes_under_a_name_of_its_own():
     assert RECIPES["vgg19-ferplus"] == replace(RECIPES["vgg19"], targets="votes")
-    assert {name.removesuffix("-ferplus") for name in RECIPES} == {"vgg19", "resnet50", "efficientnet_b0", "phi3v-nano-vision"}
+    assert {name.removesuffix("-ferplus") for name in RECIPES} == {
+        "vgg19",
+        "resnet50",
+        "efficientnet_b0",
+        "phi3v-nano-vision",
+    }
 
 
 def test_going_on_from_trained_weights_keeps_their_record(tmp_path):

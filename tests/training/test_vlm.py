@@ -25,7 +25,9 @@ FEW = VlmRecipe(hidden=48, layers=1, heads=2, intermediate=64, views=1, epochs=2
 def home(tmp_path_factory):
     """A weights folder that holds eyes, trained for a moment without a teacher."""
     folder = tmp_path_factory.mktemp("weights")
-    recipe = replace(RECIPES[VISION_ENCODER], epochs=2, batch_size=14, teacher=None, precision="float32", validate_from=0)
+    recipe = replace(
+        RECIPES[VISION_ENCODER], epochs=2, batch_size=14, teacher=None, precision="float32", validate_from=0
+    )
     supervised.train(VISION_ENCODER, recipe, [drawn(42)], drawn(14, "test"), folder, device="cpu")
     return folder
 
@@ -36,7 +38,14 @@ def trained(home):
     patch.setenv("FER_MODELS_WEIGHTS", str(home))
     patch.setitem(RECIPES, VISION_ENCODER, replace(RECIPES[VISION_ENCODER], teacher=None))
     told = []
-    outcome = vlm.train(FEW, [drawn(56)], drawn(28, "test"), home, device="cpu", report=lambda title, *rest: told.append(title.split("/")[0]))
+    outcome = vlm.train(
+        FEW,
+        [drawn(56)],
+        drawn(28, "test"),
+        home,
+        device="cpu",
+        report=lambda title, *rest: told.append(title.split("/")[0]),
+    )
     patch.undo()
     return outcome, told
 
@@ -59,7 +68,11 @@ def test_the_image_tower_sees_what_the_trained_eyes_see(home):
 def test_training_teaches_it_to_answer_and_leaves_a_folder_of_the_official_layout(trained, home):
     outcome, told = trained
     assert outcome.weights == home / "phi3v-nano"
-    assert sorted(path.name for path in outcome.weights.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in outcome.weights.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
     assert outcome.history[-1]["loss"] < 0.7 * outcome.history[0]["loss"]
     assert told[0] == "look 1"
     chat, faces = phi3v.load(outcome.weights, device="cpu"), drawn(28, "test")
@@ -67,7 +80,9 @@ def test_training_teaches_it_to_answer_and_leaves_a_folder_of_the_official_layou
     written = base.VlmClassifier(chat, asked).predict(faces.faces(range(14)))
     assert set(written.text) <= set(asked.replies)  # it has learnt to say nothing else
     likely = base.VlmClassifier(chat, asked, "likelihood").predict(faces.faces(range(28)))
-    assert (likely.answer == faces.labels).mean() == pytest.approx(outcome.best_accuracy, abs=0.08)  # weights are shipped in bf16
+    assert (likely.answer == faces.labels).mean() == pytest.approx(
+        outcome.best_accuracy, abs=0.08
+    )  # weights are shipped in bf16
 
 
 def test_the_record_names_the_eyes_and_how_they_were_trained(trained, home):
@@ -79,7 +94,9 @@ def test_the_record_names_the_eyes_and_how_they_were_trained(trained, home):
 
 
 def test_the_loss_is_that_of_the_replies_alone(trained):
-    """Against the scores of `Chat.score`, which has another way to the same numbers; the end mark counts as a token."""
+    """Against the scores of `Chat.score`, which has another way to the same numbers; the end mark counts as a
+    token.
+    """
     chat, asked = phi3v.load(trained[0].weights, device="cpu"), questions.load("one-word")
     faces, replies = drawn(3).faces(range(3)), ["happy", "surprise", "sad"]
     features = chat.network.encode_image(torch.cat([phi3v.views(face, 1, 48).pixels for face in faces]))

@@ -18,8 +18,14 @@ def trained(path, seed, architecture=TINY, **more):
     """A file as training leaves it; returns its tensors."""
     torch.manual_seed(seed)
     state = cnn.build(architecture).state_dict()
-    said = {"format": cnn.FORMAT, "architecture": json.dumps(vars(architecture)), "labels": json.dumps(list(LABELS))}
-    safetensors_io.write(state, path, said | {"provenance": json.dumps({"model": "tiny", "seed": seed})} | more)
+    said = {
+        "format": cnn.FORMAT,
+        "architecture": json.dumps(vars(architecture)),
+        "labels": json.dumps(list(LABELS)),
+    }
+    safetensors_io.write(
+        state, path, said | {"provenance": json.dumps({"model": "tiny", "seed": seed})} | more
+    )
     return state
 
 
@@ -33,10 +39,15 @@ def test_the_average_is_the_mean_of_every_weight_and_says_of_what(tmp_path):
     assert mean.keys() == states[0].keys()
     for name, tensor in mean.items():
         parts = [state[name] for state in states]
-        torch.testing.assert_close(tensor, torch.stack(parts).mean(0) if tensor.is_floating_point() else parts[-1])
+        torch.testing.assert_close(
+            tensor, torch.stack(parts).mean(0) if tensor.is_floating_point() else parts[-1]
+        )
     record = json.loads(said["provenance"])
     assert record["model"] == "tiny"
-    assert record["averaged"] == [{"sha256": sha256_of(path), "provenance": {"model": "tiny", "seed": seed}} for seed, path in enumerate(files)]
+    assert record["averaged"] == [
+        {"sha256": sha256_of(path), "provenance": {"model": "tiny", "seed": seed}}
+        for seed, path in enumerate(files)
+    ]
     assert cnn.load(tmp_path / "mean.safetensors", device="cpu").architecture == TINY
 
 
@@ -48,15 +59,25 @@ def test_the_average_of_copies_is_the_network_itself(tmp_path):
 
 
 def test_networks_that_differ_are_not_averaged_and_nothing_is_written(tmp_path):
-    first, other, output = tmp_path / "first.safetensors", tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
+    first, other, output = (
+        tmp_path / "first.safetensors",
+        tmp_path / "other.safetensors",
+        tmp_path / "mean.safetensors",
+    )
     state = trained(first, 0)
     trained(other, 0, Architecture("resnet10t", size=40))
-    with pytest.raises(WeightsError, match=r"other\.safetensors is of another network than .*first\.safetensors"):
+    with pytest.raises(
+        WeightsError, match=r"other\.safetensors is of another network than .*first\.safetensors"
+    ):
         average([first, other], output)
     trained(other, 0, labels=json.dumps(["angry"]))
     with pytest.raises(WeightsError, match="another network"):
         average([first, other], output)
-    safetensors_io.write({name: tensor for name, tensor in state.items() if name != "fc.bias"}, other, safetensors_io.read(first)[1])
+    safetensors_io.write(
+        {name: tensor for name, tensor in state.items() if name != "fc.bias"},
+        other,
+        safetensors_io.read(first)[1],
+    )
     with pytest.raises(WeightsError, match="another network"):
         average([first, other], output)
     safetensors_io.write(state, other, {})

@@ -8,7 +8,14 @@ import pytest
 from fer_models.artifacts import weights
 from fer_models.classifiers.dummy import Constant
 from fer_models.emotions import LABELS, Emotion
-from fer_models.errors import DatasetError, FerModelsError, UnknownNameError, UsageError, WeightsError, WeightsMissingError
+from fer_models.errors import (
+    DatasetError,
+    FerModelsError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+    WeightsMissingError,
+)
 from fer_models.zoo import registry, resolve
 from fer_models.zoo.models import MODELS
 from fer_models.zoo.registry import Registry
@@ -145,7 +152,9 @@ def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch)
             module.MODELS = [constant("theirs")]
             return module
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else [])
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [Point()] if group == "fer_models.models" else []
+    )
     models, _, _ = resolve.available_models([])
     assert models["theirs"].source == Path(__file__)
 
@@ -168,11 +177,20 @@ def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["fer_models", "fer_models.zoo.models", "fer_models.evaluation", "fer_models.plugin", "fer_models.training.recipes"]
+    "module",
+    [
+        "fer_models",
+        "fer_models.zoo.models",
+        "fer_models.evaluation",
+        "fer_models.plugin",
+        "fer_models.training.recipes",
+    ],
 )
 def test_importing_what_does_not_compute_imports_no_torch(module):
     code = f"import {module}, sys; print([m for m in ('torch', 'timm', 'transformers', 'open_clip') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
     assert out.stdout.strip() == "[]"
 
 
@@ -187,7 +205,9 @@ def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_pat
     augmented = resolve.resolve_model("own+tta", models)
     assert augmented.name == "own+tta"
     assert augmented.identity(Runtime()) != plain.identity(Runtime())
-    assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [Emotion.SAD]
+    assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [
+        Emotion.SAD
+    ]
     with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
         resolve.resolve_model("onw+tta", models)
     file = tmp_path / "my+tta.safetensors"

@@ -1,4 +1,5 @@
-"""A model that reads a picture and writes, as a classifier: asked to write an answer, or how likely it finds each of the seven.
+"""A model that reads a picture and writes, as a classifier: asked to write an answer, or how likely it finds
+each of the seven.
 
 Both are declared ways to ask (`+likelihood`, …), and part of a model's name: they are different measurements.
 """
@@ -17,10 +18,15 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.images import Face
 
-#: The ways to ask: free text, read by `answers`; or the probabilities of the seven replies, as they are, per token (so that long words are
-#: not at a disadvantage), or against their probabilities for a picture that shows nothing (contextual calibration, Zhao et al. 2021,
-#: arXiv:2102.09690).
-GENERATE, LIKELIHOOD, NORMALIZED, CALIBRATED = "generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"
+#: The ways to ask: free text, read by `answers`; or the probabilities of the seven replies, as they are, per
+#: token (so that long words are not at a disadvantage), or against their probabilities for a picture that
+#: shows nothing (contextual calibration, Zhao et al. 2021, arXiv:2102.09690).
+GENERATE, LIKELIHOOD, NORMALIZED, CALIBRATED = (
+    "generate",
+    "likelihood",
+    "likelihood-normalized",
+    "likelihood-calibrated",
+)
 ANSWER_MODES = (GENERATE, LIKELIHOOD, NORMALIZED, CALIBRATED)
 #: The longest answer that is waited for, in tokens.
 LONGEST = 64
@@ -32,10 +38,14 @@ class VlmBackend(Protocol):
     """A model that is shown a picture and asked in words."""
 
     def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
-        """Its answer to the question about each face: the likeliest token each time, at most `longest` of them."""
+        """Its answer to the question about each face: the likeliest token each time, at most `longest` of
+        them.
+        """
         ...
 
-    def loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
+    def loglikelihood(
+        self, faces: Sequence[Face], question: str, replies: Sequence[str]
+    ) -> NDArray[np.float64]:
         """How likely it is to begin its answer with each reply: natural logarithms, (n, replies)."""
         ...
 
@@ -91,14 +101,20 @@ class VlmClassifier:
         """Multiply-accumulates to read one face and the question once, see `arithmetic.macs`."""
         from fer_models.classifiers import flops
 
-        return flops.macs(lambda: self.chat.loglikelihood([_NOTHING], self.question.written(), self.question.replies[:1]))
+        return flops.macs(
+            lambda: self.chat.loglikelihood([_NOTHING], self.question.written(), self.question.replies[:1])
+        )
 
 
 def parse_responses(replies: Sequence[str], question: Question) -> Predictions:
-    """What replies mean: all probability on the emotion that is named, no answer where none can be read; the replies are kept."""
+    """What replies mean: all probability on the emotion that is named, no answer where none can be read; the
+    replies are kept.
+    """
     readings = [response_parser.parse_response(reply, question.options) for reply in replies]
     rows = np.zeros((len(replies), len(EMOTIONS)))
     for row, reading in zip(rows, readings, strict=True):
         row[reading.emotion if reading.emotion is not None else 0] = 1.0
     silent = {i: reading.status for i, reading in enumerate(readings) if reading.status != ANSWERED}
-    return Predictions.from_probabilities(rows, LABELS, unanswered=silent, text=replies, has_probabilities=False)
+    return Predictions.from_probabilities(
+        rows, LABELS, unanswered=silent, text=replies, has_probabilities=False
+    )

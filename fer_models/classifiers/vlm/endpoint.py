@@ -1,6 +1,8 @@
-"""A model behind an OpenAI-compatible server (vLLM, Ollama, `transformers serve`, …), asked about one face per request.
+"""A model behind an OpenAI-compatible server (vLLM, Ollama, `transformers serve`, …), asked about one face
+per request.
 
-The server decides which weights answer; what is stored is known by its address, the model's name there, and the question.
+The server decides which weights answer; what is stored is known by its address, the model's name there, and
+the question.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import PredictionError, UsageError, encodable, one_line
 from fer_models.images import Face, data_url
 
-#: Where the key for a server that wants one is taken from, and from nowhere else. Not OPENAI_API_KEY: that must not travel to any address.
+#: Where the key for a server that wants one is taken from, and from nowhere else. Not OPENAI_API_KEY: that
+#: must not travel to any address.
 KEY = "FER_MODELS_ENDPOINT_KEY"
 #: What a server answers when it is busy or starting: worth another try.
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -57,7 +60,15 @@ class Endpoint:
     """One model on one server."""
 
     def __init__(
-        self, url: str, model: str, question: Question, *, max_concurrency: int = 8, timeout: float = 120.0, retry_timeout: float = 180.0, longest: int = LONGEST
+        self,
+        url: str,
+        model: str,
+        question: Question,
+        *,
+        max_concurrency: int = 8,
+        timeout: float = 120.0,
+        retry_timeout: float = 180.0,
+        longest: int = LONGEST,
     ) -> None:
         """Look whether something listens.
 
@@ -65,7 +76,8 @@ class Endpoint:
             url: up to and without `/chat/completions`, such as `http://localhost:8000/v1`.
             at_once: requests under way at the same time.
             timeout: seconds for one request, from the connection to the last byte of the reply.
-            patience: seconds for one face, in which a request is repeated while the server is busy, starting or gone.
+            patience: seconds for one face, in which a request is repeated while the server is busy, starting
+                or gone.
             longest: tokens of an answer.
 
         Raises:
@@ -73,25 +85,39 @@ class Endpoint:
             PredictionError: nothing listens there.
         """
         if not _is_address(url):
-            raise UsageError(f"'{one_line(url)}' is no address of a server. Give one such as endpoint:MODEL@http://localhost:8000/v1")
+            raise UsageError(
+                f"'{one_line(url)}' is no address of a server. Give one such as endpoint:MODEL@http://localhost:8000/v1"
+            )
         key = os.environ.get(KEY, "")
         if not (key.isascii() and key.isprintable()):
-            raise UsageError(f"The environment variable {KEY} holds characters that no HTTP header can hold. Set it to the key alone.")
+            raise UsageError(
+                f"The environment variable {KEY} holds characters that no HTTP header can hold. Set it to the key alone."
+            )
         self.url, self.model, self.question, self.longest = url.rstrip("/"), model, question, longest
         self.at_once, self.timeout, self.patience = max_concurrency, timeout, retry_timeout
-        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {key}"} if key else {}
+        )
         self._asked = question.written()
         try:
-            self._call("/models", None, min(_GREETING, timeout))  # whatever it answers, it listens; not every server lists its models
-        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a host that is no name
-            raise PredictionError(f"Nothing listens at {self.url} ({_reason(error)}). Start the server first, or correct the address.") from error
+            self._call(
+                "/models", None, min(_GREETING, timeout)
+            )  # whatever it answers, it listens; not every server lists its models
+        except (
+            OSError,
+            http.client.HTTPException,
+            UnicodeError,
+        ) as error:  # the last: a host that is no name
+            raise PredictionError(
+                f"Nothing listens at {self.url} ({_reason(error)}). Start the server first, or correct the address."
+            ) from error
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`; the texts are the model's replies.
 
         Raises:
-            PredictionError: the server refuses the request, sends something that is no chat completion, or does not answer for longer
-                than our patience.
+            PredictionError: the server refuses the request, sends something that is no chat completion, or
+                does not answer for longer than our patience.
         """
         with ThreadPoolExecutor(max_workers=self.at_once) as pool:
             replies = list(pool.map(self._reply, faces))
@@ -104,14 +130,25 @@ class Endpoint:
         return other
 
     def _reply(self, face: Face) -> str:
-        content = [{"type": "image_url", "image_url": {"url": data_url(face)}}, {"type": "text", "text": self._asked}]
-        request = {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": self.longest}
+        content = [
+            {"type": "image_url", "image_url": {"url": data_url(face)}},
+            {"type": "text", "text": self._asked},
+        ]
+        request = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": self.longest,
+        }
         body = self._with_retry(request)
         if len(body) > _LARGEST:
             raise self._foreign(body, f"more than {_LARGEST:,} bytes")
         try:
             text = json.loads(body)["choices"][0]["message"].get("content")
-        except (ValueError, RecursionError):  # not JSON, not UTF-8, nested too deeply, or a number with thousands of digits
+        except (
+            ValueError,
+            RecursionError,
+        ):  # not JSON, not UTF-8, nested too deeply, or a number with thousands of digits
             raise self._foreign(body, "no JSON") from None
         except (KeyError, IndexError, TypeError, AttributeError):
             raise self._foreign(body, "no chat completion") from None
@@ -120,35 +157,49 @@ class Endpoint:
         return encodable(text or "")
 
     def _foreign(self, body: bytes, what: str) -> PredictionError:
-        return PredictionError(f"{self.url} answered with {what}: '{_shown(body)}'. Is this the address of an OpenAI-compatible server?")
+        return PredictionError(
+            f"{self.url} answered with {what}: '{_shown(body)}'. Is this the address of an OpenAI-compatible server?"
+        )
 
     def _with_retry(self, request: dict[str, Any]) -> bytes:
-        """Ask, and ask again while the server is busy, starting or gone, for as long as our patience lasts; returns the reply."""
+        """Ask, and ask again while the server is busy, starting or gone, for as long as our patience lasts;
+        returns the reply.
+        """
         until, pause = time.monotonic() + self.patience, 0.25
         while True:
             try:
-                response = self._call("/chat/completions", request, min(self.timeout, until - time.monotonic()))
+                response = self._call(
+                    "/chat/completions", request, min(self.timeout, until - time.monotonic())
+                )
                 if response.status < 300:
                     return response.body
                 reason = one_line(f"{response.status} {response.phrase}")
                 if response.status not in _RETRYABLE:
-                    raise PredictionError(f"{self.url} refuses the request ({reason}): {_shown(response.body, 300)}")
+                    raise PredictionError(
+                        f"{self.url} refuses the request ({reason}): {_shown(response.body, 300)}"
+                    )
             except (OSError, http.client.HTTPException) as error:  # gone, too slow, or cut off within a reply
                 reason = _reason(error)
             if time.monotonic() + pause > until:
                 waited = f"{self.url} did not answer for {self.patience:.0f} s ({reason})."
-                raise PredictionError(f"{waited} What was answered before is stored; the same command goes on from there.")
+                raise PredictionError(
+                    f"{waited} What was answered before is stored; the same command goes on from there."
+                )
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
     def _call(self, path: str, request: dict[str, Any] | None, seconds: float) -> _Response:
-        """One request. Raises OSError (TimeoutError too) or HTTPException where there is no response within so many seconds."""
+        """One request. Raises OSError (TimeoutError too) or HTTPException where there is no response within
+        so many seconds.
+        """
         body = None if request is None else json.dumps(request).encode()
         until = time.monotonic() + seconds
 
         def exchange() -> _Response:
             try:
-                response = _OPENER.open(urllib.request.Request(f"{self.url}{path}", body, self._headers), timeout=seconds)
+                response = _OPENER.open(
+                    urllib.request.Request(f"{self.url}{path}", body, self._headers), timeout=seconds
+                )
             except urllib.error.HTTPError as error:
                 response = error
             with response:
@@ -160,7 +211,12 @@ class Endpoint:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0) and url.isprintable()
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+            and url.isprintable()
+        )
     except ValueError:  # a port that is none, brackets without an address
         return False
 
@@ -168,8 +224,9 @@ def _is_address(url: str) -> bool:
 def _within(seconds: float, call: Callable[[], _Response]) -> _Response:
     """What `call` returns or raises, if it does so in time.
 
-    The timeout of a socket begins anew with every byte. Only a thread that is left to itself bounds a connection, its headers and its body
-    together; `_read` ends that thread soon after, and with the process it ends in any case.
+    The timeout of a socket begins anew with every byte. Only a thread that is left to itself bounds a
+    connection, its headers and its body together; `_read` ends that thread soon after, and with the process
+    it ends in any case.
     """
     ended: queue.SimpleQueue[_Response | BaseException] = queue.SimpleQueue()
 
@@ -190,7 +247,9 @@ def _within(seconds: float, call: Callable[[], _Response]) -> _Response:
 
 
 def _read(response: Any, until: float) -> bytes:
-    """The first bytes of a body, at most one more than `_LARGEST`. Raises OSError where it is cut off, or not over in time."""
+    """The first bytes of a body, at most one more than `_LARGEST`. Raises OSError where it is cut off, or not
+    over in time.
+    """
     body = bytearray()
     while len(body) <= _LARGEST and (chunk := response.read1(_LARGEST + 1 - len(body))):
         body += chunk

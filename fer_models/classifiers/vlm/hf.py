@@ -1,4 +1,5 @@
-"""Vision-language models that transformers knows (Qwen-VL, SmolVLM, LLaVA, InternVL, …), asked through their own processor and chat template.
+"""Vision-language models that transformers knows (Qwen-VL, SmolVLM, LLaVA, InternVL, …), asked through their
+own processor and chat template.
 
 Nothing but safetensors is read, and no code that comes with a model is run.
 """
@@ -43,18 +44,30 @@ class HfVlm:
     def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
         """See `interview.Chat.write`."""
         asked = self._asked(faces, question)
-        written = self.model.generate(**asked, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad)
+        written = self.model.generate(
+            **asked, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad
+        )
         said = self.words.batch_decode(written[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
         return [str(text).strip() for text in said]
 
     @torch.inference_mode()
-    def loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
-        """See `interview.Chat.score`. Each face and the question are read once; the replies follow from what was kept of that."""
+    def loglikelihood(
+        self, faces: Sequence[Face], question: str, replies: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """See `interview.Chat.score`. Each face and the question are read once; the replies follow from what
+        was kept of that.
+        """
         alike = [list(group) for _, group in groupby(range(len(faces)), key=lambda i: faces[i].shape)]
-        return np.concatenate([self._loglikelihood([faces[i] for i in group], question, replies) for group in alike])
+        return np.concatenate(
+            [self._loglikelihood([faces[i] for i in group], question, replies) for group in alike]
+        )
 
-    def _loglikelihood(self, faces: Sequence[Face], question: str, replies: Sequence[str]) -> NDArray[np.float64]:
-        """`score` for faces of one size, whose prompts are equally long: nothing is padded, so every model counts positions rightly."""
+    def _loglikelihood(
+        self, faces: Sequence[Face], question: str, replies: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """`score` for faces of one size, whose prompts are equally long: nothing is padded, so every model
+        counts positions rightly.
+        """
         asked, told = self._asked(faces, question), [self._ids(reply) for reply in replies]
         out = self.model(**asked, use_cache=True)
         first = out.logits[:, -1].float().log_softmax(-1)
@@ -63,10 +76,18 @@ class HfVlm:
         if longest:
             n, cache = len(faces), out[self._cache_name]
             cache.batch_repeat_interleave(len(told))
-            fed = torch.tensor([ids[:-1] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device)
-            wanted = torch.tensor([ids[1:] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device)
-            real = torch.arange(longest, device=self.device) < torch.tensor([[len(ids) - 1] for ids in told], device=self.device)
-            logits = self.model(input_ids=fed.repeat(n, 1), use_cache=True, **{self._cache_name: cache}).logits
+            fed = torch.tensor(
+                [ids[:-1] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device
+            )
+            wanted = torch.tensor(
+                [ids[1:] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device
+            )
+            real = torch.arange(longest, device=self.device) < torch.tensor(
+                [[len(ids) - 1] for ids in told], device=self.device
+            )
+            logits = self.model(
+                input_ids=fed.repeat(n, 1), use_cache=True, **{self._cache_name: cache}
+            ).logits
             following = logits.float().log_softmax(-1).gather(-1, wanted.repeat(n, 1)[..., None])[..., 0]
             found += (following.double() * real.repeat(n, 1)).sum(1).reshape(n, len(told))
         scores: NDArray[np.float64] = found.cpu().numpy()
@@ -81,7 +102,9 @@ class HfVlm:
 
     @property
     def _pad(self) -> int:
-        return int(self.words.pad_token_id if self.words.pad_token_id is not None else self.words.eos_token_id)
+        return int(
+            self.words.pad_token_id if self.words.pad_token_id is not None else self.words.eos_token_id
+        )
 
     def _asked(self, faces: Sequence[Face], question: str) -> Any:
         """The prompts of all faces as the model takes them."""
@@ -104,11 +127,14 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
         device: as in `cnn.load`. precision: what weights and arithmetic are in: `float32`, `bf16`, `fp16`.
 
     Raises:
-        WeightsError: transformers cannot make a model of it without running foreign code, or it is not asked in a chat.
+        WeightsError: transformers cannot make a model of it without running foreign code, or it is not asked
+            in a chat.
         PredictionError: the weights need more memory than is free.
     """
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
-    safetensors_io.require_memory(safetensors_io.elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name)
+    safetensors_io.require_memory(
+        safetensors_io.elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name
+    )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -116,12 +142,18 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
         processor: Any = AutoProcessor.from_pretrained(folder, **local)  # type: ignore[no-untyped-call]
         model, told = read_model(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)
     except Exception as error:  # whatever its files make transformers stumble over
-        raise WeightsError(f"{folder} is no vision-language model that transformers loads by itself: {_brief(error)}") from error
+        raise WeightsError(
+            f"{folder} is no vision-language model that transformers loads by itself: {_brief(error)}"
+        ) from error
     if told["missing_keys"] or told.get("mismatched_keys"):
         absent = sorted(map(str, [*told["missing_keys"], *told.get("mismatched_keys", [])]))
-        raise WeightsError(f"{folder} lacks {len(absent)} tensors ({', '.join(absent[:3])}, …); they would be random. Fetch it anew.")
+        raise WeightsError(
+            f"{folder} lacks {len(absent)} tensors ({', '.join(absent[:3])}, …); they would be random. Fetch it anew."
+        )
     if getattr(processor, "chat_template", None) is None:
-        raise WeightsError(f"{folder} has no chat template: it is not made for questions. Ask an instruction-tuned model.")
+        raise WeightsError(
+            f"{folder} has no chat template: it is not made for questions. Ask an instruction-tuned model."
+        )
     return HfVlm(model, processor, target)
 
 

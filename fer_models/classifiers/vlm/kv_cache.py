@@ -1,6 +1,7 @@
 """Key-value cache of transformers' models: the name of the argument, and of the output field that holds it.
 
-transformers calls both `cache` from 5.24 on, and `past_key_values` before; 5.40 is announced to remove the old name.
+transformers calls both `cache` from 5.24 on, and `past_key_values` before; 5.40 is announced to remove the
+old name.
 """
 
 from __future__ import annotations
@@ -10,5 +11,7 @@ from typing import Any
 
 
 def cache_name(model: Any) -> str:
-    """Name of the cache argument of `model.forward`, and of the field in its outputs: `cache` or `past_key_values`."""
+    """Name of the cache argument of `model.forward`, and of the field in its outputs: `cache` or
+    `past_key_values`.
+    """
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

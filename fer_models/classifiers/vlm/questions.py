@@ -1,4 +1,6 @@
-"""What a model that writes is asked about a face: a question, the words for the seven emotions, and how they are listed."""
+"""What a model that writes is asked about a face: a question, the words for the seven emotions, and how they
+are listed.
+"""
 
 from __future__ import annotations
 
@@ -49,17 +51,27 @@ class Question:
 
     @property
     def replies(self) -> Sequence[str]:
-        """The reply that each emotion would be, in `Emotion` order: its letter where they are lettered, its name elsewhere."""
+        """The reply that each emotion would be, in `Emotion` order: its letter where they are lettered, its
+        name elsewhere.
+        """
         return [chr(ord("A") + self.order.index(e)) if self.multiple_choice else e.label for e in EMOTIONS]
 
     def rotated(self, by: int) -> Question:
         """The same question with the first `by` emotions of its list moved to the end."""
-        return self if by == 0 else replace(self, name=f"{self.name}, rotated by {by}", order=(*self.order[by:], *self.order[:by]))
+        return (
+            self
+            if by == 0
+            else replace(
+                self, name=f"{self.name}, rotated by {by}", order=(*self.order[by:], *self.order[:by])
+            )
+        )
 
     def shuffled(self, seed: int) -> Question:
         """The same question with its list in a random order."""
         order = np.random.default_rng(seed).permutation(len(self.order))
-        return replace(self, name=f"{self.name}, shuffled ({seed})", order=tuple(self.order[i] for i in order))
+        return replace(
+            self, name=f"{self.name}, shuffled ({seed})", order=tuple(self.order[i] for i in order)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """All that decides how it is asked."""
@@ -75,15 +87,27 @@ _LOOKS = {
     Emotion.SURPRISE: "raised brows, wide eyes, dropped jaw",
     Emotion.NEUTRAL: "relaxed face",
 }
-#: The questions that come with the package; the first one is asked when nothing else is said, the others are paraphrases and other lists.
+#: The questions that come with the package; the first one is asked when nothing else is said, the others are
+#: paraphrases and other lists.
 QUESTIONS: dict[str, Question] = {
     q.name: q
     for q in (
         Question("one-word", f"Which emotion does this face show: {_GAP}? Answer with one word."),
-        Question("classify", f"Classify the facial expression in this picture as one of: {_GAP}. Reply with the name only."),
+        Question(
+            "classify",
+            f"Classify the facial expression in this picture as one of: {_GAP}. Reply with the name only.",
+        ),
         Question("feeling", f"How does this person feel? Choose one of {_GAP}, and say nothing else."),
-        Question("described", f"Which emotion does this face show: {_GAP}? Answer with the name of the emotion.", described=True),
-        Question("multiple-choice", f"Which emotion does this face show?{_GAP}\nAnswer with the letter.", multiple_choice=True),
+        Question(
+            "described",
+            f"Which emotion does this face show: {_GAP}? Answer with the name of the emotion.",
+            described=True,
+        ),
+        Question(
+            "multiple-choice",
+            f"Which emotion does this face show?{_GAP}\nAnswer with the letter.",
+            multiple_choice=True,
+        ),
     )
 }
 

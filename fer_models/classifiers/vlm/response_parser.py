@@ -1,8 +1,9 @@
 """What a model that writes has said: one emotion, or why none can be read from it. Nothing is guessed.
 
-A reply is read as a person would read it in a hurry: the whole of it may be a name or an option's letter; otherwise every emotion named in it counts,
-but for those that are denied ("not happy but sad"), or named in a sentence that refuses ("I cannot tell whether she is sad"). One left: that is
-the answer. None or several left: there is no answer, and the status says which.
+A reply is read as a person would read it in a hurry: the whole of it may be a name or an option's letter;
+otherwise every emotion named in it counts, but for those that are denied ("not happy but sad"), or named in a
+sentence that refuses ("I cannot tell whether she is sad"). One left: that is the answer. None or several
+left: there is no answer, and the status says which.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from fer_models.emotions import EMOTIONS, LABELS, Emotion
 REFUSED, AMBIGUOUS, NAMELESS, EMPTY = "refused", "ambiguous", "no emotion named", "empty"
 #: How an answer was read.
 EXACT, LETTER, WORD, SYNONYM = "exact", "letter", "word", "synonym"
-#: Of a longer reply, its beginning and its end are read: what is said in between is not where an answer stands.
+#: Of a longer reply, its beginning and its end are read: what is said in between is not where an answer
+#: stands.
 LONGEST = 4000
 
 _OTHER_WORDS: dict[Emotion, str] = {
@@ -31,7 +33,9 @@ _OTHER_WORDS: dict[Emotion, str] = {
     Emotion.SURPRISE: "surprised surprising shocked shock astonished astonishment amazed startled amazement",
     Emotion.NEUTRAL: "neutrality neutrally emotionless expressionless unemotional impassive indifferent",
 }
-_MEANING = {word: emotion for emotion, words in _OTHER_WORDS.items() for word in words.split()} | {e.label: e for e in EMOTIONS}
+_MEANING = {word: emotion for emotion, words in _OTHER_WORDS.items() for word in words.split()} | {
+    e.label: e for e in EMOTIONS
+}
 _NAMED = re.compile(rf"\b({'|'.join(sorted(map(re.escape, _MEANING), key=len, reverse=True))})\b")
 #: "no clear emotion", "no particular facial expression": a neutral face, said with other words.
 _NO_EMOTION = re.compile(r"\b(?:no|without(?: any)?|lacks?(?: any)?) (?:\w+ ){0,2}?(emotion|expression)s?\b")
@@ -52,8 +56,12 @@ _REFUSAL = re.compile(
 _CONCLUDES = re.compile(
     r"\b(?:answer|emotion|conclusion|prediction|classification|label|category|expression)\b(?: (?:is|would be|shown is))?\s*[:=]?\s*\W{0,4}$"
 )
-_LETTER_ALONE = re.compile(r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?\W*)?([a-z])\W*$")
-_LETTER_FIRST = re.compile(r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?\W*)?\(?([a-z])[).:]\s")
+_LETTER_ALONE = re.compile(
+    r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?\W*)?([a-z])\W*$"
+)
+_LETTER_FIRST = re.compile(
+    r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?\W*)?\(?([a-z])[).:]\s"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,11 @@ def parse_response(reply: str, options: Sequence[Emotion] = ()) -> ParsedRespons
     letter = _letter(text, options)
     named = _named(text)
     if letter is not None:
-        return ParsedResponse(letter, "ok", LETTER) if named in ([], [letter]) or len(text) < 3 else ParsedResponse(None, AMBIGUOUS)
+        return (
+            ParsedResponse(letter, "ok", LETTER)
+            if named in ([], [letter]) or len(text) < 3
+            else ParsedResponse(None, AMBIGUOUS)
+        )
     if len(named) == 1:
         (word,) = [w for w in _mentions(text) if _MEANING[w] is named[0]][:1]
         return ParsedResponse(named[0], "ok", WORD if word in LABELS else SYNONYM)
@@ -111,7 +123,14 @@ def _of_json(text: str) -> str:
         said = json.loads(inside[0]) if inside else {}
     except ValueError:
         return ""
-    return next((v for k, v in said.items() if k in ("emotion", "answer", "label", "expression") and isinstance(v, str)), "")
+    return next(
+        (
+            v
+            for k, v in said.items()
+            if k in ("emotion", "answer", "label", "expression") and isinstance(v, str)
+        ),
+        "",
+    )
 
 
 def _letter(text: str, options: Sequence[Emotion]) -> Emotion | None:

@@ -52,7 +52,10 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port, self.url = self.http.server_address[1], f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+        self.port, self.url = (
+            self.http.server_address[1],
+            f"http://127.0.0.1:{self.http.server_address[1]}/v1",
+        )
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def __enter__(self):
@@ -74,7 +77,9 @@ def brightness(request):
 
 def test_each_face_is_sent_as_it_is_and_its_reply_is_read_in_order():
     faces = [np.full((48, 48, 3), 20 * i, dtype=np.uint8) for i in range(7)]
-    with Server(lambda request, n: says(f"It looks {EMOTIONS[round(brightness(request) / 20)].label}.")) as server:
+    with Server(
+        lambda request, n: says(f"It looks {EMOTIONS[round(brightness(request) / 20)].label}.")
+    ) as server:
         said = Endpoint(server.url, "some/model", ASKED).predict(faces)
         assert said.answer.tolist() == list(range(7))
         assert said.text[3] == "It looks happy."
@@ -157,7 +162,10 @@ def test_a_server_that_refuses_is_quoted(answer, message):
 def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "never")
     monkeypatch.setenv(KEY, "mine")
-    with Server(lambda request, n: says("sad")) as other, Server(lambda request, n: (302, b"", {"Location": f"{other.url}/x"})) as server:
+    with (
+        Server(lambda request, n: says("sad")) as other,
+        Server(lambda request, n: (302, b"", {"Location": f"{other.url}/x"})) as server,
+    ):
         with pytest.raises(PredictionError, match="302"):
             Endpoint(server.url, "m", ASKED).predict(drawn(1).faces([0]))
         assert server.headers[0]["Authorization"] == "Bearer mine"

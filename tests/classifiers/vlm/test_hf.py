@@ -45,7 +45,11 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
         for face in faces():
             asked = chat._asked([face], ASKED.written())
             start = asked["input_ids"].shape[1]
-            for key, filling in (("input_ids", ids), ("attention_mask", torch.ones_like(ids)), ("mm_token_type_ids", torch.zeros_like(ids))):
+            for key, filling in (
+                ("input_ids", ids),
+                ("attention_mask", torch.ones_like(ids)),
+                ("mm_token_type_ids", torch.zeros_like(ids)),
+            ):
                 if key in asked:
                     asked[key] = torch.cat([asked[key], filling[None]], dim=1)
             with torch.inference_mode():
@@ -58,7 +62,9 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 
 @pytest.mark.parametrize("way", ANSWER_MODES)
 def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
-    monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
+    monkeypatch.setattr(
+        "fer_models.classifiers.vlm.base.LONGEST", 8
+    )  # random weights never stop by themselves
     model = VlmClassifier(chat, ASKED, way)
     small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
     pictures = [*faces(3), small]
@@ -71,13 +77,20 @@ def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
 
 def test_what_is_written_is_what_transformers_generates(chat):
     asked = chat._asked(faces(2), ASKED.written())
-    expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[:, asked["input_ids"].shape[1] :]
-    assert chat.write(faces(2), ASKED.written(), 6) == [chat.words.decode(row, skip_special_tokens=True).strip() for row in expected]
+    expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[
+        :, asked["input_ids"].shape[1] :
+    ]
+    assert chat.write(faces(2), ASKED.written(), 6) == [
+        chat.words.decode(row, skip_special_tokens=True).strip() for row in expected
+    ]
 
 
 def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     name = f"hf-vlm:mine@{folder}"
-    plain, likely = resolve.resolve_model(name, models.MODELS), resolve.resolve_model(f"hf-vlm:mine+likelihood@{folder}", models.MODELS)
+    plain, likely = (
+        resolve.resolve_model(name, models.MODELS),
+        resolve.resolve_model(f"hf-vlm:mine+likelihood@{folder}", models.MODELS),
+    )
     assert plain.name == f"hf-vlm:mine@{folder.name}"
     assert likely.name == f"hf-vlm:mine+likelihood@{folder.name}"
     runtime = Runtime(device="cpu", precision="float32")
@@ -104,7 +117,9 @@ def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_lik
 def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):
     with pytest.raises(UsageError, match=r"holds no config\.json"):
         resolve.resolve_model(f"hf-vlm:mine@{tmp_path}", models.MODELS)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of", "auto_map": {"AutoModel": "evil.Model"}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "unheard_of", "auto_map": {"AutoModel": "evil.Model"}})
+    )
     (tmp_path / "evil.py").write_text("raise SystemExit('code that came with a model was run')")
     with pytest.raises(WeightsError, match="no vision-language model that transformers loads by itself"):
         hf.load(tmp_path, device="cpu")
@@ -141,8 +156,12 @@ def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_noth
 
     bright = [np.full((4, 4, 3), 250, np.uint8)]
     question = Question("q", "{options}?")
-    assert VlmClassifier(Chat(), question, "likelihood").predict(bright).answer.tolist() == [LABELS.index("happy")]
-    assert VlmClassifier(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [LABELS.index("sad")]
+    assert VlmClassifier(Chat(), question, "likelihood").predict(bright).answer.tolist() == [
+        LABELS.index("happy")
+    ]
+    assert VlmClassifier(Chat(), question, "likelihood-calibrated").predict(bright).answer.tolist() == [
+        LABELS.index("sad")
+    ]
     normalized = VlmClassifier(Chat(), question, "likelihood-normalized").predict(bright).probabilities[0]
     assert normalized[LABELS.index("happy")] == pytest.approx(normalized[LABELS.index("sad")])
 

@@ -1,4 +1,6 @@
-"""The port of Phi-3.5-vision, each stage against a computation of its own; the comparison with the original code is in docs/phi-3.5-vision.md."""
+"""The port of Phi-3.5-vision, each stage against a computation of its own; the comparison with the original
+code is in docs/phi-3.5-vision.md.
+"""
 
 import json
 import math
@@ -49,7 +51,9 @@ def test_a_square_face_takes_as_many_tokens_as_published(num_crops, tokens):
 
 
 def hd_by_torchvision(pixels, num_crops, side):
-    """The transform as it is described, with torchvision's operations on a Pillow picture: enlarge, pad with white, normalise."""
+    """The transform as it is described, with torchvision's operations on a Pillow picture: enlarge, pad with
+    white, normalise.
+    """
     image = Image.fromarray(pixels)
     turned = image.width < image.height
     image = image.transpose(Image.Transpose.TRANSPOSE) if turned else image
@@ -59,7 +63,9 @@ def hd_by_torchvision(pixels, num_crops, side):
     missing = math.ceil(image.height / side) * side - image.height
     image = tv.pad(image, [0, missing // 2, 0, missing - missing // 2], fill=(255, 255, 255))
     image = image.transpose(Image.Transpose.TRANSPOSE) if turned else image
-    return tv.normalize(tv.to_tensor(image), [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    return tv.normalize(
+        tv.to_tensor(image), [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,14 +97,18 @@ def softmax(x):
 
 
 def phi3_by_numpy(files, c, x):
-    """Phi-3 mini in numpy, from the tensors by their official names: hidden states (t, d) in, logits (t, vocabulary) out."""
+    """Phi-3 mini in numpy, from the tensors by their official names: hidden states (t, d) in, logits (t,
+    vocabulary) out.
+    """
     n, heads = len(x), c["num_attention_heads"]
     half = c["hidden_size"] // heads // 2
     long = n > c["original_max_position_embeddings"]
     factors = np.array(c["rope_scaling"]["long_factor" if long else "short_factor"])
     angles = np.arange(n)[:, None] / (factors * c["rope_theta"] ** (np.arange(half) / half))
     stretch = math.sqrt(
-        1 + math.log(c["max_position_embeddings"] / c["original_max_position_embeddings"]) / math.log(c["original_max_position_embeddings"])
+        1
+        + math.log(c["max_position_embeddings"] / c["original_max_position_embeddings"])
+        / math.log(c["original_max_position_embeddings"])
     )
     cos, sin = (np.tile(f(angles), 2) * stretch for f in (np.cos, np.sin))
 
@@ -106,24 +116,39 @@ def phi3_by_numpy(files, c, x):
         return v * cos + np.concatenate([-v[..., half:], v[..., :half]], -1) * sin
 
     for layer in range(c["num_hidden_layers"]):
-        w = {k.split(f"layers.{layer}.")[1]: v for k, v in files.items() if k.startswith(f"model.layers.{layer}.")}
-        q, k, v = np.split(norm(x, w["input_layernorm.weight"]) @ w["self_attn.qkv_proj.weight"].T, 3, axis=-1)
+        w = {
+            k.split(f"layers.{layer}.")[1]: v
+            for k, v in files.items()
+            if k.startswith(f"model.layers.{layer}.")
+        }
+        q, k, v = np.split(
+            norm(x, w["input_layernorm.weight"]) @ w["self_attn.qkv_proj.weight"].T, 3, axis=-1
+        )
         q, k, v = (m.reshape(n, heads, -1).transpose(1, 0, 2) for m in (q, k, v))
         scores = turned(q) @ turned(k).transpose(0, 2, 1) / math.sqrt(2 * half)
         scores[:, np.triu(np.ones((n, n), bool), 1)] = -np.inf
         x = x + (softmax(scores) @ v).transpose(1, 0, 2).reshape(n, -1) @ w["self_attn.o_proj.weight"].T
-        gate, up = np.split(norm(x, w["post_attention_layernorm.weight"]) @ w["mlp.gate_up_proj.weight"].T, 2, axis=-1)
+        gate, up = np.split(
+            norm(x, w["post_attention_layernorm.weight"]) @ w["mlp.gate_up_proj.weight"].T, 2, axis=-1
+        )
         x = x + (up * gate / (1 + np.exp(-gate))) @ w["mlp.down_proj.weight"].T
     return norm(x, files["model.norm.weight"]) @ files["lm_head.weight"].T
 
 
 def tower_by_numpy(files, vision, pixels):
-    """The features of one view (3, side, side): what leaves the last layer but one, without the class token; (patches**2, d)."""
+    """The features of one view (3, side, side): what leaves the last layer but one, without the class token;
+    (patches**2, d).
+    """
     w = {k.split("vision_model.")[1]: v for k, v in files.items() if "vision_model." in k}
     side, d, heads = vision["patch_size"], vision["hidden_size"], vision["num_attention_heads"]
     count = vision["image_size"] // side
     patches = pixels.reshape(3, count, side, count, side).transpose(1, 3, 0, 2, 4).reshape(count * count, -1)
-    x = np.concatenate([w["embeddings.class_embedding"][None], patches @ w["embeddings.patch_embedding.weight"].reshape(d, -1).T])
+    x = np.concatenate(
+        [
+            w["embeddings.class_embedding"][None],
+            patches @ w["embeddings.patch_embedding.weight"].reshape(d, -1).T,
+        ]
+    )
     x = x + w["embeddings.position_embedding.weight"]
 
     def layer_norm(v, name):
@@ -137,7 +162,10 @@ def tower_by_numpy(files, vision, pixels):
     for layer in range(vision["num_hidden_layers"] - 1):
         at = f"encoder.layers.{layer}"
         q, k, v = (
-            linear(layer_norm(x, f"{at}.layer_norm1"), f"{at}.self_attn.{one}_proj").reshape(len(x), heads, -1).transpose(1, 0, 2) for one in "qkv"
+            linear(layer_norm(x, f"{at}.layer_norm1"), f"{at}.self_attn.{one}_proj")
+            .reshape(len(x), heads, -1)
+            .transpose(1, 0, 2)
+            for one in "qkv"
         )
         mixed = softmax(q @ k.transpose(0, 2, 1) / math.sqrt(d // heads)) @ v
         x = x + linear(mixed.transpose(1, 0, 2).reshape(len(x), d), f"{at}.self_attn.out_proj")
@@ -147,7 +175,9 @@ def tower_by_numpy(files, vision, pixels):
 
 
 def joined_by_numpy(files, views, features, patches):
-    """Crops, separator, whole, through the projector: the tokens of one picture. `features`: one (patches**2, d) per view."""
+    """Crops, separator, whole, through the projector: the tokens of one picture. `features`: one (patches**2,
+    d) per view.
+    """
 
     def row_of(maps):  # crops side by side, as one map of patches
         return np.concatenate([m.reshape(patches, patches, -1) for m in maps], axis=1)
@@ -156,13 +186,21 @@ def joined_by_numpy(files, views, features, patches):
         lines = []
         for i in range(0, whole_map.shape[0], 2):
             for j in range(0, whole_map.shape[1], 2):
-                lines.append(np.concatenate([whole_map[i, j], whole_map[i, j + 1], whole_map[i + 1, j], whole_map[i + 1, j + 1]]))
+                lines.append(
+                    np.concatenate(
+                        [whole_map[i, j], whole_map[i, j + 1], whole_map[i + 1, j], whole_map[i + 1, j + 1]]
+                    )
+                )
             lines.append(files["model.vision_embed_tokens.sub_GN"].reshape(-1))
         return lines
 
     crops = features[-views.down * views.across :]
     rows = [row_of(crops[r * views.across : (r + 1) * views.across]) for r in range(views.down)]
-    lines = [*merged(np.concatenate(rows)), files["model.vision_embed_tokens.glb_GN"].reshape(-1), *merged(row_of(features[:1]))]
+    lines = [
+        *merged(np.concatenate(rows)),
+        files["model.vision_embed_tokens.glb_GN"].reshape(-1),
+        *merged(row_of(features[:1])),
+    ]
     at = "model.vision_embed_tokens.img_projection"
     hidden = np.stack(lines) @ files[f"{at}.0.weight"].T + files[f"{at}.0.bias"]
     hidden = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
@@ -174,7 +212,9 @@ def files(folder):
     return {name: tensor.double().numpy() for name, tensor in load_file(folder / "model.safetensors").items()}
 
 
-@pytest.mark.parametrize(("shape", "num_crops"), [((48, 48), 1), ((48, 48), 4), ((40, 70), 4), ((30, 90), 5), ((90, 20), 16)])
+@pytest.mark.parametrize(
+    ("shape", "num_crops"), [((48, 48), 1), ((48, 48), 4), ((40, 70), 4), ((30, 90), 5), ((90, 20), 16)]
+)
 def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_crops):
     chat = phi3v.load(folder, num_crops=num_crops, device="cpu")
     seen = phi3v.views(picture(shape[1], shape[0]), num_crops, 48)
@@ -188,11 +228,18 @@ def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_cro
 
 @pytest.mark.parametrize("original", [4096, 40], ids=["short factors", "long factors"])
 def test_the_language_model_does_what_the_files_say(folder, files, original):
-    """A text longer than the original length takes the long factors; a small original length shows that in few words."""
-    c = json.loads((folder / "config.json").read_text()) | {"original_max_position_embeddings": original, "max_position_embeddings": 32 * original}
+    """A text longer than the original length takes the long factors; a small original length shows that in
+    few words.
+    """
+    c = json.loads((folder / "config.json").read_text()) | {
+        "original_max_position_embeddings": original,
+        "max_position_embeddings": 32 * original,
+    }
     network, ids = phi3v.Phi3V(c), np.random.default_rng(0).integers(0, 300, 60)
     names = phi3v.official_names(network)
-    network.load_state_dict({names[official]: tensor for official, tensor in load_file(folder / "model.safetensors").items()})
+    network.load_state_dict(
+        {names[official]: tensor for official, tensor in load_file(folder / "model.safetensors").items()}
+    )
     with torch.inference_mode():
         own = network.language(input_ids=torch.tensor(ids)[None]).logits[0]
     expected = phi3_by_numpy(files, c, files["model.embed_tokens.weight"][ids])
@@ -203,7 +250,9 @@ def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
     before, after = chat.prompt(ASKED.written())
     seen = phi3v.views(face, 1, 48)
-    seen_tokens = joined_by_numpy(files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6)
+    seen_tokens = joined_by_numpy(
+        files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6
+    )
     words = files["model.embed_tokens.weight"]
     logits = phi3_by_numpy(files, c, np.concatenate([words[before], seen_tokens, words[after]]))
     expected = logits[-1] - np.log(np.exp(logits[-1] - logits[-1].max()).sum()) - logits[-1].max()
@@ -226,8 +275,6 @@ def test_both_parts_of_the_prompt_begin_with_the_mark_of_the_beginning(chat):
 # -- answers ------------------------------------------------------------------------------------------
 
 
-
-
 def mixed(n=6):
     return [*faces(n - 2), picture(90, 48), picture(30, 60)]
 
@@ -243,7 +290,9 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 
 @pytest.mark.parametrize("way", ["generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"])
 def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monkeypatch):
-    monkeypatch.setattr("fer_models.classifiers.vlm.base.LONGEST", 8)  # random weights never stop by themselves
+    monkeypatch.setattr(
+        "fer_models.classifiers.vlm.base.LONGEST", 8
+    )  # random weights never stop by themselves
     model = VlmClassifier(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
     whole = model.predict(mixed())
     for start in range(0, 6, 2):
@@ -256,18 +305,30 @@ def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monke
 def test_the_cost_of_a_face_is_counted(chat):
     """Nearly all of it are the matrices of tower and language model, each applied to every token."""
     model = VlmClassifier(chat, ASKED)
-    tower = sum(p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "encoder.layers" in name)
-    language = sum(p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "language.model.layers" in name)
+    tower = sum(
+        p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "encoder.layers" in name
+    )
+    language = sum(
+        p.numel()
+        for name, p in chat.network.named_parameters()
+        if p.ndim == 2 and "language.model.layers" in name
+    )
     read, patches = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1], 37
-    attention = 3 * 2 * patches**2 * VISION["hidden_size"] + 2 * 2 * read**2 * 32  # layers, two products each, of every pair of tokens
+    attention = (
+        3 * 2 * patches**2 * VISION["hidden_size"] + 2 * 2 * read**2 * 32
+    )  # layers, two products each, of every pair of tokens
     assert model.macs == pytest.approx(tower * patches + language * read + attention, rel=0.1)
     assert model.parameters == chat.parameters == sum(p.numel() for p in chat.network.parameters())
 
 
 def test_an_answer_that_would_cross_the_change_of_positions_is_refused(tmp_path, chat):
-    """What was kept of the prompt has the short factors; beyond the original length all of it would need the long ones."""
+    """What was kept of the prompt has the short factors; beyond the original length all of it would need the
+    long ones.
+    """
     length = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1]
-    short = checkpoint(tmp_path, original_max_position_embeddings=length + 2, max_position_embeddings=100 * length)
+    short = checkpoint(
+        tmp_path, original_max_position_embeddings=length + 2, max_position_embeddings=100 * length
+    )
     tight = phi3v.load(short, device="cpu")
     assert tight.loglikelihood(faces(1), ASKED.written(), ["happy"]).shape == (1, 1)
     with pytest.raises(PredictionError, match=f"A prompt of {length} tokens leaves no room"):
@@ -276,7 +337,11 @@ def test_an_answer_that_would_cross_the_change_of_positions_is_refused(tmp_path,
 
 def test_an_answer_ends_at_its_end_mark(chat):
     words = chat.tokenizer
-    ids = [*words.encode("happy", add_special_tokens=False).ids, words.token_to_id("<|end|>"), *words.encode("sad").ids]
+    ids = [
+        *words.encode("happy", add_special_tokens=False).ids,
+        words.token_to_id("<|end|>"),
+        *words.encode("sad").ids,
+    ]
     assert chat._said(ids) == "happy"
 
 
@@ -290,9 +355,22 @@ def test_the_whole_list_of_official_names_loads_and_nothing_else(tmp_path):
     assert len(names) == 32 * 6 + 3 + 24 * 16 + 7 + 2 + 4
     tower = "model.vision_embed_tokens.img_processor.vision_model"
     for name in (
-        *("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers.31.self_attn.qkv_proj.weight"),
-        *("model.layers.0.mlp.gate_up_proj.weight", "model.vision_embed_tokens.glb_GN", "model.vision_embed_tokens.img_projection.2.bias"),
-        *(f"{tower}.embeddings.class_embedding", f"{tower}.pre_layrnorm.weight", f"{tower}.encoder.layers.23.mlp.fc2.bias"),
+        *(
+            "model.embed_tokens.weight",
+            "model.norm.weight",
+            "lm_head.weight",
+            "model.layers.31.self_attn.qkv_proj.weight",
+        ),
+        *(
+            "model.layers.0.mlp.gate_up_proj.weight",
+            "model.vision_embed_tokens.glb_GN",
+            "model.vision_embed_tokens.img_projection.2.bias",
+        ),
+        *(
+            f"{tower}.embeddings.class_embedding",
+            f"{tower}.pre_layrnorm.weight",
+            f"{tower}.encoder.layers.23.mlp.fc2.bias",
+        ),
         *(f"{tower}.encoder.layers.0.self_attn.out_proj.weight", f"{tower}.post_layernorm.bias"),
     ):
         assert name in names
@@ -317,8 +395,17 @@ def test_the_published_widths_are_those_of_the_files(tmp_path):
 
 
 def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
-    vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 2, "num_attention_heads": 16, "image_size": 336, "patch_size": 14}
-    wide = checkpoint(tmp_path, dtype="bf16", hidden=3072, layers=1, heads=32, intermediate_size=8192, vision=vision)
+    vision = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 16,
+        "image_size": 336,
+        "patch_size": 14,
+    }
+    wide = checkpoint(
+        tmp_path, dtype="bf16", hidden=3072, layers=1, heads=32, intermediate_size=8192, vision=vision
+    )
     chat = phi3v.load(wide, device="cpu", precision="bf16")
     assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
     assert chat.network.image_tokens([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
@@ -336,12 +423,24 @@ def altered(folder, to, change):
 
 
 def test_a_missing_an_unexpected_and_a_misshapen_tensor_are_refused_by_name(folder, tmp_path):
-    without = altered(folder, tmp_path / "a", lambda s: {k: v for k, v in s.items() if k != "model.norm.weight"})
+    without = altered(
+        folder, tmp_path / "a", lambda s: {k: v for k, v in s.items() if k != "model.norm.weight"}
+    )
     more = altered(folder, tmp_path / "b", lambda s: {**s, "model.layers.0.adapter.weight": torch.zeros(2)})
-    shared = altered(folder, tmp_path / "d", lambda s: {**s, "model.vision_embed_tokens.wte.weight": s["model.embed_tokens.weight"].clone()})
-    assert phi3v.load(shared, device="cpu").parameters  # the original shares this one, and some files hold it twice
+    shared = altered(
+        folder,
+        tmp_path / "d",
+        lambda s: {**s, "model.vision_embed_tokens.wte.weight": s["model.embed_tokens.weight"].clone()},
+    )
+    assert phi3v.load(
+        shared, device="cpu"
+    ).parameters  # the original shares this one, and some files hold it twice
     other = altered(folder, tmp_path / "c", lambda s: {**s, "lm_head.weight": torch.zeros(3, 3)})
-    for wrong, told in ((without, r"lacks model\.norm\.weight"), (more, r"unexpectedly, .*adapter"), (other, r"lm_head\.weight \(3, 3\)")):
+    for wrong, told in (
+        (without, r"lacks model\.norm\.weight"),
+        (more, r"unexpectedly, .*adapter"),
+        (other, r"lm_head\.weight \(3, 3\)"),
+    ):
         with pytest.raises(WeightsError, match=told):
             phi3v.load(wrong, device="cpu")
 
@@ -356,7 +455,9 @@ def test_files_that_are_absent_cut_or_of_something_else_are_refused_in_words(fol
     (cut / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match="lacks its safetensors files"):
         phi3v.load(cut, device="cpu")
-    (cut / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}))
+    (cut / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}})
+    )
     with pytest.raises(WeightsError, match=r"lacks model-00002-of-00002\.safetensors"):
         phi3v.load(cut, device="cpu")
     other = json.loads((folder / "config.json").read_text())
@@ -378,12 +479,19 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
     for name, keys in halves.items():
         save_file({key: state[key] for key in keys}, split / name)
     (split / "model.safetensors").unlink()
-    (split / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {k: name for name, keys in halves.items() for k in keys}}))
+    (split / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {k: name for name, keys in halves.items() for k in keys}})
+    )
     again = phi3v.load(split, device="cpu")
-    np.testing.assert_array_equal(again.loglikelihood(faces(), ASKED.written(), ASKED.replies), chat.score(faces(), ASKED.written(), ASKED.replies))
+    np.testing.assert_array_equal(
+        again.loglikelihood(faces(), ASKED.written(), ASKED.replies),
+        chat.score(faces(), ASKED.written(), ASKED.replies),
+    )
 
 
 def test_a_model_that_has_no_room_is_refused_before_it_is_loaded(folder, monkeypatch):
     monkeypatch.setattr(safetensors_io, "free_memory", lambda device: 100_000)
-    with pytest.raises(PredictionError, match=r"needs 0\.0 GB on cpu, 0\.0 GB are free\. With --precision bf16 it takes half"):
+    with pytest.raises(
+        PredictionError, match=r"needs 0\.0 GB on cpu, 0\.0 GB are free\. With --precision bf16 it takes half"
+    ):
         phi3v.load(folder, device="cpu")

@@ -29,14 +29,23 @@ EDGES = ("", ".", "!", "?", "...", " ", "\n")
 
 
 @settings(deadline=None)
-@given(st.sampled_from(EMOTIONS), st.sampled_from(TEMPLATES), st.sampled_from([str.lower, str.upper, str.title, str]), st.sampled_from(EDGES))
+@given(
+    st.sampled_from(EMOTIONS),
+    st.sampled_from(TEMPLATES),
+    st.sampled_from([str.lower, str.upper, str.title, str]),
+    st.sampled_from(EDGES),
+)
 def test_every_emotion_comes_back_from_every_template_case_and_punctuation(emotion, template, case, edge):
     found = parse_response(template.format(case(emotion.label)) + edge)
     assert (found.emotion, found.status) == (emotion, "ok")
 
 
 @settings(deadline=None)
-@given(st.permutations(EMOTIONS), st.integers(0, 6), st.sampled_from(["{}", "({})", "{}.", "{})", "Answer: {}", "The answer is ({}).", "option {}"]))
+@given(
+    st.permutations(EMOTIONS),
+    st.integers(0, 6),
+    st.sampled_from(["{}", "({})", "{}.", "{})", "Answer: {}", "The answer is ({}).", "option {}"]),
+)
 def test_a_letter_means_the_option_that_was_listed_there(options, index, template):
     letter = "ABCDEFG"[index]
     for spoken in (letter, letter.lower()):

@@ -1,4 +1,6 @@
-"""The adapter for servers, against `transformers serve` with a small model on loopback: killed and started again in the middle of a run."""
+"""The adapter for servers, against `transformers serve` with a small model on loopback: killed and started
+again in the middle of a run.
+"""
 
 import importlib.util
 import os
@@ -19,7 +21,9 @@ from fer_models.classifiers.vlm.endpoint import Endpoint
 from fer_models.errors import PredictionError
 
 needed = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(needed), reason=f"transformers serve needs {', '.join(needed)}: pip install 'transformers[serving]'")
+pytestmark = pytest.mark.skipif(
+    bool(needed), reason=f"transformers serve needs {', '.join(needed)}: pip install 'transformers[serving]'"
+)
 
 ASKED = questions.load("one-word")
 
@@ -34,10 +38,25 @@ class Server:
         self.folder, self.url, self.process = folder, f"http://127.0.0.1:{self.port}/v1", None
 
     def start(self):
-        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1", "--port", str(self.port), "--device", "cpu"]
-        (cache := self.folder / "cache").mkdir(exist_ok=True)  # it lists what lies there, and fails where there is no such folder
+        command = [
+            sys.executable,
+            "-m",
+            "transformers.cli.transformers",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--device",
+            "cpu",
+        ]
+        (cache := self.folder / "cache").mkdir(
+            exist_ok=True
+        )  # it lists what lies there, and fails where there is no such folder
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
-        self.process = subprocess.Popen([*command, str(self.folder)], env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [*command, str(self.folder)], env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def wait(self, seconds=120):
         until = time.monotonic() + seconds
