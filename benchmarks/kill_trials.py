@@ -80,8 +80,8 @@ class Negative:
         return [255 - face for face in faces]
 
 
-MODELS = [ModelSpec("stripes", lambda runtime: Stripes()), ModelSpec("embedded", lambda runtime: Stripes(), embeds=True)]
-RESTORERS = [RestorerSpec("negative", lambda runtime: Negative(), kept=True)]
+MODELS = [ModelSpec("stripes", lambda runtime: Stripes()), ModelSpec("embedded", lambda runtime: Stripes(), has_embeddings=True)]
+RESTORERS = [RestorerSpec("negative", lambda runtime: Negative(), cached=True)]
 '''
 #: The tests that run.
 TESTS = "accuracy and (raw or negative) or data or metamorphic and stripes"

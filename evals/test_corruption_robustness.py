@@ -7,4 +7,4 @@ on `--corruption-limit N` faces. To look at one of them closely, on all faces an
 
 
 def test_the_mean_corruption_error_has_not_risen(robustness):
-    robustness.holds("mean error")
+    robustness.assert_no_regression("mean error")

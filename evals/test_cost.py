@@ -95,7 +95,7 @@ def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
 
 
 def test_cost_of_restoration(measure_cost, suite, restoration, batch):
-    reason = suite.restorer_unavailable(restoration.name)
+    reason = suite.restorer_unavailable_reason(restoration.name)
     if reason is not None:
         pytest.skip(reason)
 

@@ -22,7 +22,7 @@ def published(suite):
         p
         for p in known
         if (p["dataset"], p["split"], p["n"])
-        == (suite.data.whole.dataset, suite.data.whole.split, len(suite.data.faces))
+        == (suite.data.full_split.dataset, suite.data.full_split.split, len(suite.data.faces))
     ]
 
 

@@ -7,17 +7,17 @@ for every emotion in their lists.
 
 
 def test_no_question_falls(questioning):
-    questioning.holds("question")
+    questioning.assert_no_regression("question")
 
 
 def test_another_order_of_the_list_changes_no_more_answers(questioning):
-    questioning.holds("order")
+    questioning.assert_no_regression("order")
 
 
 def test_answers_that_are_right_in_every_order_hold(questioning):
     """As CircularEval counts: an answer is known when no place in the list makes it wrong."""
-    questioning.holds("rotations")
+    questioning.assert_no_regression("rotations")
 
 
 def test_no_place_in_the_list_is_favoured_more(questioning):
-    questioning.holds("places")
+    questioning.assert_no_regression("position bias")

@@ -9,14 +9,14 @@ import pytest
 
 
 def test_the_effect_of_a_restoration_is_that_of_the_faces_that_turned(effect, predictions, suite, model):
-    restored = suite.data_of((model.name, effect.restoration))
+    restored = suite.dataset_of((model.name, effect.restoration))
     before, after = suite.answers_among((model.name, effect.against), restored), predictions
     assert before.faces == after.faces
-    assert effect.helped - effect.hurt == after.right.sum() - before.right.sum()
-    assert effect.accuracy["change"] * effect.n == pytest.approx(effect.helped - effect.hurt, abs=1e-6)
+    assert effect.corrected - effect.broken == after.correct.sum() - before.correct.sum()
+    assert effect.accuracy["change"] * effect.n == pytest.approx(effect.corrected - effect.broken, abs=1e-6)
 
 
 def test_a_restored_face_is_still_that_face(effect):
-    assert effect.likeness > 0.5, (
-        f"{effect.restoration}: restored faces correlate with what they were by {effect.likeness:.2f} only"
+    assert effect.fidelity > 0.5, (
+        f"{effect.restoration}: restored faces correlate with what they were by {effect.fidelity:.2f} only"
     )

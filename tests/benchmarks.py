@@ -51,7 +51,7 @@ def test_scoring_seven_replies(benchmark, chat, way):
     faces, asked = drawn(4).faces(range(4)), ASKED.written()
     ways = {
         "separate passes": lambda: by_full_passes(chat, faces, asked, ASKED.replies),
-        "one shared prompt": lambda: chat.score(faces, asked, ASKED.replies),
+        "one shared prompt": lambda: chat.loglikelihood(faces, asked, ASKED.replies),
     }
     with torch.inference_mode():
         seconds(benchmark, ways[way])

@@ -65,7 +65,7 @@ def read(path: Path) -> FusionWeights:
         if said.pop("format") != FORMAT:
             raise ValueError("another format")
         fusion = FusionWeights(
-            tuple(said["parts"]),
+            tuple(said["components"]),
             tuple(map(float, said["exponents"])),
             tuple(said["weights"]),
             dict(said["fitted_on"]),

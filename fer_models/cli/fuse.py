@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     if len(set(args.models)) < 2:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
-    known = resolve.available_models(args.model_files)[0]
+    known = resolve.available_models(args.model_file)[0]
     parts = [resolve.resolve_model(name, known) for name in args.models]
     name = "+".join(part.name for part in parts)
     if "@" in name:

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import WeightsMissingError
     from fer_models.zoo import resolve
 
-    models, restorers, notes = resolve.available_models(args.model_files)
+    models, restorers, notes = resolve.available_models(args.model_file)
     commands: dict[str, str] = {}
     width = max(len(spec.name) for specs in (models, restorers) for spec in specs)
     for heading, specs in (("model", models), ("restoration", restorers)):

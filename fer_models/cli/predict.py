@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
-    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.model_files)[0])
+    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
     with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):

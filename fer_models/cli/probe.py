@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.zoo.registry import Registry
     from fer_models.zoo.spec import Runtime
 
-    spec = resolve.resolve_model(args.model, resolve.available_models(args.model_files)[0])
+    spec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     if not spec.has_embeddings or spec.components:
         raise UsageError(f"{spec.name} has no directions of faces to probe. Take a CLIP model: clip-nano")
     file, screen, known = spec.weights_path(), console(), []

@@ -126,7 +126,11 @@ def run(args: argparse.Namespace) -> int:
 
             base = RECIPES[args.model] if args.init_from is None else RECIPES[args.model].continued()
             whole = adapt(
-                base, **given, precision=args.precision, prune=args.infobatch_ratio, teacher=args.teacher
+                base,
+                **given,
+                precision=args.precision,
+                infobatch_ratio=args.infobatch_ratio,
+                teacher=args.teacher,
             )
             outcome = supervised.train(
                 args.model, whole, faces, held_out, output, report=report, **_how(args)

@@ -144,7 +144,7 @@ class Verdict:
         status: PASS, FAIL, INCONCLUSIVE or NEW.
         comparison: what it stands on, with Holm-adjusted p-values.
         problems: sentences on what failed beside the checks: the floor, the unanswered.
-        establishes: the smallest fall of accuracy that this many faces establish four times in five, 0..1;
+        minimum_detectable_fall: the smallest fall of accuracy that this many faces establish four times in five, 0..1;
             None without a record.
     """
 

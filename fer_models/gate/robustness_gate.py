@@ -46,7 +46,7 @@ class RobustnessFigure:
         low, high: the 95 % interval of the change, clustered by face.
         p: one-sided p-value of a change for the worse. After `judge`: Holm's.
         status: PASS, FAIL, INCONCLUSIVE or NEW; set by `judge`.
-        establishes: the smallest change for the worse that this many faces establish four times in five,
+        minimum_detectable_change: the smallest change for the worse that this many faces establish four times in five,
             where as many of them change as did now; None where they are too few for any, and without a
             record. Set by `judge`.
         needed: how many faces must change before anything can be established in this run. Set by `judge`.
@@ -77,7 +77,17 @@ class RobustnessFigure:
 
     def as_json(self) -> dict[str, Any]:
         """An entry of `figures` in evals.json."""
-        names = ("faces", "now", "baseline", "change", "low", "high", "p", "establishes", "needed")
+        names = (
+            "faces",
+            "now",
+            "baseline",
+            "change",
+            "low",
+            "high",
+            "p",
+            "minimum_detectable_change",
+            "needed",
+        )
         return {"name": self.name, **{name: getattr(self, name) for name in names}, "verdict": self.status}
 
 
@@ -114,15 +124,15 @@ def compare(
             "Record it again, with the same options: pytest evals --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
-    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.statistics_of) != (
+    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.denominator) != (
         now.counts.shape,
-        now.statistics_of,
+        now.denominator,
     ):
         if limited:
             return figure
         raise FacesDifferError(
-            f"{subject}: the baseline of {name!r} is about {before.statistics_of} predictions for each of {before.n} faces with fingerprint {faces}…, "
-            f"this run about {now.statistics_of} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
+            f"{subject}: the baseline of {name!r} is about {before.denominator} predictions for each of {before.n} faces with fingerprint {faces}…, "
+            f"this run about {now.denominator} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
             "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
         )
     change = now.value - before.value
@@ -207,7 +217,7 @@ def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float 
     assert now is not None
     if now.counts.ndim == 1:
         rise = minimum_detectable_rise(_worsening(figure.name, before, now), level)
-        return None if rise is None else min(1.0, rise / (now.n * now.statistics_of))
+        return None if rise is None else min(1.0, rise / (now.n * now.denominator))
     if now.n < minimum_sample_size(level):
         return None
     influences = now.n * (figure.change or 0.0) - (now.n - 1) * _without_each(before, now)

@@ -390,7 +390,7 @@ class Runner:
         found = self._classifier(model)
         if not isinstance(found, Embedding):
             raise PredictionError(
-                f"Model {model.name!r} declares embeds=True, but has no embed and classify."
+                f"Model {model.name!r} declares has_embeddings=True, but has no embed and classify."
             )
         return found
 

@@ -32,7 +32,7 @@ class Gate:
     def __init__(self, state: State, pair: Combination) -> None:
         self.state, self.pair = state, pair
 
-    def holds(self, metric: str) -> None:
+    def assert_no_regression(self, metric: str) -> None:
         """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its
         baseline.
         """

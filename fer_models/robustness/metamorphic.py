@@ -61,7 +61,7 @@ class Perturbation:
         parts = ["mirror image"] if self.mirror else []
         for pixels, there, back in ((self.right, "right", "left"), (self.down, "down", "up")):
             parts += [f"{abs(pixels)} px {there if pixels > 0 else back}"] if pixels else []
-        parts += [f"{self.brightness / 255:+.1%} light"] if self.brightness else []
+        parts += [f"{self.brightness / 255:+.1%} brightness"] if self.brightness else []
         parts += [f"{self.contrast:+d} % contrast"] if self.contrast else []
         return ", ".join(parts) or "no change"
 
@@ -224,9 +224,9 @@ def changes() -> st.SearchStrategy[Perturbation]:
         st.builds(Perturbation, mirror=st.booleans()),
         st.builds(Perturbation, right=pixels),
         st.builds(Perturbation, down=pixels),
-        st.builds(Perturbation, light=light),
+        st.builds(Perturbation, brightness=light),
         st.builds(Perturbation, contrast=contrast),
         st.builds(
-            Perturbation, mirror=st.booleans(), right=pixels, down=pixels, light=light, contrast=contrast
+            Perturbation, mirror=st.booleans(), right=pixels, down=pixels, brightness=light, contrast=contrast
         ),
     )

@@ -41,7 +41,7 @@ class FaceCounts:
     """
 
     counts: IntArray
-    statistics_of: int
+    denominator: int
 
     def __post_init__(self) -> None:
         counts = self.counts
@@ -49,9 +49,9 @@ class FaceCounts:
             raise PredictionError(
                 f"Counts per face must be integers of at least one face, got {counts.dtype} of shape {counts.shape}."
             )
-        if not 1 <= self.statistics_of <= _MAXIMUM or counts.min() < 0 or counts.max() > self.statistics_of:
+        if not 1 <= self.denominator <= _MAXIMUM or counts.min() < 0 or counts.max() > self.denominator:
             raise PredictionError(
-                f"Counts per face must be in 0..{self.statistics_of}, got {counts.min()} to {counts.max()}."
+                f"Counts per face must be in 0..{self.denominator}, got {counts.min()} to {counts.max()}."
             )
 
     @property
@@ -72,7 +72,7 @@ class FaceCounts:
             n: the number of faces that each sum is over.
         """
         values = np.asarray(totals, dtype=np.float64)
-        return values / (n * self.statistics_of) if self.counts.ndim == 1 else position_bias(values)
+        return values / (n * self.denominator) if self.counts.ndim == 1 else position_bias(values)
 
     def encode(self, fingerprint: str) -> str:
         """The text that a record keeps: `FACES[xPOSITIONS]/PREDICTIONS FINGERPRINT COUNTS`.
@@ -83,9 +83,9 @@ class FaceCounts:
             fingerprint: of the faces, in hexadecimal digits.
         """
         shape = "x".join(map(str, self.counts.shape))
-        bits = (self.counts.reshape(-1, 1) >> np.arange(self.statistics_of.bit_length())[::-1]) & 1
+        bits = (self.counts.reshape(-1, 1) >> np.arange(self.denominator.bit_length())[::-1]) & 1
         text = base64.urlsafe_b64encode(np.packbits(bits.astype(np.uint8)).tobytes()).decode().rstrip("=")
-        return f"{shape}/{self.statistics_of} {fingerprint[:FINGERPRINT_DIGITS]} {text}"
+        return f"{shape}/{self.denominator} {fingerprint[:FINGERPRINT_DIGITS]} {text}"
 
     @classmethod
     def decode(cls, text: str) -> tuple[FaceCounts, str]:

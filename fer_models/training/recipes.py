@@ -170,22 +170,22 @@ def adapt(
     batch_size: int | None = None,
     lr: float | None = None,
     precision: str | None = None,
-    prune: float | None = None,
+    infobatch_ratio: float | None = None,
     teacher: str | None = None,
 ) -> Recipe:
     """The recipe with the user's own values where given.
 
     Raises:
-        UsageError: `prune` is outside 0 to below 1.
+        UsageError: `infobatch_ratio` is outside 0 to below 1.
     """
-    if prune is not None and not 0 <= prune < 1:
-        raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {prune}.")
+    if infobatch_ratio is not None and not 0 <= infobatch_ratio < 1:
+        raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {infobatch_ratio}.")
     given: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,
         "precision": precision,
-        "prune": prune,
+        "infobatch_ratio": infobatch_ratio,
         "teacher": teacher,
     }
     return replace(recipe, **{k: v for k, v in given.items() if v is not None})

@@ -194,8 +194,8 @@ def test_another_activation_than_the_checkpoint_was_trained_with_is_refused():
 def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
     architecture, tag = spec.settings["network"].rsplit("/", 1)
     repository, preprocess = clip.of_tag(architecture, tag)
-    assert spec.weights.find.__closure__ is not None
-    assert repository in [cell.cell_contents for cell in spec.weights.find.__closure__]
+    assert spec.weights.locate.__closure__ is not None
+    assert repository in [cell.cell_contents for cell in spec.weights.locate.__closure__]
     assert set(preprocess) == {"mean", "std", "interpolation", "resize_mode"}
 
 

@@ -131,10 +131,10 @@ def test_a_fusion_is_read_as_it_was_written(tmp_path):
         "null",
         '{"format": "other"}',
         '{"format": "fer-models-fusion"}',
-        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1, -1], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [0, 0], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "parts": ["a", "b"], "exponents": [1, NaN], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1, -1], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [0, 0], "weights": [null, null], "fitted_on": {}}',
+        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1, NaN], "weights": [null, null], "fitted_on": {}}',
     ],
 )
 def test_a_broken_fusion_file_is_refused_with_the_way_out(tmp_path, broken):
@@ -259,7 +259,7 @@ def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
 def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
     weigh(tmp_path)
     before = resolve.resolve_model("happily+sadly", models).identity(Runtime())
-    assert [part["model"] for part in before["parts"]] == ["happily", "sadly"]
+    assert [part["model"] for part in before["components"]] == ["happily", "sadly"]
     path = tmp_path / "weights" / "happily+sadly.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"exponents": [1, 1]}))
     assert resolve.resolve_model("happily+sadly", models).identity(Runtime()) != before

@@ -130,7 +130,7 @@ def test_only_what_has_directions_can_be_probed():
 def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
-        f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), embeds=True)]\n"
+        f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), has_embeddings=True)]\n"
     )
     command = [
         "probe",

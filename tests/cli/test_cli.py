@@ -195,7 +195,7 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
     said = json.loads(capsys.readouterr().out)
     assert said["source"]["model"] == "net"
     assert [s["fall"] for s in said["scenarios"]][:3] == [0.0, 0.0, 0.005]
-    assert set(said["scenarios"][0]["called"]) == {
+    assert set(said["scenarios"][0]["rejection_rate"]) == {
         "FAIL",
         "FAIL or DEGRADED",
         "McNemar",

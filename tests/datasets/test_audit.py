@@ -442,9 +442,9 @@ def test_the_json_is_plain_and_whole_and_may_leave_out_the_pictures() -> None:
         {
             "earlier": "train",
             "later": "test",
-            "copies": 2,
+            "exact_duplicates": 2,
             "conflicts": 1,
-            "near": {"faces": 1, "only": 1, "pairs": 1},
+            "near_duplicates": {"faces": 1, "only": 1, "pairs": 1},
         }
     ]
     assert plain["examples"][0]["picture"].startswith("data:image/png")
@@ -504,7 +504,7 @@ def test_the_command_prints_json_without_pictures_of_the_splits_asked_for(capsys
     report = json.loads(capsys.readouterr().out)
     assert [split["split"] for split in report["splits"]] == ["train", "test"]
     assert report["overlaps"] == [
-        {"earlier": "train", "later": "test", "copies": 1, "conflicts": 0, "near": None}
+        {"earlier": "train", "later": "test", "exact_duplicates": 1, "conflicts": 0, "near_duplicates": None}
     ]
     assert [sorted(example) for example in report["examples"]] == [["correlation", "faces", "kind"]]
 
@@ -552,7 +552,7 @@ def test_fer2013_is_audited_in_its_three_official_splits(capsys, tiny_fer2013: P
     assert [split["split"] for split in report["splits"]] == ["train", "public_test", "private_test"]
     assert (report["n"], report["distinct"]) == (3, 1)
     assert cli.main([*common, "--split", "train", "--split", "test"]) == 0
-    assert json.loads(capsys.readouterr().out)["overlaps"][0]["copies"] == 2
+    assert json.loads(capsys.readouterr().out)["overlaps"][0]["exact_duplicates"] == 2
 
 
 def test_fer2013s_test_split_is_not_held_against_its_own_halves(capsys, tiny_fer2013: Path) -> None:

@@ -85,7 +85,7 @@ def set_first(**fields):
         ('{"schema": 2, "measured": [],}', "line 1, column"),
         ("", "not JSON"),
         ("[]", "schema"),
-        ('{"schema": 2, "measured": []}', "schema 2"),
+        ('{"schema": 1, "measured": []}', "schema 1, and this version reads schema 2"),
         ('{"schema": 2, "mesured": []}', "Did you mean 'measured'"),
         ('{"schema": 2, "measured": {}}', "must be a list"),
         (spoilt(set_first(acuracy=1)), "unknown field 'acuracy'"),

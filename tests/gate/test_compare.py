@@ -53,7 +53,7 @@ def stored(root, answers, subject=SUBJECT, key="k", age=0):
     with shelf.locked():
         for shard in shelf.missing():
             rows = shelf.rows(shard)
-            shelf.write(shard, answers.take(np.arange(rows.start, rows.stop)), {}, 1.0)
+            shelf.write(shard, answers.select(np.arange(rows.start, rows.stop)), {}, 1.0)
     for path in shelf.folder.glob("part-*.parquet"):
         when = path.stat().st_mtime - age
         os.utime(path, (when, when))
@@ -155,11 +155,11 @@ def test_the_floor_of_a_record_holds_but_stored_answers_have_none(compare, tmp_p
 def test_a_git_revision_is_compared_with_the_store_of_the_working_tree(compare, repository_of_two):
     code, said, _ = compare("HEAD", "--format", "json")
     assert code == 1
-    assert json.loads(said)["results"][0]["changes"]["faces"]["fell"] == 15
+    assert json.loads(said)["results"][0]["changes"]["faces"]["negative_flips"] == 15
     assert json.loads(said)["before"] == "HEAD"
     code, said, _ = compare("HEAD~1", "--format", "json")
     assert code == 0
-    assert json.loads(said)["results"][0]["changes"]["faces"]["rose"] == 15
+    assert json.loads(said)["results"][0]["changes"]["faces"]["positive_flips"] == 15
     assert compare("main")[1] == compare("HEAD")[1].replace("HEAD ->", "main ->")
 
 
@@ -396,10 +396,10 @@ def test_flips_are_sorted_by_how_much_probability_the_true_emotion_lost(compare,
         100,
     )
     assert code == 1
-    fell, rose = (json.loads(said)["results"][0]["flips"][way] for way in ("fell", "rose"))
+    fell, rose = (json.loads(said)["results"][0]["flips"][way] for way in ("negative", "positive"))
     assert len(fell) == 30
     assert rose == []
-    lost = [flip["p_truth"]["before"] - flip["p_truth"]["now"] for flip in fell]
+    lost = [flip["p_true"]["before"] - flip["p_true"]["now"] for flip in fell]
     assert lost == sorted(lost, reverse=True)
     for flip in fell:
         assert flip["before"] == flip["truth"] != flip["now"]
@@ -466,9 +466,9 @@ def test_json_holds_every_number_and_the_verdict(compare, tmp_path):
     assert result["metrics"]["accuracy"]["before"] == pytest.approx(some().correct.mean())
     assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(some(30).correct.mean())
     assert result["changes"]["faces"] == {
-        "fell": 30,
-        "rose": 0,
-        "establishes": result["changes"]["faces"]["establishes"],
+        "negative_flips": 30,
+        "positive_flips": 0,
+        "minimum_detectable_fall": result["changes"]["faces"]["minimum_detectable_fall"],
     }
     assert "fell below" in result["message"]
 

@@ -55,7 +55,7 @@ def turned(answers, rows):
 
 
 def first_right(answers, k):
-    return np.flatnonzero(answers.right)[:k]
+    return np.flatnonzero(answers.correct)[:k]
 
 
 def test_the_same_answers_pass():
@@ -326,7 +326,7 @@ def test_turning_more_right_answers_wrong_never_makes_accuracy_hold(seed, share,
 
     def accuracy(v):
         check = v.comparison.checks[0]
-        return gate.FAIL if check.failed else gate.INCONCLUSIVE if check.fell else gate.PASS
+        return gate.FAIL if check.failed else gate.INCONCLUSIVE if check.regressed else gate.PASS
 
     assert RANK[accuracy(worst)] >= RANK[accuracy(worse)]
 

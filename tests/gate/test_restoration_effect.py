@@ -45,7 +45,7 @@ def test_helped_and_hurt_are_the_turned_faces_and_p_is_mcnemars_exact_two_sided_
     )
     assert found.accuracy["change"] == pytest.approx((found.corrected - found.broken) / 210)
     assert found.accuracy["low"] <= found.accuracy["change"] <= found.accuracy["high"]
-    assert sum(c["helped"] for c in found.per_class.values()) == found.corrected
+    assert sum(c["corrected"] for c in found.per_class.values()) == found.corrected
 
 
 @given(st.sets(st.integers(0, 209), max_size=40), st.sets(st.integers(0, 209), max_size=40))
@@ -130,7 +130,7 @@ def test_the_faces_shown_are_those_that_turned():
 def test_effects_stand_on_the_page_and_their_words_do_nothing():
     found = effect("<b>m</b>", "r", "raw", answering([3]), answering([5])).as_json()
     faces = {
-        "helped": [
+        "corrected": [
             {
                 "truth": "sad",
                 "index": 1,

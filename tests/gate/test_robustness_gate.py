@@ -58,7 +58,7 @@ def corrupted(n=21, error=0.3, seed=0):
 
 
 def harder(counts, by):
-    return counted(np.minimum(counts.of, counts.counts + by), counts.of)
+    return counted(np.minimum(counts.denominator, counts.counts + by), counts.denominator)
 
 
 # -- verdicts ---------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def refused(path, content):
 WRONG = [None, True, 0, -1, 1.5, "", "x", [], [1], {}, {"a": 1}, "\ud800", 10**20]
 FIELDS = {  # the values of `WRONG` that are sound
     "dataset": ("", "x"), "split": ("", "x"), "restoration": ("", "x"), "model": ("", "x"), "dataset_fingerprint": ("", "x"),
-    "corruption": (None,), "prompt": (None, "", "x"), "n": (), "unanswered": (), "metrics": (), "answers": (), "p_truth": (),
+    "corruption": (None,), "prompt": (None, "", "x"), "n": (), "unanswered": (), "metrics": (), "answers": (), "p_true": (),
     "floor": (None, 0), "recorded": ({}, {"a": 1}),
 }  # fmt: skip
 
@@ -128,8 +128,8 @@ def test_a_field_of_a_record_that_stands_twice(tmp_path, sound, field):
         b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"{", b"[" * 100_000, b'{"a":' * 100_000, b'{"schema": 2, "measured": ' + b"[" * 50_000,
         b'{"schema": ' + b"9" * 5_000 + b"}", b'{"schema": 2e999}', b'{"schema": NaN}', b'{"schema": true, "measured": []}', b"\xff\xfe{}",
         b"\x00" * 50,
-        b'{"schema": 2, "measured": []}', b'{"schema": 2, "measured": [null]}', b'{"schema": 1, "measured": [[]]}', b"PAR1", b"\x80\x04.",
-        b'{"schema": 2, "published": [1]}', b'{"schema": 1, "published": [{"model": 1, "source": 2}]}', b'{"schema": 1, "published": {}}',
+        b'{"schema": 1, "measured": []}', b'{"schema": 2, "measured": [null]}', b'{"schema": 2, "measured": [[]]}', b"PAR1", b"\x80\x04.",
+        b'{"schema": 2, "published": [1]}', b'{"schema": 2, "published": [{"model": 1, "source": 2}]}', b'{"schema": 2, "published": {}}',
         b'{"schema": 2, "measured": [], "extra": 1}', "\ufeff{}".encode(), b"<html>", b"{'schema': 1}", b'{"schema": 1,}',
     ],
     ids=lambda content: repr(content[:24]),

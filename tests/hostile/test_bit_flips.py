@@ -151,7 +151,7 @@ class Caches:
 
     def data(self) -> EvalDataset:
         data = EvalDataset(self.options)
-        for name in ("whole", "rows", "faces", "order", "index", "train"):
+        for name in ("full_split", "rows", "faces", "order", "index", "train"):
             data.__dict__[name] = getattr(self.loaded, name)
         return data
 
@@ -260,7 +260,7 @@ def test_every_cache_of_a_run_is_there(caches):
     kinds = {path.suffix for kind in FLIPS for path in caches.files(kind)}
     assert kinds == {".parquet", ".json", ".png", ".txt", ".uint8"}
     data = caches.data()
-    assert len(data.seen & set(data.faces.hashes)) == 14
+    assert len(data.train_hashes & set(data.faces.hashes)) == 14
 
 
 @pytest.mark.parametrize("kind", FLIPS)

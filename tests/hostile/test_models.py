@@ -103,16 +103,16 @@ DOORS = {
     "embed": lambda away, _: embed_checked(SimpleNamespace(embed=away), "mine", drawn(7).faces(range(3))),
     "load": lambda away, _: asking(constant(load=away)).classifier("mine"),
     "another question of a loaded model": lambda away, _: asking(
-        constant(load=lambda runtime: SimpleNamespace(asked=away))
+        constant(load=lambda runtime: SimpleNamespace(with_question=away))
     )._with_question("mine", questions.load("multiple-choice")),
     "another question": lambda away, _: resolve.with_question(
-        Registry("model", constant(asked=away)), questions.load("multiple-choice")
+        Registry("model", constant(with_question=away)), questions.load("multiple-choice")
     ),
     "other prompts": lambda away, _: resolve.with_prompts(
-        Registry("model", constant(reprompted=away)), prompts.load("openai")
+        Registry("model", constant(with_prompts=away)), prompts.load("openai")
     ),
     "an answer mode": lambda away, _: resolve.resolve_model(
-        "mine+likelihood", Registry("model", constant(marked=away))
+        "mine+likelihood", Registry("model", constant(with_variant=away))
     ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
     "restore": lambda away, _: restore_checked(
@@ -459,13 +459,13 @@ WRONG_FILES = {
             "precision=None",
             "prompt=3",
             "source='x'",
-            "reprompted=3",
-            "asked='x'",
-            "marked=[]",
-            "embeds='yes'",
-            "pools=1",
-            "parts=None",
-            "parts=('vgg19',)",
+            "with_prompts=3",
+            "with_question='x'",
+            "with_variant=[]",
+            "has_embeddings='yes'",
+            "is_fusion=1",
+            "components=None",
+            "components=('vgg19',)",
             "question='how'",
             "description=None",
             "colour='red'",
@@ -473,7 +473,7 @@ WRONG_FILES = {
     },
     **{
         f"restorer: {field}": f"RESTORERS = [RestorerSpec('a', load, {field})]"
-        for field in ("weights=3", "settings=3", "precision='x'", "kept='no'")
+        for field in ("weights=3", "settings=3", "precision='x'", "cached='no'")
     },
     "not Python": "def (",
     "a null byte": "x = '\\x00'\n\x00",

@@ -359,7 +359,7 @@ def test_a_clips_file_that_says_nothing_sound_is_a_sentence(said, tmp_path):
 
 FUSION = {
     "format": fusion.FORMAT,
-    "parts": ["a", "b"],
+    "components": ["a", "b"],
     "exponents": [1, 1],
     "weights": [None, None],
     "fitted_on": {},
@@ -380,7 +380,7 @@ NO_FUSION = {
         f"exponents {value}": json.dumps(FUSION | {"exponents": value})
         for value in ([-1, 1], ["x", 1], [None, 1], "11x")
     },
-    **{f"parts {value}": json.dumps(FUSION | {"parts": value}) for value in (None, 3, [], ["a"])},
+    **{f"components {value}": json.dumps(FUSION | {"components": value}) for value in (None, 3, [], ["a"])},
     **{f"fitted_on {value}": json.dumps(FUSION | {"fitted_on": value}) for value in (None, 3, ["x"])},
     "an exponent that is infinite": json.dumps(FUSION).replace("[1, 1]", "[1e999, 1]"),
 }

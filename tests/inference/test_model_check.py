@@ -43,7 +43,7 @@ class Brighter:
         add("restored", "x" * len(faces))
         return [(face // 2 + by).astype("uint8") for face in faces]
 
-RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), kept={kept})]
+RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), cached={kept})]
 """
 
 
@@ -112,7 +112,7 @@ def test_a_run_from_the_store_alone_loads_no_model(dataset, monkeypatch):
     change_helper(dataset, monkeypatch, "SAD")
     run(dataset)
     loads = (dataset / "loads").read_text()
-    assert run(dataset, from_store_only=True) == ({Emotion.SAD}, True, {})
+    assert run(dataset, cached_only=True) == ({Emotion.SAD}, True, {})
     assert (dataset / "loads").read_text() == loads
 
 

@@ -68,7 +68,7 @@ def test_other_weights_or_another_precision_share_nothing(tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(restoration_cache, "AT_ONCE", 8)
+    monkeypatch.setattr(restoration_cache, "BATCH_SIZE", 8)
     faces = FACES.faces(range(28))
     with pytest.raises(KeyboardInterrupt):
         kept(tmp_path, Negative(dies_after=16)).restore(faces)
@@ -124,7 +124,7 @@ def test_a_picture_under_the_wrong_name_is_not_used(tmp_path):
 
 
 def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(restoration_cache, "AT_ONCE", 4)
+    monkeypatch.setattr(restoration_cache, "BATCH_SIZE", 4)
     keeper, faces = kept(tmp_path, Negative()), FACES.faces(range(8))
     keeper.restore(faces[:4])
     less_than_a_face = 1000
@@ -189,7 +189,7 @@ def suite(tmp_path, restorer, **runtime):
 
     models = [ModelSpec(e.label, lambda given, e=e: Constant(e)) for e in (Emotion.SAD, Emotion.HAPPY)]
     restorers = Registry(
-        "restorer", RAW, spec("slow", restorer, kept=True, precision="float32"), spec("quick", restorer)
+        "restorer", RAW, spec("slow", restorer, cached=True, precision="float32"), spec("quick", restorer)
     )
     options = EvalConfig(
         "synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime)

@@ -108,9 +108,9 @@ def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys
     run = suite()
     folders = {}
     for model in ("writer", "oracle"):
-        run.run((model, "raw"))
-        folders[model] = str(run.shelf((model, "raw")).folder)
-    assert load_partition(run.shelf(("writer", "raw")).folder)[0].has_probabilities is False
+        run.predict((model, "raw"))
+        folders[model] = str(run.partition((model, "raw")).folder)
+    assert load_partition(run.partition(("writer", "raw")).folder)[0].has_probabilities is False
     assert cli.main(["compare", folders["writer"], folders["writer"], "--strict-gate"]) == 0
     for before, after in (("writer", "oracle"), ("oracle", "writer")):
         cli.main(["compare", folders[before], folders[after], "--format", "json"])
@@ -139,7 +139,7 @@ class Both:
 
 def test_the_likelihoods_of_replies_are_probabilities():
     class Chat:
-        def score(self, faces, question, replies):
+        def loglikelihood(self, faces, question, replies):
             return np.log(np.tile(np.arange(1, 8) / 28, (len(faces), 1)))
 
     said = base.VlmClassifier(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(FACES.faces([0]))
@@ -156,7 +156,7 @@ def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
 
 
 def test_measures_of_written_answers_are_those_of_answers_alone(suite):
-    answers = suite().run(("writer", "raw")).answers
+    answers = suite().predict(("writer", "raw")).predictions
     with_probabilities = measure_predictions(replace(answers, has_probabilities=True), resamples=50)
     without = measure_predictions(answers, resamples=50)
     assert set(with_probabilities.overall) - set(without.overall) == FROM_PROBABILITIES

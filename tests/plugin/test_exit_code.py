@@ -77,7 +77,7 @@ def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_t
 def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate):
     evaluate("accuracy and raw", "--update-baselines")
     bench.write_model(turned=30)
-    text, verdicts, _ = evaluate("drift and raw", code=1)
+    text, verdicts, _ = evaluate("log_loss and raw", code=1)
     assert verdicts == {"raw": "FAIL"}
     assert "failed, although no selected test asserts it: knowing-raw on faces" in text
     assert "> accuracy" in text

@@ -68,7 +68,7 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
     (bench.folder / "faces").rename(bench.folder / "split" / "test")
     bench.run("--split", "test", faces="split", questions="accuracy")
     result = bench.report()["results"][0]
-    assert result["leaks"]["faces"] == 6
+    assert result["leakage"]["faces"] == 6
     assert result["metrics"]["accuracy_without_leaks"]["n"] == FACES - 6
     page = (bench.folder / "reports" / "evals.html").read_text()
     assert "Leaks and label noise" in page
@@ -85,7 +85,9 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
     )
     assert "test_data.py" in done.stdout
     audit = bench.report()["data"]["split/test"]["audit"]
-    assert [(o["earlier"], o["later"], o["copies"]) for o in audit["overlaps"]] == [("train", "test", 6)]
+    assert [(o["earlier"], o["later"], o["exact_duplicates"]) for o in audit["overlaps"]] == [
+        ("train", "test", 6)
+    ]
     assert "pairs to look at" in (bench.folder / "reports" / "evals.html").read_text()
 
 
@@ -261,8 +263,8 @@ class Reading:
         return self.classify(self.embed(faces))
 
 def spec(asked):
-    made = ModelSpec("reading", lambda runtime: Reading(asked), settings={{"prompts": asked.as_json()}}, prompt=asked.name, embeds=True)
-    return replace(made, reprompted=spec)
+    made = ModelSpec("reading", lambda runtime: Reading(asked), settings={{"prompts": asked.as_json()}}, prompt=asked.name, has_embeddings=True)
+    return replace(made, with_prompts=spec)
 
 MODELS = [spec(prompts.load("openai"))]
 """
@@ -294,7 +296,7 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     )
     assert "Traceback" not in worse
     (entry,) = bench.report()["prompts"]
-    assert entry["spread"]["worst"] == 0.0
+    assert entry["sensitivity"]["worst"] == 0.0
     assert entry["fails"] is True
     verdicts = {figure["name"]: figure["verdict"] for figure in entry["figures"]}
     assert verdicts["prompts: accuracy of the worst template"] == "FAIL"
@@ -332,19 +334,19 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     assert "darker against raw, knowing: harms (" in told
     report = bench.report()
     (effect,) = report["restorations"]
-    assert (effect["verdict"], effect["helped"] > effect["hurt"]) == ("harms", False)
-    assert effect["likeness"] > 0.9
+    assert (effect["verdict"], effect["corrected"] > effect["broken"]) == ("harms", False)
+    assert effect["fidelity"] > 0.9
     assert effect["per_class"]["happy"]["after"] == 0.0
-    assert len(effect["faces"]["hurt"]) == 4
+    assert len(effect["faces"]["broken"]) == 4
     (changes,) = report["metamorphic"]
-    assert changes["changed"]["mirror image"] > 0.5
+    assert changes["flip_rate"]["mirror image"] > 0.5
     page = (bench.folder / "reports" / "evals.html").read_text()
     assert "Small changes" in page
     assert "some faces" in page
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     raw = next(r for r in recorded if r["restoration"] == "raw")
     assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(
-        changes["changed"]["mirror image"], abs=1e-6
+        changes["flip_rate"]["mirror image"], abs=1e-6
     )
     assert "passed" in ask("metamorphic")
 

@@ -60,14 +60,14 @@ def result(model: str, verdict: str | None = "PASS", message: str = "") -> dict[
             "p": 0.0001,
             "found": verdict == "INCONCLUSIVE",
         },
-        "leaks": {
+        "leakage": {
             "faces": 289,
             "accuracy_on_leaks": {**scores, "n": 289},
             "difference": {**scores, "n": 3589},
         },
         "votes": {
             "majority": {**scores, "n": 3350},
-            "one_rater": {**scores, "n": 3589},
+            "one_annotator": {**scores, "n": 3589},
             "strata": {"9-10": {**scores, "n": 5}, "0-5": None},
         },
         "inference_seconds": 3.1,
@@ -87,9 +87,9 @@ def audit() -> dict[str, Any]:
     split = {
         "split": "train",
         "n": 7,
-        "copies": 1,
+        "exact_duplicates": 1,
         "conflicts": 1,
-        "near": near,
+        "near_duplicates": near,
         "constant": ["row 1"],
         "tiny": [],
         "unreadable": [],
@@ -97,9 +97,15 @@ def audit() -> dict[str, Any]:
     return {
         "n": 14,
         "distinct": 13,
-        "splits": [split, {**split, "split": "private_test", "near": None}],
+        "splits": [split, {**split, "split": "private_test", "near_duplicates": None}],
         "overlaps": [
-            {"earlier": "train", "later": "private_test", "copies": 1, "conflicts": 1, "near": near}
+            {
+                "earlier": "train",
+                "later": "private_test",
+                "exact_duplicates": 1,
+                "conflicts": 1,
+                "near_duplicates": near,
+            }
         ],
         "examples": [
             {"kind": kind, "faces": faces, "correlation": 0.95, "picture": picture}
@@ -144,7 +150,7 @@ def full_report() -> dict[str, Any]:
                     "prompt": "openai",
                 },
                 "n": 3589,
-                "spread": {
+                "sensitivity": {
                     "ensemble": {"value": 0.62, "low": 0.6, "high": 0.64},
                     "templates": {"a photo of a {} face": {"value": 0.42, "low": 0.4, "high": 0.44}},
                     "words": {"happy": {"smiling": {"value": 0.5, "low": 0.4, "high": 0.6}}},
@@ -263,7 +269,7 @@ def with_every_string(value: Any, text: str) -> Any:
 @cache
 def skeleton(text: str) -> Skeleton:
     report = with_every_string(full_report(), text)
-    report["prompts"][0]["spread"]["templates"][text] = {"value": 0.1}
+    report["prompts"][0]["sensitivity"]["templates"][text] = {"value": 0.1}
     (faces,) = (data for name, data in report["data"].items() if name.startswith("fer2013/"))
     for pair, genuine in zip(faces["audit"]["examples"], audit()["examples"], strict=True):
         pair["picture"] = genuine["picture"]  # anything else is not shown
@@ -441,7 +447,7 @@ def test_what_json_cannot_hold_is_refused_by_name_and_the_old_file_stays(
         ('{"schema": 2, "results": [NaN]}', "it holds NaN"),
         ("[]", "no list of results"),
         ('{"schema": 2}', "no list of results"),
-        ('{"schema": 2, "results": []}', "has schema 2, this version reads 1"),
+        ('{"schema": 1, "results": []}', "has schema 1, this version reads 2"),
         ('{"results": []}', "has schema None"),
     ],
 )

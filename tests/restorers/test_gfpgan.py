@@ -315,16 +315,16 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
 )
 def test_the_records_of_the_zoo_read_a_file_where_the_user_keeps_weights(spec, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
-    assert spec.kept
+    assert spec.cached
     if spec is restorers.GFPGAN_NANO:
         if weights.find("gfpgan-nano") is None:
             gfpgan.save(random_network(), TINY, tmp_path / "gfpgan-nano.safetensors", {})
         assert spec.load(Runtime("cpu", "float32")).restore(FACES)
         return
     version = {"gfpgan": "1.4", "gfpgan-1.3": "1.3"}[spec.name]
-    assert spec.weights.find() is None
+    assert spec.weights.locate() is None
     (tmp_path / f"GFPGANv{version}.pth").write_bytes(b"another file under this name")
-    assert spec.weights.find().name == f"GFPGANv{version}.pth"
+    assert spec.weights.locate().name == f"GFPGANv{version}.pth"
     with pytest.raises(WeightsError, match="the published file has"):
         spec.load(Runtime("cpu", "float32"))
 

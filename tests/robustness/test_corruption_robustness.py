@@ -49,7 +49,7 @@ def test_some_severities_are_measured_as_all_are():
     some, every = (measure(knowing, FACES, TRUTH, severities) for severities in ((2, 5), SEVERITIES))
     assert {name: (scores[1], scores[4]) for name, scores in every.accuracy.items()} == some.accuracy
     (counts,) = some.figures().values()
-    assert (counts.n, counts.statistics_of) == (14, 10 * 2)
+    assert (counts.n, counts.denominator) == (14, 10 * 2)
     assert counts.value == some.mean_error == pytest.approx(1 - np.mean(list(some.accuracy.values())))
 
 

@@ -83,7 +83,10 @@ def test_a_model_that_minds_the_mirror_image_is_turned_by_that_alone():
 def test_the_change_that_turns_a_face_is_shrunk_to_the_smallest():
     bright = max(range(14), key=lambda i: FACES[i].mean())
     (flip,) = measure(afraid_of_light, [FACES[bright]], [NAMES[bright]], searched=1).flips
-    assert flip.change in ("+3.9% light", "+3.5% light")  # ten steps of 255, or nine where rounding helps
+    assert flip.change in (
+        "+3.9% brightness",
+        "+3.5% brightness",
+    )  # ten steps of 255, or nine where rounding helps
     assert (flip.answer, flip.changed_answer) == (0, 1)
     assert (flip.face, flip.index) == NAMES[bright]
 
@@ -118,7 +121,7 @@ def test_what_is_found_is_recorded_and_shown():
     found = measure(lopsided, FACES, NAMES)
     assert found.figures()["metamorphic: flip rate, mirror image"].value == found.flip_rate["mirror image"]
     counts = found.figures()["metamorphic: flip rate, 1 pixel shift"]
-    assert (counts.n, counts.statistics_of) == (len(FACES), 4)
+    assert (counts.n, counts.denominator) == (len(FACES), 4)
     entry = {
         "id": "m",
         "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},

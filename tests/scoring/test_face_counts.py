@@ -23,12 +23,12 @@ def face_counts(draw, positions=(None, 7)):
 def test_what_is_written_is_what_is_read(counts):
     again, faces = FaceCounts.decode(counts.encode(FACES))
     np.testing.assert_array_equal(again.counts, counts.counts)
-    assert (again.statistics_of, again.value, faces) == (counts.of, counts.value, FACES[:12])
+    assert (again.denominator, again.value, faces) == (counts.denominator, counts.value, FACES[:12])
 
 
 @given(face_counts(positions=(None,)))
 def test_a_figure_without_positions_is_the_mean_share(counts):
-    assert counts.value == pytest.approx(float(np.mean(counts.counts / counts.of)))
+    assert counts.value == pytest.approx(float(np.mean(counts.counts / counts.denominator)))
 
 
 def test_the_bias_towards_positions_is_none_for_an_even_share_and_six_sevenths_for_one_position():

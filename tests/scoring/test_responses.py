@@ -67,7 +67,7 @@ def test_what_a_model_wrote_is_shown_and_does_nothing_on_the_page():
         "n": 2,
         "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
     }
-    result["ledger"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
+    result["responses"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
     page = responses_html({"results": [result]})
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

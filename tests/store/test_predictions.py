@@ -26,7 +26,7 @@ def write(shelf, answers):
     with shelf.locked():
         for shard in shelf.missing(remove_damaged=True):
             rows = shelf.rows(shard)
-            shelf.write(shard, answers.take(np.arange(rows.start, rows.stop)), {"device": "cpu"}, 0.5)
+            shelf.write(shard, answers.select(np.arange(rows.start, rows.stop)), {"device": "cpu"}, 0.5)
 
 
 def parts_of(shelf):

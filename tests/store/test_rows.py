@@ -68,23 +68,23 @@ def rows_are_right(answers, name="synthetic"):
 def test_under_limit_it_is_the_row_of_the_whole_split_in_the_run_and_in_the_store(suite, limit):
     for _ in range(2):
         run = suite(limit=limit)
-        assert rows_are_right(run.run(("oracle", "raw")).answers)
-        assert rows_are_right(load_partition(run.shelf(("oracle", "raw")).folder)[0])
+        assert rows_are_right(run.predict(("oracle", "raw")).predictions)
+        assert rows_are_right(load_partition(run.partition(("oracle", "raw")).folder)[0])
 
 
 def test_a_variant_on_some_of_the_faces_has_the_rows_of_the_whole_split(suite):
     run = suite(limit=140, depth=STANDARD)
-    assert len(run.run(("oracle", "negative")).answers) == STANDARD.variant_limit
+    assert len(run.predict(("oracle", "negative")).predictions) == STANDARD.variant_limit
     for pair in (("oracle", "raw"), ("oracle", "negative")):
-        assert rows_are_right(run.run(pair).answers)
-        assert rows_are_right(run.answers_among(("oracle", "raw"), run.data_of(("oracle", "negative"))))
+        assert rows_are_right(run.predict(pair).predictions)
+        assert rows_are_right(run.answers_among(("oracle", "raw"), run.dataset_of(("oracle", "negative"))))
 
 
 def test_the_pictures_of_faces_that_a_restoration_hurt_are_those_of_their_rows(suite):
     run = suite(limit=140, depth=STANDARD)
-    turned = run.effects.turned(run.effects.of(("oracle", "negative")))
-    assert turned["hurt"]
-    for face in turned["hurt"]:
+    turned = run.effects.flipped_faces(run.effects.of(("oracle", "negative")))
+    assert turned["broken"]
+    for face in turned["broken"]:
         assert face["truth"] == list(Emotion)[FACES.labels[face["index"]]].label
         assert face["pictures"][0] == data_url(resize(FACES.face(face["index"]), 96))
 

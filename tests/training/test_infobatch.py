@@ -80,7 +80,7 @@ def test_a_face_is_as_learnt_as_its_target_allows():
     np.testing.assert_allclose(made.losses, 0.0, atol=1e-5)
 
 
-PRUNED = replace(TINY, prune=0.5, epochs=6)
+PRUNED = replace(TINY, infobatch_ratio=0.5, epochs=6)
 
 
 def test_training_that_leaves_learnt_faces_out_sees_fewer_and_all_at_the_end(tmp_path):
@@ -104,7 +104,7 @@ def test_a_killed_run_that_leaves_faces_out_goes_on_with_the_same_loss_curve(tmp
 
 
 def test_a_share_that_cannot_be_is_refused():
-    assert adapt(TINY, prune=0.5).infobatch_ratio == 0.5
+    assert adapt(TINY, infobatch_ratio=0.5).infobatch_ratio == 0.5
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(UsageError, match="--infobatch-ratio"):
-            adapt(TINY, prune=share)
+            adapt(TINY, infobatch_ratio=share)

@@ -38,7 +38,7 @@ def faces(n=4):
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "happy or sad"]
-    together, columns = chat.score(faces(), ASKED.written(), replies), []
+    together, columns = chat.loglikelihood(faces(), ASKED.written(), replies), []
     for reply in replies:
         ids = torch.tensor(chat.words(reply, add_special_tokens=False)["input_ids"])
         rows = []
@@ -80,7 +80,7 @@ def test_what_is_written_is_what_transformers_generates(chat):
     expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[
         :, asked["input_ids"].shape[1] :
     ]
-    assert chat.write(faces(2), ASKED.written(), 6) == [
+    assert chat.generate(faces(2), ASKED.written(), 6) == [
         chat.words.decode(row, skip_special_tokens=True).strip() for row in expected
     ]
 
@@ -145,7 +145,7 @@ def test_a_calibrated_answer_weighs_each_reply_against_a_picture_that_shows_noth
 
         parameters = 0
 
-        def score(self, faces, question, replies):
+        def loglikelihood(self, faces, question, replies):
             rows = np.zeros((len(faces), 7))
             rows[:, LABELS.index("happy")] = 3
             rows[[i for i, f in enumerate(faces) if f.mean() > 200], LABELS.index("sad")] = 1

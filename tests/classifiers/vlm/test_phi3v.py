@@ -259,7 +259,9 @@ def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     replies = [reply for reply in ASKED.replies if chat.lengths([reply])[0] == 1]
     first = [chat.tokenizer.encode(reply, add_special_tokens=False).ids[0] for reply in replies]
     assert len(replies) > 1
-    np.testing.assert_allclose(chat.score([face], ASKED.written(), replies)[0], expected[first], atol=1e-4)
+    np.testing.assert_allclose(
+        chat.loglikelihood([face], ASKED.written(), replies)[0], expected[first], atol=1e-4
+    )
 
 
 def test_both_parts_of_the_prompt_begin_with_the_mark_of_the_beginning(chat):
@@ -281,7 +283,7 @@ def mixed(n=6):
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "A", "happy or sad"]
-    together = chat.score(mixed(), ASKED.written(), replies)
+    together = chat.loglikelihood(mixed(), ASKED.written(), replies)
     with torch.inference_mode():
         apart = by_full_passes(chat, mixed(), ASKED.written(), replies)
     assert (np.ptp(together, axis=0) > 0.02).all()  # the faces matter
@@ -485,7 +487,7 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
     again = phi3v.load(split, device="cpu")
     np.testing.assert_array_equal(
         again.loglikelihood(faces(), ASKED.written(), ASKED.replies),
-        chat.score(faces(), ASKED.written(), ASKED.replies),
+        chat.loglikelihood(faces(), ASKED.written(), ASKED.replies),
     )
 
 
