@@ -78,7 +78,9 @@ def package(session: nox.Session) -> None:
     there = session.run(python, "-c", packages, silent=True, external=True) or ""
     Path(there.strip(), "dependencies.pth").write_text(here)
     (wheel,) = (work / "dist").glob("*.whl")
-    session.run(python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", str(wheel), external=True)
+    session.run(
+        python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", str(wheel), external=True
+    )
     empty = work / "empty"
     empty.mkdir(exist_ok=True)
     session.chdir(empty)
