@@ -118,7 +118,7 @@ def defocus(picture: Picture, radius: float, rng: Rng) -> Picture:
     """The blur of a lens out of focus: the mean over a disc with antialiased rim; `radius` in pixels of a
     64-pixel picture.
     """
-    return _filtered(picture, _disc(radius * _scale(picture)))
+    return _convolve(picture, _disc(radius * _scale(picture)))
 
 
 def motion_blur(picture: Picture, sigma: float, rng: Rng) -> Picture:
@@ -143,7 +143,7 @@ def low_resolution(picture: Picture, side: float, rng: Rng) -> Picture:
     height, width = picture.shape[:2]
     share = min(1.0, side / min(height, width))
     small = (max(1, round(width * share)), max(1, round(height * share)))
-    return resized(resized(picture, small, Image.Resampling.BOX), (width, height), Image.Resampling.BILINEAR)
+    return resize(resize(picture, small, Image.Resampling.BOX), (width, height), Image.Resampling.BILINEAR)
 
 
 def jpeg(picture: Picture, quality: float, rng: Rng) -> Picture:
@@ -173,7 +173,7 @@ def mask(picture: Picture, top: float, rng: Rng) -> Picture:
     y, x = _grid(picture)
     half = 0.42 - 0.14 * np.clip((y - 0.65) / 0.3, 0, 1)  # it follows the jaw
     covered = (y >= top + 0.06 * np.abs(x - 0.5)) & (y <= 0.97) & (np.abs(x - 0.5) <= half)
-    return _painted(picture, covered, rng.uniform(0.75, 0.95))
+    return _paint(picture, covered, rng.uniform(0.75, 0.95))
 
 
 def sunglasses(picture: Picture, radius: float, rng: Rng) -> Picture:
@@ -181,7 +181,7 @@ def sunglasses(picture: Picture, radius: float, rng: Rng) -> Picture:
     y, x = _grid(picture)
     lenses = np.minimum(np.abs(x - 0.31), np.abs(x - 0.69)) ** 2 + ((y - _EYES) * 1.25) ** 2 <= radius**2
     bridge = (np.abs(y - _EYES + 0.03) <= 0.02) & (np.abs(x - 0.5) <= 0.2)
-    return _painted(picture, lenses | bridge, rng.uniform(0.02, 0.12))
+    return _paint(picture, lenses | bridge, rng.uniform(0.02, 0.12))
 
 
 #: What a sensor counts for white in `low_light`: the second severity of shot noise.
@@ -214,7 +214,7 @@ _FAMILIES: dict[
 }
 
 
-def resized(picture: Picture, size: tuple[int, int], how: Image.Resampling) -> Picture:
+def resize(picture: Picture, size: tuple[int, int], how: Image.Resampling) -> Picture:
     """`picture` at another (width, height), in floating point."""
     channels: Sequence[Any] = [
         np.asarray(Image.fromarray(c.astype(np.float32)).resize(size, how))
@@ -223,7 +223,7 @@ def resized(picture: Picture, size: tuple[int, int], how: Image.Resampling) -> P
     return np.stack(channels, axis=2).astype(np.float64)
 
 
-def _filtered(picture: Picture, kernel: NDArray[np.float64]) -> Picture:
+def _convolve(picture: Picture, kernel: NDArray[np.float64]) -> Picture:
     return np.asarray(ndimage.convolve(picture, kernel[:, :, None], mode="reflect"))
 
 
@@ -248,5 +248,5 @@ def _grid(picture: Picture) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return ((np.arange(height) + 0.5) / height)[:, None], ((np.arange(width) + 0.5) / width)[None, :]
 
 
-def _painted(picture: Picture, covered: NDArray[np.bool_], tone: float) -> Picture:
+def _paint(picture: Picture, covered: NDArray[np.bool_], tone: float) -> Picture:
     return np.where(covered[:, :, None], tone, picture)

@@ -28,7 +28,7 @@ _LARGEST_LIST, _LARGEST_ANNOTATION = 2**24, 2**16
 
 
 @dataclass(frozen=True)
-class Labels:
+class AnnotatedSplit:
     """The labelled pictures of one split.
 
     Attributes:
@@ -60,7 +60,7 @@ def raf_db_splits(root: Path) -> tuple[str, ...]:
     return () if folder is None else tuple(sorted({split for _, split, _ in _raf_db_lines(folder)}))
 
 
-def raf_db(root: Path, split: str) -> Labels:
+def load_raf_db(root: Path, split: str) -> AnnotatedSplit:
     """The pictures of one split of RAF-DB.
 
     Raises:
@@ -81,7 +81,7 @@ def raf_db(root: Path, split: str) -> Labels:
     notes = (
         (f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label",) if unlisted else ()
     )
-    return Labels(RAF_DB, f"RAF-DB's {_RAF_DB_LIST.name}", tuple(sorted(rows)), notes)
+    return AnnotatedSplit(RAF_DB, f"RAF-DB's {_RAF_DB_LIST.name}", tuple(sorted(rows)), notes)
 
 
 def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:
@@ -97,7 +97,7 @@ def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:
         if match is None or int(match[3]) not in RAF_DB.classes:
             raise DatasetError(
                 f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' "
-                f"({RAF_DB.spell()})."
+                f"({RAF_DB.describe()})."
             )
         if match[1] in lines:
             raise DatasetError(f"{path} line {i} names {match[1]}.jpg a second time. Get the list anew.")
@@ -112,7 +112,7 @@ def is_affectnet(folder: Path) -> bool:
     return all(os.path.isdir(folder / name) for name in ("images", "annotations"))
 
 
-def affectnet(folder: Path) -> Labels:
+def load_affectnet(folder: Path) -> AnnotatedSplit:
     """The pictures of one split of AffectNet.
 
     Raises:
@@ -132,7 +132,9 @@ def affectnet(folder: Path) -> Labels:
         picture = by_stem.pop(stem, f"{stem}.jpg")
         rows.append((folder / "images" / picture, _annotation(folder / "annotations" / label)))
     notes = (f"ignored {len(by_stem)} files in images that have no annotation",) if by_stem else ()
-    return Labels(AFFECTNET, f"AffectNet's annotations/*{_AFFECTNET_LABEL}", tuple(sorted(rows)), notes)
+    return AnnotatedSplit(
+        AFFECTNET, f"AffectNet's annotations/*{_AFFECTNET_LABEL}", tuple(sorted(rows)), notes
+    )
 
 
 def _names(folder: Path) -> list[str]:
@@ -158,6 +160,6 @@ def _annotation(path: Path) -> int:
         ) from error
     if number not in AFFECTNET.classes:
         raise DatasetError(
-            f"{path} holds {text[:20]!r}, not one class number of 0..10 ({AFFECTNET.spell()})."
+            f"{path} holds {text[:20]!r}, not one class number of 0..10 ({AFFECTNET.describe()})."
         )
     return number

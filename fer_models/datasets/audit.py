@@ -20,14 +20,14 @@ from PIL import Image
 
 from fer_models import images
 from fer_models.datasets import ferplus
-from fer_models.datasets.audit_examples import examples
+from fer_models.datasets.audit_examples import select_examples
 from fer_models.datasets.audit_results import (
-    FLAT,
+    COMPARISON_SIDE,
+    CONSTANT_STD,
     NEAR_CORRELATION,
     NEAR_DISTANCE,
-    ORDER,
-    SIDE,
-    TINY,
+    SPLIT_ORDER,
+    TINY_SIDE,
     Audit,
     NearDuplicates,
     NearPairs,
@@ -64,7 +64,10 @@ def audit(
         raise UsageError(
             f"An audit takes different splits of one dataset, got: {given}. Name each split once."
         )
-    sets = sorted(sets, key=lambda faces: ORDER.index(faces.split) if faces.split in ORDER else len(ORDER))
+    sets = sorted(
+        sets,
+        key=lambda faces: SPLIT_ORDER.index(faces.split) if faces.split in SPLIT_ORDER else len(SPLIT_ORDER),
+    )
     found = _Images()
     read = [_read(faces, found, progress) for faces in sets]
     counts = np.zeros((len(sets), len(found.index), len(EMOTIONS)), dtype=np.int64)
@@ -80,7 +83,7 @@ def audit(
             _overlap(read[a], read[b], counts[a], counts[b], alike)
             for a, b in combinations(range(len(sets)), 2)
         ),
-        examples=tuple(examples(read, counts, alike)),
+        examples=tuple(select_examples(read, counts, alike)),
     )
 
 
@@ -97,12 +100,12 @@ class _Images:
     def number(self, face: images.Face) -> int:
         number = self.index.setdefault(images.face_hash(face), len(self.small))
         if number == len(self.small):
-            self.small.append(images.grey(images.resize(face, SIDE)))
+            self.small.append(images.grey(images.resize(face, COMPARISON_SIDE)))
         return number
 
     def near(self, progress: Progress) -> NearPairs:
         """All pairs of near copies. Constant images have no correlation, and are left out."""
-        candidates = [number for number, small in enumerate(self.small) if small.std() >= FLAT]
+        candidates = [number for number, small in enumerate(self.small) if small.std() >= CONSTANT_STD]
         bits = np.empty((len(candidates), 64), dtype=np.float32)
         for i, number in enumerate(candidates):
             _tick(progress, "hashing images", i, len(candidates))
@@ -141,9 +144,9 @@ def _read(faces: FaceSet, found: _Images, progress: Progress) -> SplitFaces:
             continue
         rows.append(row)
         numbers.append(found.number(face))
-        if images.grey(face).std() < FLAT:
+        if images.grey(face).std() < CONSTANT_STD:
             constant.append(faces.source(row))
-        if min(face.shape[:2]) < TINY:
+        if min(face.shape[:2]) < TINY_SIDE:
             tiny.append(faces.source(row))
     kept = np.array(rows, dtype=np.int64)
     return SplitFaces(

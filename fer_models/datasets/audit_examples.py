@@ -9,22 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models import images
-from fer_models.datasets.audit_results import EXAMPLES, SIDE, Example, Kind, NearPairs, SplitFaces
+from fer_models.datasets.audit_results import (
+    COMPARISON_SIDE,
+    MAX_EXAMPLES,
+    Example,
+    Kind,
+    NearPairs,
+    SplitFaces,
+)
 
 _Pair = tuple[Kind, SplitFaces, int, SplitFaces, int, float]
 
 
-def examples(
+def select_examples(
     read: Sequence[SplitFaces], counts: NDArray[np.int64], alike: NearPairs | None
 ) -> Iterator[Example]:
     """A third of the places for each kind; what one kind leaves goes to the others, in their order."""
     kinds = [
-        list(islice(pairs, EXAMPLES))
+        list(islice(pairs, MAX_EXAMPLES))
         for pairs in (_across(read, counts, "conflict"), _across(read, counts, "copy"), _closest(read, alike))
     ]
-    taken = [min(len(pairs), EXAMPLES // len(kinds)) for pairs in kinds]
+    taken = [min(len(pairs), MAX_EXAMPLES // len(kinds)) for pairs in kinds]
     for i, pairs in enumerate(kinds):
-        taken[i] += min(len(pairs) - taken[i], EXAMPLES - sum(taken))
+        taken[i] += min(len(pairs) - taken[i], MAX_EXAMPLES - sum(taken))
         for kind, one, a, other, b, correlation in pairs[: taken[i]]:
             faces = [part.faces.face(int(part.rows[at])) for part, at in ((one, a), (other, b))]
             yield Example(kind, (one.sample(a), other.sample(b)), correlation, _picture(faces))
@@ -70,7 +77,7 @@ def _first(read: Sequence[SplitFaces], image: int) -> tuple[SplitFaces, int]:
 
 def _picture(faces: Sequence[images.Face]) -> str:
     """The faces side by side, each SIDE pixels and then twice that, as a data URI."""
-    row = np.concatenate([images.resize(face, SIDE) for face in faces], axis=1)
+    row = np.concatenate([images.resize(face, COMPARISON_SIDE) for face in faces], axis=1)
     return images.data_url(row.repeat(2, axis=0).repeat(2, axis=1))
 
 

@@ -15,7 +15,7 @@ from fer_models.emotions import LABELS
 
 #: The splits from the first to the last: what leaks, leaks from an earlier one into a later one. Other splits
 #: follow in the order given.
-ORDER: tuple[str, ...] = ("train", "validation", "public_test", "private_test", "test")
+SPLIT_ORDER: tuple[str, ...] = ("train", "validation", "public_test", "private_test", "test")
 
 #: The greatest Hamming distance of two 64-bit perceptual hashes (`imagehash.phash`), and the least Pearson
 #: correlation of the grey pixels at `SIDE` x `SIDE`, of a near copy. Chosen by eye on FER-2013: of 250 pairs
@@ -28,17 +28,17 @@ NEAR_DISTANCE = 10
 NEAR_CORRELATION = 0.93
 
 #: The side in pixels at which images of any size are compared, FER-2013's own.
-SIDE = 48
+COMPARISON_SIDE = 48
 
 #: Below this standard deviation of its grey pixels (of 0..255) an image is constant. FER-2013 has sixteen all
 #: black faces and an even grey one (0.7); the flattest of its pictures has 3.9.
-FLAT = 1.0
+CONSTANT_STD = 1.0
 
 #: An image with a side below this many pixels is tiny: a face cannot be told from so few. FER-2013's have 48.
-TINY = 32
+TINY_SIDE = 32
 
 #: How many pairs an audit shows.
-EXAMPLES = 12
+MAX_EXAMPLES = 12
 
 Kind = Literal["conflict", "copy", "near"]
 Progress = Callable[[str, int, int], None]

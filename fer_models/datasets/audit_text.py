@@ -9,7 +9,7 @@ from fer_models.datasets.audit_results import NEAR_CORRELATION, NEAR_DISTANCE, A
 from fer_models.emotions import LABELS
 
 
-def text(found: Audit) -> str:
+def format_audit(found: Audit) -> str:
     """The audit as lines for a terminal."""
     lines = [f"{found.dataset}: {found.n:,} faces, {found.distinct:,} distinct images", ""]
     heads = ["split", "faces", *LABELS, *(["official"] if any(s.official for s in found.splits) else [])]

@@ -120,7 +120,7 @@ class FaceSet:
         """The sha256 of all (pixels, label) pairs: the same for any row order and any lossless file
         format.
         """
-        return fingerprint(self.hashes, self.labels)
+        return compute_fingerprint(self.hashes, self.labels)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -142,7 +142,7 @@ class FaceSet:
             {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
         )
 
-    def stratified(self, n: int) -> NDArray[np.int64]:
+    def stratified_rows(self, n: int) -> NDArray[np.int64]:
         """The rows of the first faces of each emotion, about `n` in all and in the set's own proportions: the
         same ones every time.
 
@@ -166,7 +166,7 @@ class FaceSet:
 
     def subsample(self, n: int) -> FaceSet:
         """The set reduced to `stratified(n)`, with a note."""
-        rows = self.stratified(n)
+        rows = self.stratified_rows(n)
         return (
             self
             if len(rows) == len(self)
@@ -174,7 +174,7 @@ class FaceSet:
         )
 
 
-def fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
+def compute_fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
     """The sha256 of all (pixels, label) pairs, in any order: what `FaceSet.fingerprint` is."""
     rows = sorted(f"{h} {EMOTIONS[label].label}" for h, label in zip(hashes, labels.tolist(), strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()

@@ -33,17 +33,17 @@ from fer_models.datasets import ferplus
 from fer_models.datasets.base import FaceSet
 from fer_models.datasets.fer2013_parquet import parquet_files, read_parquet
 from fer_models.datasets.fer2013_rows import (
-    GET_ANEW,
+    DATA_ROOT_HINT,
+    LABELLED_HINT,
+    NEW_COPY_HINT,
     OFFICIAL,
     PARTS,
-    SCORABLE,
     SIZE,
     SPLITS,
-    WAYS_OUT,
     Rows,
-    grey48,
-    joined,
-    visible_files,
+    concatenate,
+    list_visible,
+    to_grey48,
 )
 from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
@@ -84,7 +84,7 @@ def load(split: str, root: Path) -> FaceSet:
     rows = read(path, split)
     if not rows.labels:
         raise DatasetError(
-            f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. {WAYS_OUT}"
+            f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. {DATA_ROOT_HINT}"
         )
     pixels = np.frombuffer(bytes(rows.pixels), dtype=np.uint8).reshape(
         -1, SIZE, SIZE
@@ -107,15 +107,15 @@ def _votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] | None
     path = ferplus.find(root)
     if path is None:
         return None, ()
-    if not rows.numbered:
+    if not rows.has_csv_numbers:
         return None, ("FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv",)
     table = ferplus.read(path)
     numbers = np.array(rows.numbers, dtype=np.int64)
-    if rows.whole not in (
+    if rows.n_csv_rows not in (
         None,
         len(table.votes),
     ):  # rows left out of a csv file move all that follow, perhaps within their split
-        reason = f"the csv file has {rows.whole} rows and the votes {len(table.votes)}, so a row's number does not say which face it is"
+        reason = f"the csv file has {rows.n_csv_rows} rows and the votes {len(table.votes)}, so a row's number does not say which face it is"
     else:
         reason = table.mismatch(numbers, split)
     return (
@@ -141,21 +141,21 @@ def _find(root: Path) -> tuple[Reader, Path]:
     if os.path.isfile(root):
         readers = {".csv": _read_csv, ".parquet": read_parquet}
         if root.suffix.lower() not in readers:
-            raise DatasetError(f"{root} is neither a .csv nor a .parquet file. {WAYS_OUT}")
+            raise DatasetError(f"{root} is neither a .csv nor a .parquet file. {DATA_ROOT_HINT}")
         return readers[root.suffix.lower()], root
     if not os.path.isdir(root):
-        raise DatasetError(f"{root} does not exist, so FER-2013 cannot be read from it. {WAYS_OUT}")
+        raise DatasetError(f"{root} does not exist, so FER-2013 cannot be read from it. {DATA_ROOT_HINT}")
     for folder in (root, root / "fer2013", root / "data"):
         for name in ("fer2013.csv", "icml_face_data.csv"):
             if os.path.isfile(folder / name):
                 return _read_csv, folder / name
         if parquet_files(folder):
             return read_parquet, folder
-        if any(os.path.isdir(child) for part in ("train", "test") for child in visible_files(folder / part)):
+        if any(os.path.isdir(child) for part in ("train", "test") for child in list_visible(folder / part)):
             return _read_folders, folder
         if any(os.path.isfile(folder / name) for name in ("train.csv", "test.csv")):
             return _read_kaggle, folder
-    raise DatasetError(f"{root} holds FER-2013 in no known form. Looked for {_LOOKED_FOR}. {WAYS_OUT}")
+    raise DatasetError(f"{root} holds FER-2013 in no known form. Looked for {_LOOKED_FOR}. {DATA_ROOT_HINT}")
 
 
 # -- csv ----------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _read_csv(path: Path, split: str) -> Rows:
     names = [column.strip().lower() for column in columns]
     if names == ["pixels"]:
         raise DatasetError(
-            f"{path} has no labels (its only column is pixels), so fer2013/{split} cannot be scored from it. {SCORABLE}"
+            f"{path} has no labels (its only column is pixels), so fer2013/{split} cannot be scored from it. {LABELLED_HINT}"
         )
     if sorted(names) not in (["emotion", "pixels", "usage"], ["emotion", "pixels"]):
         raise DatasetError(
@@ -184,18 +184,18 @@ def _read_csv(path: Path, split: str) -> Rows:
     for row, (line, fields) in enumerate(lines):
         if len(fields) != len(names):
             raise DatasetError(
-                f"{_at(path, row, line)} has {len(fields)} columns instead of {len(names)}: the file was cut or edited. {GET_ANEW}"
+                f"{_at(path, row, line)} has {len(fields)} columns instead of {len(names)}: the file was cut or edited. {NEW_COPY_HINT}"
             )
         part = _part(fields[usage_at], _at(path, row, line)) if usage_at is not None else "train"
         label = _LABEL.get(fields[emotion_at].strip())
         if label is None:
             raise DatasetError(
-                f"{_at(path, row, line)} has the label {fields[emotion_at][:20]!r}; FER-2013 knows 0..6 ({FER2013.spell()})."
+                f"{_at(path, row, line)} has the label {fields[emotion_at][:20]!r}; FER-2013 knows 0..6 ({FER2013.describe()})."
             )
         if part in parts:
             parts[part].add(_pixels(fields[pixels_at], path, row, line), label, f"row {row}", row)
-    rows = joined(parts.values())
-    rows.numbered, rows.whole = (
+    rows = concatenate(parts.values())
+    rows.has_csv_numbers, rows.n_csv_rows = (
         names == ["emotion", "pixels", "usage"],
         row + 1,
     )  # icml_face_data.csv has other columns, and another order
@@ -220,11 +220,13 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 line = reader.line_num
                 yield line, fields
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read as csv after line {line} ({error}). {GET_ANEW}") from error
+        raise DatasetError(
+            f"{path} cannot be read as csv after line {line} ({error}). {NEW_COPY_HINT}"
+        ) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be opened ({error.strerror}).") from error
     if line == 0:
-        raise DatasetError(f"{path} is empty (0 bytes), not FER-2013's csv file. {GET_ANEW}")
+        raise DatasetError(f"{path} is empty (0 bytes), not FER-2013's csv file. {NEW_COPY_HINT}")
 
 
 def _part(usage: str, where: str) -> str:
@@ -243,14 +245,14 @@ def _pixels(text: str, path: Path, row: int, line: int) -> bytes:
     words = text.split()
     if len(words) != SIZE * SIZE:
         raise DatasetError(
-            f"{_at(path, row, line)} has {len(words)} pixels instead of {SIZE * SIZE} (48 x 48). {GET_ANEW}"
+            f"{_at(path, row, line)} has {len(words)} pixels instead of {SIZE * SIZE} (48 x 48). {NEW_COPY_HINT}"
         )
     try:
         return bytes(map(_PIXEL.__getitem__, words))
     except KeyError:
         at, word = next((i, word) for i, word in enumerate(words) if word not in _PIXEL)
         raise DatasetError(
-            f"{_at(path, row, line)}: pixel {at} is {word[:20]!r}, not an integer of 0..255. {GET_ANEW}"
+            f"{_at(path, row, line)}: pixel {at} is {word[:20]!r}, not an integer of 0..255. {NEW_COPY_HINT}"
         ) from None
 
 
@@ -258,11 +260,11 @@ def _read_kaggle(folder: Path, split: str) -> Rows:
     """`train.csv` of the Kaggle challenge; its `test.csv` exists without labels only."""
     if split != "train":
         raise DatasetError(
-            f"{folder / 'test.csv'} of the Kaggle challenge has no labels, so fer2013/{split} cannot be scored from it. {SCORABLE}"
+            f"{folder / 'test.csv'} of the Kaggle challenge has no labels, so fer2013/{split} cannot be scored from it. {LABELLED_HINT}"
         )
     if not os.path.isfile(folder / "train.csv"):
         raise DatasetError(
-            f"{folder} holds test.csv but no train.csv, so there is no fer2013/train in it. {WAYS_OUT}"
+            f"{folder} holds test.csv but no train.csv, so there is no fer2013/train in it. {DATA_ROOT_HINT}"
         )
     return _read_csv(folder / "train.csv", split)
 
@@ -288,7 +290,7 @@ def _read_folders(folder: Path, split: str) -> Rows:
         for number, path, emotion in sorted(members):
             source = path.relative_to(folder).as_posix()
             try:
-                rows.add(grey48(images.read(path), str(path)), int(emotion), source, number)
+                rows.add(to_grey48(images.read(path), str(path)), int(emotion), source, number)
             except ImageError as error:
                 unreadable.append((printable(source), str(error)))
     if unreadable:
@@ -306,7 +308,7 @@ def _read_folders(folder: Path, split: str) -> Rows:
 
 def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
     for classes in (folder / "train", folder / "test"):
-        for named in sorted(visible_files(classes)):
+        for named in sorted(list_visible(classes)):
             try:
                 emotion = parse_label(named.name) if os.path.isdir(named) else None
             except DatasetError as error:
@@ -317,4 +319,4 @@ def _classified(folder: Path) -> Iterator[tuple[Path, Emotion]]:
                 raise DatasetError(
                     f"{named} is not a class folder of FER-2013 ({', '.join(LABELS)}). Remove or rename it."
                 )
-            yield from ((path, emotion) for path in visible_files(named))
+            yield from ((path, emotion) for path in list_visible(named))

@@ -10,15 +10,15 @@ from typing import Any
 
 from fer_models import images
 from fer_models.datasets.fer2013_rows import (
-    GET_ANEW,
-    MOST_ROWS,
+    DATA_ROOT_HINT,
+    MAX_ROWS,
+    NEW_COPY_HINT,
     PARTS,
-    WAYS_OUT,
     Rows,
-    by_number,
-    grey48,
-    joined,
-    visible_files,
+    concatenate,
+    list_visible,
+    sort_by_number,
+    to_grey48,
 )
 from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
@@ -37,15 +37,17 @@ def read_parquet(path: Path, split: str) -> Rows:
             else ""
         )
         raise DatasetError(
-            f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {WAYS_OUT}"
+            f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {DATA_ROOT_HINT}"
         )
-    rows = joined(by_number(joined(_read_shard(shard) for shard in shards[part])) for part in parts)
-    rows.numbered = -1 not in rows.numbers
+    rows = concatenate(
+        sort_by_number(concatenate(_read_shard(shard) for shard in shards[part])) for part in parts
+    )
+    rows.has_csv_numbers = -1 not in rows.numbers
     return rows
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    return sorted(path for path in visible_files(folder) if path.suffix == ".parquet")
+    return sorted(path for path in list_visible(folder) if path.suffix == ".parquet")
 
 
 def _shards(paths: list[Path]) -> dict[str, list[Path]]:
@@ -94,19 +96,19 @@ def _read_shard(path: Path) -> Rows:
     numbers = columns.get("row", [-1] * len(emotions))
     if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
         raise DatasetError(
-            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {GET_ANEW}"
+            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {NEW_COPY_HINT}"
         )
     rows, dropped = Rows(), 0
     for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes):
-            raise DatasetError(f"{path} row {i} holds no image bytes. {GET_ANEW}")
+            raise DatasetError(f"{path} row {i} holds no image bytes. {NEW_COPY_HINT}")
         if emotion is None:
             dropped += 1
             continue
         source = f"row {numbers[i]}" if numbers[i] != -1 else f"{path.name} row {i}"
         rows.add(
-            grey48(images.decode(data, f"{path} row {i}"), f"{path} row {i}"),
+            to_grey48(images.decode(data, f"{path} row {i}"), f"{path} row {i}"),
             int(emotion),
             source,
             numbers[i],
@@ -133,9 +135,9 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
         with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
-            if file.metadata.num_rows > MOST_ROWS:
+            if file.metadata.num_rows > MAX_ROWS:
                 raise DatasetError(
-                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {GET_ANEW}"
+                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {NEW_COPY_HINT}"
                 )
             schema = file.schema_arrow
             columns = {
@@ -162,11 +164,13 @@ def _column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
     """The first of `names` that the file has, once."""
     for name in names:
         if schema.names.count(name) > 1:
-            raise DatasetError(f"{path} has the column {name} {schema.names.count(name)} times. {GET_ANEW}")
+            raise DatasetError(
+                f"{path} has the column {name} {schema.names.count(name)} times. {NEW_COPY_HINT}"
+            )
         if name in schema.names:
             return name
     there = ", ".join(schema.names) or "none"
-    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {there}. {GET_ANEW}")
+    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {there}. {NEW_COPY_HINT}")
 
 
 def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:

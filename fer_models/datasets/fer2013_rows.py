@@ -29,9 +29,11 @@ PARTS = {
     "private_test": ("private_test",),
     "test": ("public_test", "private_test"),
 }
-WAYS_OUT = "Give the folder with --data-root FOLDER, or let --download fetch it from the Hugging Face Hub."
+DATA_ROOT_HINT = (
+    "Give the folder with --data-root FOLDER, or let --download fetch it from the Hugging Face Hub."
+)
 #: A parquet file that claims more rows is broken, or made to fill the memory.
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 
 
 @dataclass
@@ -45,8 +47,8 @@ class Rows:
         default_factory=list
     )  # where the face stood in fer2013.csv, as far as its form knows
     notes: list[str] = field(default_factory=list)
-    numbered: bool = False  # whether `numbers` are the rows of fer2013.csv
-    whole: int | None = (
+    has_csv_numbers: bool = False  # whether `numbers` are the rows of fer2013.csv
+    n_csv_rows: int | None = (
         None  # how many rows the file has, all splits together, where a row's number is its place in the file
     )
 
@@ -64,11 +66,11 @@ class Rows:
         self.notes += other.notes
 
 
-GET_ANEW = "Get the file anew."
-SCORABLE = "Use fer2013.csv or icml_face_data.csv, which hold all labels, or --download."
+NEW_COPY_HINT = "Get the file anew."
+LABELLED_HINT = "Use fer2013.csv or icml_face_data.csv, which hold all labels, or --download."
 
 
-def joined(parts: Iterable[Rows]) -> Rows:
+def concatenate(parts: Iterable[Rows]) -> Rows:
     joined = Rows()
     for part in parts:
         joined.extend(part)
@@ -78,7 +80,7 @@ def joined(parts: Iterable[Rows]) -> Rows:
 # -- class folders ------------------------------------------------------------------------------------
 
 
-def visible_files(folder: Path) -> list[Path]:
+def list_visible(folder: Path) -> list[Path]:
     try:
         children = list(folder.iterdir()) if os.path.isdir(folder) else []
     except OSError as error:
@@ -86,7 +88,7 @@ def visible_files(folder: Path) -> list[Path]:
     return [child for child in children if not child.name.startswith(".")]
 
 
-def grey48(face: images.Face, name: str) -> bytes:
+def to_grey48(face: images.Face, name: str) -> bytes:
     if face.shape[:2] != (SIZE, SIZE):
         raise DatasetError(
             f"{name} is {face.shape[1]}x{face.shape[0]} pixels; FER-2013's faces are 48x48. Give an unresized copy."
@@ -97,7 +99,7 @@ def grey48(face: images.Face, name: str) -> bytes:
 # -- parquet ------------------------------------------------------------------------------------------
 
 
-def by_number(rows: Rows) -> Rows:
+def sort_by_number(rows: Rows) -> Rows:
     """`rows` in the order of `fer2013.csv`; those of a file that does not know it stay as they are, since
     their numbers are all -1.
     """

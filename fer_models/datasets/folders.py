@@ -27,7 +27,7 @@ from fer_models.emotions import EMOTIONS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, UnknownNameError, printable
 
 #: The split of a dataset whose folders name none.
-WHOLE = "all"
+UNSPLIT = "all"
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "train_set"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "val_set"), "validation"),
@@ -111,7 +111,9 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
         owner = "RAF-DB" if listed else "AffectNet"
         raise DatasetError(f"The labels in {root} are {owner}'s own. Leave out --label-scheme {scheme.name}.")
     if has_own_labels:
-        labelled = annotated.raf_db(root, wanted) if listed else annotated.affectnet(by_split[wanted])
+        labelled = (
+            annotated.load_raf_db(root, wanted) if listed else annotated.load_affectnet(by_split[wanted])
+        )
         found = _by_annotation(labelled)
     else:
         found = _classify(by_split[wanted], _numbering(by_split.values(), root, scheme))
@@ -123,7 +125,7 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
             "For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
         )
     labels = np.array([emotion for _, emotion in found.faces], dtype=np.int64)
-    others = [] if wanted == WHOLE or listed else _folders(root)
+    others = [] if wanted == UNSPLIT or listed else _folders(root)
     ignored = [folder.name for folder in others if folder not in by_split.values()]
     notes = [*found.notes, *_what_is_missing(found, labels)] + [
         f"ignored the folders that are no split: {', '.join(ignored)}"
@@ -161,7 +163,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
             )
         if split is not None:
             named[split] = folder
-    return named or {WHOLE: root}
+    return named or {UNSPLIT: root}
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -175,7 +177,7 @@ def _visible(folder: Path) -> list[Path]:
         raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
-def files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+def list_files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
     """All visible files under `folder`, in order, and what else has a name there: broken links, pipes,
     devices.
 
@@ -190,7 +192,7 @@ def files(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
     seen.add(here)
     for child in _visible(folder):
         if os.path.isdir(child):
-            yield from files(child, seen)
+            yield from list_files(child, seen)
         else:
             yield child
 
@@ -206,21 +208,21 @@ def _classify(folder: Path, scheme: LabelScheme | None) -> _Found:
     """The labelled faces under `folder`: by file name when most are named as KDEF's or JAFFE's, by class
     folder otherwise.
     """
-    everything = list(files(folder))
+    everything = list(list_files(folder))
     pictures = [path for path in everything if _is_image(path)]
     for name, pattern in (("KDEF", _KDEF), ("JAFFE", _JAFFE)):
         if 2 * sum(pattern.fullmatch(path.name) is not None for path in pictures) > len(pictures):
             return _by_file_name(name, pattern, everything)
     found = _Found(ignored_files=[path for path in _visible(folder) if not os.path.isdir(path)])
     if scheme:
-        found.notes.append(f"numbered folders read by the label scheme {scheme.name}: {scheme.spell()}")
+        found.notes.append(f"numbered folders read by the label scheme {scheme.name}: {scheme.describe()}")
     for named in _folders(folder):
         emotion = _emotion(named, scheme)
-        for path in files(named):
+        for path in list_files(named):
             if not _is_image(path):
                 found.ignored_files.append(path)
             elif emotion is None:
-                found.dropped[scheme.called(int(named.name)) if scheme else named.name] += 1
+                found.dropped[scheme.describe_class(int(named.name)) if scheme else named.name] += 1
             else:
                 found.faces.append((path, emotion))
     return found
@@ -247,12 +249,12 @@ def _by_file_name(name: str, pattern: re.Pattern[str], everything: list[Path]) -
     return found
 
 
-def _by_annotation(labels: annotated.Labels) -> _Found:
-    found = _Found(notes=[f"labels from {labels.source}: {labels.scheme.spell()}", *labels.notes])
+def _by_annotation(labels: annotated.AnnotatedSplit) -> _Found:
+    found = _Found(notes=[f"labels from {labels.source}: {labels.scheme.describe()}", *labels.notes])
     for path, number in labels.rows:
         emotion = labels.scheme.emotion(number)
         if emotion is None:
-            found.dropped[labels.scheme.called(number)] += 1
+            found.dropped[labels.scheme.describe_class(number)] += 1
         else:
             found.faces.append((path, emotion))
     return found
@@ -288,6 +290,6 @@ def _numbering(split_folders: Iterable[Path], root: Path, scheme: LabelScheme | 
         listing = ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
         raise DatasetError(
             f"The class folders in {root} are numbers ({listing}), which datasets use in different orders. "
-            f"{schemes.fitting(numbers)} Or rename the folders to emotions ({', '.join(LABELS)})."
+            f"{schemes.suggest_schemes(numbers)} Or rename the folders to emotions ({', '.join(LABELS)})."
         )
     return scheme

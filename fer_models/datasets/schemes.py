@@ -56,18 +56,21 @@ class LabelScheme:
             DatasetError: the scheme has no such class.
         """
         if number not in self.classes:
-            raise DatasetError(f"the label scheme {self.name} has no class {number}. It has: {self.spell()}.")
+            raise DatasetError(
+                f"the label scheme {self.name} has no class {number}. It has: {self.describe()}."
+            )
         name = self.classes[number]
         return None if name is None else parse_label(name)
 
-    def called(self, number: int) -> str:
+    def describe_class(self, number: int) -> str:
         """The class `number` in words, as `7 contempt`."""
         return f"{number} {self.classes[number] or 'other'}"
 
-    def spell(self) -> str:
+    def describe(self) -> str:
         """All classes in words, for messages and notes."""
         return ", ".join(
-            self.called(n) + (" (dropped)" if self.emotion(n) is None else "") for n in sorted(self.classes)
+            self.describe_class(n) + (" (dropped)" if self.emotion(n) is None else "")
+            for n in sorted(self.classes)
         )
 
 
@@ -147,8 +150,8 @@ def _class(item: tuple[str, Any]) -> tuple[int, str | None]:
     return int(key), name
 
 
-def fitting(numbers: Iterable[int]) -> str:
+def suggest_schemes(numbers: Iterable[int]) -> str:
     """What to do about class `numbers` without a scheme: sentences that name the schemes with all of them."""
     known = [scheme for scheme in SCHEMES.values() if set(numbers) <= set(scheme.classes)]
-    named = "; ".join(f"--label-scheme {shlex.quote(scheme.name)} ({scheme.spell()})" for scheme in known)
+    named = "; ".join(f"--label-scheme {shlex.quote(scheme.name)} ({scheme.describe()})" for scheme in known)
     return f"Name their scheme: {f'{named}; or ' if named else ''}--label-scheme FILE. {_SHAPE}"

@@ -53,17 +53,17 @@ def load(split: str) -> FaceSet:
 @lru_cache(maxsize=3)
 def _render(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = np.arange(SPLITS[split], dtype=np.int64) % len(EMOTIONS)
-    images = _kept(split) if split not in _DRAWING else None
+    images = _read_cache(split) if split not in _PENDING else None
     if images is None:
         draw_ahead(split)
-        images = np.concatenate([piece.result() for piece in _DRAWING.pop(split)])
-        _keep(split, images)
+        images = np.concatenate([piece.result() for piece in _PENDING.pop(split)])
+        _write_cache(split, images)
     images.flags.writeable = False
     return images, labels
 
 
 #: The faces of a split that other processes draw at this moment, in pieces.
-_DRAWING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
+_PENDING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
 
 
 def draw_ahead(split: str) -> bool:
@@ -76,9 +76,9 @@ def draw_ahead(split: str) -> bool:
     Returns:
         Whether the split is being drawn.
     """
-    if split not in SPLITS or (split not in _DRAWING and _kept(split) is not None):
+    if split not in SPLITS or (split not in _PENDING and _read_cache(split) is not None):
         return False
-    if split not in _DRAWING:
+    if split not in _PENDING:
         from joblib import cpu_count
         from joblib.externals.loky import ProcessPoolExecutor
 
@@ -87,7 +87,7 @@ def draw_ahead(split: str) -> bool:
         # start itself.)
         executor = ProcessPoolExecutor(max_workers=max(1, cpu_count() - 1))
         pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
-        _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
+        _PENDING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
         executor.shutdown(wait=False)  # its processes end when all pieces are drawn
     return True
 
@@ -107,14 +107,14 @@ def train_hashes() -> frozenset[str]:
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))
 
 
-def _copy(split: str) -> Path:
+def _cache_path(split: str) -> Path:
     return Path.home() / ".cache" / "fer-models" / "drawn" / f"{split}-{PIXELS[split][:16]}.uint8"
 
 
-def _kept(split: str) -> NDArray[np.uint8] | None:
+def _read_cache(split: str) -> NDArray[np.uint8] | None:
     """The copy of a split that an earlier process drew, if its pixels are those that they should be."""
     try:
-        content = _copy(split).read_bytes()
+        content = _cache_path(split).read_bytes()
     except OSError:
         return None
     if hashlib.sha256(content).hexdigest() != PIXELS[split]:
@@ -122,13 +122,13 @@ def _kept(split: str) -> NDArray[np.uint8] | None:
     return np.frombuffer(content, dtype=np.uint8).reshape(SPLITS[split], SIZE, SIZE)
 
 
-def _keep(split: str, images: NDArray[np.uint8]) -> None:
+def _write_cache(split: str, images: NDArray[np.uint8]) -> None:
     """Spare the next process the drawing. A folder that cannot be written, or a full disk, costs those
     seconds again and nothing else.
     """
-    kept = _copy(split)
+    kept = _cache_path(split)
     part = kept.with_name(f"{kept.stem}.{os.getpid()}.part")
-    if kept.exists() and _kept(split) is None:
+    if kept.exists() and _read_cache(split) is None:
         warn_damaged(kept, "its pixels do not have the known sha256")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

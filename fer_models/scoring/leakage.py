@@ -89,7 +89,7 @@ def source_fingerprint(folder: Path | None) -> str:
                 *(version(p) for p in ("numpy", "pillow")),
             ]
         )
-    files = [folder] if folder.is_file() else folders.files(folder)
+    files = [folder] if folder.is_file() else folders.list_files(folder)
     return "\n".join([printable(folder.resolve()), *map(_path_fingerprint, files)])
 
 

@@ -80,7 +80,7 @@ def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
     images = np.zeros((20, 4, 4), np.uint8)
     faces = FaceSet("drawn", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
     assert faces.select([3, 1]).select([1]).votes.tolist() == [list(range(10, 20))]
-    rows = faces.stratified(9)
+    rows = faces.stratified_rows(9)
     assert np.array_equal(faces.subsample(9).votes[:, 0], 10 * rows)
     assert face_set([0, 1]).select([1]).votes is None
 

@@ -24,7 +24,7 @@ from processes import run_python
 from fer_models import cli, datasets, images
 from fer_models.datasets import FaceSet, synthetic_drawing
 from fer_models.datasets.audit import audit
-from fer_models.datasets.audit_text import text
+from fer_models.datasets.audit_text import format_audit
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.store.subject import Subject
@@ -53,7 +53,7 @@ def look(root: Path, scheme: str | None = None) -> FaceSet | str:
     def load() -> FaceSet:
         faces = datasets.load(str(root), label_scheme=scheme)
         with no_hang():
-            assert text(
+            assert format_audit(
                 audit([faces], near=False)
             ).encode()  # unreadable pictures are listed, and end no audit
         json.dumps([*faces.sources, *faces.notes, faces.name], ensure_ascii=False).encode()
