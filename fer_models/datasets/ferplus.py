@@ -1,10 +1,10 @@
 """FER+: the votes of ten raters for each face of FER-2013.
 
-The file is `fer2013new.csv` (Microsoft, MIT licence; Barsoum et al. 2016, arXiv:1608.01041). It has one line per
-row of `fer2013.csv`, in the same order, with the columns `Usage, Image name, neutral, happiness, surprise,
-sadness, anger, disgust, fear, contempt, unknown, NF`. Only the row number connects a line with a face (`Image
-name` counts the faces that FER+ uses, not the rows), so votes are joined by row number, and only where the
-splits of both files agree.
+The file is `fer2013new.csv` (Microsoft, MIT licence; Barsoum et al. 2016, arXiv:1608.01041). It has one line
+per row of `fer2013.csv`, in the same order, with the columns `Usage, Image name, neutral, happiness,
+surprise, sadness, anger, disgust, fear, contempt, unknown, NF`. Only the row number connects a line with a
+face (`Image name` counts the faces that FER+ uses, not the rows), so votes are joined by row number, and only
+where the splits of both files agree.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def read(path: Path) -> VoteTable:
     header = next(lines, [])
     if sorted(header) != sorted(_HEADER):
         raise DatasetError(
-            f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. {_NEW_COPY_HINT}"
+            f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. "
+            f"{_NEW_COPY_HINT}"
         )
     cells, usage_at = itemgetter(*map(header.index, _FILE_COLUMNS)), header.index("Usage")
     splits: list[str] = []

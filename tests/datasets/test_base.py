@@ -209,8 +209,7 @@ def test_a_folder_without_a_plain_test_split_asks_for_one(tmp_path: Path) -> Non
     for name in ("public_test", "private_test"):
         (tmp_path / name).mkdir()
     with pytest.raises(
-        UsageError,
-        match=r"has the splits private_test, public_test, and none is plainly its test. Choose with --split",
+        UsageError, match=r"has the splits private_test, public_test, and no test split. Choose with --split"
     ):
         datasets.load(str(tmp_path))
 

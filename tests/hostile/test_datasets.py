@@ -481,9 +481,9 @@ LAYOUTS: dict[str, tuple[list[str], str | list[str]]] = {
     ),
     "three held-out splits": (
         ["train/sad/a.png", "val/sad/a.png", "public_test/sad/a.png"],
-        "none is plainly its test. Choose with --split",
+        "no test split. Choose with --split",
     ),
-    "numbers": (["0/a.png", "1/a.png"], "Name their scheme: --label-scheme affectnet"),
+    "numbers": (["0/a.png", "1/a.png"], "Select their scheme: --label-scheme affectnet"),
     "a name and a number": (["happy/a.png", "3/a.png"], "3 is not a class folder"),
     "superscript digits": (["\u00b2/a.png"], "is not a class folder"),
     "arabic digits": (["\u0663/a.png"], "is not a class folder"),
