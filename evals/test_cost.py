@@ -67,7 +67,7 @@ def measure_cost(request, suite, costs, benchmark):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
-        benchmark.pedantic(measurement.synchronised(step), rounds=rounds, iterations=1)
+        benchmark.pedantic(measurement.synchronized(step), rounds=rounds, iterations=1)
         seconds = benchmark.stats.stats.median
         benchmark.extra_info["images_per_second"] = faces / seconds
         return figures | {"seconds": seconds, "images_per_second": faces / seconds}
@@ -146,7 +146,7 @@ def test_cost_of_training(training_record, costs, model):
     """Not timed here but read from the record in the weights: what it took to train them, where that was
     done.
     """
-    figures = measurement.training(training_record)
+    figures = measurement.training_cost(training_record)
     assert figures["seconds"] > 0
     costs.append(
         {

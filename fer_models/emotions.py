@@ -89,7 +89,7 @@ class LabelSpace:
     def __post_init__(self) -> None:
         inside = [emotion for emotion in self.order if emotion is not None]
         if len(set(inside)) != len(inside):
-            raise DatasetError(f"Label space {self.name!r} names an emotion twice: {self.spell()}.")
+            raise DatasetError(f"Label space {self.name!r} names an emotion twice: {self.describe()}.")
 
     @classmethod
     def from_names(cls, name: str, names: Iterable[str]) -> LabelSpace:
@@ -100,7 +100,7 @@ class LabelSpace:
         """
         return cls(name, tuple(parse_label(n) for n in names))
 
-    def spell(self) -> str:
+    def describe(self) -> str:
         """The order in words, for messages."""
         return ", ".join("(outside)" if e is None else e.label for e in self.order)
 
@@ -112,7 +112,7 @@ class LabelSpace:
         """
         if not 0 <= index < len(self.order):
             raise DatasetError(
-                f"Label space {self.name!r} has {len(self.order)} classes (0..{len(self.order) - 1}), got {index}. Its order is: {self.spell()}."
+                f"Label space {self.name!r} has {len(self.order)} classes (0..{len(self.order) - 1}), got {index}. Its order is: {self.describe()}."
             )
         return self.order[index]
 
@@ -124,7 +124,7 @@ class LabelSpace:
         """
         if emotion not in self.order:
             raise DatasetError(
-                f"Label space {self.name!r} has no {emotion.label}. Its order is: {self.spell()}."
+                f"Label space {self.name!r} has no {emotion.label}. Its order is: {self.describe()}."
             )
         return self.order.index(emotion)
 

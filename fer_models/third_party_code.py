@@ -71,7 +71,7 @@ _thread = threading.local()
 
 
 @contextmanager
-def kept_alive() -> Iterator[None]:
+def prevent_exit() -> Iterator[None]:
     """Refuse, in this process and in all its threads, to end the process as a success by `os._exit`, or by
     `os.abort` or `os.exec*`.
     """
@@ -100,19 +100,19 @@ def contained(error: type[FerModelsError], failed: str, hint: str = "") -> Itera
     """
     outer, _thread.inside = getattr(_thread, "inside", False), True
     try:
-        with kept_alive():
+        with prevent_exit():
             try:
                 yield
             except (FerModelsError, KeyboardInterrupt):
                 raise
             except BaseException as raised:
-                sentence = f"{failed}: {described(raised)}"
+                sentence = f"{failed}: {describe_exception(raised)}"
                 raise error(f"{sentence.rstrip('.')}. {hint}" if hint else sentence) from raised
     finally:
         _thread.inside = outer
 
 
-def described(raised: BaseException) -> str:
+def describe_exception(raised: BaseException) -> str:
     """An exception of third-party code as the end of a sentence: its class and its text, shortened, in one
     line.
     """

@@ -11,7 +11,7 @@ from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import UsageError, WeightsError, one_line
 
 
-def valid_repository(name: str, form: str) -> str:
+def check_repository(name: str, form: str) -> str:
     """`name`, if it can name a repository on the Hub. The network is not asked.
 
     Args:
@@ -30,7 +30,7 @@ def valid_repository(name: str, form: str) -> str:
     return name
 
 
-def cached(repository: str, files: Sequence[str]) -> Path | None:
+def find_cached(repository: str, files: Sequence[str]) -> Path | None:
     """The first of `files` that the Hub's local cache holds of `repository`; None where it holds none. The
     network is not asked.
     """
@@ -43,11 +43,11 @@ def cached(repository: str, files: Sequence[str]) -> Path | None:
     return None
 
 
-def cached_model(repository: str) -> Path | None:
+def find_cached_model(repository: str) -> Path | None:
     """The folder in which the Hub's local cache holds a model of transformers' layout, whole; None where it
     does not. The network is not asked.
     """
-    config = cached(repository, ["config.json"])
+    config = find_cached(repository, ["config.json"])
     if config is None:
         return None
     folder = config.parent
@@ -91,7 +91,7 @@ def _unfetched(repository: str, by_hand: str, error: Exception) -> WeightsError:
     )
 
 
-def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> Path:
+def fetch(repository: str, files: Sequence[str], patterns: Sequence[str] = ()) -> Path:
     """Fetch the first of `files` that `repository` has, and all files there that match the patterns `beside`.
 
     Raises:
@@ -102,8 +102,8 @@ def fetch(repository: str, files: Sequence[str], beside: Sequence[str] = ()) -> 
 
     by_hand = f"hf download {repository} {files[0]}"
     try:
-        if beside:
-            snapshot_download(repository, allow_patterns=list(beside))
+        if patterns:
+            snapshot_download(repository, allow_patterns=list(patterns))
         for name in files:
             try:
                 return Path(hf_hub_download(repository, name))

@@ -110,7 +110,7 @@ def dequantize(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return out
 
 
-def elements(files: Sequence[Path]) -> int:
+def count_elements(files: Sequence[Path]) -> int:
     """How many numbers safetensors files hold, read from their headers.
 
     Raises:

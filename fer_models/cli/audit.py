@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
             show(f"loading {name}", i, len(names))
             sets.append(load_faces(args, name))
         found = audit.audit(sets, near=not args.no_near, progress=show)
-    print(json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit_text.text(found))
+    print(
+        json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit_text.format_audit(found)
+    )
     return 0
 
 

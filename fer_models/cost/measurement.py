@@ -19,7 +19,7 @@ from fer_models.errors import WeightsError
 _SELF = Path("/proc/self")
 
 
-def synchronised(step: Callable[[], Any]) -> Callable[[], None]:
+def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
     """`step`, waiting for the accelerator at its end, so that a timing holds the work and not only its
     launch.
     """
@@ -42,7 +42,7 @@ def peak_memory_mb(step: Callable[[], Any]) -> float | None:
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        synchronised(step)()
+        synchronized(step)()
         return float(torch.cuda.max_memory_allocated() - before) / 2**20
     try:
         (_SELF / "clear_refs").write_text("5")
@@ -53,7 +53,7 @@ def peak_memory_mb(step: Callable[[], Any]) -> float | None:
     return max(0.0, (_status("VmHWM") - before) / 2**20)
 
 
-def training(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def training_cost(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What training a network took, from the record in its weights, over all runs that led to them.
 
     Args:

@@ -41,7 +41,7 @@ class CostStore:
             return None
         return find(self.folder, _name(step), partial(_parse, step))
 
-    def keep(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    def save(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
         """Keep the figures of a step. If they cannot be written, they are measured again in the next run."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
         content = json.dumps(entry, indent=1).encode()
@@ -49,12 +49,14 @@ class CostStore:
             find(self.folder, _name(step), partial(_parse, step), remove_damaged=True)
             write(self.folder, _name(step), content, _WHAT)
 
-    def measured(self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def get_or_measure(
+        self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
+    ) -> dict[str, Any]:
         """The stored figures of a step, or those that `measure` returns, which are kept."""
         figures = self.find(step)
         if figures is None:
             figures = dict(measure())
-            self.keep(step, figures)
+            self.save(step, figures)
         return figures
 
 

@@ -1,5 +1,6 @@
-"""The one door to labelled faces: `load` finds the dataset that a name stands for. Nothing heavy is imported
-until a set is read.
+"""Labelled face datasets, loaded by name.
+
+No large library is imported until a dataset is read.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ __all__ = [
     "training_splits",
 ]
 
-#: The datasets known by name; any folder of class folders is one more.
+#: The datasets with a name of their own; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
 
-_A_FOLDER = "A folder of class folders works too: --dataset FOLDER."
-_DEFAULTS = {"synthetic": "test", "fer2013": "public_test"}
+_FOLDER_HINT = "A folder of class folders works too: --dataset FOLDER."
+_DEFAULT_SPLITS = {"synthetic": "test", "fer2013": "public_test"}
 
 
 def load(
@@ -40,13 +41,13 @@ def load(
     download: bool = False,
     label_scheme: str | None = None,
 ) -> FaceSet:
-    """The faces of one split of a dataset.
+    """Load the faces of one split of a dataset.
 
     Args:
         name: `synthetic`, `fer2013`, the path of a folder of class folders, or (with `root`) any name to call
             such a folder by.
         split: one of `splits(name, root)`; `default_split(name, root)` when None.
-        root: where the data lies. `synthetic` needs none.
+        root: the folder of the data. `synthetic` needs none.
         download: fetch `fer2013` from the Hub when there is no `root`.
         label_scheme: what numbered class folders mean, one of `schemes.SCHEMES` or a JSON file; None where
             folders have names.
@@ -63,37 +64,41 @@ def load(
             f"--label-scheme {label_scheme} is for numbered class folders; the labels of {name} are known. "
             "Leave it out."
         )
+    split = split or default_split(name, root)
     if name == "synthetic":
         if root is not None:
             raise UsageError(
-                f"The drawn faces need no --data-root, got {root}. To evaluate the faces in it, add --dataset fer2013 (or a name for it)."
+                f"The synthetic faces need no --data-root, got {root}. To evaluate the faces in it, "
+                "add --dataset fer2013 (or a name for it)."
             )
-        return synthetic.load(split or _DEFAULTS[name])
+        return synthetic.load(split)
     if name == "fer2013":
-        split = split or _DEFAULTS[name]
-        if split not in fer2013_rows.SPLITS:  # known before anything is fetched
-            raise UnknownNameError("split of fer2013", split, fer2013_rows.SPLITS)
-        if root is None and not download:
-            raise UsageError(
-                "fer2013 is not part of this package. Say where it lies with --data-root FOLDER, or fetch it with --download."
-            )
-        return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
-    split = split or default_split(name, root)
+        return _load_fer2013(split, root, download)
     faces = folders.load(split, _folder(name, root), None if root is None else name, scheme)
     return replace(faces, options=_options(name, root, label_scheme))
 
 
+def _load_fer2013(split: str, root: Path | None, download: bool) -> FaceSet:
+    if split not in fer2013_rows.SPLITS:  # checked before anything is fetched
+        raise UnknownNameError("split of fer2013", split, fer2013_rows.SPLITS)
+    if root is None and not download:
+        raise UsageError(
+            "fer2013 is not part of this package. "
+            "Give its folder with --data-root FOLDER, or fetch it with --download."
+        )
+    return fer2013.load(split, root if root is not None else hub.download(hub.FER2013_REPO))
+
+
 def _options(name: str, root: Path | None, label_scheme: str | None) -> str:
     """The options that select a dataset, for a command line."""
-    given = {"--dataset": name, "--data-root": root, "--label-scheme": label_scheme}
-    return " ".join(
-        f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None
-    )
+    options = {"--dataset": name, "--data-root": root, "--label-scheme": label_scheme}
+    return " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
 
 
 def folder(name: str, root: Path | None = None, *, download: bool = False) -> Path | None:
-    """Where the files of a dataset lie; None for `synthetic`, which has none. Arguments and errors as
-    `load`.
+    """The folder of a dataset's files; None for `synthetic`, which has none.
+
+    Arguments and errors are those of `load`.
     """
     if name == "synthetic":
         return None
@@ -109,73 +114,71 @@ def splits(name: str, root: Path | None = None) -> tuple[str, ...]:
         UnknownNameError: neither a known dataset nor a folder.
         DatasetError: a folder that cannot be read.
     """
-    known = {"synthetic": tuple(synthetic.SPLITS), "fer2013": fer2013_rows.SPLITS}
-    return known[name] if name in known else folders.splits(_folder(name, root))
+    by_name = {"synthetic": tuple(synthetic.SPLITS), "fer2013": fer2013_rows.SPLITS}
+    return by_name[name] if name in by_name else folders.splits(_folder(name, root))
 
 
 def default_split(name: str, root: Path | None = None) -> str:
-    """The split evaluated when none is named: `synthetic` test, `fer2013` public_test, a folder's test split
-    or its only one.
+    """The split that is evaluated by default.
+
+    It is test for `synthetic`, public_test for `fer2013`, and a folder's test split or only held-out one.
 
     Raises:
         UnknownNameError: neither a known dataset nor a folder.
-        UsageError: a folder with several splits, of which none is plainly its test.
+        UsageError: a folder with several held-out splits and no test split.
     """
-    if name in _DEFAULTS:
-        return _DEFAULTS[name]
-    there = splits(name, root)
-    if "test" in there:
+    if name in _DEFAULT_SPLITS:
+        return _DEFAULT_SPLITS[name]
+    available = splits(name, root)
+    if "test" in available:
         return "test"
-    held_out = [split for split in there if split != "train"] or list(there)
+    held_out = [split for split in available if split != "train"] or list(available)
     if len(held_out) == 1:
         return held_out[0]
-    raise UsageError(
-        f"{name} has the splits {', '.join(there)}, and none is plainly its test. Choose with --split."
-    )
+    raise UsageError(f"{name} has the splits {', '.join(available)}, and no test split. Choose with --split.")
 
 
 def _folder(name: str, root: Path | None) -> Path:
-    """The folder of a dataset that is not known by name."""
+    """The folder of a dataset that is none of `DATASETS`."""
     if root is not None:
         if os.sep in name:
             raise UsageError(
-                f"--dataset {name} and --data-root {root} both name a folder. Give the folder once, as either."
+                f"--dataset {name} and --data-root {root} both name a folder. Give only one of them."
             )
         return root
-    folder = Path(
-        os.path.expanduser(name)
-    )  # unlike Path.expanduser, it leaves the name of an unknown user as it is
+    folder = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user
     if not os.path.isdir(folder):
-        raise UnknownNameError("dataset or folder", name, DATASETS, _A_FOLDER)
+        raise UnknownNameError("dataset or folder", name, DATASETS, _FOLDER_HINT)
     return folder
 
 
 def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
-    """The split that trains and the one on which the epoch is chosen. The test split is neither.
+    """The training split, and the validation split on which the epoch is chosen.
 
     Raises:
         UsageError: a folder without both.
     """
-    known = {"synthetic": ("train", "validation"), "fer2013": ("train", "public_test")}
-    if name in known:
-        return known[name]
-    there = splits(name, root)
-    validation = next((s for s in ("validation", "valid", "val", "public_test") if s in there), None)
-    if "train" not in there or validation is None:
+    by_name = {"synthetic": ("train", "validation"), "fer2013": ("train", "public_test")}
+    if name in by_name:
+        return by_name[name]
+    available = splits(name, root)
+    validation = next((s for s in ("validation", "valid", "val", "public_test") if s in available), None)
+    if "train" not in available or validation is None:
         raise UsageError(
-            f"{name} has the splits {', '.join(there)}; training needs train and validation folders, so that no epoch is chosen on test."
+            f"{name} has the splits {', '.join(available)}. Training needs train and validation folders, "
+            "so that no epoch is chosen on test."
         )
     return "train", validation
 
 
 def evaluation_split(name: str, root: Path | None = None) -> str:
-    """The split that neither trains nor chooses: fer2013's private_test, `test` elsewhere.
+    """The test split, which training does not use: fer2013's private_test, `test` elsewhere.
 
     Raises:
         UsageError: a folder without one.
     """
     if name == "fer2013":
         return "private_test"
-    if "test" not in (there := splits(name, root)):
-        raise UsageError(f"{name} has the splits {', '.join(there)}, and no test.")
+    if "test" not in (available := splits(name, root)):
+        raise UsageError(f"{name} has the splits {', '.join(available)}, and no test split.")
     return "test"

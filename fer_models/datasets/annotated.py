@@ -1,4 +1,4 @@
-"""RAF-DB and AffectNet as their authors publish them: pictures in one folder, labels in files of their own.
+"""RAF-DB and AffectNet in their published layouts: images in one folder, labels in separate files.
 
 RAF-DB: `EmoLabel/list_patition_label.txt` (so spelt) with lines such as `train_00001.jpg 5`, and
 `Image/aligned/train_00001_aligned.jpg`.
@@ -28,15 +28,15 @@ _LARGEST_LIST, _LARGEST_ANNOTATION = 2**24, 2**16
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The labelled pictures of one split.
+class AnnotatedSplit:
+    """The labelled images of one split.
 
     Attributes:
-        scheme: what the numbers mean.
-        source: where the labels come from, for notes.
-        rows: each picture with its class number, in the order of their paths. A picture that is not there is
-            a face that cannot be read.
-        notes: what a reader of results must know.
+        scheme: the meaning of the class numbers.
+        source: the origin of the labels, for notes.
+        rows: each image with its class number, in the order of their paths. A missing image is a face that
+            cannot be read.
+        notes: remarks for readers of the results.
     """
 
     scheme: LabelScheme
@@ -46,12 +46,12 @@ class Labels:
 
 
 def _raf_db_root(root: Path) -> Path | None:
-    """`root`, or the folder `basic` in it that RAF-DB's archive makes; None where neither has the list."""
+    """The folder of RAF-DB: `root` or its folder `basic`; None where neither has the list."""
     return next((folder for folder in (root, root / "basic") if os.path.lexists(folder / _RAF_DB_LIST)), None)
 
 
 def raf_db_splits(root: Path) -> tuple[str, ...]:
-    """The splits in RAF-DB's list of labels; none where `root` has no such list.
+    """The splits in RAF-DB's list of labels; empty where `root` has no such list.
 
     Raises:
         DatasetError: the list is broken.
@@ -60,11 +60,11 @@ def raf_db_splits(root: Path) -> tuple[str, ...]:
     return () if folder is None else tuple(sorted({split for _, split, _ in _raf_db_lines(folder)}))
 
 
-def raf_db(root: Path, split: str) -> Labels:
-    """The pictures of one split of RAF-DB.
+def load_raf_db(root: Path, split: str) -> AnnotatedSplit:
+    """List the labelled images of one split of RAF-DB.
 
     Raises:
-        DatasetError: the list is broken, or there are no aligned pictures.
+        DatasetError: the list is broken, or there are no aligned images.
     """
     folder = _raf_db_root(root)
     assert folder is not None
@@ -77,33 +77,31 @@ def raf_db(root: Path, split: str) -> Labels:
     lines = _raf_db_lines(folder)
     rows = [(aligned / f"{name}_aligned.jpg", number) for name, part, number in lines if part == split]
     listed = {f"{name}_aligned.jpg" for name, _, _ in lines}
-    unlisted = sum(name not in listed for name in _names(aligned))
-    notes = (
-        (f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label",) if unlisted else ()
-    )
-    return Labels(RAF_DB, f"RAF-DB's {_RAF_DB_LIST.name}", tuple(sorted(rows)), notes)
+    unlisted = sum(name not in listed for name in _list_names(aligned))
+    note = f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label"
+    source = f"RAF-DB's {_RAF_DB_LIST.name}"
+    return AnnotatedSplit(RAF_DB, source, tuple(sorted(rows)), (note,) if unlisted else ())
 
 
 def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:
-    """Name, split and class number of each picture in the list."""
+    """Parse the list: name, split and class number of each image."""
     path = folder / _RAF_DB_LIST
+    text = read_bytes(path, _LARGEST_LIST).decode("utf-8-sig", errors="replace")
     lines: dict[str, tuple[str, str, int]] = {}
-    for i, line in enumerate(
-        read_bytes(path, _LARGEST_LIST).decode("utf-8-sig", errors="replace").splitlines(), start=1
-    ):
+    for i, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = _RAF_DB_LINE.fullmatch(line.strip())
         if match is None or int(match[3]) not in RAF_DB.classes:
             raise DatasetError(
                 f"{path} line {i} is {line[:60]!r}, not a picture and its class such as 'train_00001.jpg 5' "
-                f"({RAF_DB.spell()})."
+                f"({RAF_DB.describe()})."
             )
         if match[1] in lines:
-            raise DatasetError(f"{path} line {i} names {match[1]}.jpg a second time. Get the list anew.")
+            raise DatasetError(f"{path} line {i} names {match[1]}.jpg a second time. Get a new copy.")
         lines[match[1]] = (match[1], match[2], int(match[3]))
     if not lines:
-        raise DatasetError(f"{path} lists no picture. Get it anew.")
+        raise DatasetError(f"{path} lists no picture. Get a new copy.")
     return list(lines.values())
 
 
@@ -112,15 +110,15 @@ def is_affectnet(folder: Path) -> bool:
     return all(os.path.isdir(folder / name) for name in ("images", "annotations"))
 
 
-def affectnet(folder: Path) -> Labels:
-    """The pictures of one split of AffectNet.
+def load_affectnet(folder: Path) -> AnnotatedSplit:
+    """List the labelled images of one split of AffectNet.
 
     Raises:
         DatasetError: a folder cannot be listed, or an annotation is broken.
     """
-    labels = [name for name in _names(folder / "annotations") if name.endswith(_AFFECTNET_LABEL)]
+    labels = [name for name in _list_names(folder / "annotations") if name.endswith(_AFFECTNET_LABEL)]
     by_stem: dict[str, str] = {}
-    for name in _names(folder / "images"):
+    for name in _list_names(folder / "images"):
         other = by_stem.setdefault(Path(name).stem, name)
         if other != name:
             raise DatasetError(
@@ -129,22 +127,23 @@ def affectnet(folder: Path) -> Labels:
     rows = []
     for label in labels:
         stem = label.removesuffix(_AFFECTNET_LABEL)
-        picture = by_stem.pop(stem, f"{stem}.jpg")
-        rows.append((folder / "images" / picture, _annotation(folder / "annotations" / label)))
+        image = folder / "images" / by_stem.pop(stem, f"{stem}.jpg")
+        rows.append((image, _read_annotation(folder / "annotations" / label)))
     notes = (f"ignored {len(by_stem)} files in images that have no annotation",) if by_stem else ()
-    return Labels(AFFECTNET, f"AffectNet's annotations/*{_AFFECTNET_LABEL}", tuple(sorted(rows)), notes)
+    source = f"AffectNet's annotations/*{_AFFECTNET_LABEL}"
+    return AnnotatedSplit(AFFECTNET, source, tuple(sorted(rows)), notes)
 
 
-def _names(folder: Path) -> list[str]:
-    """The names of the visible files in a folder, in order."""
+def _list_names(folder: Path) -> list[str]:
+    """The names of the visible files in a folder, sorted."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
-def _annotation(path: Path) -> int:
-    """The class number in one annotation: an array with one element, a whole number or its digits."""
+def _read_annotation(path: Path) -> int:
+    """Read the class number in one annotation: an array with one element, an integer or its digits."""
     data = read_bytes(path, _LARGEST_ANNOTATION)
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -154,10 +153,9 @@ def _annotation(path: Path) -> int:
     except Exception as error:  # a damaged header makes numpy raise almost anything
         reason = printable(error)[:160] or type(error).__name__
         raise DatasetError(
-            f"{path} cannot be read as an annotation of AffectNet ({reason}). Get it anew."
+            f"{path} cannot be read as an annotation of AffectNet ({reason}). Get a new copy."
         ) from error
     if number not in AFFECTNET.classes:
-        raise DatasetError(
-            f"{path} holds {text[:20]!r}, not one class number of 0..10 ({AFFECTNET.spell()})."
-        )
+        classes = AFFECTNET.describe()
+        raise DatasetError(f"{path} holds {text[:20]!r}, not one class number of 0..10 ({classes}).")
     return number

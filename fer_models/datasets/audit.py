@@ -1,10 +1,9 @@
-"""What is wrong with a dataset: copies within and across its splits, labels that contradict each other or the
-raters, images that are none.
+"""Audit of a dataset: duplicates within and across splits, label conflicts, and unusable images.
 
-Images are compared twice. *Copies* have the same pixels (`images.face_hash`). *Near* copies look the same:
-the same picture scaled, recompressed, brightened or cut a little differently. They are found by perceptual
-hash, all pairs, and confirmed by the correlation of their pixels; both bounds are strict, so their number is
-a lower bound. Which of two splits is the earlier one follows `ORDER`.
+Images are compared twice. *Exact duplicates* have the same pixels (`images.face_hash`). *Near duplicates*
+are the same picture scaled, recompressed, brightened or cropped a little differently. They are found by
+perceptual hash over all pairs and confirmed by the correlation of their pixels. Both bounds are strict, so
+their number is a lower bound. `SPLIT_ORDER` decides which of two splits is the earlier one.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from PIL import Image
 
 from fer_models import images
 from fer_models.datasets import ferplus
-from fer_models.datasets.audit_examples import examples
+from fer_models.datasets.audit_examples import select_examples
 from fer_models.datasets.audit_results import (
-    FLAT,
+    COMPARISON_SIDE,
+    CONSTANT_STD,
     NEAR_CORRELATION,
     NEAR_DISTANCE,
-    ORDER,
-    SIDE,
-    TINY,
+    SPLIT_ORDER,
+    TINY_SIDE,
     Audit,
     NearDuplicates,
     NearPairs,
@@ -47,198 +46,201 @@ from fer_models.errors import FerModelsError, UsageError
 def audit(
     sets: Sequence[FaceSet], *, near: bool = True, progress: Progress = lambda stage, done, total: None
 ) -> Audit:
-    """Look at every face of the splits of one dataset.
+    """Audit all faces of the splits of one dataset.
 
     Args:
         sets: its splits, in any order. One that is the union of others (`fer2013/test`) shares all its faces
             with them.
-        near: also look for near copies, which compares all pairs of images.
-        progress: told what is being done, how much of it is done, and how much there is.
+        near: also search for near duplicates, which compares all pairs of images.
+        progress: called with the current stage, the number of processed items, and their total.
 
     Raises:
         UsageError: no split, one twice, or splits of several datasets.
     """
     names = [faces.split for faces in sets]
     if not sets or len(set(names)) < len(names) or len({faces.dataset for faces in sets}) > 1:
-        given = ", ".join(faces.name for faces in sets) or "none"
+        listing = ", ".join(faces.name for faces in sets) or "none"
         raise UsageError(
-            f"An audit takes different splits of one dataset, got: {given}. Name each split once."
+            f"An audit takes different splits of one dataset, got: {listing}. Name each split once."
         )
-    sets = sorted(sets, key=lambda faces: ORDER.index(faces.split) if faces.split in ORDER else len(ORDER))
-    found = _Images()
-    read = [_read(faces, found, progress) for faces in sets]
-    counts = np.zeros((len(sets), len(found.index), len(EMOTIONS)), dtype=np.int64)
-    for table, part in zip(counts, read, strict=True):
-        np.add.at(table, (part.images, part.labels), 1)
-    alike = found.near(progress) if near else None
+    rank = {split: i for i, split in enumerate(SPLIT_ORDER)}
+    sets = sorted(sets, key=lambda faces: rank.get(faces.split, len(rank)))
+    distinct = _DistinctImages()
+    splits = [_read_split(faces, distinct, progress) for faces in sets]
+    counts = np.zeros((len(sets), len(distinct.index), len(EMOTIONS)), dtype=np.int64)
+    for table, split in zip(counts, splits, strict=True):
+        np.add.at(table, (split.images, split.labels), 1)
+    near_pairs = distinct.find_near_duplicates(progress) if near else None
+    overlaps = (
+        _audit_overlap(splits[a], splits[b], counts[a], counts[b], near_pairs)
+        for a, b in combinations(range(len(sets)), 2)
+    )
     return Audit(
         dataset=sets[0].dataset,
-        n=sum(len(part.rows) for part in read),
-        distinct=len(found.index),
-        splits=tuple(_split(part, table, alike) for part, table in zip(read, counts, strict=True)),
-        overlaps=tuple(
-            _overlap(read[a], read[b], counts[a], counts[b], alike)
-            for a, b in combinations(range(len(sets)), 2)
+        n=sum(len(split.rows) for split in splits),
+        distinct=len(distinct.index),
+        splits=tuple(
+            _audit_split(split, table, near_pairs) for split, table in zip(splits, counts, strict=True)
         ),
-        examples=tuple(examples(read, counts, alike)),
+        overlaps=tuple(overlaps),
+        examples=tuple(select_examples(splits, counts, near_pairs)),
     )
 
 
-# -- looking at the faces -------------------------------------------------------------------------------
+# -- reading the faces ----------------------------------------------------------------------------------
 
 
 @dataclass
-class _Images:
-    """The different images met so far, by number."""
+class _DistinctImages:
+    """The distinct images of all splits, by number."""
 
     index: dict[str, int] = field(default_factory=dict)  # face_hash -> number
-    small: list[NDArray[np.uint8]] = field(default_factory=list)  # grey, (SIDE, SIDE), by number
+    small: list[NDArray[np.uint8]] = field(default_factory=list)  # grey, COMPARISON_SIDE squared, by number
 
     def number(self, face: images.Face) -> int:
+        """The number of an image, a new one for an image that is not here yet."""
         number = self.index.setdefault(images.face_hash(face), len(self.small))
         if number == len(self.small):
-            self.small.append(images.grey(images.resize(face, SIDE)))
+            self.small.append(images.grey(images.resize(face, COMPARISON_SIDE)))
         return number
 
-    def near(self, progress: Progress) -> NearPairs:
-        """All pairs of near copies. Constant images have no correlation, and are left out."""
-        candidates = [number for number, small in enumerate(self.small) if small.std() >= FLAT]
+    def find_near_duplicates(self, progress: Progress) -> NearPairs:
+        """Find all pairs of near duplicates. Constant images have no correlation, and are left out."""
+        candidates = [number for number, small in enumerate(self.small) if small.std() >= CONSTANT_STD]
         bits = np.empty((len(candidates), 64), dtype=np.float32)
         for i, number in enumerate(candidates):
-            _tick(progress, "hashing images", i, len(candidates))
+            _report(progress, "hashing images", i, len(candidates))
             bits[i] = np.where(imagehash.phash(Image.fromarray(self.small[number])).hash.ravel(), 1.0, -1.0)
-        pairs = np.array(candidates, dtype=np.int64)[_close(bits, progress)]
+        pairs = np.array(candidates, dtype=np.int64)[_find_close_pairs(bits, progress)]
         correlations = np.empty(len(pairs), dtype=np.float32)
         for i, (a, b) in enumerate(pairs.tolist()):
-            _tick(progress, "confirming pairs", i, len(pairs))
+            _report(progress, "confirming pairs", i, len(pairs))
             correlations[i] = np.corrcoef(self.small[a].ravel(), self.small[b].ravel())[0, 1]
-        same = correlations >= NEAR_CORRELATION
-        return NearPairs(pairs[same], correlations[same])
+        confirmed = correlations >= NEAR_CORRELATION
+        return NearPairs(pairs[confirmed], correlations[confirmed])
 
 
-def _close(bits: NDArray[np.float32], progress: Progress) -> NDArray[np.int64]:
-    """All pairs of rows of ±1, shape (k, 2), at most `NEAR_DISTANCE` apart: rows that differ in d places of w
-    have the product w - 2 d.
+def _find_close_pairs(bits: NDArray[np.float32], progress: Progress) -> NDArray[np.int64]:
+    """All pairs of rows of ±1, shape (k, 2), at most `NEAR_DISTANCE` apart.
+
+    Rows of width w that differ in d places have the product w - 2 d.
     """
-    least, block = bits.shape[1] - 2 * NEAR_DISTANCE, 512  # a block against 35,000 rows takes 70 MB
+    threshold, block = bits.shape[1] - 2 * NEAR_DISTANCE, 512  # a block against 35,000 rows takes 70 MB
     pairs: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(bits), block):
         progress("comparing hashes", start, len(bits))
-        close = np.argwhere(bits[start : start + block] @ bits[start:].T >= least)
+        close = np.argwhere(bits[start : start + block] @ bits[start:].T >= threshold)
         pairs.append((close[close[:, 0] < close[:, 1]] + start).astype(np.int64))
     return np.concatenate(pairs)
 
 
-def _read(faces: FaceSet, found: _Images, progress: Progress) -> SplitFaces:
-    rows, numbers = [], []
+def _read_split(faces: FaceSet, distinct: _DistinctImages, progress: Progress) -> SplitFaces:
+    readable, numbers = [], []
     constant, tiny, unreadable = [], [], []
     for row in range(len(faces)):
-        _tick(progress, f"reading {faces.split}", row, len(faces))
+        _report(progress, f"reading {faces.split}", row, len(faces))
         try:
             face = faces.face(row)
         except (FerModelsError, OSError) as error:
             unreadable.append(Unreadable(faces.source(row), str(error)))
             continue
-        rows.append(row)
-        numbers.append(found.number(face))
-        if images.grey(face).std() < FLAT:
+        readable.append(row)
+        numbers.append(distinct.number(face))
+        if images.grey(face).std() < CONSTANT_STD:
             constant.append(faces.source(row))
-        if min(face.shape[:2]) < TINY:
+        if min(face.shape[:2]) < TINY_SIDE:
             tiny.append(faces.source(row))
-    kept = np.array(rows, dtype=np.int64)
-    return SplitFaces(
-        faces,
-        kept,
-        faces.labels[kept],
-        np.array(numbers, dtype=np.int64),
-        tuple(constant),
-        tuple(tiny),
-        tuple(unreadable),
-    )
+    rows = np.array(readable, dtype=np.int64)
+    image_numbers = np.array(numbers, dtype=np.int64)
+    problems = tuple(constant), tuple(tiny), tuple(unreadable)
+    return SplitFaces(faces, rows, faces.labels[rows], image_numbers, *problems)
 
 
-def _tick(progress: Progress, stage: str, done: int, total: int) -> None:
-    if done % 128 == 0:  # often enough for the eye
+def _report(progress: Progress, stage: str, done: int, total: int) -> None:
+    if done % 128 == 0:  # often enough for a progress bar
         progress(stage, done, total)
 
 
-# -- counting: `counts` tells how often each image stands in a split with each label, shape (images, 7) -----
+# -- counting: `counts` is how often each image is in a split with each label, shape (images, 7) --------
 
 
-def _split(part: SplitFaces, counts: NDArray[np.int64], alike: NearPairs | None) -> SplitAudit:
-    copies = counts.sum(axis=1)
+def _audit_split(split: SplitFaces, counts: NDArray[np.int64], near_pairs: NearPairs | None) -> SplitAudit:
+    faces, copies = split.faces, counts.sum(axis=1)
     per_label = dict(zip(LABELS, counts.sum(axis=0).tolist(), strict=True))
-    known = OFFICIAL.get(part.faces.split) if part.faces.dataset == "fer2013" else None
-    official = dict(zip(LABELS, known, strict=True)) if known else None
+    official_counts = OFFICIAL.get(faces.split) if faces.dataset == "fer2013" else None
+    official = dict(zip(LABELS, official_counts, strict=True)) if official_counts else None
     return SplitAudit(
-        split=part.faces.split,
-        n=len(part.rows),
+        split=faces.split,
+        n=len(split.rows),
         counts=per_label,
         official=official,
         official_agrees=official == per_label if official else None,
         exact_duplicates=int(np.sum(copies[copies > 1] - 1)),
         groups=int(np.sum(copies > 1)),
         conflicts=int(np.sum(np.sum(counts > 0, axis=1) > 1)),
-        near_duplicates=_near(copies, copies, copies == 1, alike, halve=True) if alike else None,
-        constant=part.constant,
-        tiny=part.tiny,
-        unreadable=part.unreadable,
-        noise=_noise(part.faces.votes[part.rows], part.labels) if part.faces.votes is not None else None,
-        notes=part.faces.notes,
+        near_duplicates=_count_near(copies, copies, copies == 1, near_pairs, halve=True),
+        constant=split.constant,
+        tiny=split.tiny,
+        unreadable=split.unreadable,
+        noise=None if faces.votes is None else _count_noise(faces.votes[split.rows], split.labels),
+        notes=faces.notes,
     )
 
 
-def _overlap(
+def _audit_overlap(
     earlier: SplitFaces,
     later: SplitFaces,
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    alike: NearPairs | None,
+    earlier_counts: NDArray[np.int64],
+    later_counts: NDArray[np.int64],
+    near_pairs: NearPairs | None,
 ) -> Overlap:
-    there = before.sum(axis=1, keepdims=True)
+    copies = earlier_counts.sum(axis=1)
+    leaked = copies[:, None] > 0
+    conflicting = copies[:, None] > earlier_counts  # some copy there has another label
     return Overlap(
         earlier.faces.split,
         later.faces.split,
-        exact_duplicates=int(np.sum(after * (there > 0))),
-        conflicts=int(np.sum(after * (there > before))),  # some copy there does not carry this label
-        near_duplicates=_near(before.sum(axis=1), after.sum(axis=1), there[:, 0] == 0, alike)
-        if alike
-        else None,
+        exact_duplicates=int(np.sum(later_counts * leaked)),
+        conflicts=int(np.sum(later_counts * conflicting)),
+        near_duplicates=_count_near(copies, later_counts.sum(axis=1), copies == 0, near_pairs),
     )
 
 
-def _near(
-    there: NDArray[np.int64],
-    here: NDArray[np.int64],
-    alone: NDArray[np.bool_],
-    alike: NearPairs,
+def _count_near(
+    earlier: NDArray[np.int64],
+    later: NDArray[np.int64],
+    has_no_copy: NDArray[np.bool_],
+    near_pairs: NearPairs | None,
     halve: bool = False,
-) -> NearDuplicates:
-    """Near copies `there` of the faces `here`, from the copies of each image; `alone` marks images without an
-    exact copy there.
+) -> NearDuplicates | None:
+    """Count the near duplicates that faces of one split have in another, or in the same one.
+
+    Args:
+        earlier: how often each image is in the split that is searched.
+        later: how often each image is in the split whose faces are counted.
+        has_no_copy: the images without an exact duplicate in the split that is searched.
+        near_pairs: all pairs of near duplicates; None where they were not searched for.
+        halve: whether both splits are the same one, where each pair is counted twice.
     """
-    a, b = alike.pairs.T
-    has = np.zeros(len(here), dtype=bool)
-    has[a[there[b] > 0]] = has[b[there[a] > 0]] = True
-    pairs = int(np.sum(here[a] * there[b] + here[b] * there[a]))
-    return NearDuplicates(
-        faces=int(here[has].sum()), only=int(here[has & alone].sum()), pairs=pairs // 2 if halve else pairs
-    )
+    if near_pairs is None:
+        return None
+    a, b = near_pairs.pairs.T
+    has_near = np.zeros(len(later), dtype=bool)
+    has_near[a[earlier[b] > 0]] = has_near[b[earlier[a] > 0]] = True
+    pairs = int(np.sum(later[a] * earlier[b] + later[b] * earlier[a]))
+    faces, only = int(later[has_near].sum()), int(later[has_near & has_no_copy].sum())
+    return NearDuplicates(faces=faces, only=only, pairs=pairs // 2 if halve else pairs)
 
 
-def _noise(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> Noise:
-    chosen = ferplus.majority(votes)
-    named = int(np.sum(chosen == labels))
+def _count_noise(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> Noise:
+    majority = ferplus.majority(votes)
+    named = int(np.sum(majority == labels))
+    outside = {name: i for i, name in enumerate(ferplus.COLUMNS) if name not in LABELS}
     return Noise(
         named=named,
         share=named / max(len(labels), 1),
         named_ties_to_first=int(np.sum(votes.argmax(axis=1) == labels)),
-        ties=int(np.sum(chosen == ferplus.TIE)),
-        outside={
-            name: int(np.sum(chosen == i)) for i, name in enumerate(ferplus.COLUMNS) if name not in LABELS
-        },
+        ties=int(np.sum(majority == ferplus.TIE)),
+        outside={name: int(np.sum(majority == i)) for name, i in outside.items()},
         unvoted=int(np.sum(votes[np.arange(len(labels)), labels] == 0)),
     )
-
-
-# -- examples -----------------------------------------------------------------------------------------

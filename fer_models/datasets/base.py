@@ -1,6 +1,4 @@
-"""What a dataset is once it is loaded: labelled faces with a name, a split, a fingerprint and honest
-notes.
-"""
+"""Face set: the labelled faces of one split, with a name, a fingerprint and notes."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from fer_models.images import Face, face_hash, to_rgb
 
 
 class Images(Protocol):
-    """Where a face set gets its pixels: an array in memory, or files decoded when they are asked for."""
+    """Images of a face set: an array in memory, or files that are decoded on access."""
 
     def __len__(self) -> int: ...
 
@@ -37,13 +35,13 @@ class FaceSet:
         split: the split's name, such as `private_test`.
         images: one image per row, uint8.
         labels: the emotion of each row as its `Emotion` value, int64, shape (n,).
-        sources: what to call each row in messages and pages (a file name, `row 17`); as many as rows.
-        notes: what a reader of any result must know: deviations from official counts, dropped classes, …
-        votes: how many raters saw what in each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None
-            where there are no votes.
+        sources: the name of each row in messages and reports (a file name, `row 17`); none or one per row.
+        notes: remarks for readers of the results: deviations from official counts, dropped classes, …
+        votes: the raters' votes for each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None where
+            there are no votes.
         options: the options that select this dataset on the command line, for messages.
 
-    The names are `printable`: a folder or a file may be called anything.
+    All names are made `printable`, because a folder or a file may have any name.
     """
 
     dataset: str
@@ -62,9 +60,8 @@ class FaceSet:
         object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
-            raise DatasetError(
-                f"{self.name}: {n} images, {len(self.labels)} labels and {len(self.sources)} sources do not match."
-            )
+            others = f"{len(self.labels)} labels and {len(self.sources)} sources"
+            raise DatasetError(f"{self.name}: {n} images, {others} do not match.")
         if self.votes is not None and len(self.votes) != n:
             raise DatasetError(f"{self.name}: {n} images and votes for {len(self.votes)} do not match.")
         if n == 0:
@@ -75,26 +72,26 @@ class FaceSet:
 
     @property
     def name(self) -> str:
-        """`dataset/split`, as messages and subjects write it."""
+        """The name of dataset and split: `dataset/split`."""
         return f"{self.dataset}/{self.split}"
 
     def face(self, index: int) -> Face:
-        """Face `index` as uint8 RGB (H, W, 3)."""
+        """Read face `index` as uint8 RGB (H, W, 3)."""
         return to_rgb(np.asarray(self.images[index]))
 
     def faces(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Face]:
-        """Several faces, in the order asked for."""
+        """Read several faces, in the order of `indices`."""
         return [self.face(int(i)) for i in indices]
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.int64], list[Face]]]:
-        """The rows in order, at most `size` at a time, with their indices."""
+        """Iterate over batches of at most `size` faces, with their indices."""
         for start in range(0, len(self), size):
             rows = np.arange(start, min(start + size, len(self)))
             yield rows, self.faces(rows)
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """The sha256 of each face's pixels (`images.face_hash`), in row order; computed once.
+        """The hash of each face's pixels (`images.face_hash`), in row order; computed once.
 
         Raises:
             UnreadableFacesError: some pictures cannot be read. The text names them.
@@ -112,23 +109,21 @@ class FaceSet:
         return self._hashes["all"]
 
     def source(self, index: int) -> str:
-        """What messages and pages call face `index`."""
+        """The name of face `index` in messages and reports."""
         return self.sources[index] if self.sources else f"face {index}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of all (pixels, label) pairs: the same for any row order and any lossless file
-        format.
-        """
-        return fingerprint(self.hashes, self.labels)
+        """The fingerprint (`compute_fingerprint`): the same for any row order and lossless file format."""
+        return compute_fingerprint(self.hashes, self.labels)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Faces per emotion, all seven named."""
+        """The number of faces per emotion, for all seven."""
         return {e.label: int(np.sum(self.labels == e)) for e in EMOTIONS}
 
     def select(self, rows: Sequence[int] | NDArray[np.int64], note: str = "") -> FaceSet:
-        """The set reduced to `rows`, in their order, with one more note."""
+        """Select `rows`, in their order, with one more note."""
         rows = np.asarray(rows, dtype=np.int64)
         return FaceSet(
             self.dataset,
@@ -142,11 +137,11 @@ class FaceSet:
             {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
         )
 
-    def stratified(self, n: int) -> NDArray[np.int64]:
-        """The rows of the first faces of each emotion, about `n` in all and in the set's own proportions: the
-        same ones every time.
+    def stratified_rows(self, n: int) -> NDArray[np.int64]:
+        """Rows of a stratified subset: the first faces of each emotion, about `n` in all.
 
-        Shares are rounded by largest remainder, and an emotion that occurs keeps at least one face.
+        The proportions are those of the set. Shares are rounded by largest remainder, and an emotion that
+        occurs keeps at least one face.
 
         Raises:
             DatasetError: `n` is not positive.
@@ -165,17 +160,15 @@ class FaceSet:
         return np.sort(np.concatenate([np.flatnonzero(self.labels == e)[: shares[e]] for e in EMOTIONS]))
 
     def subsample(self, n: int) -> FaceSet:
-        """The set reduced to `stratified(n)`, with a note."""
-        rows = self.stratified(n)
-        return (
-            self
-            if len(rows) == len(self)
-            else self.select(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
-        )
+        """Select `stratified_rows(n)`, with a note."""
+        rows = self.stratified_rows(n)
+        if len(rows) == len(self):
+            return self
+        return self.select(rows, f"limited to {len(rows)} of {len(self)} faces, stratified by emotion")
 
 
-def fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
-    """The sha256 of all (pixels, label) pairs, in any order: what `FaceSet.fingerprint` is."""
+def compute_fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
+    """Compute the sha256 of all (pixels, label) pairs, which does not depend on their order."""
     rows = sorted(f"{h} {EMOTIONS[label].label}" for h, label in zip(hashes, labels.tolist(), strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

@@ -10,118 +10,111 @@ from typing import Any
 
 from fer_models import images
 from fer_models.datasets.fer2013_rows import (
-    GET_ANEW,
-    MOST_ROWS,
+    DATA_ROOT_HINT,
+    MAX_ROWS,
+    NEW_COPY_HINT,
     PARTS,
-    WAYS_OUT,
     Rows,
-    by_number,
-    grey48,
-    joined,
-    visible_files,
+    concatenate,
+    list_visible,
+    sort_by_number,
+    to_grey48,
 )
 from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("publictest", "validation", "valid", "val", "dev"), "public_test"),
+    "privatetest": "private_test",
+    "test": "test",
+}
 
 
 def read_parquet(path: Path, split: str) -> Rows:
-    """The split's shards, in the order of their `row` column where they have one."""
+    """Read the shards of a split, sorted by their column `row` where they have one."""
     shards = _shards([path] if os.path.isfile(path) else parquet_files(path))
     parts = [part for part in ((split,) if split in shards else PARTS[split]) if part in shards]
     if not parts:
-        together = (
-            "; its PublicTest and PrivateTest cannot be told apart: use --split test"
-            if "test" in shards
-            else ""
-        )
-        raise DatasetError(
-            f"{path} holds no {split} split, only {', '.join(sorted(shards))}{together}. {WAYS_OUT}"
-        )
-    rows = joined(by_number(joined(_read_shard(shard) for shard in shards[part])) for part in parts)
-    rows.numbered = -1 not in rows.numbers
+        hint = "; its PublicTest and PrivateTest cannot be separated: use --split test"
+        available = ", ".join(sorted(shards)) + (hint if "test" in shards else "")
+        raise DatasetError(f"{path} holds no {split} split, only {available}. {DATA_ROOT_HINT}")
+    rows = concatenate(
+        sort_by_number(concatenate(_read_shard(shard) for shard in shards[part])) for part in parts
+    )
+    rows.has_csv_numbers = -1 not in rows.numbers
     return rows
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    return sorted(path for path in visible_files(folder) if path.suffix == ".parquet")
+    """List the visible parquet files in a folder, sorted."""
+    return sorted(path for path in list_visible(folder) if path.suffix == ".parquet")
 
 
 def _shards(paths: list[Path]) -> dict[str, list[Path]]:
-    """The files of each split, by the names the Hub writes: `train-00000-of-00004.parquet`, `publicTest-…`,
-    `validation-…`.
+    """Group files by split; names are those of the Hub, such as `train-00000-of-00004.parquet`.
 
-    A validation split is FER-2013's PublicTest. A lone `test` is PublicTest and PrivateTest together (7,178
-    faces in the copies on the Hub); beside another of these two it is PrivateTest.
+    A `validation-…` is FER-2013's PublicTest. A `test` without the others is PublicTest and PrivateTest
+    together (7,178 faces in the copies on the Hub); with a PublicTest it is PrivateTest.
 
     Raises:
-        DatasetError: a name that says no split, or two names that say the same.
+        DatasetError: the name of no split, or two names of the same split.
     """
-    named: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     for path in paths:
-        named.setdefault(re.sub("[^a-z]", "", _SHARD.sub("", path.stem).lower()), []).append(path)
-    known = {
-        "train": "train",
-        "training": "train",
-        "publictest": "public_test",
-        "privatetest": "private_test",
-        "test": "test",
-    }
-    known |= dict.fromkeys(("validation", "valid", "val", "dev"), "public_test")
+        by_name.setdefault(re.sub("[^a-z]", "", _SHARD.sub("", path.stem).lower()), []).append(path)
     splits: dict[str, list[Path]] = {}
-    for name, files in named.items():
-        if name not in known:
+    for name, files in by_name.items():
+        if name not in _SPLIT_NAMES:
             raise DatasetError(
-                f"{files[0]}: its name says no split. Name the files train-*.parquet, public_test-*.parquet and private_test-*.parquet."
+                f"{files[0]}: its name contains no split. Name the files train-*.parquet, "
+                "public_test-*.parquet and private_test-*.parquet."
             )
-        if known[name] in splits:
+        split = _SPLIT_NAMES[name]
+        if split in splits:
             raise DatasetError(
-                f"{files[0]} and {splits[known[name]][0].name} both claim to be {known[name]}. Keep one of them."
+                f"{files[0]} and {splits[split][0].name} both claim to be {split}. Keep one of them."
             )
-        splits[known[name]] = files
+        splits[split] = files
     if "test" in splits and "public_test" in splits and "private_test" not in splits:
         splits["private_test"] = splits.pop("test")
     return splits
 
 
 def _read_shard(path: Path) -> Rows:
-    """One parquet file: `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and, where
-    there is one, `row`.
+    """Read one parquet file.
+
+    Its columns are `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and perhaps `row`.
     """
-    columns, names = _table(path)
-    emotions = _emotions(columns["label"], path, names)
+    columns, names = _read_table(path)
+    emotions = _parse_labels(columns["label"], path, names)
     numbers = columns.get("row", [-1] * len(emotions))
     if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
         raise DatasetError(
-            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {GET_ANEW}"
+            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {NEW_COPY_HINT}"
         )
     rows, dropped = Rows(), 0
     for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
+        place = f"{path} row {i}"
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes):
-            raise DatasetError(f"{path} row {i} holds no image bytes. {GET_ANEW}")
+            raise DatasetError(f"{place} holds no image bytes. {NEW_COPY_HINT}")
         if emotion is None:
             dropped += 1
             continue
         source = f"row {numbers[i]}" if numbers[i] != -1 else f"{path.name} row {i}"
-        rows.add(
-            grey48(images.decode(data, f"{path} row {i}"), f"{path} row {i}"),
-            int(emotion),
-            source,
-            numbers[i],
-        )
+        rows.add(to_grey48(images.decode(data, place), place), int(emotion), source, numbers[i])
     if dropped:
         rows.notes.append(f"dropped {dropped} faces of {path.name} whose label is outside the seven emotions")
     return rows
 
 
-def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    """The columns `image`, `label` and, where there is one, `row`; the names of the classes, if the file has
-    them.
+def _read_table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+    """Read the columns `image`, `label` and perhaps `row`, and the class names, if the file has them.
 
     Raises:
-        DatasetError: pyarrow is missing, or the file is no sound parquet file with these columns.
+        DatasetError: pyarrow is missing, or the file is no valid parquet file with these columns.
     """
     try:
         import pyarrow.parquet as pq
@@ -133,46 +126,45 @@ def _table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
         with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
-            if file.metadata.num_rows > MOST_ROWS:
+            if file.metadata.num_rows > MAX_ROWS:
                 raise DatasetError(
-                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {GET_ANEW}"
+                    f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {NEW_COPY_HINT}"
                 )
             schema = file.schema_arrow
             columns = {
-                "image": _column(schema, path, ("image", "img")),
-                "label": _column(schema, path, ("label", "labels", "emotion")),
+                "image": _find_column(schema, path, ("image", "img")),
+                "label": _find_column(schema, path, ("label", "labels", "emotion")),
             }
             if "row" in schema.names:
-                columns["row"] = _column(schema, path, ("row",))
+                columns["row"] = _find_column(schema, path, ("row",))
             table = file.read(columns=list(columns.values()))
-            values = {name: table.column(at).to_pylist() for name, at in columns.items()}
+            values = {key: table.column(name).to_pylist() for key, name in columns.items()}
             return values, _class_names(schema, columns["label"])
     except DatasetError:
         raise
-    except (
-        Exception
-    ) as error:  # a damaged file makes pyarrow raise almost anything, such as UnicodeDecodeError
+    except Exception as error:  # a damaged file makes pyarrow raise almost anything
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise DatasetError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as parquet ({reason}). It is cut or no parquet file: get it anew."
+            f"{path} ({path.stat().st_size} bytes) cannot be read as parquet ({reason}). "
+            "It is cut or no parquet file: get a new copy."
         ) from error
 
 
-def _column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
-    """The first of `names` that the file has, once."""
+def _find_column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
+    """The first of `names` that is a column of the file, exactly once."""
     for name in names:
         if schema.names.count(name) > 1:
-            raise DatasetError(f"{path} has the column {name} {schema.names.count(name)} times. {GET_ANEW}")
+            raise DatasetError(
+                f"{path} has the column {name} {schema.names.count(name)} times. {NEW_COPY_HINT}"
+            )
         if name in schema.names:
             return name
-    there = ", ".join(schema.names) or "none"
-    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {there}. {GET_ANEW}")
+    columns = ", ".join(schema.names) or "none"
+    raise DatasetError(f"{path} has no column {' or '.join(names)}, only {columns}. {NEW_COPY_HINT}")
 
 
-def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
-    """The labels by *name* where the file names them (text, or `names` of a ClassLabel), else in csv
-    order.
-    """
+def _parse_labels(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
+    """Parse labels by *name* where the file has names (text, or a ClassLabel), else in csv order."""
     try:
         space = LabelSpace.from_names(path.name, names) if names else FER2013
     except DatasetError as error:
@@ -181,9 +173,8 @@ def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion |
     for i, label in enumerate(labels):
         try:
             if type(label) not in (int, str):  # True is an int too, and no class
-                raise DatasetError(
-                    f"a label must be a class number or an emotion's name, got {repr(label)[:60]}."
-                )
+                text = repr(label)[:60]
+                raise DatasetError(f"a label must be a class number or an emotion's name, got {text}.")
             emotions.append(parse_label(label) if isinstance(label, str) else space.emotion(label))
         except DatasetError as error:
             raise DatasetError(f"{path} row {i}: {error}") from error
@@ -191,7 +182,7 @@ def _emotions(labels: list[Any], path: Path, names: list[str]) -> list[Emotion |
 
 
 def _class_names(schema: Any, column: str) -> list[str]:
-    """The names of a ClassLabel in the schema's `huggingface` metadata, or none."""
+    """Class names of a ClassLabel in the schema's `huggingface` metadata, or none."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         names = features[column]["names"]

@@ -1,4 +1,4 @@
-"""Rows of FER-2013 as its readers collect them, and the official counts."""
+"""Rows of FER-2013 as its readers collect them, and its official counts."""
 
 from __future__ import annotations
 
@@ -29,34 +29,46 @@ PARTS = {
     "private_test": ("private_test",),
     "test": ("public_test", "private_test"),
 }
-WAYS_OUT = "Give the folder with --data-root FOLDER, or let --download fetch it from the Hugging Face Hub."
+DATA_ROOT_HINT = (
+    "Give the folder with --data-root FOLDER, or let --download fetch it from the Hugging Face Hub."
+)
+NEW_COPY_HINT = "Get a new copy of the file."
+LABELLED_HINT = "Use fer2013.csv or icml_face_data.csv, which have all labels, or --download."
 #: A parquet file that claims more rows is broken, or made to fill the memory.
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 
 
 @dataclass
 class Rows:
-    """What a reader gathers: one entry per face in each list, 48 * 48 grey bytes per face in `pixels`."""
+    """Faces that a reader collects.
+
+    Attributes:
+        pixels: 48 * 48 grey bytes per face.
+        labels: one `Emotion` value per face.
+        sources: one name per face, for messages.
+        numbers: the row of each face in `fer2013.csv`; another number or -1 where the form does not know it.
+        notes: remarks for readers of the results.
+        has_csv_numbers: whether `numbers` are the rows of `fer2013.csv`.
+        n_csv_rows: the rows of the csv file, all splits together; None for other forms.
+    """
 
     pixels: bytearray = field(default_factory=bytearray)
     labels: list[int] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    numbers: list[int] = field(
-        default_factory=list
-    )  # where the face stood in fer2013.csv, as far as its form knows
+    numbers: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    numbered: bool = False  # whether `numbers` are the rows of fer2013.csv
-    whole: int | None = (
-        None  # how many rows the file has, all splits together, where a row's number is its place in the file
-    )
+    has_csv_numbers: bool = False
+    n_csv_rows: int | None = None
 
     def add(self, pixels: bytes, label: int, source: str, number: int) -> None:
+        """Append one face."""
         self.pixels += pixels
         self.labels.append(label)
         self.sources.append(source)
         self.numbers.append(number)
 
     def extend(self, other: Rows) -> None:
+        """Append all faces and notes of `other`."""
         self.pixels += other.pixels
         self.labels += other.labels
         self.sources += other.sources
@@ -64,21 +76,20 @@ class Rows:
         self.notes += other.notes
 
 
-GET_ANEW = "Get the file anew."
-SCORABLE = "Use fer2013.csv or icml_face_data.csv, which hold all labels, or --download."
-
-
-def joined(parts: Iterable[Rows]) -> Rows:
-    joined = Rows()
+def concatenate(parts: Iterable[Rows]) -> Rows:
+    """Concatenate rows, in order."""
+    rows = Rows()
     for part in parts:
-        joined.extend(part)
-    return joined
+        rows.extend(part)
+    return rows
 
 
-# -- class folders ------------------------------------------------------------------------------------
+def list_visible(folder: Path) -> list[Path]:
+    """List the visible files and folders in a folder; nothing where it is none.
 
-
-def visible_files(folder: Path) -> list[Path]:
+    Raises:
+        DatasetError: it cannot be listed.
+    """
     try:
         children = list(folder.iterdir()) if os.path.isdir(folder) else []
     except OSError as error:
@@ -86,26 +97,25 @@ def visible_files(folder: Path) -> list[Path]:
     return [child for child in children if not child.name.startswith(".")]
 
 
-def grey48(face: images.Face, name: str) -> bytes:
+def to_grey48(face: images.Face, name: str) -> bytes:
+    """Convert a face, called `name` in messages, to 48 * 48 grey bytes.
+
+    Raises:
+        DatasetError: it has another size.
+    """
     if face.shape[:2] != (SIZE, SIZE):
+        size = f"{face.shape[1]}x{face.shape[0]}"
         raise DatasetError(
-            f"{name} is {face.shape[1]}x{face.shape[0]} pixels; FER-2013's faces are 48x48. Give an unresized copy."
+            f"{name} is {size} pixels; FER-2013's faces are 48x48. Give a copy with the original size."
         )
     return images.grey(face).tobytes()
 
 
-# -- parquet ------------------------------------------------------------------------------------------
-
-
-def by_number(rows: Rows) -> Rows:
-    """`rows` in the order of `fer2013.csv`; those of a file that does not know it stay as they are, since
-    their numbers are all -1.
-    """
-    order = sorted(range(len(rows.labels)), key=rows.numbers.__getitem__)
-    face = SIZE * SIZE
+def sort_by_number(rows: Rows) -> Rows:
+    """Sort rows by `numbers`; rows without numbers, which are all -1, stay in their order."""
+    n = SIZE * SIZE
     ordered = Rows(notes=rows.notes)
-    for i in order:
-        ordered.add(
-            bytes(rows.pixels[i * face : (i + 1) * face]), rows.labels[i], rows.sources[i], rows.numbers[i]
-        )
+    for i in sorted(range(len(rows.labels)), key=rows.numbers.__getitem__):
+        pixels = bytes(rows.pixels[i * n : (i + 1) * n])
+        ordered.add(pixels, rows.labels[i], rows.sources[i], rows.numbers[i])
     return ordered

@@ -1,10 +1,10 @@
-"""FER+: what ten people each saw in every face of FER-2013 (`fer2013new.csv`, Microsoft, MIT licence; Barsoum
-et al. 2016, arXiv:1608.01041).
+"""FER+: the votes of ten raters for each face of FER-2013.
 
-The file has one line per row of `fer2013.csv`, in the same order, with the columns `Usage, Image name,
-neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, NF`. Nothing but the row
-number ties a line to a face (`Image name` counts the faces that FER+ kept, not the rows), so votes are joined
-by row number, and only where the splits of the two agree.
+The file is `fer2013new.csv` (Microsoft, MIT licence; Barsoum et al. 2016, arXiv:1608.01041). It has one line
+per row of `fer2013.csv`, in the same order, with the columns `Usage, Image name, neutral, happiness,
+surprise, sadness, anger, disgust, fear, contempt, unknown, NF`. Only the row number connects a line with a
+face (`Image name` counts the faces that FER+ uses, not the rows), so votes are joined by row number, and only
+where the splits of both files agree.
 """
 
 from __future__ import annotations
@@ -22,38 +22,32 @@ from numpy.typing import NDArray
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError
 
-#: What the raters could vote for: the seven emotions in `Emotion` order, then what is outside them.
+#: The choices of the raters: the seven emotions in `Emotion` order, then those outside them.
 COLUMNS: tuple[str, ...] = (*LABELS, "contempt", "unknown", "no face")
 
-#: What `majority` says where no column has more votes than every other.
+#: The result of `majority` where no column has more votes than every other.
 TIE = -1
 
 FILE_NAME = "fer2013new.csv"
 
-#: How the file spells `COLUMNS`.
-_SPELT = (
-    "anger",
-    "disgust",
-    "fear",
-    "happiness",
-    "sadness",
-    "surprise",
-    "neutral",
-    "contempt",
-    "unknown",
-    "NF",
+#: `COLUMNS` as the file spells them.
+_FILE_COLUMNS = (
+    *("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
+    *("contempt", "unknown", "NF"),
 )
-_HEADER = ("Usage", "Image name", *_SPELT)
+_HEADER = ("Usage", "Image name", *_FILE_COLUMNS)
 _SPLITS = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 _PARTS = {**{split: (split,) for split in _SPLITS.values()}, "test": ("public_test", "private_test")}
 #: Ten people voted on each face. The table parses and checks a cell at once.
 _COUNTS = {str(votes): votes for votes in range(11)}
-_ANEW = "Get it anew from https://github.com/microsoft/FERPlus, or move it away to go on without votes."
+_NEW_COPY_HINT = (
+    "Get a new copy from https://github.com/microsoft/FERPlus, or move it away to run without votes."
+)
 
 
 @dataclass(frozen=True)
 class VoteTable:
-    """The whole file.
+    """Votes of all rows of the file.
 
     Attributes:
         splits: the split of each row, shape (rows,).
@@ -64,8 +58,7 @@ class VoteTable:
     votes: NDArray[np.int64]
 
     def mismatch(self, rows: NDArray[np.int64], split: str) -> str:
-        """Why the faces of `split` cannot stand at `rows` of `fer2013.csv`, as half a sentence; empty when
-        they can.
+        """The reason why the faces of `split` cannot be `rows` of `fer2013.csv`; empty when they can.
 
         Raises:
             UnknownNameError: no such split.
@@ -74,18 +67,20 @@ class VoteTable:
             raise UnknownNameError("split of fer2013", split, _PARTS)
         outside = rows[(rows < 0) | (rows >= len(self.votes))]
         if len(outside):
-            return f"a face says it is row {outside[0]}, but the votes have rows 0 to {len(self.votes) - 1}"
+            return f"a face has row number {outside[0]}, but the votes have rows 0 to {len(self.votes) - 1}"
         if len(np.unique(rows)) != len(rows):
-            return "several faces say they are the same row"
-        strangers = rows[~np.isin(self.splits[rows], _PARTS[split])]
-        if len(strangers):
-            return f"row {strangers[0]} is a face of {split} here, and one of {self.splits[strangers[0]]} among the votes"
-        return ""
+            return "several faces have the same row number"
+        others = rows[~np.isin(self.splits[rows], _PARTS[split])]
+        if not len(others):
+            return ""
+        row, split_of_votes = others[0], self.splits[others[0]]
+        return f"row {row} is a face of {split} here, and one of {split_of_votes} among the votes"
 
 
 def find(root: Path) -> Path | None:
-    """The votes file in `root`, `root/fer2013` or `root/data`, or beside `root` when that is a file; None
-    where there is none.
+    """Find the votes file in `root`, `root/fer2013` or `root/data`; None where there is none.
+
+    If `root` is a file, its folder is searched.
     """
     folder = root.parent if os.path.isfile(root) else root
     places = (folder / part / FILE_NAME for part in ("", "fer2013", "data"))
@@ -93,12 +88,12 @@ def find(root: Path) -> Path | None:
 
 
 def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
-    """The votes of the faces of one split.
+    """Load the votes for the faces of one split.
 
     Args:
         path: `fer2013new.csv`.
-        rows: where each face stands in `fer2013.csv`, counted from 0, shape (n,).
-        split: the split that all these faces belong to; `test` is public_test and private_test.
+        rows: the row of each face in `fer2013.csv`, counted from 0, shape (n,).
+        split: the split of all these faces; `test` is public_test and private_test.
 
     Returns:
         Votes, int64, shape (n, 10), columns `COLUMNS`.
@@ -111,13 +106,14 @@ def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
     table = read(path)
     if reason := table.mismatch(rows, split):
         raise DatasetError(
-            f"{path} does not belong to these faces: {reason}. Join votes only to faces that keep the rows of fer2013.csv."
+            f"{path} does not belong to these faces: {reason}. "
+            "Join votes only to faces that have the row numbers of fer2013.csv."
         )
     return table.votes[rows]
 
 
 def read(path: Path) -> VoteTable:
-    """The whole file, its columns found by name.
+    """Read the votes of all rows; columns are identified by name.
 
     Raises:
         DatasetError: it cannot be opened, is no csv text, lacks a column, or a line has another length, an
@@ -127,25 +123,28 @@ def read(path: Path) -> VoteTable:
     header = next(lines, [])
     if sorted(header) != sorted(_HEADER):
         raise DatasetError(
-            f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. {_ANEW}"
+            f"{path} starts with the header {','.join(header)[:120]!r}, not with {','.join(_HEADER)}. "
+            f"{_NEW_COPY_HINT}"
         )
-    cells, usage_at = itemgetter(*map(header.index, _SPELT)), header.index("Usage")
+    cells, usage_at = itemgetter(*map(header.index, _FILE_COLUMNS)), header.index("Usage")
     splits: list[str] = []
     votes: list[int] = []
     for row, fields in enumerate(lines):
         if len(fields) != len(header):
             raise DatasetError(
-                f"{path} row {row} has {len(fields)} columns instead of {len(header)}: the file was cut or edited. {_ANEW}"
+                f"{path} row {row} has {len(fields)} columns instead of {len(header)}: "
+                f"the file was cut or edited. {_NEW_COPY_HINT}"
             )
         try:
             splits.append(_SPLITS[fields[usage_at]])
             votes.extend(map(_COUNTS.__getitem__, cells(fields)))
         except KeyError as error:
             raise DatasetError(
-                f"{path} row {row} holds {error.args[0][:20]!r}; its Usage must be {', '.join(_SPLITS)} and its votes 0..10. {_ANEW}"
+                f"{path} row {row} holds {error.args[0][:20]!r}; its Usage must be {', '.join(_SPLITS)} "
+                f"and its votes 0..10. {_NEW_COPY_HINT}"
             ) from None
     if not splits:
-        raise DatasetError(f"{path} holds no votes, only the header. {_ANEW}")
+        raise DatasetError(f"{path} holds no votes, only the header. {_NEW_COPY_HINT}")
     return VoteTable(np.array(splits), np.array(votes, dtype=np.int64).reshape(len(splits), len(COLUMNS)))
 
 
@@ -154,14 +153,15 @@ def _lines(path: Path) -> Iterator[list[str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from csv.reader(file, strict=True)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read as csv ({error}). {_ANEW}") from error
+        raise DatasetError(f"{path} cannot be read as csv ({error}). {_NEW_COPY_HINT}") from error
     except OSError as error:
-        raise DatasetError(f"{path} cannot be opened ({error.strerror}). {_ANEW}") from error
+        raise DatasetError(f"{path} cannot be opened ({error.strerror}). {_NEW_COPY_HINT}") from error
 
 
 def majority(votes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The column of `COLUMNS` with more votes than every other, or `TIE`, for votes (n, 10); int64 (n,). No
-    vote at all is a tie.
+    """The majority of votes (n, 10): the column with more votes than every other, or `TIE`; int64 (n,).
+
+    A face without votes is a tie.
     """
-    single = np.sum(votes == votes.max(axis=1, keepdims=True), axis=1) == 1
-    return np.where(single, votes.argmax(axis=1), TIE)
+    is_unique = np.sum(votes == votes.max(axis=1, keepdims=True), axis=1) == 1
+    return np.where(is_unique, votes.argmax(axis=1), TIE)

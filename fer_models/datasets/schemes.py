@@ -1,8 +1,8 @@
-"""Label schemes: what the class numbers of a dataset mean.
+"""Label schemes: the meaning of the class numbers of a dataset.
 
 Datasets number the same emotions in different orders: 2 is fear in FER-2013 and RAF-DB, sadness in AffectNet,
-contempt in CK+, and surprise in FER+. Numbers alone do not tell which dataset they belong to, so the user
-names the scheme (`--label-scheme`).
+contempt in CK+, and surprise in FER+. Numbers alone do not identify the dataset, so the user selects the
+scheme (`--label-scheme`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LARGEST_FILE = 2**16
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """What each class number of a dataset means.
+    """Meaning of the class numbers of a dataset.
 
     Attributes:
-        name: how messages call it.
+        name: its name in messages.
         classes: the name of each class; None or a name such as contempt for a class outside the seven.
     """
 
@@ -38,10 +38,10 @@ class LabelScheme:
 
     def __post_init__(self) -> None:
         emotions = [emotion for emotion in map(self.emotion, self.classes) if emotion is not None]
-        twice = sorted({emotion.label for emotion in emotions if emotions.count(emotion) > 1})
-        if twice:
+        repeated = sorted({emotion.label for emotion in emotions if emotions.count(emotion) > 1})
+        if repeated:
             raise DatasetError(
-                f"The label scheme {self.name} gives two numbers to {', '.join(twice)}. "
+                f"The label scheme {self.name} gives two numbers to {', '.join(repeated)}. "
                 "Give each emotion one number."
             )
         if not emotions:
@@ -56,19 +56,20 @@ class LabelScheme:
             DatasetError: the scheme has no such class.
         """
         if number not in self.classes:
-            raise DatasetError(f"the label scheme {self.name} has no class {number}. It has: {self.spell()}.")
+            raise DatasetError(
+                f"the label scheme {self.name} has no class {number}. It has: {self.describe()}."
+            )
         name = self.classes[number]
         return None if name is None else parse_label(name)
 
-    def called(self, number: int) -> str:
-        """The class `number` in words, as `7 contempt`."""
+    def describe_class(self, number: int) -> str:
+        """Describe the class `number`, as `7 contempt`."""
         return f"{number} {self.classes[number] or 'other'}"
 
-    def spell(self) -> str:
-        """All classes in words, for messages and notes."""
-        return ", ".join(
-            self.called(n) + (" (dropped)" if self.emotion(n) is None else "") for n in sorted(self.classes)
-        )
+    def describe(self) -> str:
+        """Describe all classes, for messages and notes."""
+        dropped = {n: " (dropped)" if self.emotion(n) is None else "" for n in sorted(self.classes)}
+        return ", ".join(self.describe_class(n) + suffix for n, suffix in dropped.items())
 
 
 def _scheme(name: str, first: int, names: str) -> LabelScheme:
@@ -80,7 +81,7 @@ AFFECTNET = _scheme(
 )
 RAF_DB = _scheme("raf-db", 1, "surprise fear disgust happy sad angry neutral")
 
-#: The schemes known by name.
+#: The schemes of published datasets, by name.
 SCHEMES: dict[str, LabelScheme] = {
     scheme.name: scheme
     for scheme in (
@@ -93,50 +94,46 @@ SCHEMES: dict[str, LabelScheme] = {
 }
 
 
-def find(given: str) -> LabelScheme:
-    """The scheme that `given` names: one of `SCHEMES`, or a JSON file (an object: class numbers to emotions).
+def find(name: str) -> LabelScheme:
+    """Find a scheme: one of `SCHEMES`, or a JSON file (an object: class numbers to emotions).
 
     Raises:
-        UnknownNameError: neither a known scheme nor a file.
+        UnknownNameError: neither one of `SCHEMES` nor a file.
         DatasetError: the file is no valid scheme.
     """
-    if given.lower() in SCHEMES:
-        return SCHEMES[given.lower()]
-    path = Path(os.path.expanduser(given))
+    if name.lower() in SCHEMES:
+        return SCHEMES[name.lower()]
+    path = Path(os.path.expanduser(name))
     if not os.path.exists(path):
-        raise UnknownNameError(
-            "label scheme or file",
-            given,
-            SCHEMES,
-            'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.',
-        )
+        hint = 'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.'
+        raise UnknownNameError("label scheme or file", name, SCHEMES, hint)
     try:
-        content = json.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"), object_pairs_hook=_unique)
+        content = json.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON ({error}). {_SHAPE}") from error
+        raise DatasetError(f"{path} cannot be read as JSON ({error}). {_FORMAT_HINT}") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} holds {type(content).__name__}, not a JSON object. {_SHAPE}")
+        raise DatasetError(f"{path} holds {type(content).__name__}, not a JSON object. {_FORMAT_HINT}")
     try:
-        return LabelScheme(printable(path), dict(map(_class, content.items())))
+        return LabelScheme(printable(path), dict(map(_parse_class, content.items())))
     except DatasetError as error:
-        raise DatasetError(f"{path}: {error} {_SHAPE}") from error
+        raise DatasetError(f"{path}: {error} {_FORMAT_HINT}") from error
 
 
-_SHAPE = (
+_FORMAT_HINT = (
     "A label scheme is a JSON object from class numbers to emotions: "
     '{"0": "happy", "1": "sad", "2": null}; null is a class to drop.'
 )
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
-    if twice := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"it has the key {min(twice)!r} twice")
+    if repeated := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"it has the key {min(repeated)!r} twice")
     return dict(pairs)
 
 
-def _class(item: tuple[str, Any]) -> tuple[int, str | None]:
-    """One entry of a scheme file, checked."""
+def _parse_class(item: tuple[str, Any]) -> tuple[int, str | None]:
+    """Parse and check one entry of a scheme file."""
     key, name = item
     if not re.fullmatch("0|[1-9][0-9]{0,3}", key):
         raise DatasetError(f"the key {key[:40]!r} is no class number of 0..9999.")
@@ -147,8 +144,8 @@ def _class(item: tuple[str, Any]) -> tuple[int, str | None]:
     return int(key), name
 
 
-def fitting(numbers: Iterable[int]) -> str:
-    """What to do about class `numbers` without a scheme: sentences that name the schemes with all of them."""
-    known = [scheme for scheme in SCHEMES.values() if set(numbers) <= set(scheme.classes)]
-    named = "; ".join(f"--label-scheme {shlex.quote(scheme.name)} ({scheme.spell()})" for scheme in known)
-    return f"Name their scheme: {f'{named}; or ' if named else ''}--label-scheme FILE. {_SHAPE}"
+def suggest_schemes(numbers: Iterable[int]) -> str:
+    """Suggest the schemes that have all class `numbers`, as sentences for a message."""
+    matching = [scheme for scheme in SCHEMES.values() if set(numbers) <= set(scheme.classes)]
+    options = [f"--label-scheme {shlex.quote(scheme.name)} ({scheme.describe()})" for scheme in matching]
+    return f"Select their scheme: {'; or '.join([*options, '--label-scheme FILE'])}. {_FORMAT_HINT}"

@@ -1,8 +1,7 @@
 """The embedded dataset: synthetic faces, so that `pytest evals` runs with nothing to download.
 
-`synthetic_drawing` draws each face. A split takes some seconds to draw, so a copy is cached in the user's
-cache folder: the pixels and nothing else, used only while they have the pinned sha256, and drawn again where
-they do not.
+`synthetic_drawing` draws each face. Drawing a split takes some seconds, so its pixels are cached in the
+user's cache folder. Cached pixels are used only if they have the pinned sha256; else they are drawn again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.artifacts.hashing import warn_damaged
+from fer_models.artifacts.hashing import sha256_of_sources, warn_damaged
 from fer_models.artifacts.resources import ASSETS
 from fer_models.datasets.base import FaceSet
 from fer_models.datasets.synthetic_camera import SIZE
@@ -38,8 +37,9 @@ PIXELS = {
 
 
 def load(split: str) -> FaceSet:
-    """The drawn faces of `split`: `train` (4,200), `validation` (1,050) or `test` (1,050), 150 or 600 per
-    emotion.
+    """Load the synthetic faces of `split`: `train` (4,200), `validation` (1,050) or `test` (1,050).
+
+    Each emotion has as many faces as every other.
 
     Raises:
         UnknownNameError: no such split.
@@ -47,48 +47,46 @@ def load(split: str) -> FaceSet:
     if split not in SPLITS:
         raise UnknownNameError("split of synthetic", split, SPLITS)
     images, labels = _render(split)
-    return FaceSet("synthetic", split, images, labels, [f"drawn {split} {i}" for i in range(len(labels))])
+    return FaceSet("synthetic", split, images, labels, [f"synthetic {split} {i}" for i in range(len(labels))])
 
 
 @lru_cache(maxsize=3)
 def _render(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = np.arange(SPLITS[split], dtype=np.int64) % len(EMOTIONS)
-    images = _kept(split) if split not in _DRAWING else None
+    images = None if split in _PENDING else _read_cache(split)
     if images is None:
         draw_ahead(split)
-        images = np.concatenate([piece.result() for piece in _DRAWING.pop(split)])
-        _keep(split, images)
+        images = np.concatenate([chunk.result() for chunk in _PENDING.pop(split)])
+        _write_cache(split, images)
     images.flags.writeable = False
     return images, labels
 
 
-#: The faces of a split that other processes draw at this moment, in pieces.
-_DRAWING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
+#: The faces of a split that other processes draw at this moment, in chunks.
+_PENDING: dict[str, list[Future[NDArray[np.uint8]]]] = {}
 
 
 def draw_ahead(split: str) -> bool:
-    """Begin to draw a split in other processes, one per core, unless a copy of it is kept; `load` waits for
-    them.
+    """Start to draw a split in other processes, one per core, unless it is cached; `load` waits for them.
 
-    A face takes some 4 ms, nearly all of it in the interpreter. Meanwhile this process can import what it
-    needs.
+    A face takes some 4 ms, nearly all of it in the interpreter. Meanwhile this process can import its
+    libraries.
 
     Returns:
         Whether the split is being drawn.
     """
-    if split not in SPLITS or (split not in _DRAWING and _kept(split) is not None):
+    if split not in SPLITS or (split not in _PENDING and _read_cache(split) is not None):
         return False
-    if split not in _DRAWING:
+    if split not in _PENDING:
         from joblib import cpu_count
         from joblib.externals.loky import ProcessPoolExecutor
 
-        # One core is left for this process. (joblib's `Parallel` with one worker computes in this process,
-        # and its shared executor would be found by the next `Parallel`, which fails on one that it did not
-        # start itself.)
+        # One core is left for this process. joblib's `Parallel` is not used: with one worker it computes in
+        # this process, and the next `Parallel` fails on a shared executor that it did not start itself.
         executor = ProcessPoolExecutor(max_workers=max(1, cpu_count() - 1))
-        pieces = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
-        _DRAWING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in pieces]
-        executor.shutdown(wait=False)  # its processes end when all pieces are drawn
+        ranges = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
+        _PENDING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in ranges]
+        executor.shutdown(wait=False)  # its processes end when all chunks are drawn
     return True
 
 
@@ -97,24 +95,27 @@ def _draw_range(split: str, start: int, stop: int) -> NDArray[np.uint8]:
 
 
 def train_hashes() -> frozenset[str]:
-    """The sha256 of the pixels of each training face (`images.face_hash`), from a file of the package: the
-    leak check draws no face.
+    """Hashes of the training faces (`images.face_hash`), from a file, so that the leak check draws no face.
 
-    `tests/datasets/test_synthetic.py` compares the file with the drawn faces. Its docstring has the command
-    that writes it.
+    `tests/datasets/test_synthetic.py` compares the file with the faces, and has the command that writes it.
     """
     digests = (ASSETS / "synthetic_train.sha256").read_bytes()
     return frozenset(digests[i : i + 32].hex() for i in range(0, len(digests), 32))
 
 
-def _copy(split: str) -> Path:
+def source_sha256() -> str:
+    """The sha256 of the modules that draw the synthetic faces."""
+    return sha256_of_sources(sorted(Path(__file__).parent.glob("synthetic*.py")))
+
+
+def _cache_path(split: str) -> Path:
     return Path.home() / ".cache" / "fer-models" / "drawn" / f"{split}-{PIXELS[split][:16]}.uint8"
 
 
-def _kept(split: str) -> NDArray[np.uint8] | None:
-    """The copy of a split that an earlier process drew, if its pixels are those that they should be."""
+def _read_cache(split: str) -> NDArray[np.uint8] | None:
+    """Read the cached pixels of a split; None where there are none with the pinned sha256."""
     try:
-        content = _copy(split).read_bytes()
+        content = _cache_path(split).read_bytes()
     except OSError:
         return None
     if hashlib.sha256(content).hexdigest() != PIXELS[split]:
@@ -122,18 +123,16 @@ def _kept(split: str) -> NDArray[np.uint8] | None:
     return np.frombuffer(content, dtype=np.uint8).reshape(SPLITS[split], SIZE, SIZE)
 
 
-def _keep(split: str, images: NDArray[np.uint8]) -> None:
-    """Spare the next process the drawing. A folder that cannot be written, or a full disk, costs those
-    seconds again and nothing else.
-    """
-    kept = _copy(split)
-    part = kept.with_name(f"{kept.stem}.{os.getpid()}.part")
-    if kept.exists() and _kept(split) is None:
-        warn_damaged(kept, "its pixels do not have the known sha256")
+def _write_cache(split: str, images: NDArray[np.uint8]) -> None:
+    """Cache the pixels of a split. Where that fails, the next process draws them again."""
+    path = _cache_path(split)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    if path.exists() and _read_cache(split) is None:
+        warn_damaged(path, "its pixels do not have the known sha256")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(images.tobytes())
-        part.replace(kept)
+        part.replace(path)
     except OSError:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -85,11 +85,11 @@ class EvalDataset:
         """The rows of `whole` that are evaluated, ascending."""
         if self._superset is not None:
             return self._superset.rows[
-                self._superset.faces.stratified(min(self._n, len(self._superset.faces)))
+                self._superset.faces.stratified_rows(min(self._n, len(self._superset.faces)))
             ]
         limits = [n for n in (self.options.limit, self.options.depth.limit) if n is not None]
         return (
-            self.full_split.stratified(min(limits))
+            self.full_split.stratified_rows(min(limits))
             if limits
             else np.arange(len(self.full_split), dtype=np.int64)
         )
@@ -213,7 +213,7 @@ class EvalDataset:
         made_of = leakage.source_fingerprint(
             datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
         )
-        scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).spell()
+        scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).describe()
         return cached_text(o.cache, name, f"{made_of}\n{scheme}\n{self.full_split.name}", make, parse)
 
     def as_json(self) -> dict[str, Any]:

@@ -212,12 +212,12 @@ class Runner:
 
     def _known_identity(self, model: dict[str, Any], restorer: RestorerSpec) -> dict[str, Any]:
         """Code, model, restoration and corruption, by content."""
-        corruption = self.corruption_id
+        corruption = self.options.corruption
         return {
             "code": code_identity(),
             "model": model,
             "restorer": restorer.identity(self.options.runtime),
-            "corruption": corruption,
+            "corruption": None if corruption is None else corruption.versioned_id,
         }
 
     def _tokens(self, model: ModelSpec, restorer: RestorerSpec) -> list[str]:

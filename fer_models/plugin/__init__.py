@@ -21,7 +21,7 @@ from fer_models.datasets import synthetic
 from fer_models.errors import DatasetError, FerModelsError, UsageError
 from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
-from fer_models.third_party_code import kept_alive
+from fer_models.third_party_code import prevent_exit
 
 if TYPE_CHECKING:
     from fer_models.evaluation import Requested  # noqa: F401 (in a string)
@@ -216,7 +216,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """While tests run, nothing that a model started (a thread, a timer) ends the process as a success."""
-    with kept_alive() if known_state(session.config) is not None else nullcontext():
+    with prevent_exit() if known_state(session.config) is not None else nullcontext():
         return (yield)
 
 

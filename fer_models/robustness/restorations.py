@@ -129,7 +129,7 @@ class RestorationEffects:
             identity = asking.restorers[name].identity(runtime)
             step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
             restored = restore_checked(asking.cached_restorer(name), name, faces)
-            seconds = float(asking.costs.measured(step, timed)["seconds_per_face"])
+            seconds = float(asking.costs.get_or_measure(step, timed)["seconds_per_face"])
             self._looked[name] = seconds, restoration_effect.image_fidelity(faces, restored)
         seconds, alike = self._looked[name]
         return replace(effect, seconds_per_face=seconds, fidelity=alike)

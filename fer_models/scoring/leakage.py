@@ -6,7 +6,6 @@ are pixel for pixel copies of training faces. So every result is also given with
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_models.datasets import folders, synthetic, synthetic_camera, synthetic_drawing
+from fer_models.datasets import folders, synthetic
 from fer_models.errors import printable
 from fer_models.scoring.intervals import Measurement, percentile_interval, wilson_interval
 from fer_models.store.predictions import PredictionTable
@@ -83,13 +82,8 @@ def source_fingerprint(folder: Path | None) -> str:
     (None), the code that draws them.
     """
     if folder is None:
-        return "\n".join(
-            [
-                *map(inspect.getsource, (synthetic, synthetic_drawing, synthetic_camera)),
-                *(version(p) for p in ("numpy", "pillow")),
-            ]
-        )
-    files = [folder] if folder.is_file() else folders.files(folder)
+        return "\n".join([synthetic.source_sha256(), *map(version, ("numpy", "pillow"))])
+    files = [folder] if folder.is_file() else folders.list_files(folder)
     return "\n".join([printable(folder.resolve()), *map(_path_fingerprint, files)])
 
 

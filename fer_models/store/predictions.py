@@ -36,7 +36,7 @@ from fer_models.artifacts.checksummed_files import (
     write,
 )
 from fer_models.classifiers.base import ANSWERED, Predictions
-from fer_models.datasets.base import fingerprint
+from fer_models.datasets.base import compute_fingerprint
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PredictionError, StoreError
 from fer_models.store.subject import Subject
@@ -99,7 +99,7 @@ class PredictionTable:
     @property
     def fingerprint(self) -> str:
         """Of these faces and labels: a whole split's is its `FaceSet.fingerprint`."""
-        return fingerprint(self.faces, self.truth)
+        return compute_fingerprint(self.faces, self.truth)
 
     def select(self, places: NDArray[np.int64]) -> PredictionTable:
         """The rows at `places`, in that order."""

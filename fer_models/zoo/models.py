@@ -116,7 +116,7 @@ def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> M
         name,
         f"CLIP {architecture}/{tag} (open_clip), zero-shot",
         Weights(
-            lambda: hub.cached(repository, HUB_FILES),
+            lambda: hub.find_cached(repository, HUB_FILES),
             f"fer-models weights fetch {name}",
             lambda: hub.fetch(repository, HUB_FILES),
         ),
@@ -257,7 +257,7 @@ PHI_35_VISION = vlm_spec(
     "phi-3.5-vision",
     f"{PHI_35} (4.2 B parameters)",
     Weights(
-        lambda: hub.cached_model(PHI_35),
+        lambda: hub.find_cached_model(PHI_35),
         "fer-models weights fetch phi-3.5-vision",
         lambda: hub.fetch_model(PHI_35),
     ),

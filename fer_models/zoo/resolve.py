@@ -223,9 +223,9 @@ def _hf_vlm_spec(name: str) -> ModelSpec:
     """Any vision-language model of transformers': a repository on the Hub, or a folder."""
     repository, at, file = name.removeprefix("hf-vlm:").partition("@")
     if not at:
-        repository = hub.valid_repository(repository, "hf-vlm:ORGANISATION/NAME")
+        repository = hub.check_repository(repository, "hf-vlm:ORGANISATION/NAME")
         where = Weights(
-            lambda: hub.cached_model(repository),
+            lambda: hub.find_cached_model(repository),
             f"fer-models weights fetch {name}",
             lambda: hub.fetch_model(repository),
         )
@@ -306,7 +306,7 @@ def _open_clip_spec(name: str) -> ModelSpec:
 
 
 def _hub_clip(name: str) -> ModelSpec:
-    repository = hub.valid_repository(name.removeprefix("hf-hub:"), "hf-hub:ORGANISATION/NAME")
+    repository = hub.check_repository(name.removeprefix("hf-hub:"), "hf-hub:ORGANISATION/NAME")
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
@@ -315,7 +315,7 @@ def _hub_clip(name: str) -> ModelSpec:
 
     beside, files = ("open_clip_config.json", "*token*", "*.txt", "*.model"), HUB_FILES
     where = Weights(
-        lambda: hub.cached(repository, files),
+        lambda: hub.find_cached(repository, files),
         f"fer-models weights fetch {name}",
         lambda: hub.fetch(repository, files, beside),
     )

@@ -21,7 +21,7 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UsageError, WeightsError, WeightsMissingError, one_line
 from fer_models.restorers.base import Restorer
-from fer_models.third_party_code import contained, described
+from fer_models.third_party_code import contained, describe_exception
 
 PRECISIONS = ("float32", "bf16", "fp16")
 #: A model's own precision where the machine decides it.
@@ -353,6 +353,6 @@ def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(dict(settings), sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"The settings of {name!r} are part of its identity, so they must be JSON values: {described(error)}"
+            f"The settings of {name!r} are part of its identity, so they must be JSON values: {describe_exception(error)}"
         ) from error
     return plain

@@ -63,7 +63,7 @@ def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
         epoch(48, 10, 80, peak_memory_mb=900, joules=100),
         epoch(48, 20, 40, joules=1),
     ]
-    figures = measurement.training(
+    figures = measurement.training_cost(
         {"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}}
     )
     assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (
@@ -85,8 +85,8 @@ def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
     second = went_on(epoch(48, 8, 100), earlier=first)
     third = went_on(epoch(48, 10, 80), epoch(48, 12, 70), earlier=second, device="a GPU")
     averaged = {"averaged": [{"sha256": "g", "provenance": second}, {"sha256": "h", "provenance": third}]}
-    assert measurement.training(averaged) == measurement.training(third)
-    figures = measurement.training(went_on(epoch(48, 6, 90), earlier=averaged))
+    assert measurement.training_cost(averaged) == measurement.training_cost(third)
+    figures = measurement.training_cost(went_on(epoch(48, 6, 90), earlier=averaged))
     assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"]) == (5, 40, 6)
 
 
@@ -102,4 +102,4 @@ def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
 )
 def test_a_record_without_times_is_refused(record):
     with pytest.raises(WeightsError, match="how long each epoch took"):
-        measurement.training(record)
+        measurement.training_cost(record)

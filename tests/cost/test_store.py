@@ -17,32 +17,32 @@ def test_a_step_is_measured_once_and_says_when(tmp_path):
         calls.append(1)
         return {"seconds": 0.25}
 
-    first = CostStore(tmp_path).measured(STEP, measure)
-    second = CostStore(tmp_path).measured(STEP, measure)
+    first = CostStore(tmp_path).get_or_measure(STEP, measure)
+    second = CostStore(tmp_path).get_or_measure(STEP, measure)
     assert len(calls) == 1
     assert first["seconds"] == second["seconds"] == 0.25
     assert "measured_on" in second
 
 
 def test_other_steps_and_other_machines_are_measured_themselves(tmp_path, monkeypatch):
-    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
+    CostStore(tmp_path).save(STEP, {"seconds": 0.25})
     assert CostStore(tmp_path).find({**STEP, "batch": 1}) is None
     monkeypatch.setattr("fer_models.cost.store._environment", lambda: {"machine": "another"})
     assert CostStore(tmp_path).find(STEP) is None
 
 
 def test_measuring_anew_replaces_the_stored_figures(tmp_path):
-    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
-    CostStore(tmp_path, measure_anew=True).measured(STEP, lambda: {"seconds": 0.5})
+    CostStore(tmp_path).save(STEP, {"seconds": 0.25})
+    CostStore(tmp_path, measure_anew=True).get_or_measure(STEP, lambda: {"seconds": 0.5})
     assert CostStore(tmp_path).find(STEP)["seconds"] == 0.5
 
 
 def test_a_damaged_file_and_a_full_disk_cost_a_measurement_and_nothing_else(tmp_path):
-    CostStore(tmp_path).keep(STEP, {"seconds": 0.25})
+    CostStore(tmp_path).save(STEP, {"seconds": 0.25})
     (file,) = tmp_path.glob("*.json")
     file.write_text("{")
     with full_disk(3), pytest.warns(DamagedFileWarning, match="is damaged"):
-        assert CostStore(tmp_path).measured(STEP, lambda: {"seconds": 0.5}) == {"seconds": 0.5}
+        assert CostStore(tmp_path).get_or_measure(STEP, lambda: {"seconds": 0.5}) == {"seconds": 0.5}
 
 
 def test_the_machine_is_described_by_processor_cores_and_gpus(tmp_path):

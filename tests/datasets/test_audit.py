@@ -22,8 +22,8 @@ from PIL import Image
 from fer_models import cli
 from fer_models.datasets import FaceSet, fer2013_rows, folders
 from fer_models.datasets.audit import audit
-from fer_models.datasets.audit_results import EXAMPLES, Audit
-from fer_models.datasets.audit_text import text
+from fer_models.datasets.audit_results import MAX_EXAMPLES, Audit
+from fer_models.datasets.audit_text import format_audit
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
 
@@ -288,7 +288,7 @@ def test_unreadable_files_are_named_and_count_nowhere_else(tmp_path: Path) -> No
     ]
     assert (found.n, train.n, train.counts["happy"], train.counts["sad"]) == (4, 2, 1, 1)
     assert found.overlaps[0].exact_duplicates == 2
-    assert "train: unreadable: " in text(found)
+    assert "train: unreadable: " in format_audit(found)
 
 
 def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -
         (tmp_path / "happy" / f"{i}.png").touch()
     found = audit([folders.load("all", tmp_path)])
     assert (found.n, found.distinct, len(found.splits[0].unreadable)) == (0, 0, 12)
-    assert "… and 2 more that cannot be read" in text(found)
+    assert "… and 2 more that cannot be read" in format_audit(found)
 
 
 # -- official counts, votes, notes --------------------------------------------------------------------
@@ -360,14 +360,14 @@ def test_the_votes_of_an_unreadable_face_do_not_count(tmp_path: Path) -> None:
 def test_without_votes_nothing_is_said_of_the_labels() -> None:
     found = audit([one("train", 0)])
     assert found.splits[0].noise is None
-    assert "labels and raters" not in text(found)
+    assert "labels and raters" not in format_audit(found)
 
 
 def test_the_notes_of_a_set_stand_in_its_audit() -> None:
     faces = one("train", 0, 1, 2).select([0, 1], "limited for a reason")
     found = audit([faces])
     assert found.splits[0].notes == ("limited for a reason",)
-    assert "train: note: limited for a reason" in text(found)
+    assert "train: note: limited for a reason" in format_audit(found)
 
 
 # -- examples and output ------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_a_picture_shows_both_faces_side_by_side_at_twice_their_size() -> None:
 def test_the_kinds_share_the_places_and_what_one_leaves_goes_to_the_others() -> None:
     everything = [*range(28)]
     copies = audit([one("train", *everything), one("test", *everything)], near=False)
-    assert [example.kind for example in copies.examples] == ["copy"] * EXAMPLES
+    assert [example.kind for example in copies.examples] == ["copy"] * MAX_EXAMPLES
     mixed = audit(
         [
             one("train", *everything),
@@ -421,8 +421,8 @@ def test_the_kinds_share_the_places_and_what_one_leaves_goes_to_the_others() -> 
         near=False,
     )
     assert Counter(example.kind for example in mixed.examples) == {
-        "conflict": EXAMPLES - EXAMPLES // 3,
-        "copy": EXAMPLES // 3,
+        "conflict": MAX_EXAMPLES - MAX_EXAMPLES // 3,
+        "copy": MAX_EXAMPLES // 3,
     }
 
 

@@ -80,7 +80,7 @@ def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
     images = np.zeros((20, 4, 4), np.uint8)
     faces = FaceSet("drawn", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
     assert faces.select([3, 1]).select([1]).votes.tolist() == [list(range(10, 20))]
-    rows = faces.stratified(9)
+    rows = faces.stratified_rows(9)
     assert np.array_equal(faces.subsample(9).votes[:, 0], 10 * rows)
     assert face_set([0, 1]).select([1]).votes is None
 
@@ -209,8 +209,7 @@ def test_a_folder_without_a_plain_test_split_asks_for_one(tmp_path: Path) -> Non
     for name in ("public_test", "private_test"):
         (tmp_path / name).mkdir()
     with pytest.raises(
-        UsageError,
-        match=r"has the splits private_test, public_test, and none is plainly its test. Choose with --split",
+        UsageError, match=r"has the splits private_test, public_test, and no test split. Choose with --split"
     ):
         datasets.load(str(tmp_path))
 

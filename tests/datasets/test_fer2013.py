@@ -254,7 +254,7 @@ def test_the_kaggle_test_file_cannot_be_scored_and_the_message_says_what_can(
 ) -> None:
     write_kaggle(tmp_path, TINY)
     for root in (tmp_path, tmp_path / "test.csv"):
-        text = refused(split, root, f"test.csv .*has no labels.* so fer2013/{split} cannot be scored")
+        text = refused(split, root, f"test.csv .*has no labels.* so fer2013/{split} cannot be evaluated")
         assert "Use fer2013.csv or icml_face_data.csv" in text
         assert "--download" in text
 
@@ -345,7 +345,7 @@ def test_a_lone_test_split_cannot_be_told_into_public_and_private(tmp_path: Path
     refused(
         "private_test",
         tmp_path,
-        "holds no private_test split, only test; its PublicTest and PrivateTest cannot be told apart: use --split test",
+        "holds no private_test split, only test; its PublicTest and PrivateTest cannot be separated: use --split test",
     )
 
 
@@ -435,7 +435,7 @@ def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(
     assert faces.votes is None
     assert (
         faces.notes[-1]
-        == "FER+ votes are there but not joined: this form does not keep the rows of fer2013.csv"
+        == "FER+ votes were found but not joined: this form does not have the row numbers of fer2013.csv"
     )
 
 
@@ -455,13 +455,13 @@ def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
     assert faces.votes is None
-    assert faces.notes[-1].startswith(f"FER+ votes are there but not joined: {says}")
+    assert faces.notes[-1].startswith(f"FER+ votes were found but not joined: {says}")
 
 
 @pytest.mark.parametrize(
     ("numbers", "says"),
     [
-        ([0, 9], "a face says it is row 9"),
+        ([0, 9], "a face has row number 9"),
         ([0, 1], "row 1 is a face of train here, and one of private_test"),
         ([0, 0], "the same row"),
     ],
@@ -527,7 +527,7 @@ HEADER = "emotion,pixels,Usage"
         ),
         (
             [HEADER, GOOD, GOOD[:-4]],
-            r"row 1 \(line 3\) has the Usage 'Trai'; FER-2013 knows Training, PublicTest, PrivateTest",
+            r"row 1 \(line 3\) has the Usage 'Trai'; FER-2013 has Training, PublicTest, PrivateTest",
         ),
         (
             [HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]},Training"],
@@ -537,7 +537,7 @@ HEADER = "emotion,pixels,Usage"
         ([HEADER, "3,,Training"], "row 0 .* has 0 pixels instead of 2304"),
         (
             [HEADER, GOOD.replace("3", "9", 1)],
-            r"row 0 \(line 2\) has the label '9'; FER-2013 knows 0..6 \(angry, disgust",
+            r"row 0 \(line 2\) has the label '9'; FER-2013 has the labels 0..6 \(angry, disgust",
         ),
         ([HEADER, GOOD.replace("3", "-1", 1)], "row 0 .* has the label '-1'"),
         ([HEADER, GOOD.replace("3", "happy", 1)], "row 0 .* has the label 'happy'"),
@@ -628,7 +628,7 @@ def test_a_parquet_file_with_wrong_contents_is_refused_by_row(
 
 def test_a_parquet_file_whose_name_says_no_split_is_refused(tmp_path: Path) -> None:
     write_shard(tmp_path / "faces.parquet", TINY)
-    refused("train", tmp_path, "its name says no split. Name the files train-")
+    refused("train", tmp_path, "its name contains no split. Name the files train-")
 
 
 def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -172,9 +172,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("numbers", "split", "says"),
     [
-        ((0, 5), "train", "a face says it is row 5, but the votes have rows 0 to 4"),
-        ((-1, 0), "train", "a face says it is row -1"),
-        ((1, 1), "train", "several faces say they are the same row"),
+        ((0, 5), "train", "a face has row number 5, but the votes have rows 0 to 4"),
+        ((-1, 0), "train", "a face has row number -1"),
+        ((1, 1), "train", "several faces have the same row number"),
         ((0, 2), "train", "row 2 is a face of train here, and one of public_test among the votes"),
         ((2, 4), "private_test", "row 2 is a face of private_test here, and one of public_test"),
         ((1, 2), "test", "row 1 is a face of test here, and one of train"),

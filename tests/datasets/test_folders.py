@@ -185,7 +185,7 @@ def test_numbers_are_never_guessed(tmp_path: Path, numbers: range, name: str) ->
     put(tmp_path, *(f"{i}/a.png" for i in numbers))
     with pytest.raises(
         DatasetError,
-        match=r"which datasets use in different orders\. Name their scheme: .*--label-scheme FILE",
+        match=r"which datasets use in different orders\. Select their scheme: .*--label-scheme FILE",
     ) as caught:
         folders.load("all", tmp_path, name)
     for scheme in SCHEMES.values():
@@ -250,7 +250,7 @@ def test_kdef_is_labelled_by_file_name_and_its_angles_are_counted(tmp_path: Path
         **dict.fromkeys((f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG"), "happy"),
     }
     assert faces.notes == (
-        "labels from KDEF's file names; all angles kept: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",
+        "labels from KDEF's file names; all angles: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",
     )
 
 
@@ -262,7 +262,7 @@ def test_jaffe_is_labelled_by_file_name(tmp_path: Path) -> None:
     assert faces.notes == (
         "labels from JAFFE's file names",
         "no face of: disgust, happy, sad, surprise",
-        "ignored 1 files that are no images or stand outside the classes (such as README_FIRST.txt)",
+        "ignored 1 files that are no images or belong to no class (such as README_FIRST.txt)",
     )
 
 
@@ -270,10 +270,7 @@ def test_a_misnamed_file_among_kdefs_is_counted_not_guessed(tmp_path: Path) -> N
     put(tmp_path, "AF01ANS.JPG", "AF01HAS.JPG", "AM31H.JPG")
     faces = folders.load("all", tmp_path)
     assert len(faces) == 2
-    assert (
-        faces.notes[-1]
-        == "ignored 1 files that are no images or stand outside the classes (such as AM31H.JPG)"
-    )
+    assert faces.notes[-1] == "ignored 1 files that are no images or belong to no class (such as AM31H.JPG)"
 
 
 # -- files --------------------------------------------------------------------------------------------
@@ -329,10 +326,7 @@ def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) ->
     (tmp_path / "happy" / "Thumbs.db").write_bytes(b"x")
     faces = folders.load("all", tmp_path)
     assert faces.sources == ["happy/a.png"]
-    assert (
-        faces.notes[-1]
-        == "ignored 2 files that are no images or stand outside the classes (such as Thumbs.db)"
-    )
+    assert faces.notes[-1] == "ignored 2 files that are no images or belong to no class (such as Thumbs.db)"
 
 
 @pytest.mark.parametrize(

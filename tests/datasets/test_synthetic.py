@@ -1,4 +1,4 @@
-"""The drawn faces: the same pixels everywhere, balanced, and no face in two splits."""
+"""Synthetic faces have the same pixels everywhere, are balanced, and none is in two splits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from joblib import Parallel, delayed
 
 from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.datasets.base import FaceSet
+from fer_models.datasets.synthetic_drawing import ACTION_UNITS
 from fer_models.emotions import EMOTIONS, Emotion
 from fer_models.errors import DamagedFileWarning, UnknownNameError
 
-#: What `prefix_hash` gives for each split. The shipped weights were trained on these pixels and the baselines
-#: measured on them: a change here means training anew. To pin again, copy the values that the failing test
-#: prints.
+#: `prefix_hash` of each split. The shipped weights were trained on these pixels and the baselines measured on
+#: them: another value needs new weights. To pin again, copy the values that the failing test prints.
 PINNED = {
     "train": "d56d8be6fc6ba5fa33d16a0c0fbc69b73eb746d62f7c9d6b5625380003597147",
     "validation": "ded079ebd52e816f4e81b4776e5718b670abf341dfa63fa9283207154633957b",
@@ -40,16 +40,16 @@ def test_the_first_35_faces_have_their_pinned_pixels(split: str) -> None:
     assert {split: prefix_hash(split)} == {split: PINNED[split]}
 
 
-def test_a_face_does_not_depend_on_what_was_drawn_before() -> None:
+def test_a_face_does_not_depend_on_earlier_faces() -> None:
     alone = synthetic_drawing.draw("test", 20)
     np.random.seed(5)  # the global state must not matter
     synthetic_drawing.draw("train", 3)
     assert np.array_equal(synthetic_drawing.draw("test", 20), alone)
 
 
-def test_no_face_stands_in_two_splits_or_twice_in_one() -> None:
-    drawn = [face.tobytes() for split in synthetic.SPLITS for face in prefix(split, 20)]
-    assert len(set(drawn)) == len(drawn) == 60
+def test_no_face_is_in_two_splits_or_twice_in_one() -> None:
+    faces = [face.tobytes() for split in synthetic.SPLITS for face in prefix(split, 20)]
+    assert len(set(faces)) == len(faces) == 60
 
 
 def test_a_face_is_a_48x48_grey_picture_with_contrast() -> None:
@@ -61,9 +61,7 @@ def test_a_face_is_a_48x48_grey_picture_with_contrast() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A test split of 21 faces, and a home of its own; the whole split takes seconds to draw and shows
-    nothing more.
-    """
+    """A test split of 21 faces, and an empty home folder; the full split takes seconds to draw."""
     monkeypatch.setitem(synthetic.SPLITS, "test", 21)
     monkeypatch.setitem(synthetic.PIXELS, "test", hashlib.sha256(prefix("test", 21).tobytes()).hexdigest())
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -78,11 +76,11 @@ def load_anew() -> FaceSet:
     return synthetic.load("test")
 
 
-def test_a_loaded_split_is_its_drawn_faces_balanced_and_read_only(small: Path) -> None:
-    for faces in (load_anew(), load_anew()):  # drawn, and read
+def test_a_loaded_split_is_balanced_and_read_only(small: Path) -> None:
+    for faces in (load_anew(), load_anew()):  # drawn, then read from the cache
         assert set(faces.counts.values()) == {3}
         assert np.array_equal(np.stack([faces.images[i] for i in range(21)]), prefix("test", 21))
-        assert (faces.name, faces.sources[20], faces.notes) == ("synthetic/test", "drawn test 20", ())
+        assert (faces.name, faces.sources[20], faces.notes) == ("synthetic/test", "synthetic test 20", ())
         with pytest.raises(ValueError, match="read-only"):
             faces.images[0][0, 0] = 1
 
@@ -97,68 +95,67 @@ def test_a_split_is_drawn_once_and_read_by_the_next_process(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "one pixel", "other faces", "more", "a folder"])
-def test_a_damaged_copy_is_not_believed(small: Path, damage: str) -> None:
-    right = load_anew()
-    (copy,) = (small / ".cache" / "fer-models" / "drawn").iterdir()
-    if damage in ("truncated", "empty"):
-        copy.write_bytes(copy.read_bytes()[: 1000 if damage == "truncated" else 0])
-    elif damage == "a folder":
-        copy.unlink()
-        copy.mkdir()
+def test_a_damaged_cache_is_not_used(small: Path, damage: str) -> None:
+    expected = load_anew()
+    (cache,) = (small / ".cache" / "fer-models" / "drawn").iterdir()
+    content = cache.read_bytes()
+    damaged = {
+        "truncated": content[:1000],
+        "empty": b"",
+        "one pixel": bytes([content[0] ^ 1]) + content[1:],
+        "other faces": content[: 14 * 48 * 48],
+        "more": content + b".",
+    }
+    if damage == "a folder":
+        cache.unlink()
+        cache.mkdir()
     else:
-        content = copy.read_bytes()
-        wrong = {
-            "one pixel": bytes([content[0] ^ 1]) + content[1:],
-            "other faces": content[: 14 * 48 * 48],
-            "more": content + b".",
-        }
-        copy.write_bytes(wrong[damage])
-    with pytest.warns(DamagedFileWarning, match=f"{copy.name} is damaged"):
+        cache.write_bytes(damaged[damage])
+    with pytest.warns(DamagedFileWarning, match=f"{cache.name} is damaged"):
         again = load_anew()
-    assert again.fingerprint == right.fingerprint
-    assert not list(copy.parent.glob("*.part"))
+    assert again.fingerprint == expected.fingerprint
+    assert not list(cache.parent.glob("*.part"))
 
 
-def test_other_work_in_several_processes_follows_a_drawing_in_several_processes(
+def test_joblib_still_works_after_faces_were_drawn_in_several_processes(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic, "_DRAWING", {})
+    monkeypatch.setattr(synthetic, "_PENDING", {})
     assert synthetic.draw_ahead("test")
     assert Parallel(n_jobs=2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
     assert len(synthetic.load("test")) == 21
 
 
-def test_a_home_that_cannot_be_written_costs_time_alone(small: Path) -> None:
+def test_a_home_that_cannot_be_written_costs_only_time(small: Path) -> None:
     (small / ".cache").write_text("no folder")
     assert len(load_anew()) == 21
 
 
-def test_a_full_disk_costs_time_alone(small: Path) -> None:
+def test_a_full_disk_costs_only_time(small: Path) -> None:
     with full_disk(500):
         assert len(load_anew()) == 21
     assert not list((small / ".cache" / "fer-models" / "drawn").iterdir())
     assert len(load_anew()) == 21
 
 
-def test_the_splits_hold_as_many_faces_of_each_emotion() -> None:
+def test_each_emotion_has_as_many_faces_as_every_other() -> None:
     assert synthetic.SPLITS == {"train": 4200, "validation": 1050, "test": 1050}
     assert all(n % len(EMOTIONS) == 0 for n in synthetic.SPLITS.values())
 
 
 @pytest.mark.parametrize("emotion", [e for e in EMOTIONS if e is not Emotion.NEUTRAL])
-def test_an_emotion_moves_its_own_action_units_most(emotion: Emotion) -> None:
-    def mean_of(shown: Emotion) -> float:
-        drawn = [synthetic_drawing.expression(shown, np.random.RandomState(i)) for i in range(60)]
-        return float(
-            np.mean([[units[u] for u in synthetic_drawing.ACTION_UNITS[emotion]] for units in drawn])
-        )
+def test_an_emotion_moves_its_action_units_most(emotion: Emotion) -> None:
+    def mean_intensity(shown: Emotion) -> float:
+        faces = [synthetic_drawing.expression(shown, np.random.RandomState(i)) for i in range(60)]
+        return float(np.mean([[face[unit] for unit in ACTION_UNITS[emotion]] for face in faces]))
 
-    assert mean_of(emotion) > max(mean_of(other) for other in EMOTIONS if other is not emotion) + 0.05
+    others = [mean_intensity(other) for other in EMOTIONS if other is not emotion]
+    assert mean_intensity(emotion) > max(others) + 0.05
 
 
 def test_intensities_stay_between_0_and_1() -> None:
-    drawn = [synthetic_drawing.expression(Emotion(i % 7), np.random.RandomState(i)) for i in range(140)]
-    values = np.array([list(units.values()) for units in drawn])
+    faces = [synthetic_drawing.expression(Emotion(i % 7), np.random.RandomState(i)) for i in range(140)]
+    values = np.array([list(units.values()) for units in faces])
     assert values.min() >= 0
     assert values.max() <= 1
     assert values.max() > 0.95
@@ -169,9 +166,7 @@ def test_an_unknown_split_is_refused_with_a_suggestion() -> None:
         synthetic.load("validaton")
 
 
-def test_the_shipped_hashes_of_the_training_faces_are_those_of_the_drawn_faces():
-    """To write the file: `path.write_bytes(b"".join(bytes.fromhex(h) for h in
-    synthetic.load("train").hashes))`.
-    """
+def test_the_shipped_hashes_are_those_of_the_training_faces():
+    # To write the file: path.write_bytes(b"".join(map(bytes.fromhex, synthetic.load("train").hashes)))
     assert synthetic.train_hashes() == set(synthetic.load("train").hashes)
     assert len(synthetic.train_hashes()) == 4200

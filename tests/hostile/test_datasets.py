@@ -24,7 +24,7 @@ from processes import run_python
 from fer_models import cli, datasets, images
 from fer_models.datasets import FaceSet, synthetic_drawing
 from fer_models.datasets.audit import audit
-from fer_models.datasets.audit_text import text
+from fer_models.datasets.audit_text import format_audit
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.store.subject import Subject
@@ -53,7 +53,7 @@ def look(root: Path, scheme: str | None = None) -> FaceSet | str:
     def load() -> FaceSet:
         faces = datasets.load(str(root), label_scheme=scheme)
         with no_hang():
-            assert text(
+            assert format_audit(
                 audit([faces], near=False)
             ).encode()  # unreadable pictures are listed, and end no audit
         json.dumps([*faces.sources, *faces.notes, faces.name], ensure_ascii=False).encode()
@@ -481,9 +481,9 @@ LAYOUTS: dict[str, tuple[list[str], str | list[str]]] = {
     ),
     "three held-out splits": (
         ["train/sad/a.png", "val/sad/a.png", "public_test/sad/a.png"],
-        "none is plainly its test. Choose with --split",
+        "no test split. Choose with --split",
     ),
-    "numbers": (["0/a.png", "1/a.png"], "Name their scheme: --label-scheme affectnet"),
+    "numbers": (["0/a.png", "1/a.png"], "Select their scheme: --label-scheme affectnet"),
     "a name and a number": (["happy/a.png", "3/a.png"], "3 is not a class folder"),
     "superscript digits": (["\u00b2/a.png"], "is not a class folder"),
     "arabic digits": (["\u0663/a.png"], "is not a class folder"),

@@ -29,7 +29,7 @@ from fer_models.inference.embeddings import _checked as embed_checked
 from fer_models.inference.loop import predict_validated, validate_predictions
 from fer_models.inference.runner import Runner
 from fer_models.restorers.base import restore_checked
-from fer_models.third_party_code import contained, kept_alive
+from fer_models.third_party_code import contained, prevent_exit
 from fer_models.zoo import registry, resolve
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
@@ -144,7 +144,7 @@ def test_a_file_of_models_that_escapes_is_an_error_of_the_command_line(way, tmp_
 
 
 def test_the_user_may_interrupt():
-    for door in (contained(PredictionError, "x"), kept_alive()):
+    for door in (contained(PredictionError, "x"), prevent_exit()):
         with pytest.raises(KeyboardInterrupt), door:
             raise KeyboardInterrupt
 
@@ -180,7 +180,7 @@ def test_a_thread_that_a_model_started_cannot_end_the_run_as_a_success():
         except BaseException as error:
             raised.append(error)
 
-    with kept_alive():
+    with prevent_exit():
         thread = threading.Thread(target=later)
         thread.start()
         thread.join(10)

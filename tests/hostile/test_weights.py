@@ -109,7 +109,7 @@ READERS = {
     "metadata": weights.metadata,
     "tensors": safetensors_io.read,
     "a network": lambda path: cnn.load(path, device="cpu"),
-    "elements": lambda path: safetensors_io.elements([path]),
+    "elements": lambda path: safetensors_io.count_elements([path]),
     "a probe": probe.read,
 }
 

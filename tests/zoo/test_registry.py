@@ -49,7 +49,7 @@ def test_a_refused_add_changes_nothing():
 def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'efficientnet_b0'") as caught:
         MODELS["efficientnet-b0"]
-    assert caught.value.given == "efficientnet-b0"
+    assert caught.value.name == "efficientnet-b0"
     with pytest.raises(UnknownNameError, match="Did you mean 'bicubic'"):
         RESTORERS["bicubik"]
 

@@ -133,7 +133,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     """
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
     safetensors_io.require_memory(
-        safetensors_io.elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name
+        safetensors_io.count_elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name
     )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained
