@@ -106,7 +106,7 @@ def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_lik
     cropped = resolve.resolve_model(f"hf-vlm:mine+4crops@{folder}", models.MODELS)
     with pytest.raises(UsageError, match="number of crops"):
         cropped.load(Runtime(device="cpu", precision="float32"))
-    with pytest.raises(UsageError, match=r"vgg19 cannot be asked \+likelihood"):
+    with pytest.raises(UsageError, match=r"vgg19 has no variant \+likelihood"):
         resolve.resolve_model("vgg19+likelihood", models.MODELS)
     own = checkpoint(tmp_path / "phi")
     spec = resolve.resolve_model(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
