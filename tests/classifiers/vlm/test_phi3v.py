@@ -47,7 +47,7 @@ def picture(width, height, seed=0):
 
 @pytest.mark.parametrize(("num_crops", "tokens"), [(1, 313), (4, 757), (16, 2509)])
 def test_a_square_face_takes_as_many_tokens_as_published(num_crops, tokens):
-    assert phi3v.views(faces(1)[0], num_crops, 336).tokens(24) == tokens
+    assert phi3v.hd_transform(faces(1)[0], num_crops, 336).tokens(24) == tokens
 
 
 def hd_by_torchvision(pixels, num_crops, side):
@@ -72,7 +72,7 @@ def hd_by_torchvision(pixels, num_crops, side):
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 2, 4, 7, 16]))
 def test_crops_are_the_tiles_of_the_enlarged_padded_picture(width, height, num_crops):
     pixels, side = picture(width, height), 24
-    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.views(pixels, num_crops, side)
+    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.hd_transform(pixels, num_crops, side)
     assert (seen.down * side, seen.across * side) == whole.shape[1:]
     assert seen.down * seen.across <= num_crops
     for row in range(seen.down):
@@ -217,7 +217,7 @@ def files(folder):
 )
 def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_crops):
     chat = phi3v.load(folder, num_crops=num_crops, device="cpu")
-    seen = phi3v.views(picture(shape[1], shape[0]), num_crops, 48)
+    seen = phi3v.hd_transform(picture(shape[1], shape[0]), num_crops, 48)
     features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in seen.pixels]
     expected = joined_by_numpy(files, seen, features, 6)
     with torch.inference_mode():
@@ -249,7 +249,7 @@ def test_the_language_model_does_what_the_files_say(folder, files, original):
 def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
     before, after = chat.prompt(ASKED.written())
-    seen = phi3v.views(face, 1, 48)
+    seen = phi3v.hd_transform(face, 1, 48)
     seen_tokens = joined_by_numpy(
         files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6
     )
@@ -410,7 +410,7 @@ def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
     )
     chat = phi3v.load(wide, device="cpu", precision="bf16")
     assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
-    assert chat.network.image_tokens([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
+    assert chat.network.image_tokens([phi3v.hd_transform(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
     scores = chat.loglikelihood(faces(1), ASKED.written(), ASKED.replies)
     assert np.isfinite(scores).all()
 
