@@ -95,13 +95,13 @@ class Clip:
         for start in range(0, len(fresh), 256):
             part = fresh[start : start + 256]
             with self._autocast():
-                features = self.model.encode_text(self._tokens(part).to(self.device))
+                features = self.model.encode_text(self._tokenize(part).to(self.device))
             self._texts |= zip(
                 part, torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy(), strict=True
             )
         return np.stack([self._texts[text] for text in texts])
 
-    def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
+    def _tokenize(self, texts: Sequence[str]) -> torch.Tensor:
         encode, room = (
             getattr(self.tokenizer, "encode", None),
             getattr(self.tokenizer, "context_length", None),
@@ -225,13 +225,15 @@ def load(
             f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}"
         )
     model = create(architecture, preprocess)
-    _fill(model, state, architecture, path)
+    _load_state_dict(model, state, architecture, path)
     return Clip(
         model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision
     )
 
 
-def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
+def _load_state_dict(
+    model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path
+) -> None:
     own = model.state_dict()
     try:
         if "logit_scale" in state:
@@ -245,7 +247,7 @@ def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: 
         ) from error
 
 
-def of_tag(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
+def pretrained_config(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
     """Where open_clip's own list says that a checkpoint is: the repository on the Hub, and how its pictures
     are prepared.
 

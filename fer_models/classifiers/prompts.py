@@ -20,11 +20,11 @@ from fer_models.errors import UnknownNameError, UsageError, encodable, one_line
 FOLDER = ASSETS / "prompts"
 #: The longest template or word allowed, in characters: a text tower reads some 77 tokens and drops the rest
 #: without a word.
-LONGEST = 300
+MAX_CHARACTERS = 300
 #: The largest file of a prompt set, in bytes, and the most sentences that it may make: every template with
 #: every word.
-_LARGEST_FILE, _MOST = 1_000_000, 10_000
-_GAP = "{}"
+_MAX_FILE_BYTES, _MAX_TEXTS = 1_000_000, 10_000
+_PLACEHOLDER = "{}"
 _EXAMPLE = (
     '{"templates": ["a photo of a {} face."], "emotions": {"angry": ["angry"], "disgust": ["disgusted"], …}}'
 )
@@ -53,7 +53,11 @@ class PromptSet:
         """Every template with every word of one emotion, templates first: `len(templates) *
         len(words[emotion])` sentences.
         """
-        return [template.replace(_GAP, word) for word in self.words[emotion] for template in self.templates]
+        return [
+            template.replace(_PLACEHOLDER, word)
+            for word in self.words[emotion]
+            for template in self.templates
+        ]
 
     def only(self, *, template: str | None = None, words: Sequence[str] | None = None) -> PromptSet:
         """The set reduced to one template, or with one word per emotion."""
@@ -95,7 +99,7 @@ def load(name: str) -> PromptSet:
     if not os.path.isfile(path):
         raise UnknownNameError("prompt set", name, names(), "A file works too: NAME.json.")
     try:
-        text = read_text(path, _LARGEST_FILE)
+        text = read_text(path, _MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"The prompt set {path} cannot be read ({one_line(str(error))}). It is a JSON file in UTF-8."
@@ -163,35 +167,37 @@ def parse(said: Any, name: str, where: str = "") -> PromptSet:
 def _check(prompts: PromptSet) -> None:
     where = f"The prompt set {prompts.name!r}"
     if not prompts.templates:
-        raise UsageError(f"{where} has no template. Give at least one sentence with {_GAP} in it.")
+        raise UsageError(f"{where} has no template. Give at least one sentence with {_PLACEHOLDER} in it.")
     if len(prompts.words) != len(EMOTIONS) or not all(prompts.words):
         raise UsageError(f"{where} needs words for all seven emotions: {', '.join(LABELS)}.")
     spoken = [word for one in prompts.words for word in one]
-    if len(prompts.templates) * len(spoken) > _MOST:
+    if len(prompts.templates) * len(spoken) > _MAX_TEXTS:
         sentences = f"{len(prompts.templates) * len(spoken):,} sentences"
         raise UsageError(
-            f"{where} makes {sentences} of its templates and words, {_MOST:,} are allowed. Leave some out."
+            f"{where} makes {sentences} of its templates and words, {_MAX_TEXTS:,} are allowed. Leave some out."
         )
     for text in (*prompts.templates, *spoken):
-        if not text.strip() or len(text) > LONGEST:
+        if not text.strip() or len(text) > MAX_CHARACTERS:
             reason = (
                 "is empty"
                 if not text.strip()
-                else f"has {len(text):,} characters; {LONGEST} are allowed, for a model reads no more"
+                else f"has {len(text):,} characters; {MAX_CHARACTERS} are allowed, for a model reads no more"
             )
-            raise UsageError(f"{where}: {_short(text)} {reason}.")
+            raise UsageError(f"{where}: {_quoted(text)} {reason}.")
         if text != encodable(text):
             raise UsageError(
-                f"{where}: {_short(text)} holds half of a character (a lone surrogate). Write it anew."
+                f"{where}: {_quoted(text)} holds half of a character (a lone surrogate). Write it anew."
             )
     for template in prompts.templates:
-        if template.count(_GAP) != 1:
+        if template.count(_PLACEHOLDER) != 1:
             raise UsageError(
-                f"{where}: the template {_short(template)} has {template.count(_GAP)} gaps; write {_GAP} once, where the emotion goes."
+                f"{where}: the template {_quoted(template)} has {template.count(_PLACEHOLDER)} gaps; write {_PLACEHOLDER} once, where the emotion goes."
             )
     for word in spoken:
-        if _GAP in word:
-            raise UsageError(f"{where}: the word {_short(word)} has a gap in it; gaps belong into templates.")
+        if _PLACEHOLDER in word:
+            raise UsageError(
+                f"{where}: the word {_quoted(word)} has a gap in it; gaps belong into templates."
+            )
     for kind, items in (
         ("template", prompts.templates),
         ("word", tuple(" ".join(word.lower().split()) for word in spoken)),
@@ -199,9 +205,9 @@ def _check(prompts: PromptSet) -> None:
         item, times = Counter(items).most_common(1)[0]
         if times > 1:
             raise UsageError(
-                f"{where} has the {kind} {_short(item)} {times} times. Each may stand there once, and for one emotion."
+                f"{where} has the {kind} {_quoted(item)} {times} times. Each may stand there once, and for one emotion."
             )
 
 
-def _short(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}…")

@@ -47,11 +47,11 @@ class CorruptThenRestore:
     """A restorer that meets faces after something befell them."""
 
     def __init__(self, transform: Callable[[Face], Face], restorer: Restorer) -> None:
-        self.befalls, self.restorer = transform, restorer
+        self.transform, self.restorer = transform, restorer
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
         """What the restorer makes of the spoilt faces."""
-        return self.restorer.restore([self.befalls(face) for face in faces])
+        return self.restorer.restore([self.transform(face) for face in faces])
 
 
 def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:

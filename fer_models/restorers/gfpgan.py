@@ -30,7 +30,7 @@ from fer_models.images import Face
 FORMAT = "fer-models-gfpgan"
 #: Faces per forward pass, one where nothing is said: a processor was slower with four at once than one by
 #: one.
-_AT_ONCE = {"cuda": 16}
+_BATCH_SIZE = {"cuda": 16}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Gfpgan:
             RestorationError: the memory does not suffice, or the network returned values that are no numbers.
         """
         restored: list[Face] = []
-        at_once = _AT_ONCE.get(self.device.type, 1)
+        at_once = _BATCH_SIZE.get(self.device.type, 1)
         for start in range(0, len(faces), at_once):
             some = faces[start : start + at_once]
             with self._translate_oom(len(some)):
@@ -184,7 +184,7 @@ def load(
     if precision not in ("float32", "bf16"):
         raise UsageError(f"GFPGAN loses too much in {precision}. Use --precision bf16, float32 or auto.")
     where = safetensors_io.pick_device(device)
-    state, shape = _published(path, sha256) if sha256 is not None else _own(path)
+    state, shape = _read_published_file(path, sha256) if sha256 is not None else _read_own_file(path)
     with torch.device("meta"):  # without drawing random weights that are overwritten at once
         network = build(shape)
     safetensors_io.check_state_dict(network, state, "GFPGAN", path)
@@ -199,7 +199,7 @@ def save(network: nn.Module, shape: GfpganConfig, path: Path, said: dict[str, st
     )
 
 
-def _own(path: Path) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
+def _read_own_file(path: Path) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
     state, metadata = safetensors_io.read(path)
     try:
         if metadata.get("format") != FORMAT:
@@ -211,7 +211,7 @@ def _own(path: Path) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
         ) from error
 
 
-def _published(path: Path, sha256: str) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
+def _read_published_file(path: Path, sha256: str) -> tuple[dict[str, torch.Tensor], GfpganConfig]:
     found = sha256_of(path)
     if found != sha256:
         raise WeightsError(

@@ -88,9 +88,7 @@ def make_probe(base: ModelSpec) -> ModelSpec:
         if path is None:
             return None
         fitted_for = None if base_weights is None else sha256_of(base_weights)
-        return (
-            path if probe.read(path).base == fitted_for else None
-        )  # else fitted for other weights
+        return path if probe.read(path).base == fitted_for else None  # else fitted for other weights
 
     def load(runtime: Runtime) -> Classifier:
         path, encoder = locate(), base.load(base.resolve(runtime))

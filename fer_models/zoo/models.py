@@ -102,7 +102,7 @@ def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> M
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
 
-        preprocess = clip.of_tag(architecture, tag)[1]
+        preprocess = clip.pretrained_config(architecture, tag)[1]
         return clip.load(
             path,
             prompts,
@@ -146,12 +146,12 @@ def vlm_spec(
     def made(runtime: Runtime) -> Classifier:
         folder = weights.locate()
         assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
-        return base.VlmClassifier(_chat(folder, runtime, crops), asked, way)
+        return base.VlmClassifier(_load_vlm(folder, runtime, crops), asked, way)
 
     def marked(mark: str) -> ModelSpec:
         if mark.removeprefix("+") in base.ANSWER_MODES:
             return vlm_spec(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
-        if mark not in (allowed := [f"+{n}crops" for n in range(1, MOST_CROPS + 1)]):
+        if mark not in (allowed := [f"+{n}crops" for n in range(1, MAX_CROPS + 1)]):
             raise UsageError(
                 f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}."
             )
@@ -186,7 +186,7 @@ def vlm_spec(
     )
 
 
-def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
+def _load_vlm(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
     """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers
     elsewhere.
     """
@@ -209,7 +209,7 @@ def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
     return hf.load(folder, device=runtime.device, precision=runtime.precision)
 
 
-def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+def _load_clip_nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     from fer_models.classifiers import clip
 
     return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
@@ -217,7 +217,7 @@ def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
 
 #: The most crops of one picture: the published setting of Phi-3.5-vision for a single picture (for several it
 #: is 4).
-MOST_CROPS = 16
+MAX_CROPS = 16
 #: What models that write are asked when nothing else is said.
 DEFAULT_QUESTION = "one-word"
 #: What CLIP models are asked with when nothing else is said: the prompts of the CLIP paper's authors.
@@ -231,7 +231,7 @@ CLIP_NANO = clip_spec(
     Weights(
         lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"
     ),
-    _nano,
+    _load_clip_nano,
     precision="float32",
 )
 CLIPS = (

@@ -133,8 +133,8 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
             record.
     """
     models, restorers = (
-        _listed(module, "MODELS", ModelSpec, where),
-        _listed(module, "RESTORERS", RestorerSpec, where),
+        _record_list(module, "MODELS", ModelSpec, where),
+        _record_list(module, "RESTORERS", RestorerSpec, where),
     )
     if not models and not restorers:
         raise UsageError(
@@ -143,7 +143,7 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
     return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
 
 
-def _listed(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
+def _record_list(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
     with defining_records(f"{where}: {name} cannot be read"):
         records = getattr(module, name, [])
         if not isinstance(records, list | tuple):

@@ -110,7 +110,7 @@ def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
             )
         from fer_models.classifiers import clip
 
-        return open_clip_spec(text, architecture, tag, clip.of_tag(architecture, tag)[0])
+        return open_clip_spec(text, architecture, tag, clip.pretrained_config(architecture, tag)[0])
     file = _checkpoint_file(name, lookup)
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
@@ -163,7 +163,7 @@ def _hf_vlm(name: ModelName, lookup: Lookup) -> ModelSpec:
     folder = Path(name.checkpoint)
     if not os.path.isfile(folder / "config.json"):
         raise UsageError(
-            f"--model {_shortened(lookup.text)}: '{_shortened(folder)}' holds no config.json. "
+            f"--model {_excerpt(lookup.text)}: '{_excerpt(folder)}' holds no config.json. "
             "Give a folder with a model as transformers saves one."
         )
     real = folder.resolve()
@@ -178,7 +178,7 @@ def _endpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     """A model behind an OpenAI-compatible server."""
     if not name.network or not name.checkpoint:
         raise UsageError(
-            f"'{_shortened(lookup.text)}' names no server. Write endpoint:MODEL@URL, "
+            f"'{_excerpt(lookup.text)}' names no server. Write endpoint:MODEL@URL, "
             "such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1"
         )
     return _endpoint_spec(name.network, name.checkpoint, str(name), questions.load(DEFAULT_QUESTION))
@@ -221,7 +221,7 @@ def _checkpoint_file(name: ModelName, lookup: Lookup) -> Path:
     path = Path(name.checkpoint or "")
     if not os.path.isfile(path):
         raise UsageError(
-            f"--model {_shortened(lookup.text)}: '{_shortened(path)}' does not exist, or is no file. "
+            f"--model {_excerpt(lookup.text)}: '{_excerpt(path)}' does not exist, or is no file. "
             "Give a safetensors file."
         )
     return path
@@ -234,7 +234,7 @@ def _printed_name(name: ModelName, path: Path, file_name: str, lookup: Lookup) -
     return str(replace(name, checkpoint="/".join((*shown, file_name))))
 
 
-def _shortened(text: str | Path) -> str:
+def _excerpt(text: str | Path) -> str:
     return one_line(str(text), 120)
 
 

@@ -136,7 +136,7 @@ class ModelSpec:
             },
         )
         _check_precision(self.name, self.precision)
-        object.__setattr__(self, "settings", _plain(self.name, self.settings))
+        object.__setattr__(self, "settings", _as_json_values(self.name, self.settings))
         object.__setattr__(self, "labels", tuple(self.labels))
         for name, values, kind in (("labels", self.labels, str), ("components", self.components, ModelSpec)):
             if foreign := [type(value).__name__ for value in values if not isinstance(value, kind)]:
@@ -149,7 +149,7 @@ class ModelSpec:
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """`runtime` with `auto` precision replaced by this model's own."""
-        return _resolved(runtime, self.precision)
+        return _resolve_precision(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
         """Where the weights lie; None for a model without weights.
@@ -160,7 +160,7 @@ class ModelSpec:
         """
         for part in self.components:
             part.weights_path()
-        return _located(self.name, self.weights)
+        return _locate_weights(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the answers, as JSON: weights by content, code of one's own by content, settings,
@@ -226,15 +226,15 @@ class RestorerSpec:
         _check_fields(self, {"source": Path | None, "precision": str | None, "cached": bool})
         if self.precision is not None:
             _check_precision(self.name, self.precision)
-        object.__setattr__(self, "settings", _plain(self.name, self.settings))
+        object.__setattr__(self, "settings", _as_json_values(self.name, self.settings))
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """See `ModelSpec.resolve`."""
-        return runtime if self.precision is None else _resolved(runtime, self.precision)
+        return runtime if self.precision is None else _resolve_precision(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
         """See `ModelSpec.weights_path`."""
-        return _located(self.name, self.weights)
+        return _locate_weights(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
         """What decides the restored pixels, as JSON."""
@@ -248,7 +248,7 @@ class RestorerSpec:
         return own if self.precision is None else own | {"precision": self.resolve(runtime).precision}
 
 
-def _located(name: str, weights: Weights | None) -> Path | None:
+def _locate_weights(name: str, weights: Weights | None) -> Path | None:
     """Where the weights of `name` lie; None for a record without weights.
 
     Raises:
@@ -272,7 +272,7 @@ def _located(name: str, weights: Weights | None) -> Path | None:
     return path
 
 
-def _resolved(runtime: Runtime, own: str) -> Runtime:
+def _resolve_precision(runtime: Runtime, own: str) -> Runtime:
     """`runtime` with `auto` precision replaced by `own`, and `fast` by what the machine is fast at."""
     if runtime.precision != "auto":
         return runtime
@@ -343,7 +343,7 @@ def _check_precision(name: str, precision: str) -> None:
         )
 
 
-def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json_values(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as plain JSON values, which nobody changes later.
 
     Raises:

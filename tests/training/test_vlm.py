@@ -101,9 +101,9 @@ def test_the_loss_is_that_of_the_replies_alone(trained):
     faces, replies = drawn(3).faces(range(3)), ["happy", "surprise", "sad"]
     features = chat.network.encode_image(torch.cat([phi3v.hd_transform(face, 1, 48).pixels for face in faces]))
     with torch.no_grad():
-        loss = float(answering_loss(chat, features, replies, asked.written()))
+        loss = float(answering_loss(chat, features, replies, asked.render()))
     ended = [f"{reply}<|end|>" for reply in replies]
-    scores = np.diag(chat.loglikelihood(faces, asked.written(), ended))
+    scores = np.diag(chat.loglikelihood(faces, asked.render(), ended))
     assert loss == pytest.approx(-scores.sum() / chat.lengths(ended).sum(), rel=1e-4)
 
 

@@ -90,7 +90,8 @@ class Phi3V(nn.Module):
     def _merge_patches(self, features: torch.Tensor, down: int, across: int) -> torch.Tensor:
         """Merge 2x2 neighbouring patches of `down` x `across` crops.
 
-        `features` are (down * across, patches**2, d); returns (down * patches / 2, across * patches / 2, 4 d).
+        `features` are (down * across, patches**2, d); the result is
+        (down * patches / 2, across * patches / 2, 4 d).
         """
         half, d = self.patches // 2, features.shape[-1]
         # crop row, crop column, row, within, column, within
