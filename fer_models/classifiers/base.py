@@ -37,8 +37,8 @@ class Predictions:
             no calibration can be computed from it.
 
     Raises:
-        PredictionError: an array or tuple of another shape, length or type, or a row with a prediction that is
-            no distribution.
+        PredictionError: an array or tuple of another shape, length or type, or a row with a prediction that
+            is no distribution.
     """
 
     probabilities: NDArray[np.float64]

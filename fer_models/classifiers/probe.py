@@ -1,4 +1,4 @@
-"""Linear probes: logistic regression (scikit-learn) on a CLIP model's embeddings of faces, without prompts."""
+"""Linear probes: logistic regression (scikit-learn) on a CLIP model's embeddings, without prompts."""
 
 from __future__ import annotations
 

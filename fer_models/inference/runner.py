@@ -53,7 +53,7 @@ from fer_models.store.subject import Subject
 from fer_models.third_party_code import contained
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derived
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derive
 
 Combination = tuple[str, str]  # model, restoration
 
@@ -450,7 +450,7 @@ class Runner:
         """
         own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
         spec = (
-            derived(own, own.with_question, question)
+            derive(own, own.with_question, question)
             if other and question is not None and own.with_question is not None
             else own
         )

@@ -13,7 +13,7 @@ from fer_models.classifiers import fusion, probe
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.errors import UsageError
 from fer_models.zoo.model_name import CROPS, LIKELIHOOD, TTA, ModelName
-from fer_models.zoo.spec import ModelSpec, Runtime, Weights, derived
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights, derive
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def make_variant(spec: ModelSpec, variant: str) -> ModelSpec:
         raise UsageError(
             f"{spec.name} has no variant +{variant}: only a vision-language model on this machine has."
         )
-    return derived(spec, spec.with_variant, f"+{variant}")
+    return derive(spec, spec.with_variant, f"+{variant}")
 
 
 def _with_flip_tta(spec: ModelSpec) -> ModelSpec:

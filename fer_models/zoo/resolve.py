@@ -23,7 +23,7 @@ from fer_models.zoo.models import MODELS
 from fer_models.zoo.registry import Registry, from_entry_points, from_file
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.sources import Lookup, spec_from_source
-from fer_models.zoo.spec import LONGEST_NAME, ModelSpec, RestorerSpec, derived
+from fer_models.zoo.spec import LONGEST_NAME, ModelSpec, RestorerSpec, derive
 
 #: All models, all restorers, notes on replaced records, and the selected models.
 Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str], Registry[ModelSpec]]
@@ -32,8 +32,7 @@ Chosen: TypeAlias = tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]
 def available_models(
     model_files: list[Path],
 ) -> tuple[Registry[ModelSpec], Registry[RestorerSpec], list[str]]:
-    """Everything that can be evaluated: the zoo, what installed packages add, and what the user's files add
-    or replace.
+    """All models and restorers: of the zoo, of installed packages, and of the user's files.
 
     Returns:
         models, restorers, and one line per record of the zoo that a user's file replaces.
@@ -42,8 +41,7 @@ def available_models(
 
 
 def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]]:
-    """The records of each file, by its real path: a file runs once, however often and by whatever path it is
-    named.
+    """The records of each file, by its real path, so that each file runs once.
 
     Raises:
         UsageError: as `from_file`, or two files define records of one name.
@@ -51,13 +49,12 @@ def _read_files(paths: Sequence[Path]) -> dict[Path, tuple[list[ModelSpec], list
     files: dict[Path, tuple[list[ModelSpec], list[RestorerSpec]]] = {}
     origin: dict[tuple[str, str], Path] = {}
     for path in paths:
-        if (real := _real(path)) in files:
+        if (real := _real_path(path)) in files:
             continue
         models, restorers = files[real] = from_file(path)
-        for kind, name in (
-            *(("model", spec.name) for spec in models),
-            *(("restorer", spec.name) for spec in restorers),
-        ):
+        names = [("model", spec.name) for spec in models]
+        names += [("restorer", spec.name) for spec in restorers]
+        for kind, name in names:
             if (first := origin.setdefault((kind, name), path)) != path:
                 raise UsageError(
                     f"{first} and {path} both define a {kind} named {name!r}. Give one of them another name."
@@ -69,10 +66,10 @@ def _is_python_file(text: str) -> bool:
     return ModelName.parse(text).source is Source.PYTHON_FILE
 
 
-def _real(path: str | Path) -> Path:
+def _real_path(path: str | Path) -> Path:
     try:
         return Path(os.path.realpath(path))
-    except ValueError:  # characters that no path has
+    except ValueError:  # invalid characters in a path
         return Path(path)
 
 
@@ -84,8 +81,8 @@ def _with_files(
     models.add(*added_models)
     restorers.add(*added_restorers)
     notes = []
-    for path, (own_models, own_restorers) in files.items():
-        for name in models.override(*own_models) + restorers.override(*own_restorers):
+    for path, (file_models, file_restorers) in files.items():
+        for name in models.override(*file_models) + restorers.override(*file_restorers):
             notes.append(f"{name} comes from {path.name}, in place of the one already known")
     return models, restorers, notes
 
@@ -111,7 +108,7 @@ def selected_models(model_names: Sequence[str], model_files: Sequence[Path]) -> 
         return models, restorers, notes, models
     selected: list[str] = []
     for name in model_names:
-        selected += [spec.name for spec in files[_real(name)][0]] if _is_python_file(name) else [name]
+        selected += [spec.name for spec in files[_real_path(name)][0]] if _is_python_file(name) else [name]
     return models, restorers, notes, Registry("model", *_resolve_all(dict.fromkeys(selected), models))
 
 
@@ -143,11 +140,11 @@ def _checkpoint_path(text: str, models: Registry[ModelSpec]) -> str | None:
     """The real path of the file or folder in a model's name; None for a model without one."""
     name = ModelName.parse(text)
     is_file = text not in models and name.checkpoint is not None and name.source is not Source.ENDPOINT
-    return str(_real(name.checkpoint)) if is_file and name.checkpoint else None
+    return str(_real_path(name.checkpoint)) if is_file and name.checkpoint else None
 
 
 def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Registry[ModelSpec]:
-    """`models`, and each of the `recorded` names that can be made from them; others are left out."""
+    """Add to `models` each of the `recorded` names that can be made of them; omit the others."""
     specs = []
     for name in recorded:
         if name not in models:
@@ -157,7 +154,7 @@ def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Regis
 
 
 def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> ModelSpec:
-    """The model named `text`.
+    """Make the record of the model named `text`.
 
     | name | model |
     |---|---|
@@ -176,6 +173,8 @@ def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> M
     baseline holds for the same file anywhere; see `selected_models` for files of one name.
 
     Args:
+        text: the name, as the user typed it.
+        models: the registered models.
         folders: how many parent folders of a checkpoint its model's name shows.
 
     Raises:
@@ -202,22 +201,12 @@ def _resolve(name: ModelName, lookup: Lookup) -> ModelSpec:
 
 
 def with_question(models: Registry[ModelSpec], question: Question) -> Registry[ModelSpec]:
-    """The same models, those that write asked with `question`."""
-    return Registry(
-        models.kind,
-        *(
-            derived(spec, spec.with_question, question) if spec.with_question is not None else spec
-            for spec in models
-        ),
-    )
+    """Replace the question of every vision-language model."""
+    specs = (spec if (f := spec.with_question) is None else derive(spec, f, question) for spec in models)
+    return Registry(models.kind, *specs)
 
 
 def with_prompts(models: Registry[ModelSpec], prompts: PromptSet) -> Registry[ModelSpec]:
-    """The same models, those that are asked in words with `prompts`."""
-    return Registry(
-        models.kind,
-        *(
-            derived(spec, spec.with_prompts, prompts) if spec.with_prompts is not None else spec
-            for spec in models
-        ),
-    )
+    """Replace the prompt set of every zero-shot model."""
+    specs = (spec if (f := spec.with_prompts) is None else derive(spec, f, prompts) for spec in models)
+    return Registry(models.kind, *specs)

@@ -86,7 +86,8 @@ QUESTIONS: dict[str, Question] = {
         Question("one-word", f"Which emotion does this face show: {_PLACEHOLDER}? Answer with one word."),
         Question(
             "classify",
-            f"Classify the facial expression in this picture as one of: {_PLACEHOLDER}. Reply with the name only.",
+            f"Classify the facial expression in this picture as one of: {_PLACEHOLDER}. "
+            "Reply with the name only.",
         ),
         Question(
             "feeling", f"How does this person feel? Choose one of {_PLACEHOLDER}, and say nothing else."

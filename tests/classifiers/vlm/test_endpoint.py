@@ -133,7 +133,7 @@ def test_a_server_that_stays_away_is_given_up_with_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
         model = Endpoint(server.url, "m", ASKED, retry_timeout=0.6)
-        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*goes on from there"):
+        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*continues from there"):
             model.predict(drawn(1).faces([0]))
 
 
