@@ -71,15 +71,19 @@ class UnknownNameError(UsageError):
         known: the names that would have worked.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, choices: Iterable[str], hint: str = "", suggestion: str | None = None
+    ) -> None:
         self.given = name
         self.known = sorted(choices)
-        close = difflib.get_close_matches(name[:_LONGEST].lower(), self.known, n=1, cutoff=0.5)
-        suggestion = f" Did you mean {close[0]!r}?" if close else ""
+        if suggestion is None:
+            close = difflib.get_close_matches(name[:_LONGEST].lower(), self.known, n=1, cutoff=0.5)
+            suggestion = close[0] if close else None
+        question = f" Did you mean '{one_line(suggestion)}'?" if suggestion is not None else ""
         more = f", … ({len(self.known)} in all)" if len(self.known) > _LISTED else ""
         listing = ", ".join(self.known[:_LISTED]) + more or "none"
         super().__init__(
-            f"No {kind} named '{one_line(name)}'.{suggestion} Known: {listing}.{' ' + hint if hint else ''}"
+            f"No {kind} named '{one_line(name)}'.{question} Known: {listing}.{' ' + hint if hint else ''}"
         )
 
 

@@ -21,7 +21,7 @@ from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.restorations import RestorationEffects
 from fer_models.scoring import annotators, leakage
 from fer_models.scoring.responses import response_summary
-from fer_models.zoo.grammar import is_known
+from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
@@ -176,7 +176,7 @@ class Suite(Runner):
 
     def _is_known(self, record: records.BaselineRecord) -> bool:
         return (
-            record.model in self.models or is_known(record.model, self.known)
+            record.model in self.models or ModelName.parse(record.model).is_made_of(self.known)
         ) and record.restoration in self.restorers
 
     def _why_unjudged(self, record: records.BaselineRecord) -> str | None:

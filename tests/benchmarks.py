@@ -48,7 +48,7 @@ def chat(tmp_path_factory):
 @pytest.mark.benchmark(group="seven replies")
 @pytest.mark.parametrize("way", ["separate passes", "one shared prompt"])
 def test_scoring_seven_replies(benchmark, chat, way):
-    faces, asked = drawn(4).faces(range(4)), ASKED.written()
+    faces, asked = drawn(4).faces(range(4)), ASKED.render()
     ways = {
         "separate passes": lambda: by_full_passes(chat, faces, asked, ASKED.replies),
         "one shared prompt": lambda: chat.loglikelihood(faces, asked, ASKED.replies),

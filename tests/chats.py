@@ -196,7 +196,7 @@ def by_full_passes(chat, pictures, question, replies):
     columns = []
     for reply in replies:
         ids = chat.tokenizer.encode(reply, add_special_tokens=False).ids
-        embeds, mask, _ = chat._asked(pictures, question, 1)
+        embeds, mask, _ = chat._embed_prompts(pictures, question, 1)
         n, start = len(pictures), embeds.shape[1]
         embeds = torch.cat([embeds, chat.network.embed_text(ids).expand(n, -1, -1)], dim=1)
         mask = torch.cat([mask, torch.ones(n, len(ids), dtype=torch.long)], dim=1)

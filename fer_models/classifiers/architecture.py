@@ -1,6 +1,4 @@
-"""How to build a convolutional network and how to prepare a face for it, as data: importing this imports no
-torch.
-"""
+"""Architecture of a CNN and its preprocessing, as data: importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build a network and how to prepare a face for it.
+    """Architecture of a network and preprocessing of its faces.
 
     Attributes:
         timm: the name of the network in timm.
@@ -17,7 +15,7 @@ class Architecture:
         channels: 1 for grey, 3 for RGB.
         mean, std: what a channel scaled to 0..1 is normalised with.
         linear_head: replace the classifier by global average pooling and one linear layer (VGG19's two
-            4096-wide layers hold 86 % of its parameters and bring nothing at 48 pixels).
+            4096-wide layers hold 86 % of its parameters and do not help at 48 pixels).
         stem_stride: the stride of the first convolution where it differs from timm's: 1 keeps a 48-pixel face
             from being shrunk to 2x2 before the last stage.
     """

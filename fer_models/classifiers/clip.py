@@ -1,7 +1,7 @@
-"""CLIP and its kin from open_clip, zero-shot. The only module that imports open_clip.
+"""Zero-shot classifiers of open_clip: CLIP and similar models. The only module that imports open_clip.
 
-A face becomes a direction once; a prompt becomes a direction once; an answer is which emotion's direction
-lies nearest. So a new prompt costs no look at any face.
+Each face and each prompt is embedded once; the prediction is the emotion with the nearest embedding. So with
+another prompt, no face is encoded again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
 from fer_models.classifiers import (
     flops,
-    timm_models,  # noqa: F401 (the image tower of clip-nano)
+    timm_models,  # noqa: F401 (registers the image encoder of clip-nano)
 )
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
@@ -35,16 +35,18 @@ from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError, one_line
 from fer_models.images import Face
 
-#: What marks a file of ours in its metadata.
+#: The format of this package's files, in their metadata.
 FORMAT = "fer-models-clip"
-#: Our own architecture, as open_clip reads any other: a data file.
+#: This package's own architecture, as a model configuration of open_clip.
 NANO = "clip-nano"
+#: The fields of open_clip's preprocessing that checkpoints set.
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG = ASSETS / "open_clip" / f"{NANO}.json"
 open_clip.add_model_config(_CONFIG)
 
 
 class Clip:
-    """A model of two towers, asked with one prompt set."""
+    """Classifier around an image encoder and a text encoder, with one prompt set."""
 
     labels = LABELS
 
@@ -56,7 +58,7 @@ class Clip:
         device: torch.device,
         precision: str = "float32",
     ) -> None:
-        """`model` is what `open_clip.create_model` made; its own preparation of pictures is used as it is."""
+        """`model` comes from `open_clip.create_model`; its own image preprocessing is used."""
         self.model: Any = model.eval().to(device)
         self.tokenizer, self.prompts, self.device, self.precision = tokenizer, prompts, device, precision
         self.transform = image_transform_v2(
@@ -64,80 +66,76 @@ class Clip:
         )
         self._texts: dict[str, NDArray[np.float32]] = {}
 
-    # -- pictures ---------------------------------------------------------------------------------
+    # -- images -----------------------------------------------------------------------------------
 
     def preprocess(self, faces: Sequence[Face], /) -> torch.Tensor:
-        """Faces as the model was trained to see them: float32 (n, 3, side, side) on the device."""
-        prepared: list[torch.Tensor] = [self.transform(Image.fromarray(face)) for face in faces]
-        return torch.stack(prepared).to(self.device)
+        """Preprocess faces as in training: float32 (n, 3, side, side) on the device."""
+        images: list[torch.Tensor] = [self.transform(Image.fromarray(face)) for face in faces]
+        return torch.stack(images).to(self.device)
 
     @torch.inference_mode()
     def _encode(self, batch: torch.Tensor) -> NDArray[np.float32]:
         with self._autocast():
             features = self.model.encode_image(batch)
-        found: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-        return found
+        return _unit_length(features)
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
-        """The direction of each face: float32 (n, d), unit length. They do not depend on any prompt."""
+        """Embed each face: float32 (n, d), unit length. Embeddings do not depend on prompts."""
         return self._encode(self.preprocess(faces))
 
-    # -- words ------------------------------------------------------------------------------------
+    # -- prompts ----------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The direction of each text: float32 (k, d), unit length; each text is encoded once.
+        """Embed each text: float32 (k, d), unit length; each text is encoded once.
 
         Raises:
-            UsageError: a text is longer than the model can read.
+            PromptTooLongError: a text has more tokens than the model's context.
         """
-        fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        for start in range(0, len(fresh), 256):
-            part = fresh[start : start + 256]
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        for start in range(0, len(new), 256):
+            part = new[start : start + 256]
             with self._autocast():
-                features = self.model.encode_text(self._tokens(part).to(self.device))
-            self._texts |= zip(
-                part, torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy(), strict=True
-            )
+                features = self.model.encode_text(self._tokenize(part).to(self.device))
+            self._texts |= zip(part, _unit_length(features), strict=True)
         return np.stack([self._texts[text] for text in texts])
 
-    def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        encode, room = (
-            getattr(self.tokenizer, "encode", None),
-            getattr(self.tokenizer, "context_length", None),
-        )
-        if encode is not None and room is not None:
+    def _tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        encode = getattr(self.tokenizer, "encode", None)
+        limit = getattr(self.tokenizer, "context_length", None)
+        if encode is not None and limit is not None:
             for text in texts:
-                if (
-                    needed := len(encode(text)) + 2
-                ) > room:  # with a mark at each end; the tokenizer would cut without a word
+                length = len(encode(text)) + 2  # with the tokens at both ends
+                if length > limit:  # the tokenizer would cut the text without a warning
                     raise PromptTooLongError(
-                        f"The prompt {text[:60]!r}… takes {needed} tokens; this model reads {room}. Shorten it."
+                        f"The prompt {text[:60]!r}… takes {length} tokens; this model reads {limit}. "
+                        "Shorten it."
                     )
         tokens: torch.Tensor = self.tokenizer(list(texts))
         return tokens
 
     def class_embeddings(self, prompts: PromptSet) -> NDArray[np.float32]:
-        """One direction per emotion, float32 (7, d): the mean of the directions of all its texts, as unit
-        length again (as in Radford et al. 2021, arXiv:2103.00020, section 3.1.4, over templates and
-        synonyms)."""
-        means = [self.embed_texts(prompts.texts(emotion)).mean(axis=0) for emotion in EMOTIONS]
-        found: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means])
-        return found
+        """Embed each emotion: float32 (7, d), the mean over all its texts, at unit length.
 
-    # -- answers ----------------------------------------------------------------------------------
+        As in Radford et al. 2021, arXiv:2103.00020, section 3.1.4, over templates and synonyms.
+        """
+        means = [self.embed_texts(prompts.texts(emotion)).mean(axis=0) for emotion in EMOTIONS]
+        embeddings: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means])
+        return embeddings
+
+    # -- predictions ------------------------------------------------------------------------------
 
     @property
     def scale(self) -> float:
-        """What cosines are multiplied by before the softmax: learnt by the model (100 for OpenAI's)."""
+        """The factor of the cosines before the softmax, learnt by the model (100 for OpenAI's)."""
         return float(self.model.logit_scale.detach().exp())
 
     def classify(self, features: NDArray[np.float32], prompts: PromptSet | None = None) -> Predictions:
-        """Answers to faces given by their directions, with the model's own prompts or others."""
+        """Predict from embeddings of faces, with the model's own prompts or others."""
         return classify(features, self.class_embeddings(prompts or self.prompts), self.scale)
 
     def infer(self, batch: torch.Tensor, /) -> Predictions:
-        """The answers to a prepared batch."""
+        """Predict from a preprocessed batch."""
         return self.classify(self._encode(batch))
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
@@ -146,12 +144,12 @@ class Clip:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, both towers."""
+        """Number of parameters of both encoders."""
         return sum(p.numel() for p in self.model.parameters())
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one face (the image tower), see `arithmetic.macs`."""
+        """Multiply-accumulates of the image encoder for one face; see `flops.macs`."""
         return flops.macs(
             lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]))
         )
@@ -161,13 +159,20 @@ class Clip:
         return torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext()
 
 
-def classify(features: NDArray[np.float32], directions: NDArray[np.float32], scale: float) -> Predictions:
-    """The softmax of the scaled cosines.
+def _unit_length(features: torch.Tensor) -> NDArray[np.float32]:
+    embeddings: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return embeddings
+
+
+def classify(features: NDArray[np.float32], classes: NDArray[np.float32], scale: float) -> Predictions:
+    """Predict by the softmax of the scaled cosines.
 
     Args:
-        features: (n, d), directions: (7, d), both of unit length.
+        features: embeddings of faces, (n, d), of unit length.
+        classes: embeddings of the emotions, (7, d), of unit length.
+        scale: the factor of the cosines.
     """
-    logits = scale * (features @ directions.T).astype(np.float64)
+    logits = scale * (features @ classes.T).astype(np.float64)
     rows = np.exp(logits - logits.max(axis=1, keepdims=True))
     return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS)
 
@@ -176,7 +181,7 @@ def classify(features: NDArray[np.float32], directions: NDArray[np.float32], sca
 
 
 def create(architecture: str, preprocess: dict[str, Any] | None = None) -> torch.nn.Module:
-    """The network of an architecture that open_clip knows (or `clip-nano`), with random weights.
+    """Create the network of an architecture of open_clip (or `clip-nano`), with random weights.
 
     Raises:
         UnknownNameError: open_clip has none of that name.
@@ -202,14 +207,15 @@ def load(
     """The classifier in a safetensors file.
 
     Args:
-        path: a file of ours, or a checkpoint of open_clip's.
-        architecture: open_clip's name for the network; not needed for a file of ours.
+        path: a file of this package, or a checkpoint of open_clip.
+        prompts: the prompt set of the classifier.
+        architecture: open_clip's name for the network; not needed for a file of this package.
         preprocess: mean, std, interpolation and resize_mode where they differ from OpenAI's.
-        device, precision: as in `cnn.load`.
+        device: as in `cnn.load`.
+        precision: as in `cnn.load`.
 
     Raises:
-        WeightsError: the file is unsound, or does not fit the architecture: nothing is left to random
-            weights.
+        WeightsError: the file is unsound, or does not fit the architecture; no weight stays random.
     """
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
@@ -225,29 +231,30 @@ def load(
             f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}"
         )
     model = create(architecture, preprocess)
-    _fill(model, state, architecture, path)
+    _load_state_dict(model, state, architecture, path)
     return Clip(
         model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision
     )
 
 
-def _fill(model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
-    own = model.state_dict()
+def _load_state_dict(
+    model: torch.nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path
+) -> None:
+    expected = model.state_dict()
     try:
         if "logit_scale" in state:
-            state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+            state["logit_scale"] = state["logit_scale"].reshape(expected["logit_scale"].shape)
         safetensors_io.check_state_dict(model, state, architecture, path)
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        what = " ".join(str(error).split())[:200]
+        reason = one_line(str(error), 200)
         raise WeightsError(
-            f"{path} does not fit {architecture}: {what}… Check the architecture's name."
+            f"{path} does not fit {architecture} ({reason}). Check the architecture's name."
         ) from error
 
 
-def of_tag(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
-    """Where open_clip's own list says that a checkpoint is: the repository on the Hub, and how its pictures
-    are prepared.
+def pretrained_config(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
+    """Repository of a pretrained checkpoint on the Hub, and its preprocessing, from open_clip's list.
 
     Raises:
         UnknownNameError: open_clip lists no such architecture or tag.
@@ -259,69 +266,65 @@ def of_tag(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if tag not in tags:
         raise UnknownNameError(f"checkpoint of {architecture}", tag, tags)
-    said, config = open_clip.get_pretrained_cfg(architecture, tag), open_clip.get_model_config(architecture)
-    if bool(said.get("quick_gelu")) != bool(config.get("quick_gelu")):
-        other = (
-            f"{architecture}-quickgelu" if said.get("quick_gelu") else architecture.removesuffix("-quickgelu")
-        )
+    pretrained = open_clip.get_pretrained_cfg(architecture, tag)
+    config = open_clip.get_model_config(architecture)
+    quick_gelu = bool(pretrained.get("quick_gelu"))
+    if quick_gelu != bool(config.get("quick_gelu")):
+        other = f"{architecture}-quickgelu" if quick_gelu else architecture.removesuffix("-quickgelu")
         raise UsageError(
-            f"{architecture}/{tag} would run with the wrong activation, and silently worse. Ask open_clip:{other}/{tag}"
+            f"{architecture}/{tag} would run with the wrong activation, and be less accurate. "
+            f"Use open_clip:{other}/{tag}"
         )
-    repository = str(said.get("hf_hub") or "").strip("/")
+    repository = str(pretrained.get("hf_hub") or "").strip("/")
     if repository.count("/") != 1:
         raise UsageError(
-            f"{architecture}/{tag} is not on the Hub. Fetch it yourself, as safetensors: --model open_clip:{architecture}@FILE"
+            f"{architecture}/{tag} is not on the Hub. Fetch it yourself, as safetensors: "
+            f"--model open_clip:{architecture}@FILE"
         )
-    return repository, {
-        key: said[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in said
-    }
+    return repository, {key: pretrained[key] for key in _PREPROCESSING if key in pretrained}
 
 
 def load_repository(
     folder: Path, prompts: PromptSet, *, device: str = "auto", precision: str = "float32"
 ) -> Clip:
-    """The classifier in a local copy of a repository of open_clip's format (`open_clip_config.json` and
-    safetensors).
+    """The classifier in a local copy of a repository in open_clip's format.
+
+    The folder holds `open_clip_config.json` and safetensors.
 
     Raises:
-        WeightsError: it is not one, or its files do not fit each other.
+        WeightsError: it is not such a copy, or its files do not fit each other.
     """
     try:
         with _quiet():
             model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise WeightsError(
-            f"{folder} is no model of open_clip's ({' '.join(str(error).split())[:200]}). Fetch it anew."
-        ) from error
+        reason = one_line(str(error), 200)
+        raise WeightsError(f"{folder} is no model of open_clip's ({reason}). Fetch it anew.") from error
     return Clip(model, tokenizer, prompts, safetensors_io.pick_device(device), precision)
 
 
 def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architecture: str = NANO) -> None:
-    """Write a model as a file of ours, from which `load` makes it again."""
-    wanted = {
-        key: asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))[key]
-        for key in ("mean", "std", "interpolation", "resize_mode")
-    }
-    said = {
+    """Write a model as a file of this package, for `load`."""
+    config = asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))
+    preprocessing = {key: config[key] for key in _PREPROCESSING}
+    own_metadata = {
         "format": FORMAT,
         "architecture": architecture,
-        "preprocess": json.dumps(wanted),
+        "preprocess": json.dumps(preprocessing),
         "labels": json.dumps(list(LABELS)),
     }
-    safetensors_io.write(model.state_dict(), path, {**said, **metadata})
+    safetensors_io.write(model.state_dict(), path, {**own_metadata, **metadata})
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip warns and logs of random weights before ours are put in, and of its own internals; what
-    matters raises.
-    """
-    before = logging.root.manager.disable
+    """Silence open_clip: it warns of random weights before the file's are loaded; real problems raise."""
+    previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(before)
+        logging.disable(previous)

@@ -1,7 +1,7 @@
-"""Networks from timm, as classifiers.
+"""CNN classifiers from timm.
 
-A network and everything needed to use it travel in one safetensors file: the tensors, and in its metadata an
-`Architecture` (how to build it, how to prepare a face), the label order, and the record of its training.
+One safetensors file holds a network and everything needed to use it: the tensors, and in its metadata an
+`Architecture` (network and preprocessing), the label order, and the record of its training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers import (
     flops,
-    timm_models,  # noqa: F401 (timm knows its networks from here on)
+    timm_models,  # noqa: F401 (registers its networks with timm)
 )
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
@@ -29,13 +29,14 @@ from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
 from fer_models.images import Face, grey, resize
 
-#: What marks a file of ours in its metadata.
+#: The format of this package's files, in their metadata.
 FORMAT = "fer-models-cnn"
 
 
 def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: Any) -> nn.Module:
-    """The network, randomly initialised, ending in `classes` logits. `options` go to `timm.create_model`
-    (drop_rate, …).
+    """Build the network, randomly initialised, with `classes` logits.
+
+    `options` (drop_rate, …) are passed to `timm.create_model`.
 
     Raises:
         UnknownNameError: timm has no network of that name.
@@ -58,7 +59,7 @@ def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: A
 
 
 def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
-    """Float faces (n, channels, h, w) in 0..255 as the network wants them."""
+    """Normalise float faces (n, channels, h, w) in 0..255 with the architecture's mean and std."""
     mean, std = (
         torch.tensor(v, dtype=faces.dtype, device=faces.device).reshape(1, -1, 1, 1)
         for v in (architecture.mean, architecture.std)
@@ -67,9 +68,7 @@ def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
 
 
 class CNN:
-    """A trained network as a classifier: resize, grey or RGB, normalise, one forward pass, softmax in
-    float32.
-    """
+    """Classifier around a trained network: resize, normalise, one forward pass, softmax in float32."""
 
     def __init__(
         self,
@@ -80,15 +79,11 @@ class CNN:
         precision: str = "float32",
     ) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
-        self.architecture, self.labels, self.device, self.precision = (
-            architecture,
-            tuple(labels),
-            device,
-            precision,
-        )
+        self.architecture, self.labels = architecture, tuple(labels)
+        self.device, self.precision = device, precision
 
     def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
-        """Faces as the network wants them: float32 (n, channels, size, size) on the device."""
+        """Preprocess faces: float32 (n, channels, size, size) on the device."""
         size = self.architecture.size
         batch = np.stack([resize(face, size) for face in faces])
         batch = grey(batch)[:, None] if self.architecture.channels == 1 else batch.transpose(0, 3, 1, 2)
@@ -97,7 +92,7 @@ class CNN:
 
     @torch.inference_mode()
     def infer(self, batch: torch.Tensor) -> Predictions:
-        """The probabilities of a prepared batch."""
+        """Predict from a preprocessed batch."""
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
             logits = self.network(batch)
@@ -114,7 +109,7 @@ class CNN:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one face; see `arithmetic.macs`."""
+        """Multiply-accumulates for one face; see `flops.macs`."""
         side = self.architecture.size
         return flops.macs(
             lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device))
@@ -127,29 +122,27 @@ def load(
     """The classifier in a safetensors file.
 
     Args:
-        path: a file that `fer-models train` wrote, or a foreign one beside which `FILE.json` says how to use
-            it.
+        path: a file of `fer-models train`, or a third-party one with `FILE.json` next to it, which gives its
+            labels and preprocessing.
         device: `auto` (CUDA, then Apple's MPS, then CPU), or a torch device name.
         precision: `float32`, `bf16` or `fp16`.
-        timm_name: the timm network to build, for a foreign file.
+        timm_name: the timm network to build, for a third-party file.
 
     Raises:
-        WeightsError: the file is unsound, says too little, or does not fit the network.
+        WeightsError: the file is unsound or incomplete, or does not fit the network.
     """
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
         try:
-            architecture, labels = (
-                Architecture(**parse_json(metadata["architecture"])),
-                list(parse_json(metadata["labels"])),
-            )
+            architecture = Architecture(**parse_json(metadata["architecture"]))
+            labels = list(parse_json(metadata["labels"]))
         except (ValueError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {one_line(str(error))}"
             raise WeightsError(
                 f"{path} does not say what its network is ({reason}). Get a sound copy."
             ) from error
     else:
-        architecture, labels = _sidecar(path, timm_name)
+        architecture, labels = _read_sidecar(path, timm_name)
     try:
         LabelSpace.from_names(f"labels of {path}", labels)
     except (FerModelsError, AttributeError) as error:
@@ -158,7 +151,7 @@ def load(
         network = build(architecture, len(labels))
     except FerModelsError:
         raise
-    except Exception as error:  # whatever timm makes of an impossible size or an unknown name
+    except Exception as error:  # timm raises exceptions of many types for an impossible size or name
         raise WeightsError(
             f"{path} names a network that cannot be built: {architecture.timm}, {one_line(str(error))}"
         ) from error
@@ -167,9 +160,10 @@ def load(
     return CNN(network, architecture, labels, safetensors_io.pick_device(device), precision)
 
 
-def _sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
-    """What `FILE.json` says of a foreign checkpoint; sizes and normalisation default to timm's own for that
-    network.
+def _read_sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
+    """Architecture and labels of a third-party checkpoint, from `FILE.json`.
+
+    Size and normalisation default to timm's for the network.
     """
     sidecar = path.with_suffix(".json")
     example = '{"labels": ["angry", "disgust", …], "size": 224, "channels": 3}'

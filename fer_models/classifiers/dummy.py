@@ -1,4 +1,4 @@
-"""Three models whose scores are known beforehand: what a measurement of them must say."""
+"""Dummy classifiers with known scores, as controls for the measurement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fer_models.images import Face, face_hash
 
 
 class Constant:
-    """Answers the same emotion for every face: it scores exactly that emotion's share of the faces."""
+    """Predicts one emotion for every face: its accuracy is that emotion's share of the faces."""
 
     def __init__(self, emotion: Emotion, certainty: float = 1.0) -> None:
         self.row = np.full(len(EMOTIONS), (1.0 - certainty) / (len(EMOTIONS) - 1))
@@ -24,12 +24,11 @@ class Constant:
 
 
 class Oracle:
-    """Knows the label of each face by its pixels: it scores 1, less what conflicting labels of identical
-    faces cost.
+    """Predicts the label of each face: its accuracy is 1, less for conflicting labels of identical faces.
 
     Args:
         labels: face hash -> emotion.
-        certainty: the probability it gives to its answer.
+        certainty: the probability of the predicted emotion.
     """
 
     def __init__(self, labels: Mapping[str, Emotion], certainty: float = 0.9) -> None:
@@ -44,10 +43,10 @@ class Oracle:
 
 
 class Abstainer:
-    """Never answers: its coverage is 0, and every face counts as wrong."""
+    """Predicts nothing: its coverage is 0, and every face counts as wrong."""
 
     def predict(self, faces: Sequence[Face]) -> Predictions:
-        """No answer for any face."""
+        """No prediction for any face."""
         rows = np.zeros((len(faces), len(EMOTIONS)))
         return Predictions.from_probabilities(
             rows, unanswered=dict.fromkeys(range(len(faces)), "the mute model never answers")

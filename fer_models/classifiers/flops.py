@@ -1,4 +1,4 @@
-"""How much arithmetic a forward pass is."""
+"""Multiply-accumulate operations of a forward pass."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def macs(step: Callable[[], object]) -> int:
-    """Multiply-accumulates of the matrix products and convolutions of `step`, counted by torch's own flop
-    counter (2 flops each).
+    """Multiply-accumulates of the matrix products and convolutions of `step`.
 
-    Meanwhile attention is done by its plain products: the counter sees nothing of torch's fast path for
-    `nn.MultiheadAttention`, and some versions nothing of the fused kernels (2.14 nothing of the CPU's).
+    torch's flop counter counts them (2 flops each). Attention is computed by its plain products meanwhile:
+    the counter misses torch's fast path for `nn.MultiheadAttention`, and in some versions the fused kernels
+    (2.14: those of the CPU).
     """
     counter, fast = FlopCounterMode(display=False), torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,10 +1,8 @@
-"""Late fusion: several models' answers to the same faces, pooled into one. Nothing here needs a network, only
-probabilities.
+"""Late fusion: one prediction per face, pooled from the predictions of several models.
 
-The pool is the logarithmic one, p(e) ~ prod_i p_i(e) ** w_i (Genest & Zidek 1986, doi:10.1214/ss/1177013825),
-with one exponent per model: an exponent says how much a model counts and, as the exponents need not sum to 1,
-mends over- and underconfidence by the way. They are fitted once, on a split that is not reported on, and kept
-in a small JSON file.
+The pool is logarithmic, p(e) ~ prod_i p_i(e) ** w_i (Genest & Zidek 1986, doi:10.1214/ss/1177013825). The
+exponent of a model is its weight and, as the exponents need not sum to 1, also corrects over- and
+underconfidence. Exponents are fitted once, on a split that is not reported, and stored in a JSON file.
 """
 
 from __future__ import annotations
@@ -25,22 +23,21 @@ from fer_models.errors import DatasetError, WeightsError, one_line
 from fer_models.images import Face
 
 FORMAT = "fer-models-fusion"
-#: The least probability that a part may give: its logarithm must stay finite, and float32 softmax does
-#: saturate.
-LEAST = 1e-6
+#: The smallest probability of a component: its logarithm must stay finite, and float32 softmax saturates.
+MIN_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
 class FusionWeights:
-    """How to pool.
+    """Exponents of a late fusion.
 
     Attributes:
-        parts: the names of the models, in order.
-        exponents: one per part, at least 0.
-        weights: the sha256 of each part's weights when the exponents were fitted, None for a part without
-            any.
-        fitted_on: the faces they were fitted on: name, n, fingerprint, and the mean negative log-likelihood
-            there, in nats, of each part and of the pool.
+        components: the names of the models, in order.
+        exponents: one per component, at least 0.
+        weights: the sha256 of each component's weights when the exponents were fitted, None for a component
+            without weights.
+        fitted_on: the faces of the fit: name, n, fingerprint, and the mean negative log-likelihood there, in
+            nats, of each component and of the pool.
     """
 
     components: tuple[str, ...]
@@ -49,33 +46,27 @@ class FusionWeights:
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the exponents as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
 
 def read(path: Path) -> FusionWeights:
-    """What `Fusion.write` wrote.
+    """Read the file that `FusionWeights.write` wrote.
 
     Raises:
         WeightsError: it is not a sound file of that kind.
     """
     try:
-        said = parse_json(read_text(path))
-        if said.pop("format") != FORMAT:
+        fields = parse_json(read_text(path))
+        if fields.pop("format") != FORMAT:
             raise ValueError("another format")
-        fusion = FusionWeights(
-            tuple(said["components"]),
-            tuple(map(float, said["exponents"])),
-            tuple(said["weights"]),
-            dict(said["fitted_on"]),
-        )
-        sound = len(fusion.components) == len(fusion.exponents) == len(fusion.weights) > 1 and all(
-            0 <= e < np.inf for e in fusion.exponents
-        )
-        if not sound or not any(fusion.exponents):
-            raise ValueError("one exponent of at least 0 per part is needed, and one above 0")
-        return fusion
+        components, weights = tuple(fields["components"]), tuple(fields["weights"])
+        exponents = tuple(map(float, fields["exponents"]))
+        has_equal_lengths = len(components) == len(exponents) == len(weights) > 1
+        if not has_equal_lengths or not all(0 <= e < np.inf for e in exponents) or not any(exponents):
+            raise ValueError("one exponent of at least 0 per component is needed, and one above 0")
+        return FusionWeights(components, exponents, weights, dict(fields["fitted_on"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {one_line(str(error))}"
         raise WeightsError(
@@ -84,68 +75,72 @@ def read(path: Path) -> FusionWeights:
 
 
 def pool(parts: Sequence[Predictions], exponents: ArrayLike) -> Predictions:
-    """One answer per face from those of all parts. A face that some part did not answer has none, with the
-    first such part's reason.
+    """Pool the predictions of all components into one per face.
+
+    A face without a prediction of some component has none, with the reason of the first such component.
     """
     logs = np.stack([_logs(p.probabilities) for p in parts])
     mixed = np.tensordot(np.asarray(exponents, dtype=np.float64), logs, axes=1)
     rows = np.exp(mixed - mixed.max(axis=1, keepdims=True)) if len(mixed) else mixed
     status = tuple(
-        next((s for s in said if s != ANSWERED), ANSWERED)
-        for said in zip(*(p.status for p in parts), strict=True)
+        next((s for s in statuses if s != ANSWERED), ANSWERED)
+        for statuses in zip(*(p.status for p in parts), strict=True)
     )
-    silent = {i: s for i, s in enumerate(status) if s != ANSWERED}
-    given = all(p.has_probabilities for p in parts)
+    reasons = {i: s for i, s in enumerate(status) if s != ANSWERED}
     return Predictions.from_probabilities(
-        rows / rows.sum(axis=1, keepdims=True), LABELS, unanswered=silent, has_probabilities=given
+        rows / rows.sum(axis=1, keepdims=True),
+        LABELS,
+        unanswered=reasons,
+        has_probabilities=all(p.has_probabilities for p in parts),
     )
 
 
 def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, ...]:
-    """The exponents with the greatest likelihood of `truth`, each at least 0: a convex problem with one
-    optimum.
+    """Fit the exponents by maximum likelihood of `truth`, each at least 0: a convex problem.
 
     Raises:
-        DatasetError: there is no face that all parts answered.
+        DatasetError: no face has predictions of all components.
     """
     from scipy.optimize import minimize
 
-    heard = np.all([[s == ANSWERED for s in p.status] for p in parts], axis=0)
-    if not heard.any():
-        raise DatasetError("No face was answered by all parts, so nothing can be fitted. Ask on other faces.")
-    logs, truth = np.stack([_logs(p.probabilities[heard]) for p in parts]), truth[heard]
-    said = logs[:, np.arange(len(truth)), truth]
+    answered = np.all([[s == ANSWERED for s in p.status] for p in parts], axis=0)
+    if not answered.any():
+        raise DatasetError("No face was answered by all models, so nothing can be fitted. Use other faces.")
+    logs, truth = np.stack([_logs(p.probabilities[answered]) for p in parts]), truth[answered]
+    true_logs = logs[:, np.arange(len(truth)), truth]
 
     def loss(exponents: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         mixed = np.tensordot(exponents, logs, axes=1)
         shifted = mixed - mixed.max(axis=1, keepdims=True)
         q = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-        gradient = (q[None] * logs).sum(axis=2).mean(axis=1) - said.mean(axis=1)
-        return -float(np.log(np.maximum(q[np.arange(len(truth)), truth], LEAST)).mean()), gradient
+        gradient = (q[None] * logs).sum(axis=2).mean(axis=1) - true_logs.mean(axis=1)
+        return -float(np.log(np.maximum(q[np.arange(len(truth)), truth], MIN_PROBABILITY)).mean()), gradient
 
-    found = minimize(
+    solution = minimize(
         loss,
         np.full(len(parts), 1 / len(parts)),
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * len(parts),
     )
-    return tuple(round(float(e), 4) for e in found.x)
+    return tuple(round(float(e), 4) for e in solution.x)
 
 
 def negative_log_likelihood(predictions: Predictions, truth: NDArray[np.int64]) -> float:
-    """The mean over the answered faces of -log p(truth), in nats, with p at least `LEAST`."""
-    heard = predictions.answer >= 0
-    return -float(np.log(np.maximum(predictions.probabilities[heard, truth[heard]], LEAST)).mean())
+    """Mean of -log p(truth) over the faces with a prediction, in nats, with p >= `MIN_PROBABILITY`."""
+    answered = predictions.answer >= 0
+    return -float(
+        np.log(np.maximum(predictions.probabilities[answered, truth[answered]], MIN_PROBABILITY)).mean()
+    )
 
 
 def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    logs: NDArray[np.float64] = np.log(np.maximum(np.nan_to_num(probabilities, nan=1.0), LEAST))
+    logs: NDArray[np.float64] = np.log(np.maximum(np.nan_to_num(probabilities, nan=1.0), MIN_PROBABILITY))
     return logs
 
 
 class LateFusion:
-    """The parts themselves, asked and pooled: where no stored answers are at hand."""
+    """Classifier that runs all components and pools their predictions."""
 
     def __init__(self, classifiers: Sequence[Classifier], exponents: Sequence[float]) -> None:
         self.classifiers, self.exponents = tuple(classifiers), tuple(exponents)

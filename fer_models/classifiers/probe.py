@@ -1,6 +1,4 @@
-"""A linear probe: logistic regression (scikit-learn) on the directions that a two-tower model gives to faces,
-instead of any words.
-"""
+"""Linear probes: logistic regression (scikit-learn) on a CLIP model's embeddings, without prompts."""
 
 from __future__ import annotations
 
@@ -23,18 +21,19 @@ from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
 
 FORMAT = "fer-models-probe"
-#: The inverse strengths of the L2 penalty among which `fit` chooses: what CLIP's authors sweep, coarser
-#: (Radford et al. 2021, A.3).
+#: The inverse strengths of the L2 penalty among which `fit` chooses: the range of CLIP's authors in coarser
+#: steps (Radford et al. 2021, A.3).
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Seven linear functions of a direction.
+    """Weights of a linear probe: seven linear functions of an embedding.
 
     Attributes:
-        weights: float32 (7, d). bias: float32 (7,).
-        base: the sha256 of the weights of the model whose directions they were fitted to.
+        weights: float32 (7, d).
+        bias: float32 (7,).
+        base: the sha256 of the weights of the model whose embeddings they were fitted to.
         record: how they were fitted.
     """
 
@@ -44,58 +43,56 @@ class Probe:
     record: Mapping[str, Any]
 
     def classify(self, features: NDArray[np.float32]) -> Predictions:
-        """The softmax of the seven functions of each direction, (n, d)."""
+        """Predict from embeddings (n, d): the softmax of the seven functions."""
         logits = features.astype(np.float64) @ self.weights.astype(np.float64).T + self.bias
         rows = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS)
 
     def write(self, path: Path) -> None:
-        """Write it as safetensors, whole or not at all."""
+        """Write it as safetensors, atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        said = {"format": FORMAT, "base": json.dumps(self.base), "record": json.dumps(dict(self.record))}
-        save_file(
-            {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)},
-            part,
-            said,
-        )
+        metadata = {"format": FORMAT, "base": json.dumps(self.base), "record": json.dumps(dict(self.record))}
+        tensors = {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}
+        save_file(tensors, part, metadata)
         part.chmod(0o644)
         part.replace(path)
 
 
 def read(path: Path) -> Probe:
-    """What `Probe.write` wrote.
+    """Read the file that `Probe.write` wrote.
 
     Raises:
         WeightsError: it is not a sound file of that kind.
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            said = file.metadata() or {}
-            if said.get("format") != FORMAT:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
                 raise ValueError("another format")
             probe = Probe(
                 file.get_tensor("weights"),
                 file.get_tensor("bias"),
-                parse_json(said["base"]),
-                parse_json(said["record"]),
+                parse_json(metadata["base"]),
+                parse_json(metadata["record"]),
             )
-        if (
-            probe.weights.ndim != 2
-            or len(probe.weights) != len(EMOTIONS)
-            or probe.bias.shape != (len(EMOTIONS),)
-        ):
-            raise ValueError(f"weights of shape {probe.weights.shape}")
-        if probe.weights.dtype.kind != "f" or probe.bias.dtype.kind != "f":
-            raise ValueError(f"weights of {probe.weights.dtype}, a bias of {probe.bias.dtype}")
-        if not (np.isfinite(probe.weights).all() and np.isfinite(probe.bias).all()):
-            raise ValueError("values that are no numbers")
+        _check_tensors(probe)
         return probe
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {one_line(str(error))}"
         raise WeightsError(
             f"{path} is no linear probe ({reason}). Fit it anew: fer-models probe MODEL"
         ) from error
+
+
+def _check_tensors(probe: Probe) -> None:
+    weights, bias = probe.weights, probe.bias
+    if weights.ndim != 2 or len(weights) != len(EMOTIONS) or bias.shape != (len(EMOTIONS),):
+        raise ValueError(f"weights of shape {weights.shape}")
+    if weights.dtype.kind != "f" or bias.dtype.kind != "f":
+        raise ValueError(f"weights of {weights.dtype}, a bias of {bias.dtype}")
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise ValueError("values that are no numbers")
 
 
 def fit(
@@ -107,56 +104,53 @@ def fit(
     base: str | None,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
-    """Fit on one set of directions; the penalty is the one with which another set is answered best.
+    """Fit a probe; the penalty is the one with the highest accuracy on the validation set.
 
     Args:
-        training: (n, d), labels: (n,), all seven emotions among them. validation, validation_labels: what
-            chooses the penalty.
+        training: embeddings (n, d).
+        labels: (n,), all seven emotions among them.
+        validation: embeddings (m, d).
+        validation_labels: (m,).
         base: see `Probe`.
+        strengths: the inverse strengths of the L2 penalty that are tried.
 
     Raises:
         WeightsError: an emotion is missing from `labels`.
     """
     if len(set(labels.tolist())) < len(EMOTIONS):
         raise WeightsError("A probe needs faces of all seven emotions to be fitted to. Take more faces.")
-    tried = {strength: _fitted(training, labels, strength, base) for strength in strengths}
+    probes = {strength: _fit_one(training, labels, strength, base) for strength in strengths}
     scores = {
         strength: float((probe.classify(validation).answer == validation_labels).mean())
-        for strength, probe in tried.items()
+        for strength, probe in probes.items()
     }
     best = max(strengths, key=lambda strength: (scores[strength], -strength))
-    found = tried[best]
-    return Probe(
-        found.weights,
-        found.bias,
-        base,
-        {"strength": best, "validation_accuracy": {str(s): a for s, a in scores.items()}},
-    )
+    record = {"strength": best, "validation_accuracy": {str(s): a for s, a in scores.items()}}
+    return Probe(probes[best].weights, probes[best].bias, base, record)
 
 
-def _fitted(
+def _fit_one(
     features: NDArray[np.float32], labels: NDArray[np.int64], strength: float, base: str | None
 ) -> Probe:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a weak penalty may need more steps; the validation split decides what is good
+        # A weak penalty may need more steps; the validation set decides anyway.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=strength, max_iter=500).fit(features, labels)
     return Probe(model.coef_.astype(np.float32), model.intercept_.astype(np.float32), base, {})
 
 
 class LinearProbe:
-    """A model of two towers, of which only the eyes are used."""
+    """Classifier with an image encoder and a linear probe."""
 
     def __init__(self, encoder: Embedding, probe: Probe) -> None:
-        self.eyes, self.probe = encoder, probe
+        self.encoder, self.probe = encoder, probe
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """See `Embedding.embed`."""
-        return self.eyes.embed(faces)
+        return self.encoder.embed(faces)
 
     def classify(self, features: NDArray[np.float32], /) -> Predictions:
         """See `Embedding.classify`."""

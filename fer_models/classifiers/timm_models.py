@@ -1,6 +1,4 @@
-"""Networks for small faces that timm has only for large pictures, under names by which timm (and so
-open_clip) builds them.
-"""
+"""Variants of timm networks for small images, registered with timm (and so with open_clip)."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from torch import nn
 
 @timm.models.register_model
 def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Module:
-    """EfficientNet-B0 for small pictures: the first layer looks at every pixel
-    (`Architecture.stem_stride`).
-    """
+    """EfficientNet-B0 for small images: stride 1 in the first layer (`Architecture.stem_stride`)."""
     model: Any = timm.create_model("efficientnet_b0", pretrained=pretrained, **options)
     model.conv_stem.stride = (1, 1)
     network: nn.Module = model
@@ -25,9 +21,7 @@ def efficientnet_b0_stride1(pretrained: bool = False, **options: Any) -> nn.Modu
 
 @timm.models.register_model
 def phi3v_nano_vision(pretrained: bool = False, **options: Any) -> nn.Module:
-    """A small transformer with the structure of CLIP's image tower: what phi3v-nano sees with (see
-    `training.speaking`).
-    """
+    """Small ViT with the structure of CLIP's image encoder: phi3v-nano's (see `training.vlm`)."""
     side, patch, width = 48, 6, 192
     small: Any = {
         "img_size": side,
@@ -40,7 +34,7 @@ def phi3v_nano_vision(pretrained: bool = False, **options: Any) -> nn.Module:
     model: Any = timm.create_model(
         "vit_base_patch16_clip_quickgelu_224", pretrained=pretrained, **small, **options
     )
-    # Positions that are told apart from the beginning: with few pictures it learns faster (Beyer et al. 2022,
+    # Sine-cosine position embeddings: with few images it learns faster (Beyer et al. 2022,
     # arXiv:2205.01580).
     with torch.no_grad():
         model.pos_embed[:, 1:] = build_sincos2d_pos_embed([side // patch, side // patch], width) / 2

@@ -1,4 +1,4 @@
-"""Test-time augmentation, as a model of its own: it is declared in the subject's name, never silent."""
+"""Test-time augmentation as a model: it is declared in the model's name (`+tta`), never silent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from fer_models.images import Face
 
 
 class FlipTTA:
-    """A classifier asked twice, about each face and its mirror image: the mean of the two answers'
-    probabilities.
+    """Mean of a classifier's probabilities for each face and its mirror image.
 
-    A face to which either question gets no answer has none, with that question's reason.
+    A face where either has no prediction has none, with the reason of that one.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -22,17 +21,17 @@ class FlipTTA:
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`."""
-        seen = self.classifier.predict(faces)
+        plain = self.classifier.predict(faces)
         mirrored = self.classifier.predict([np.ascontiguousarray(face[:, ::-1]) for face in faces])
-        status = tuple(b if a == ANSWERED else a for a, b in zip(seen.status, mirrored.status, strict=True))
-        both = seen.has_probabilities and mirrored.has_probabilities
+        status = tuple(b if a == ANSWERED else a for a, b in zip(plain.status, mirrored.status, strict=True))
+        has_both = plain.has_probabilities and mirrored.has_probabilities
         return Predictions(
-            (seen.probabilities + mirrored.probabilities) / 2, status, seen.text, seen.labels, both
+            (plain.probabilities + mirrored.probabilities) / 2, status, plain.text, plain.labels, has_both
         )
 
 
 class _ProfiledFlipTTA(FlipTTA):
-    """The same around a classifier that knows its size."""
+    """`FlipTTA` around a `Profiled` classifier."""
 
     def __init__(self, classifier: Classifier, parameters: int, macs: int) -> None:
         super().__init__(classifier)
@@ -40,7 +39,7 @@ class _ProfiledFlipTTA(FlipTTA):
 
 
 def flip_tta(classifier: Classifier) -> FlipTTA:
-    """`classifier` with its mirror question; countable if it is, with the operations of both questions."""
+    """Wrap a classifier in `FlipTTA`; `Profiled` if it is, with the operations of both predictions."""
     if isinstance(classifier, Profiled):
         return _ProfiledFlipTTA(classifier, classifier.parameters, 2 * classifier.macs)
     return FlipTTA(classifier)

@@ -99,7 +99,7 @@ def _loaded(args: argparse.Namespace) -> Any:
 
     spec = restorers.RESTORERS[args.restoration]
     spec.weights_path()
-    helper = full_image.helper(args.upscale, safetensors_io.pick_device(args.device))
+    helper = full_image.load_helper(args.upscale, safetensors_io.pick_device(args.device))
     return full_image.FullImageRestorer(
         spec.load(spec.resolve(Runtime(args.device, args.precision))), spec.name, helper
     )

@@ -51,9 +51,9 @@ from fer_models.store.code_identity import code_identity
 from fer_models.store.predictions import Partition, PredictionTable, Store
 from fer_models.store.subject import Subject
 from fer_models.third_party_code import contained
-from fer_models.zoo.grammar import base_name, mark_of
+from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derived
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derive
 
 Combination = tuple[str, str]  # model, restoration
 
@@ -95,11 +95,8 @@ class Runner:
         return self._is_variant(self.models[pair[0]], self.restorers[pair[1]])
 
     def _is_variant(self, model: ModelSpec, restorer: RestorerSpec) -> bool:
-        answer_mode = (
-            bool(mark_of(model.name))
-            and base_name(model.name) in self.models
-            and not self.options.named_models
-        )
+        name = ModelName.parse(model.name)
+        answer_mode = bool(name.variants) and str(name.base) in self.models and not self.options.named_models
         return restorer.name != "raw" or answer_mode
 
     def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> EvalDataset:
@@ -453,7 +450,7 @@ class Runner:
         """
         own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
         spec = (
-            derived(own, own.with_question, question)
+            derive(own, own.with_question, question)
             if other and question is not None and own.with_question is not None
             else own
         )

@@ -22,7 +22,7 @@ from fer_models.robustness.checks import Check
 from fer_models.time_estimate import estimate
 from fer_models.training.recipes import CLIP_NANO, PHI3V_NANO, RECIPES
 from fer_models.zoo import restorers
-from fer_models.zoo.grammar import TTA
+from fer_models.zoo.model_name import TTA, ModelName, Source
 from fer_models.zoo.models import FASTEST
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
@@ -84,7 +84,9 @@ def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Reques
     params = [_params(item) for item in items if "gate" in item.fixturenames]
     pairs = frozenset((p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys())
     models, restorations = parameters(config)
-    chose_models = any(not name.endswith(".py") for name in config.getoption("--model"))
+    chose_models = any(
+        ModelName.parse(name).source is not Source.PYTHON_FILE for name in config.getoption("--model")
+    )
     left_out = chose_models or depth_of(config).zoo_models is not None
     return Requested(pairs, is_everything=not left_out and pairs == set(product(models, restorations)))
 
@@ -182,7 +184,7 @@ def _is_promptable(spec: ModelSpec) -> bool:
 
 def _takes_questions(spec: ModelSpec) -> bool:
     """Whether a vision-language model takes other questions."""
-    return spec.question is not None and not spec.name.partition("@")[0].endswith(TTA)
+    return spec.question is not None and TTA not in ModelName.parse(spec.name).variants
 
 
 def _precision(state: State, model: str) -> str:

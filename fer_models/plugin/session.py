@@ -13,6 +13,7 @@ from fer_models import __version__
 from fer_models.errors import BaselinesError, FerModelsError, UsageError
 from fer_models.plugin import options
 from fer_models.zoo import resolve
+from fer_models.zoo.model_name import ModelName, Source
 from fer_models.zoo.models import FASTEST, MODELS
 from fer_models.zoo.restorers import RAW
 
@@ -28,7 +29,10 @@ def header(config: pytest.Config) -> str:
     """The first line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
-    model_names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
+    model_names = [
+        Path(name).name if ModelName.parse(name).source is Source.PYTHON_FILE else name
+        for name in option("--model")
+    ]
     every = "all models" if options.depth_of(config).zoo_models is None else "the fastest models"
     models = ", ".join(model_names) or every
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""

@@ -1,0 +1,1 @@
+"""Restorers of face images."""

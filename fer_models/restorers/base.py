@@ -1,4 +1,4 @@
-"""What a restorer is: faces in, faces out, or an error. Never the input in place of a failure."""
+"""Restorer interface: faces in, faces out, or an error; never the input in place of a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Restorer(Protocol):
     """Anything with a deterministic `restore`."""
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
-        """As many faces, uint8 RGB, of any size; raises where it cannot."""
+        """Restore each face to uint8 RGB of any size; raise where that fails."""
         ...
 
 
@@ -25,18 +25,18 @@ class Raw:
     """No restoration: the faces as they are."""
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
-        """The same faces."""
+        """Return the same faces."""
         return faces
 
 
 class Bicubic:
-    """Enlargement without a model: the control that tells what a restoration network adds beyond size."""
+    """Enlargement without a model: the control for what a restoration network adds beyond size."""
 
     def __init__(self, size: int = 512) -> None:
         self.size = size
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
-        """Each face at `size` x `size`, by Pillow's bicubic filter."""
+        """Resize each face to `size` x `size`, by Pillow's bicubic filter."""
         return [
             np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC))
             for f in faces
@@ -44,22 +44,22 @@ class Bicubic:
 
 
 class CorruptThenRestore:
-    """A restorer that meets faces after something befell them."""
+    """Restorer of faces that are corrupted first."""
 
     def __init__(self, transform: Callable[[Face], Face], restorer: Restorer) -> None:
-        self.befalls, self.restorer = transform, restorer
+        self.transform, self.restorer = transform, restorer
 
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
-        """What the restorer makes of the spoilt faces."""
-        return self.restorer.restore([self.befalls(face) for face in faces])
+        """Corrupt each face, then restore all."""
+        return self.restorer.restore([self.transform(face) for face in faces])
 
 
 def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:
-    """`restorer.restore(faces)`, held to its contract.
+    """Restore faces, and check the contract of the restorer.
 
     Raises:
         RestorationError: it raised, or returned another number of faces or something that is not a face.
-        FerModelsError: what it raised, where that is an error of this package (a StoreError of kept faces).
+        FerModelsError: it raised an error of this package (such as a StoreError of cached faces).
     """
     with contained(RestorationError, f"Restorer {name!r} failed on a batch of {len(faces)} faces"):
         restored = list(restorer.restore(faces))
@@ -68,15 +68,15 @@ def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> lis
             f"Restorer {name!r} was given {len(faces)} faces and returned {len(restored)}."
         )
     for i, face in enumerate(restored):
-        if (
-            not isinstance(face, np.ndarray)
-            or face.dtype != np.uint8
-            or face.ndim != 3
-            or face.shape[2] != 3
-            or 0 in face.shape
-        ):
-            what = f"{face.dtype} {face.shape}" if isinstance(face, np.ndarray) else type(face).__name__
+        if not _is_face(face):
+            kind = f"{face.dtype} {face.shape}" if isinstance(face, np.ndarray) else type(face).__name__
             raise RestorationError(
-                f"Restorer {name!r} returned {what} for face {i} of the batch; a face is uint8 RGB (H, W, 3)."
+                f"Restorer {name!r} returned {kind} for face {i} of the batch; a face is uint8 RGB (H, W, 3)."
             )
     return restored
+
+
+def _is_face(face: object) -> bool:
+    if not isinstance(face, np.ndarray) or face.dtype != np.uint8:
+        return False
+    return face.ndim == 3 and face.shape[2] == 3 and 0 not in face.shape

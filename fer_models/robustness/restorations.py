@@ -13,7 +13,7 @@ from fer_models.images import data_url, resize
 from fer_models.inference.runner import Combination, Runner
 from fer_models.restorers.base import restore_checked
 from fer_models.store.predictions import PredictionTable
-from fer_models.zoo.grammar import is_known
+from fer_models.zoo.model_name import ModelName
 
 #: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures
 #: on the page, in pixels.
@@ -69,7 +69,7 @@ class RestorationEffects:
                 models = [m for m in asking.models.names if {(m, name), (m, against)} <= asked]
                 own = {model: self.of((model, name), against) for model in models}
                 # A model that is asked in another way too, probed or fused would count more than once.
-                plain = [model for model in models if not is_known(model, set(models) - {model})]
+                plain = [m for m in models if not ModelName.parse(m).is_made_of(set(models) - {m})]
                 if len(plain) > 1:
                     answers = {m: self._answers((m, name), against) for m in plain}
                     found.append(

@@ -150,7 +150,7 @@ def tokenizer(pieces: int) -> Tokenizer:
     normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizer
-    texts = [question.written() for question in QUESTIONS.values()] + [
+    texts = [question.render() for question in QUESTIONS.values()] + [
         f"{reply}" for reply in QUESTIONS["one-word"].replies
     ] * 4
     learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=pieces, show_progress=False))
@@ -341,7 +341,7 @@ class Trainer:
     def _step(self, features: torch.Tensor, emotions: NDArray[np.int64], question: Question) -> float:
         replies = [question.replies[e] for e in emotions]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss = answering_loss(self.chat, features.float().to(self.device), replies, question.written())
+            loss = answering_loss(self.chat, features.float().to(self.device), replies, question.render())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(

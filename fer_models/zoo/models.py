@@ -1,6 +1,6 @@
-"""The models and restorers that come with the package, written out one by one.
+"""The models that come with the package, each written out.
 
-Importing this module imports none of their libraries; that happens inside each record's `load`.
+Importing this module imports none of their libraries: each record's `load` does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fer_models.classifiers.vlm import base, questions
 from fer_models.classifiers.vlm.base import GENERATE
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.zoo.model_name import CROPS, ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
 
@@ -41,11 +42,12 @@ def _cnn(name: str, description: str) -> ModelSpec:
 
 VGG19 = _cnn(
     "vgg19",
-    "VGG19 with batch norm, global pooling and one linear layer (timm), trained on FER-2013 and drawn faces",
+    "VGG19 with batch norm, global pooling and one linear layer (timm), "
+    "trained on FER-2013 and synthetic faces",
 )
-RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and drawn faces")
+RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and synthetic faces")
 EFFICIENTNET_B0 = _cnn(
-    "efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and drawn faces"
+    "efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and synthetic faces"
 )
 
 
@@ -71,38 +73,42 @@ def clip_spec(
     load: Callable[[Path, PromptSet, Runtime], Classifier],
     prompts: PromptSet | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
+    *,
     precision: str = AUTO_BF16,
 ) -> ModelSpec:
-    """A model that is asked in words; `load` makes it from its file."""
-    asked = prompts or prompt_sets.load(DEFAULT_PROMPTS)
+    """A zero-shot model with a prompt set; `load` makes it from its file."""
+    prompt_set = prompts or prompt_sets.load(DEFAULT_PROMPTS)
 
-    def made(runtime: Runtime) -> Classifier:
+    def load_model(runtime: Runtime) -> Classifier:
         path = weights.locate()
         assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
-        return load(path, asked, runtime)
+        return load(path, prompt_set, runtime)
 
     return ModelSpec(
         name,
-        made,
+        load_model,
         description,
         weights=weights,
-        settings={**settings, "prompts": asked.as_json()},
+        settings={**settings, "prompts": prompt_set.as_json()},
         precision=precision,
-        prompt=asked.name,
-        with_prompts=lambda other: clip_spec(name, description, weights, load, other, settings, precision),
+        prompt=prompt_set.name,
+        with_prompts=lambda other: clip_spec(
+            name, description, weights, load, other, settings, precision=precision
+        ),
         has_embeddings=True,
     )
 
 
 def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> ModelSpec:
-    """A checkpoint of open_clip's list, whose repository on the Hub is known here so that listing it imports
-    nothing.
+    """A pretrained checkpoint of open_clip's list.
+
+    Its repository on the Hub is an argument, so that listing the zoo does not import open_clip.
     """
 
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
 
-        preprocess = clip.of_tag(architecture, tag)[1]
+        preprocess = clip.pretrained_config(architecture, tag)[1]
         return clip.load(
             path,
             prompts,
@@ -129,109 +135,114 @@ def vlm_spec(
     name: str,
     description: str,
     weights: Weights,
+    *,
     question: Question | None = None,
-    way: str = GENERATE,
+    answer_mode: str = GENERATE,
     crops: int | None = None,
     precision: str = AUTO_BF16,
 ) -> ModelSpec:
-    """A model that is shown a face and asked a question; its files are in the folder that `weights` finds.
+    """A vision-language model with a question and an answer mode.
 
     Args:
-        name: without marks: those of `way` and `crops` are added.
-        way: one of `interview.WAYS`.
+        name: its name without variants: those of `answer_mode` and `crops` are added.
+        description: what it is, without its answer mode.
+        weights: the folder of its files.
+        question: the question; the default one if None.
+        answer_mode: one of `vlm.base.ANSWER_MODES`.
         crops: Phi-3.5-vision's `num_crops` where it is not 1.
+        precision: as in `ModelSpec`.
     """
-    asked = question or questions.load(DEFAULT_QUESTION)
+    used_question = question or questions.load(DEFAULT_QUESTION)
 
-    def made(runtime: Runtime) -> Classifier:
+    def load(runtime: Runtime) -> Classifier:
         folder = weights.locate()
         assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
-        return base.VlmClassifier(_chat(folder, runtime, crops), asked, way)
+        return base.VlmClassifier(_load_vlm(folder, runtime, crops), used_question, answer_mode)
 
-    def marked(mark: str) -> ModelSpec:
-        if mark.removeprefix("+") in base.ANSWER_MODES:
-            return vlm_spec(name, description, weights, asked, mark.removeprefix("+"), crops, precision)
-        if mark not in (allowed := [f"+{n}crops" for n in range(1, MOST_CROPS + 1)]):
+    def change(**fields: Any) -> ModelSpec:
+        same: dict[str, Any] = {
+            "question": used_question,
+            "answer_mode": answer_mode,
+            "crops": crops,
+            "precision": precision,
+        }
+        return vlm_spec(name, description, weights, **(same | fields))
+
+    def with_variant(variant: str) -> ModelSpec:
+        mode = variant.removeprefix("+")
+        if mode in base.ANSWER_MODES:
+            return change(answer_mode=mode)
+        allowed = {f"+{n}{CROPS}": n for n in range(1, MAX_CROPS + 1)}
+        if variant not in allowed:
             raise UsageError(
-                f"{name}{one_line(mark)}: a face can be looked at in {allowed[0]} to {allowed[-1]}."
+                f"{name}{one_line(variant)}: the number of crops can be +1{CROPS} to +{MAX_CROPS}{CROPS}."
             )
-        return vlm_spec(
-            name,
-            description,
-            weights,
-            asked,
-            way,
-            int(mark.removeprefix("+").removesuffix("crops")),
-            precision,
-        )
+        return change(crops=allowed[variant])
 
-    network, at, file = name.partition("@")
-    marks = ("" if crops is None else f"+{crops}crops") + ("" if way == GENERATE else f"+{way}")
-    how = (
-        "its written answer is read"
-        if way == GENERATE
-        else f"the probabilities of the seven replies are compared ({way})"
-    )
+    variants = [] if crops is None else [f"{crops}{CROPS}"]
+    if answer_mode == GENERATE:
+        method = "its generated reply is parsed"
+    else:
+        variants.append(answer_mode)
+        method = f"the probabilities of the seven replies are compared ({answer_mode})"
     return ModelSpec(
-        f"{network}{marks}{at}{file}",
-        made,
-        f"{description}; {how}",
+        str(ModelName.parse(name).with_variants(*variants)),
+        load,
+        f"{description}; {method}",
         weights=weights,
-        settings={"question": asked.as_json(), "answer": way, "num_crops": crops},
+        settings={"question": used_question.as_json(), "answer": answer_mode, "num_crops": crops},
         precision=precision,
-        prompt=asked.name,
-        question=asked,
-        with_question=lambda other: vlm_spec(name, description, weights, other, way, crops, precision),
-        with_variant=marked,
+        prompt=used_question.name,
+        question=used_question,
+        with_question=lambda other: change(question=other),
+        with_variant=with_variant,
     )
 
 
-def _chat(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
-    """The model in a folder: by our port where it is Phi-3-vision or Phi-3.5-vision, by transformers
-    elsewhere.
-    """
+def _load_vlm(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBackend:
+    """Load the model in a folder: Phi-3-vision and Phi-3.5-vision by our port, others by transformers."""
     try:
-        kind = parse_json(read_text(folder / "config.json")).get("model_type")
+        model_type = parse_json(read_text(folder / "config.json")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'config.json'} cannot be read ({one_line(str(error))}). Fetch the model anew."
         ) from error
-    if kind == "phi3_v":
+    if model_type == "phi3_v":
         from fer_models.classifiers.vlm import phi3v
 
         return phi3v.load(folder, num_crops=crops or 1, device=runtime.device, precision=runtime.precision)
     if crops is not None:
         raise UsageError(
-            f"{folder.name} is a {kind}: only Phi-3-vision and Phi-3.5-vision take a number of crops."
+            f"{folder.name} is a {model_type}: only Phi-3-vision and Phi-3.5-vision take a number of crops."
         )
     from fer_models.classifiers.vlm import hf
 
     return hf.load(folder, device=runtime.device, precision=runtime.precision)
 
 
-def _nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+def _load_clip_nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     from fer_models.classifiers import clip
 
     return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
 
 
-#: The most crops of one picture: the published setting of Phi-3.5-vision for a single picture (for several it
-#: is 4).
-MOST_CROPS = 16
-#: What models that write are asked when nothing else is said.
+#: The most crops of one image: the published setting of Phi-3.5-vision for a single image (for several
+#: images it is 4).
+MAX_CROPS = 16
+#: The default question of vision-language models.
 DEFAULT_QUESTION = "one-word"
-#: What CLIP models are asked with when nothing else is said: the prompts of the CLIP paper's authors.
+#: The default prompt set of CLIP models: the prompts of the CLIP paper's authors.
 DEFAULT_PROMPTS = "openai"
-#: How open_clip calls the weights in a repository on the Hub, best first; pickles are not among them.
+#: File names of open_clip's weights in a repository on the Hub, best first; pickles are not among them.
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 
 CLIP_NANO = clip_spec(
     "clip-nano",
-    "a small CLIP of our own (EfficientNet-B0 and a 3-layer text tower, open_clip), zero-shot",
+    "a small CLIP of our own (EfficientNet-B0 and a 3-layer text encoder, open_clip), zero-shot",
     Weights(
         lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"
     ),
-    _nano,
+    _load_clip_nano,
     precision="float32",
 )
 CLIPS = (
@@ -250,8 +261,8 @@ CLIPS = (
     ),
 )
 
-#: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so it
-#: always runs as it was published.
+#: The paper's vision-language model, 4.2 billion parameters; float32 would take twice the 8.6 GB, so `auto`
+#: is the published precision.
 PHI_35 = "microsoft/Phi-3.5-vision-instruct"
 PHI_35_VISION = vlm_spec(
     "phi-3.5-vision",

@@ -1,6 +1,4 @@
-"""Registries of models and restorers, and the records that Python files and installed packages add to
-them.
-"""
+"""Registries of models and restorers, with records from Python files and installed packages."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ Spec = TypeVar("Spec", ModelSpec, RestorerSpec)
 
 
 class Registry(Generic[Spec]):
-    """Records by name, in the order they were added. A value: `copy` it, `add` to it; a refused `add` changes
-    nothing.
+    """Records by name, in the order in which they were added.
+
+    A refused `add` changes nothing.
     """
 
     def __init__(self, kind: str, *specs: Spec) -> None:
@@ -47,14 +46,15 @@ class Registry(Generic[Spec]):
         self._by_name = by_name
 
     def override(self, *specs: Spec) -> list[str]:
-        """Add `specs`, letting each take the place of a namesake, so that one's own `vgg19` meets the
-        recorded one's baseline.
+        """Add `specs`, each in place of a record of the same name.
+
+        So one's own `vgg19` is compared with the baseline of the zoo's.
 
         Returns:
             the names that were replaced.
         """
-        replaced = [s.name for s in specs if s.name in self._by_name]
-        self._by_name = self._by_name | {s.name: s for s in specs}
+        replaced = [spec.name for spec in specs if spec.name in self._by_name]
+        self._by_name = self._by_name | {spec.name: spec for spec in specs}
         return replaced
 
     def copy(self) -> Registry[Spec]:
@@ -84,33 +84,34 @@ class Registry(Generic[Spec]):
 def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     """The records in the lists `MODELS` and `RESTORERS` of a Python file.
 
-    The file's content becomes part of each record's identity, so that an edited model never gets an old one's
-    answers.
+    The file's content becomes part of each record's identity, so that an edited model never gets the stored
+    predictions of an old one.
 
     Raises:
         UsageError: no such file, it fails to run, or it defines neither list.
     """
     if not os.path.isfile(path):
         raise UsageError(
-            f"--model-file '{one_line(str(path))}': no such file. Give a Python file that defines MODELS = [ModelSpec(...)]."
+            f"--model-file '{one_line(str(path))}': no such file. "
+            "Give a Python file that defines MODELS = [ModelSpec(...)]."
         )
     spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--model-file {path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # so that dataclasses and pickling inside the user's file work as usual
+    sys.modules[spec.name] = module  # dataclasses and pickling in the user's file need it
     with defining_records(f"--model-file {path} fails when run"):
         spec.loader.exec_module(module)
     return _records(module, path.resolve(), f"--model-file {path}")
 
 
 def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
-    """The records that installed packages offer in the entry-point group `fer_models.models`.
+    """The records of installed packages, from the entry-point group `fer_models.models`.
 
     An entry point names a module with the lists `MODELS` and/or `RESTORERS`.
 
     Raises:
-        UsageError: an entry point cannot be imported or offers no record.
+        UsageError: an entry point cannot be imported or has no record.
     """
     models: list[ModelSpec] = []
     restorers: list[RestorerSpec] = []
@@ -119,9 +120,9 @@ def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
         with defining_records(f"{where} fails when loaded", "Repair or uninstall that package."):
             module = point.load()
             file = Path(inspect.getfile(module))
-        found, restoring = _records(module, file, where)
-        models += found
-        restorers += restoring
+        added_models, added_restorers = _records(module, file, where)
+        models += added_models
+        restorers += added_restorers
     return models, restorers
 
 
@@ -129,13 +130,11 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
     """The records of a module, with the file they come from.
 
     Raises:
-        UsageError: a list is not one, holds something else than records, or two of one name; or there is no
-            record.
+        UsageError: a list has another type, holds something else than records, or two of one name; or there
+            is no record.
     """
-    models, restorers = (
-        _listed(module, "MODELS", ModelSpec, where),
-        _listed(module, "RESTORERS", RestorerSpec, where),
-    )
+    models = _record_list(module, "MODELS", ModelSpec, where)
+    restorers = _record_list(module, "RESTORERS", RestorerSpec, where)
     if not models and not restorers:
         raise UsageError(
             f"{where} defines no MODELS and no RESTORERS. Add MODELS = [ModelSpec(name=..., load=...)]."
@@ -143,22 +142,26 @@ def _records(module: Any, source: Path, where: str) -> tuple[list[ModelSpec], li
     return [replace(m, source=source) for m in models], [replace(r, source=source) for r in restorers]
 
 
-def _listed(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
+def _record_list(module: Any, name: str, kind: type[Spec], where: str) -> list[Spec]:
     with defining_records(f"{where}: {name} cannot be read"):
         records = getattr(module, name, [])
         if not isinstance(records, list | tuple):
             raise UsageError(
-                f"{where}: {name} is a {type(records).__name__}. Write {name} = [{kind.__name__}(name=..., load=...)]."
+                f"{where}: {name} is a {type(records).__name__}. "
+                f"Write {name} = [{kind.__name__}(name=..., load=...)]."
             )
         records = list(records)
         for record in records:
             if not isinstance(record, kind):
                 raise UsageError(
-                    f"{where}: {name} holds something that is not a {kind.__name__}: a {type(record).__name__}."
+                    f"{where}: {name} holds something that is not a {kind.__name__}: "
+                    f"a {type(record).__name__}."
                 )
-    twice = [one for one, count in Counter(record.name for record in records).items() if count > 1]
-    if twice:
+    counts = Counter(record.name for record in records)
+    repeated = [record_name for record_name, count in counts.items() if count > 1]
+    if repeated:
         raise UsageError(
-            f"{where}: {name} holds {', '.join(map(repr, twice))} more than once. Give each record a name of its own."
+            f"{where}: {name} holds {', '.join(map(repr, repeated))} more than once. "
+            "Give each record a name of its own."
         )
     return records

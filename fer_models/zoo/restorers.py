@@ -9,7 +9,7 @@ from fer_models.restorers.base import Bicubic, Raw, Restorer
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import AUTO_BF16, RestorerSpec, Runtime, Weights
 
-RAW = RestorerSpec("raw", lambda runtime: Raw(), "the faces as they are")
+RAW = RestorerSpec("raw", lambda runtime: Raw(), "the unchanged faces")
 BICUBIC = RestorerSpec(
     "bicubic",
     lambda runtime: Bicubic(512),
@@ -54,7 +54,7 @@ def _gfpgan_nano(runtime: Runtime) -> Restorer:
     return gfpgan.load(path, device=runtime.device, precision=runtime.precision)
 
 
-# What the two files of the release hash to; each is 348,632,874 bytes long.
+# The sha256 of the two files of the release; each has 348,632,874 bytes.
 GFPGAN = _gfpgan("gfpgan", "1.4", "e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad")
 GFPGAN_1_3 = _gfpgan("gfpgan-1.3", "1.3", "c953a88f2727c85c3d9ae72e2bd4846bbaf59fe6972ad94130e23e7017524a70")
 GFPGAN_NANO = RestorerSpec(

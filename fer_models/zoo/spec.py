@@ -1,7 +1,6 @@
-"""What can be evaluated, by name: complete records, added all or nothing, looked up with a suggestion.
+"""Records of models and restorers: everything about them except the values of their weights.
 
-A record says everything about a model except its weights' values; `load` is the only part that may import a
-heavy library.
+`load` is the only part of a record that may import a heavy library.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from fer_models.restorers.base import Restorer
 from fer_models.third_party_code import contained, describe_exception
 
 PRECISIONS = ("float32", "bf16", "fp16")
-#: A model's own precision where the machine decides it.
+#: The precision of a model that depends on the machine.
 AUTO_BF16 = "fast"
 DEVICES = ("auto", "cpu", "cuda", "mps")
-#: The longest name, in characters: it becomes part of the names of folders, which hold 255 bytes on most
+#: The longest name, in characters: it becomes part of folder names, which have at most 255 bytes on most
 #: systems.
 LONGEST_NAME = 150
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a model runs.
+    """Device and precision of a model, and permission to download.
 
     Attributes:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto` (the model's own), `float32`, `bf16` or `fp16`.
-        download: what is missing may be fetched from the network (today: the dataset).
+        download: missing files may be downloaded (currently: the dataset).
     """
 
     device: str = "auto"
@@ -49,12 +48,12 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Weights:
-    """The file(s) a model reads, resolved on this machine.
+    """Weights file or folder of a model, on this machine.
 
     Attributes:
-        find: the path, or None when it is not here.
-        command: what the user types to get it.
-        fetch: gets it from the network, for `fer-models weights fetch`; None where it cannot be fetched.
+        locate: returns the path, or None where it is not on this machine.
+        install_hint: the command that gets it.
+        fetch: downloads it, for `fer-models weights fetch`; None where that is impossible.
     """
 
     locate: Callable[[], Path | None]
@@ -62,32 +61,53 @@ class Weights:
     fetch: Callable[[], Path] | None = None
 
 
+#: The types of a model's fields; they are checked at run time, because users write records.
+_MODEL_FIELDS: Mapping[str, Any] = {
+    "load": Callable,
+    "description": str,
+    "labels": list | tuple,
+    "weights": Weights | None,
+    "settings": Mapping,
+    "precision": str,
+    "prompt": str | None,
+    "source": Path | None,
+    "question": Question | None,
+    "components": tuple,
+    "with_prompts": Callable | None,
+    "with_question": Callable | None,
+    "with_variant": Callable | None,
+    "has_embeddings": bool,
+    "is_fusion": bool,
+}
+
+
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model, completely.
+    """Record of a model.
 
     Attributes:
-        name: how it is called on the command line and in baselines: letters, digits and `._:/@+-`.
+        name: its name on the command line and in baselines: letters, digits and `._:/@+-`.
         load: makes the classifier; called once per run, with the `Runtime`.
         description: one line for `fer-models list`.
-        labels: the order of the model's own classes, by name.
+        labels: the order of the model's classes, by name.
         weights: its weights file, or None for a model without one.
-        settings: everything else that decides its answers (preprocessing, prompts, a version): JSON values.
-            Part of its identity.
-        precision: what `auto` means for it: one of `PRECISIONS`, or `fast` for bf16 where the machine is fast
-            at it and float32 elsewhere.
-        prompt: the name of its prompt set, for models that read one.
-        reprompted: the same model with another prompt set, for models that read one.
-        question: what it is asked, for models that write. asked: the same model with another question.
-        marked: the same model asked in the way that a mark in its name declares, for models that know more
-            than the plain one; raises `UsageError` for a mark it does not know.
-        source: where it was defined, when not in the zoo.
-        embeds: it is an `Embedding`: the directions of faces are kept, and its prompts
-            (`settings["prompts"]`) do not decide them.
-        pools: it is a late fusion: its answers come from its parts' answers, and its weights are a
-            `fusion.Fusion`.
-        parts: the models it is made from: for a fusion those whose answers it pools, for a linear probe the
-            one whose directions it reads.
+        settings: everything else that decides its predictions (preprocessing, prompts, a version): JSON
+            values. Part of its identity.
+        precision: the meaning of `auto` for it: one of `PRECISIONS`, or `fast` for bf16 where the machine
+            computes it fast, and float32 elsewhere.
+        prompt: the name of its prompt set or question, for zero-shot models.
+        source: the file that defines it, if it is not of the zoo.
+        with_prompts: makes the same model with another prompt set.
+        question: the question of a vision-language model.
+        with_question: makes the same model with another question.
+        with_variant: makes a variant of the model, such as `+likelihood`; raises `UsageError` for an unknown
+            one.
+        has_embeddings: it is an `Embedding`: the embeddings of faces are cached, and its prompts
+            (`settings["prompts"]`) do not change them.
+        is_fusion: it is a late fusion: it pools the predictions of its components, and its weights are
+            `fusion.FusionWeights`.
+        components: the models it is made of: those of a fusion, or the model whose embeddings a linear probe
+            uses.
     """
 
     name: str
@@ -109,68 +129,43 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)
-        _check_fields(
-            self,
-            {
-                **{
-                    "load": Callable,
-                    "description": str,
-                    "labels": list | tuple,
-                    "weights": Weights | None,
-                    "settings": Mapping,
-                },
-                **{
-                    "precision": str,
-                    "prompt": str | None,
-                    "source": Path | None,
-                    "question": Question | None,
-                    "components": tuple,
-                },
-                **{
-                    "with_prompts": Callable | None,
-                    "with_question": Callable | None,
-                    "with_variant": Callable | None,
-                    "has_embeddings": bool,
-                    "is_fusion": bool,
-                },
-            },
-        )
+        _check_fields(self, _MODEL_FIELDS)
         _check_precision(self.name, self.precision)
-        object.__setattr__(self, "settings", _plain(self.name, self.settings))
+        object.__setattr__(self, "settings", _as_json_values(self.name, self.settings))
         object.__setattr__(self, "labels", tuple(self.labels))
         for name, values, kind in (("labels", self.labels, str), ("components", self.components, ModelSpec)):
-            if foreign := [type(value).__name__ for value in values if not isinstance(value, kind)]:
+            if others := [type(value).__name__ for value in values if not isinstance(value, kind)]:
                 raise UsageError(
-                    f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; there is a {foreign[0]} among them."
+                    f"ModelSpec {self.name!r}: {name} must hold {kind.__name__} only; "
+                    f"there is a {others[0]} among them."
                 )
         space = LabelSpace.from_names(f"labels of {self.name}", self.labels)
         if all(e is None for e in space.order):
             raise UsageError(f"Model {self.name!r} declares no label that is one of the seven emotions.")
 
     def resolve(self, runtime: Runtime) -> Runtime:
-        """`runtime` with `auto` precision replaced by this model's own."""
-        return _resolved(runtime, self.precision)
+        """Replace `auto` precision by this model's precision."""
+        return _resolve_precision(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
-        """Where the weights lie; None for a model without weights.
+        """The path of the weights; None for a model without weights.
 
         Raises:
-            WeightsMissingError: they, or those of a part, are not on this machine; the text says how to get
-                them.
+            WeightsMissingError: they, or those of a component, are not on this machine; the text has the
+                command that gets them.
         """
-        for part in self.components:
-            part.weights_path()
-        return _located(self.name, self.weights)
+        for component in self.components:
+            component.weights_path()
+        return _locate_weights(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
-        """What decides the answers, as JSON: weights by content, code of one's own by content, settings,
-        precision.
+        """Everything that decides the predictions, as JSON: weights and code by content, settings, precision.
 
         Raises:
             WeightsMissingError: see `weights_path`.
         """
         path = self.weights_path()
-        own = {
+        identity: dict[str, Any] = {
             "model": self.name,
             "weights": sha256_of(path) if path else None,
             "code": sha256_of(self.source) if self.source else None,
@@ -178,35 +173,35 @@ class ModelSpec:
             "settings": dict(self.settings),
             "precision": self.resolve(runtime).precision,
         }
-        return (
-            own | {"components": [part.identity(runtime) for part in self.components]}
-            if self.components
-            else own
-        )
+        if self.components:
+            identity["components"] = [component.identity(runtime) for component in self.components]
+        return identity
 
     def embedding_identity(self, runtime: Runtime) -> dict[str, Any]:
-        """What decides the directions of faces: `identity` without the model's name and its words. Raises as
-        `identity`.
+        """Everything that decides the embeddings of faces: `identity` without the name and the prompts.
+
+        Raises as `identity`.
         """
-        own = self.identity(runtime)
-        settings = {key: value for key, value in own["settings"].items() if key != "prompts"}
-        return {
-            "weights": own["weights"],
-            "code": own["code"],
-            "settings": settings,
-            "precision": own["precision"],
-        }
+        identity = self.identity(runtime)
+        settings = {key: value for key, value in identity["settings"].items() if key != "prompts"}
+        fields = {key: identity[key] for key in ("weights", "code", "precision")}
+        return fields | {"settings": settings}
 
 
 @dataclass(frozen=True)
 class RestorerSpec:
-    """One restoration configuration, completely. `load`, `weights`, `settings` and `source` are as in
-    `ModelSpec`.
+    """Record of a restorer.
 
     Attributes:
-        precision: what `auto` means for it, as in `ModelSpec`; None for a restorer that computes the same in
-            any precision.
-        kept: it is slow enough that what it restored is kept on disk, face by face, for all models.
+        name: as in `ModelSpec`.
+        load: makes the restorer; called once per run, with the `Runtime`.
+        description: as in `ModelSpec`.
+        weights: as in `ModelSpec`.
+        settings: as in `ModelSpec`.
+        source: as in `ModelSpec`.
+        precision: the meaning of `auto` for it, as in `ModelSpec`; None for a restorer that computes the same
+            in any precision.
+        cached: it is so slow that its restored faces are cached on disk, for all models.
     """
 
     name: str
@@ -226,39 +221,41 @@ class RestorerSpec:
         _check_fields(self, {"source": Path | None, "precision": str | None, "cached": bool})
         if self.precision is not None:
             _check_precision(self.name, self.precision)
-        object.__setattr__(self, "settings", _plain(self.name, self.settings))
+        object.__setattr__(self, "settings", _as_json_values(self.name, self.settings))
 
     def resolve(self, runtime: Runtime) -> Runtime:
         """See `ModelSpec.resolve`."""
-        return runtime if self.precision is None else _resolved(runtime, self.precision)
+        return runtime if self.precision is None else _resolve_precision(runtime, self.precision)
 
     def weights_path(self) -> Path | None:
         """See `ModelSpec.weights_path`."""
-        return _located(self.name, self.weights)
+        return _locate_weights(self.name, self.weights)
 
     def identity(self, runtime: Runtime) -> dict[str, Any]:
-        """What decides the restored pixels, as JSON."""
+        """Everything that decides the restored pixels, as JSON."""
         path = self.weights_path()
-        own = {
+        identity = {
             "restorer": self.name,
             "weights": sha256_of(path) if path else None,
             "code": sha256_of(self.source) if self.source else None,
             "settings": dict(self.settings),
         }
-        return own if self.precision is None else own | {"precision": self.resolve(runtime).precision}
+        return (
+            identity if self.precision is None else identity | {"precision": self.resolve(runtime).precision}
+        )
 
 
-def _located(name: str, weights: Weights | None) -> Path | None:
-    """Where the weights of `name` lie; None for a record without weights.
+def _locate_weights(name: str, weights: Weights | None) -> Path | None:
+    """The path of the weights of `name`; None for a record without weights.
 
     Raises:
         WeightsMissingError: they are not on this machine.
-        WeightsError: `find` failed, or returned something else than a path.
+        WeightsError: `locate` failed, or returned something else than a path.
     """
     if weights is None:
         return None
     with contained(
-        WeightsError, f"The weights of {name} cannot be searched for, because Weights.find failed"
+        WeightsError, f"The weights of {name} cannot be searched for, because Weights.locate failed"
     ):
         path = weights.locate()
     if path is None:
@@ -267,42 +264,43 @@ def _located(name: str, weights: Weights | None) -> Path | None:
         )
     if not isinstance(path, Path):
         raise WeightsError(
-            f"The Weights.find of {name} returned a {type(path).__name__}. Return a pathlib.Path, or None where there is no file."
+            f"The Weights.locate of {name} returned a {type(path).__name__}. "
+            "Return a pathlib.Path, or None where there is no file."
         )
     return path
 
 
-def _resolved(runtime: Runtime, own: str) -> Runtime:
-    """`runtime` with `auto` precision replaced by `own`, and `fast` by what the machine is fast at."""
+def _resolve_precision(runtime: Runtime, precision: str) -> Runtime:
+    """Replace `auto` precision by `precision`, and `fast` by what the machine computes fast."""
     if runtime.precision != "auto":
         return runtime
-    fast = "bf16" if own == AUTO_BF16 and bf16_is_fast(runtime.device) else "float32"
-    return replace(runtime, precision=fast if own == AUTO_BF16 else own)
+    if precision == AUTO_BF16:
+        precision = "bf16" if bf16_is_fast(runtime.device) else "float32"
+    return replace(runtime, precision=precision)
 
 
 T = TypeVar("T")
 
 
-def derived(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> ModelSpec:
-    """The model that one of `spec`'s own functions (`reprompted`, `asked`, `marked`) makes of an argument.
+def derive(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> ModelSpec:
+    """Make a model with one of `spec`'s functions: `with_prompts`, `with_question` or `with_variant`.
 
     Raises:
-        UsageError: it failed, or made something else.
+        UsageError: the function failed, or returned something else.
     """
-    with defining_records(
-        f"{spec.name} cannot be made with {type(argument).__name__} '{one_line(getattr(argument, 'name', str(argument)))}'"
-    ):
-        found = change(argument)
-    if not isinstance(found, ModelSpec):
+    kind, shown = type(argument).__name__, one_line(getattr(argument, "name", str(argument)))
+    with defining_records(f"{spec.name} cannot be made with {kind} '{shown}'"):
+        changed = change(argument)
+    if not isinstance(changed, ModelSpec):
         raise UsageError(
-            f"{spec.name} makes a {type(found).__name__} of another {type(argument).__name__}. It must make a ModelSpec."
+            f"{spec.name} makes a {type(changed).__name__} of another {kind}. It must make a ModelSpec."
         )
-    return found
+    return changed
 
 
 @contextmanager
 def defining_records(failed: str, hint: str = "") -> Iterator[None]:
-    """`contained` for code that defines records: every error is one of the command line."""
+    """Run code that defines records, as `contained`; every error becomes a `UsageError`."""
     try:
         with contained(UsageError, failed, hint):
             yield
@@ -323,16 +321,18 @@ def _check_name(kind: str, name: str) -> None:
         raise UsageError(f"{shown} cannot name a {kind}: use letters, digits and . _ : / @ + -")
     if len(name) > LONGEST_NAME:
         raise UsageError(
-            f"'{one_line(name, 60)}' cannot name a {kind}: it has {len(name)} characters, {LONGEST_NAME} are allowed."
+            f"'{one_line(name, 60)}' cannot name a {kind}: it has {len(name)} characters, "
+            f"{LONGEST_NAME} are allowed."
         )
 
 
 def _check_fields(record: Any, kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         if not isinstance(value := getattr(record, name), kind):
-            wanted = str(getattr(kind, "__name__", kind)).replace("collections.abc.", "")
+            expected = str(getattr(kind, "__name__", kind)).replace("collections.abc.", "")
             raise UsageError(
-                f"{type(record).__name__} {record.name!r}: {name} must be {wanted}; got a {type(value).__name__}."
+                f"{type(record).__name__} {record.name!r}: {name} must be {expected}; "
+                f"got a {type(value).__name__}."
             )
 
 
@@ -343,16 +343,17 @@ def _check_precision(name: str, precision: str) -> None:
         )
 
 
-def _plain(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as plain JSON values, which nobody changes later.
+def _as_json_values(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the settings as JSON values.
 
     Raises:
-        UsageError: JSON has no word for them.
+        UsageError: JSON cannot represent them.
     """
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(settings), sort_keys=True, allow_nan=False))
+        copied: dict[str, Any] = json.loads(json.dumps(dict(settings), sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"The settings of {name!r} are part of its identity, so they must be JSON values: {describe_exception(error)}"
+            f"The settings of {name!r} are part of its identity, so they must be JSON values: "
+            f"{describe_exception(error)}"
         ) from error
-    return plain
+    return copied

@@ -185,15 +185,15 @@ def test_nothing_is_left_to_random_weights(small, nano, tmp_path):
 
 def test_another_activation_than_the_checkpoint_was_trained_with_is_refused():
     with pytest.raises(UsageError, match="open_clip:ViT-B-32-quickgelu/openai"):
-        clip.of_tag("ViT-B-32", "openai")
+        clip.pretrained_config("ViT-B-32", "openai")
     with pytest.raises(UnknownNameError, match="openai"):
-        clip.of_tag("ViT-B-32-quickgelu", "opnai")
+        clip.pretrained_config("ViT-B-32-quickgelu", "opnai")
 
 
 @pytest.mark.parametrize("spec", [s for s in models.CLIPS if s.name != "clip-nano"], ids=lambda s: s.name)
 def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
     architecture, tag = spec.settings["network"].rsplit("/", 1)
-    repository, preprocess = clip.of_tag(architecture, tag)
+    repository, preprocess = clip.pretrained_config(architecture, tag)
     assert spec.weights.locate.__closure__ is not None
     assert repository in [cell.cell_contents for cell in spec.weights.locate.__closure__]
     assert set(preprocess) == {"mean", "std", "interpolation", "resize_mode"}

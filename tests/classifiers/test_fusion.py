@@ -20,7 +20,7 @@ from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
 from fer_models.evaluation import Suite
 from fer_models.gate.restoration_effect import ALL_MODELS
 from fer_models.zoo import resolve, restorers
-from fer_models.zoo.grammar import is_known, parts_of
+from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, Runtime
 
@@ -154,12 +154,13 @@ def test_a_broken_fusion_file_is_refused_with_the_way_out(tmp_path, broken):
     ],
 )
 def test_a_fusions_name_names_its_parts(name, parts):
-    assert parts_of(name) == parts
+    parsed = ModelName.parse(name)
+    assert tuple(map(str, parsed.components or [parsed])) == parts
 
 
 def test_a_fusion_of_known_models_is_no_orphan():
-    assert is_known("a+b+tta", {"a", "b"})
-    assert not is_known("a+c", {"a", "b"})
+    assert ModelName.parse("a+b+tta").is_made_of({"a", "b"})
+    assert not ModelName.parse("a+c").is_made_of({"a", "b"})
 
 
 # -- as a subject -----------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
 
 
 def test_only_what_has_directions_can_be_probed():
-    with pytest.raises(UsageError, match="only CLIP models"):
+    with pytest.raises(UsageError, match="no embeddings"):
         resolve.resolve_model("vgg19-probe", MODELS)
 
 

@@ -84,7 +84,7 @@ def test_every_template_is_filled_with_every_word():
         ({"emotions": {**WORDS, "fear": []}}, "no words for fear"),
         ({"emotions": {**WORDS, "joy": ["joy"]}}, "words for 'joy'"),
         ({"emotions": {**WORDS, "fear": ["Angry"]}}, "'angry' 2 times"),
-        ({"emotions": {**WORDS, "fear": ["a {}"]}}, "gaps belong into templates"),
+        ({"emotions": {**WORDS, "fear": ["a {}"]}}, "only templates have gaps"),
         ({"emotions": {**WORDS, "fear": ["y" * 10_000]}}, "10,000 characters"),
         ({"emotions": []}, "emotions an object"),
         ({"template": ["a {} face"]}, "unknown entries: template"),

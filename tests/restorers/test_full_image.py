@@ -73,7 +73,7 @@ def files(tmp_path_factory):
     from facexlib.detection.retinaface import RetinaFace
 
     torch.manual_seed(0)
-    with full_image._old_packages():
+    with full_image._ignore_warnings():
         networks = (
             RetinaFace("resnet50", device="cpu"),
             parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19),
@@ -96,7 +96,7 @@ def helper(files, monkeypatch):
         "FILES",
         {name: ("v0", sha256_of(files / full_image.FACE_DETECTION / name)) for name in FILES},
     )
-    made = full_image.helper(2.0, torch.device("cpu"))
+    made = full_image.load_helper(2.0, torch.device("cpu"))
     made.face_det, made.use_parse = Oracle(PLACE), False
     return made
 
@@ -129,7 +129,7 @@ def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarg
 
 
 def test_the_real_networks_run(files, helper):
-    made = full_image.helper(1.0, torch.device("cpu"))
+    made = full_image.load_helper(1.0, torch.device("cpu"))
     assert FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces == ()
     made.face_det = Oracle(PLACE)
     assert len(FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces) == 1
@@ -149,10 +149,10 @@ def test_a_file_that_is_missing_or_another_one_is_told(helper, files, monkeypatc
     with pytest.raises(
         WeightsError, match=r"detection_Resnet50_Final.pth has sha256 .+, the published file has 6d1de9c2944f"
     ):
-        full_image.helper(2.0, torch.device("cpu"))
+        full_image.load_helper(2.0, torch.device("cpu"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissingError, match="fer-models weights fetch face-detection"):
-        full_image.helper(2.0, torch.device("cpu"))
+        full_image.load_helper(2.0, torch.device("cpu"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("facexlib") is not None, reason="facexlib is installed")

@@ -58,7 +58,7 @@ def test_the_image_tower_sees_what_the_trained_eyes_see(home):
     faces = drawn(5).faces(range(5))
     with torch.no_grad():
         there = own.network.forward_features(own.preprocess(faces))[:, 1:]
-        here = network.encode_image(torch.cat([phi3v.views(face, 1, 48).pixels for face in faces]))
+        here = network.encode_image(torch.cat([phi3v.hd_transform(face, 1, 48).pixels for face in faces]))
     torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
     assert not any(p.requires_grad for p in network.tower.parameters())
     assert metadata["format"] == "fer-models-cnn"
@@ -99,11 +99,11 @@ def test_the_loss_is_that_of_the_replies_alone(trained):
     """
     chat, asked = phi3v.load(trained[0].weights, device="cpu"), questions.load("one-word")
     faces, replies = drawn(3).faces(range(3)), ["happy", "surprise", "sad"]
-    features = chat.network.encode_image(torch.cat([phi3v.views(face, 1, 48).pixels for face in faces]))
+    features = chat.network.encode_image(torch.cat([phi3v.hd_transform(face, 1, 48).pixels for face in faces]))
     with torch.no_grad():
-        loss = float(answering_loss(chat, features, replies, asked.written()))
+        loss = float(answering_loss(chat, features, replies, asked.render()))
     ended = [f"{reply}<|end|>" for reply in replies]
-    scores = np.diag(chat.loglikelihood(faces, asked.written(), ended))
+    scores = np.diag(chat.loglikelihood(faces, asked.render(), ended))
     assert loss == pytest.approx(-scores.sum() / chat.lengths(ended).sum(), rel=1e-4)
 
 

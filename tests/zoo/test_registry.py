@@ -208,7 +208,7 @@ def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_pat
     assert augmented.load(Runtime()).predict([np.zeros((48, 48, 3), dtype=np.uint8)]).answer.tolist() == [
         Emotion.SAD
     ]
-    with pytest.raises(UnknownNameError, match="Did you mean 'own'"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'own\+tta'"):
         resolve.resolve_model("onw+tta", models)
     file = tmp_path / "my+tta.safetensors"
     file.write_bytes(b"")

@@ -1,1 +1,1 @@
-"""Vision-language models."""
+"""Vision-language models as classifiers."""

@@ -1,7 +1,7 @@
-"""Vision-language models that transformers knows (Qwen-VL, SmolVLM, LLaVA, InternVL, …), asked through their
-own processor and chat template.
+"""Vision-language models of transformers (Qwen-VL, SmolVLM, LLaVA, InternVL, …).
 
-Nothing but safetensors is read, and no code that comes with a model is run.
+Each is used with its own processor and chat template. Weights are read from safetensors only, and no code
+that comes with a model is run.
 """
 
 from __future__ import annotations
@@ -24,95 +24,95 @@ from fer_models.classifiers.vlm.kv_cache import cache_name
 from fer_models.errors import WeightsError
 from fer_models.images import Face
 
-#: What a model's own settings say about drawing tokens at random; the likeliest one is wanted here.
-_OF_CHANCE = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+#: The settings of a model that sample tokens; they are removed, because decoding is greedy here.
+_SAMPLING_SETTINGS = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
 class HfVlm:
-    """See `interview.Chat`."""
+    """A model of transformers as a `VlmBackend`."""
 
     def __init__(self, model: Any, processor: Any, device: torch.device) -> None:
         """`model` and `processor` are what transformers' Auto classes make of a folder."""
         self.model, self.processor, self.device = model.eval().to(device), processor, device
-        self.words = getattr(processor, "tokenizer", processor)
-        self.words.padding_side = "left"
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        self.tokenizer.padding_side = "left"
         self._cache_name = cache_name(model)
-        for setting in _OF_CHANCE:
+        for setting in _SAMPLING_SETTINGS:
             setattr(model.generation_config, setting, None)
 
     @torch.inference_mode()
     def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
-        """See `interview.Chat.write`."""
-        asked = self._asked(faces, question)
-        written = self.model.generate(
-            **asked, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad
+        """See `VlmBackend.generate`."""
+        inputs = self._inputs(faces, question)
+        generated = self.model.generate(
+            **inputs, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad
         )
-        said = self.words.batch_decode(written[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [str(text).strip() for text in said]
+        replies = generated[:, inputs["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
+        return [str(text).strip() for text in texts]
 
     @torch.inference_mode()
     def loglikelihood(
         self, faces: Sequence[Face], question: str, replies: Sequence[str]
     ) -> NDArray[np.float64]:
-        """See `interview.Chat.score`. Each face and the question are read once; the replies follow from what
-        was kept of that.
+        """See `VlmBackend.loglikelihood`.
+
+        Each prompt is processed once; the replies are scored with its key-value cache.
         """
-        alike = [list(group) for _, group in groupby(range(len(faces)), key=lambda i: faces[i].shape)]
+        by_size = [list(group) for _, group in groupby(range(len(faces)), key=lambda i: faces[i].shape)]
         return np.concatenate(
-            [self._loglikelihood([faces[i] for i in group], question, replies) for group in alike]
+            [self._loglikelihood([faces[i] for i in group], question, replies) for group in by_size]
         )
 
     def _loglikelihood(
         self, faces: Sequence[Face], question: str, replies: Sequence[str]
     ) -> NDArray[np.float64]:
-        """`score` for faces of one size, whose prompts are equally long: nothing is padded, so every model
-        counts positions rightly.
+        """Log-likelihoods for faces of one size.
+
+        Their prompts are equally long and need no padding, so every model's positions are correct.
         """
-        asked, told = self._asked(faces, question), [self._ids(reply) for reply in replies]
-        out = self.model(**asked, use_cache=True)
+        reply_ids = [self._tokenize(reply) for reply in replies]
+        out = self.model(**self._inputs(faces, question), use_cache=True)
         first = out.logits[:, -1].float().log_softmax(-1)
-        found = first[:, [ids[0] for ids in told]].double()
-        longest = max(map(len, told)) - 1
+        scores = first[:, [ids[0] for ids in reply_ids]].double()
+        longest = max(map(len, reply_ids)) - 1
         if longest:
             n, cache = len(faces), out[self._cache_name]
-            cache.batch_repeat_interleave(len(told))
-            fed = torch.tensor(
-                [ids[:-1] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device
+            cache.batch_repeat_interleave(len(reply_ids))
+            padding = [[self._pad] * (longest - len(ids) + 1) for ids in reply_ids]
+            inputs, targets = (
+                torch.tensor([ids[part] + pad for ids, pad in zip(reply_ids, padding, strict=True)])
+                .to(self.device)
+                .repeat(n, 1)
+                for part in (slice(None, -1), slice(1, None))
             )
-            wanted = torch.tensor(
-                [ids[1:] + [self._pad] * (longest - len(ids) + 1) for ids in told], device=self.device
-            )
-            real = torch.arange(longest, device=self.device) < torch.tensor(
-                [[len(ids) - 1] for ids in told], device=self.device
-            )
-            logits = self.model(
-                input_ids=fed.repeat(n, 1), use_cache=True, **{self._cache_name: cache}
-            ).logits
-            following = logits.float().log_softmax(-1).gather(-1, wanted.repeat(n, 1)[..., None])[..., 0]
-            found += (following.double() * real.repeat(n, 1)).sum(1).reshape(n, len(told))
-        scores: NDArray[np.float64] = found.cpu().numpy()
-        return scores
+            lengths = torch.tensor([[len(ids) - 1] for ids in reply_ids], device=self.device)
+            is_token = (torch.arange(longest, device=self.device) < lengths).repeat(n, 1)
+            logits = self.model(input_ids=inputs, use_cache=True, **{self._cache_name: cache}).logits
+            later = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+            scores += (later.double() * is_token).sum(1).reshape(n, len(reply_ids))
+        loglikelihoods: NDArray[np.float64] = scores.cpu().numpy()
+        return loglikelihoods
 
     def lengths(self, replies: Sequence[str]) -> NDArray[np.int64]:
-        """See `interview.Chat.lengths`."""
-        return np.array([len(self._ids(reply)) for reply in replies])
+        """See `VlmBackend.lengths`."""
+        return np.array([len(self._tokenize(reply)) for reply in replies])
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self.words(text, add_special_tokens=False)["input_ids"])
+    def _tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     @property
     def _pad(self) -> int:
-        return int(
-            self.words.pad_token_id if self.words.pad_token_id is not None else self.words.eos_token_id
-        )
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id)
 
-    def _asked(self, faces: Sequence[Face], question: str) -> Any:
-        """The prompts of all faces as the model takes them."""
+    def _inputs(self, faces: Sequence[Face], question: str) -> Any:
+        """The model's inputs for all faces and the question."""
         message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
         prompt = self.processor.apply_chat_template(message, add_generation_prompt=True)
-        pictures = [[Image.fromarray(face)] for face in faces]
-        asked = self.processor(text=[prompt] * len(faces), images=pictures, padding=True, return_tensors="pt")
-        return asked.to(self.device, self.model.dtype)
+        images = [[Image.fromarray(face)] for face in faces]
+        inputs = self.processor(text=[prompt] * len(faces), images=images, padding=True, return_tensors="pt")
+        return inputs.to(self.device, self.model.dtype)
 
     @property
     def parameters(self) -> int:
@@ -124,11 +124,13 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     """The model in a folder as transformers saves one.
 
     Args:
-        device: as in `cnn.load`. precision: what weights and arithmetic are in: `float32`, `bf16`, `fp16`.
+        folder: where the files are.
+        device: as in `cnn.load`.
+        precision: the type of weights and arithmetic: `float32`, `bf16` or `fp16`.
 
     Raises:
-        WeightsError: transformers cannot make a model of it without running foreign code, or it is not asked
-            in a chat.
+        WeightsError: transformers cannot load it without running third-party code, or it has no chat
+            template.
         PredictionError: the weights need more memory than is free.
     """
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
@@ -140,19 +142,20 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         processor: Any = AutoProcessor.from_pretrained(folder, **local)  # type: ignore[no-untyped-call]
-        model, told = read_model(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)
-    except Exception as error:  # whatever its files make transformers stumble over
+        model, info = read_model(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)
+    except Exception as error:  # transformers raises exceptions of many types for invalid files
         raise WeightsError(
             f"{folder} is no vision-language model that transformers loads by itself: {_brief(error)}"
         ) from error
-    if told["missing_keys"] or told.get("mismatched_keys"):
-        absent = sorted(map(str, [*told["missing_keys"], *told.get("mismatched_keys", [])]))
+    missing = sorted(map(str, [*info["missing_keys"], *(info.get("mismatched_keys") or [])]))
+    if missing:
         raise WeightsError(
-            f"{folder} lacks {len(absent)} tensors ({', '.join(absent[:3])}, …); they would be random. Fetch it anew."
+            f"{folder} lacks {len(missing)} tensors ({', '.join(missing[:3])}, …); they would be random. "
+            "Fetch it anew."
         )
     if getattr(processor, "chat_template", None) is None:
         raise WeightsError(
-            f"{folder} has no chat template: it is not made for questions. Ask an instruction-tuned model."
+            f"{folder} has no chat template: it is not made for questions. Use an instruction-tuned model."
         )
     return HfVlm(model, processor, target)
 

@@ -11,7 +11,5 @@ from typing import Any
 
 
 def cache_name(model: Any) -> str:
-    """Name of the cache argument of `model.forward`, and of the field in its outputs: `cache` or
-    `past_key_values`.
-    """
+    """Name of the cache in the arguments and outputs of `model`: `cache` or `past_key_values`."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

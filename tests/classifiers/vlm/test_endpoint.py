@@ -86,7 +86,7 @@ def test_each_face_is_sent_as_it_is_and_its_reply_is_read_in_order():
         assert (said.probabilities.max(axis=1) == 1).all()
         request = server.requests[0]
         assert (request["model"], request["temperature"]) == ("some/model", 0)
-        assert request["messages"][0]["content"][1]["text"] == ASKED.written()
+        assert request["messages"][0]["content"][1]["text"] == ASKED.render()
         assert "Authorization" not in server.headers[0]
 
 
@@ -102,7 +102,7 @@ def test_letters_are_read_in_the_order_in_which_they_were_listed():
     turned = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
     assert parse_responses(["A", "(G)"], lettered).answer.tolist() == [0, 6]
     assert parse_responses(["A", "(G)"], turned).answer.tolist() == [6, 0]
-    assert "A. neutral\nB. surprise" in turned.written()
+    assert "A. neutral\nB. surprise" in turned.render()
 
 
 def test_a_busy_server_is_asked_again():
@@ -133,7 +133,7 @@ def test_a_server_that_stays_away_is_given_up_with_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
         model = Endpoint(server.url, "m", ASKED, retry_timeout=0.6)
-        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*goes on from there"):
+        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*continues from there"):
             model.predict(drawn(1).faces([0]))
 
 

@@ -38,12 +38,12 @@ def faces(n=4):
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "happy or sad"]
-    together, columns = chat.loglikelihood(faces(), ASKED.written(), replies), []
+    together, columns = chat.loglikelihood(faces(), ASKED.render(), replies), []
     for reply in replies:
-        ids = torch.tensor(chat.words(reply, add_special_tokens=False)["input_ids"])
+        ids = torch.tensor(chat.tokenizer(reply, add_special_tokens=False)["input_ids"])
         rows = []
         for face in faces():
-            asked = chat._asked([face], ASKED.written())
+            asked = chat._inputs([face], ASKED.render())
             start = asked["input_ids"].shape[1]
             for key, filling in (
                 ("input_ids", ids),
@@ -63,7 +63,7 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 @pytest.mark.parametrize("way", ANSWER_MODES)
 def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
     monkeypatch.setattr(
-        "fer_models.classifiers.vlm.base.LONGEST", 8
+        "fer_models.classifiers.vlm.base.MAX_REPLY_TOKENS", 8
     )  # random weights never stop by themselves
     model = VlmClassifier(chat, ASKED, way)
     small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
@@ -76,12 +76,12 @@ def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
 
 
 def test_what_is_written_is_what_transformers_generates(chat):
-    asked = chat._asked(faces(2), ASKED.written())
+    asked = chat._inputs(faces(2), ASKED.render())
     expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[
         :, asked["input_ids"].shape[1] :
     ]
-    assert chat.generate(faces(2), ASKED.written(), 6) == [
-        chat.words.decode(row, skip_special_tokens=True).strip() for row in expected
+    assert chat.generate(faces(2), ASKED.render(), 6) == [
+        chat.tokenizer.decode(row, skip_special_tokens=True).strip() for row in expected
     ]
 
 
@@ -106,12 +106,12 @@ def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_lik
     cropped = resolve.resolve_model(f"hf-vlm:mine+4crops@{folder}", models.MODELS)
     with pytest.raises(UsageError, match="number of crops"):
         cropped.load(Runtime(device="cpu", precision="float32"))
-    with pytest.raises(UsageError, match=r"vgg19 cannot be asked \+likelihood"):
+    with pytest.raises(UsageError, match=r"vgg19 has no variant \+likelihood"):
         resolve.resolve_model("vgg19+likelihood", models.MODELS)
     own = checkpoint(tmp_path / "phi")
     spec = resolve.resolve_model(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
     assert spec.name == "hf-vlm:phi+4crops+likelihood@phi"
-    assert spec.load(Runtime(device="cpu", precision="float32")).chat.num_crops == 4
+    assert spec.load(Runtime(device="cpu", precision="float32")).backend.num_crops == 4
 
 
 def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):

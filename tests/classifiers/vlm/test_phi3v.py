@@ -47,7 +47,7 @@ def picture(width, height, seed=0):
 
 @pytest.mark.parametrize(("num_crops", "tokens"), [(1, 313), (4, 757), (16, 2509)])
 def test_a_square_face_takes_as_many_tokens_as_published(num_crops, tokens):
-    assert phi3v.views(faces(1)[0], num_crops, 336).tokens(24) == tokens
+    assert phi3v.hd_transform(faces(1)[0], num_crops, 336).tokens(24) == tokens
 
 
 def hd_by_torchvision(pixels, num_crops, side):
@@ -72,7 +72,7 @@ def hd_by_torchvision(pixels, num_crops, side):
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 2, 4, 7, 16]))
 def test_crops_are_the_tiles_of_the_enlarged_padded_picture(width, height, num_crops):
     pixels, side = picture(width, height), 24
-    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.views(pixels, num_crops, side)
+    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.hd_transform(pixels, num_crops, side)
     assert (seen.down * side, seen.across * side) == whole.shape[1:]
     assert seen.down * seen.across <= num_crops
     for row in range(seen.down):
@@ -217,7 +217,7 @@ def files(folder):
 )
 def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_crops):
     chat = phi3v.load(folder, num_crops=num_crops, device="cpu")
-    seen = phi3v.views(picture(shape[1], shape[0]), num_crops, 48)
+    seen = phi3v.hd_transform(picture(shape[1], shape[0]), num_crops, 48)
     features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in seen.pixels]
     expected = joined_by_numpy(files, seen, features, 6)
     with torch.inference_mode():
@@ -248,8 +248,8 @@ def test_the_language_model_does_what_the_files_say(folder, files, original):
 
 def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
-    before, after = chat.prompt(ASKED.written())
-    seen = phi3v.views(face, 1, 48)
+    before, after = chat.prompt(ASKED.render())
+    seen = phi3v.hd_transform(face, 1, 48)
     seen_tokens = joined_by_numpy(
         files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6
     )
@@ -260,7 +260,7 @@ def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     first = [chat.tokenizer.encode(reply, add_special_tokens=False).ids[0] for reply in replies]
     assert len(replies) > 1
     np.testing.assert_allclose(
-        chat.loglikelihood([face], ASKED.written(), replies)[0], expected[first], atol=1e-4
+        chat.loglikelihood([face], ASKED.render(), replies)[0], expected[first], atol=1e-4
     )
 
 
@@ -283,9 +283,9 @@ def mixed(n=6):
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "A", "happy or sad"]
-    together = chat.loglikelihood(mixed(), ASKED.written(), replies)
+    together = chat.loglikelihood(mixed(), ASKED.render(), replies)
     with torch.inference_mode():
-        apart = by_full_passes(chat, mixed(), ASKED.written(), replies)
+        apart = by_full_passes(chat, mixed(), ASKED.render(), replies)
     assert (np.ptp(together, axis=0) > 0.02).all()  # the faces matter
     np.testing.assert_allclose(together, apart, atol=1e-4)
 
@@ -293,7 +293,7 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
 @pytest.mark.parametrize("way", ["generate", "likelihood", "likelihood-normalized", "likelihood-calibrated"])
 def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monkeypatch):
     monkeypatch.setattr(
-        "fer_models.classifiers.vlm.base.LONGEST", 8
+        "fer_models.classifiers.vlm.base.MAX_REPLY_TOKENS", 8
     )  # random weights never stop by themselves
     model = VlmClassifier(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
     whole = model.predict(mixed())
@@ -315,7 +315,7 @@ def test_the_cost_of_a_face_is_counted(chat):
         for name, p in chat.network.named_parameters()
         if p.ndim == 2 and "language.model.layers" in name
     )
-    read, patches = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1], 37
+    read, patches = chat._embed_prompts(faces(1), ASKED.render(), 1)[0].shape[1], 37
     attention = (
         3 * 2 * patches**2 * VISION["hidden_size"] + 2 * 2 * read**2 * 32
     )  # layers, two products each, of every pair of tokens
@@ -327,14 +327,14 @@ def test_an_answer_that_would_cross_the_change_of_positions_is_refused(tmp_path,
     """What was kept of the prompt has the short factors; beyond the original length all of it would need the
     long ones.
     """
-    length = chat._asked(faces(1), ASKED.written(), 1)[0].shape[1]
+    length = chat._embed_prompts(faces(1), ASKED.render(), 1)[0].shape[1]
     short = checkpoint(
         tmp_path, original_max_position_embeddings=length + 2, max_position_embeddings=100 * length
     )
     tight = phi3v.load(short, device="cpu")
-    assert tight.loglikelihood(faces(1), ASKED.written(), ["happy"]).shape == (1, 1)
+    assert tight.loglikelihood(faces(1), ASKED.render(), ["happy"]).shape == (1, 1)
     with pytest.raises(PredictionError, match=f"A prompt of {length} tokens leaves no room"):
-        tight.generate(faces(1), ASKED.written(), 3)
+        tight.generate(faces(1), ASKED.render(), 3)
 
 
 def test_an_answer_ends_at_its_end_mark(chat):
@@ -410,8 +410,8 @@ def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
     )
     chat = phi3v.load(wide, device="cpu", precision="bf16")
     assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
-    assert chat.network.image_tokens([phi3v.views(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
-    scores = chat.loglikelihood(faces(1), ASKED.written(), ASKED.replies)
+    assert chat.network.image_tokens([phi3v.hd_transform(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
+    scores = chat.loglikelihood(faces(1), ASKED.render(), ASKED.replies)
     assert np.isfinite(scores).all()
 
 
@@ -486,8 +486,8 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
     )
     again = phi3v.load(split, device="cpu")
     np.testing.assert_array_equal(
-        again.loglikelihood(faces(), ASKED.written(), ASKED.replies),
-        chat.loglikelihood(faces(), ASKED.written(), ASKED.replies),
+        again.loglikelihood(faces(), ASKED.render(), ASKED.replies),
+        chat.loglikelihood(faces(), ASKED.render(), ASKED.replies),
     )
 
 

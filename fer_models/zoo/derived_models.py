@@ -1,0 +1,138 @@
+"""Models made of others: variants, linear probes and late fusions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from fer_models.artifacts import weights
+from fer_models.artifacts.hashing import sha256_of
+from fer_models.classifiers import fusion, probe
+from fer_models.classifiers.base import Classifier, Embedding
+from fer_models.errors import UsageError
+from fer_models.zoo.model_name import CROPS, LIKELIHOOD, TTA, ModelName
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights, derive
+
+T = TypeVar("T")
+
+
+def check_variants(name: ModelName) -> None:
+    """Check that the variants of a name do not contradict each other.
+
+    Raises:
+        UsageError: a variant is given twice, or there are two answer modes or two numbers of crops.
+    """
+    for variant in name.variants:
+        if name.variants.count(variant) > 1:
+            raise UsageError(f"{name} has +{variant} more than once. Write it once.")
+    modes = [variant for variant in name.variants if variant.startswith(LIKELIHOOD)]
+    crops = [variant for variant in name.variants if variant.endswith(CROPS)]
+    for kind, variants in (("answer modes", modes), ("numbers of crops", crops)):
+        if len(variants) > 1:
+            raise UsageError(f"{name} has two {kind}: +{variants[0]} and +{variants[1]}. Choose one of them.")
+
+
+def make_variant(spec: ModelSpec, variant: str) -> ModelSpec:
+    """A model's `variant`, such as `tta`.
+
+    Raises:
+        UsageError: the model has no such variant.
+    """
+    if variant == TTA:
+        return _with_flip_tta(spec)
+    if spec.with_variant is None:
+        raise UsageError(
+            f"{spec.name} has no variant +{variant}: only a vision-language model on this machine has."
+        )
+    return derive(spec, spec.with_variant, f"+{variant}")
+
+
+def _with_flip_tta(spec: ModelSpec) -> ModelSpec:
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.tta import flip_tta
+
+        return flip_tta(spec.load(runtime))
+
+    return replace(
+        spec,
+        name=str(ModelName.parse(spec.name).with_variants(TTA)),
+        load=load,
+        description=f"{spec.description}; mean of face and mirror image",
+        settings={**spec.settings, "tta": "mean of face and mirror image"},
+        with_prompts=_augmenting(spec.with_prompts),
+        with_question=_augmenting(spec.with_question),
+        with_variant=_augmenting(spec.with_variant),
+        has_embeddings=False,  # the mirror image has an embedding of its own, so both faces are predicted
+        is_fusion=False,
+    )
+
+
+def _augmenting(change: Callable[[T], ModelSpec] | None) -> Callable[[T], ModelSpec] | None:
+    return None if change is None else lambda argument: _with_flip_tta(change(argument))
+
+
+def make_probe(base: ModelSpec) -> ModelSpec:
+    """A linear probe on the embeddings of `base`, fitted for exactly these weights of `base`.
+
+    Raises:
+        UsageError: `base` has no embeddings, or is a probe itself.
+    """
+    if not base.has_embeddings or base.components:
+        raise UsageError(f"{base.name} has no embeddings for a linear probe. Take a CLIP model: clip-nano")
+    name = f"{base.name}-probe"
+
+    def locate() -> Path | None:
+        path, base_weights = weights.find(name), base.weights_path()
+        if path is None:
+            return None
+        fitted_for = None if base_weights is None else sha256_of(base_weights)
+        return path if probe.read(path).base == fitted_for else None  # else fitted for other weights
+
+    def load(runtime: Runtime) -> Classifier:
+        path, encoder = locate(), base.load(base.resolve(runtime))
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        assert isinstance(encoder, Embedding)
+        return probe.LinearProbe(encoder, probe.read(path))
+
+    command = f"fer-models probe {base.name} --dataset fer2013 --data-root FOLDER"
+    return ModelSpec(
+        name,
+        load,
+        f"linear probe on the embeddings of {base.name}",
+        weights=Weights(locate, command),
+        has_embeddings=True,
+        components=(base,),
+    )
+
+
+def make_fusion(components: Sequence[ModelSpec]) -> ModelSpec:
+    """Late fusion of `components`: its weights are exponents fitted for exactly these components' weights."""
+    names = [component.name for component in components]
+    name = "+".join(names)
+    path = weights.find(name, ".json")
+    fitted = None if path is None else fusion.read(path)
+
+    def locate() -> Path | None:
+        if fitted is None:
+            return None
+        files = [component.weights_path() for component in components]
+        hashes = [sha256_of(file) if file else None for file in files]
+        return path if hashes == list(fitted.weights) else None  # else fitted for other weights
+
+    def load(runtime: Runtime) -> Classifier:
+        assert fitted is not None  # `ModelSpec.weights_path` has refused a missing file before
+        classifiers = [component.load(component.resolve(runtime)) for component in components]
+        return fusion.LateFusion(classifiers, fitted.exponents)
+
+    command = f"fer-models fuse {' '.join(names)} --dataset fer2013 --data-root FOLDER"
+    return ModelSpec(
+        name,
+        load,
+        f"late fusion of {' and '.join(names)}, from their predictions",
+        weights=Weights(locate, command),
+        settings={} if fitted is None else {"fitted_on": dict(fitted.fitted_on)},
+        is_fusion=True,
+        components=tuple(components),
+    )

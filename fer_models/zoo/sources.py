@@ -1,0 +1,253 @@
+"""Model records by the source in their names: timm, open_clip, the Hub, servers, one's own checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fer_models.artifacts import hub, weights
+from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.vlm import questions
+from fer_models.classifiers.vlm.questions import Question
+from fer_models.emotions import LABELS, LabelSpace
+from fer_models.errors import FerModelsError, UsageError, one_line
+from fer_models.zoo.model_name import ModelName, Source
+from fer_models.zoo.models import (
+    CLIP_NANO,
+    DEFAULT_QUESTION,
+    HUB_FILES,
+    PHI3V_NANO,
+    clip_spec,
+    open_clip_spec,
+    vlm_spec,
+)
+from fer_models.zoo.registry import Registry
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights
+from fer_models.zoo.suggestions import unknown_model
+
+_OTHER_HUB_FILES = ("open_clip_config.json", "*token*", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The circumstances of looking up one name.
+
+    Attributes:
+        text: the complete name, as the user typed it.
+        models: the registered models.
+        folders: how many parent folders of a checkpoint its model's name shows.
+    """
+
+    text: str
+    models: Registry[ModelSpec]
+    folders: int = 0
+
+
+def spec_from_source(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """The record of a name without variants, probe or components.
+
+    Raises:
+        UnknownNameError, UsageError: no such model, or no such file.
+    """
+    if "+" in name.network and name.source is not Source.ENDPOINT:
+        raise unknown_model(f"+{name.network.split('+', 1)[1]}", lookup.text, lookup.models)
+    return _SOURCES[name.source](name, lookup)
+
+
+def _zoo_model(name: ModelName, lookup: Lookup) -> ModelSpec:
+    if name.checkpoint is None:
+        if name.network in lookup.models:
+            return lookup.models[name.network]
+        raise unknown_model(name.network, lookup.text, lookup.models)
+    if name.network == CLIP_NANO.name:
+        return _open_clip_model(replace(name, source=Source.OPEN_CLIP), lookup)
+    if name.network == PHI3V_NANO.name:
+        return _hf_vlm(replace(name, source=Source.HF_VLM), lookup)
+    return _cnn_with_checkpoint(name, lookup)
+
+
+def _cnn_with_checkpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """A CNN with a checkpoint of one's own.
+
+    A file of `fer-models train` holds its architecture, so there the network's name is only a label; for any
+    other file it is a timm network, and `FILE.json` next to it gives labels and input size.
+    """
+    network = f"{name.source.prefix}{name.network}"
+    if name.checkpoint is None:
+        raise UsageError(f"{network!r} needs a checkpoint: --model {network}@FILE.safetensors")
+    path = _checkpoint_file(name, lookup)
+    timm_name = name.network if name.source is Source.TIMM else None
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import cnn
+
+        return cnn.load(path, device=runtime.device, precision=runtime.precision, timm_name=timm_name)
+
+    sidecar = path.with_suffix(".json")
+    sidecar_text = sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None
+    return ModelSpec(
+        _printed_name(name, path, path.stem, lookup),
+        load,
+        f"{network} with the weights in {path.name}",
+        labels=_declared_labels(path, sidecar),
+        weights=Weights(lambda: path, f"put the file at {path}"),
+        settings={"network": network, "sidecar": sidecar_text},
+    )
+
+
+def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """An open_clip model, by architecture and tag or with a checkpoint of one's own."""
+    text = str(name)
+    if name.checkpoint is None:
+        architecture, slash, tag = name.network.rpartition("/")
+        if not slash:
+            raise UsageError(
+                f"{text!r} needs a checkpoint: --model {text}/TAG, or --model {text}@FILE.safetensors"
+            )
+        from fer_models.classifiers import clip
+
+        return open_clip_spec(text, architecture, tag, clip.pretrained_config(architecture, tag)[0])
+    file = _checkpoint_file(name, lookup)
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load(
+            path, prompts, architecture=name.network, device=runtime.device, precision=runtime.precision
+        )
+
+    return clip_spec(
+        _printed_name(name, file, file.stem, lookup),
+        f"{name.network} (open_clip) with the weights in {file.name}",
+        Weights(lambda: file, f"put the file at {file}"),
+        load,
+        None,
+        {"network": name.network},
+    )
+
+
+def _hub_clip(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """An open_clip model in a repository on the Hub."""
+    text = str(name)
+    given = text.removeprefix(name.source.prefix)
+    repository = hub.check_repository(given, "hf-hub:ORGANISATION/NAME")
+
+    def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import clip
+
+        return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
+
+    where = Weights(
+        lambda: hub.find_cached(repository, HUB_FILES),
+        f"fer-models weights fetch {text}",
+        lambda: hub.fetch(repository, HUB_FILES, _OTHER_HUB_FILES),
+    )
+    description = f"{repository} on the Hub (open_clip), zero-shot"
+    return clip_spec(text, description, where, load, None, {"network": text})
+
+
+def _hf_vlm(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """A vision-language model that transformers loads: a repository on the Hub, or a folder."""
+    if name.checkpoint is None:
+        repository = hub.check_repository(name.network, "hf-vlm:ORGANISATION/NAME")
+        where = Weights(
+            lambda: hub.find_cached_model(repository),
+            f"fer-models weights fetch {name}",
+            lambda: hub.fetch_model(repository),
+        )
+        return vlm_spec(str(name), f"{repository} on the Hub (transformers), zero-shot", where)
+    folder = Path(name.checkpoint)
+    if not os.path.isfile(folder / "config.json"):
+        raise UsageError(
+            f"--model {_excerpt(lookup.text)}: '{_excerpt(folder)}' holds no config.json. "
+            "Give a folder with a model as transformers saves one."
+        )
+    real = folder.resolve()
+    return vlm_spec(
+        _printed_name(name, real, real.name, lookup),
+        f"the vision-language model in {folder.name}, zero-shot",
+        Weights(lambda: folder, f"put the model at {folder}"),
+    )
+
+
+def _endpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """A model behind an OpenAI-compatible server."""
+    if not name.network or not name.checkpoint:
+        raise UsageError(
+            f"'{_excerpt(lookup.text)}' names no server. Write endpoint:MODEL@URL, "
+            "such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1"
+        )
+    return _endpoint_spec(name.network, name.checkpoint, str(name), questions.load(DEFAULT_QUESTION))
+
+
+def _endpoint_spec(model: str, url: str, name: str, question: Question) -> ModelSpec:
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers.vlm.endpoint import Endpoint
+
+        return Endpoint(url, model, question)
+
+    return ModelSpec(
+        name,
+        load,
+        f"{model} on the server at {url}",
+        settings={"server": url, "question": question.as_json(), "answer": "generate"},
+        prompt=question.name,
+        question=question,
+        with_question=lambda other: _endpoint_spec(model, url, name, other),
+    )
+
+
+def _python_file(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """A Python file defines models, it is none: `resolve.selected_models` takes those it defines."""
+    raise unknown_model(name.network, lookup.text, lookup.models)
+
+
+_SOURCES: Mapping[Source, Callable[[ModelName, Lookup], ModelSpec]] = {
+    Source.ZOO: _zoo_model,
+    Source.TIMM: _cnn_with_checkpoint,
+    Source.OPEN_CLIP: _open_clip_model,
+    Source.HF_HUB: _hub_clip,
+    Source.HF_VLM: _hf_vlm,
+    Source.ENDPOINT: _endpoint,
+    Source.PYTHON_FILE: _python_file,
+}
+
+
+def _checkpoint_file(name: ModelName, lookup: Lookup) -> Path:
+    path = Path(name.checkpoint or "")
+    if not os.path.isfile(path):
+        raise UsageError(
+            f"--model {_excerpt(lookup.text)}: '{_excerpt(path)}' does not exist, or is no file. "
+            "Give a safetensors file."
+        )
+    return path
+
+
+def _printed_name(name: ModelName, path: Path, file_name: str, lookup: Lookup) -> str:
+    """The name with `file_name` for the path of its checkpoint, after as many parent folders as asked for."""
+    folders = Path(os.path.abspath(path)).parts[1:-1]
+    shown = folders[max(0, len(folders) - lookup.folders) :]
+    return str(replace(name, checkpoint="/".join((*shown, file_name))))
+
+
+def _excerpt(text: str | Path) -> str:
+    return one_line(str(text), 120)
+
+
+def _declared_labels(path: Path, sidecar: Path) -> tuple[str, ...]:
+    """The label order that a checkpoint declares, without loading its tensors; ours where it declares none.
+
+    An invalid order is an error of `cnn.load`.
+    """
+    try:
+        declared = weights.metadata(path).get("labels")
+        names = parse_json(declared) if declared is not None else parse_json(read_text(sidecar))["labels"]
+        labels = tuple(names)
+        LabelSpace.from_names("labels", labels)
+        return labels
+    except (FerModelsError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return LABELS
