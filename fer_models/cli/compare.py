@@ -117,7 +117,7 @@ def _judged(paired: MatchedRuns) -> list[ComparedModel]:
     resamples = max(9999, 400 * len(paired.pairs))
     comparisons = []
     for pair in paired.pairs:
-        a = pair.answers
+        a = pair.predictions
         measured = metrics.measure_predictions(a)
         comparisons.append(
             gate.compare(

@@ -77,11 +77,11 @@ class BaselineRecord:
         """Whose record this is."""
         return Subject(self.dataset, self.split, self.restoration, self.model, self.corruption, self.prompt)
 
-    def decoded(self) -> NDArray[np.int64]:
+    def decode_predictions(self) -> NDArray[np.int64]:
         """The answers as int64 (n,), -1 for none, faces in canonical order."""
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
 
-    def decoded_p_true(self) -> NDArray[np.float64]:
+    def decode_p_true(self) -> NDArray[np.float64]:
         """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as
         `in_steps` has it.
         """
@@ -212,20 +212,20 @@ def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
 def record_of(
     subject: Subject,
     fingerprint: str,
-    answers: PredictionTable,
+    predictions: PredictionTable,
     metrics: Metrics,
     recorded: Mapping[str, Any],
 ) -> BaselineRecord:
     """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a
     whole point.
     """
-    letters, steps = encode_predictions(answers)
+    letters, steps = encode_predictions(predictions)
     values = {name: round(m.value, 6) for name, m in metrics.overall.items()}
     return BaselineRecord(
         **{k: v for k, v in subject.as_json().items()},  # type: ignore[arg-type]
         dataset_fingerprint=fingerprint,
-        n=len(answers),
-        unanswered=int((answers.answer < 0).sum()),
+        n=len(predictions),
+        unanswered=int((predictions.answer < 0).sum()),
         metrics=values,
         answers=letters,
         p_true=steps,

@@ -21,7 +21,8 @@ from fer_models.errors import BaselinesError, FacesDifferError, StoreError, Usag
 from fer_models.gate import baselines
 from fer_models.gate.baselines import BaselineRecord
 from fer_models.scoring import metrics
-from fer_models.store.predictions import PredictionTable, load_partition
+from fer_models.store.partition import load_partition
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 #: Where a revision keeps its records, unless the argument says otherwise.
@@ -44,7 +45,7 @@ class RunSource(Generic[Predicted]):
 
     name: str
     subjects: Mapping[Subject, Predicted]
-    single: bool = False
+    is_single: bool = False
     notes: tuple[str, ...] = ()
     older: Mapping[Subject, tuple[Predicted, ...]] = field(default_factory=dict)
 
@@ -90,7 +91,7 @@ def load_candidate(folder: Path) -> RunSource[PredictionTable]:
 def _folder(folder: Path) -> RunSource[PredictionTable]:
     if _shards(folder):
         answers, subject = load_partition(folder)
-        return RunSource(str(folder), {subject: answers}, single=True)
+        return RunSource(str(folder), {subject: answers}, is_single=True)
     newest_first = sorted(
         (f for f in folder.iterdir() if f.is_dir() and _shards(f)),
         key=lambda f: (_written(f), f.name),
@@ -182,8 +183,8 @@ class MatchedSubject:
     baseline: Subject
     subject: Subject
     record: BaselineRecord
-    p_before: NDArray[np.float64]
-    answers: PredictionTable
+    p_baseline: NDArray[np.float64]
+    predictions: PredictionTable
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def match_subjects(
         UsageError: the sides have no subject in common.
         FacesDifferError: nothing that they have in common stands on the same faces.
     """
-    if earlier.single and later.single:
+    if earlier.is_single and later.is_single:
         both = [(next(iter(earlier.subjects)), next(iter(later.subjects)))]
     else:
         both = [
@@ -288,7 +289,7 @@ def _part_of(
         p_true=steps,
         floor=None,
     )
-    emotions = part.decoded()
+    emotions = part.decode_predictions()
     scores = metrics.measure(answers.truth, emotions, None, resamples=1).overall
     values = {name: scores[name].value for name in ("accuracy", "macro_f1")}
     return replace(part, unanswered=int((emotions < 0).sum()), metrics=values)
@@ -298,7 +299,7 @@ def _pair(
     was: Subject, subject: Subject, held: PredictionTable | BaselineRecord, answers: PredictionTable
 ) -> MatchedSubject:
     if isinstance(held, BaselineRecord):
-        return MatchedSubject(was, subject, held, held.decoded_p_true(), answers)
+        return MatchedSubject(was, subject, held, held.decode_p_true(), answers)
     measured = metrics.measure_predictions(held, resamples=1)  # a record keeps no intervals
     # A floor is somebody's decision about a record; nobody decided one about answers that merely lie in a
     # store.
@@ -386,8 +387,8 @@ def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[Predi
     """The faces right before and wrong now, the greatest loss of probability first; and the other way, the
     greatest gain first.
     """
-    a, was = pair.answers, pair.record.decoded()
-    moved = a.p_true - pair.p_before
+    a, was = pair.predictions, pair.record.decode_predictions()
+    moved = a.p_true - pair.p_baseline
     was_right = was == a.truth
 
     def listed(rows: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
@@ -399,7 +400,7 @@ def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[Predi
                 LABELS[a.truth[i]],
                 _label(was[i]),
                 _label(a.answer[i]),
-                float(pair.p_before[i]),
+                float(pair.p_baseline[i]),
                 float(a.p_true[i]),
             )
             for i in chosen

@@ -208,13 +208,13 @@ class Verdict:
 
 def compare(
     subject: Subject,
-    answers: PredictionTable,
+    predictions: PredictionTable,
     measured: Metrics,
     record: BaselineRecord | None,
     *,
     fingerprint: str,
     labels: NDArray[np.int64],
-    kept: NDArray[np.int64] | None = None,
+    rows: NDArray[np.int64] | None = None,
     resamples: int = 9999,
 ) -> GateComparison:
     """Set the answers of `subject` beside its record's, on the same faces.
@@ -231,7 +231,7 @@ def compare(
         BaselinesError: the record contradicts itself.
         PredictionError: there is nothing to compare, or a metric is not a number.
     """
-    if len(answers) == 0:
+    if len(predictions) == 0:
         raise PredictionError(f"{subject.id}: no face was asked, so there is nothing to judge.")
     if record is None:
         return GateComparison(subject, measured)
@@ -241,7 +241,7 @@ def compare(
             f"{record.dataset_fingerprint[:12]}…, this run on {len(labels)} with {fingerprint[:12]}…. "
             "Use the faces of the record, or record these: pytest evals --update-baselines"
         )
-    before, p_before = record.decoded(), record.decoded_p_true()
+    before, p_before = record.decode_predictions(), record.decode_p_true()
     if (
         abs((accuracy := float((before == labels).mean())) - record.metrics["accuracy"]) > 1e-6
     ):  # as rounded there
@@ -249,20 +249,20 @@ def compare(
             f"The record of {subject.id} contradicts itself: its answers score {accuracy:.4f}, it claims {record.metrics['accuracy']:.4f}. "
             "Restore baselines.json from git, or record again: pytest evals --update-baselines"
         )
-    if kept is not None:
-        before, p_before = before[kept], p_before[kept]
-    truth, now = answers.truth, answers.answer
+    if rows is not None:
+        before, p_before = before[rows], p_before[rows]
+    truth, now = predictions.truth, predictions.answer
     was_right, is_right = before == truth, now == truth
     checks = paired_checks(truth, before, now, measured, resamples)
     recalls = {
         c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if _is_recall(c)
     }
     fell, rose = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    p_now = quantize_probability(answers.p_true)
+    p_now = quantize_probability(predictions.p_true)
     # Written answers have no probabilities, and so no log score.
     drift = (
         Degradation(float(p_before.mean()), float(p_now.mean()), *log_score_test(p_before, p_now))
-        if answers.has_probabilities
+        if predictions.has_probabilities
         else None
     )
     return GateComparison(

@@ -86,7 +86,7 @@ class ScenarioResult:
 
     scenario: Scenario
     rates: dict[str, Measurement]
-    changed: float
+    prediction_change_rate: float
     log_score: float
 
     def as_json(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class ScenarioResult:
         return {
             "fall": s.fall,
             "discordant": s.discordant,
-            "answers_changed": self.changed,
+            "answers_changed": self.prediction_change_rate,
             "kind": s.kind if s.fall else None,
             "log_score": self.log_score,
             "rejection_rate": rates,
@@ -110,7 +110,7 @@ class Source(NamedTuple):
     truth: NDArray[np.int64]
 
     @classmethod
-    def of(cls, answers: PredictionTable) -> Source:
+    def from_predictions(cls, answers: PredictionTable) -> Source:
         """From a model's answers. Raises UsageError where they hold no probabilities."""
         rows = ~np.isnan(answers.probabilities).any(axis=1)
         if not rows.any():
@@ -134,7 +134,7 @@ class _Change(NamedTuple):
 
 
 def run(
-    answers: PredictionTable,
+    predictions: PredictionTable,
     *,
     scenarios: Sequence[Scenario] = SCENARIOS,
     runs: int = 2000,
@@ -161,7 +161,7 @@ def run(
         raise UsageError(
             f"The self-test needs at least one run of at least one face, got {runs} runs of {n} faces."
         )
-    source = Source.of(answers)
+    source = Source.from_predictions(predictions)
     tasks = [(source, scenario, runs, n, (seed, i)) for i, scenario in enumerate(scenarios)]
     outcomes = []
     for outcome in Parallel(n_jobs=processes, return_as="generator")(
@@ -185,10 +185,10 @@ def minimum_detectable_fall(
         for o in outcomes
         if o.scenario.fall and o.scenario.kind == DIFFUSE
     ]
-    return interpolated([(0.0, 0.0), *curve], power)
+    return interpolate_size([(0.0, 0.0), *curve], power)
 
 
-def interpolated(curve: Sequence[tuple[float, float]], power: float) -> float | None:
+def interpolate_size(curve: Sequence[tuple[float, float]], power: float) -> float | None:
     """The smallest size at which a curve of (size, rate) reaches a rate, by interpolation in the order of
     sizes; None if it never does.
     """
@@ -237,13 +237,13 @@ def _fails(truth: NDArray[np.int64], before: NDArray[np.int64], now: NDArray[np.
     decide.
     """
     checks = gate.paired_checks(truth, before, now, resamples=0)
-    at_least, at_most = (_failed(with_f1(checks, p)) for p in (1.0, 0.0))
+    at_least, at_most = (_failed(replace_macro_f1_p(checks, p)) for p in (1.0, 0.0))
     if at_least == at_most:
         return at_least
     return _failed(gate.paired_checks(truth, before, now, resamples=_RESAMPLES))
 
 
-def with_f1(checks: tuple[gate.MetricCheck, ...], p: float) -> tuple[gate.MetricCheck, ...]:
+def replace_macro_f1_p(checks: tuple[gate.MetricCheck, ...], p: float) -> tuple[gate.MetricCheck, ...]:
     """The checks with another p-value of macro-F1."""
     return tuple(replace(c, p=p) if c.metric == "macro_f1" else c for c in checks)
 
@@ -306,7 +306,7 @@ def calibrate(source: Source, scenario: Scenario) -> _Change:
             return _Change(
                 noise,
                 CONCENTRATED_LOSS,
-                solve(
+                find_root(
                     lambda share: (
                         _effect(source, _Change(noise, CONCENTRATED_LOSS, share))[0] - scenario.fall
                     ),
@@ -316,12 +316,12 @@ def calibrate(source: Source, scenario: Scenario) -> _Change:
             )
         return _Change(
             noise,
-            solve(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0),
+            find_root(lambda loss: _effect(source, _Change(noise, loss, 1.0))[0] - scenario.fall, 0.0, 8.0),
             1.0,
         )
 
     try:
-        return of(solve(lambda noise: _effect(source, of(noise))[1] - scenario.discordant, 0.0, 8.0))
+        return of(find_root(lambda noise: _effect(source, of(noise))[1] - scenario.discordant, 0.0, 8.0))
     except ValueError as error:  # brentq: the ends have the same sign
         raise UsageError(
             f"These answers cannot show a fall of {scenario.fall:.1%} where {scenario.discordant:.1%} of the faces change: too many of them are "
@@ -336,7 +336,7 @@ def version(
     return _version(logits, truth, _Change(noise, 0.0, 1.0), rng)
 
 
-def solve(f: Callable[[float], float], low: float, high: float) -> float:
+def find_root(f: Callable[[float], float], low: float, high: float) -> float:
     """Where `f` is 0 between `low` and `high`. Raises ValueError where its ends have the same sign."""
     return float(brentq(f, low, high, xtol=1e-4, rtol=1e-4))
 

@@ -93,7 +93,7 @@ class RestorationEffect:
         }
 
 
-def effect(
+def measure_effect(
     model: str,
     restoration: str,
     against: str,
@@ -181,7 +181,7 @@ def pooled_effect(
     )
 
 
-def adjusted(effects: Sequence[RestorationEffect]) -> list[RestorationEffect]:
+def adjust_effects(effects: Sequence[RestorationEffect]) -> list[RestorationEffect]:
     """The same effects, their p-values adjusted for being many (Holm): those over all models among
     themselves, and those of single models.
 

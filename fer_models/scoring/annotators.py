@@ -57,10 +57,10 @@ class AnnotatorScores:
 
 
 def score(
-    answers: PredictionTable, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0
+    predictions: PredictionTable, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0
 ) -> AnnotatorScores:
     """Set `answers` beside the votes (n, 10) on the same faces, in the same order."""
-    said, chosen = answers.answer, majority(votes)
+    said, chosen = predictions.answer, majority(votes)
     decided = (chosen != TIE) & (chosen < len(EMOTIONS))
     cast = votes.sum(axis=1)
     agreeing = np.where(said >= 0, votes[np.arange(len(votes)), np.maximum(said, 0)], 0)
@@ -71,7 +71,7 @@ def score(
     for name, (low, high) in STRATA.items():
         rows = (low <= top) & (top <= high)
         strata[name] = (
-            wilson_interval(int(answers.correct[rows].sum()), int(rows.sum())) if rows.any() else None
+            wilson_interval(int(predictions.correct[rows].sum()), int(rows.sum())) if rows.any() else None
         )
     return AnnotatorScores(
         wilson_interval(int((said == chosen)[decided].sum()), int(decided.sum())) if decided.any() else None,

@@ -50,16 +50,16 @@ class LeakageScores:
 
 
 def score(
-    answers: PredictionTable, known: Collection[str], *, resamples: int = 9999, seed: int = 0
+    predictions: PredictionTable, train_hashes: Collection[str], *, resamples: int = 9999, seed: int = 0
 ) -> LeakageScores:
     """Accuracy with and without the faces whose pixel hash is among `known`."""
-    leaked = np.array([face in known for face in answers.faces])
-    right = answers.correct
+    leaked = np.array([face in train_hashes for face in predictions.faces])
+    right = predictions.correct
     # Faces by (leaked, right): all that either accuracy depends on.
     cells = np.array(
         [(right & leaked).sum(), (~right & leaked).sum(), (right & ~leaked).sum(), (~right & ~leaked).sum()]
     )
-    leaks, others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(answers)
+    leaks, others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(predictions)
     on = wilson_interval(int(cells[0]), leaks) if leaks else None
     if not others:
         return LeakageScores(leaks, None, on, None)

@@ -148,12 +148,12 @@ def measure(
     return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
 
 
-def measure_predictions(answers: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+def measure_predictions(predictions: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
     """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as
     `measure`.
     """
-    probabilities = answers.probabilities if answers.has_probabilities else None
-    return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
+    probabilities = predictions.probabilities if predictions.has_probabilities else None
+    return measure(predictions.truth, predictions.answer, probabilities, resamples=resamples, seed=seed)
 
 
 def confusion(truth: IntArray, answer: IntArray) -> IntArray:

@@ -112,8 +112,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def paired_score_test(
     truth: npt.ArrayLike,
-    before: npt.ArrayLike,
-    now: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    candidate: npt.ArrayLike,
     score: Score,
     resamples: int = 9999,
     seed: int = 0,
@@ -147,8 +147,8 @@ def paired_score_test(
     """
     joint = _joint_table(
         emotion_codes("truth", truth),
-        emotion_codes("the answers before", before, lowest=NO_ANSWER),
-        emotion_codes("the answers now", now, lowest=NO_ANSWER),
+        emotion_codes("the answers before", baseline, lowest=NO_ANSWER),
+        emotion_codes("the answers now", candidate, lowest=NO_ANSWER),
     )
     require_resamples(resamples)
     change = float(_change(joint, score))
@@ -179,7 +179,7 @@ def _permuted(joint: IntArray, resamples: int, seed: int) -> IntArray:
     return tables
 
 
-def paired_t_test(before: FloatArray, now: FloatArray) -> PairedChange:
+def paired_t_test(baseline: FloatArray, candidate: FloatArray) -> PairedChange:
     """Whether the mean of a score per face fell, by the one-sided paired t-test.
 
     Where few faces changed, t is surer than it may be: k changed faces can all have fallen by chance in one
@@ -195,8 +195,8 @@ def paired_t_test(before: FloatArray, now: FloatArray) -> PairedChange:
     Raises:
         PredictionError: no faces, lengths that differ, or a score that is NaN or infinite.
     """
-    require_same_length(before=before, now=now)
-    difference = np.sort(now - before)  # sorted, so that the order of the faces does not change the last bit
+    require_same_length(before=baseline, now=candidate)
+    difference = np.sort(candidate - baseline)  # sorted, so that the order of the faces does not change the last bit
     if difference.size == 0 or not np.isfinite(difference).all():
         raise PredictionError(
             f"A paired test needs finite scores of at least one face, got {difference.size} faces."
@@ -265,8 +265,8 @@ def sizes_and_counts(differences: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def permutation_test(
-    before: IntArray,
-    now: IntArray,
+    baseline: IntArray,
+    candidate: IntArray,
     score: Callable[[FloatArray], FloatArray],
     resamples: int = 99_999,
     seed: int = 0,
@@ -286,20 +286,20 @@ def permutation_test(
     Raises:
         PredictionError: no faces, other shapes, or `resamples` is under 1.
     """
-    if before.shape != now.shape or before.ndim != 2 or before.size == 0:
+    if baseline.shape != candidate.shape or baseline.ndim != 2 or baseline.size == 0:
         raise PredictionError(
-            f"A paired test needs counts of the same faces, got shapes {before.shape} and {now.shape}."
+            f"A paired test needs counts of the same faces, got shapes {baseline.shape} and {candidate.shape}."
         )
     require_resamples(resamples)
-    differences = now - before
+    differences = candidate - baseline
     differences = differences[differences.any(axis=1)]
     differences = differences[np.lexsort(differences.T)].astype(
         np.float32
     )  # so that the order of the faces changes no draw
     changed, start, end = (
         len(differences),
-        before.sum(axis=0).astype(np.float64),
-        now.sum(axis=0).astype(np.float64),
+        baseline.sum(axis=0).astype(np.float64),
+        candidate.sum(axis=0).astype(np.float64),
     )
     every = changed < 63 and 2**changed <= resamples
     rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from fer_models.store.predictions import PredictionTable
 SHOWN, LENGTH = 3, 200
 
 
-def response_summary(answers: PredictionTable, question: Question | None) -> dict[str, Any] | None:
+def response_summary(predictions: PredictionTable, question: Question | None) -> dict[str, Any] | None:
     """One entry per way that replies were read (`exact`, `letter`, `word`, `synonym`) or reason why not
     (`refused`, `ambiguous`, …).
 
@@ -29,12 +29,12 @@ def response_summary(answers: PredictionTable, question: Question | None) -> dic
             answer, `n`, and its most frequent `replies`
         as `text` and `n`. None for a model that wrote nothing and left nothing unanswered.
     """
-    if not any(answers.text) and all(status == ANSWERED for status in answers.status):
+    if not any(predictions.text) and all(status == ANSWERED for status in predictions.status):
         return None
     options = question.options if question is not None else ()
     kinds: Counter[tuple[bool, str]] = Counter()
     said: dict[tuple[bool, str], Counter[str]] = {}
-    for status, text in zip(answers.status, answers.text, strict=True):
+    for status, text in zip(predictions.status, predictions.text, strict=True):
         kind = (
             (True, replies.parse_response(text, options).match_type or "probabilities")
             if status == ANSWERED
@@ -52,4 +52,4 @@ def response_summary(answers: PredictionTable, question: Question | None) -> dic
         for (ok, what), n in sorted(kinds.items(), key=lambda item: (not item[0][0], -item[1], item[0][1]))
     ]
     answered = sum(n for (ok, _), n in kinds.items() if ok)
-    return {"answered": answered, "unanswered": len(answers) - answered, "entries": entries}
+    return {"answered": answered, "unanswered": len(predictions) - answered, "entries": entries}

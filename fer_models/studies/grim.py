@@ -214,7 +214,7 @@ def _counts(found: ClaimCheck) -> str:
     return f"{found.k[0]:,}" if len(found.k) == 1 else f"{found.k[0]:,} to {found.k[-1]:,}"
 
 
-def lines(found: ClaimCheck) -> list[str]:
+def describe(found: ClaimCheck) -> list[str]:
     """The check in words: whether it is possible, what that proves, where it lies, what chance is."""
     answer = _answer(found)
     proof = (

@@ -27,13 +27,13 @@ from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.paired_tests import PairedChange, holm, paired_score_test
 from fer_models.store.predictions import PredictionTable
 from fer_models.studies.simulated_checks import (
-    DISTURBED,
+    DISTURBED_SHARE,
     HARMS,
-    KINDS,
+    CHECKS,
     FloatArray,
     IntArray,
     Simulation,
-    disturbance,
+    calibrate_disturbance,
     draw_faces,
     stratified_rows,
 )
@@ -111,7 +111,7 @@ def tasks(runs: int, plans: Sequence[Plan] = PLANS) -> int:
 
 
 def run(
-    answers: PredictionTable,
+    predictions: PredictionTable,
     *,
     plans: Sequence[Plan] = PLANS,
     runs: int = 1000,
@@ -140,9 +140,9 @@ def run(
         raise UsageError(
             f"Whole runs need at least one run of at least seven faces, got {runs} runs of {n} faces."
         )
-    source = power.Source.of(answers)
+    source = power.Source.from_predictions(predictions)
     noise = power.calibrate(source, power.Scenario(0.0, discordant)).noise
-    simulation = Simulation(source, noise, n, {kind: disturbance(source, noise, kind) for kind in DISTURBED})
+    simulation = Simulation(source, noise, n, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE})
     found = []
     with Parallel(n_jobs=processes, return_as="generator") as parallel:
         for number, plan in enumerate(plans):
@@ -222,7 +222,7 @@ def _subject(
     if p < 0.02:
         p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=resamples).p
     checks = gate.paired_checks(truth, before, now, resamples=0)
-    return power.with_f1(checks, p), gate.log_score_test(
+    return power.replace_macro_f1_p(checks, p), gate.log_score_test(
         quantize_probability(p_before), quantize_probability(p_now)
     )
 
@@ -235,7 +235,7 @@ def _robustness(
         (name, before, now)
         for kind, number in plan.checks.items()
         for _ in range(number)
-        for name, (before, now) in KINDS[kind](simulation, plan.depth, rng, None, 0.0).items()
+        for name, (before, now) in CHECKS[kind](simulation, plan.depth, rng, None, 0.0).items()
     ]
 
 
@@ -286,14 +286,14 @@ def _smallest(
         rng = np.random.default_rng((*seed, point))
         rises, found = [], 0
         for _ in range(runs):
-            before, now = KINDS[kind](simulation, plan.depth, rng, harm, size)[figure]
+            before, now = CHECKS[kind](simulation, plan.depth, rng, harm, size)[figure]
             rises.append(worsened(figure, now.value - before.value))
             found += is_worse(rises[-1]) and _p(figure, before, now, rises[-1]) < level
         curve.append((float(np.mean(rises)), found / runs))
         if point == 0 and curve[-1][1] < 0.8:
             return None
         low, high = (low, size) if curve[-1][1] >= 0.8 else (size, high)
-    return power.interpolated(curve, 0.8)
+    return power.interpolate_size(curve, 0.8)
 
 
 # -- the checks -----------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ Harm: TypeAlias = Callable[[FloatArray, IntArray, float, np.random.Generator], N
 #: correlation of what noise on all weights (1 to 4 % of a layer's spread) does to the logits of copies of the
 #: drawn test faces: 0.20 to 0.30 for corrupted and 0.81 to 0.83 for slightly changed copies (`resnet50`),
 #: 0.85 to 0.88 for prompts (`clip-nano`), 0.60 for questions (`phi3v-nano+likelihood`).
-SHARED: Mapping[str, float] = {
+NOISE_CORRELATION: Mapping[str, float] = {
     "corruptions": 0.25,
     "metamorphic": 0.82,
     "prompting": 0.86,
@@ -46,7 +46,7 @@ SHARED: Mapping[str, float] = {
 #: The share of answers by which a copy and the face differ in one version; about as in the records of the
 #: shipped models (mean error 0.25 to 0.38; one pixel of shift 0.01 to 0.11; one template 0.01 to 0.04, one
 #: word up to 0.1; another order 0.06 to 0.11).
-DISTURBED: Mapping[str, float] = {
+DISTURBED_SHARE: Mapping[str, float] = {
     "corruptions": 0.30,
     "metamorphic": 0.05,
     "prompting": 0.05,
@@ -71,21 +71,21 @@ class Simulation:
     disturbance: Mapping[str, float]
 
 
-def disturbance(source: power.Source, noise: float, kind: str) -> float:
+def calibrate_disturbance(source: power.Source, noise: float, kind: str) -> float:
     """The standard deviation of a disturbance that, with a version's noise on the copy alone, changes the
     share of answers that it is to.
     """
-    share = DISTURBED[kind]
+    share = DISTURBED_SHARE[kind]
     rng = np.random.default_rng(0)
     logits = source.logits[np.resize(rng.permutation(len(source.truth)), 20_000)]
     shift, own = (rng.standard_normal(logits.shape, dtype=np.float32) for _ in range(2))
     logits = logits + np.float32(noise) * own
     before = logits.argmax(axis=-1)
     try:
-        both = power.solve(
+        both = power.find_root(
             lambda size: float(((logits + size * shift).argmax(axis=-1) != before).mean()) - share, 0.0, 50.0
         )
-        return float(np.sqrt(max(0.0, both**2 - 2 * (1 - SHARED[kind]) * noise**2)))
+        return float(np.sqrt(max(0.0, both**2 - 2 * (1 - NOISE_CORRELATION[kind]) * noise**2)))
     except ValueError as error:  # no such size: the logits are all alike, or infinitely far apart
         raise UsageError(
             f"These answers cannot be disturbed so that {share:.0%} of them change. Choose those of another model."
@@ -121,7 +121,7 @@ def _answers(
     shape = (len(disturbances), *logits.shape)
     scale = np.asarray(disturbances, dtype=np.float32)[:, None, None]
     base = logits + scale * rng.standard_normal(shape, dtype=np.float32)
-    shares, versions = (np.float32(SHARED[kind] ** 0.5), np.float32((1 - SHARED[kind]) ** 0.5)), []
+    shares, versions = (np.float32(NOISE_CORRELATION[kind] ** 0.5), np.float32((1 - NOISE_CORRELATION[kind]) ** 0.5)), []
     for now in (False, True):
         shared, own = (rng.standard_normal(s, dtype=np.float32) for s in (logits.shape, shape))
         noisy = base + np.float32(simulation.noise) * (shares[0] * shared + shares[1] * own)
@@ -217,7 +217,7 @@ def _questioning(
     return {f"{prompt_robustness.PREFIX}{name}": (before[name], now[name]) for name in before}
 
 
-KINDS = {
+CHECKS = {
     "corruptions": _corruptions,
     "metamorphic": _metamorphic,
     "prompting": _prompting,

@@ -11,7 +11,8 @@ from PIL import Image
 from fer_models import cli
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
-from fer_models.store.predictions import PredictionTable, Store
+from fer_models.store.partition import Store
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 

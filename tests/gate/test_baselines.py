@@ -33,8 +33,8 @@ def some(n=21, seed=0):
 def test_a_record_gives_back_every_answer_and_each_probability_within_a_step(rows):
     answers = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
     made = record(answers)
-    assert made.decoded().tolist() == answers.answer.tolist()
-    assert np.abs(made.decoded_p_true() - answers.p_true).max() <= 0.5 / 64 + 1e-12
+    assert made.decode_predictions().tolist() == answers.answer.tolist()
+    assert np.abs(made.decode_p_true() - answers.p_true).max() <= 0.5 / 64 + 1e-12
 
 
 def test_what_is_written_is_what_is_read(tmp_path):

@@ -20,7 +20,8 @@ from fer_models.gate import baselines, gate
 from fer_models.gate import compare as sides
 from fer_models.report import comparison as report
 from fer_models.scoring.metrics import measure
-from fer_models.store.predictions import SHARD, PredictionTable, Store
+from fer_models.store.partition import SHARD, Store
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "net")
@@ -412,8 +413,8 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
     silent = np.flatnonzero(before.correct)[0]
     now.answer[silent], now.probabilities[silent] = -1, np.nan
     paired = sides.match_subjects(
-        sides.RunSource("a", {SUBJECT: before}, single=True),
-        sides.RunSource("b", {SUBJECT: now}, single=True),
+        sides.RunSource("a", {SUBJECT: before}, is_single=True),
+        sides.RunSource("b", {SUBJECT: now}, is_single=True),
     )
     fell, rose = sides.flips(paired.pairs[0])
     assert [(flip.index, flip.now, flip.p_now) for flip in fell] == [(silent, None, 0.0)]
@@ -535,7 +536,7 @@ def judged():
         sides.RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30))
     )
     pair = sides.match_subjects(earlier, later).pairs[0]
-    a = pair.answers
+    a = pair.predictions
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
     verdict = gate.judge(
         [

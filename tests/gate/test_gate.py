@@ -127,7 +127,7 @@ def on_some_faces(before, rows):
         record,
         fingerprint=FINGERPRINT,
         labels=before.truth,
-        kept=rows,
+        rows=rows,
         resamples=999,
     )
     return gate.judge([compared])[0]
@@ -203,7 +203,7 @@ def test_a_part_of_the_faces_is_compared_with_the_same_part_of_the_record():
         record_of(whole),
         fingerprint=FINGERPRINT,
         labels=whole.truth,
-        kept=kept,
+        rows=kept,
     )
     assert comparison.negative_flips == comparison.positive_flips == 0
 

@@ -7,7 +7,7 @@ from fer_models.gate import gate, power
 from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario
 from fer_models.store.predictions import PredictionTable
 
-SOURCE = power.Source.of(unsure())
+SOURCE = power.Source.from_predictions(unsure())
 
 
 @pytest.mark.parametrize("kind", [DIFFUSE, CONCENTRATED])
