@@ -11,7 +11,14 @@ from fer_models.errors import UsageError
 from fer_models.gate import power
 from fer_models.studies import run_power, simulated_checks
 from fer_models.studies.run_power import PLANS, Plan
-from fer_models.studies.simulated_checks import DISTURBED_SHARE, HARMS, CHECKS, NOISE_CORRELATION, Simulation, calibrate_disturbance
+from fer_models.studies.simulated_checks import (
+    CHECKS,
+    DISTURBED_SHARE,
+    HARMS,
+    NOISE_CORRELATION,
+    Simulation,
+    calibrate_disturbance,
+)
 
 SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(CHECKS, 1))
 
