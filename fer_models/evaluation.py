@@ -136,7 +136,7 @@ class Suite(Runner):
             self.baselines.find(subject),
             fingerprint=self.data.full_split.fingerprint,
             labels=self.data.labels,
-            kept=self.dataset_of(pair).subset_indices,
+            rows=self.dataset_of(pair).subset_indices,
             resamples=resamples,
         )
 

@@ -15,7 +15,8 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS, Emotion
 from fer_models.inference.loop import predict_dataset
 from fer_models.restorers.base import Raw
-from fer_models.store.predictions import PredictionTable, Store, canonical_order
+from fer_models.store.partition import Store
+from fer_models.store.predictions import PredictionTable, canonical_order
 from fer_models.store.subject import Subject
 
 

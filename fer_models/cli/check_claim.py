@@ -34,5 +34,5 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.studies import grim
 
     found = grim.check(grim.parse(args.claim), args.n, args.split)
-    print(json.dumps(found.as_json(), indent=1) if args.json else "\n".join(grim.lines(found)))
+    print(json.dumps(found.as_json(), indent=1) if args.json else "\n".join(grim.describe(found)))
     return 0 if found.possible else VERDICT_CODE

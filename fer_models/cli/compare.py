@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out."
         )
-    from fer_models.gate import compare
+    from fer_models.gate import compare, run_sources
     from fer_models.report import comparison as report
 
-    earlier, later = compare.load_baseline(args.before), compare.load_candidate(args.after)
+    earlier, later = run_sources.load_baseline(args.before), run_sources.load_candidate(args.after)
     paired = compare.match_subjects(earlier, later)
     found = report.RunComparison(
         earlier.name,
@@ -117,7 +117,7 @@ def _judged(paired: MatchedRuns) -> list[ComparedModel]:
     resamples = max(9999, 400 * len(paired.pairs))
     comparisons = []
     for pair in paired.pairs:
-        a = pair.answers
+        a = pair.predictions
         measured = metrics.measure_predictions(a)
         comparisons.append(
             gate.compare(

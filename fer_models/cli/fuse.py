@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             highlight=False,
         )
         answers = suite.predict((part.name, "raw")).predictions
-        said.append(answers.predictions())
+        said.append(answers.to_predictions())
     exponents = fusion.fit(said, answers.truth)
     rows = {part.name: one for part, one in zip(parts, said, strict=True)} | {
         name: fusion.pool(said, exponents)

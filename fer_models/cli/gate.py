@@ -145,7 +145,7 @@ def _answers(folder: Path | None, store: Path) -> tuple[PredictionTable, Subject
     a few drawn ones.
     """
     from fer_models.errors import StoreError, UsageError
-    from fer_models.store.predictions import load_partition
+    from fer_models.store.partition import load_partition
 
     if folder is not None:
         return load_partition(folder)
@@ -170,7 +170,7 @@ def _table(outcomes: list[ScenarioResult], smallest: dict[str, float | None]) ->
         table.add_row(
             what,
             f"{s.discordant:.0%}",
-            f"{o.changed:.1%}",
+            f"{o.prediction_change_rate:.1%}",
             f"{o.log_score:+.3f}",
             *(f"{r.value:.1%}" for r in o.rates.values()),
         )

@@ -1,1 +1,1 @@
-"""Comparison with baselines: verdicts, power, restoration effects."""
+"""Comparison with baselines: verdicts, power and restoration effects."""

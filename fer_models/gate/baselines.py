@@ -1,8 +1,7 @@
-"""`baselines.json`: what was measured, face by face, and what others published.
+"""Baseline records of measured and published results: reads and writes `baselines.json`.
 
-A measured record keeps one character per face, faces in canonical order, for the emotion answered and for the
-probability given to the labelled one, so that paired tests need nothing else. A published record is shown,
-and never gates.
+A measured record has one character per face, faces in canonical order, for the predicted emotion and for the
+probability of the labelled one: paired tests need nothing else. A published record is shown, and never gates.
 """
 
 from __future__ import annotations
@@ -38,21 +37,24 @@ P_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #: How far under the measured accuracy a new record's hard floor is set.
 FLOOR_MARGIN = 0.05
 
+_RECORD_AGAIN = "Record it again: pytest evals --update-baselines"
+_RESTORE = "Restore the file from git."
+
 
 @dataclass(frozen=True)
 class BaselineRecord:
-    """One measured subject.
+    """Baseline of one measured subject.
 
     Attributes:
         dataset … prompt: the subject's fields.
         dataset_fingerprint: of all faces of the split (`FaceSet.fingerprint`).
         n: number of faces.
-        unanswered: how many of them had no answer.
+        unanswered: number of faces without a prediction.
         metrics: the point values when it was recorded.
-        answers: n characters, the index of the emotion answered or `-`.
-        p_truth: n characters, the probability given to the labelled emotion in 64 steps.
-        face_counts: for each robustness figure in `metrics`, its counts per face (`FaceCounts.encode`).
-        floor: the accuracy under which the gate fails whatever the statistics say, or None.
+        answers: n characters, the index of the predicted emotion or `-`.
+        p_true: n characters, the probability of the labelled emotion in 64 steps.
+        face_counts: for each robustness metric in `metrics`, its counts per face (`FaceCounts.encode`).
+        floor: the accuracy under which the gate fails whatever the tests result in, or None.
         recorded: date, version, device and library versions.
     """
 
@@ -74,42 +76,37 @@ class BaselineRecord:
 
     @property
     def subject(self) -> Subject:
-        """Whose record this is."""
+        """Subject of this record."""
         return Subject(self.dataset, self.split, self.restoration, self.model, self.corruption, self.prompt)
 
-    def decoded(self) -> NDArray[np.int64]:
-        """The answers as int64 (n,), -1 for none, faces in canonical order."""
+    def decode_predictions(self) -> NDArray[np.int64]:
+        """Decode the predicted emotions: int64 (n,), -1 for none, faces in canonical order."""
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
 
-    def decoded_p_true(self) -> NDArray[np.float64]:
-        """The probabilities given to the labelled emotions, float64 (n,): the middle of each of 64 steps, as
-        `in_steps` has it.
-        """
-        return (np.array([P_ALPHABET.index(c) for c in self.p_true], dtype=np.float64) + 0.5) / len(
-            P_ALPHABET
-        )
+    def decode_p_true(self) -> NDArray[np.float64]:
+        """Decode the probabilities of the labels: float64 (n,), as `quantize_probability` rounds them."""
+        steps = np.array([P_ALPHABET.index(c) for c in self.p_true], dtype=np.float64)
+        return (steps + 0.5) / len(P_ALPHABET)
 
 
-def quantize_probability(p_truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities as coarse as a record keeps them, so that they can be set beside a record's: the middles
-    of 64 steps of 0..1.
-    """
-    return (_steps(p_truth) + 0.5) / len(P_ALPHABET)
+def quantize_probability(p_true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round probabilities as a record does, to compare them with a record's: the middles of 64 steps."""
+    return (_steps(p_true) + 0.5) / len(P_ALPHABET)
 
 
-def _steps(p_truth: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.clip((p_truth * len(P_ALPHABET)).astype(np.int64), 0, len(P_ALPHABET) - 1)
+def _steps(p_true: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip((p_true * len(P_ALPHABET)).astype(np.int64), 0, len(P_ALPHABET) - 1)
 
 
-def encode_predictions(answers: PredictionTable) -> tuple[str, str]:
-    """The strings `answers` and `p_truth` of a record."""
-    letters = "".join(NO_ANSWER if a < 0 else str(a) for a in answers.answer.tolist())
-    return letters, "".join(P_ALPHABET[s] for s in _steps(answers.p_true))
+def encode_predictions(predictions: PredictionTable) -> tuple[str, str]:
+    """Encode predictions as the strings `answers` and `p_true` of a record."""
+    digits = "".join(NO_ANSWER if a < 0 else str(a) for a in predictions.answer.tolist())
+    return digits, "".join(P_ALPHABET[s] for s in _steps(predictions.p_true))
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """The content of a baselines file."""
+    """Content of a baselines file."""
 
     measured: tuple[BaselineRecord, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
@@ -119,123 +116,115 @@ class Baselines:
         return {record.subject: record for record in self.measured}
 
     def find(self, subject: Subject) -> BaselineRecord | None:
-        """The record of `subject`, or None."""
+        """Find the record of `subject`, or None."""
         return self._by_subject.get(subject)
 
     def updated(self, records: Iterable[BaselineRecord]) -> Baselines:
-        """These baselines with `records` in place of their namesakes.
+        """Replace the records of the same subjects by `records`, and add the others.
 
-        A floor that somebody set stays; a record that measured the same as before stays as it was, date
-        included, so that recording twice writes the same bytes.
+        A floor that somebody set stays. A record with the same measurements stays as it was, date included,
+        so that recording twice writes the same bytes.
         """
         by_subject = dict(self._by_subject)
         for new in records:
             old = by_subject.get(new.subject)
-            if old is not None and old.floor is not None:
-                new = replace(new, floor=old.floor)
-            if old is not None:
-                new = replace(
-                    new,
-                    metrics={**_beside(old.metrics), **new.metrics},
-                    face_counts={**old.face_counts, **new.face_counts},
-                )
-            if old is None or replace(new, recorded=old.recorded) != old:
-                by_subject[new.subject] = new
-        return replace(
-            self,
-            measured=tuple(
-                sorted(
-                    by_subject.values(),
-                    key=lambda r: (
-                        r.dataset,
-                        r.split,
-                        r.model,
-                        r.restoration,
-                        str(r.corruption),
-                        str(r.prompt),
-                    ),
-                )
-            ),
-        )
+            merged = new if old is None else _merge(old, new)
+            if old is None or replace(merged, recorded=old.recorded) != old:
+                by_subject[new.subject] = merged
+        return replace(self, measured=tuple(sorted(by_subject.values(), key=lambda r: by_name(r.subject))))
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
-        text = json.dumps(
-            {
-                "schema": SCHEMA_VERSION,
-                "measured": [asdict(r) for r in self.measured],
-                "published": list(self.published),
-            },
-            indent=2,
-            ensure_ascii=False,
-        )
+        """Write the file atomically."""
+        data = {
+            "schema": SCHEMA_VERSION,
+            "measured": [asdict(r) for r in self.measured],
+            "published": list(self.published),
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
 
 
-def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | None = None) -> None:
-    """Add `records` to the file at `path`, and keep those that other processes added meanwhile.
+def by_name(subject: Subject) -> tuple[str, ...]:
+    """Sort key of subjects: dataset, split, model, restoration, corruption, prompt."""
+    s = subject
+    return (s.dataset, s.split, s.model, s.restoration, str(s.corruption), str(s.prompt))
 
-    The file is read again under a lock (`.NAME.lock` in the same folder), so that of several runs at once
-    none loses its records.
+
+def _merge(old: BaselineRecord, new: BaselineRecord) -> BaselineRecord:
+    """Keep the floor of `old`, and its robustness metrics that the run did not measure."""
+    robustness = {name: value for name, value in old.metrics.items() if ": " in name}
+    return replace(
+        new,
+        floor=new.floor if old.floor is None else old.floor,
+        metrics={**robustness, **new.metrics},
+        face_counts={**old.face_counts, **new.face_counts},
+    )
+
+
+def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | None = None) -> None:
+    """Add `records` to the file at `path`, and keep those that other processes added.
+
+    The file is read again under a lock (`.NAME.lock` in the same folder), so that simultaneous runs lose no
+    records.
 
     Args:
-        start: what a new file starts with, where there is none at `path` yet.
+        path: the baselines file.
+        records: they replace the records of the same subjects.
+        start: the first content of a new file, where there is none at `path` yet.
 
     Raises:
-        BaselinesError: what stands there is no baselines file, or it cannot be written. It stays as it is.
+        BaselinesError: the file is no baselines file, or it cannot be written. It stays as it is.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
-            known = read(path) if path.exists() or start is None else start
-            known.updated(records).write(path)
+            current = read(path) if path.exists() or start is None else start
+            current.updated(records).write(path)
     except OSError as error:
         raise BaselinesError(
-            f"The baselines cannot be written to {path} ({error.strerror}). What stood there is unchanged. "
+            f"The baselines cannot be written to {path} ({error.strerror}). The file is unchanged. "
             "Free some space or choose --baselines FILE, and run again: predictions are stored."
         ) from error
-
-
-def _beside(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a record holds beside the answers (`prompts: …`, `metamorphic: …`, `corruptions: …`); it stays
-    where a run did not ask about it.
-    """
-    return {name: value for name, value in metrics.items() if ": " in name}
 
 
 def record_of(
     subject: Subject,
     fingerprint: str,
-    answers: PredictionTable,
+    predictions: PredictionTable,
     metrics: Metrics,
     recorded: Mapping[str, Any],
 ) -> BaselineRecord:
-    """A record of what was measured now. Its floor is `FLOOR_BELOW` under the accuracy, rounded down to a
-    whole point.
+    """Record measured metrics; the floor is `FLOOR_MARGIN` under the accuracy, in full points.
+
+    Args:
+        subject: what was evaluated.
+        fingerprint: of all faces of the split.
+        predictions: of all faces of the split, in canonical order.
+        metrics: of these predictions.
+        recorded: date, version, device and library versions.
     """
-    letters, steps = encode_predictions(answers)
+    answers, p_true = encode_predictions(predictions)
     values = {name: round(m.value, 6) for name, m in metrics.overall.items()}
     return BaselineRecord(
         **{k: v for k, v in subject.as_json().items()},  # type: ignore[arg-type]
         dataset_fingerprint=fingerprint,
-        n=len(answers),
-        unanswered=int((answers.answer < 0).sum()),
+        n=len(predictions),
+        unanswered=int((predictions.answer < 0).sum()),
         metrics=values,
-        answers=letters,
-        p_true=steps,
+        answers=answers,
+        p_true=p_true,
         floor=max(0.0, math.floor((values["accuracy"] - FLOOR_MARGIN) * 100) / 100),
         recorded=dict(recorded),
     )
 
 
 def read(path: Path) -> Baselines:
-    """The baselines in `path`; none at all where there is no file.
+    """Read the baselines in `path`; none where there is no file.
 
     Raises:
         BaselinesError: not JSON, another schema, an unknown or missing field, or values that contradict each
@@ -250,28 +239,28 @@ def read(path: Path) -> Baselines:
 
 
 def parse(text: str, name: str) -> Baselines:
-    """The baselines in a JSON text; `name` is what messages call it. Raises as `read`."""
+    """Parse the baselines in a JSON text; `name` is its name in messages. Raises as `read`."""
     data = _load(text, name)
     if not isinstance(data, dict) or type(data.get("schema")) is not int or data["schema"] != SCHEMA_VERSION:
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        schema = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BaselinesError(
-            f"{name} has schema {found!r:.60}, and this version reads schema {SCHEMA_VERSION}. "
+            f"{name} has schema {schema!r:.60}, and this version reads schema {SCHEMA_VERSION}. "
             f"Rename or delete the file, and record the models again: pytest evals --update-baselines"
         )
-    _only_known(data, {"schema", "measured", "published"}, name)
-    measured = tuple(
-        _record(r, f"{name}, measured record {i + 1}") for i, r in enumerate(_list(data, "measured", name))
-    )
+    _check_names(data, {"schema", "measured", "published"}, name)
+    records = _list(data, "measured", name)
+    measured = tuple(_record(r, f"{name}, measured record {i}") for i, r in enumerate(records, 1))
     for subject, times in Counter(r.subject for r in measured).items():
         if times > 1:
-            raise BaselinesError(f"{name} holds {times} records of {subject.id}. Delete all but one.")
+            raise BaselinesError(f"{name} has {times} records of {subject.id}. Delete all but one.")
     published = _list(data, "published", name)
-    if not all(
-        isinstance(p, dict) and isinstance(p.get("model"), str) and isinstance(p.get("source"), str)
-        for p in published
-    ):
+    if not all(isinstance(p, dict) and _is_sourced(p) for p in published):
         raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
     return Baselines(measured, tuple(published))
+
+
+def _is_sourced(published: dict[str, Any]) -> bool:
+    return all(isinstance(published.get(name), str) for name in ("model", "source"))
 
 
 def _load(text: str, name: str) -> Any:
@@ -279,17 +268,15 @@ def _load(text: str, name: str) -> Any:
         data = parse_json(text)
         json.dumps(data, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be printed
     except json.JSONDecodeError as error:
-        hint = (
-            " (a comma before a closing bracket?)"
-            if "," in error.doc[max(0, error.pos - 20) : error.pos]
-            else ""
-        )
+        has_comma = "," in error.doc[max(0, error.pos - 20) : error.pos]
+        hint = " (a comma before a closing bracket?)" if has_comma else ""
         raise BaselinesError(
-            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. Repair it, or restore it from git."
+            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}. "
+            "Repair it, or restore it from git."
         ) from error
     except ValueError as error:
         raise BaselinesError(
-            f"{name} is no sound JSON: {error}. Repair it, or restore it from git."
+            f"{name} is no valid JSON: {error}. Repair it, or restore it from git."
         ) from error
     return data
 
@@ -301,82 +288,92 @@ def _list(data: dict[str, Any], key: str, name: str) -> list[Any]:
     return value
 
 
-def _only_known(data: Mapping[str, Any], known: set[str], where: str) -> None:
+def _check_names(data: Mapping[str, Any], names: set[str], where: str) -> None:
     for key in data:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise BaselinesError(
-                f"{where} has an unknown field {key!r}.{f' Did you mean {close[0]!r}?' if close else ''} Known: {', '.join(sorted(known))}."
+                f"{where} has an unknown field {key!r}.{hint} Known: {', '.join(sorted(names))}."
             )
 
 
+# -- validation of a record -------------------------------------------------------------------------
+
 _TYPES: dict[str, tuple[type, ...]] = {
-    "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,), "model": (str,), "prompt": (str, type(None)),
-    "dataset_fingerprint": (str,), "n": (int,), "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_true": (str,),
-    "face_counts": (dict,), "floor": (int, float, type(None)), "recorded": (dict,),
+    "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,),
+    "model": (str,), "prompt": (str, type(None)), "dataset_fingerprint": (str,), "n": (int,),
+    "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_true": (str,), "face_counts": (dict,),
+    "floor": (int, float, type(None)), "recorded": (dict,),
 }  # fmt: skip
+_OPTIONAL = {"face_counts", "floor", "recorded", "corruption", "prompt"}
 
 
 def _record(data: Any, where: str) -> BaselineRecord:
+    """Build a record from JSON. Raises BaselinesError unless it is valid."""
     if not isinstance(data, dict):
         raise BaselinesError(f"{where} must be an object, got {type(data).__name__}.")
-    _only_known(data, {f.name for f in fields(BaselineRecord)}, where)
-    for name, types in _TYPES.items():
-        if name not in data and name not in ("face_counts", "floor", "recorded", "corruption", "prompt"):
-            raise BaselinesError(
-                f"{where} lacks the field {name!r}. Record it again: pytest evals --update-baselines"
-            )
-        if name in data and (not isinstance(data[name], types) or (isinstance(data[name], bool))):
-            raise BaselinesError(
-                f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}, got {data[name]!r:.60}."
-            )
+    _check_fields(data, where)
     record = BaselineRecord(**{"corruption": None, "prompt": None, **data})
     if record.corruption is not None:
         try:
             Corruption.parse(record.corruption)
         except UsageError as error:
             raise BaselinesError(f"{where}: no run can use this record. {error}") from error
+    _check_metrics(record, where)
+    _check_predictions(record, where)
+    if record.floor is not None and not 0 <= record.floor <= 1:
+        raise BaselinesError(
+            f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor."
+        )
+    for metric, text in record.face_counts.items():
+        _check_face_counts(f"{where}: face_counts of {metric!r:.60}", text, record.metrics.get(metric))
+    return record
+
+
+def _check_fields(data: dict[str, Any], where: str) -> None:
+    _check_names(data, {f.name for f in fields(BaselineRecord)}, where)
+    for name, types in _TYPES.items():
+        if name not in data and name not in _OPTIONAL:
+            raise BaselinesError(f"{where} lacks the field {name!r}. {_RECORD_AGAIN}")
+        if name in data and (not isinstance(data[name], types) or isinstance(data[name], bool)):
+            expected = " or ".join(t.__name__ for t in types)
+            raise BaselinesError(f"{where}: {name} must be {expected}, got {data[name]!r:.60}.")
+
+
+def _check_metrics(record: BaselineRecord, where: str) -> None:
     for metric, value in record.metrics.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
             raise BaselinesError(f"{where}: metric {metric} is {value!r}, not a finite number.")
     for metric in ("accuracy", "macro_f1"):
         if metric not in record.metrics:
-            raise BaselinesError(
-                f"{where} lacks the metric {metric!r}. Record it again: pytest evals --update-baselines"
-            )
-    if record.n < 1 or len(record.answers) != record.n or len(record.p_true) != record.n:
+            raise BaselinesError(f"{where} lacks the metric {metric!r}. {_RECORD_AGAIN}")
+
+
+def _check_predictions(record: BaselineRecord, where: str) -> None:
+    answers, p_true = record.answers, record.p_true
+    if record.n < 1 or len(answers) != record.n or len(p_true) != record.n:
         raise BaselinesError(
-            f"{where}: n is {record.n}, but there are {len(record.answers)} answers and {len(record.p_true)} p_truth."
+            f"{where}: n is {record.n}, but there are {len(answers)} answers and {len(p_true)} p_true."
         )
-    if set(record.answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(record.p_true) - set(
-        P_ALPHABET
-    ):
+    if set(answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(p_true) - set(P_ALPHABET):
+        raise BaselinesError(f"{where}: answers or p_true have a character without a meaning. {_RESTORE}")
+    if record.unanswered != answers.count(NO_ANSWER):
         raise BaselinesError(
-            f"{where}: answers or p_truth hold a character that means nothing. Restore the file from git."
+            f"{where}: unanswered is {record.unanswered}, but {answers.count(NO_ANSWER)} of the answers are "
+            f"{NO_ANSWER!r}. {_RESTORE}"
         )
-    if record.unanswered != record.answers.count(NO_ANSWER):
-        raise BaselinesError(
-            f"{where}: unanswered is {record.unanswered}, but {record.answers.count(NO_ANSWER)} of the answers are {NO_ANSWER!r}. "
-            "Restore the file from git."
-        )
-    if record.floor is not None and not 0 <= record.floor <= 1:
-        raise BaselinesError(
-            f"{where}: floor is {record.floor}, not an accuracy between 0 and 1. Use null for no floor."
-        )
-    for figure, text in record.face_counts.items():
-        _check_face_counts(f"{where}: face_counts of {figure!r:.60}", text, record.metrics.get(figure))
-    return record
 
 
 def _check_face_counts(where: str, text: Any, value: float | None) -> None:
-    """Raises BaselinesError where counts per face cannot be read, or do not give the recorded figure."""
-    again = "Restore the file from git, or record again: pytest evals --update-baselines"
+    """Raise BaselinesError where counts per face cannot be decoded, or contradict the recorded metric."""
+    hint = "Restore the file from git, or record again: pytest evals --update-baselines"
     if not isinstance(text, str):
-        raise BaselinesError(f"{where} must be str, got {text!r:.60}. {again}")
+        raise BaselinesError(f"{where} must be str, got {text!r:.60}. {hint}")
     try:
         counts, _ = FaceCounts.decode(text)
     except ValueError as error:
-        raise BaselinesError(f"{where} cannot be used: {error}. {again}") from error
+        raise BaselinesError(f"{where} cannot be used: {error}. {hint}") from error
     if value is None or abs(counts.value - value) > 1e-6:
-        claimed = "has no such figure" if value is None else f"claims {value:.6f}"
-        raise BaselinesError(f"{where} give {counts.value:.6f}, but the record {claimed}. {again}")
+        recorded = "has no such metric" if value is None else f"has {value:.6f}"
+        raise BaselinesError(f"{where} give {counts.value:.6f}, but the record {recorded}. {hint}")

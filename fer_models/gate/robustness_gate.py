@@ -1,10 +1,9 @@
-"""The gate for robustness figures: did one get worse, on the same faces, with the chance of being wrong
-stated?
+"""Regression gate of robustness metrics, on the same faces, face by face.
 
-`compare` compares one figure with its record, face by face; `judge` decides over all figures of a run, which
-are one family: their p-values are adjusted together (Holm 1979), apart from those of accuracy. The level is
-so small that the false alarms of a whole run stay under 1.5 %: at most 1 % by accuracy and macro-F1, 0.2 % by
-recall and 0.3 % by robustness. `fer_models.studies.run_power` measures it.
+`compare` compares one metric with its record; `judge` decides over all robustness metrics of a run, which are
+one family: their p-values are adjusted together (Holm 1979), apart from those of accuracy. The level is so
+small that the false-positive rate of a full run is under 1.5 %: at most 1 % by accuracy and macro-F1, 0.2 %
+by recall and 0.3 % by robustness. `fer_models.studies.run_power` estimates it.
 """
 
 from __future__ import annotations
@@ -28,28 +27,31 @@ from fer_models.scoring.face_counts import FINGERPRINT_DIGITS, FaceCounts, IntAr
 from fer_models.scoring.intervals import jackknife_interval
 from fer_models.scoring.paired_tests import holm, permutation_test, sign_flip_test
 
-#: The smallest change of a figure for the worse that matters, of its scale from 0 to 1.
+#: The smallest relevant change for the worse, of a metric from 0 to 1.
 ROBUSTNESS_MARGIN = 0.02
-#: The chance that a run in which nothing changed fails by any robustness figure.
+#: The probability that a run without a change fails by any robustness metric.
 ROBUSTNESS_ALPHA = 0.003
 
 
 @dataclass(frozen=True)
 class RobustnessFigure:
-    """One robustness figure, now and in the record, on the same faces.
+    """One robustness metric, now and in the record, on the same faces.
 
     Attributes:
         name: as in the record's `metrics`.
-        faces: how many faces it is computed from.
+        faces: the number of faces that it is computed over.
         now: its value, 0..1.
-        baseline, change: its recorded value, and now minus baseline; None without a record.
-        low, high: the 95 % interval of the change, clustered by face.
+        baseline: its recorded value; None without a record.
+        change: now minus baseline; None without a record.
+        low: lower end of the 95 % interval of the change, clustered by face.
+        high: upper end of that interval.
         p: one-sided p-value of a change for the worse. After `judge`: Holm's.
         status: PASS, FAIL, INCONCLUSIVE or NEW; set by `judge`.
-        minimum_detectable_change: the smallest change for the worse that this many faces establish four times in five,
-            where as many of them change as did now; None where they are too few for any, and without a
-            record. Set by `judge`.
-        needed: how many faces must change before anything can be established in this run. Set by `judge`.
+        minimum_detectable_change: the smallest change for the worse that is significant on this many faces
+            in 80 % of runs, where as many of them change as did now; None where they are too few for any,
+            and without a record. Set by `judge`.
+        needed: the number of faces that must change before anything is significant in this run. Set by
+            `judge`.
     """
 
     name: str
@@ -68,7 +70,7 @@ class RobustnessFigure:
 
     @property
     def worsened(self) -> float:
-        """By how much it got worse; negative where it got better, 0 without a record."""
+        """Change for the worse; negative where it got better, 0 without a record."""
         return worsened(self.name, self.change or 0.0)
 
     def fails(self, strict: bool) -> bool:
@@ -76,18 +78,9 @@ class RobustnessFigure:
         return self.status == FAIL or (strict and self.status != PASS)
 
     def as_json(self) -> dict[str, Any]:
-        """An entry of `figures` in evals.json."""
-        names = (
-            "faces",
-            "now",
-            "baseline",
-            "change",
-            "low",
-            "high",
-            "p",
-            "minimum_detectable_change",
-            "needed",
-        )
+        """Return an entry of `figures` in evals.json."""
+        values = ("faces", "now", "baseline", "change", "low", "high", "p")
+        names = (*values, "minimum_detectable_change", "needed")
         return {"name": self.name, **{name: getattr(self, name) for name in names}, "verdict": self.status}
 
 
@@ -100,7 +93,7 @@ def compare(
     *,
     limited: bool = False,
 ) -> RobustnessFigure:
-    """Compare one figure with its record, on the same faces.
+    """Compare one metric with its record, on the same faces.
 
     Args:
         subject: the subject's id, for messages.
@@ -108,11 +101,11 @@ def compare(
         now: its counts, faces in canonical order.
         fingerprint: of these faces.
         record: of the subject, or None.
-        limited: the run evaluates some faces of its split only, so that other faces than the record's are no
-            error but NEW.
+        limited: the run evaluates some faces of its split only: other faces than the record's are NEW, and
+            no error.
 
     Raises:
-        BaselinesError: the record holds the figure without its counts per face.
+        BaselinesError: the record has the metric without its counts per face.
         FacesDifferError: the record's counts are of other faces.
     """
     figure = RobustnessFigure(name, now.n, now.value, _now=now)
@@ -120,50 +113,44 @@ def compare(
         return figure
     if name not in record.face_counts:
         raise BaselinesError(
-            f"{subject}: the baseline of {name!r} has no counts per face, so it cannot be compared face by face. "
-            "Record it again, with the same options: pytest evals --update-baselines"
+            f"{subject}: the baseline of {name!r} has no counts per face, so it cannot be compared face by "
+            "face. Record it again, with the same options: pytest evals --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
-    if faces != fingerprint[:FINGERPRINT_DIGITS] or (before.counts.shape, before.denominator) != (
-        now.counts.shape,
-        now.denominator,
-    ):
+    digits = fingerprint[:FINGERPRINT_DIGITS]
+    same_sizes = (before.counts.shape, before.denominator) == (now.counts.shape, now.denominator)
+    if faces != digits or not same_sizes:
         if limited:
             return figure
         raise FacesDifferError(
-            f"{subject}: the baseline of {name!r} is about {before.denominator} predictions for each of {before.n} faces with fingerprint {faces}…, "
-            f"this run about {now.denominator} for each of {now.n} with {fingerprint[:FINGERPRINT_DIGITS]}…. "
+            f"{subject}: the baseline of {name!r} is computed over {before.denominator} predictions for each "
+            f"of {before.n} faces with fingerprint {faces}…, this run over {now.denominator} for each of "
+            f"{now.n} with {digits}…. "
             "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
         )
-    change = now.value - before.value
+    change, p = now.value - before.value, p_worse(name, before, now)
     low, high = jackknife_interval(change, _without_each(before, now))
-    return replace(
-        figure,
-        baseline=before.value,
-        change=change,
-        low=low,
-        high=high,
-        p=p_worse(name, before, now),
-        _before=before,
-    )
+    return replace(figure, baseline=before.value, change=change, low=low, high=high, p=p, _before=before)
 
 
 def _without_each(before: FaceCounts, now: FaceCounts) -> NDArray[np.float64]:
-    """The change without each face; (1,) for a single face."""
-    n = max(1, now.n - 1)
-    return now.score(now.counts.sum(axis=0) - now.counts, n) - before.score(
-        before.counts.sum(axis=0) - before.counts, n
-    )
+    """Change without each face; (1,) for a single face."""
+
+    def score(counts: FaceCounts) -> NDArray[np.float64]:
+        return counts.score(counts.counts.sum(axis=0) - counts.counts, max(1, counts.n - 1))
+
+    return score(now) - score(before)
 
 
 def _worsening(name: str, before: FaceCounts, now: FaceCounts) -> IntArray:
-    """By how much each face's count got worse."""
+    """Change of each face's count, positive for the worse."""
     return before.counts - now.counts if higher_is_better(name) else now.counts - before.counts
 
 
 def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_999) -> float:
-    """The p-value of "this figure did not get worse": exact, but for the bias towards positions of many faces
-    (`exchange_rise`).
+    """One-sided p-value of a change for the worse.
+
+    It is exact, except for the position bias of many faces (`permutation_test`).
     """
     if now.counts.ndim == 1:
         return sign_flip_test(_worsening(name, before, now))
@@ -171,34 +158,35 @@ def p_worse(name: str, before: FaceCounts, now: FaceCounts, resamples: int = 99_
 
 
 def worsened(name: str, change: float) -> float:
-    """By how much a figure got worse that changed by so much; negative where it got better."""
+    """Change for the worse of a metric that changed by `change`; negative where it got better."""
     return -change if higher_is_better(name) else change
 
 
 def is_worse(worsened: float, margin: float = ROBUSTNESS_MARGIN) -> bool:
-    """Whether a change for the worse is one that matters, established or not."""
+    """Whether a change for the worse is relevant, significant or not."""
     return worsened >= margin - 1e-9
 
 
 def judge(
     figures: Sequence[RobustnessFigure], *, margin: float = ROBUSTNESS_MARGIN, alpha: float = ROBUSTNESS_ALPHA
 ) -> list[RobustnessFigure]:
-    """The figures of one run in their order, each with its verdict and with p adjusted over all of them.
+    """Judge the robustness metrics of one run, in their order, with p adjusted over all of them.
 
     Args:
-        margin: the smallest change for the worse that matters, 0..1.
-        alpha: an established change has an adjusted p under this.
+        figures: all robustness metrics of the run.
+        margin: the smallest relevant change for the worse, 0..1.
+        alpha: a significant change has an adjusted p under this.
     """
-    compared = [figure.p for figure in figures if figure.p is not None]
-    adjusted = iter(holm(compared))
+    p_values = [figure.p for figure in figures if figure.p is not None]
+    adjusted = iter(holm(p_values))
     return [
-        figure if figure.p is None else _judged(figure, next(adjusted), margin, alpha, len(compared))
+        figure if figure.p is None else _judge(figure, next(adjusted), margin, alpha, len(p_values))
         for figure in figures
     ]
 
 
-def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, family: int) -> RobustnessFigure:
-    # Holm's first step: what a single change in a run without others must reach.
+def _judge(figure: RobustnessFigure, p: float, margin: float, alpha: float, family: int) -> RobustnessFigure:
+    # Holm's first step: the level for a single change in a run without others.
     level = alpha / family
     worse = FAIL if p < alpha else INCONCLUSIVE
     status = worse if is_worse(figure.worsened, margin) else PASS
@@ -213,7 +201,7 @@ def _judged(figure: RobustnessFigure, p: float, margin: float, alpha: float, fam
 
 def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float | None:
     before, now = figure._before, figure._now
-    assert before is not None  # compared
+    assert before is not None  # `compare` set both, or p is None
     assert now is not None
     if now.counts.ndim == 1:
         rise = minimum_detectable_rise(_worsening(figure.name, before, now), level)

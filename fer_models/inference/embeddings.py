@@ -23,7 +23,7 @@ from fer_models.errors import PredictionError
 from fer_models.images import Face
 from fer_models.inference.loop import Progress, look
 from fer_models.restorers.base import Restorer
-from fer_models.store.predictions import ShardedFolder
+from fer_models.store.partition import ShardedFolder
 from fer_models.third_party_code import contained
 
 _METADATA = b"fer-models-features"

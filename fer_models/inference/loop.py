@@ -17,7 +17,8 @@ from fer_models.errors import FerModelsError, PredictionError, PromptTooLongErro
 from fer_models.images import Face
 from fer_models.progress import Progress as Progress
 from fer_models.restorers.base import Restorer, restore_checked
-from fer_models.store.predictions import Partition, PredictionTable, ShardedFolder
+from fer_models.store.partition import Partition, ShardedFolder
+from fer_models.store.predictions import PredictionTable
 from fer_models.third_party_code import contained
 
 _Model = TypeVar("_Model")
@@ -154,7 +155,7 @@ def fuse_predictions(
         with shelf.locked():
             for shard in shelf.missing(remove_damaged=True):
                 started, rows = time.perf_counter(), shelf.rows(shard)
-                said = pool([part.predictions.predictions(rows) for part in parts])
+                said = pool([part.predictions.to_predictions(rows) for part in parts])
                 shelf.write(
                     shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started
                 )

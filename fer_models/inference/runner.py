@@ -48,7 +48,8 @@ from fer_models.inference.restoration_cache import CachedRestorer
 from fer_models.restorers.base import CorruptThenRestore, Restorer, restore_checked
 from fer_models.scoring import metrics
 from fer_models.store.code_identity import code_identity
-from fer_models.store.predictions import Partition, PredictionTable, Store
+from fer_models.store.partition import Partition, Store
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 from fer_models.third_party_code import contained
 from fer_models.zoo.model_name import ModelName
@@ -477,7 +478,7 @@ class Runner:
         memory = self._caches.setdefault(new.key, new)
         known = self._runs.get(pair)
         if memory is new and isinstance(known, PredictionRun) and not (other or precision or variant):
-            memory.add(known.predictions.faces, known.predictions.predictions())
+            memory.add(known.predictions.faces, known.predictions.to_predictions())
 
         def predict(faces: Sequence[Face]) -> Predictions:
             predictions = memory.predict(faces)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fer_models.gate.gate import DEGRADED_MARGIN, FAIL, INCONCLUSIVE, NEW, MetricCheck, Verdict
+from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
+from fer_models.gate.metric_checks import DEGRADED_MARGIN, MetricCheck
 from fer_models.report.tables import FailureRow, failure_table, p_value
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."

@@ -41,7 +41,7 @@ class RestorationEffects:
         key = (*pair, against)
         if key not in self._known:
             self._known[key] = self._looked_at(
-                restoration_effect.effect(*pair, against, *self._answers(pair, against))
+                restoration_effect.measure_effect(*pair, against, *self._answers(pair, against))
             )
         return self._known[key]
 
@@ -76,7 +76,7 @@ class RestorationEffects:
                         self._looked_at(restoration_effect.pooled_effect([own[m] for m in plain], answers))
                     )
                 found += own.values()
-        return restoration_effect.adjusted(found)
+        return restoration_effect.adjust_effects(found)
 
     def flipped_faces(self, effect: RestorationEffect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
         """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an

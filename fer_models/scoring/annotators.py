@@ -1,14 +1,13 @@
-"""Scores against people: FER+ asked ten raters about each face of FER-2013 (Barsoum et al. 2016,
-arXiv:1608.01041).
+"""Agreement with human annotators: the ten FER+ votes on each face of FER-2013.
 
-The label of FER-2013 is one opinion of what a search engine's word meant, and raters often hold another.
-Three scores say what that does: agreement with the raters' majority, the expected agreement with one rater
-drawn at random, and accuracy (against the FER-2013 label) by how much the raters agree. The raters' own
-majority, scored against the labels like a model, is the reference beside them.
+The votes are those of Barsoum et al. 2016 (arXiv:1608.01041). The label of FER-2013 is one opinion on the
+meaning of a search term, and annotators often disagree with it. Three scores show this: agreement with the
+majority vote, the expected agreement with one annotator drawn at random, and accuracy (against the FER-2013
+label) by how much the annotators agree. The majority vote, scored against the labels like a model, is the
+reference row.
 
-Faces whose votes tie, and those of which most raters saw contempt, an
-unknown emotion or no face, have no majority among the seven emotions: they are counted, and left out of that
-score alone.
+Faces whose votes tie, and those where most annotators voted for contempt, an unknown emotion or no face, have
+no majority among the seven emotions: they are counted, and left out of that score alone.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from fer_models.emotions import EMOTIONS
 from fer_models.scoring.intervals import Measurement, bootstrap_means, percentile_interval, wilson_interval
 from fer_models.store.predictions import PredictionTable
 
-#: What the reference row is called.
+#: The name of the reference row.
 MAJORITY = "majority of ten raters"
-#: How many of ten raters gave the most frequent vote: nearly all, most, or no clear majority. (from, to)
-#: inclusive.
+#: How many of ten annotators gave the most frequent vote, (from, to) inclusive: nearly all, most, or no
+#: clear majority.
 STRATA: dict[str, tuple[int, int]] = {"9-10": (9, 10), "6-8": (6, 8), "0-5": (0, 5)}
 
 
 @dataclass(frozen=True)
 class AnnotatorScores:
-    """One subject beside the raters.
+    """Scores of one subject against the votes.
 
     Attributes:
-        majority: accuracy against the raters' majority, on the faces that have one; None if none has.
-        one_rater: expected agreement with one rater of each face, drawn at random, on all faces with a vote;
-            None if none has.
-        strata: accuracy against the label by how many raters gave the most frequent vote (`STRATA`); None
+        majority: accuracy against the majority vote, on the faces that have one; None if none has.
+        one_annotator: expected agreement with one annotator of each face, drawn at random, on all faces with
+            a vote; None if none has.
+        strata: accuracy against the label by how many annotators gave the most frequent vote (`STRATA`); None
             where there is no such face.
     """
 
@@ -48,7 +47,7 @@ class AnnotatorScores:
     strata: dict[str, Measurement | None]
 
     def as_json(self) -> dict[str, Any]:
-        """The part `votes` of a result in evals.json."""
+        """Return the part `votes` of a result in evals.json."""
         return {
             "majority": _json(self.majority),
             "one_annotator": _json(self.one_annotator),
@@ -57,38 +56,35 @@ class AnnotatorScores:
 
 
 def score(
-    answers: PredictionTable, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0
+    predictions: PredictionTable, votes: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0
 ) -> AnnotatorScores:
-    """Set `answers` beside the votes (n, 10) on the same faces, in the same order."""
-    said, chosen = answers.answer, majority(votes)
+    """Score predictions against the votes (n, 10) on the same faces, in the same order."""
+    emotions, chosen = predictions.answer, majority(votes)
     decided = (chosen != TIE) & (chosen < len(EMOTIONS))
-    cast = votes.sum(axis=1)
-    agreeing = np.where(said >= 0, votes[np.arange(len(votes)), np.maximum(said, 0)], 0)
-    voted = cast > 0
-    shares = agreeing[voted] / cast[voted]
-    top = votes.max(axis=1)
-    strata = {}
-    for name, (low, high) in STRATA.items():
-        rows = (low <= top) & (top <= high)
-        strata[name] = (
-            wilson_interval(int(answers.correct[rows].sum()), int(rows.sum())) if rows.any() else None
-        )
-    return AnnotatorScores(
-        wilson_interval(int((said == chosen)[decided].sum()), int(decided.sum())) if decided.any() else None,
-        percentile_interval(
-            float(shares.mean()), bootstrap_means(shares[:, None], resamples, seed)[:, 0], len(shares)
-        )
-        if voted.any()
-        else None,
-        strata,
-    )
+    n_votes = votes.sum(axis=1)
+    agreeing = np.where(emotions >= 0, votes[np.arange(len(votes)), np.maximum(emotions, 0)], 0)
+    shares = agreeing[n_votes > 0] / n_votes[n_votes > 0]
+    one_annotator = None
+    if len(shares):
+        draws = bootstrap_means(shares[:, None], resamples, seed)[:, 0]
+        one_annotator = percentile_interval(float(shares.mean()), draws, len(shares))
+    most = votes.max(axis=1)
+    strata = {
+        name: _share(predictions.correct[(low <= most) & (most <= high)])
+        for name, (low, high) in STRATA.items()
+    }
+    return AnnotatorScores(_share((emotions == chosen)[decided]), one_annotator, strata)
+
+
+def _share(hits: NDArray[np.bool_]) -> Measurement | None:
+    return wilson_interval(int(hits.sum()), len(hits)) if len(hits) else None
 
 
 def majority_vote_row(truth: NDArray[np.int64], votes: NDArray[np.int64]) -> dict[str, Any]:
-    """The raters as a row beside the models: how often the most frequent vote names the label.
+    """Score the majority vote against the labels, as a row of the leaderboard.
 
-    A row must answer every face, so where votes tie, the tied emotion that comes first in FER-2013's own
-    order is taken; what a tie broken at random would score stands beside it.
+    A row needs a prediction for every face: where votes tie, the first tied emotion in FER-2013's order is
+    taken. The expected score of a tie broken at random is `ties_at_random`.
 
     Args:
         truth: (n,) labels.
@@ -98,18 +94,16 @@ def majority_vote_row(truth: NDArray[np.int64], votes: NDArray[np.int64]) -> dic
         plain values: name, n, accuracy with its interval, `ties_at_random`, and the faces without a majority
             among the emotions, by reason.
     """
-    top = votes == votes.max(axis=1)[:, None]
+    is_most = votes == votes.max(axis=1)[:, None]
     first, faces = votes.argmax(axis=1), np.arange(len(truth))
     chosen = majority(votes)
-    none = {"tied": int((chosen == TIE).sum())} | {
-        COLUMNS[c]: int((chosen == c).sum()) for c in range(len(EMOTIONS), len(COLUMNS))
-    }
+    others = {COLUMNS[c]: int((chosen == c).sum()) for c in range(len(EMOTIONS), len(COLUMNS))}
     return {
         "name": MAJORITY,
         "n": len(truth),
         "accuracy": wilson_interval(int((first == truth).sum()), len(truth)).as_json(),
-        "ties_at_random": float((top[faces, truth] / top.sum(axis=1)).mean()),
-        "no_majority": none,
+        "ties_at_random": float((is_most[faces, truth] / is_most.sum(axis=1)).mean()),
+        "no_majority": {"tied": int((chosen == TIE).sum()), **others},
     }
 
 

@@ -1,4 +1,4 @@
-"""Minimum detectable changes: the smallest that a test finds four times in five."""
+"""Minimum detectable changes: the smallest true changes that a test detects in 80 % of runs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fer_models.scoring.paired_tests import ROUNDING, sizes_and_counts, sum_of_p
 
 
 def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power: float = 0.8) -> float:
-    """The smallest true fall in accuracy that `mcnemar_fall` would establish on these faces.
+    """Smallest true fall in accuracy that is significant by `mcnemar_exact` on these faces.
 
-    Of `discordant` changed faces, let each have fallen with probability q, a true fall of discordant * (2q -
-    1) / n. The test needs `k` falls to reach `alpha`; P(Binomial(discordant, q) >= k) is the beta
-    distribution function I_q(k, discordant - k + 1) (Clopper & Pearson, Biometrika 26, 1934), so the q that
-    reaches `power` is a quantile of it.
+    Let each of `discordant` changed faces be a negative flip with probability q, a true fall of discordant *
+    (2q - 1) / n. The test needs `k` negative flips to reach `alpha`; P(Binomial(discordant, q) >= k) is the
+    beta distribution function I_q(k, discordant - k + 1) (Clopper & Pearson, Biometrika 26, 1934), so the q
+    that reaches `power` is a quantile of it.
 
     Args:
         n: faces compared.
-        discordant: how many of them changed between right and wrong, either way.
+        discordant: how many of them changed between correct and wrong, either way.
         alpha: the level of the test.
-        power: with what probability such a fall is to be found, in (alpha, 1).
+        power: the probability of detecting such a fall, in (alpha, 1).
 
     Returns:
-        a fall in (0, 1], as a share of `n`. Where so few faces changed that even all of them falling proves
-        nothing, the fewest faces that would prove it by all falling, as a share of `n` and at most 1.
+        a fall in (0, 1], as a share of `n`. Where so few faces changed that even negative flips alone are not
+        significant: the smallest number of negative flips that is, as a share of `n` and at most 1.
 
     Raises:
         PredictionError: `n` is under 1, `discordant` outside 0..n, or not 0 < alpha < power < 1.
@@ -45,21 +45,21 @@ def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power:
     if discordant < fewest:
         return min(1.0, fewest / n)
     critical = int(binom.isf(alpha, discordant, 0.5)) + 1
-    share_fallen = float(beta.ppf(power, critical, discordant - critical + 1))
-    return discordant * (2 * share_fallen - 1) / n
+    share = float(beta.ppf(power, critical, discordant - critical + 1))
+    return discordant * (2 * share - 1) / n
 
 
 def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
-    """The smallest true mean of paired differences, up or down, that the two-sided paired t-test would
-    establish (statsmodels' power of t).
+    """Smallest true mean of paired differences that is significant by the two-sided paired t-test.
 
     Args:
         differences: (n,) finite; their spread is taken for the true one.
-        alpha, power: as in `smallest_fall`.
+        alpha: the level of the test.
+        power: the probability of detecting such a mean (by statsmodels' power of t).
 
     Returns:
-        a mean above 0, in the unit of the differences. Where these are all alike, so that their spread is
-        unknown, what `smallest_fall` says of as many faces of which none changed.
+        a mean above 0, in the unit of the differences. Where these are all equal, so that their spread is
+        unknown: `minimum_detectable_fall` of as many faces of which none changed.
     """
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     if spread <= ROUNDING:
@@ -68,22 +68,22 @@ def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01,
 
 
 def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
-    """The smallest true rise of the sum that `sign_flip_rise` would establish, where as many faces change as
-    much as they did here.
+    """Smallest true rise of the sum that is significant by `sign_flip_test`.
+
+    As many faces change as in `differences`, by as much.
 
     Args:
         differences: (n,) integers, as observed.
         alpha: the level of the test.
-        power: with what probability such a rise is to be found, in (alpha, 1).
+        power: the probability of detecting such a rise, in (alpha, 1).
 
     Returns:
-        a rise of the sum, above 0. Where so few faces changed that even all of them rising proves nothing:
-            the rise in which just enough
-        faces rise, by as much as those that changed (by 1 where none did). None where there are not that many
-        faces.
+        a rise of the sum, above 0. Where so few faces changed that even rises alone are not significant: the
+        rise in which just enough faces rise, by as much as those that changed (by 1 where none did). None
+        where there are not that many faces.
 
     Raises:
-        PredictionError: as `sign_flip_rise`, or not 0 < alpha < power < 1.
+        PredictionError: as `sign_flip_test`, or not 0 < alpha < power < 1.
     """
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
@@ -101,7 +101,5 @@ def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 
 
 
 def minimum_sample_size(alpha: float) -> int:
-    """How many faces must change, all in one direction, before `sign_flip_rise` can have a p-value of at most
-    `alpha`.
-    """
-    return math.ceil(-math.log2(alpha))  # 0.5 ** fewest <= alpha
+    """Smallest number of changed faces, all in one direction, with p <= `alpha` by `sign_flip_test`."""
+    return math.ceil(-math.log2(alpha))  # 0.5 ** n <= alpha

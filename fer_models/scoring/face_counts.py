@@ -1,8 +1,8 @@
-"""Robustness figures as counts per face, so that two versions of a model can be compared on the same faces.
+"""Counts per face of robustness metrics, so that two versions of a model are compared on the same faces.
 
-Many predictions of one figure are about the same face: fifty corrupted copies of it, or fourteen orders of
-the list in its question. They are no independent observations. A figure is therefore kept as one count per
-face (how many of its predictions are wrong, or differ), and a paired test compares the faces.
+Many predictions of one metric are for the same face: fifty corrupted copies of it, or fourteen orders of the
+options in its question. They are not independent. A metric is therefore stored as one count per face (how
+many of its predictions are wrong, or differ), and a paired test compares the faces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fer_models.errors import PredictionError
 
 IntArray = npt.NDArray[np.int64]
 
-#: Hexadecimal digits of a fingerprint of faces that a record keeps for each figure.
+#: Hexadecimal digits of the fingerprint of faces in a record, for each metric.
 FINGERPRINT_DIGITS = 12
 _MAXIMUM = 65_535  # predictions per face
 _TEXT = re.compile(
@@ -28,16 +28,16 @@ _TEXT = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class FaceCounts:
-    """The counts per face that one figure is computed from.
+    """Counts per face of one metric.
 
     Attributes:
-        counts: int64 (n,), how many predictions about each face count (are correct, are wrong, changed): the
-            figure is their share. Or (n, k), how many predictions about each face are at each of k positions
-                of a list: the figure is `position_bias`.
-        of: the number of predictions about each face, at least 1; no count is larger.
+        counts: int64 (n,), how many predictions for each face count (are correct, are wrong, changed): the
+            metric is their share. Or (n, k), how many predictions for each face are at each of k positions of
+            a list: the metric is `position_bias`.
+        denominator: the number of predictions for each face, at least 1; no count is larger.
 
     Raises:
-        PredictionError: no faces, or a count outside 0..of.
+        PredictionError: no faces, or a count outside 0..denominator.
     """
 
     counts: IntArray
@@ -47,7 +47,8 @@ class FaceCounts:
         counts = self.counts
         if counts.ndim not in (1, 2) or counts.size == 0 or counts.dtype.kind not in "iu":
             raise PredictionError(
-                f"Counts per face must be integers of at least one face, got {counts.dtype} of shape {counts.shape}."
+                "Counts per face must be integers of at least one face, "
+                f"got {counts.dtype} of shape {counts.shape}."
             )
         if not 1 <= self.denominator <= _MAXIMUM or counts.min() < 0 or counts.max() > self.denominator:
             raise PredictionError(
@@ -56,16 +57,16 @@ class FaceCounts:
 
     @property
     def n(self) -> int:
-        """The number of faces."""
+        """Number of faces."""
         return len(self.counts)
 
     @property
     def value(self) -> float:
-        """The figure."""
+        """Value of the metric."""
         return float(self.score(self.counts.sum(axis=0), self.n))
 
     def score(self, totals: npt.ArrayLike, n: int) -> npt.NDArray[np.float64]:
-        """The figure of other faces, from the sums of their counts.
+        """Compute the metric of other faces, from the sums of their counts.
 
         Args:
             totals: (...) sums, or (..., k) where the counts have positions.
@@ -75,7 +76,7 @@ class FaceCounts:
         return values / (n * self.denominator) if self.counts.ndim == 1 else position_bias(values)
 
     def encode(self, fingerprint: str) -> str:
-        """The text that a record keeps: `FACES[xPOSITIONS]/PREDICTIONS FINGERPRINT COUNTS`.
+        """Encode the counts for a record: `FACES[xPOSITIONS]/PREDICTIONS FINGERPRINT COUNTS`.
 
         COUNTS are the counts as binary numbers of equal width, in base64 for URLs (RFC 4648) without padding.
 
@@ -89,49 +90,44 @@ class FaceCounts:
 
     @classmethod
     def decode(cls, text: str) -> tuple[FaceCounts, str]:
-        """What `encode` wrote: the counts, and the first digits of the fingerprint of their faces.
+        """Decode a text of `encode`: the counts, and the first digits of the fingerprint of their faces.
 
         Raises:
-            ValueError: it is no such text; the message says what is wrong.
+            ValueError: it is no such text; the message has the reason.
         """
-        found = _TEXT.fullmatch(text)
-        if found is None:
+        match = _TEXT.fullmatch(text)
+        if match is None:
             raise ValueError("it does not read FACES/PREDICTIONS FINGERPRINT COUNTS")
-        shape = tuple(int(size) for size in found.group(1, 2) if size is not None)
-        of, width = int(found[3]), int(found[3]).bit_length()
-        size = int(np.prod(shape, dtype=object))
-        if size < 1 or not 1 <= of <= _MAXIMUM:
-            raise ValueError(f"{found[1]} faces with {of} predictions each cannot be counted")
-        if len(found[5]) != -(-(-(-size * width // 8) * 8) // 6):
-            raise ValueError(f"{found[1]} faces need another number of characters than {len(found[5])}")
-        packed = np.frombuffer(
-            base64.urlsafe_b64decode(found[5] + "=" * (-len(found[5]) % 4)), dtype=np.uint8
-        )
+        shape = tuple(int(size) for size in match.group(1, 2) if size is not None)
+        denominator, fingerprint, digits = int(match[3]), match[4], match[5]
+        size, width = int(np.prod(shape, dtype=object)), denominator.bit_length()
+        if size < 1 or not 1 <= denominator <= _MAXIMUM:
+            raise ValueError(f"{match[1]} faces with {denominator} predictions each cannot be counted")
+        if len(digits) != -(-(-(-size * width // 8) * 8) // 6):
+            raise ValueError(f"{match[1]} faces need another number of characters than {len(digits)}")
+        packed = np.frombuffer(base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)), dtype=np.uint8)
         bits = np.unpackbits(packed)[: size * width].reshape(size, width).astype(np.int64)
         counts = (bits << np.arange(width)[::-1]).sum(axis=1).reshape(shape)
-        if counts.max() > of:
-            raise ValueError(f"a count is {counts.max()}, of {of} predictions")
-        made = cls(counts, of)
-        if made.encode(found[4]) != text:
+        if counts.max() > denominator:
+            raise ValueError(f"a count is {counts.max()}, of {denominator} predictions")
+        decoded = cls(counts, denominator)
+        if decoded.encode(fingerprint) != text:
             raise ValueError("it is not written as this version writes it")
-        return made, found[4]
+        return decoded, fingerprint
 
 
 def position_bias(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How far the answers' positions in a list are from an even share: the total variation distance, 0 to (k
-    - 1) / k.
+    """Position bias: the total variation distance of positions in a list from an even share, 0 to (k - 1) / k.
 
     Args:
-        totals: (..., k) answers at each position; without any answer the bias is 0.
+        totals: (..., k) predictions at each position; without any the bias is 0.
     """
     k = totals.shape[-1]
-    everything = totals.sum(axis=-1, keepdims=True)
-    shares = np.divide(totals, everything, out=np.full(totals.shape, 1 / k), where=everything > 0)
+    n = totals.sum(axis=-1, keepdims=True)
+    shares = np.divide(totals, n, out=np.full(totals.shape, 1 / k), where=n > 0)
     return np.asarray(np.abs(shares - 1 / k).sum(axis=-1) / 2)
 
 
 def higher_is_better(figure: str) -> bool:
-    """Whether a figure, by its name in a record (`prompts: accuracy of …`), is an accuracy; all others are
-    errors and changes.
-    """
+    """Whether a metric is an accuracy, by its name in a record; all others are errors and flip rates."""
     return figure.partition(": ")[2].startswith("accuracy")

@@ -18,21 +18,21 @@ from fer_models.errors import PredictionError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-#: How a face without an answer is written where answers are integers.
+#: The code of a missing prediction, where predictions are integers.
 NO_ANSWER = -1
 
 CONFIDENCE = 0.95
 
 N_CLASSES = len(EMOTIONS)
-N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no answer
+N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no prediction
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value with its 95 % interval, and the number of faces it stands on.
+    """A value with its 95 % interval, and the number of faces it is computed over.
 
     Attributes:
-        value: what was measured.
+        value: the value.
         low: lower end of the interval.
         high: upper end of the interval.
         n: the faces counted, at least 1.
@@ -55,17 +55,17 @@ class Measurement:
             )
 
     def as_json(self) -> dict[str, float]:
-        """The value and its interval as plain floats, as evals.json keeps them."""
+        """Return the value and its interval as plain floats, as in evals.json."""
         return {"value": float(self.value), "low": float(self.low), "high": float(self.high)}
 
 
-def emotion_codes(what: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntArray:
-    """`values` as a one-dimensional array of emotion indices, checked.
+def emotion_codes(name: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntArray:
+    """Validate emotion indices: a one-dimensional int64 array.
 
     Args:
-        what: how messages call the values.
+        name: of the values, for messages.
         values: integers in `lowest`..6.
-        lowest: 0, or -1 where a face may be without an answer.
+        lowest: 0, or -1 where a prediction may be missing.
 
     Raises:
         PredictionError: no values, not one-dimensional, not integers, or out of range.
@@ -73,33 +73,34 @@ def emotion_codes(what: str, values: npt.ArrayLike, *, lowest: int = 0) -> IntAr
     codes = np.asarray(values)
     if codes.ndim != 1 or codes.size == 0:
         raise PredictionError(
-            f"{what} must hold one emotion for each of at least one face, got an array of shape {codes.shape}."
+            f"{name} must have one emotion for each of at least one face, got shape {codes.shape}."
         )
     if codes.dtype.kind not in "iu":
-        raise PredictionError(f"{what} must be integers in {lowest}..{N_CLASSES - 1}, got {codes.dtype}.")
-    wrong = np.flatnonzero((codes < lowest) | (codes >= N_CLASSES))
-    if wrong.size:
+        raise PredictionError(f"{name} must be integers in {lowest}..{N_CLASSES - 1}, got {codes.dtype}.")
+    invalid = np.flatnonzero((codes < lowest) | (codes >= N_CLASSES))
+    if invalid.size:
+        first = invalid[0]
         raise PredictionError(
-            f"{what} must be in {lowest}..{N_CLASSES - 1}, got {codes[wrong[0]]} at face {wrong[0]} ({wrong.size} such faces)."
+            f"{name} must be in {lowest}..{N_CLASSES - 1}, got {codes[first]} at face {first} "
+            f"({invalid.size} such faces)."
         )
     return codes.astype(np.int64)
 
 
 def require_same_length(**columns: IntArray | FloatArray) -> None:
-    """Checks that each named array tells about the same number of faces.
+    """Check that all named arrays have the same length.
 
     Raises:
         PredictionError: the lengths differ.
     """
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise PredictionError(
-            f"All must tell of the same faces, got {', '.join(f'{n} in {name}' for name, n in lengths.items())}."
-        )
+        sizes = ", ".join(f"{n} in {name}" for name, n in lengths.items())
+        raise PredictionError(f"All must be of the same faces, got {sizes}.")
 
 
 def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
-    """The share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
+    """Share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
 
     Raises:
         PredictionError: `n` is under 1, or `successes` is outside 0..n.
@@ -113,7 +114,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> M
 
 
 def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntArray:
-    """Confusions of faces drawn with replacement within each true emotion.
+    """Bootstrap confusions: faces drawn with replacement within each true emotion.
 
     Args:
         confusion: (7, 8) counts.
@@ -129,16 +130,17 @@ def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntA
     counts = np.asarray(confusion)
     if counts.shape != (N_CLASSES, N_ANSWERS) or counts.dtype.kind not in "iu" or (counts < 0).any():
         raise PredictionError(
-            f"A confusion is a ({N_CLASSES}, {N_ANSWERS}) array of counts, got {counts.dtype} of shape {counts.shape}."
+            f"A confusion is a ({N_CLASSES}, {N_ANSWERS}) array of counts, "
+            f"got {counts.dtype} of shape {counts.shape}."
         )
     require_resamples(resamples)
     return resample_rows(counts.astype(np.int64), resamples, seed)
 
 
 def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Column means of rows drawn with replacement, for what cannot be counted in a confusion.
+    """Bootstrap column means of rows, for metrics that are not computed from a confusion.
 
-    Rows are sorted first, so that their order changes no draw. Memory stays at one resample.
+    Rows are sorted first, so that their order changes no draw. Only one resample is in memory at a time.
 
     Args:
         rows: (n, k), one row per face.
@@ -167,7 +169,7 @@ def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
 
 
 def percentile_interval(value: float, draws: FloatArray, n: int) -> Measurement:
-    """`value` with the 95 % percentile interval of its bootstrap `draws` (Efron & Tibshirani 1993, ch. 13).
+    """Percentile interval (95 %) of `value` by its bootstrap `draws` (Efron & Tibshirani 1993, ch. 13).
 
     Raises:
         PredictionError: a number is NaN, or `n` is under 1.
@@ -176,39 +178,36 @@ def percentile_interval(value: float, draws: FloatArray, n: int) -> Measurement:
     return Measurement(float(value), low, high, n)
 
 
-def fleiss_kappa(answers: Sequence[IntArray]) -> float | None:
-    """Fleiss' kappa between several lists of answers to the same faces: 1 for the same answers, 0 for
-    agreement as by chance.
+def fleiss_kappa(predictions: Sequence[IntArray]) -> float | None:
+    """Fleiss' kappa between lists of predictions for the same faces: 1 for equal ones, 0 by chance.
 
     Args:
-        answers: each (n,), the emotion answered, -1 for no answer, which counts as an answer of its own.
+        predictions: each (n,), the predicted emotion; -1 for none counts as a class.
 
     Returns:
         None for a single list.
     """
-    if len(answers) < 2:
+    if len(predictions) < 2:
         return None
-    counts = np.stack([(np.stack(answers) == answer).sum(axis=0) for answer in (-1, *EMOTIONS)], axis=1)
-    if (counts.max(axis=1) == len(answers)).all():
-        return (
-            1.0  # where all say the same one thing of every face, the formula would divide nothing by nothing
-        )
+    table = np.stack(predictions)
+    counts = np.stack([(table == emotion).sum(axis=0) for emotion in (NO_ANSWER, *EMOTIONS)], axis=1)
+    if (counts.max(axis=1) == len(predictions)).all():
+        return 1.0  # where all lists have one and the same emotion, the formula would divide 0 by 0
     return float(inter_rater.fleiss_kappa(counts))
 
 
 def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float]:
-    """The 95 % interval of a change that is computed from faces, by leaving out one face at a time (Efron &
-    Tibshirani 1993, ch. 11).
+    """Jackknife interval (95 %) of a change, by leaving out one face at a time.
 
-    All predictions about a face are left out together, so the interval is clustered by face. For a mean it is
-    that of the paired t-test.
+    All predictions for a face are left out together, so the interval is clustered by face (Efron & Tibshirani
+    1993, ch. 11). For a mean it is that of the paired t-test.
 
     Args:
         change: of all faces, in [-1, 1].
         without: (n,) the change without each face.
 
     Returns:
-        the ends, in [-1, 1]; the whole of it for a single face, which shows no spread.
+        the ends, in [-1, 1]; -1 and 1 for a single face, which has no spread.
     """
     n = len(without)
     if n < 2:
@@ -219,20 +218,20 @@ def jackknife_interval(change: float, without: FloatArray) -> tuple[float, float
 
 
 def resample_rows(counts: IntArray, resamples: int, seed: int) -> IntArray:
-    """Redraws each row of `counts` (7, k) with its own total, `resamples` times: (resamples, 7, k)."""
+    """Resample each row of `counts` (7, k) with its own total, `resamples` times: (resamples, 7, k)."""
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
     return np.random.default_rng(seed).multinomial(totals, shares, size=(resamples, len(counts)))
 
 
 def interval_of_draws(value: float, draws: FloatArray) -> tuple[float, float]:
-    """The middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` itself outside."""
+    """Middle 95 % of `draws`, widened where the bootstrap's bias would leave `value` outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(np.minimum(low, value)), float(
-        np.maximum(high, value)
-    )  # unlike min and max, these let no NaN vanish
+    # Unlike min and max, these keep NaN.
+    return float(np.minimum(low, value)), float(np.maximum(high, value))
 
 
 def require_resamples(resamples: int) -> None:
+    """Check that there is at least one resample. Raises PredictionError."""
     if resamples < 1:
         raise PredictionError(f"A bootstrap needs at least one resample, got {resamples}.")

@@ -1,7 +1,8 @@
-"""What a score owes to faces that also stand in `train`.
+"""Accuracy with and without the faces that are exact duplicates of training images.
 
-A face that a model may have trained on says little about how it sees new ones: 8 % of FER-2013's PrivateTest
-are pixel for pixel copies of training faces. So every result is also given without them, with the difference.
+A model may have seen such a face in training, so it is no test of generalization: 8 % of FER-2013's
+PrivateTest are pixel for pixel duplicates of training faces. Therefore every result is also given without
+them, with the difference.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class LeakageScores:
-    """One subject's accuracy by whether a face stands in `train`.
+    """Accuracy of one subject by whether a face is also in `train`.
 
     Attributes:
-        faces: how many do.
-        without: accuracy on the others; None if there are no others.
-        on: accuracy on those; None if there are none.
+        faces: the number of leaked faces.
+        without_leaked: accuracy on the other faces; None if there are none.
+        on_leaked: accuracy on the leaked faces; None if there are none.
         difference: accuracy on all faces minus accuracy without the leaked ones, with the interval of a
-            bootstrap that draws both from the same faces; None if `without` is.
+            bootstrap that draws both from the same faces; None if `without_leaked` is.
     """
 
     faces: int
@@ -41,7 +42,7 @@ class LeakageScores:
     difference: Measurement | None
 
     def as_json(self) -> dict[str, Any]:
-        """The part `leaks` of a result in evals.json."""
+        """Return the part `leaks` of a result in evals.json."""
         measured = {"accuracy_on_leaks": self.on_leaked, "difference": self.difference}
         return {"faces": self.faces} | {
             name: None if m is None else {**m.as_json(), "n": m.n} for name, m in measured.items()
@@ -49,37 +50,37 @@ class LeakageScores:
 
 
 def score(
-    answers: PredictionTable, known: Collection[str], *, resamples: int = 9999, seed: int = 0
+    predictions: PredictionTable, train_hashes: Collection[str], *, resamples: int = 9999, seed: int = 0
 ) -> LeakageScores:
-    """Accuracy with and without the faces whose pixel hash is among `known`."""
-    leaked = np.array([face in known for face in answers.faces])
-    right = answers.correct
-    # Faces by (leaked, right): all that either accuracy depends on.
-    cells = np.array(
-        [(right & leaked).sum(), (~right & leaked).sum(), (right & ~leaked).sum(), (~right & ~leaked).sum()]
-    )
-    leaks, others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(answers)
-    on = wilson_interval(int(cells[0]), leaks) if leaks else None
-    if not others:
-        return LeakageScores(leaks, None, on, None)
+    """Score predictions with and without the faces whose pixel hash is in `train_hashes`."""
+    leaked = np.array([face in train_hashes for face in predictions.faces])
+    correct = predictions.correct
+    # Faces by (leaked, correct): both accuracies are computed from these counts.
+    groups = (correct & leaked, ~correct & leaked, correct & ~leaked, ~correct & ~leaked)
+    cells = np.array([group.sum() for group in groups])
+    n_leaked, n_others, n = int(cells[:2].sum()), int(cells[2:].sum()), len(predictions)
+    on_leaked = wilson_interval(int(cells[0]), n_leaked) if n_leaked else None
+    if not n_others:
+        return LeakageScores(n_leaked, None, on_leaked, None)
     draws = np.random.default_rng(seed).multinomial(n, cells / n, size=resamples)
-    # A resample of leaked faces only has no accuracy without them; it is left out, as are such data sets.
+    # A resample of leaked faces only has no accuracy without them; it is left out, as such a dataset is.
     draws = draws[draws[:, 2:].sum(axis=1) > 0]
-    value, drawn = (float(_difference(cells)), _difference(draws))
-    return LeakageScores(
-        leaks, wilson_interval(int(cells[2]), others), on, percentile_interval(value, drawn, n)
-    )
+    difference = percentile_interval(float(_difference(cells)), _difference(draws), n)
+    return LeakageScores(n_leaked, wilson_interval(int(cells[2]), n_others), on_leaked, difference)
 
 
 def _difference(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Accuracy on all minus accuracy without the leaked, of counts (..., 4)."""
-    everything = (cells[..., 0] + cells[..., 2]) / cells.sum(axis=-1)
-    return np.asarray(everything - cells[..., 2] / cells[..., 2:].sum(axis=-1))
+    """Accuracy on all faces minus accuracy without the leaked ones, of counts (..., 4)."""
+    accuracy = (cells[..., 0] + cells[..., 2]) / cells.sum(axis=-1)
+    return np.asarray(accuracy - cells[..., 2] / cells[..., 2:].sum(axis=-1))
 
 
 def source_fingerprint(folder: Path | None) -> str:
-    """What changes when faces may have: the names, sizes and times of the files in `folder`; of drawn faces
-    (None), the code that draws them.
+    """Fingerprint of the source of faces: it changes whenever the faces may have changed.
+
+    Args:
+        folder: the names, sizes and times of its files count; None for the synthetic faces, whose code
+        counts.
     """
     if folder is None:
         return "\n".join([synthetic.source_sha256(), *map(version, ("numpy", "pillow"))])
@@ -88,9 +89,9 @@ def source_fingerprint(folder: Path | None) -> str:
 
 
 def _path_fingerprint(path: Path) -> str:
-    """The name, size and time of one file; the name alone of a broken link."""
+    """Name, size and time of one file; the name alone of a broken link."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return printable(path)
-    return f"{printable(path)} {found.st_size} {found.st_mtime_ns}"
+    return f"{printable(path)} {status.st_size} {status.st_mtime_ns}"

@@ -1,10 +1,9 @@
-"""What a model's answers are worth: accuracy, precision, recall, F1 and calibration, each with its
-uncertainty.
+"""Classification metrics with intervals: accuracy, precision, recall, F1 and calibration.
 
-A face without an answer is wrong, never dropped. Averages over emotions go over those that occur among the
-true ones: CK+48, say, has no neutral face, and a class that cannot be got right tells nothing about a model.
-Values are scikit-learn's, with `zero_division=0` inside averages; the functions of confusions below compute
-the same numbers for thousands of bootstrap resamples at once.
+A face without a prediction is wrong, never dropped. Averages over emotions are over those that occur among
+the true ones: CK+48 has no neutral face, for example, and a class without faces has no recall. Values are
+scikit-learn's, with `zero_division=0` inside averages; the functions of confusions below compute the same
+numbers for thousands of bootstrap resamples at once.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ if TYPE_CHECKING:
 #: Equal-width bins of confidence in the expected calibration error, as in Guo et al. 2017.
 CALIBRATION_BINS = 15
 
-#: The least probability that the logarithmic loss sees, so that one certain mistake does not make it
-#: infinite.
+#: The smallest probability in the logarithmic loss, so that one certain mistake does not make it infinite.
 LOG_EPS = 1e-12
 
-#: How far a row of probabilities may be from summing to 1: half precision and rounded storage stay well
+#: How far the sum of a row of probabilities may be from 1: half precision and rounded storage are well
 #: inside.
 SUM_TOLERANCE = 1e-3
 
@@ -51,14 +49,13 @@ _CLASSES = len(EMOTIONS)
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How one emotion fares.
+    """Metrics of one emotion.
 
     Attributes:
-        precision: share of the answers naming this emotion that are right (Wilson interval); None if no
-            answer names it.
+        precision: share of its predictions that are correct (Wilson interval); None if it is never predicted.
         recall: share of its faces that are recognized (Wilson interval); None if it has no face.
-        f1: their harmonic mean, 2 * hits / (faces + answers) (bootstrap interval); None if it has neither
-            face nor answer.
+        f1: their harmonic mean, 2 * true positives / (faces + predictions) (bootstrap interval); None if it
+            has neither face nor prediction.
         support: number of its faces.
     """
 
@@ -68,29 +65,27 @@ class ClassMetrics:
     support: int
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, null where undefined, with their intervals beside them."""
+        """Return plain values, null where undefined, with their intervals."""
         measured = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        return {
-            **{name: None if m is None else float(m.value) for name, m in measured.items()},
-            "support": self.support,
-            "intervals": {
-                name: None if m is None else [float(m.low), float(m.high)] for name, m in measured.items()
-            },
+        values = {name: None if m is None else float(m.value) for name, m in measured.items()}
+        intervals = {
+            name: None if m is None else [float(m.low), float(m.high)] for name, m in measured.items()
         }
+        return {**values, "support": self.support, "intervals": intervals}
 
 
 @dataclass(frozen=True, eq=False)  # an array has no single truth value to compare by; compare `as_json()`
 class Metrics:
-    """All that `measure` finds.
+    """Metrics of one subject.
 
     Attributes:
-        n: faces, answered or not, at least 1.
-        unanswered: faces without an answer, 0..n.
+        n: faces, with or without a prediction, at least 1.
+        unanswered: faces without a prediction, 0..n.
         overall: accuracy (Wilson interval); macro_ and weighted_ precision, recall and f1 (bootstrap
             intervals), all in [0, 1]; and, if the model gives probabilities, ece in [0, 1], nll in nats and
-            brier in [0, 2] over the answered faces (bootstrap intervals).
+            brier in [0, 2] over the predicted faces (bootstrap intervals).
         per_class: one entry per emotion, by label, in `Emotion` order.
-        confusion: (7, 8) counts, read-only: true emotion by answer, the last column without an answer.
+        confusion: (7, 8) counts, read-only: true emotion by predicted one, the last column for no prediction.
     """
 
     n: int
@@ -100,9 +95,7 @@ class Metrics:
     confusion: IntArray
 
     def as_json(self) -> dict[str, Any]:
-        """The part of a result in evals.json that metrics fill: nothing but dicts, lists, strings and
-        numbers.
-        """
+        """Return the metrics of a result in evals.json."""
         return {
             "n": self.n,
             "unanswered": self.unanswered,
@@ -121,58 +114,54 @@ def measure(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Metrics:
-    """Everything that answers about `n` faces tell about a model. The order of the faces changes nothing.
+    """Compute all metrics of predictions for `n` faces. The order of the faces changes nothing.
 
     Args:
         truth: (n,) emotions, 0..6.
-        answer: (n,) answers, -1 (no answer, counted as wrong)..6.
+        answer: (n,) predictions, -1 (none, counted as wrong)..6.
         probabilities: (n, 7) in `Emotion` order, in [0, 1], each row summing to 1 within 0.001; rows of faces
-            without an answer are not looked at and may be NaN. None if the model gives none.
-        resamples: bootstrap resamples behind an interval.
+            without a prediction are ignored and may be NaN. None if the model gives none.
+        resamples: bootstrap resamples of an interval.
         seed: the same seed gives the same intervals.
 
     Raises:
-        PredictionError: no faces, lengths that differ, a value out of range, or probabilities that are none.
+        PredictionError: no faces, lengths that differ, a value out of range, or invalid probabilities.
     """
-    true, said = emotion_codes("truth", truth), emotion_codes("answer", answer, lowest=NO_ANSWER)
-    require_same_length(truth=true, answer=said)
-    answered = said != NO_ANSWER
-    counts = confusion(true, said)
+    true, predicted = emotion_codes("truth", truth), emotion_codes("answer", answer, lowest=NO_ANSWER)
+    require_same_length(truth=true, answer=predicted)
+    is_predicted = predicted != NO_ANSWER
+    counts = confusion(true, predicted)
     draws = bootstrap_confusions(counts, resamples, seed)
 
-    overall = {"accuracy": wilson_interval(int(np.trace(counts)), len(true)), **_averages(true, said, draws)}
+    overall = {"accuracy": wilson_interval(int(np.trace(counts)), len(true))}
+    overall |= _averages(true, predicted, draws)
     if probabilities is not None:
-        rows = _checked_probabilities(probabilities, answered)
-        if answered.any():
-            overall |= _calibration(true[answered], said[answered], rows, resamples, seed)
-    return Metrics(len(true), int((~answered).sum()), overall, _per_class(true, said, counts, draws), counts)
+        rows = _checked_probabilities(probabilities, is_predicted)
+        if is_predicted.any():
+            overall |= _calibration(true[is_predicted], predicted[is_predicted], rows, resamples, seed)
+    per_class = _per_class(true, predicted, counts, draws)
+    return Metrics(len(true), int((~is_predicted).sum()), overall, per_class, counts)
 
 
-def measure_predictions(answers: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
-    """`measure` of stored answers: without ece, nll and brier where a model gave no probabilities. Raises as
-    `measure`.
-    """
-    probabilities = answers.probabilities if answers.has_probabilities else None
-    return measure(answers.truth, answers.answer, probabilities, resamples=resamples, seed=seed)
+def measure_predictions(predictions: PredictionTable, *, resamples: int = 2000, seed: int = 0) -> Metrics:
+    """Compute all metrics of a table; no ece, nll and brier without probabilities. Raises as `measure`."""
+    probabilities = predictions.probabilities if predictions.has_probabilities else None
+    return measure(predictions.truth, predictions.answer, probabilities, resamples=resamples, seed=seed)
 
 
 def confusion(truth: IntArray, answer: IntArray) -> IntArray:
-    """(7, 8) counts, read-only: the true emotion of `truth` (0..6) by the answer (-1..6), the last column
-    without an answer.
-    """
-    counts: IntArray = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])[:_CLASSES].astype(
-        np.int64
-    )
+    """Confusion matrix, (7, 8) counts, read-only: true emotion by predicted one (-1, none, is last)."""
+    table = confusion_matrix(truth, answer, labels=[*EMOTIONS, NO_ANSWER])
+    counts: IntArray = table[:_CLASSES].astype(np.int64)
     counts.flags.writeable = False
     return counts
 
 
-# Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. Parts of an average that are 0 / 0 count
-# as 0.
+# Scores of confusions: (..., 7, 8) counts -> (...) values in [0, 1]. In an average, 0 / 0 counts as 0.
 
 
 def accuracy(confusions: IntArray) -> FloatArray:
-    """Share of faces answered right."""
+    """Share of faces predicted correctly."""
     return _share(_true_positives(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1)))
 
 
@@ -187,9 +176,7 @@ def macro_recall(confusions: IntArray) -> FloatArray:
 
 
 def macro_f1(confusions: IntArray) -> FloatArray:
-    """Mean F1 of the emotions that occur (the averaged F1 of Opitz & Burst, arXiv:1911.03347, as scikit-learn
-    has it).
-    """
+    """Mean F1 of the emotions that occur (averaged F1 of Opitz & Burst, arXiv:1911.03347)."""
     return _macro(_f1, confusions)
 
 
@@ -209,7 +196,7 @@ def weighted_f1(confusions: IntArray) -> FloatArray:
 
 
 def recall_of(emotion: Emotion) -> Score:
-    """The score "share of `emotion`'s faces that are recognized"; NaN where the emotion does not occur."""
+    """Recall of one emotion, as a score of confusions; NaN where the emotion does not occur."""
 
     def recall(confusions: IntArray) -> FloatArray:
         return np.where(_faces(confusions)[..., emotion] > 0, _recall(confusions)[..., emotion], np.nan)
@@ -217,16 +204,16 @@ def recall_of(emotion: Emotion) -> Score:
     return recall
 
 
-#: The averages over emotions, by the name under which they are reported.
+#: The averages over emotions, by their names in reports.
 AVERAGES: dict[str, Score] = {
     score.__name__: score
     for score in (macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1)
 }
 
 
-def _share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
-    """part / whole, and 0 where there is nothing to share."""
-    return np.asarray(np.divide(part, np.maximum(whole, 1)), dtype=np.float64)
+def _share(part: npt.NDArray[Any], total: npt.NDArray[Any]) -> FloatArray:
+    """Divide part by total; 0 where the total is 0."""
+    return np.asarray(np.divide(part, np.maximum(total, 1)), dtype=np.float64)
 
 
 def _true_positives(confusions: IntArray) -> IntArray:
@@ -237,12 +224,12 @@ def _faces(confusions: IntArray) -> IntArray:
     return np.asarray(confusions.sum(axis=-1))
 
 
-def _answers(confusions: IntArray) -> IntArray:
+def _predictions(confusions: IntArray) -> IntArray:
     return np.asarray(confusions[..., :_CLASSES].sum(axis=-2))
 
 
 def _precision(confusions: IntArray) -> FloatArray:
-    return _share(_true_positives(confusions), _answers(confusions))
+    return _share(_true_positives(confusions), _predictions(confusions))
 
 
 def _recall(confusions: IntArray) -> FloatArray:
@@ -250,12 +237,11 @@ def _recall(confusions: IntArray) -> FloatArray:
 
 
 def _f1(confusions: IntArray) -> FloatArray:
-    return _share(2 * _true_positives(confusions), _faces(confusions) + _answers(confusions))
+    return _share(2 * _true_positives(confusions), _faces(confusions) + _predictions(confusions))
 
 
 def _macro(of_each: Score, confusions: IntArray) -> FloatArray:
-    # Without faces there are no hits: an emotion that does not occur adds 0 to the sum, and is left out of
-    # the count.
+    # An emotion without faces has no true positives: it adds 0 to the sum, and is left out of the count.
     return _share(of_each(confusions).sum(axis=-1), (_faces(confusions) > 0).sum(axis=-1))
 
 
@@ -265,20 +251,17 @@ def _weighted(of_each: Score, confusions: IntArray) -> FloatArray:
 
 
 def _averages(truth: IntArray, answer: IntArray, draws: IntArray) -> dict[str, Measurement]:
-    """The averages over emotions: values from scikit-learn, intervals from the resampled confusions."""
+    """Averages over emotions: values by scikit-learn, intervals by the resampled confusions."""
     present = np.unique(truth)
     values: dict[str, float] = {}
     for average in ("macro", "weighted"):
         scores = precision_recall_fscore_support(
             truth, answer, labels=present, average=average, zero_division=0
         )
-        values |= {
-            f"{average}_{name}": float(score)
-            for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True)
-        }
-    return {
-        name: percentile_interval(values[name], score(draws), len(truth)) for name, score in AVERAGES.items()
-    }
+        for name, score in zip(("precision", "recall", "f1"), scores[:3], strict=True):
+            values[f"{average}_{name}"] = float(score)
+    n = len(truth)
+    return {name: percentile_interval(values[name], score(draws), n) for name, score in AVERAGES.items()}
 
 
 def _per_class(
@@ -288,14 +271,13 @@ def _per_class(
     f1_draws = _f1(draws)
     result = {}
     for emotion in EMOTIONS:
-        hits, faces, answers = (
-            int(count(confusion)[emotion]) for count in (_true_positives, _faces, _answers)
-        )
-        concerned = faces + answers - hits
+        counts = (_true_positives, _faces, _predictions)
+        hits, faces, predictions = (int(count(confusion)[emotion]) for count in counts)
+        n = faces + predictions - hits
         result[emotion.label] = ClassMetrics(
-            precision=wilson_interval(hits, answers) if answers else None,
+            precision=wilson_interval(hits, predictions) if predictions else None,
             recall=wilson_interval(hits, faces) if faces else None,
-            f1=percentile_interval(f1[emotion], f1_draws[:, emotion], concerned) if concerned else None,
+            f1=percentile_interval(f1[emotion], f1_draws[:, emotion], n) if n else None,
             support=faces,
         )
     return result
@@ -304,20 +286,19 @@ def _per_class(
 def _calibration(
     truth: IntArray, answer: IntArray, probabilities: FloatArray, resamples: int, seed: int
 ) -> dict[str, Measurement]:
-    """How far the probabilities of the answered faces can be believed; intervals by drawing those faces with
-    replacement.
+    """Calibration metrics over the predicted faces; intervals by bootstrap over these faces.
 
     ece: mean distance between confidence and accuracy over bins of confidence (Guo et al., On Calibration of
-    Modern Neural Networks, ICML 2017, eq. 5). Confidence is the probability of the answer given, which is the
-    greatest one wherever the answer is the likeliest emotion. A resample is a little less calibrated than the
-    faces it is drawn from, so the interval leans upwards. nll: mean negative log-probability of the true
-    emotion. brier: mean squared distance between the probabilities and the truth, summed over the emotions
-    (Brier, Monthly Weather Review 78, 1950).
+    Modern Neural Networks, ICML 2017, eq. 5). Confidence is the probability of the predicted emotion, which
+    is the greatest one wherever the most probable emotion is predicted. A resample is a little less
+    calibrated than the faces it is drawn from, so the interval is biased upwards. nll: mean negative
+    log-probability of the true emotion. brier: mean squared distance between the probabilities and the truth,
+    summed over the emotions (Brier, Monthly Weather Review 78, 1950).
     """
     n, faces = len(truth), np.arange(len(truth))
     confidence = probabilities[faces, answer]
-    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its own
-    # bin and 0 to the others.
+    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its bin
+    # and 0 to the others.
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     gaps = np.zeros((n, CALIBRATION_BINS))
     gaps[faces, np.digitize(confidence, edges[1:-1], right=True)] = (answer == truth) - confidence
@@ -325,9 +306,7 @@ def _calibration(
     brier = ((probabilities - np.eye(_CLASSES)[truth]) ** 2).sum(axis=1)
     terms = np.column_stack([gaps, nll, brier])
 
-    means = np.sort(terms, axis=0).mean(
-        axis=0
-    )  # sorted, so that the order of the faces does not change the last bit
+    means = np.sort(terms, axis=0).mean(axis=0)  # sorted: the order of the faces changes no bit
     draws = bootstrap_means(terms, resamples, seed)
     return {
         "ece": percentile_interval(float(_ece(means)), _ece(draws), n),
@@ -337,33 +316,34 @@ def _calibration(
 
 
 def _ece(means: FloatArray) -> FloatArray:
-    """The expected calibration error of mean gaps: |B| / n * |accuracy - confidence| of a bin B is the
-    distance of its mean gap from 0.
-    """
+    """Expected calibration error: |B| / n * |accuracy - confidence| of a bin B is its absolute mean gap."""
     return np.asarray(np.abs(means[..., :CALIBRATION_BINS]).sum(axis=-1))
 
 
-def _checked_probabilities(probabilities: npt.ArrayLike, answered: npt.NDArray[np.bool_]) -> FloatArray:
-    """The rows of `probabilities` (n, 7) that belong to answered faces, each of them a distribution."""
+def _checked_probabilities(probabilities: npt.ArrayLike, is_predicted: npt.NDArray[np.bool_]) -> FloatArray:
+    """Rows of `probabilities` (n, 7) of the predicted faces. Raises unless each is a distribution."""
     try:
         table = np.asarray(probabilities, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PredictionError(f"probabilities must be a table of numbers: {error}.") from error
-    if table.shape != (len(answered), _CLASSES):
+    if table.shape != (len(is_predicted), _CLASSES):
         raise PredictionError(
-            f"probabilities must have shape ({len(answered)}, {_CLASSES}), one row per face, got {table.shape}."
+            f"probabilities must have shape ({len(is_predicted)}, {_CLASSES}), one row per face, "
+            f"got {table.shape}."
         )
-    rows, faces = table[answered], np.flatnonzero(answered)
+    rows, faces = table[is_predicted], np.flatnonzero(is_predicted)
     outside = np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))  # NaN is neither
     if outside.size:
-        row = outside[0]
+        first = outside[0]
         raise PredictionError(
-            f"The probabilities of face {faces[row]}, which is answered, must be in [0, 1], got {rows[row].tolist()}."
+            f"The probabilities of face {faces[first]}, which has a prediction, must be in [0, 1], "
+            f"got {rows[first].tolist()}."
         )
     off = np.flatnonzero(np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE)
     if off.size:
-        row = off[0]
+        first = off[0]
         raise PredictionError(
-            f"The probabilities of face {faces[row]} must sum to 1, got {rows[row].tolist()} (sum {rows[row].sum():.6g})."
+            f"The probabilities of face {faces[first]} must sum to 1, got {rows[first].tolist()} "
+            f"(sum {rows[first].sum():.6g})."
         )
     return rows

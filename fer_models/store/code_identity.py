@@ -1,9 +1,7 @@
-"""Identity of the code that computes predictions: this package's own modules and the libraries that they
-call.
+"""Identity of the code that computes predictions: the modules of this package and the libraries they call.
 
-It is part of every key in the store and its caches, so no stored prediction outlives the code that made it. A
-module counts unless it is listed in `AFTER_PREDICTION`: a new module can be left out of the list, but never
-by mistake out of the identity.
+It is part of every key in the store and its caches, so a change of code makes stored predictions invalid. A
+module counts unless it is listed in `AFTER_PREDICTION`: a new module that is forgotten there still counts.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from pathlib import Path
 
 from fer_models.artifacts.hashing import sha256_of_sources
 
-#: Folders and modules that work on stored predictions, or on nothing that a prediction depends on. No module
-#: of the prediction pipeline imports them (a test says so).
+#: Folders and modules that predictions do not depend on. No module of the prediction pipeline imports them
+#: (a test checks it).
 AFTER_PREDICTION = (
     "cli",
     "cost",
@@ -32,28 +30,28 @@ AFTER_PREDICTION = (
     "time_estimate.py",
     "training",
 )
-#: The libraries that decide pixels or logits: they decode and resize images, or compute networks.
+#: The libraries that pixels or logits depend on: they decode and resize images, or compute networks.
 LIBRARIES = (
-    "torch", "torchvision", "timm", "open-clip-torch", "transformers", "tokenizers", "spandrel", "ai-edge-litert",
-    "pillow", "numpy", "scipy",
+    "torch", "torchvision", "timm", "open-clip-torch", "transformers", "tokenizers", "spandrel",
+    "ai-edge-litert", "pillow", "numpy", "scipy",
 )  # fmt: skip
 
 
 @lru_cache
 def code_identity() -> dict[str, str]:
-    """The sha256 of the source code that computes predictions, and the version of each of `LIBRARIES`."""
+    """Return the sha256 of the code that computes predictions, and the versions of `LIBRARIES`."""
     return {"fer-models": sha256_of_sources(source_files()), **library_versions()}
 
 
 def source_files(package: Path = Path(__file__).parents[1]) -> list[Path]:
-    """The modules of `package` that may decide a prediction, sorted."""
+    """List the modules of `package` that predictions may depend on, sorted."""
     excluded = {package / name for name in AFTER_PREDICTION}
     return [path for path in sorted(package.rglob("*.py")) if excluded.isdisjoint((path, *path.parents))]
 
 
 @lru_cache
 def library_versions() -> dict[str, str]:
-    """The version of each of `LIBRARIES`, without importing it."""
+    """Return the version of each of `LIBRARIES`, without importing it."""
     return {name: _version(name) for name in LIBRARIES}
 
 

@@ -1,9 +1,8 @@
-"""Whole runs, simulated: how often anything fails although nothing changed, and which changes for the worse
-robustness checks find.
+"""Monte Carlo estimate of the false-positive rate and the power of full runs.
 
-A run judges several subjects by accuracy, macro-F1, recall and log score, and robustness figures of all
-kinds, in the sizes of a depth. As in `selftest`, faces are drawn from real stored probabilities, and each
-model has two versions: its own logits and independent noise.
+A run judges several subjects by accuracy, macro-F1, recall and log score, and robustness metrics of all
+kinds, in the sizes of a depth. As in `fer_models.gate.power`, faces are drawn from real stored probabilities,
+and each model has two versions: its logits with independent noise.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from joblib import Parallel, delayed
 
 from fer_models.depth import FULL, STANDARD, Depth
 from fer_models.errors import UsageError
-from fer_models.gate import gate, power
+from fer_models.gate import metric_checks, power
 from fer_models.gate.baselines import quantize_probability
+from fer_models.gate.metric_checks import ALPHA, DEGRADED_MARGIN, RECALL_ALPHA, MetricCheck
 from fer_models.gate.robustness_gate import ROBUSTNESS_ALPHA, is_worse, p_worse, worsened
 from fer_models.scoring import metrics
 from fer_models.scoring.face_counts import FaceCounts
@@ -27,31 +27,31 @@ from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.paired_tests import PairedChange, holm, paired_score_test
 from fer_models.store.predictions import PredictionTable
 from fer_models.studies.simulated_checks import (
-    DISTURBED,
+    CHECKS,
+    DISTURBED_SHARE,
     HARMS,
-    KINDS,
     FloatArray,
     IntArray,
     Simulation,
-    disturbance,
+    calibrate_disturbance,
     draw_faces,
     stratified_rows,
 )
 
 #: Runs simulated in one task; runs per point of a power curve, and its points.
-_AT_ONCE, _POWER_RUNS, _POINTS = 25, 150, 8
-_LARGEST = 12.0  # the largest harm that is tried, in logits
+_BATCH_SIZE, _POWER_RUNS, _POINTS = 25, 150, 8
+_LARGEST = 12.0  # the largest harm, in logits
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run judges.
+    """Sizes of one full run.
 
     Attributes:
         depth: the sizes of its checks.
-        subjects, variants: how many subjects are evaluated on all faces, and how many on
-            `depth.variant_limit` of them.
-        checks: how many models or pairs have each kind of check.
+        subjects: the number of subjects that are evaluated on all faces.
+        variants: the number of subjects that are evaluated on `depth.variant_limit` faces.
+        checks: the number of subjects with each kind of robustness check.
     """
 
     depth: Depth
@@ -60,32 +60,33 @@ class Plan:
     checks: Mapping[str, int]
 
 
-#: What `pytest evals` judges on the embedded faces with the models that ship: five networks and a second
-#: answer mode, each with two restorations.
+#: `pytest evals` on the synthetic faces with the shipped models: five networks and a second answer mode, each
+#: with two restorations.
 PLANS: tuple[Plan, ...] = (
     Plan(STANDARD, 5, 13, {"corruptions": 5, "metamorphic": 5, "prompting": 1, "questioning": 1}),
     Plan(FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompting": 1, "questioning": 2}),
 )
 
-#: What can make a run fail.
+#: Reasons for a run to fail.
 FAMILIES: dict[str, str] = {
-    "accuracy": f"accuracy or macro-F1 of a subject, at p < {gate.ALPHA} over the run",
-    "recall": f"the recall of an emotion, at p < {gate.RECALL_ALPHA} over the run",
-    "robustness": f"a robustness figure, at p < {ROBUSTNESS_ALPHA} over the run",
+    "accuracy": f"accuracy or macro-F1 of a subject, at p < {ALPHA} over the run",
+    "recall": f"the recall of an emotion, at p < {RECALL_ALPHA} over the run",
+    "robustness": f"a robustness metric, at p < {ROBUSTNESS_ALPHA} over the run",
 }
 
 
 @dataclass(frozen=True)
 class DepthPower:
-    """What whole runs of one plan came to.
+    """False-positive rate and minimum detectable changes of full runs at one depth.
 
     Attributes:
-        false_alarms: the share of runs with a FAIL although nothing changed: `any`, and by each of
-            `FAMILIES`; and with a `DEGRADED`.
-        figures: how many robustness figures a run judges.
-        smallest_found: for a figure of each kind, the smallest change for the worse that is found four times
-            in five; None where none is.
-        faces: how many faces that figure is computed from.
+        plan: the sizes of the runs.
+        false_alarms: the share of runs without a change that FAIL: `any`, and by each of `FAMILIES`; and with
+            a `DEGRADED`.
+        figures: the number of robustness metrics that a run judges.
+        minimum_detectable_changes: for a metric of each kind, the smallest change for the worse that is
+            detected in 80 % of runs; None where none is.
+        faces: the number of faces of that metric.
     """
 
     plan: Plan
@@ -95,23 +96,23 @@ class DepthPower:
     faces: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "depth": self.plan.depth.name,
             "false_alarms": {name: share.as_json() for name, share in self.false_alarms.items()},
             "figures": self.figures,
-            "smallest_found": self.minimum_detectable_changes,
+            "minimum_detectable_change": self.minimum_detectable_changes,
             "faces": self.faces,
         }
 
 
 def tasks(runs: int, plans: Sequence[Plan] = PLANS) -> int:
-    """How many times `run` reports progress."""
-    return len(plans) * (-(-runs // _AT_ONCE) + len(HARMS))
+    """Number of progress steps of `run`."""
+    return len(plans) * (-(-runs // _BATCH_SIZE) + len(HARMS))
 
 
 def run(
-    answers: PredictionTable,
+    predictions: PredictionTable,
     *,
     plans: Sequence[Plan] = PLANS,
     runs: int = 1000,
@@ -121,57 +122,60 @@ def run(
     processes: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[DepthPower]:
-    """Simulate and judge.
+    """Simulate and judge full runs of each plan.
 
     Args:
-        answers: a model's real answers; those without probabilities are left out.
-        runs: whole runs of each plan in which nothing changed; as many, but at most 150, make each point of a
-            power curve.
+        predictions: real predictions of a model; those without probabilities are left out.
+        plans: the sizes of the runs.
+        runs: full runs of each plan without a change; as many, but at most 150, make each point of a power
+            curve.
         n: faces of the subjects that are evaluated on all faces.
-        discordant: the share of faces that the versions' noise changes between right and wrong.
-        seed: the same seed gives the same figures, in however many processes.
-        processes: how many tasks are computed side by side.
-        progress: called with how many more of `tasks` are done.
+        discordant: the share of faces that the versions' noise changes between correct and wrong.
+        seed: the same seed gives the same results, in any number of processes.
+        processes: number of tasks that are computed in parallel.
+        progress: called with the number of `tasks` that were completed since the last call.
 
     Raises:
-        UsageError: no run or too few faces, or answers that cannot show so much noise.
+        UsageError: no run or too few faces, or so much noise is impossible with these predictions.
     """
     if runs < 1 or n < 7:
         raise UsageError(
-            f"Whole runs need at least one run of at least seven faces, got {runs} runs of {n} faces."
+            f"The simulation needs at least one run of at least seven faces, got {runs} runs of {n} faces."
         )
-    source = power.Source.of(answers)
+    source = power.Source.from_predictions(predictions)
     noise = power.calibrate(source, power.Scenario(0.0, discordant)).noise
-    simulation = Simulation(source, noise, n, {kind: disturbance(source, noise, kind) for kind in DISTURBED})
-    found = []
+    simulation = Simulation(
+        source, noise, n, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE}
+    )
+    results = []
     with Parallel(n_jobs=processes, return_as="generator") as parallel:
         for number, plan in enumerate(plans):
-            sizes = [min(_AT_ONCE, runs - start) for start in range(0, runs, _AT_ONCE)]
-            chunks = parallel(
+            sizes = [min(_BATCH_SIZE, runs - start) for start in range(0, runs, _BATCH_SIZE)]
+            counts = parallel(
                 delayed(_null_runs)(simulation, plan, size, (seed, number, i)) for i, size in enumerate(sizes)
             )
             failed: Counter[str] = Counter()
-            for chunk in chunks:
-                failed.update(chunk)
+            for count in counts:
+                failed.update(count)
                 progress(1)
-            family = len(_robustness(simulation, plan, np.random.default_rng(seed)))
-            level = ROBUSTNESS_ALPHA / family
-            smallest = {}
-            curves = parallel(
-                delayed(_smallest)(simulation, plan, figure, level, (seed, number, i), min(runs, _POWER_RUNS))
-                for i, figure in enumerate(HARMS)
+            figures = len(_robustness(simulation, plan, np.random.default_rng(seed)))
+            level, curve_runs = ROBUSTNESS_ALPHA / figures, min(runs, _POWER_RUNS)
+            changes = parallel(
+                delayed(_detectable_change)(simulation, plan, name, level, (seed, number, i), curve_runs)
+                for i, name in enumerate(HARMS)
             )
-            for figure, value in zip(HARMS, curves, strict=True):
-                smallest[figure] = value
+            detectable = {}
+            for name, change in zip(HARMS, changes, strict=True):
+                detectable[name] = change
                 progress(1)
-            faces = {figure: _faces_of(plan, HARMS[figure][0], n) for figure in HARMS}
+            faces = {name: _faces_of(plan, kind, n) for name, (kind, _) in HARMS.items()}
             alarms = {name: wilson_interval(failed[name], runs) for name in ("any", *FAMILIES, "DEGRADED")}
-            found.append(DepthPower(plan, alarms, family, smallest, faces))
-    return found
+            results.append(DepthPower(plan, alarms, figures, detectable, faces))
+    return results
 
 
 def _null_runs(simulation: Simulation, plan: Plan, runs: int, seed: tuple[int, ...]) -> Counter[str]:
-    """How many runs failed, by family; and how many had a DEGRADED."""
+    """Number of runs that failed, by family; and of runs with a DEGRADED."""
     rng = np.random.default_rng(seed)
     return Counter(name for _ in range(runs) for name in _null_run(simulation, plan, rng))
 
@@ -180,22 +184,18 @@ def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> s
     subjects = [
         _subject(simulation, truth, logits, plan, rng) for truth, logits in _subjects(simulation, plan, rng)
     ]
-    metrics_failed = {
-        c.metric.split(":")[0]
-        for checks in gate.adjust_for_multiplicity([checks for checks, _ in subjects])
-        for c in checks
-        if c.failed
-    }
+    adjusted = metric_checks.adjust_for_multiplicity([checks for checks, _ in subjects])
+    failed = {c.metric.split(":")[0] for checks in adjusted for c in checks if c.failed}
     alarms = {
-        "recall": "recall" in metrics_failed,
-        "accuracy": bool(metrics_failed & {"accuracy", "macro_f1"}),
+        "recall": "recall" in failed,
+        "accuracy": bool(failed & {"accuracy", "macro_f1"}),
+        "robustness": _fails(_robustness(simulation, plan, rng)),
     }
-    alarms["robustness"] = _fails(_robustness(simulation, plan, rng))
     alarms["any"] = any(alarms.values())
-    drifts = [drift for _, drift in subjects]
-    adjusted = holm([drift.p for drift in drifts])
+    tests = [test for _, test in subjects]
     alarms["DEGRADED"] = any(
-        d.change <= -gate.DEGRADED_MARGIN and p < gate.ALPHA for d, p in zip(drifts, adjusted, strict=True)
+        test.change <= -DEGRADED_MARGIN and p < ALPHA
+        for test, p in zip(tests, holm([test.p for test in tests]), strict=True)
     )
     return {name for name, alarm in alarms.items() if alarm}
 
@@ -203,59 +203,62 @@ def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> s
 def _subjects(
     simulation: Simulation, plan: Plan, rng: np.random.Generator
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Labels and logits of the faces of each subject: the same faces for all."""
+    """Draw labels and logits of the faces of each subject: the same faces for all."""
     truth, logits = draw_faces(simulation, rng, simulation.n)
-    some = stratified_rows(truth, plan.depth.variant_limit or simulation.n)
+    rows = stratified_rows(truth, plan.depth.variant_limit or simulation.n)
     yield from [(truth, logits)] * plan.subjects
-    yield from [(truth[some], logits[some])] * plan.variants
+    yield from [(truth[rows], logits[rows])] * plan.variants
 
 
 def _subject(
     simulation: Simulation, truth: IntArray, logits: FloatArray, plan: Plan, rng: np.random.Generator
-) -> tuple[tuple[gate.MetricCheck, ...], PairedChange]:
-    """The checks of two versions of one subject, and their log scores. Macro-F1 gets all its resamples only
-    where few leave it open.
+) -> tuple[tuple[MetricCheck, ...], PairedChange]:
+    """Check two versions of one subject, and test their log scores.
+
+    Macro-F1 gets all its resamples only where a first estimate of its p is small.
     """
-    (before, p_before), (now, p_now) = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
-    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as `Suite` has it
-    p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=199).p
+    versions = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
+    (baseline, p_baseline), (candidate, p_candidate) = versions
+    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as in `evaluation.Suite`
+    p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=199).p
     if p < 0.02:
-        p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=resamples).p
-    checks = gate.paired_checks(truth, before, now, resamples=0)
-    return power.with_f1(checks, p), gate.log_score_test(
-        quantize_probability(p_before), quantize_probability(p_now)
+        p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=resamples).p
+    checks = metric_checks.paired_checks(truth, baseline, candidate, resamples=0)
+    log_scores = metric_checks.log_score_test(
+        quantize_probability(p_baseline), quantize_probability(p_candidate)
     )
+    return power.replace_macro_f1_p(checks, p), log_scores
 
 
 def _robustness(
     simulation: Simulation, plan: Plan, rng: np.random.Generator
 ) -> list[tuple[str, FaceCounts, FaceCounts]]:
-    """Both versions of all robustness figures of a run."""
+    """Simulate both versions of all robustness metrics of a run."""
     return [
-        (name, before, now)
+        (name, baseline, candidate)
         for kind, number in plan.checks.items()
         for _ in range(number)
-        for name, (before, now) in KINDS[kind](simulation, plan.depth, rng, None, 0.0).items()
+        for name, (baseline, candidate) in CHECKS[kind](simulation, plan.depth, rng, None, 0.0).items()
     ]
 
 
 def _fails(figures: Sequence[tuple[str, FaceCounts, FaceCounts]]) -> bool:
-    """Whether the robustness gate fails any of them."""
-    rises = [worsened(name, now.value - before.value) for name, before, now in figures]
+    """Whether the robustness gate fails any metric."""
+    rises = [worsened(name, candidate.value - baseline.value) for name, baseline, candidate in figures]
     adjusted = holm([_p(*figure, rise) for figure, rise in zip(figures, rises, strict=True)])
     return any(is_worse(rise) and p < ROBUSTNESS_ALPHA for rise, p in zip(rises, adjusted, strict=True))
 
 
-def _p(name: str, before: FaceCounts, now: FaceCounts, rise: float) -> float:
-    """The p-value of a figure; for a bias towards positions computed only as far as it can decide."""
-    if now.counts.ndim == 1:
-        return p_worse(name, before, now)
-    if not is_worse(rise) or p_worse(name, before, now, 499) > 0.02:
+def _p(name: str, baseline: FaceCounts, candidate: FaceCounts, rise: float) -> float:
+    """P-value of a metric; that of a position bias only as far as it can change the verdict."""
+    if candidate.counts.ndim == 1:
+        return p_worse(name, baseline, candidate)
+    if not is_worse(rise) or p_worse(name, baseline, candidate, 499) > 0.02:
         return 1.0
-    return p_worse(name, before, now)
+    return p_worse(name, baseline, candidate)
 
 
-# -- something got worse --------------------------------------------------------------------------
+# -- power -----------------------------------------------------------------------------------------
 
 
 def _faces_of(plan: Plan, kind: str, n: int) -> int:
@@ -268,7 +271,7 @@ def _faces_of(plan: Plan, kind: str, n: int) -> int:
     return min(n, limits.get(kind, n))
 
 
-def _smallest(
+def _detectable_change(
     simulation: Simulation,
     plan: Plan,
     figure: str,
@@ -276,24 +279,24 @@ def _smallest(
     seed: tuple[int, ...],
     runs: int = _POWER_RUNS,
 ) -> float | None:
-    """The smallest mean change of a figure for the worse that is found four times in five in a run without
-    others, by interpolation.
+    """Smallest mean change of a metric for the worse that is detected in 80 % of runs without others.
+
+    It is interpolated on a power curve whose points are found by bisection.
     """
     kind, harm = HARMS[figure]
     low, high, curve = 0.0, _LARGEST, [(0.0, 0.0)]
     for point in range(_POINTS):
         size = high if point == 0 else (low + high) / 2
         rng = np.random.default_rng((*seed, point))
-        rises, found = [], 0
+        rises, detected = [], 0
         for _ in range(runs):
-            before, now = KINDS[kind](simulation, plan.depth, rng, harm, size)[figure]
-            rises.append(worsened(figure, now.value - before.value))
-            found += is_worse(rises[-1]) and _p(figure, before, now, rises[-1]) < level
-        curve.append((float(np.mean(rises)), found / runs))
-        if point == 0 and curve[-1][1] < 0.8:
+            baseline, candidate = CHECKS[kind](simulation, plan.depth, rng, harm, size)[figure]
+            rise = worsened(figure, candidate.value - baseline.value)
+            rises.append(rise)
+            detected += is_worse(rise) and _p(figure, baseline, candidate, rise) < level
+        rate = detected / runs
+        curve.append((float(np.mean(rises)), rate))
+        if point == 0 and rate < 0.8:
             return None
-        low, high = (low, size) if curve[-1][1] >= 0.8 else (size, high)
-    return power.interpolated(curve, 0.8)
-
-
-# -- the checks -----------------------------------------------------------------------------------
+        low, high = (low, size) if rate >= 0.8 else (size, high)
+    return power.interpolate_size(curve, 0.8)

@@ -11,7 +11,8 @@ from PIL import Image
 from fer_models import cli
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
-from fer_models.store.predictions import PredictionTable, Store
+from fer_models.store.partition import Store
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 
@@ -212,7 +213,7 @@ def test_the_gate_is_tested_on_runs_simulated_from_stored_answers(capsys, tmp_pa
     assert cli.main(["gate", "power", "--store", str(tmp_path)]) == 4
     assert "no finished run" in capsys.readouterr().err
     assert cli.main(["gate", "power", str(shelf.folder)]) == 1
-    assert "512 answers of 600 faces" in capsys.readouterr().err
+    assert "predictions for 512 of 600 faces" in capsys.readouterr().err
 
 
 def test_an_unknown_command_ends_with_code_4(capsys):

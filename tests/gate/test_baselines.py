@@ -13,55 +13,49 @@ from fer_models.scoring.metrics import measure
 from fer_models.store.subject import Subject
 
 
-def record(answers, model="net", recorded=None):
-    measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=100)
-    return baselines.record_of(
-        Subject("drawn", "test", "raw", model),
-        "f" * 64,
-        answers,
-        measured,
-        recorded or {"date": "2026-01-01"},
-    )
+def record(predictions, model="net", recorded=None):
+    measured = measure(predictions.truth, predictions.answer, predictions.probabilities, resamples=100)
+    subject, recorded = Subject("drawn", "test", "raw", model), recorded or {"date": "2026-01-01"}
+    return baselines.record_of(subject, "f" * 64, predictions, measured, recorded)
 
 
-def some(n=21, seed=0):
+def random_predictions(n=21, seed=0):
     rng = np.random.default_rng(seed)
     return answers_of(np.arange(n) % 7, rng.integers(-1, 7, n))
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=50))
-def test_a_record_gives_back_every_answer_and_each_probability_within_a_step(rows):
-    answers = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
-    made = record(answers)
-    assert made.decoded().tolist() == answers.answer.tolist()
-    assert np.abs(made.decoded_p_true() - answers.p_true).max() <= 0.5 / 64 + 1e-12
+def test_a_record_decodes_to_every_prediction_and_each_probability_within_a_step(rows):
+    predictions = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
+    new = record(predictions)
+    assert new.decode_predictions().tolist() == predictions.answer.tolist()
+    assert np.abs(new.decode_p_true() - predictions.p_true).max() <= 0.5 / 64 + 1e-12
 
 
-def test_what_is_written_is_what_is_read(tmp_path):
+def test_baselines_are_read_as_they_were_written(tmp_path):
     path = tmp_path / "baselines.json"
-    made = baselines.Baselines(
-        (record(some()),), ({"model": "CLIP", "source": "somewhere", "accuracy": 0.64},)
-    )
-    made.write(path)
-    assert baselines.read(path) == made
-    assert made.find(Subject("drawn", "test", "raw", "net")) == made.measured[0]
-    assert made.find(Subject("drawn", "test", "raw", "other")) is None
+    published = {"model": "CLIP", "source": "somewhere", "accuracy": 0.64}
+    content = baselines.Baselines((record(random_predictions()),), (published,))
+    content.write(path)
+    assert baselines.read(path) == content
+    assert content.find(Subject("drawn", "test", "raw", "net")) == content.measured[0]
+    assert content.find(Subject("drawn", "test", "raw", "other")) is None
 
 
 def test_recording_twice_writes_the_same_bytes_even_on_another_day(tmp_path):
     one, two = tmp_path / "one.json", tmp_path / "two.json"
-    baselines.Baselines().updated([record(some())]).write(one)
-    baselines.read(one).updated([record(some(), recorded={"date": "2027-12-31"})]).write(two)
+    baselines.Baselines().updated([record(random_predictions())]).write(one)
+    baselines.read(one).updated([record(random_predictions(), recorded={"date": "2027-12-31"})]).write(two)
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_floor_set_by_hand_survives_a_new_record_and_other_records_stay():
-    by_hand = baselines.replace(record(some()), floor=0.123)
-    other = record(some(), "other")
-    updated = baselines.Baselines((by_hand, other)).updated([record(some(seed=5))])
-    found = updated.find(by_hand.subject)
-    assert found.floor == 0.123
-    assert found.answers != by_hand.answers
+    by_hand = baselines.replace(record(random_predictions()), floor=0.123)
+    other = record(random_predictions(), "other")
+    updated = baselines.Baselines((by_hand, other)).updated([record(random_predictions(seed=5))])
+    new = updated.find(by_hand.subject)
+    assert new.floor == 0.123
+    assert new.answers != by_hand.answers
     assert other in updated.measured
 
 
@@ -69,8 +63,8 @@ def test_no_file_means_no_baselines(tmp_path):
     assert baselines.read(tmp_path / "none.json") == baselines.Baselines()
 
 
-def spoilt(change):
-    data = {"schema": 2, "measured": [baselines.asdict(record(some()))], "published": []}
+def damaged(change):
+    data = {"schema": 2, "measured": [baselines.asdict(record(random_predictions()))], "published": []}
     change(data)
     return json.dumps(data)
 
@@ -88,31 +82,31 @@ def set_first(**fields):
         ('{"schema": 1, "measured": []}', "schema 1, and this version reads schema 2"),
         ('{"schema": 2, "mesured": []}', "Did you mean 'measured'"),
         ('{"schema": 2, "measured": {}}', "must be a list"),
-        (spoilt(set_first(acuracy=1)), "unknown field 'acuracy'"),
-        (spoilt(lambda d: d["measured"][0].pop("n")), "lacks the field 'n'"),
-        (spoilt(set_first(n="21")), "n must be int"),
-        (spoilt(set_first(answers="0")), "1 answers"),
-        (spoilt(set_first(answers="9" * 21)), "means nothing"),
-        (spoilt(set_first(unanswered=1_000_000)), "unanswered is 1000000, but 3 of the answers"),
-        (spoilt(set_first(unanswered=-1)), "unanswered is -1"),
-        (spoilt(set_first(floor=float("nan"))), "holds NaN"),
-        (spoilt(set_first(floor=-0.5)), "floor is -0.5"),
-        (spoilt(set_first(floor=65)), "floor is 65, not an accuracy"),
+        (damaged(set_first(acuracy=1)), "unknown field 'acuracy'"),
+        (damaged(lambda d: d["measured"][0].pop("n")), "lacks the field 'n'"),
+        (damaged(set_first(n="21")), "n must be int"),
+        (damaged(set_first(answers="0")), "1 answers"),
+        (damaged(set_first(answers="9" * 21)), "character without a meaning"),
+        (damaged(set_first(unanswered=1_000_000)), "unanswered is 1000000, but 3 of the answers"),
+        (damaged(set_first(unanswered=-1)), "unanswered is -1"),
+        (damaged(set_first(floor=float("nan"))), "holds NaN"),
+        (damaged(set_first(floor=-0.5)), "floor is -0.5"),
+        (damaged(set_first(floor=65)), "floor is 65, not an accuracy"),
         ('{"schema": 2, "measured": [], "published": [], "measured": []}', "the key 'measured' 2 times"),
-        (spoilt(set_first(corruption="gausian-noise@4")), "gaussian-noise"),
-        (spoilt(set_first(corruption="blur")), "NAME@SEVERITY"),
-        (spoilt(set_first(model="\ud800")), "no sound JSON"),
+        (damaged(set_first(corruption="gausian-noise@4")), "gaussian-noise"),
+        (damaged(set_first(corruption="blur")), "NAME@SEVERITY"),
+        (damaged(set_first(model="\ud800")), "no valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"schema": ' + "1" * 5000 + "}", "an integer of 5,000 digits"),
         ('{"schema": 2e999}', "too large for a number"),
-        (spoilt(set_first(metrics={"accuracy": 0.5})), "macro_f1"),
-        (spoilt(set_first(metrics={"accuracy": None, "macro_f1": 1})), "not a finite number"),
-        (spoilt(lambda d: d["measured"].append(d["measured"][0])), "2 records"),
-        (spoilt(lambda d: d["published"].append({"model": "CLIP"})), "a model and a source"),
+        (damaged(set_first(metrics={"accuracy": 0.5})), "macro_f1"),
+        (damaged(set_first(metrics={"accuracy": None, "macro_f1": 1})), "not a finite number"),
+        (damaged(lambda d: d["measured"].append(d["measured"][0])), "2 records"),
+        (damaged(lambda d: d["published"].append({"model": "CLIP"})), "a model and a source"),
         ('{"schema": 2, "measured": [{"metrics": {"accuracy": NaN}}]}', "NaN, which is not JSON"),
     ],
 )
-def test_a_spoilt_file_is_refused_in_one_line_that_says_where(tmp_path, text, message):
+def test_a_damaged_file_is_refused_in_one_line_with_the_place(tmp_path, text, message):
     path = tmp_path / "baselines.json"
     path.write_text(text)
     with pytest.raises(BaselinesError, match=message) as caught:
@@ -121,19 +115,17 @@ def test_a_spoilt_file_is_refused_in_one_line_that_says_where(tmp_path, text, me
     assert "\n" not in str(caught.value)
 
 
-def test_the_projects_own_baselines_are_sound_and_claims_are_kept_apart(repository):
-    own = baselines.read(repository / "baselines.json")
-    claims = {(p["model"], p["accuracy"]) for p in own.published}
+def test_the_baselines_of_this_project_are_valid_and_published_claims_are_separate(repository):
+    committed = baselines.read(repository / "baselines.json")
+    claims = {(p["model"], p["accuracy"]) for p in committed.published}
     assert ("EfficientNet-B0", 0.8644) in claims
-    assert all(p.get("protocol") for p in own.published)
+    assert all(p.get("protocol") for p in committed.published)
 
 
 def test_processes_that_record_at_once_lose_no_record(tmp_path):
-    """Four at once on one file, each with another record; the system's threads are enough, for the lock is on
-    a file.
-    """
+    """Four at once on one file, each with another record; threads are enough, for the lock is on a file."""
     path = tmp_path / "baselines.json"
-    records = [baselines.replace(record(some()), model=f"net{i}") for i in range(24)]
+    records = [baselines.replace(record(random_predictions()), model=f"net{i}") for i in range(24)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: baselines.update(path, [one]), records))
     assert {r.model for r in baselines.read(path).measured} == {r.model for r in records}

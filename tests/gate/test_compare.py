@@ -18,9 +18,11 @@ from fer_models import cli
 from fer_models.emotions import LABELS
 from fer_models.gate import baselines, gate
 from fer_models.gate import compare as sides
+from fer_models.gate.run_sources import RunSource
 from fer_models.report import comparison as report
 from fer_models.scoring.metrics import measure
-from fer_models.store.predictions import SHARD, PredictionTable, Store
+from fer_models.store.partition import SHARD, Store
+from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
 SUBJECT = Subject("drawn", "validation", "raw", "net")
@@ -178,8 +180,8 @@ def test_what_exists_is_a_path_and_no_revision(compare, repository_of_two):
     ("argument", "message"),
     [
         ("no-such-branch", "git knows no revision 'no-such-branch'"),
-        ("HEAD:no/such.json", "holds no file no/such.json"),
-        ("HEAD:older", "holds no file older"),
+        ("HEAD:no/such.json", "has no file no/such.json"),
+        ("HEAD:older", "has no file older"),
         (":baselines.json", "no name of a git revision"),
         ("nowhere/store", "git knows no revision 'nowhere/store'"),
         ("HEAD..main", "git knows no revision 'HEAD..main'"),
@@ -225,7 +227,7 @@ def test_a_revision_with_broken_baselines_is_named(compare, repository_of_two):
     assert "HEAD:baselines.json is no text in UTF-8" in complaint
     (repository_of_two / "baselines.json").write_text('{"schema": 2, "measured": []}')
     git(repository_of_two, "commit", "-q", "-a", "-m", "empty")
-    assert "HEAD holds no measured record" in compare("HEAD")[2]
+    assert "HEAD has no measured record" in compare("HEAD")[2]
 
 
 def test_every_subject_on_both_sides_is_compared_and_the_others_are_listed(compare, tmp_path):
@@ -347,7 +349,8 @@ def test_among_others_a_subject_with_different_faces_is_named_and_is_no_pass(com
     assert code == 1
     assert "1 subject compared: 1 PASS" in said
     assert (
-        "Not compared: net-bicubic on drawn/validation: the two sides hold answers to different faces" in said
+        "Not compared: net-bicubic on drawn/validation: the two sides have predictions for different faces"
+        in said
     )
 
 
@@ -379,7 +382,7 @@ def test_a_part_without_the_whole_beside_it_is_not_compared(compare, tmp_path):
 def test_a_run_that_stopped_at_a_shard_is_not_taken_for_one_on_fewer_faces(compare, tmp_path):
     before, now = stored(tmp_path / "a", some()), stored(tmp_path / "b", some())
     shard(now, 1).unlink()
-    assert f"{SHARD} answers of" in compare(before, now)[2]
+    assert f"predictions for {SHARD} of" in compare(before, now)[2]
     assert "Run it again" in compare(before, now)[2]
 
 
@@ -412,8 +415,7 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
     silent = np.flatnonzero(before.correct)[0]
     now.answer[silent], now.probabilities[silent] = -1, np.nan
     paired = sides.match_subjects(
-        sides.RunSource("a", {SUBJECT: before}, single=True),
-        sides.RunSource("b", {SUBJECT: now}, single=True),
+        RunSource("a", {SUBJECT: before}, is_single=True), RunSource("b", {SUBJECT: now}, is_single=True)
     )
     fell, rose = sides.flips(paired.pairs[0])
     assert [(flip.index, flip.now, flip.p_now) for flip in fell] == [(silent, None, 0.0)]
@@ -429,8 +431,7 @@ def test_the_other_way_the_greatest_gain_comes_first_and_no_answer_is_named():
 def test_flips_are_exactly_the_faces_whose_correctness_changed(rows):
     truth, was, now = (np.array(column) for column in zip(*rows, strict=True))
     earlier, later = (
-        sides.RunSource(name, {SUBJECT: answers_of(truth, answer)})
-        for name, answer in (("a", was), ("b", now))
+        RunSource(name, {SUBJECT: answers_of(truth, answer)}) for name, answer in (("a", was), ("b", now))
     )
     fell, rose = sides.flips(sides.match_subjects(earlier, later).pairs[0])
     assert {flip.index for flip in fell} == {i for i, (t, b, n) in enumerate(rows) if b == t != n}
@@ -531,11 +532,9 @@ def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_
 @lru_cache
 def judged():
     """A subject that fell, and its flips."""
-    earlier, later = (
-        sides.RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30))
-    )
+    earlier, later = (RunSource(name, {SUBJECT: some(wrong, n=70)}) for name, wrong in (("a", 0), ("b", 30)))
     pair = sides.match_subjects(earlier, later).pairs[0]
-    a = pair.answers
+    a = pair.predictions
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
     verdict = gate.judge(
         [

@@ -1,4 +1,4 @@
-"""What a restoration does to answers, where it is known."""
+"""Effects of restoration on predictions, where they are known."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ from fer_models.gate.restoration_effect import (
     HARMS,
     HELPS,
     NOTHING_SHOWN,
-    adjusted,
-    effect,
+    adjust_effects,
     flipped_faces,
     image_fidelity,
+    measure_effect,
     pooled_effect,
 )
 from fer_models.report.restorations import restorations_html
@@ -27,42 +27,46 @@ from fer_models.report.restorations import restorations_html
 TRUTH = np.arange(210) % 7
 
 
-def answering(wrong):
-    """Right on all faces but those in `wrong`."""
-    answers = TRUTH.copy()
-    answers[list(wrong)] = (answers[list(wrong)] + 1) % 7
-    return answers_of(TRUTH, answers)
+def wrong_on(faces):
+    """Predictions that are correct on all faces except `faces`."""
+    predicted, rows = TRUTH.copy(), list(faces)
+    predicted[rows] = (predicted[rows] + 1) % 7
+    return answers_of(TRUTH, predicted)
 
 
 @given(st.sets(st.integers(0, 209), max_size=60), st.sets(st.integers(0, 209), max_size=60))
-def test_helped_and_hurt_are_the_turned_faces_and_p_is_mcnemars_exact_two_sided_one(wrong, still):
-    before, after = answering(wrong), answering(still)
-    found = effect("m", "r", "raw", before, after, resamples=50)
-    assert (found.corrected, found.broken) == (len(wrong - still), len(still - wrong))
-    table = [[0, found.broken], [found.corrected, 0]]
-    assert found.p == pytest.approx(
-        mcnemar(table, exact=True).pvalue if found.corrected + found.broken else 1.0
+def test_corrected_and_broken_are_the_flipped_faces_and_p_is_mcnemars_exact_two_sided_one(
+    wrong_before, wrong_after
+):
+    before, after = wrong_on(wrong_before), wrong_on(wrong_after)
+    effect = measure_effect("m", "r", "raw", before, after, resamples=50)
+    assert (effect.corrected, effect.broken) == (
+        len(wrong_before - wrong_after),
+        len(wrong_after - wrong_before),
     )
-    assert found.accuracy["change"] == pytest.approx((found.corrected - found.broken) / 210)
-    assert found.accuracy["low"] <= found.accuracy["change"] <= found.accuracy["high"]
-    assert sum(c["corrected"] for c in found.per_class.values()) == found.corrected
+    table = [[0, effect.broken], [effect.corrected, 0]]
+    p = mcnemar(table, exact=True).pvalue if effect.corrected + effect.broken else 1.0
+    assert effect.p == pytest.approx(p)
+    assert effect.accuracy["change"] == pytest.approx((effect.corrected - effect.broken) / 210)
+    assert effect.accuracy["low"] <= effect.accuracy["change"] <= effect.accuracy["high"]
+    assert sum(c["corrected"] for c in effect.per_class.values()) == effect.corrected
 
 
 @given(st.sets(st.integers(0, 209), max_size=40), st.sets(st.integers(0, 209), max_size=40))
-def test_exchanging_before_and_after_turns_the_effect_round(wrong, still):
-    there = effect("m", "r", "raw", answering(wrong), answering(still), resamples=50)
-    back = effect("m", "raw", "r", answering(still), answering(wrong), resamples=50)
+def test_exchanging_before_and_after_reverses_the_effect(wrong_before, wrong_after):
+    there = measure_effect("m", "r", "raw", wrong_on(wrong_before), wrong_on(wrong_after), resamples=50)
+    back = measure_effect("m", "raw", "r", wrong_on(wrong_after), wrong_on(wrong_before), resamples=50)
     assert (there.corrected, there.broken, there.p) == (back.broken, back.corrected, back.p)
     assert there.accuracy["change"] == pytest.approx(-back.accuracy["change"])
 
 
-def test_the_verdict_says_helps_harms_or_nothing_shown():
+def test_the_verdict_is_helps_harms_or_no_difference_shown():
     some, many = range(3), range(40)
-    (helps, harms, nothing) = adjusted(
+    (helps, harms, nothing) = adjust_effects(
         [
-            effect("m", "r", "raw", answering(many), answering([])),
-            effect("m", "r", "raw", answering([]), answering(many)),
-            effect("m", "r", "raw", answering(some), answering([])),
+            measure_effect("m", "r", "raw", wrong_on(many), wrong_on([])),
+            measure_effect("m", "r", "raw", wrong_on([]), wrong_on(many)),
+            measure_effect("m", "r", "raw", wrong_on(some), wrong_on([])),
         ]
     )
     assert [helps.verdict, harms.verdict, nothing.verdict] == [HELPS, HARMS, NOTHING_SHOWN]
@@ -70,29 +74,29 @@ def test_the_verdict_says_helps_harms_or_nothing_shown():
     assert 0 < nothing.minimum_detectable_effect <= 1
 
 
-def test_many_models_do_not_drown_what_is_so_over_all_of_them():
-    """p of 0.004 over all models is no accident however many models are asked about beside it; of one model
-    among many it may be one.
-    """
-    one = replace(effect("m", "r", "raw", answering(range(40)), answering([])), p=0.004)
-    found = adjusted([replace(one, model=ALL_MODELS), *[replace(one, model=f"m{i}") for i in range(5)]])
-    assert found[0].verdict == HELPS
-    assert {e.verdict for e in found[1:]} == {NOTHING_SHOWN}
-    assert found[1].p_adjusted == pytest.approx(5 * 0.004)
+def test_the_number_of_models_does_not_weaken_the_test_over_all_of_them():
+    """p = 0.004 over all models is significant for any number of models; for one model of many it is not."""
+    one = replace(measure_effect("m", "r", "raw", wrong_on(range(40)), wrong_on([])), p=0.004)
+    adjusted = adjust_effects(
+        [replace(one, model=ALL_MODELS), *[replace(one, model=f"m{i}") for i in range(5)]]
+    )
+    assert adjusted[0].verdict == HELPS
+    assert {e.verdict for e in adjusted[1:]} == {NOTHING_SHOWN}
+    assert adjusted[1].p_adjusted == pytest.approx(5 * 0.004)
 
 
-def test_a_face_more_that_is_right_has_its_price():
-    found = effect("m", "r", "raw", answering(range(30)), answering(range(10)))
-    assert found.seconds_per_corrected_face is None  # nobody measured the time
-    assert replace(found, seconds_per_face=0.2).seconds_per_corrected_face == pytest.approx(0.2 * 210 / 20)
-    harmful = replace(effect("m", "r", "raw", answering([]), answering([1])), seconds_per_face=0.2)
+def test_the_time_per_corrected_face_needs_a_time_and_a_gain():
+    effect = measure_effect("m", "r", "raw", wrong_on(range(30)), wrong_on(range(10)))
+    assert effect.seconds_per_corrected_face is None  # the time was not measured
+    assert replace(effect, seconds_per_face=0.2).seconds_per_corrected_face == pytest.approx(0.2 * 210 / 20)
+    harmful = replace(measure_effect("m", "r", "raw", wrong_on([]), wrong_on([1])), seconds_per_face=0.2)
     assert harmful.seconds_per_corrected_face is None
 
 
 def test_over_all_models_a_face_counts_once():
-    """A restoration that helps ten models on the same few faces has not shown more than for one of them."""
-    pair = (answering(range(4)), answering([]))
-    one = effect("a", "r", "raw", *pair)
+    """The same few corrected faces with ten models are no more evidence than with one."""
+    pair = (wrong_on(range(4)), wrong_on([]))
+    one = measure_effect("a", "r", "raw", *pair)
     both = pooled_effect([one, one], {"a": pair, "b": pair})
     alone = pooled_effect([one], {"a": pair})
     assert both.model == ALL_MODELS
@@ -105,13 +109,13 @@ def test_over_all_models_a_face_counts_once():
 def test_other_faces_are_refused():
     few = answers_of(TRUTH[:7], TRUTH[:7])
     with pytest.raises(FacesDifferError, match="the same faces"):
-        effect("m", "r", "raw", few, answering([]))
-    pair = (answering([]), answering([]))
+        measure_effect("m", "r", "raw", few, wrong_on([]))
+    pair = (wrong_on([]), wrong_on([]))
     with pytest.raises(FacesDifferError):
-        pooled_effect([effect("m", "r", "raw", *pair)], {"a": pair, "b": (few, few)})
+        pooled_effect([measure_effect("m", "r", "raw", *pair)], {"a": pair, "b": (few, few)})
 
 
-def test_likeness_is_one_for_the_same_face_and_low_for_another():
+def test_fidelity_is_one_for_the_same_face_and_low_for_another():
     faces = drawn(7).faces(range(7))
     assert image_fidelity(faces, faces) == pytest.approx(1)
     large = [np.asarray(Image.fromarray(face).resize((192, 192), Image.Resampling.BICUBIC)) for face in faces]
@@ -121,14 +125,14 @@ def test_likeness_is_one_for_the_same_face_and_low_for_another():
     assert np.isnan(image_fidelity([np.zeros((8, 8, 3), np.uint8)], [np.ones((8, 8, 3), np.uint8)]))
 
 
-def test_the_faces_shown_are_those_that_turned():
-    helped, hurt = flipped_faces(answering([3, 5, 9]), answering([9, 20]), 2)
-    assert sorted(helped) == [3, 5]
-    assert list(hurt) == [20]
+def test_the_listed_faces_are_those_that_flipped():
+    corrected, broken = flipped_faces(wrong_on([3, 5, 9]), wrong_on([9, 20]), 2)
+    assert sorted(corrected) == [3, 5]
+    assert list(broken) == [20]
 
 
-def test_effects_stand_on_the_page_and_their_words_do_nothing():
-    found = effect("<b>m</b>", "r", "raw", answering([3]), answering([5])).as_json()
+def test_effects_are_on_the_page_and_their_names_are_escaped():
+    effect = measure_effect("<b>m</b>", "r", "raw", wrong_on([3]), wrong_on([5])).as_json()
     faces = {
         "corrected": [
             {
@@ -139,7 +143,7 @@ def test_effects_stand_on_the_page_and_their_words_do_nothing():
             }
         ]
     }
-    page = restorations_html({"restorations": [{**found, "faces": faces}]})
+    page = restorations_html({"restorations": [{**effect, "faces": faces}]})
     assert "<b>m</b>" not in page
     assert "no answer \u2192 &lt;i&gt;" in page
     assert page.count("<img") == 2

@@ -32,7 +32,7 @@ from fer_models.evaluation import Suite
 from fer_models.images import face_hash
 from fer_models.inference.dataset import EvalDataset
 from fer_models.robustness import prompt_search
-from fer_models.store import predictions as stores
+from fer_models.store import partition as stores
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec

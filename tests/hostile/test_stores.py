@@ -40,8 +40,8 @@ from fer_models.inference.prediction_cache import PredictionCache, PromptCache
 from fer_models.inference.restoration_cache import CachedRestorer
 from fer_models.restorers.base import Raw
 from fer_models.robustness import prompt_search
-from fer_models.store import predictions as stores
-from fer_models.store.predictions import Store, load_partition
+from fer_models.store import partition as stores
+from fer_models.store.partition import Store, load_partition
 from fer_models.store.subject import Subject
 
 FACES = drawn(28)

@@ -10,7 +10,7 @@ from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
 from fer_models.evaluation import Suite
 from fer_models.inference import embeddings
 from fer_models.restorers.base import Raw
-from fer_models.store.predictions import SHARD
+from fer_models.store.partition import SHARD
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import ModelSpec, Runtime

@@ -9,7 +9,7 @@ from fer_models.classifiers.dummy import Abstainer, Constant, Oracle
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import PredictionError, RestorationError
 from fer_models.restorers.base import Bicubic
-from fer_models.store import predictions as stores
+from fer_models.store import partition as stores
 
 
 class Counting:

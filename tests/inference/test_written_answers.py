@@ -21,7 +21,7 @@ from fer_models.gate import baselines, gate
 from fer_models.images import face_hash
 from fer_models.report import html_tables
 from fer_models.scoring.metrics import measure_predictions
-from fer_models.store.predictions import load_partition
+from fer_models.store.partition import load_partition
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import ModelSpec

@@ -19,49 +19,46 @@ def votes(*faces):
 
 
 def test_the_majority_is_a_single_greatest_vote():
-    found = annotators.majority(votes({"happy": 6, "sad": 4}, {"happy": 5, "sad": 5}, {"no face": 10}, {}))
-    assert found.tolist() == [HAPPY, annotators.TIE, COLUMNS.index("no face"), annotators.TIE]
+    majority = annotators.majority(votes({"happy": 6, "sad": 4}, {"happy": 5, "sad": 5}, {"no face": 10}, {}))
+    assert majority.tolist() == [HAPPY, annotators.TIE, COLUMNS.index("no face"), annotators.TIE]
 
 
-def test_answers_are_scored_against_the_majority_where_there_is_one():
+def test_predictions_are_scored_against_the_majority_where_there_is_one():
     table = votes(
         {"happy": 9, "sad": 1}, {"happy": 5, "sad": 5}, {"unknown": 8, "sad": 2}, {"sad": 7, "neutral": 3}
     )
-    answers = answers_of(np.array([HAPPY, HAPPY, SAD, NEUTRAL]), np.array([HAPPY, HAPPY, SAD, NEUTRAL]))
-    scored = annotators.score(answers, table)
-    assert scored.majority.n == 2
-    assert scored.majority.value == 0.5
+    predictions = answers_of(np.array([HAPPY, HAPPY, SAD, NEUTRAL]), np.array([HAPPY, HAPPY, SAD, NEUTRAL]))
+    scores = annotators.score(predictions, table)
+    assert scores.majority.n == 2
+    assert scores.majority.value == 0.5
 
 
-def test_agreement_with_one_rater_is_the_share_of_votes_for_the_answer_and_silence_agrees_with_nobody():
+def test_agreement_with_one_annotator_is_the_share_of_votes_for_the_prediction_and_0_without_one():
     table = votes({"happy": 9, "sad": 1}, {"sad": 4, "contempt": 6}, {"happy": 10}, {})
-    answers = answers_of(np.array([HAPPY, SAD, HAPPY, HAPPY]), np.array([SAD, SAD, -1, HAPPY]))
-    scored = annotators.score(answers, table)
-    assert scored.one_annotator.n == 3  # the last face has no vote
-    assert scored.one_annotator.value == pytest.approx((0.1 + 0.4 + 0) / 3)
+    predictions = answers_of(np.array([HAPPY, SAD, HAPPY, HAPPY]), np.array([SAD, SAD, -1, HAPPY]))
+    scores = annotators.score(predictions, table)
+    assert scores.one_annotator.n == 3  # the last face has no vote
+    assert scores.one_annotator.value == pytest.approx((0.1 + 0.4 + 0) / 3)
 
 
-def test_accuracy_is_split_by_how_far_the_raters_agree():
+def test_accuracy_is_split_by_the_agreement_of_the_annotators():
     table = votes(
         {"happy": 10}, {"happy": 9, "sad": 1}, {"happy": 6, "sad": 4}, {"happy": 5, "sad": 4, "fear": 1}
     )
-    answers = answers_of(np.full(4, HAPPY), np.array([HAPPY, HAPPY, SAD, HAPPY]))
-    strata = annotators.score(answers, table).strata
-    assert {name: (m.value, m.n) for name, m in strata.items()} == {
-        "9-10": (1.0, 2),
-        "6-8": (0.0, 1),
-        "0-5": (1.0, 1),
-    }
+    predictions = answers_of(np.full(4, HAPPY), np.array([HAPPY, HAPPY, SAD, HAPPY]))
+    strata = annotators.score(predictions, table).strata
+    values = {name: (m.value, m.n) for name, m in strata.items()}
+    assert values == {"9-10": (1.0, 2), "6-8": (0.0, 1), "0-5": (1.0, 1)}
 
 
-def test_faces_that_no_rater_judged_give_no_score():
-    scored = annotators.score(answers_of(np.array([HAPPY]), np.array([HAPPY])), votes({}))
-    assert scored.majority is None
-    assert scored.one_annotator is None
-    assert scored.as_json()["strata"]["9-10"] is None
+def test_faces_without_votes_give_no_score():
+    scores = annotators.score(answers_of(np.array([HAPPY]), np.array([HAPPY])), votes({}))
+    assert scores.majority is None
+    assert scores.one_annotator is None
+    assert scores.as_json()["strata"]["9-10"] is None
 
 
-def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion():
+def test_the_majority_vote_is_a_row_of_the_leaderboard_and_ties_go_to_the_first_emotion():
     table = votes(
         {"happy": 9, "sad": 1}, {"happy": 5, "neutral": 5}, {"happy": 5, "neutral": 5}, {"no face": 10}
     )
@@ -77,7 +74,7 @@ def test_the_raters_are_a_row_beside_the_models_and_ties_go_to_the_first_emotion
     st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=20),
     st.integers(0, 2**32 - 1),
 )
-def test_nobody_agrees_with_one_rater_more_often_than_the_most_frequent_vote(rows, seed):
+def test_no_prediction_agrees_with_one_annotator_more_often_than_the_most_frequent_vote(rows, seed):
     table = np.array(rows)
     n, rng = len(rows), np.random.default_rng(seed)
     truth = rng.integers(0, 7, n)

@@ -1,9 +1,8 @@
-"""What became of every reply."""
+"""Summary of response parsing."""
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from fakes import answers_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,62 +11,47 @@ from fer_models.classifiers.vlm import base, questions
 from fer_models.report.responses import responses_html
 from fer_models.scoring.responses import response_summary
 
-LETTERED = questions.load("multiple-choice")
+MULTIPLE_CHOICE = questions.load("multiple-choice")
 
 
-def told(replies, question=LETTERED):
-    said = base.parse_responses(replies, question)
-    stored = answers_of(np.zeros(len(replies), dtype=int), said.answer)
-    return replace(stored, status=said.status, text=said.text)
+def parsed(replies, question=MULTIPLE_CHOICE):
+    predictions = base.parse_responses(replies, question)
+    table = answers_of(np.zeros(len(replies), dtype=int), predictions.answer)
+    return replace(table, status=predictions.status, text=predictions.text)
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            ["sad", "Joyful!", "B", "It is a sad face", "", "I'm sorry, I can't.", "sad or angry", "a cat"]
-        ),
-        min_size=1,
-        max_size=30,
+REPLIES = ["sad", "Joyful!", "B", "It is a sad face", "", "I'm sorry, I can't.", "sad or angry", "a cat"]
+
+
+@given(st.lists(st.sampled_from(REPLIES), min_size=1, max_size=30))
+def test_every_face_is_in_exactly_one_entry(replies):
+    summary = response_summary(parsed(replies), MULTIPLE_CHOICE)
+    assert summary is not None  # an empty reply is no prediction, so there is a summary
+    assert sum(entry["n"] for entry in summary["entries"]) == len(replies)
+    assert summary["answered"] + summary["unanswered"] == len(replies)
+    unparseable = ("", "I'm sorry, I can't.", "sad or angry", "a cat")
+    assert summary["unanswered"] == sum(reply in unparseable for reply in replies)
+
+
+def test_entries_have_the_match_type_and_the_most_frequent_replies():
+    summary = response_summary(
+        parsed(["sad", "sad", "fear", "B", "He is joyful", "I cannot tell."]), MULTIPLE_CHOICE
     )
-)
-def test_every_face_stands_in_exactly_one_entry(replies):
-    found = response_summary(told(replies), LETTERED)
-    if found is None:  # nothing was written at all only where all is answered, which an empty reply is not
-        pytest.fail("replies without a ledger")
-    assert (
-        sum(entry["n"] for entry in found["entries"])
-        == len(replies)
-        == found["answered"] + found["unanswered"]
-    )
-    assert found["unanswered"] == sum(
-        reply in ("", "I'm sorry, I can't.", "sad or angry", "a cat") for reply in replies
-    )
-
-
-def test_entries_tell_how_replies_were_read_and_what_they_said():
-    found = response_summary(told(["sad", "sad", "fear", "B", "He is joyful", "I cannot tell."]), LETTERED)
-    kinds = {entry["kind"]: entry for entry in found["entries"]}
-    assert {kind: entry["n"] for kind, entry in kinds.items()} == {
-        "exact": 3,
-        "letter": 1,
-        "synonym": 1,
-        "refused": 1,
-    }
+    kinds = {entry["kind"]: entry for entry in summary["entries"]}
+    counts = {kind: entry["n"] for kind, entry in kinds.items()}
+    assert counts == {"exact": 3, "letter": 1, "synonym": 1, "refused": 1}
     assert kinds["exact"]["replies"] == [{"text": "sad", "n": 2}, {"text": "fear", "n": 1}]
-    assert [entry["answered"] for entry in found["entries"]] == [True, True, True, False]
+    assert [entry["answered"] for entry in summary["entries"]] == [True, True, True, False]
 
 
-def test_a_model_that_gives_probabilities_has_none():
+def test_a_model_with_probabilities_has_no_summary():
     assert response_summary(answers_of(np.zeros(3, dtype=int), np.zeros(3, dtype=int)), None) is None
 
 
-def test_what_a_model_wrote_is_shown_and_does_nothing_on_the_page():
-    result = {
-        "id": "m-raw on d/s",
-        "n": 2,
-        "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
-    }
-    result["responses"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
+def test_replies_are_escaped_on_the_page():
+    subject = {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}
+    summary = response_summary(parsed(["<script>alert(1)</script>", "sad"]), MULTIPLE_CHOICE)
+    result = {"id": "m-raw on d/s", "n": 2, "subject": subject, "responses": summary}
     page = responses_html({"results": [result]})
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

@@ -15,36 +15,31 @@ places = st.integers(0, 5)
 
 
 def rounded(k, n, decimals, way=ROUND_HALF_UP):
-    """100k / n as it would be published. No quotient of such small numbers is so near a half that 28 digits
-    mistake it for one.
-    """
+    """100k / n as published; quotients of such small numbers are exact enough in 28 digits."""
     return str((Decimal(100 * k) / n).quantize(Decimal(1).scaleb(-decimals), rounding=way)) + "%"
 
 
 @settings(deadline=None)
 @given(st.integers(1, 50_000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), places)
-def test_what_was_measured_on_n_faces_is_possible_on_n_faces(measured, decimals):
+def test_an_accuracy_measured_on_n_faces_is_possible_on_n_faces(measured, decimals):
     n, k = measured
-    found = check(parse(rounded(k, n, decimals)), n)
-    assert found.possible
-    assert k in found.k
-    assert found.nearest == ()
+    checked = check(parse(rounded(k, n, decimals)), n)
+    assert checked.possible
+    assert k in checked.k
+    assert checked.nearest == ()
 
 
 @settings(deadline=None)
 @given(st.integers(1, 80), st.integers(0, 2), st.data())
-def test_a_claim_is_possible_exactly_when_trying_every_count_says_so(n, decimals, data):
+def test_a_claim_is_possible_exactly_when_one_of_all_counts_rounds_to_it(n, decimals, data):
     claim = f"{Decimal(data.draw(st.integers(0, 100 * 10**decimals))).scaleb(-decimals):f}%"
     value = Decimal(claim[:-1])
-    fitting = [
-        k
-        for k in range(n + 1)
-        if value in {Decimal(rounded(k, n, decimals, way)[:-1]) for way in (ROUND_HALF_UP, ROUND_HALF_DOWN)}
-    ]
-    found = check(parse(claim), n)
-    assert list(found.k) == fitting
-    if not fitting:
-        (below, low), (above, high) = found.nearest
+    ways = (ROUND_HALF_UP, ROUND_HALF_DOWN)
+    counts = [k for k in range(n + 1) if value in {Decimal(rounded(k, n, decimals, w)[:-1]) for w in ways}]
+    checked = check(parse(claim), n)
+    assert list(checked.k) == counts
+    if not counts:
+        (below, low), (above, high) = checked.nearest
         assert above == below + 1
         assert Decimal(low) < value < Decimal(high)
         assert 100 * Decimal(below) / n < value < 100 * Decimal(above) / n
@@ -52,13 +47,11 @@ def test_a_claim_is_possible_exactly_when_trying_every_count_says_so(n, decimals
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 300))
-def test_the_share_of_claims_that_are_possible_is_what_counting_them_gives(n):
-    found = [check(parse(f"{tenths / 10:.1f}%"), n) for tenths in range(1001)]
-    counted = sum(one.possible for one in found) / len(found)
-    ties = sum(2000 * k % (2 * n) == n for k in range(n + 1)) / len(
-        found
-    )  # an exact half makes two claims possible
-    assert found[0].allowed == pytest.approx(counted - ties)
+def test_the_share_of_possible_claims_is_correct_by_counting(n):
+    checks = [check(parse(f"{tenths / 10:.1f}%"), n) for tenths in range(1001)]
+    n_possible = sum(one.possible for one in checks)
+    ties = sum(2000 * k % (2 * n) == n for k in range(n + 1))  # an exact half makes two claims possible
+    assert checks[0].allowed == pytest.approx((n_possible - ties) / len(checks))
 
 
 @pytest.mark.parametrize(
@@ -76,34 +69,20 @@ def test_an_impossible_claim_names_its_neighbours():
 @pytest.mark.parametrize(
     ("text", "percent"),
     [
-        ("86.44", "86.44"), ("86.44%", "86.44"), (" 86.44 % ", "86.44"), ("0.8644", "86.44"), (".5", "50"), ("0.9", "90"), ("0.70", "70"),
-        ("0.7080", "70.80"), ("1", "1"), ("1.0", "100"), ("0.5%", "0.5"), ("100", "100"), ("0", "0"), ("73.10", "73.10"), ("1.5", "1.5"),
+        ("86.44", "86.44"), ("86.44%", "86.44"), (" 86.44 % ", "86.44"), ("0.8644", "86.44"), (".5", "50"),
+        ("0.9", "90"), ("0.70", "70"), ("0.7080", "70.80"), ("1", "1"), ("1.0", "100"), ("0.5%", "0.5"),
+        ("100", "100"), ("0", "0"), ("73.10", "73.10"), ("1.5", "1.5"),
     ],
 )  # fmt: skip
-def test_a_claim_is_read_as_it_is_published(text, percent):
+def test_a_claim_is_parsed_as_it_is_published(text, percent):
     assert parse(text).percent == percent
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "%",
-        "much",
-        "-5",
-        "100.01",
-        "101",
-        "86,44",
-        "nan",
-        "inf",
-        "1e1",
-        "86.",
-        "1.2.3",
-        "٨٦",
-        "0." + "1" * 11,
-    ],
+    ["", "%", "much", "-5", "100.01", "101", "86,44", "nan", "inf", "1e1", "86.", "1.2.3", "٨٦", "0.11111111111"],
 )
-def test_what_is_no_accuracy_is_refused_with_an_example(text):
+def test_an_invalid_accuracy_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match=r"such as 86\.44"):
         parse(text)
 
@@ -119,7 +98,7 @@ def test_any_text_is_a_claim_in_0_to_100_or_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "n", "band"),
+    ("text", "n", "plausibility"),
     [
         ("24.4", 3589, "under chance"),
         ("24.7", 7178, "under chance"),
@@ -133,8 +112,8 @@ def test_any_text_is_a_claim_in_0_to_100_or_refused(text):
         ("86.44", 1000, "above every clean published result"),
     ],
 )
-def test_a_claim_lies_in_a_band(text, n, band):
-    assert check(parse(text), n).plausibility == band
+def test_a_claim_has_a_plausibility(text, n, plausibility):
+    assert check(parse(text), n).plausibility == plausibility
 
 
 def test_chance_is_that_of_the_split_which_has_so_many_faces():
@@ -159,65 +138,54 @@ def test_a_split_that_does_not_exist_or_has_another_size_is_refused():
 
 @pytest.fixture
 def command(capsys):
-    """Runs `check-claim` and returns its exit code, what it printed and what it complained of."""
+    """Run `check-claim`: exit code, standard output and standard error."""
 
     def run(*arguments):
         code = cli.main(["data", "check-claim", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return run
 
 
-def test_the_exit_code_says_whether_it_is_possible(command):
+def test_the_exit_code_is_0_for_a_possible_claim_and_1_for_an_impossible_one(command):
     assert command("86.44", "--n", "3589")[0] == 1
     assert command("51.66", "--n", "3589")[0] == 0
     assert command("86.44", "--n", "7178")[0] == 0
 
 
-def test_a_few_lines_say_it_all(command):
-    _, said, _ = command("86.44", "--n", "3589")
-    assert 3 <= len(said.splitlines()) <= 5
-    assert "impossible on 3,589 faces" in said
-    assert "3,102 right, 86.43 %, and 3,103 right, 86.46 %" in said
-    assert "35.9 % of all claims" in said
-    assert "above every clean published result" in said
-    assert "24.49 % on private_test, 24.94 % on public_test" in said
+def test_the_output_is_a_few_lines(command):
+    _, output, _ = command("86.44", "--n", "3589")
+    assert 3 <= len(output.splitlines()) <= 5
+    assert "impossible on 3,589 faces" in output
+    assert "3,102 correct, 86.43 %, and 3,103 correct, 86.46 %" in output
+    assert "35.9 % of all claims" in output
+    assert "above every clean published result" in output
+    assert "24.49 % on private_test, 24.94 % on public_test" in output
 
 
-def test_where_faces_allow_every_claim_the_check_says_that_it_proves_nothing(command):
+def test_where_faces_allow_every_claim_a_possible_one_proves_nothing(command):
     assert "a possible one proves nothing" in command("86", "--n", "3589")[1]
 
 
-def test_a_size_that_is_no_official_one_is_said_to_be_none(command):
+def test_a_size_that_is_not_official_is_reported(command):
     assert "none of them has 1,000 faces" in command("50.0", "--n", "1000")[1]
 
 
-def test_json_holds_the_same(command):
-    code, said, _ = command("86.44%", "--n", "7178", "--json")
-    found = json.loads(said)
+def test_json_has_the_same_content(command):
+    code, output, _ = command("86.44%", "--n", "7178", "--json")
+    found = json.loads(output)
     assert code == 0
-    assert (found["claim"], found["possible"], found["k"], found["nearest"]) == (
-        86.44,
-        True,
-        [6205, 6205],
-        [],
-    )
-    assert json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"][0] == {
-        "k": 3102,
-        "percent": 86.43,
-    }
+    assert (found["claim"], found["possible"]) == (86.44, True)
+    assert (found["k"], found["nearest"]) == ([6205, 6205], [])
+    assert found["plausibility"] == "above every clean published result"
+    nearest = json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"]
+    assert nearest[0] == {"k": 3102, "percent": 86.43}
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("much", "--n", "10"),
-        ("-3", "--n", "10"),
-        ("101", "--n", "10"),
-        ("50", "--n", "0"),
-        ("50", "--n", "-1"),
-    ],
+    [("much", "--n", "10"), ("-3", "--n", "10"), ("101", "--n", "10"), ("50", "--n", "0"), ("50", "--n", "-1")],
 )
 def test_bad_input_is_a_usage_error(command, arguments):
     assert command(*arguments)[0] == 4
@@ -235,58 +203,45 @@ def test_the_command_is_part_of_data(capsys):
 
 
 def published(accuracy, n=None, dataset="fer2013"):
-    return {
-        "model": "net",
-        "dataset": dataset,
-        "split": None,
-        "n": n,
-        "accuracy": accuracy,
-        "source": "somewhere",
-        "protocol": "unknown",
-    }
+    record = {"model": "net", "dataset": dataset, "split": None, "n": n, "accuracy": accuracy}
+    return {**record, "source": "somewhere", "protocol": "unknown"}
 
 
-def test_a_published_record_without_a_size_is_tried_on_the_official_ones():
-    said = grim.annotate(published(0.8644))
-    assert {key: value for key, value in said.items() if key != "check"} == published(0.8644)
-    assert "possible on 7,178 faces" in said["check"]
-    assert "impossible on 3,589" in said["check"]
-    assert said["check"].endswith("above every clean published result.")
-    assert (
-        "possible on 3,589 faces (one official test split) and on 7,178"
-        in grim.annotate(published(0.5166))["check"]
-    )
+def test_a_published_record_without_a_size_is_checked_on_the_official_ones():
+    record = grim.annotate(published(0.8644))
+    assert {key: value for key, value in record.items() if key != "check"} == published(0.8644)
+    assert "possible on 7,178 faces" in record["check"]
+    assert "impossible on 3,589" in record["check"]
+    assert record["check"].endswith("above every clean published result.")
+    both = "possible on 3,589 faces (one official test split) and on 7,178"
+    assert both in grim.annotate(published(0.5166))["check"]
     assert "impossible on 3,589 and on 7,178 faces" in grim.annotate(published(0.864412))["check"]
 
 
 def test_a_published_record_with_a_size_is_checked_on_it():
-    assert (
-        grim.annotate(published(0.7311, 3589))["check"]
-        == "Possible: 2,624 of 3,589 faces; in the clean range."
-    )
+    check = grim.annotate(published(0.7311, 3589))["check"]
+    assert check == "Possible: 2,624 of 3,589 faces; in the clean range."
     assert grim.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
 
 
-def test_zeros_that_json_left_out_are_put_back():
+def test_zeros_that_json_omits_are_restored():
     assert "Possible: 2,541 of 3,589" in grim.annotate(published(0.708, 3589))["check"]
     assert "Impossible" in grim.annotate(published(0.5, 3589))["check"]  # 50.00 %: half of an odd number
 
 
-def test_the_bands_are_about_fer2013_alone():
+def test_only_fer2013_has_a_plausibility():
     assert grim.annotate(published(0.5, 10, dataset="rafdb"))["check"] == "Possible: 5 of 10 faces."
-    assert (
-        grim.annotate(published(0.5, dataset="rafdb"))["check"]
-        == "No size is given, so it cannot be checked."
-    )
+    without_size = grim.annotate(published(0.5, dataset="rafdb"))
+    assert without_size["check"] == "No size is given, so it cannot be checked."
 
 
 @pytest.mark.parametrize("accuracy", ["86.44", 86.44, -0.1, float("nan"), True, []])
-def test_an_accuracy_that_is_none_is_said_to_be_none(accuracy):
+def test_an_invalid_accuracy_cannot_be_checked(accuracy):
     assert "cannot be checked" in grim.annotate(published(accuracy))["check"]
 
 
 @pytest.mark.parametrize("n", [0, -3, "3589", 0.5, True])
-def test_a_size_that_is_none_is_said_to_be_none(n):
+def test_an_invalid_size_cannot_be_checked(n):
     assert "cannot be checked" in grim.annotate(published(0.5, n))["check"]
 
 

@@ -11,25 +11,32 @@ from fer_models.errors import UsageError
 from fer_models.gate import power
 from fer_models.studies import run_power, simulated_checks
 from fer_models.studies.run_power import PLANS, Plan
-from fer_models.studies.simulated_checks import DISTURBED, HARMS, KINDS, SHARED, Simulation, disturbance
+from fer_models.studies.simulated_checks import (
+    CHECKS,
+    DISTURBED_SHARE,
+    HARMS,
+    NOISE_CORRELATION,
+    Simulation,
+    calibrate_disturbance,
+)
 
-SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(KINDS, 1))
+SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(CHECKS, 1))
 
 
 @pytest.fixture(scope="module")
 def simulation():
-    source = power.Source.of(unsure())
+    source = power.Source.from_predictions(unsure())
     noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
-    return Simulation(source, noise, 700, {kind: disturbance(source, noise, kind) for kind in DISTURBED})
+    return Simulation(source, noise, 700, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE})
 
 
 def versions(simulation, kind, figure="", size=0.0, runs=20):
     """Both versions of the figures of one check, in several runs."""
     harm = HARMS[figure][1] if figure else None
-    return [KINDS[kind](simulation, FULL, np.random.default_rng(i), harm, size) for i in range(runs)]
+    return [CHECKS[kind](simulation, FULL, np.random.default_rng(i), harm, size) for i in range(runs)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHECKS)
 def test_without_a_harm_both_versions_are_alike(simulation, kind):
     runs = versions(simulation, kind)
     for name in runs[0]:
@@ -54,13 +61,13 @@ def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be
     changed = [
         run["metamorphic: flip rate, 1 pixel shift"][0].value for run in versions(simulation, "metamorphic")
     ]
-    least = DISTURBED["metamorphic"]  # a version's own noise on a copy may change more
+    least = DISTURBED_SHARE["metamorphic"]  # a version's own noise on a copy may change more
     assert least - 0.02 < np.mean(changed) < least + 0.1
 
 
 def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
     logits, truth = np.zeros((4000, 7), np.float32), np.zeros(4000, dtype=np.int64)
-    for kind in KINDS:
+    for kind in CHECKS:
         before, _ = simulated_checks._answers(
             replace(simulation, noise=1.0),
             kind,
@@ -85,7 +92,7 @@ def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
                 0.0,
             )[0]
         )
-        for kind in sorted(KINDS, key=SHARED.__getitem__)
+        for kind in sorted(CHECKS, key=NOISE_CORRELATION.__getitem__)
     ]
     assert alike == sorted(alike)
 

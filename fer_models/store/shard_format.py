@@ -1,0 +1,125 @@
+"""Parquet format of a shard: columns, metadata and validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fer_models.artifacts.checksummed_files import from_parquet
+from fer_models.classifiers.base import ANSWERED
+from fer_models.emotions import EMOTIONS, LABELS
+from fer_models.store.predictions import PredictionTable
+
+SCHEMA_VERSION = 2
+#: The metadata field of a shard's Parquet file that holds everything that is not a column.
+_METADATA = b"fer-models"
+_METADATA_TYPES = {
+    "subject": dict, "key": str, "shard": int, "n": int, "has_probabilities": bool, "provenance": dict
+}  # fmt: skip
+_SUBJECT_FIELDS = ("dataset", "split", "restoration", "model")
+_SCHEMA = pa.schema(
+    [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
+    + [(f"p_{label}", pa.float32()) for label in LABELS]
+    + [("status", pa.string()), ("text", pa.string())]
+)
+
+
+def encode(predictions: PredictionTable, metadata: Mapping[str, Any]) -> pa.Table:
+    """Convert predictions to the Parquet table of a shard.
+
+    Args:
+        predictions: probabilities are stored as float32.
+        metadata: `subject`, `key`, `shard`, `n` and `provenance`.
+
+    Raises:
+        ValueError: `decode` would reject the table.
+    """
+    probabilities = predictions.probabilities.astype(np.float32)
+    _check(replace(predictions, probabilities=probabilities.astype(np.float64)))
+    columns: dict[str, Any] = {
+        "face": list(predictions.faces),
+        "index": predictions.index,
+        "truth": [LABELS[t] for t in predictions.truth],
+        "answer": [LABELS[a] if a >= 0 else None for a in predictions.answer],
+        "status": list(predictions.status),
+        "text": list(predictions.text),
+    }
+    for emotion in EMOTIONS:
+        p = probabilities[:, emotion]
+        columns[f"p_{emotion.label}"] = pa.array(p, mask=np.isnan(p))
+    fields = {"schema": SCHEMA_VERSION, "has_probabilities": predictions.has_probabilities, **metadata}
+    schema = _SCHEMA.with_metadata({_METADATA: json.dumps(fields, sort_keys=True)})
+    return pa.table({f.name: columns[f.name] for f in _SCHEMA}, schema=schema)
+
+
+def decode(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
+    """Read the predictions and the metadata in the bytes of a shard.
+
+    Raises:
+        OSError, ValueError: it is no valid shard (one of `checksummed_files.INVALID`).
+    """
+    table = from_parquet(content)
+    metadata = _parse_metadata((table.schema.metadata or {}).get(_METADATA))
+    if table.schema.remove_metadata() != _SCHEMA:
+        raise ValueError("it has other columns than this version of fer-models writes")
+    columns = {name: table.column(name) for name in table.column_names}
+    truth = [LABELS.index(t) for t in columns["truth"].to_pylist()]
+    answer = [-1 if a is None else LABELS.index(a) for a in columns["answer"].to_pylist()]
+    p = np.stack([columns[f"p_{label}"].to_numpy().astype(np.float64) for label in LABELS], axis=1)
+    face, status, text = (tuple(columns[name].to_pylist()) for name in ("face", "status", "text"))
+    if None in face or None in status or None in text or columns["index"].null_count:
+        raise ValueError("a face, its row, status or text is null")
+    predictions = PredictionTable(
+        face,
+        columns["index"].to_numpy().astype(np.int64),
+        np.array(truth, dtype=np.int64),
+        np.array(answer, dtype=np.int64),
+        p,
+        status,
+        text,
+        metadata["has_probabilities"],
+    )
+    _check(predictions)
+    return predictions, metadata
+
+
+def _check(predictions: PredictionTable) -> None:
+    """Check predictions against their probabilities.
+
+    Raises:
+        ValueError: a prediction is not the most probable emotion, or a face without a prediction has
+            probabilities.
+    """
+    p = predictions.probabilities
+    predicted = np.array([status == ANSWERED for status in predictions.status], dtype=bool)
+    if not np.array_equal(np.isnan(p), np.repeat(~predicted[:, None], len(LABELS), axis=1)):
+        raise ValueError(
+            "a face has a prediction without probabilities, or probabilities without a prediction"
+        )
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError("a probability is outside 0..1")
+    if not np.array_equal(predictions.to_predictions().answer, predictions.answer):
+        raise ValueError("a prediction is not the most probable emotion")
+
+
+def _parse_metadata(text: bytes | None) -> dict[str, Any]:
+    """Parse the metadata of a shard.
+
+    Raises:
+        ValueError: a field is missing or has another type.
+    """
+    if text is None:
+        raise ValueError("it was not written by fer-models")
+    metadata = json.loads(text)
+    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA_VERSION:
+        raise ValueError("its metadata has another layout than this version of fer-models writes")
+    if wrong := [name for name, kind in _METADATA_TYPES.items() if type(metadata.get(name)) is not kind]:
+        raise ValueError(f"its metadata has no valid {wrong[0]}")
+    if not all(isinstance(metadata["subject"].get(name), str) for name in _SUBJECT_FIELDS):
+        raise ValueError("its metadata does not name a subject")
+    return metadata
