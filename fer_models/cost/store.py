@@ -65,7 +65,7 @@ def _name(step: Mapping[str, Any]) -> str:
 
 
 def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """Parse the figures of `step`; raise one of `checksummed_files.INVALID` if the file is of another step."""
+    """Parse the figures of `step`; raise one of `checksummed_files.INVALID` for another step."""
     entry = json.loads(content)
     if entry["step"] != json.loads(json.dumps(step)):
         raise ValueError("it holds the cost of another step")
