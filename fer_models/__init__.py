@@ -1,6 +1,6 @@
-"""fer-models: put facial emotion models to the question.
+"""fer-models: evaluate facial emotion recognition models, and fail when one got worse.
 
-The public names, re-exported once. Importing this imports neither torch nor any model library.
+This module exports the public names. It imports neither torch nor any model library.
 """
 
 from fer_models.classifiers.base import Classifier, Predictions

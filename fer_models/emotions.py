@@ -1,7 +1,7 @@
-"""The seven emotions, and the only place where an emotion meets an integer of this package.
+"""The seven emotions, their label names, and label spaces: the orders of class indices.
 
 The order is that of FER-2013's csv file (`0 Angry … 6 Neutral`, see torchvision's `FER2013`). Class folders
-and hub datasets number the same classes alphabetically; mapping by *name* is what keeps the two apart.
+and hub datasets number the same classes alphabetically, so labels are mapped by *name*, here only.
 `datasets.schemes` has the numbers of other datasets.
 """
 
@@ -37,7 +37,7 @@ class Emotion(IntEnum):
 EMOTIONS: tuple[Emotion, ...] = tuple(Emotion)
 LABELS: tuple[str, ...] = tuple(emotion.label for emotion in EMOTIONS)
 
-#: Names that stand for a state outside the seven emotions. Faces so labelled are dropped, and counted.
+#: Names of states outside the seven emotions. Faces with such labels are dropped, and counted.
 OUTSIDE: frozenset[str] = frozenset(
     {"contempt", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"}
 )
@@ -55,12 +55,12 @@ _SYNONYMS: dict[str, Emotion] = {
 
 
 def parse_label(name: str) -> Emotion | None:
-    """The emotion that `name` stands for, or None for a known state outside the seven (contempt, unknown, …).
+    """Parse the name of an emotion; None for a state in `OUTSIDE` (contempt, unknown, …).
 
     Case, surrounding blanks and a leading index (`0_angry`, `3. happy`) do not matter.
 
     Raises:
-        DatasetError: `name` is neither an emotion nor a known outside state.
+        DatasetError: `name` is neither an emotion nor in `OUTSIDE`.
     """
     key = name.strip().lower().lstrip("0123456789._- ")
     if key in _SYNONYMS:
@@ -68,19 +68,18 @@ def parse_label(name: str) -> Emotion | None:
     if key in OUTSIDE:
         return None
     raise DatasetError(
-        f"{name!r} is not the name of an emotion. Known: {', '.join(LABELS)} (and synonyms such as anger, happiness, afraid); "
-        f"dropped and counted: {', '.join(sorted(OUTSIDE))}."
+        f"{name!r} is not the name of an emotion. Known: {', '.join(LABELS)} "
+        f"(and synonyms such as anger, happiness, afraid); dropped and counted: {', '.join(sorted(OUTSIDE))}."
     )
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes one dataset or model knows, in the order of its own indices; None marks one outside the
-    seven.
+    """Classes of a dataset or model, in the order of its indices.
 
     Attributes:
-        name: how messages call it.
-        order: one entry per index.
+        name: its name in messages.
+        order: one entry per index; None for a class outside the seven emotions.
     """
 
     name: str
@@ -93,15 +92,15 @@ class LabelSpace:
 
     @classmethod
     def from_names(cls, name: str, names: Iterable[str]) -> LabelSpace:
-        """The space whose index i is called `names[i]`, in any of the known spellings.
+        """Make the label space whose index i is `names[i]`, in any accepted spelling.
 
         Raises:
-            DatasetError: a name is unknown, or two names stand for one emotion.
+            DatasetError: a name is unknown, or two names are of one emotion.
         """
         return cls(name, tuple(parse_label(n) for n in names))
 
     def describe(self) -> str:
-        """The order in words, for messages."""
+        """Describe the order, for messages."""
         return ", ".join("(outside)" if e is None else e.label for e in self.order)
 
     def emotion(self, index: int) -> Emotion | None:
@@ -111,13 +110,15 @@ class LabelSpace:
             DatasetError: `index` is not one of this space's classes.
         """
         if not 0 <= index < len(self.order):
+            n = len(self.order)
             raise DatasetError(
-                f"Label space {self.name!r} has {len(self.order)} classes (0..{len(self.order) - 1}), got {index}. Its order is: {self.describe()}."
+                f"Label space {self.name!r} has {n} classes (0..{n - 1}), got {index}. "
+                f"Its order is: {self.describe()}."
             )
         return self.order[index]
 
     def index(self, emotion: Emotion) -> int:
-        """Where this space keeps `emotion`.
+        """The index of `emotion` in this space.
 
         Raises:
             DatasetError: the space has no such class.
@@ -130,7 +131,7 @@ class LabelSpace:
 
     @property
     def missing(self) -> tuple[Emotion, ...]:
-        """The emotions that this space cannot express."""
+        """The emotions without a class in this space."""
         return tuple(e for e in EMOTIONS if e not in self.order)
 
 

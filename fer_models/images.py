@@ -1,6 +1,6 @@
-"""The one image contract: a face is a uint8 RGB array of shape (height, width, 3).
+"""Face images: decoding, conversion and hashing. A face is a uint8 RGB array of shape (height, width, 3).
 
-Grey images become RGB here and nowhere else; files are decoded here and nowhere else.
+Only this module converts grey images to RGB, and decodes files.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from fer_models.errors import DatasetError, ImageError, printable
 
 Face = NDArray[np.uint8]
 
-#: A picture wider or higher than this is refused before it is decoded: no face dataset needs it, and decoding
-#: it could exhaust the memory (a "decompression bomb").
+#: An image with a longer side is refused before it is decoded: no face dataset needs it, and decoding it
+#: could exhaust the memory (a "decompression bomb").
 LARGEST_SIDE = 8192
 
-#: A file with more bytes is no picture of a face: 256 MiB, more than the largest picture takes uncompressed.
+#: The largest image file in bytes: 256 MiB, more than the largest image takes uncompressed.
 LARGEST_FILE = 2**28
 
-#: The formats that are decoded. Pillow knows more, and some of them run other programs (EPS).
+#: The formats that are decoded. Pillow has more, and some of them run other programs (EPS).
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def to_rgb(image: NDArray[np.uint8]) -> Face:
-    """A grey (H, W), (H, W, 1) or RGB (H, W, 3) uint8 array as RGB (H, W, 3).
+    """Convert a grey (H, W), (H, W, 1) or RGB (H, W, 3) uint8 array to RGB (H, W, 3).
 
     Raises:
         ImageError: another type or shape, or an empty image.
@@ -49,17 +49,16 @@ def to_rgb(image: NDArray[np.uint8]) -> Face:
 
 
 def decode(data: bytes, name: str) -> Face:
-    """The face in an encoded picture (JPEG, PNG, TIFF, …), upright; transparency is laid over black, 16-bit
-    grey is scaled.
+    """Decode an image (JPEG, PNG, TIFF, …), upright, transparency over black, 16-bit grey scaled to 8 bits.
 
-    Of an animation this is the first frame.
+    The first frame of an animation is decoded.
 
     Args:
         data: the file's bytes.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        ImageError: not a picture of a known format, truncated, of more than 16 bits, or larger than
+        ImageError: not an image of a known format, truncated, of more than 16 bits, or larger than
             `LARGEST_SIDE`.
     """
     name = printable(name)
@@ -67,36 +66,31 @@ def decode(data: bytes, name: str) -> Face:
         raise ImageError(f"{name} is empty (0 bytes), not an image.")
     try:
         with warnings.catch_warnings():
-            # Pillow's: of large pictures (ours is the stricter limit), and of damaged metadata.
+            # Pillow warns of large images (our limit is stricter), and of damaged metadata.
             warnings.simplefilter("ignore")
-            return _decoded(data, name)
+            return _decode(data, name)
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # damaged pictures make decoders raise almost anything: struct.error, KeyError, …
-        unknown = isinstance(error, UnidentifiedImageError)  # its text is the address of our buffer
-        reason = "not a picture of a known format" if unknown else str(error) or type(error).__name__
+    except Exception as error:  # damaged images make decoders raise almost anything: struct.error, KeyError
+        is_unknown = isinstance(error, UnidentifiedImageError)  # its text is the address of a buffer
+        reason = "not a picture of a known format" if is_unknown else str(error) or type(error).__name__
         raise ImageError(
-            f"{name} cannot be read as an image ({reason}). Remove it, or replace it by a sound copy."
+            f"{name} cannot be read as an image ({reason}). Remove it, or replace it by a valid copy."
         ) from error
 
 
-def _decoded(data: bytes, name: str) -> Face:
+def _decode(data: bytes, name: str) -> Face:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         picture: Image.Image = opened
         if max(picture.size) > LARGEST_SIDE:
-            raise ImageError(
-                f"{name} is {picture.size[0]}x{picture.size[1]} pixels; the largest side allowed is {LARGEST_SIDE}."
-            )
+            size = f"{picture.size[0]}x{picture.size[1]}"
+            raise ImageError(f"{name} is {size} pixels; the largest side allowed is {LARGEST_SIDE}.")
         if picture.mode in ("I", "F"):
             raise ImageError(
                 f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. "
                 "Convert it to 8 bits, or to a 16-bit PNG."
             )
-        picture = ImageOps.exif_transpose(
-            picture
-        )  # a phone held upright writes the picture on its side, and says so
+        picture = ImageOps.exif_transpose(picture)  # cameras may store an image rotated, with this tag
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
         if "A" in picture.getbands() or "transparency" in picture.info:
@@ -105,7 +99,7 @@ def _decoded(data: bytes, name: str) -> Face:
 
 
 def read(path: Path) -> Face:
-    """The face in the file at `path`.
+    """Read the face in an image file.
 
     Raises:
         ImageError: see `decode`; also when the file cannot be opened, is no regular file, or has more than
@@ -119,7 +113,7 @@ def read(path: Path) -> Face:
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
-    """The content of a regular file, or of one that links lead to.
+    """Read a regular file, perhaps through links.
 
     A device, a pipe or a socket is not opened: reading it might never end.
 
@@ -128,54 +122,50 @@ def read_bytes(path: Path, largest: int) -> bytes:
         largest: the most bytes it may have.
 
     Raises:
-        DatasetError: it cannot be opened, is something else than a file, or is larger.
+        DatasetError: it cannot be opened, is no regular file, or is larger.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise DatasetError(
-                f"{path} is {_kind(found.st_mode)}, not a regular file. Replace it by a file, or remove it."
-            )
-        if found.st_size > largest:
-            raise DatasetError(
-                f"{path} has {found.st_size:,} bytes; the largest file allowed has {largest:,}."
-            )
+        status = path.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            kind = _file_kind(status.st_mode)
+            raise DatasetError(f"{path} is {kind}, not a regular file. Replace it by a file, or remove it.")
+        if size > largest:
+            raise DatasetError(f"{path} has {size:,} bytes; the largest file allowed has {largest:,}.")
         with path.open("rb") as file:
-            return file.read(found.st_size)  # no more: some files of the system have no end
+            return file.read(size)  # no more: some files of the system have no end
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{path} cannot be opened ({reason}).") from error
 
 
-def _kind(mode: int) -> str:
+def _file_kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def grey(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB (…, 3) to grey (…): exact for faces that were grey to begin with, ITU-R 601-2 luma otherwise (as
-    Pillow's "L").
-    """
+    """Convert RGB (…, 3) to grey (…): exact for grey faces, else ITU-R 601-2 luma (as Pillow's "L")."""
     red, green, blue = (faces[..., c].astype(np.uint32) for c in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
 
 
 def resize(face: Face, size: int) -> Face:
-    """`face` as a square of `size` pixels (bicubic, antialiased by Pillow)."""
+    """Resize `face` to a square of `size` pixels (bicubic, antialiased by Pillow)."""
     if face.shape[:2] == (size, size):
         return face
     return np.asarray(Image.fromarray(face).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def face_hash(face: Face) -> str:
-    """The name a face has everywhere: the sha256 of its size and its RGB pixels, in hexadecimal."""
+    """Hash a face: the sha256 of its size and its RGB pixels, in hexadecimal."""
     digest = hashlib.sha256(f"{face.shape[0]}x{face.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(face).data)
     return digest.hexdigest()
 
 
 def data_url(face: Face) -> str:
-    """A face as a PNG that a page or a request can hold in its own text."""
+    """Encode a face as a PNG in a data URL, for a report or a request."""
     png = io.BytesIO()
     Image.fromarray(face).save(png, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""What hostile tests assert of every case: it ends soon, in a result or one sentence, and changes no file."""
+"""Assertions of hostile tests: each case ends soon, with a result or one sentence, and changes no file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SECONDS = 10
 
 @contextmanager
 def no_hang(seconds: int = SECONDS) -> Iterator[None]:
-    """Fails what is not done after `seconds`, where the system has alarms."""
+    """Fail if the body takes longer than `seconds`, where the system has alarms."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return
 
-    def late(signum: int, frame: object) -> None:
+    def time_out(signum: int, frame: object) -> None:
         raise AssertionError(f"not done after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, time_out)
     signal.alarm(seconds)
     try:
         yield
@@ -36,7 +36,7 @@ def no_hang(seconds: int = SECONDS) -> Iterator[None]:
 
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
-    """Fails when a file under `folder` is gone or has other bytes afterwards."""
+    """Fail if the body removes or changes a file under `folder`."""
     before = _content(folder)
     yield
     after = _content(folder)
@@ -44,22 +44,22 @@ def unchanged(folder: Path) -> Iterator[None]:
 
 
 def _content(folder: Path) -> dict[str, bytes | str]:
-    found: dict[str, bytes | str] = {}
-    for where, _, names in os.walk(folder):
+    contents: dict[str, bytes | str] = {}
+    for directory, _, names in os.walk(folder):
         for name in names:
-            path = os.path.join(where, name)
+            path = os.path.join(directory, name)
             status = os.lstat(path)
             if stat.S_ISREG(status.st_mode) and status.st_size < 2**20:
-                found[path] = Path(path).read_bytes()
+                contents[path] = Path(path).read_bytes()
             elif stat.S_ISLNK(status.st_mode):
-                found[path] = os.readlink(path)
+                contents[path] = os.readlink(path)
             else:
-                found[path] = f"{status.st_mode} {status.st_size}"
-    return found
+                contents[path] = f"{status.st_mode} {status.st_size}"
+    return contents
 
 
 def sentence(error: FerModelsError) -> str:
-    """The text of an error, which must be one line that any terminal, page or file can hold."""
+    """The text of an error, which must be one printable line."""
     text = str(error)
     assert text == text.strip()
     assert text.isprintable(), text
@@ -68,9 +68,7 @@ def sentence(error: FerModelsError) -> str:
 
 
 def assert_sentence(error: BaseException, longest: int = 1000) -> None:
-    """An error of this project whose text is one line of at most `longest` characters that any terminal, page
-    or file can hold.
-    """
+    """Assert that `error` is one of this project with one printable line of at most `longest` characters."""
     assert isinstance(error, FerModelsError)
     text = str(error)
     assert len(text.splitlines()) == 1
@@ -80,7 +78,7 @@ def assert_sentence(error: BaseException, longest: int = 1000) -> None:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What `call` returns, or the sentence of its error; any other exception, and a hang, fails the test."""
+    """The result of `call`, or the sentence of its error; other exceptions and hangs fail the test."""
     with no_hang():
         try:
             return call()

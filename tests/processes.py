@@ -1,8 +1,8 @@
-"""Python processes of their own that begin with the large libraries imported.
+"""Python processes that start with the large libraries imported.
 
-Three of the four seconds that `pytest evals` takes on a few faces are imports of scikit-learn, SciPy and
-matplotlib. One process imports these, and nothing of ours or of pytest's, and is forked whenever a test needs
-a new one.
+Three of the four seconds that `pytest evals` takes for a few faces are imports of scikit-learn, SciPy and
+matplotlib. One process imports these, without this package or pytest, and is forked for each new process of a
+test.
 """
 
 import multiprocessing
@@ -21,9 +21,7 @@ _LARGE = [
     "sklearn.metrics",
     "statsmodels.stats.multitest",
 ]
-_FORKS = (
-    "forkserver" in multiprocessing.get_all_start_methods()
-)  # not on Windows, where each process begins with nothing
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
     _CONTEXT.set_forkserver_preload(_LARGE)
@@ -31,7 +29,7 @@ if _FORKS:
 
 @dataclass(frozen=True)
 class Done:
-    """How a process ended, and what it said."""
+    """Exit code and output of a process."""
 
     returncode: int
     stdout: str
@@ -39,13 +37,13 @@ class Done:
 
 
 def run_python(arguments: list[str], folder: Path, environment: dict[str, str], timeout: float = 240) -> Done:
-    """What `python ARGUMENTS` does in `folder`; `arguments` begin with `-m MODULE` or with a file.
+    """Run `python ARGUMENTS` in `folder`; `arguments` start with `-m MODULE` or with a file.
 
     Raises:
-        TimeoutError: it was not done after `timeout` seconds, and was killed.
+        TimeoutError: it took longer than `timeout` seconds, and was killed.
     """
-    with tempfile.TemporaryDirectory() as said:
-        out, error = Path(said, "stdout"), Path(said, "stderr")
+    with tempfile.TemporaryDirectory() as streams:
+        out, error = Path(streams, "stdout"), Path(streams, "stderr")
         process = _CONTEXT.Process(target=_run, args=(arguments, folder, environment, out, error))
         process.start()
         process.join(timeout)

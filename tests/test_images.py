@@ -1,4 +1,4 @@
-"""One image contract: uint8 RGB, decoded in one place; what is no image is refused by name."""
+"""Face images are uint8 RGB; invalid images are refused by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fer_models import images
 from fer_models.datasets import synthetic_drawing
 from fer_models.errors import DatasetError, ImageError
 
-DRAWN = synthetic_drawing.draw("test", 3)
+FACE = synthetic_drawing.draw("test", 3)
 
 
 def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
@@ -32,13 +32,13 @@ def greys(draw: st.DrawFn) -> np.ndarray:
 
 @given(greys())
 @settings(deadline=None)
-def test_a_grey_face_survives_rgb_and_back_exactly(face: np.ndarray) -> None:
+def test_conversion_of_a_grey_face_to_rgb_and_back_is_exact(face: np.ndarray) -> None:
     rgb = images.to_rgb(face)
     assert rgb.shape == (*face.shape, 3)
     assert np.array_equal(images.grey(rgb), face)
 
 
-def test_every_grey_level_survives_rgb_and_back() -> None:
+def test_conversion_of_every_grey_level_to_rgb_and_back_is_exact() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert np.array_equal(images.grey(images.to_rgb(levels)), levels)
 
@@ -86,24 +86,24 @@ def test_a_palette_picture_keeps_its_colours() -> None:
     ],
     ids=["float", "four channels", "empty", "one axis", "a batch"],
 )
-def test_what_breaks_the_image_contract_is_refused(array: np.ndarray) -> None:
+def test_an_array_of_another_type_or_shape_is_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match="An image must be"):
         images.to_rgb(array)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", r"face.png is empty \(0 bytes\)"),
         (b"emotion,pixels,Usage\n", "face.png cannot be read as an image"),
-        (encoded(Image.fromarray(DRAWN))[:-500], "face.png cannot be read as an image"),
-        (encoded(Image.fromarray(DRAWN), "JPEG")[:300], "face.png cannot be read as an image"),
+        (encoded(Image.fromarray(FACE))[:-500], "face.png cannot be read as an image"),
+        (encoded(Image.fromarray(FACE), "JPEG")[:300], "face.png cannot be read as an image"),
         (encoded(Image.new("L", (images.LARGEST_SIDE + 1, 1))), "face.png is 8193x1 pixels"),
     ],
     ids=["0 bytes", "text", "truncated png", "truncated jpeg", "too large"],
 )
-def test_bytes_that_are_no_sound_image_are_refused_by_name(data: bytes, says: str) -> None:
-    with pytest.raises(ImageError, match=says) as caught:
+def test_bytes_that_are_no_valid_image_are_refused_by_name(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
         images.decode(data, "face.png")
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, DatasetError)
@@ -115,12 +115,12 @@ def test_a_file_that_cannot_be_opened_is_refused_by_name(tmp_path: Path) -> None
 
 
 def test_resizing_to_its_own_size_changes_nothing_and_to_another_gives_that_square() -> None:
-    face = images.to_rgb(DRAWN)
+    face = images.to_rgb(FACE)
     assert np.array_equal(images.resize(face, 48), face)
     assert images.resize(face, 224).shape == (224, 224, 3)
 
 
-def test_a_faces_hash_knows_its_pixels_and_its_size() -> None:
+def test_the_hash_of_a_face_depends_on_its_pixels_and_its_size() -> None:
     flat = np.zeros((2, 8, 3), np.uint8)
     other = flat.copy()
     other[1, 7, 2] = 1

@@ -1,4 +1,4 @@
-"""The wheel alone, in a folder of its own: no clone, no editable installation."""
+"""The installed wheel alone, without a clone or an editable installation."""
 
 import json
 import os
@@ -25,7 +25,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory, repository):
-    """The content of the wheel; of several test processes one builds it."""
+    """The content of the wheel; one of several test processes builds it."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -40,16 +40,8 @@ def unpacked(tmp_path_factory, repository):
                     shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
                 else:
                     shutil.copy(path, source / name)
-            command = [
-                sys.executable,
-                "-m",
-                "build",
-                "--wheel",
-                "--no-isolation",
-                "--outdir",
-                str(shared / "dist"),
-                str(source),
-            ]
+            options = ["--wheel", "--no-isolation", "--outdir", str(shared / "dist")]
+            command = [sys.executable, "-m", "build", *options, str(source)]
             built = subprocess.run(command, capture_output=True, text=True)
             assert built.returncode == 0, built.stdout + built.stderr
             (wheel,) = (shared / "dist").glob("*.whl")
@@ -60,7 +52,7 @@ def unpacked(tmp_path_factory, repository):
 
 @dataclass
 class Folder:
-    """A folder in which commands run that see the wheel alone."""
+    """A folder in which commands run with the wheel alone."""
 
     path: Path
     unpacked: Path
@@ -94,37 +86,35 @@ def test_the_wheel_carries_the_evals_and_the_baselines_of_the_synthetic_faces(un
     assert packaged["measured"]
     assert packaged["published"] == root["published"]
     modules = {str(path.relative_to(repository)) for path in (repository / "fer_models").rglob("*.py")}
-    found = {
+    packaged_modules = {
         str(path.relative_to(unpacked)) for path in installed.rglob("*.py") if path.parent.name != "evals"
     }
-    assert found == modules
-    for name in (
-        "assets/evals.ini",
-        "assets/templates/conftest.py.txt",
-        "assets/weights/manifest.json",
-        "assets/prompts/openai.json",
-    ):
-        assert (unpacked / "fer_models" / name).is_file()
+    assert packaged_modules == modules
+    assets = ("evals.ini", "templates/conftest.py.txt", "weights/manifest.json", "prompts/openai.json")
+    for name in assets:
+        assert (installed / "assets" / name).is_file()
 
 
 def test_eval_runs_in_an_empty_folder_and_writes_only_there(folder):
     before = {path for path in folder.unpacked.rglob("*") if "__pycache__" not in path.parts}
-    said = folder.run("fer_models.cli", "eval", "-k", "accuracy and efficientnet_b0 and raw", "--limit", "70")
-    assert said.startswith("fer-models 0.1.0: evaluating all models on synthetic, 70 faces")
-    assert "efficientnet_b0-raw" in said
-    assert "PASS" in said
-    assert "those of the package" in said
+    output = folder.run(
+        "fer_models.cli", "eval", "-k", "accuracy and efficientnet_b0 and raw", "--limit", "70"
+    )
+    assert output.startswith("fer-models 0.1.0: evaluating all models on synthetic, 70 faces")
+    assert "efficientnet_b0-raw" in output
+    assert "PASS" in output
+    assert "those of the package" in output
     assert "efficientnet_b0-raw" in (folder.path / "reports" / "evals.html").read_text()
     assert (folder.path / ".evals" / "store").is_dir()
     page = (folder.path / "reports" / "evals.html").read_bytes()
-    said = folder.run("fer_models.cli", "eval", "-k", "eficientnet or accurracy", code=5)
-    assert "Did you mean efficientnet_b0?" in said
-    assert "Did you mean test_accuracy" in said
+    output = folder.run("fer_models.cli", "eval", "-k", "eficientnet or accurracy", code=5)
+    assert "Did you mean efficientnet_b0?" in output
+    assert "Did you mean test_accuracy" in output
     assert (folder.path / "reports" / "evals.html").read_bytes() == page
     assert {path for path in folder.unpacked.rglob("*") if "__pycache__" not in path.parts} == before
 
 
-def test_pyargs_writes_into_the_current_folder_whatever_lies_above_it(folder):
+def test_pyargs_writes_into_the_current_folder_and_ignores_its_parents(folder):
     settings = '[tool.pytest.ini_options]\naddopts = "--strict-markers -ra"\ntestpaths = ["tests"]\n'
     (folder.path.parent / "pyproject.toml").write_text(settings)
     folder.write_model()
@@ -138,14 +128,14 @@ def test_pyargs_writes_into_the_current_folder_whatever_lies_above_it(folder):
     assert (folder.path / "reports" / "evals.html").is_file()
     assert not (folder.path.parent / "reports").exists()
     (folder.path.parent / "conftest.py").write_text("raise RuntimeError('not for the packaged evals')")
-    said = folder.run("fer_models.cli", "eval", *common)
-    assert "PASS" in said
-    assert "those of the package" not in said
+    output = folder.run("fer_models.cli", "eval", *common)
+    assert "PASS" in output
+    assert "those of the package" not in output
 
 
 def test_init_writes_a_gate_that_plain_pytest_runs(folder):
-    said = folder.run("fer_models.cli", "init")
-    assert "Next: pytest test_evals.py" in said
+    output = folder.run("fer_models.cli", "init")
+    assert "Next: pytest test_evals.py" in output
     files = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     python = {"conftest.py", "my_models.py", "test_evals.py"}
     assert {path.name for path in files} == {*python, "baselines.json", "evals.yml", ".gitignore"}
@@ -163,11 +153,11 @@ def test_init_writes_a_gate_that_plain_pytest_runs(folder):
     assert "FAIL" in worse
 
 
-def test_init_leaves_a_conftest_alone_and_says_the_line_to_add(folder):
+def test_init_does_not_change_a_conftest_and_prints_the_line_to_add(folder):
     (folder.path / "conftest.py").write_text("# mine\n")
-    said = folder.run("fer_models.cli", "init")
-    assert 'pytest_plugins = ["fer_models.plugin"]' in said
-    assert "--model my_models.py" in said
+    output = folder.run("fer_models.cli", "init")
+    assert 'pytest_plugins = ["fer_models.plugin"]' in output
+    assert "--model my_models.py" in output
     assert (folder.path / "conftest.py").read_text() == "# mine\n"
 
 
@@ -178,8 +168,8 @@ def test_the_documented_evals_run_with_the_plugin_alone_and_get_a_page(folder, r
     (folder.path / "test_unit.py").write_text("def test_one():\n    pass\n")
     folder.write_model()
     common = ["-p", "fer_models.plugin", "--model", "my_models.py", "-k", "(raw or every_emotion)"]
-    said = folder.run("pytest", *common)
-    assert "3 passed" in said
+    output = folder.run("pytest", *common)
+    assert "3 passed" in output
     assert "brightness-raw" in (folder.path / "reports" / "evals.html").read_text()
     shutil.rmtree(folder.path / "reports")
     folder.run("pytest", "-p", "fer_models.plugin", "test_unit.py")
@@ -189,15 +179,8 @@ def test_the_documented_evals_run_with_the_plugin_alone_and_get_a_page(folder, r
 
 def test_nothing_heavy_is_imported_before_the_first_line():
     heavy = (
-        "torch",
-        "timm",
-        "scipy",
-        "sklearn",
-        "matplotlib",
-        "statsmodels",
-        "pyarrow",
-        "pandas",
-        "hypothesis",
+        *("torch", "timm", "scipy", "sklearn", "matplotlib"),
+        *("statsmodels", "pyarrow", "pandas", "hypothesis"),
     )
     commands = [["list"], ["--help"], ["--version"], ["eval", "--help"]]
     code = (

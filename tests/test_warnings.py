@@ -1,6 +1,4 @@
-"""Warning filters of pyproject.toml: warnings of this project are errors, warnings of dependencies are
-not.
-"""
+"""Warning filters of pyproject.toml: only warnings of this project are errors."""
 
 import warnings
 

@@ -1,16 +1,15 @@
-"""Cache folders: one process writes at a time, each file appears atomically, and its name holds the checksum
-of its bytes.
+"""Cache folders of files that are written atomically, under a lock, with a checksum in their names.
 
-A file called `part-00000.parquet` by the code is `part-00000-0123456789abcdef.parquet` on disk. Every reader
-computes the checksum again, so a flipped bit, a cut or an edit is noticed whatever the format is. A damaged
-file is never used: the process that holds the lock removes it with a warning, and its content is computed
-anew.
+A file that the code calls `part-00000.parquet` is `part-00000-0123456789abcdef.parquet` on disk. Every reader
+computes the checksum again, so it detects a flipped bit, a cut or an edit in any format. A damaged file is
+never used: the process that holds the lock removes it with a warning, and its content is computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,43 +25,46 @@ if TYPE_CHECKING:
 
 #: Hexadecimal digits of the sha256 in a file's name.
 CHECKSUM_DIGITS = 16
-#: What reading and parsing a file raises where the file is not valid.
+#: Exceptions of reading and parsing an invalid file.
 INVALID = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 _Content = TypeVar("_Content")
 
 
 @contextmanager
-def locked_directory(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder, made if missing: one process fills it, the others wait and then find the files there.
+def locked_directory(folder: Path, contents: str) -> Iterator[None]:
+    """Lock a folder: one process writes its files, the others wait and then use them.
 
     Args:
-        what: what the folder holds, for the message.
+        folder: it is created if it is missing.
+        contents: the kind of its files, for the message.
 
     Raises:
-        StoreError: it cannot be made, or written.
+        StoreError: it cannot be created, or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         lock.acquire()
     except OSError as error:
-        raise _unwritable(folder, what, error) from error
+        raise _write_error(folder, contents, error) from error
     try:
-        for left_over in folder.glob("*.part"):  # of a run that was killed while it wrote
+        for part in folder.glob("*.part"):  # of a run that was killed while it wrote
             with suppress(OSError):
-                left_over.unlink()
+                part.unlink()
         yield
     finally:
         lock.release()
 
 
-def write(folder: Path, name: str, content: bytes, what: str) -> Path:
-    """Write a file atomically, in place of all earlier versions of it. Call it under `locked`.
+def write(folder: Path, name: str, content: bytes, contents: str) -> Path:
+    """Write a file atomically in place of its earlier versions, under `locked_directory`.
 
     Args:
-        name: relative to the folder, without the checksum.
-        what: as in `locked`.
+        folder: the locked folder.
+        name: the file's path in the folder, without the checksum.
+        content: the file's bytes.
+        contents: as in `locked_directory`.
 
     Returns:
         The path, with the checksum.
@@ -78,27 +80,27 @@ def write(folder: Path, name: str, content: bytes, what: str) -> Path:
         part.write_bytes(content)
         for earlier in versions(path.parent, plain.name):
             if earlier != path:
-                with suppress(IsADirectoryError, PermissionError):  # not one of our files
+                with suppress(IsADirectoryError, PermissionError):  # not a file of this cache
                     earlier.unlink(missing_ok=True)
         part.replace(path)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise _unwritable(folder, what, error) from error
+        raise _write_error(folder, contents, error) from error
     return path
 
 
 def find(
     folder: Path, name: str, parse: Callable[[bytes], _Content], *, remove_damaged: bool = False
 ) -> _Content | None:
-    """The content of a file, or None where there is no valid version of it.
+    """Find and parse a file; None where there is no valid version of it.
 
     Args:
-        name: in this folder, without the checksum.
-        parse: makes the content from the file's bytes; raises one of `INVALID` for bytes that it does not
-            accept.
-        remove_damaged: remove versions that are not valid, each with a warning, because the caller computes
-            the content anew. Only under `locked`.
+        folder: the file's folder.
+        name: the file's name, without the checksum.
+        parse: converts the file's bytes; raises one of `INVALID` for bytes that it does not accept.
+        remove_damaged: remove invalid versions, each with a warning, because the caller computes the content
+            again. Only under `locked_directory`.
     """
     for path in versions(folder, name):
         try:
@@ -107,40 +109,31 @@ def find(
             continue
         except INVALID as error:
             if remove_damaged:
-                with suppress(
-                    OSError
-                ):  # a folder of that name, say: it does not stand in the way of the new file
+                with suppress(OSError):  # such as a folder of that name, which does not block the new file
                     path.unlink()
                 warn_damaged(path, reason(error))
     return None
 
 
 def versions(folder: Path, name: str) -> list[Path]:
-    """The files on disk that are called `name` by the code, valid or not, sorted; usually one."""
+    """List the versions of a file on disk, valid or not, sorted; usually one."""
     stem, suffix = os.path.splitext(name)
+    pattern = re.compile(f"{re.escape(stem)}(-.{{{CHECKSUM_DIGITS}}})?{re.escape(suffix)}", re.DOTALL)
     try:
         with os.scandir(folder) as entries:
-            names = [
-                entry.name for entry in entries if entry.name.startswith(stem) and entry.name.endswith(suffix)
-            ]
-    except OSError:  # no such folder, or none that can be read
+            return sorted(folder / entry.name for entry in entries if pattern.fullmatch(entry.name))
+    except OSError:  # no such folder, or an unreadable one
         return []
-    marks = {name: name[len(stem) : len(name) - len(suffix)] for name in names}
-    return sorted(
-        folder / name
-        for name, mark in marks.items()
-        if not mark or (mark[0] == "-" and len(mark) == 1 + CHECKSUM_DIGITS)
-    )
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read and verify the bytes of a file.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is not a file, or its bytes do not have the checksum in its name.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise ValueError("it is not a file")
     content = path.read_bytes()
     if path.stem.rpartition("-")[2] != checksum(content):
@@ -154,13 +147,13 @@ def checksum(content: bytes) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a file is not valid, in a few words on one line."""
+    """The reason why a file is not valid, on one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return next(iter(text.splitlines()), type(error).__name__)
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+    """Convert a table to the bytes of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -170,7 +163,7 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def from_parquet(content: bytes) -> pa.Table:
-    """The table in the bytes of a Parquet file.
+    """Read a table from the bytes of a Parquet file.
 
     Raises:
         ValueError: they are not such a file.
@@ -184,8 +177,8 @@ def from_parquet(content: bytes) -> pa.Table:
         raise ValueError(f"it is not a Parquet file: {reason(error)}") from error
 
 
-def _unwritable(folder: Path, what: str, error: OSError) -> StoreError:
+def _write_error(folder: Path, contents: str, error: OSError) -> StoreError:
     return StoreError(
-        f"{what} cannot be kept in {folder} ({error.strerror}). What was kept before is whole; free some space or choose --store FOLDER, "
-        "and run again."
+        f"{contents} cannot be stored in {folder} ({error.strerror}). All earlier files stay valid. "
+        "Free some space or choose --store FOLDER, and run again."
     )

@@ -1,4 +1,4 @@
-"""What this machine is fast at, and has room for, found without importing torch where that can be helped."""
+"""Device properties: fast precisions, free memory, and a description, without torch where possible."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-#: What processors call their bfloat16 matrix instructions: AVX-512 and AMX on x86, `bf16` on ARM.
+#: The flags of processors with bfloat16 matrix instructions: AVX-512 and AMX on x86, `bf16` on ARM.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @lru_cache
 def bf16_is_fast(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether `device` (`auto`, `cpu`, `cuda` or `mps`) multiplies in bfloat16 by instructions of its own."""
+    """Whether `device` (`auto`, `cpu`, `cuda` or `mps`) has instructions for bfloat16 products."""
     if device == "cuda" or (device == "auto" and _has_gpu()):
         import torch
 
@@ -25,17 +25,15 @@ def bf16_is_fast(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     if device == "mps":
         return False
     try:
-        flags = next(
-            (line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), ""
-        )
+        lines = cpuinfo.read_text().splitlines()
     except OSError:
         return False
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return bool(_BF16_FLAGS & set(flags.split()))
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """`precision`, or for `auto` what `device` is fast at: `bf16` where it has instructions for it, else
-    `float32`.
+    """Resolve `auto` to the fast precision of `device`: `bf16` if it has instructions for it, else `float32`.
 
     Without such instructions a step in bfloat16 takes many times as long as one in float32.
     """
@@ -46,8 +44,11 @@ def resolve_precision(precision: str, device: str) -> str:
 
 @contextmanager
 def paused_garbage_collection() -> Iterator[None]:
-    """Import large libraries without garbage collections among their objects, which live to the end: a
-    quarter of the time of torch's import, and of all that timm and open_clip import with it."""
+    """Pause garbage collection while large libraries are imported.
+
+    Their objects live to the end of the process, so collections are useless; they take a quarter of the time
+    of importing torch, timm and open_clip.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -61,21 +62,21 @@ def paused_garbage_collection() -> Iterator[None]:
 def describe_machine(
     cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/proc/driver/nvidia/gpus")
 ) -> str:
-    """The processor, its cores and the NVIDIA GPUs, in one line, without importing torch."""
-    try:
-        names = (
-            line.partition(":")[2].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        )
-        processor = next(names, "")
-    except OSError:
-        processor = ""
+    """Describe the processor, its cores and the NVIDIA GPUs on one line, without importing torch."""
+    processor = next(iter(_values(cpuinfo, "model name")), "")
     parts = [processor or platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
     for information in sorted(gpus.glob("*/information")):
-        lines = information.read_text().splitlines()
-        parts += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+        parts += _values(information, "Model")
     return ", ".join(parts)
+
+
+def _values(path: Path, key: str) -> list[str]:
+    """The values of `key: value` lines of a file in /proc; none where the file cannot be read."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(key)]
 
 
 def _has_gpu() -> bool:
@@ -87,15 +88,10 @@ def _has_gpu() -> bool:
 
 
 def free_memory(device: str, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that a model may still take on `device` (`cpu`, `cuda`, `mps`); None where the system does not
-    tell.
-    """
+    """Free memory of `device` (`cpu`, `cuda`, `mps`) in bytes; None where the system does not report it."""
     if device == "cuda":
         import torch
 
         return int(torch.cuda.mem_get_info()[0])
-    try:
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    return int(line.split()[1]) * 1024  # "MemAvailable:   23456789 kB"
+    available = _values(meminfo, "MemAvailable:")  # "MemAvailable:   23456789 kB"
+    return int(available[0].split()[0]) * 1024 if available else None

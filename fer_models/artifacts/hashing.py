@@ -1,4 +1,4 @@
-"""What a file is, by its bytes; and text and JSON from files that may hold anything."""
+"""Hashes of files and of the package's source code, and the warning for damaged cache files."""
 
 from __future__ import annotations
 
@@ -13,63 +13,61 @@ from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 _PACKAGE = Path(__file__).parents[1]
-#: Bytes from which a file's sha256 is remembered (GFPGAN's have 350 MB); smaller ones are hashed in a moment,
-#: each time.
+#: The size in bytes from which the sha256 of a file is cached (GFPGAN's have 350 MB).
 _LARGE = 2**25
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes; of a folder, of what its files are called and hold. A large file that did
-    not change is read once per process.
+    """Compute the sha256 of a file, or of the names and contents of a folder's files.
+
+    A large file is read once per process, unless it changes.
 
     Raises:
         WeightsError: it cannot be read.
     """
     try:
         if path.is_dir():
-            files = sorted(
-                file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")
-            )
-            return hashlib.sha256(
-                "".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()
-            ).hexdigest()
-        now = path.stat()
-        if not stat.S_ISREG(now.st_mode):  # a pipe or a device, which may never end
+            files = sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
+            listing = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
+            return hashlib.sha256(listing.encode()).hexdigest()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device, which may never end
             raise WeightsError(f"{path} is neither a file nor a folder. Give one of these.")
-        return (_sha256 if now.st_size < _LARGE else _sha256_once)(path, now.st_size, now.st_mtime_ns)
+        compute = _sha256 if status.st_size < _LARGE else _cached_sha256
+        return compute(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 @lru_cache
 def package_sha256() -> str:
-    """The sha256 of this package's own source code."""
+    """Compute the sha256 of the source code of this package."""
     return sha256_of_sources(sorted(_PACKAGE.rglob("*.py")))
 
 
 def sha256_of_sources(files: Iterable[Path]) -> str:
-    """The sha256 of modules of this package: their paths and content, the same on every system."""
+    """Compute the sha256 of the paths and contents of modules, the same on every system."""
     digest = hashlib.sha256()
     for file in files:
         source = file.read_bytes().replace(b"\r\n", b"\n")  # as some checkouts write them
-        digest.update(
-            f"{file.relative_to(_PACKAGE).as_posix()} {hashlib.sha256(source).hexdigest()}\n".encode()
-        )
+        path = file.relative_to(_PACKAGE).as_posix()
+        digest.update(f"{path} {hashlib.sha256(source).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def warn_damaged(path: Path, reason: str) -> None:
-    """Warn that a file of a cache is damaged and that its content is computed anew: a warning also where
-    warnings are made errors, because nothing is wrong with the run.
+    """Warn that a cache file is damaged and that its content is computed again.
+
+    It stays a warning where warnings are errors, because the run is valid.
 
     Args:
+        path: the file.
         reason: completes the sentence "FILE is damaged: …".
     """
+    text = f"{path} is damaged: {reason}. Its content is computed anew."
     with warnings.catch_warnings():
         warnings.simplefilter("always", DamagedFileWarning)
-        warnings.warn(
-            f"{path} is damaged: {reason}. Its content is computed anew.", DamagedFileWarning, stacklevel=3
-        )
+        warnings.warn(text, DamagedFileWarning, stacklevel=3)
 
 
 def _sha256(path: Path, size: int, modified: int) -> str:
@@ -80,4 +78,4 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
-_sha256_once = lru_cache(maxsize=64)(_sha256)
+_cached_sha256 = lru_cache(maxsize=64)(_sha256)

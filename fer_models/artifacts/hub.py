@@ -1,6 +1,4 @@
-"""Models on the Hugging Face Hub: found in its local cache without asking the network; fetched only when the
-user asks.
-"""
+"""Models on the Hugging Face Hub: looked up in the local cache, downloaded only on request."""
 
 from __future__ import annotations
 
@@ -10,18 +8,23 @@ from pathlib import Path
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import UsageError, WeightsError, one_line
 
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+
 
 def check_repository(name: str, form: str) -> str:
-    """`name`, if it can name a repository on the Hub. The network is not asked.
+    """Check that `name` is a valid name of a repository, without the network, and return it.
 
     Args:
-        form: how the user writes it, such as `hf-hub:ORGANISATION/NAME`.
+        name: the name.
+        form: the form of a valid option, such as `hf-hub:ORGANISATION/NAME`.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it is not valid.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, without an export for type checkers
+
+    # The function is documented, but not exported for type checkers.
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)
@@ -31,38 +34,34 @@ def check_repository(name: str, form: str) -> str:
 
 
 def find_cached(repository: str, files: Sequence[str]) -> Path | None:
-    """The first of `files` that the Hub's local cache holds of `repository`; None where it holds none. The
-    network is not asked.
-    """
+    """Find the first of `files` of a repository in the local cache, without the network, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in files:
-        found = try_to_load_from_cache(repository, name)
-        if isinstance(found, str):
-            return Path(found)
+        path = try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return Path(path)
     return None
 
 
 def find_cached_model(repository: str) -> Path | None:
-    """The folder in which the Hub's local cache holds a model of transformers' layout, whole; None where it
-    does not. The network is not asked.
-    """
+    """Find a complete model in transformers' layout in the local cache, without the network, or None."""
     config = find_cached(repository, ["config.json"])
     if config is None:
         return None
     folder = config.parent
     try:
         index = parse_json(read_text(folder / "model.safetensors.index.json"))
-        whole = all((folder / str(name)).exists() for name in index["weight_map"].values())
+        is_complete = all((folder / str(name)).exists() for name in index["weight_map"].values())
     except FileNotFoundError:
-        whole = any(folder.glob("*.safetensors"))
+        is_complete = any(folder.glob("*.safetensors"))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        whole = False
-    return folder if whole else None
+        is_complete = False
+    return folder if is_complete else None
 
 
 def fetch_model(repository: str) -> Path:
-    """Fetch a model of transformers' layout: its safetensors, its settings and its words, and no code.
+    """Download a model in transformers' layout: safetensors, settings and vocabulary, and no code.
 
     Raises:
         WeightsError: the Hub cannot be reached, or has no such model.
@@ -70,13 +69,9 @@ def fetch_model(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(
-                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-            )
-        )
+        folder = Path(snapshot_download(repository, allow_patterns=_MODEL_FILES))
     except (OSError, ValueError) as error:
-        raise _unfetched(repository, f"hf download {repository}", error) from error
+        raise _download_error(repository, f"hf download {repository}", error) from error
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
         raise WeightsError(
             f"{repository} holds no model in safetensors on the Hub. Only safetensors are read."
@@ -84,15 +79,16 @@ def fetch_model(repository: str) -> Path:
     return folder
 
 
-def _unfetched(repository: str, by_hand: str, error: Exception) -> WeightsError:
+def _download_error(repository: str, command: str, error: Exception) -> WeightsError:
     reason = " ".join((str(error) or type(error).__name__).split())[:200]
     return WeightsError(
-        f"{repository} could not be fetched from the Hub ({reason}). Check the network, or run on a machine that has one: {by_hand}"
+        f"{repository} could not be fetched from the Hub ({reason}). "
+        f"Check the network, or run on a machine that has one: {command}"
     )
 
 
 def fetch(repository: str, files: Sequence[str], patterns: Sequence[str] = ()) -> Path:
-    """Fetch the first of `files` that `repository` has, and all files there that match the patterns `beside`.
+    """Download the first of `files` that a repository has, and all its files that match `patterns`.
 
     Raises:
         WeightsError: the Hub cannot be reached, or has none of them. The text names the command that helps.
@@ -100,19 +96,18 @@ def fetch(repository: str, files: Sequence[str], patterns: Sequence[str] = ()) -
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    by_hand = f"hf download {repository} {files[0]}"
     try:
         if patterns:
             snapshot_download(repository, allow_patterns=list(patterns))
         for name in files:
             try:
                 return Path(hf_hub_download(repository, name))
-            except LocalEntryNotFoundError:  # no network: the next name would meet the same
+            except LocalEntryNotFoundError:  # no network: the next name would fail too
                 raise
             except EntryNotFoundError:
                 continue
     except (OSError, ValueError) as error:  # no network, no such repository, an impossible name
-        raise _unfetched(repository, by_hand, error) from error
+        raise _download_error(repository, f"hf download {repository} {files[0]}", error) from error
     raise WeightsError(
         f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read."
     )

@@ -1,4 +1,4 @@
-"""Paths of the files that come with the package: evals, baselines of the embedded default, templates."""
+"""Paths of the files of the package: evals, shipped baselines, templates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 #: Data files: weights, prompt sets, templates.
 ASSETS = PACKAGE / "assets"
-#: The name by which `pytest --pyargs` finds the evals.
+#: The module of the evals, for `pytest --pyargs`.
 EVALS_MODULE = "fer_models.evals"
 #: The templates of `fer-models init`.
 TEMPLATES = ASSETS / "templates"
@@ -16,17 +16,17 @@ EVALS_INI = ASSETS / "evals.ini"
 
 
 def evals_dir() -> Path:
-    """Folder of the evals: inside an installed package, beside the package in a clone."""
+    """The folder of the evals: in an installed package, or next to the package in a clone."""
     return _installed_or_cloned("evals")
 
 
 def shipped_baselines() -> Path:
-    """Baselines that come with the package: the records of the synthetic faces, or all records in a clone."""
+    """The shipped baselines: the records of the synthetic faces, or all records in a clone."""
     return _installed_or_cloned("baselines.json")
 
 
 def is_installed() -> bool:
-    """Whether the evals lie inside the package, which is so for a wheel and not for a clone."""
+    """Whether the evals are in the package, as in a wheel, and not next to it, as in a clone."""
     return (PACKAGE / "evals").is_dir()
 
 

@@ -1,7 +1,6 @@
-"""Tensors in safetensors files: read with checks, written whole or not at all, packed to 8 bits per channel
-for shipping.
+"""Tensors in safetensors files: checked on reading, written atomically, quantized for shipping.
 
-And what goes with them: whether they fit a network, and which device they go to.
+Also the checks that a network needs before it loads them: shapes, free memory and device.
 """
 
 from __future__ import annotations
@@ -18,164 +17,164 @@ from torch import nn
 from fer_models.artifacts.device import free_memory
 from fer_models.errors import PredictionError, UsageError, WeightsError, one_line
 
-#: What precisions are called here, for models whose weights are kept in them.
+#: Precisions by name, for models whose weights are loaded in them.
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SCALE = "::scale"
-#: What a forward pass takes beside the weights, as a share of them: a guess, for a warning before it is too
-#: late.
-_BESIDE = 0.05
+#: Memory of a forward pass as a share of the weights; an estimate for an early error.
+_OVERHEAD = 0.05
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, unpacked to float32, and its metadata.
+    """Read the tensors of a safetensors file, dequantized to float32, and its metadata.
 
     Raises:
-        WeightsError: not a sound safetensors file.
+        WeightsError: not a valid safetensors file.
     """
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
         raise WeightsError(
-            f"{path} looks like a pickle, which can run code when it is read. Convert it once, where you trust it: "
+            f"{path} looks like a pickle, which can run code when it is read. If you trust it, convert it: "
             "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
         )
     try:
         with safe_open(path, framework="pt") as file:
-            found, said = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
-    except (
-        OSError,
-        SafetensorError,
-        ValueError,
-        KeyError,
-        AttributeError,
-    ) as error:  # the last ones: a type of numbers that torch lacks
-        raise WeightsError(
-            f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy."
-        ) from error
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = dict(file.metadata() or {})
+    except _INVALID as error:
+        raise _invalid_file(path, error) from error
     try:
-        state = dequantize(found)
+        state = dequantize(tensors)
     except RuntimeError as error:  # scales of another shape than their tensor
         raise WeightsError(
-            f"{path} holds tensors that cannot be unpacked ({one_line(str(error))}). Get a sound copy."
+            f"{path} holds tensors that cannot be dequantized ({one_line(str(error))}). Get a new copy."
         ) from error
-    if foreign := [
-        name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()
-    ]:
+    invalid = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if invalid:
         raise WeightsError(
-            f"{path}: {len(foreign)} tensors hold values that are no numbers ({', '.join(foreign[:3])}). Get a sound copy."
+            f"{path}: {len(invalid)} tensors hold values that are no numbers ({', '.join(invalid[:3])}). "
+            "Get a new copy."
         )
-    return state, said
+    return state, metadata
+
+
+#: Exceptions for invalid files; the last ones for number types that torch does not have.
+_INVALID = (OSError, SafetensorError, ValueError, KeyError, AttributeError)
+
+
+def _invalid_file(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a new copy.")
 
 
 def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file; a crash leaves the old one."""
+    """Write a safetensors file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
-    part.chmod(0o644)  # safetensors writes for the owner alone, which an installed package's file must not be
+    part.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all users
     part.replace(path)
 
 
 def quantize(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
-    """Smaller tensors for shipping: matrices and kernels in 16-bit floats, or in 8-bit integers with one
-    scale per output channel.
+    """Quantize tensors for shipping: to 16-bit floats, or 8-bit integers with one scale per output channel.
 
     Vectors (biases, batch-norm statistics) stay as they are: they are small and sensitive.
 
     Args:
+        tensors: the tensors by name.
         bits: 16 or 8.
     """
     if bits == 16:
         return {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in tensors.items()}
-    packed = {}
+    quantized = {}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or tensor.ndim < 2:
-            packed[name] = tensor
+            quantized[name] = tensor
             continue
         flat = tensor.float().flatten(1)
         scale = flat.abs().amax(dim=1).clamp(min=1e-12) / 127.0
-        packed[name] = (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape)
-        packed[name + _SCALE] = scale
-    return packed
+        quantized[name] = (
+            (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape)
+        )
+        quantized[name + _SCALE] = scale
+    return quantized
 
 
 def dequantize(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """`pack` undone, as far as it can be: every float tensor in float32."""
-    out = {}
+    """Dequantize tensors: every float tensor in float32."""
+    dequantized = {}
     for name, tensor in tensors.items():
         if name.endswith(_SCALE):
             continue
         scale = tensors.get(name + _SCALE)
         if scale is not None:
             tensor = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
-        out[name] = tensor.float() if tensor.is_floating_point() else tensor
-    return out
+        dequantized[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return dequantized
 
 
 def count_elements(files: Sequence[Path]) -> int:
-    """How many numbers safetensors files hold, read from their headers.
+    """Count the numbers in safetensors files by their headers.
 
     Raises:
-        WeightsError: one is not a sound safetensors file.
+        WeightsError: one is not a valid safetensors file.
     """
     total = 0
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (not a dict)
+                names = file.keys()
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
         except (OSError, SafetensorError) as error:
-            raise WeightsError(
-                f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a sound copy."
-            ) from error
+            raise _invalid_file(path, error) from error
     return total
 
 
 def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, name: str) -> None:
-    """Refuse a model that has no room, before it is loaded.
+    """Check that a model has enough free memory, before it is loaded.
 
     Raises:
         PredictionError: its weights in `dtype` need more memory than is free on `device`.
     """
-    needed, free = parameters * dtype.itemsize * (1 + _BESIDE), free_memory(device.type)
+    needed, free = parameters * dtype.itemsize * (1 + _OVERHEAD), free_memory(device.type)
     if free is not None and needed > free:
-        less = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
+        hint = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
         raise PredictionError(
-            f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{less}"
+            f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{hint}"
         )
 
 
 def check_state_dict(network: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
-    """Raise WeightsError unless `state`, read from `path`, holds exactly the tensors of `network`, called
-    `name`.
+    """Check that `state`, read from `path`, holds exactly the tensors of `network`, called `name`.
+
+    Raises:
+        WeightsError: it does not.
     """
-    own = network.state_dict()
-    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-    if missing or unexpected:
-        named = "; ".join(
-            f"{len(keys)} tensors {what} ({', '.join(keys[:3])}, …)"
-            for keys, what in ((missing, "missing"), (unexpected, "unexpected"))
+    expected, problem = network.state_dict(), f"{path} does not fit {name}"
+    mismatches = {"missing": expected.keys() - state.keys(), "unexpected": state.keys() - expected.keys()}
+    if any(mismatches.values()):
+        listing = "; ".join(
+            f"{len(keys)} tensors {kind} ({', '.join(sorted(keys)[:3])}, …)"
+            for kind, keys in mismatches.items()
             if keys
         )
-        raise WeightsError(f"{path} does not fit {name}: {named}. Check the network's name.")
+        raise WeightsError(f"{problem}: {listing}. Check the network's name.")
     for key, tensor in state.items():
-        if own[key].is_floating_point() != tensor.is_floating_point():
-            raise WeightsError(
-                f"{path} does not fit {name}: {key} holds {tensor.dtype}, the network wants {own[key].dtype}."
-            )
-        if own[key].shape != tensor.shape:
-            raise WeightsError(
-                f"{path} does not fit {name}: {key} has shape {tuple(tensor.shape)}, the network wants {tuple(own[key].shape)}."
-            )
+        target = expected[key]
+        if target.is_floating_point() != tensor.is_floating_point():
+            raise WeightsError(f"{problem}: {key} holds {tensor.dtype}, the network needs {target.dtype}.")
+        if target.shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)}, the network needs {tuple(target.shape)}"
+            raise WeightsError(f"{problem}: {key} has shape {shapes}.")
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; `auto` is the best one here.
+    """Select the torch device called `name`; `auto` is the fastest one here.
 
     Raises:
         UsageError: this machine has no such device.
     """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (name == "cuda" and not torch.cuda.is_available()) or (
-        name == "mps" and not torch.backends.mps.is_available()
-    ):
+        name = next(device for device, is_available in available.items() if is_available)
+    if not available.get(name, True):
         raise UsageError(f"--device {name}: torch finds none on this machine. Use --device auto or cpu.")
     return torch.device(name)

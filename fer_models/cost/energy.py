@@ -1,6 +1,4 @@
-"""What a piece of work drew in energy, where the machine tells: processor packages by RAPL (Linux), an NVIDIA
-GPU by NVML.
-"""
+"""Energy of a computation: processor packages by RAPL (Linux), an NVIDIA GPU by NVML."""
 
 from __future__ import annotations
 
@@ -14,33 +12,27 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """Counts from its making on. The processor's share is that of the whole machine, whoever else was at
-    work.
-    """
+    """Energy since its creation. The processor's part includes all processes of the machine."""
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
-        """Start counting; `device` is torch's type of the device at work (`cpu`, `cuda`, …)."""
+        """Start counting; `device` is torch's type of the device in use (`cpu`, `cuda`, …)."""
         # `intel-rapl:0` is a package (on AMD too); `intel-rapl:0:0` is a part of it and would count twice.
-        self._packages = [
-            p for p in sorted(powercap.glob("intel-rapl:*")) if re.fullmatch(r"intel-rapl:\d+", p.name)
-        ]
+        zones = sorted(powercap.glob("intel-rapl:*"))
+        self._packages = [zone for zone in zones if re.fullmatch(r"intel-rapl:\d+", zone.name)]
         self._gpu = _gpu_millijoules if device == "cuda" else lambda: None
         self._before, self._gpu_before = self._read(), self._gpu()
 
     def joules(self) -> float | None:
-        """Since the start; None where a part of the machine that was at work does not tell."""
+        """The energy in joules; None where a device in use has no readable counter."""
         after, gpu = self._read(), self._gpu()
         if self._before is None or after is None or (self._gpu_before is None) != (gpu is None):
             return None
-        drawn = 0.0
+        joules = 0.0
         for package, first, last in zip(self._packages, self._before, after, strict=True):
-            # The counter starts again at its maximum; an epoch is too short for that to happen twice.
-            drawn += (
-                last - first
-                if last >= first
-                else last - first + int((package / "max_energy_range_uj").read_text())
-            ) / 1e6
-        return drawn + (0.0 if gpu is None or self._gpu_before is None else (gpu - self._gpu_before) / 1e3)
+            # The counter restarts at its maximum; an epoch is too short for that to happen twice.
+            restart = 0 if last >= first else int((package / "max_energy_range_uj").read_text())
+            joules += (last - first + restart) / 1e6
+        return joules + (0.0 if gpu is None or self._gpu_before is None else (gpu - self._gpu_before) / 1e3)
 
     def _read(self) -> list[int] | None:
         try:
@@ -57,5 +49,5 @@ def _gpu_millijoules() -> float | None:
 
         handle = nvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
         return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-    except Exception:  # not installed, or a GPU without a counter: a figure less, nothing more
+    except Exception:  # not installed, or a GPU without a counter: no energy is reported
         return None

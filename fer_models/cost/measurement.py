@@ -1,6 +1,4 @@
-"""What a step costs: the memory it adds at its peak, and the figures around a timing. Times themselves are
-pytest-benchmark's.
-"""
+"""Cost of a step: peak memory, and the cost of a training. Times are measured by pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ _SELF = Path("/proc/self")
 
 
 def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
-    """`step`, waiting for the accelerator at its end, so that a timing holds the work and not only its
-    launch.
-    """
+    """Wrap `step` so that it waits for the accelerator: a timing then includes the computation."""
 
     def run() -> None:
         step()
@@ -34,10 +30,12 @@ def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
 
 
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:
-    """The memory that one call of `step` adds at its peak, in MiB: on CUDA the allocator's count, elsewhere
-    the resident set's, which Linux counts anew after a 5 in `clear_refs` (proc(5)). None where the system
-    does not tell."""
-    _free()
+    """Measure the peak memory that one call of `step` adds, in MiB; None where the system does not report it.
+
+    On CUDA it is the allocator's count. Elsewhere it is the resident set's, which Linux resets after a 5 in
+    `clear_refs` (proc(5)).
+    """
+    _release_memory()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -48,43 +46,42 @@ def peak_memory_mb(step: Callable[[], Any]) -> float | None:
         (_SELF / "clear_refs").write_text("5")
     except OSError:
         return None
-    before = _status("VmRSS")
+    before = _memory_status("VmRSS")
     step()
-    return max(0.0, (_status("VmHWM") - before) / 2**20)
+    return max(0.0, (_memory_status("VmHWM") - before) / 2**20)
 
 
 def training_cost(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What training a network took, from the record in its weights, over all runs that led to them.
+    """Sum the cost of training over all runs that led to some weights.
 
     Args:
-        provenance: what `fer-models train` wrote: `history`, one record per epoch, `device`, and
-            `started_from` an earlier run; or what `fer-models weights average` wrote: the records of all that
-            was `averaged`, the last run last. A run that several go back to counts once.
+        provenance: the record of `fer-models train`: `history` with one record per epoch, `device`, and
+            `started_from` with an earlier run; or that of `fer-models weights average`: the records of all
+            `averaged` weights, the last run last. A run that several records share counts once.
 
     Returns:
-        epochs, seconds (in all), seconds_per_epoch (the median of the last run's epochs at full size),
-        images_per_second over everything, peak_memory_mb and joules (each None where the machine did not tell
-        for every epoch), device (of the last run).
+        epochs, seconds (in total), seconds_per_epoch (the median of the last run's epochs at full size),
+        images_per_second over all epochs, peak_memory_mb and joules (each None where an epoch does not have
+        it), device (of the last run).
 
     Raises:
-        WeightsError: the record does not say how long each epoch took.
+        WeightsError: the record has no times of epochs.
     """
     runs = _runs(provenance)
     epochs = [epoch for run in runs for epoch in run.get("history") or []]
     if not epochs or any(not epoch.get("seconds") or not epoch.get("images_per_second") for epoch in epochs):
         raise WeightsError(
-            "The record of this training does not say how long each epoch took. Train anew: fer-models train"
+            "The record of this training does not contain how long each epoch took. "
+            "Train again: fer-models train"
         )
     total = sum(epoch["seconds"] for epoch in epochs)
     last = runs[0]
-    largest = max(epoch["size"] for epoch in last["history"])
-    memory, energy = ([epoch.get(figure) for epoch in epochs] for figure in ("peak_memory_mb", "joules"))
+    full_size = max(epoch["size"] for epoch in last["history"])
+    memory, energy = ([epoch.get(key) for epoch in epochs] for key in ("peak_memory_mb", "joules"))
     return {
         "epochs": len(epochs),
         "seconds": total,
-        "seconds_per_epoch": median(
-            epoch["seconds"] for epoch in last["history"] if epoch["size"] == largest
-        ),
+        "seconds_per_epoch": median(e["seconds"] for e in last["history"] if e["size"] == full_size),
         "images_per_second": sum(epoch["seconds"] * epoch["images_per_second"] for epoch in epochs) / total,
         "peak_memory_mb": None if None in memory else max(memory),
         "joules": None if None in energy else sum(energy),
@@ -93,33 +90,37 @@ def training_cost(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _runs(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """All training runs behind a record, the last first, each once."""
+    """List all training runs that led to a record, the last first, each once."""
     averaged = provenance.get("averaged")
-    made = reversed(averaged) if averaged else [provenance.get("started_from") or {}]
-    earlier = [run for weights in made if weights.get("provenance") for run in _runs(weights["provenance"])]
+    sources = reversed(averaged) if averaged else [provenance.get("started_from") or {}]
+    earlier = [run for source in sources if source.get("provenance") for run in _runs(source["provenance"])]
     runs = earlier if averaged else [provenance, *earlier]
     return list({json.dumps(run, sort_keys=True): run for run in runs}.values())
 
 
-def _free() -> None:
-    """Give back what nobody uses: garbage, and what glibc's heap keeps for later (malloc_trim(3)). Else a
-    step that takes it again seems to take nothing."""
-    _ignore_libraries()
+def _release_memory() -> None:
+    """Release garbage and the free memory in glibc's heap (malloc_trim(3)).
+
+    A step that reuses such memory would seem to need none.
+    """
+    _freeze_imported_objects()
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # other C libraries have none
+    if trim is not None:  # other C libraries do not have it
         trim(0)
 
 
 @lru_cache
-def _ignore_libraries() -> None:
-    """Leave the objects of now, half a million of them from imported libraries, out of all later garbage
-    collections: each would take a quarter of a second, many times what most measured steps take."""
+def _freeze_imported_objects() -> None:
+    """Exclude current objects, half a million of imported libraries, from later garbage collections.
+
+    Each collection would take a quarter of a second, many times as long as most measured steps.
+    """
     gc.collect()
     gc.freeze()
 
 
-def _status(field: str) -> int:
-    """What Linux says of this process's memory, in bytes."""
+def _memory_status(field: str) -> int:
+    """Read a field of this process's memory status on Linux, in bytes."""
     line = next(line for line in (_SELF / "status").read_text().splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024  # "VmHWM:   123456 kB"

@@ -1,6 +1,4 @@
-"""Measured costs, kept per code, versions and machine: a time that was measured once is shown as stored, not
-measured again.
-"""
+"""Store of measured costs per code, library versions and machine, so that each is measured once."""
 
 from __future__ import annotations
 
@@ -20,39 +18,40 @@ from fer_models.artifacts.hashing import package_sha256
 from fer_models.errors import StoreError
 from fer_models.store.code_identity import library_versions
 
-_WHAT = "Costs"
+_CONTENTS = "Costs"
 
 
 class CostStore:
     """A folder with one JSON file per measured step."""
 
     def __init__(self, folder: Path, *, measure_anew: bool = False) -> None:
-        """Keep costs in `folder`; `measure_anew` ignores and replaces what is there."""
+        """Store costs in `folder`; with `measure_anew` stored costs are ignored and replaced."""
         self.folder, self.measure_anew = folder, measure_anew
 
     def find(self, step: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The figures of a step as measured on this machine by this code, with `measured_on` (a date); None
-        where there are none.
+        """Find the stored figures of a step, with `measured_on` (a date), or None.
+
+        Figures of other code, library versions or machines are ignored.
 
         Args:
-            step: what is measured, as JSON: the phase, and the identity of each part.
+            step: the measured step as JSON: the phase, and the identity of each part.
         """
         if self.measure_anew:
             return None
         return find(self.folder, _name(step), partial(_parse, step))
 
     def save(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-        """Keep the figures of a step. If they cannot be written, they are measured again in the next run."""
+        """Store the figures of a step. If they cannot be written, the next run measures them again."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
         content = json.dumps(entry, indent=1).encode()
-        with suppress(StoreError), locked_directory(self.folder, _WHAT):
+        with suppress(StoreError), locked_directory(self.folder, _CONTENTS):
             find(self.folder, _name(step), partial(_parse, step), remove_damaged=True)
-            write(self.folder, _name(step), content, _WHAT)
+            write(self.folder, _name(step), content, _CONTENTS)
 
     def get_or_measure(
         self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """The stored figures of a step, or those that `measure` returns, which are kept."""
+        """Return the stored figures of a step, or measure and store them."""
         figures = self.find(step)
         if figures is None:
             figures = dict(measure())
@@ -66,9 +65,7 @@ def _name(step: Mapping[str, Any]) -> str:
 
 
 def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """The figures in the bytes of a file. Raises one of `folder.INVALID` unless they are those of this
-    step.
-    """
+    """Parse the figures of `step`; raise one of `checksummed_files.INVALID` for another step."""
     entry = json.loads(content)
     if entry["step"] != json.loads(json.dumps(step)):
         raise ValueError("it holds the cost of another step")
@@ -77,6 +74,6 @@ def _parse(step: Mapping[str, Any], content: bytes) -> dict[str, Any]:
 
 @lru_cache
 def _environment() -> dict[str, str]:
-    """What decides how long a step takes, besides the step: the code, the machine and the libraries."""
+    """The code, machine and libraries, on which the duration of a step depends."""
     code = {"code": package_sha256(), "machine": describe_machine(), **library_versions()}
     return {**code, "scikit-learn": version("scikit-learn")}

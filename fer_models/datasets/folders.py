@@ -137,7 +137,8 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
 _LAYOUT_HINT = (
     "Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an emotion's name such as angry, "
     "for RAF-DB's EmoLabel and Image/aligned, for AffectNet's annotations and images, "
-    "and for KDEF's and JAFFE's file names. For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
+    "and for KDEF's and JAFFE's file names. "
+    "For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
 )
 
 

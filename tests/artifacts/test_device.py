@@ -17,20 +17,18 @@ from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime
         ("", False),
     ],
 )
-def test_a_processor_that_has_bfloat16_instructions_is_known_by_its_flags(tmp_path, text, fast):
+def test_bfloat16_instructions_are_detected_by_the_flags_of_the_processor(tmp_path, text, fast):
     (tmp_path / "cpuinfo").write_text(text)
     assert bf16_is_fast("cpu", tmp_path / "cpuinfo") is fast
 
 
-def test_a_machine_that_does_not_tell_is_not_fast(tmp_path):
+def test_a_machine_without_flags_is_not_fast(tmp_path):
     assert not bf16_is_fast("cpu", tmp_path / "none")
     assert not bf16_is_fast("mps")
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
-def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_so(
-    monkeypatch, fast, precision
-):
+def test_an_automatic_precision_is_part_of_the_identity_of_a_model(monkeypatch, fast, precision):
     monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
     spec = ModelSpec("m", lambda runtime: None, precision=AUTO_BF16)
     assert spec.resolve(Runtime()).precision == precision
@@ -38,7 +36,7 @@ def test_a_fast_model_runs_in_what_the_machine_is_fast_at_and_its_identity_says_
     assert spec.resolve(Runtime(precision="fp16")).precision == "fp16"
 
 
-def test_garbage_collection_goes_on_after_an_import_that_fails():
+def test_garbage_collection_is_enabled_after_a_failed_import():
     with paused_garbage_collection():
         assert not gc.isenabled()
     assert gc.isenabled()

@@ -1,6 +1,4 @@
-"""The Hub is asked only on request, for parquet files only; what goes wrong there names the command that
-helps.
-"""
+"""Downloads from the Hub: parquet files only, and errors with the command that helps."""
 
 from __future__ import annotations
 
@@ -16,14 +14,15 @@ from fer_models.errors import DatasetError
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """Stands in for the Hub's library: records what it is asked for, raises `asked["raises"]`, and hands back
-    a folder with one file.
+def hub_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Replace the Hub's library by a fake.
+
+    It records its arguments, raises `hub_calls["raises"]`, and returns a folder with one file.
     """
     calls: dict[str, Any] = {"file": "data/train-00000-of-00001.parquet"}
 
     def snapshot_download(repo_id: str, **options: Any) -> str:
-        calls["for"] = (repo_id, options)
+        calls["arguments"] = (repo_id, options)
         if "raises" in calls:
             raise calls["raises"]
         path = tmp_path / "snapshot" / calls["file"]
@@ -37,11 +36,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     return calls
 
 
-def test_only_the_datasets_parquet_files_are_fetched_into_the_cache_given(
-    asked: dict[str, Any], tmp_path: Path
+def test_only_parquet_files_are_downloaded_into_the_selected_cache(
+    hub_calls: dict[str, Any], tmp_path: Path
 ) -> None:
     assert hub.download("someone/faces", tmp_path / "cache") == tmp_path / "snapshot"
-    assert asked["for"] == (
+    assert hub_calls["arguments"] == (
         "someone/faces",
         {"repo_type": "dataset", "cache_dir": tmp_path / "cache", "allow_patterns": "*.parquet"},
     )
@@ -55,12 +54,12 @@ def test_only_the_datasets_parquet_files_are_fetched_into_the_cache_given(
         ValueError("Repo id must be 'owner/name'"),
         OSError(),
     ],
-    ids=["offline", "nothing cached", "impossible id", "wordless"],
+    ids=["offline", "nothing cached", "impossible id", "without text"],
 )
 def test_a_failed_download_is_one_line_with_the_command_to_run_elsewhere(
-    asked: dict[str, Any], error: Exception
+    hub_calls: dict[str, Any], error: Exception
 ) -> None:
-    asked["raises"] = error
+    hub_calls["raises"] = error
     with pytest.raises(DatasetError, match=r"someone/faces could not be downloaded \(.+\)") as caught:
         hub.download("someone/faces")
     text = str(caught.value)
@@ -69,25 +68,27 @@ def test_a_failed_download_is_one_line_with_the_command_to_run_elsewhere(
     assert "--data-root FOLDER" in text
 
 
-def test_a_programming_error_is_not_called_a_network_problem(asked: dict[str, Any]) -> None:
-    asked["raises"] = TypeError("unexpected keyword")
+def test_a_programming_error_is_not_reported_as_a_network_problem(hub_calls: dict[str, Any]) -> None:
+    hub_calls["raises"] = TypeError("unexpected keyword")
     with pytest.raises(TypeError, match="unexpected keyword"):
         hub.download("someone/faces")
 
 
-def test_a_dataset_without_parquet_files_is_refused(asked: dict[str, Any]) -> None:
-    asked["file"] = "README.md"
+def test_a_dataset_without_parquet_files_is_refused(hub_calls: dict[str, Any]) -> None:
+    hub_calls["file"] = "README.md"
     with pytest.raises(DatasetError, match="holds no parquet file"):
         hub.download("someone/faces")
 
 
-def test_without_the_library_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_message_has_the_command_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DatasetError, match="Run: pip install huggingface_hub"):
         hub.download("someone/faces")
 
 
-def test_the_real_library_takes_the_arguments_we_give_it() -> None:
+def test_the_real_library_accepts_our_arguments() -> None:
     import inspect
 
     snapshot_download = pytest.importorskip("huggingface_hub").snapshot_download

@@ -8,19 +8,19 @@ from fer_models.errors import WeightsError
 
 
 def step():
-    """Takes 64 MiB, and touches every page."""
+    """Allocate 64 MiB, and touch every page."""
     gc.collect()
     return np.ones((64, 2**20), dtype=np.uint8).sum()
 
 
 def peak():
-    found = measurement.peak_memory_mb(step)
-    if found is None:
-        pytest.skip("this system does not tell a process its memory; run on Linux or with CUDA")
-    return found
+    memory = measurement.peak_memory_mb(step)
+    if memory is None:
+        pytest.skip("this system does not report the memory of a process; run on Linux or with CUDA")
+    return memory
 
 
-def test_peak_memory_sees_what_a_step_allocates():
+def test_peak_memory_includes_the_allocations_of_a_step():
     assert 48 <= peak() <= 160
 
 
@@ -31,10 +31,9 @@ def test_peak_memory_is_not_hidden_by_garbage_that_is_freed_meanwhile():
     assert 48 <= peak() <= 160
 
 
-def test_peak_memory_is_not_hidden_by_what_lies_free_in_the_heap():
-    np.ones(
-        (31, 2**20), dtype=np.uint8
-    ).sum()  # freed, so from now on glibc takes what is smaller from its heap
+def test_peak_memory_is_not_hidden_by_free_memory_in_the_heap():
+    # After this is freed, glibc allocates smaller arrays on its heap.
+    np.ones((31, 2**20), dtype=np.uint8).sum()
     freed = [np.ones((16, 2**20), dtype=np.uint8) for _ in range(16)]
     above = np.ones((1, 2**20), dtype=np.uint8)
     del freed
@@ -66,27 +65,23 @@ def test_the_cost_of_training_covers_all_runs_that_led_to_the_weights():
     figures = measurement.training_cost(
         {"history": last, "device": "a GPU", "started_from": {"sha256": "f", "provenance": first}}
     )
-    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"], figures["device"]) == (
-        5,
-        47,
-        15,
-        "a GPU",
-    )
+    assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"]) == (5, 47, 15)
+    assert figures["device"] == "a GPU"
     assert figures["images_per_second"] == pytest.approx(5 * 800 / 47)
     assert figures["joules"] == 301
-    assert figures["peak_memory_mb"] is None  # one epoch does not tell
+    assert figures["peak_memory_mb"] is None  # one epoch has none
 
 
-def test_a_run_that_two_averaged_ones_go_back_to_counts_once():
-    def went_on(*epochs, earlier, **more):
+def test_a_run_that_two_averaged_weights_share_counts_once():
+    def resumed(*epochs, earlier, **more):
         return {"history": list(epochs), "started_from": {"sha256": "f", "provenance": earlier}, **more}
 
     first = {"history": [epoch(32, 4, 200)]}
-    second = went_on(epoch(48, 8, 100), earlier=first)
-    third = went_on(epoch(48, 10, 80), epoch(48, 12, 70), earlier=second, device="a GPU")
+    second = resumed(epoch(48, 8, 100), earlier=first)
+    third = resumed(epoch(48, 10, 80), epoch(48, 12, 70), earlier=second, device="a GPU")
     averaged = {"averaged": [{"sha256": "g", "provenance": second}, {"sha256": "h", "provenance": third}]}
     assert measurement.training_cost(averaged) == measurement.training_cost(third)
-    figures = measurement.training_cost(went_on(epoch(48, 6, 90), earlier=averaged))
+    figures = measurement.training_cost(resumed(epoch(48, 6, 90), earlier=averaged))
     assert (figures["epochs"], figures["seconds"], figures["seconds_per_epoch"]) == (5, 40, 6)
 
 

@@ -1,4 +1,4 @@
-"""Costs are measured once per code, versions and machine."""
+"""Costs are measured once per code, library versions and machine."""
 
 import pytest
 from fakes import full_disk
@@ -10,7 +10,7 @@ from fer_models.errors import DamagedFileWarning
 STEP = {"phase": "inference", "batch": 32, "identities": {"model": {"weights": "abc"}}}
 
 
-def test_a_step_is_measured_once_and_says_when(tmp_path):
+def test_a_step_is_measured_once_with_its_date(tmp_path):
     calls = []
 
     def measure():
@@ -55,7 +55,7 @@ def test_the_machine_is_described_by_processor_cores_and_gpus(tmp_path):
     assert describe_machine(tmp_path / "none", tmp_path / "none")
 
 
-def test_automatic_precision_is_what_the_device_is_fast_at():
+def test_automatic_precision_is_the_fast_one_of_the_device():
     assert resolve_precision("bf16", "cpu") == "bf16"
     assert resolve_precision("float32", "cuda") == "float32"
     assert resolve_precision("auto", "mps") == "float32"

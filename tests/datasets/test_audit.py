@@ -1,6 +1,4 @@
-"""An audit counts what is wrong with a dataset exactly, stops at no broken image, and says near only of what
-looks the same.
-"""
+"""An audit counts all defects of a dataset exactly, and continues after unreadable images."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ def face_set(
     images: list[np.ndarray],
     labels: list[int],
     votes: list[list[int]] | None = None,
-    dataset: str = "drawn",
+    dataset: str = "synthetic",
 ) -> FaceSet:
     sources = [f"{split} {i}" for i in range(len(images))]
     marks = None if votes is None else np.array(votes, np.int64)
@@ -43,25 +41,27 @@ def face_set(
 
 
 def one(split: str, *numbers: int, labels: list[int] | None = None) -> FaceSet:
-    """Drawn faces by number, with the labels they were drawn with unless others are given."""
+    """Synthetic faces by number, with their labels unless others are given."""
     return face_set(split, [FACES[i] for i in numbers], labels or [i % 7 for i in numbers])
 
 
-def split_of(found: Audit, name: str):
-    return next(split for split in found.splits if split.split == name)
+def split_of(result: Audit, name: str):
+    return next(split for split in result.splits if split.split == name)
 
 
-def overlap_of(found: Audit, earlier: str, later: str):
-    return next(overlap for overlap in found.overlaps if (overlap.earlier, overlap.later) == (earlier, later))
+def overlap_of(result: Audit, earlier: str, later: str):
+    return next(
+        overlap for overlap in result.overlaps if (overlap.earlier, overlap.later) == (earlier, later)
+    )
 
 
 # -- copies -------------------------------------------------------------------------------------------
 
 
 def test_copies_within_a_split_are_counted_as_surplus_and_as_groups() -> None:
-    found = audit([one("train", 0, 1, 1, 2, 2, 2)], near=False)
-    assert (found.n, found.distinct) == (6, 3)
-    split = split_of(found, "train")
+    result = audit([one("train", 0, 1, 1, 2, 2, 2)], near=False)
+    assert (result.n, result.distinct) == (6, 3)
+    split = split_of(result, "train")
     assert (split.exact_duplicates, split.groups, split.conflicts) == (3, 2, 0)
     assert split.counts == dict(zip(LABELS, [1, 2, 3, 0, 0, 0, 0], strict=True))
 
@@ -72,11 +72,11 @@ def test_copies_with_different_labels_are_a_conflict_within_a_split() -> None:
 
 
 def test_a_later_split_is_searched_for_faces_of_the_earlier_ones() -> None:
-    found = audit(
+    result = audit(
         [one("private_test", 0, 0, 4, 5), one("train", 0, 1, 2), one("public_test", 4, 4, 1)], near=False
     )
-    assert [split.split for split in found.splits] == ["train", "public_test", "private_test"]
-    copies = {(o.earlier, o.later): (o.exact_duplicates, o.conflicts) for o in found.overlaps}
+    assert [split.split for split in result.splits] == ["train", "public_test", "private_test"]
+    copies = {(o.earlier, o.later): (o.exact_duplicates, o.conflicts) for o in result.overlaps}
     assert copies == {
         ("train", "public_test"): (1, 0),
         ("train", "private_test"): (2, 0),
@@ -88,8 +88,8 @@ def test_a_later_split_is_searched_for_faces_of_the_earlier_ones() -> None:
 def test_a_leaked_face_is_in_conflict_when_any_copy_of_it_carries_another_label(
     labels: list[int], conflicts: int
 ) -> None:
-    found = audit([one("train", *[0] * len(labels), labels=labels), one("test", 0, labels=[3])], near=False)
-    assert (found.overlaps[0].exact_duplicates, found.overlaps[0].conflicts) == (1, conflicts)
+    result = audit([one("train", *[0] * len(labels), labels=labels), one("test", 0, labels=[3])], near=False)
+    assert (result.overlaps[0].exact_duplicates, result.overlaps[0].conflicts) == (1, conflicts)
 
 
 def test_a_grey_and_an_rgb_copy_are_one_image() -> None:
@@ -97,28 +97,28 @@ def test_a_grey_and_an_rgb_copy_are_one_image() -> None:
     assert audit([face_set("train", [FACES[0], rgb], [0, 0])], near=False).distinct == 1
 
 
-def test_splits_stand_in_their_order_whatever_order_they_are_given_in_and_unknown_ones_last() -> None:
+def test_splits_are_sorted_and_unknown_ones_are_last() -> None:
     names = ["all", "test", "validation", "train"]
-    found = audit([one(name, 0) for name in names], near=False)
-    assert [split.split for split in found.splits] == ["train", "validation", "test", "all"]
+    result = audit([one(name, 0) for name in names], near=False)
+    assert [split.split for split in result.splits] == ["train", "validation", "test", "all"]
 
 
 @pytest.mark.parametrize(
-    ("sets", "says"),
+    ("sets", "message"),
     [
         ([], "got: none"),
-        ([one("train", 0), one("train", 1)], "got: drawn/train, drawn/train"),
+        ([one("train", 0), one("train", 1)], "got: synthetic/train, synthetic/train"),
         (
             [one("train", 0), face_set("test", [FACES[0]], [0], dataset="other")],
-            "got: drawn/train, other/test",
+            "got: synthetic/train, other/test",
         ),
     ],
     ids=["none", "twice", "two datasets"],
 )
 def test_an_audit_of_anything_but_different_splits_of_one_dataset_is_refused(
-    sets: list[FaceSet], says: str
+    sets: list[FaceSet], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         audit(sets)
 
 
@@ -144,29 +144,32 @@ def sets_of(rows: list[tuple[str, int, int]]) -> list[FaceSet]:
 
 @given(rows_of_splits)
 @settings(max_examples=60, deadline=None)
-def test_exact_counts_are_those_of_counting_by_hand(rows: list[tuple[str, int, int]]) -> None:
-    found = audit(sets_of(rows), near=False)
-    assert found.n == len(rows)
-    assert found.distinct == len({image for _, image, _ in rows})
-    for split in found.splits:
-        mine = [(image, label) for name, image, label in rows if name == split.split]
-        times = Counter(image for image, _ in mine)
-        assert split.n == len(mine)
+def test_exact_counts_equal_a_direct_count(rows: list[tuple[str, int, int]]) -> None:
+    result = audit(sets_of(rows), near=False)
+    assert result.n == len(rows)
+    assert result.distinct == len({image for _, image, _ in rows})
+    for split in result.splits:
+        faces = [(image, label) for name, image, label in rows if name == split.split]
+        times = Counter(image for image, _ in faces)
+        assert split.n == len(faces)
         assert split.exact_duplicates == sum(times.values()) - len(times)
         assert split.groups == sum(n > 1 for n in times.values())
         assert split.conflicts == sum(
-            len({label for other, label in mine if other == image}) > 1 for image in times
+            len({label for other, label in faces if other == image}) > 1 for image in times
         )
-        assert split.counts == {name: sum(label == i for _, label in mine) for i, name in enumerate(LABELS)}
-    assert [(o.earlier, o.later) for o in found.overlaps] == list(
-        combinations([split.split for split in found.splits], 2)
+        assert split.counts == {name: sum(label == i for _, label in faces) for i, name in enumerate(LABELS)}
+    assert [(o.earlier, o.later) for o in result.overlaps] == list(
+        combinations([split.split for split in result.splits], 2)
     )
-    for overlap in found.overlaps:
+    for overlap in result.overlaps:
         before = {(image, label) for name, image, label in rows if name == overlap.earlier}
         after = [(image, label) for name, image, label in rows if name == overlap.later]
-        assert overlap.exact_duplicates == sum(image in {seen for seen, _ in before} for image, _ in after)
+        assert overlap.exact_duplicates == sum(
+            image in {other_image for other_image, _ in before} for image, _ in after
+        )
         assert overlap.conflicts == sum(
-            any(seen == image and other != label for seen, other in before) for image, label in after
+            any(other_image == image and other != label for other_image, other in before)
+            for image, label in after
         )
 
 
@@ -175,8 +178,8 @@ def test_exact_counts_are_those_of_counting_by_hand(rows: list[tuple[str, int, i
 def test_counts_do_not_depend_on_the_order_of_rows(
     rows: list[tuple[str, int, int]], order: random.Random
 ) -> None:
-    def counts(found: Audit) -> dict:
-        return {**found.as_json(), "examples": [example["kind"] for example in found.as_json()["examples"]]}
+    def counts(result: Audit) -> dict:
+        return {**result.as_json(), "examples": [example["kind"] for example in result.as_json()["examples"]]}
 
     shuffled = order.sample(rows, len(rows))
     assert counts(audit(sets_of(shuffled))) == counts(audit(sets_of(rows)))
@@ -205,17 +208,17 @@ def enlarged(face: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("change", [brighter, shifted, recompressed, enlarged])
 def test_a_picture_changed_a_little_is_a_near_copy_across_splits(change) -> None:
-    found = audit([one("train", *range(28)), face_set("test", [change(FACES[3]), FACES[5]], [3, 5])])
-    near = overlap_of(found, "train", "test").near_duplicates
+    result = audit([one("train", *range(28)), face_set("test", [change(FACES[3]), FACES[5]], [3, 5])])
+    near = overlap_of(result, "train", "test").near_duplicates
     assert (near.faces, near.only, near.pairs) == (1, 1, 1)
-    assert overlap_of(found, "train", "test").exact_duplicates == 1
-    assert all(split.near_duplicates.pairs == 0 for split in found.splits)
+    assert overlap_of(result, "train", "test").exact_duplicates == 1
+    assert all(split.near_duplicates.pairs == 0 for split in result.splits)
 
 
 def test_copies_are_not_near_copies_and_different_faces_are_neither() -> None:
-    found = audit([one("train", *range(28), 0, 1), one("test", *range(28))])
-    assert [split.near_duplicates.pairs for split in found.splits] == [0, 0]
-    assert found.overlaps[0].near_duplicates.pairs == 0
+    result = audit([one("train", *range(28), 0, 1), one("test", *range(28))])
+    assert [split.near_duplicates.pairs for split in result.splits] == [0, 0]
+    assert result.overlaps[0].near_duplicates.pairs == 0
 
 
 def test_near_copies_within_a_split_are_counted_in_faces_and_pairs() -> None:
@@ -227,26 +230,23 @@ def test_near_copies_within_a_split_are_counted_in_faces_and_pairs() -> None:
 
 def test_a_face_with_an_exact_and_a_near_copy_is_not_one_that_only_the_near_search_finds() -> None:
     bright = brighter(FACES[0])
-    found = audit(
+    result = audit(
         [
             face_set("train", [FACES[0], bright], [0, 0]),
             face_set("test", [FACES[0], FACES[0], brighter(bright)], [0, 0, 0]),
         ]
     )
-    overlap = overlap_of(found, "train", "test")
+    overlap = overlap_of(result, "train", "test")
+    near = overlap.near_duplicates
     assert overlap.exact_duplicates == 2
-    assert (overlap.near_duplicates.faces, overlap.near_duplicates.only, overlap.near_duplicates.pairs) == (
-        3,
-        1,
-        4,
-    )
+    assert (near.faces, near.only, near.pairs) == (3, 1, 4)
 
 
-def test_near_copies_are_left_out_when_they_are_not_asked_for() -> None:
-    found = audit([one("train", 0), face_set("test", [brighter(FACES[0])], [0])], near=False)
-    assert found.overlaps[0].near_duplicates is None
-    assert found.splits[0].near_duplicates is None
-    assert found.examples == ()
+def test_near_duplicates_are_left_out_without_near() -> None:
+    result = audit([one("train", 0), face_set("test", [brighter(FACES[0])], [0])], near=False)
+    assert result.overlaps[0].near_duplicates is None
+    assert result.splits[0].near_duplicates is None
+    assert result.examples == ()
 
 
 def test_constant_images_of_different_tones_are_not_near_copies() -> None:
@@ -256,7 +256,7 @@ def test_constant_images_of_different_tones_are_not_near_copies() -> None:
     assert split.constant == ("train 0", "train 1", "train 2")
 
 
-# -- images that are none -----------------------------------------------------------------------------
+# -- unusable images -----------------------------------------------------------------------------
 
 
 def test_constant_and_tiny_images_are_named() -> None:
@@ -280,64 +280,62 @@ def test_unreadable_files_are_named_and_count_nowhere_else(tmp_path: Path) -> No
             Image.fromarray(FACES[i]).save(tmp_path / split / name)
     (tmp_path / "train" / "happy" / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "train" / "sad" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    found = audit([folders.load(split, tmp_path) for split in ("train", "test")])
-    train = split_of(found, "train")
+    result = audit([folders.load(split, tmp_path) for split in ("train", "test")])
+    train = split_of(result, "train")
     assert [(bad.source, bad.message.split(" (")[0]) for bad in train.unreadable] == [
         ("train/happy/broken.png", f"{tmp_path}/train/happy/broken.png cannot be read as an image"),
         ("train/sad/gone.png", f"{tmp_path}/train/sad/gone.png cannot be opened"),
     ]
-    assert (found.n, train.n, train.counts["happy"], train.counts["sad"]) == (4, 2, 1, 1)
-    assert found.overlaps[0].exact_duplicates == 2
-    assert "train: unreadable: " in format_audit(found)
+    assert (result.n, train.n, train.counts["happy"], train.counts["sad"]) == (4, 2, 1, 1)
+    assert result.overlaps[0].exact_duplicates == 2
+    assert "train: unreadable: " in format_audit(result)
 
 
 def test_a_split_of_which_nothing_can_be_read_is_still_audited(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     for i in range(12):
         (tmp_path / "happy" / f"{i}.png").touch()
-    found = audit([folders.load("all", tmp_path)])
-    assert (found.n, found.distinct, len(found.splits[0].unreadable)) == (0, 0, 12)
-    assert "… and 2 more that cannot be read" in format_audit(found)
+    result = audit([folders.load("all", tmp_path)])
+    assert (result.n, result.distinct, len(result.splits[0].unreadable)) == (0, 0, 12)
+    assert "… and 2 more that cannot be read" in format_audit(result)
 
 
 # -- official counts, votes, notes --------------------------------------------------------------------
 
 
 def test_official_counts_are_compared_for_fer2013_and_for_nothing_else() -> None:
-    found = audit(
+    result = audit(
         [
             face_set("train", [FACES[0]], [0], dataset="fer2013"),
             face_set("extra", [FACES[1]], [1], dataset="fer2013"),
         ],
         near=False,
     )
-    assert found.splits[0].official == dict(zip(LABELS, fer2013_rows.OFFICIAL["train"], strict=True))
-    assert [split.official_agrees for split in found.splits] == [False, None]
+    assert result.splits[0].official == dict(zip(LABELS, fer2013_rows.OFFICIAL["train"], strict=True))
+    assert [split.official_agrees for split in result.splits] == [False, None]
     assert audit([one("train", 0)], near=False).splits[0].official is None
 
 
 def test_official_counts_agree_when_they_do() -> None:
     labels = np.repeat(np.arange(7), fer2013_rows.OFFICIAL["private_test"])
-    found = audit(
-        [FaceSet("fer2013", "private_test", np.broadcast_to(FACES[0], (3589, 48, 48)), labels)], near=False
-    )  # type: ignore[arg-type]
-    assert found.splits[0].official_agrees is True
+    images = np.broadcast_to(FACES[0], (3589, 48, 48))
+    result = audit([FaceSet("fer2013", "private_test", images, labels)], near=False)
+    assert result.splits[0].official_agrees is True
 
 
-def test_labels_are_held_against_the_votes() -> None:
+def test_labels_are_compared_with_the_votes() -> None:
     #          angry … neutral, contempt, unknown, no face
     votes = [
-        [6, 0, 0, 4, 0, 0, 0, 0, 0, 0],  # labelled angry: named by the majority
+        [6, 0, 0, 4, 0, 0, 0, 0, 0, 0],  # labelled angry: the majority agrees
         [5, 0, 0, 5, 0, 0, 0, 0, 0, 0],  # labelled angry: a tie, which the first of the columns wins
         [5, 0, 0, 5, 0, 0, 0, 0, 0, 0],  # labelled happy: the same tie, lost
-        [1, 0, 0, 9, 0, 0, 0, 0, 0, 0],  # labelled angry: the majority says happy
-        [0, 0, 0, 2, 0, 0, 0, 8, 0, 0],  # labelled sad: contempt, and not one vote
+        [1, 0, 0, 9, 0, 0, 0, 0, 0, 0],  # labelled angry: the majority is happy
+        [0, 0, 0, 2, 0, 0, 0, 8, 0, 0],  # labelled sad: contempt, and no vote for sad
         [0, 0, 0, 0, 3, 0, 0, 0, 7, 0],  # labelled sad: unknown
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # labelled neutral: no face, and not one vote
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # labelled neutral: no face, and no vote for neutral
     ]
-    noise = (
-        audit([face_set("train", list(FACES[:7]), [0, 0, 3, 0, 4, 4, 6], votes)], near=False).splits[0].noise
-    )
+    faces = face_set("train", list(FACES[:7]), [0, 0, 3, 0, 4, 4, 6], votes)
+    noise = audit([faces], near=False).splits[0].noise
     assert (noise.named, noise.share, noise.named_ties_to_first) == (1, 1 / 7, 2)
     assert (noise.ties, noise.unvoted) == (2, 2)
     assert noise.outside == {"contempt": 1, "unknown": 1, "no face": 1}
@@ -351,30 +349,29 @@ def test_the_votes_of_an_unreadable_face_do_not_count(tmp_path: Path) -> None:
     faces = folders.load("all", tmp_path)
     votes = np.zeros((2, 10), np.int64)
     votes[0, 0], votes[1, 3] = 10, 10
-    noise = (
-        audit([FaceSet("mine", "all", faces.images, faces.labels, faces.sources, (), votes)]).splits[0].noise
-    )
+    with_votes = FaceSet("mine", "all", faces.images, faces.labels, faces.sources, (), votes)
+    noise = audit([with_votes]).splits[0].noise
     assert (noise.named, noise.share, noise.unvoted) == (1, 1.0, 0)
 
 
-def test_without_votes_nothing_is_said_of_the_labels() -> None:
-    found = audit([one("train", 0)])
-    assert found.splits[0].noise is None
-    assert "labels and raters" not in format_audit(found)
+def test_without_votes_there_is_no_label_noise() -> None:
+    result = audit([one("train", 0)])
+    assert result.splits[0].noise is None
+    assert "labels and raters" not in format_audit(result)
 
 
-def test_the_notes_of_a_set_stand_in_its_audit() -> None:
+def test_the_notes_of_a_set_are_in_its_audit() -> None:
     faces = one("train", 0, 1, 2).select([0, 1], "limited for a reason")
-    found = audit([faces])
-    assert found.splits[0].notes == ("limited for a reason",)
-    assert "train: note: limited for a reason" in format_audit(found)
+    result = audit([faces])
+    assert result.splits[0].notes == ("limited for a reason",)
+    assert "train: note: limited for a reason" in format_audit(result)
 
 
 # -- examples and output ------------------------------------------------------------------------------
 
 
 def planted() -> Audit:
-    """A copy in conflict, a plain copy and a near copy across two splits, in this order of the test faces."""
+    """An audit with a conflict, an exact duplicate and a near duplicate across two splits."""
     return audit(
         [one("train", 0, 1, 2, 3), face_set("test", [FACES[1], FACES[0], brighter(FACES[2])], [1, 6, 2])]
     )
@@ -396,9 +393,9 @@ def test_examples_are_conflicts_then_copies_then_near_ones_with_both_faces_named
     assert 0.99 < near.correlation < 1
 
 
-def test_the_face_shown_beside_a_conflict_is_the_copy_with_the_other_label() -> None:
-    found = audit([one("train", 0, 0, labels=[3, 4]), one("test", 0, labels=[3])], near=False)
-    assert [(example.kind, example.faces[0].label) for example in found.examples] == [("conflict", "sad")]
+def test_an_example_of_a_conflict_shows_the_copy_with_the_other_label() -> None:
+    result = audit([one("train", 0, 0, labels=[3, 4]), one("test", 0, labels=[3])], near=False)
+    assert [(example.kind, example.faces[0].label) for example in result.examples] == [("conflict", "sad")]
 
 
 def test_a_picture_shows_both_faces_side_by_side_at_twice_their_size() -> None:
@@ -409,7 +406,7 @@ def test_a_picture_shows_both_faces_side_by_side_at_twice_their_size() -> None:
     assert picture.shape == (96, 192, 3)
 
 
-def test_the_kinds_share_the_places_and_what_one_leaves_goes_to_the_others() -> None:
+def test_the_kinds_share_the_examples_and_unused_places_go_to_the_others() -> None:
     everything = [*range(28)]
     copies = audit([one("train", *everything), one("test", *everything)], near=False)
     assert [example.kind for example in copies.examples] == ["copy"] * MAX_EXAMPLES
@@ -428,15 +425,15 @@ def test_the_kinds_share_the_places_and_what_one_leaves_goes_to_the_others() -> 
 
 def test_near_examples_start_with_the_least_alike_and_show_each_image_once() -> None:
     changes = [brighter(FACES[0]), brighter(brighter(FACES[0])), shifted(FACES[3])]
-    found = audit([one("train", *range(28)), face_set("test", changes, [0, 0, 3])])
-    near = [example for example in found.examples if example.kind == "near"]
+    result = audit([one("train", *range(28)), face_set("test", changes, [0, 0, 3])])
+    near = [example for example in result.examples if example.kind == "near"]
     assert [example.faces[0].source for example in near] == ["train 3", "train 0"]
     assert near[0].correlation < near[1].correlation
 
 
-def test_the_json_is_plain_and_whole_and_may_leave_out_the_pictures() -> None:
-    found = planted()
-    plain = found.as_json()
+def test_the_json_is_complete_and_may_leave_out_the_pictures() -> None:
+    result = planted()
+    plain = result.as_json()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["overlaps"] == [
         {
@@ -448,14 +445,14 @@ def test_the_json_is_plain_and_whole_and_may_leave_out_the_pictures() -> None:
         }
     ]
     assert plain["examples"][0]["picture"].startswith("data:image/png")
-    assert all("picture" not in example for example in found.as_json(pictures=False)["examples"])
+    assert all("picture" not in example for example in result.as_json(pictures=False)["examples"])
 
 
-def test_progress_is_told_for_every_split_and_never_past_its_end() -> None:
-    told: list[tuple[str, int, int]] = []
-    audit([one("train", *range(28)), one("test", 0)], progress=lambda *news: told.append(news))
-    assert {"reading train", "reading test", "comparing hashes"} <= {stage for stage, _, _ in told}
-    assert all(0 <= done <= total for _, done, total in told)
+def test_progress_is_reported_for_every_split_and_never_exceeds_its_total() -> None:
+    calls: list[tuple[str, int, int]] = []
+    audit([one("train", *range(28)), one("test", 0)], progress=lambda *call: calls.append(call))
+    assert {"reading train", "reading test", "comparing hashes"} <= {stage for stage, _, _ in calls}
+    assert all(0 <= done <= total for _, done, total in calls)
 
 
 # -- the command --------------------------------------------------------------------------------------
@@ -481,26 +478,9 @@ def test_the_command_prints_aligned_tables_of_all_splits(capsys, folder: Path) -
     assert len(heads) == len(copies)
 
 
-def test_the_command_prints_json_without_pictures_of_the_splits_asked_for(capsys, folder: Path) -> None:
-    assert (
-        cli.main(
-            [
-                "data",
-                "audit",
-                "--dataset",
-                str(folder),
-                "--split",
-                "test",
-                "--split",
-                "train",
-                "--split",
-                "test",
-                "--no-near",
-                "--json",
-            ]
-        )
-        == 0
-    )
+def test_the_command_prints_json_of_the_selected_splits_without_pictures(capsys, folder: Path) -> None:
+    splits = ["--split", "test", "--split", "train", "--split", "test"]
+    assert cli.main(["data", "audit", "--dataset", str(folder), *splits, "--no-near", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [split["split"] for split in report["splits"]] == ["train", "test"]
     assert report["overlaps"] == [
@@ -510,28 +490,19 @@ def test_the_command_prints_json_without_pictures_of_the_splits_asked_for(capsys
 
 
 def test_options_mean_the_same_before_and_after_the_word_audit(capsys, folder: Path) -> None:
-    assert (
-        cli.main(
-            ["data", "audit", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json"]
-        )
-        == 0
-    )
+    options = ["--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json"]
+    assert cli.main(["data", "audit", *options]) == 0
     after = capsys.readouterr().out
-    assert (
-        cli.main(
-            ["data", "--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json", "audit"]
-        )
-        == 0
-    )
+    assert cli.main(["data", *options, "audit"]) == 0
     assert capsys.readouterr().out == after
 
 
-def test_data_without_the_word_audit_is_what_it_was(capsys, folder: Path) -> None:
+def test_the_data_command_without_audit_prints_its_own_json(capsys, folder: Path) -> None:
     assert cli.main(["data", "--dataset", str(folder), "--split", "test", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["mine/test"]
 
 
-def test_a_sheet_is_not_drawn_by_an_audit_and_the_message_says_so(capsys, folder: Path) -> None:
+def test_an_audit_with_a_sheet_is_refused(capsys, folder: Path) -> None:
     assert cli.main(["data", "--dataset", str(folder), "--sheet", "a.png", "audit"]) == 4
     assert "--sheet a.png belongs to `fer-models data`" in capsys.readouterr().err
 
@@ -555,7 +526,7 @@ def test_fer2013_is_audited_in_its_three_official_splits(capsys, tiny_fer2013: P
     assert json.loads(capsys.readouterr().out)["overlaps"][0]["exact_duplicates"] == 2
 
 
-def test_fer2013s_test_split_is_not_held_against_its_own_halves(capsys, tiny_fer2013: Path) -> None:
+def test_fer2013s_test_split_is_not_compared_with_its_halves(capsys, tiny_fer2013: Path) -> None:
     common = ["data", "audit", "--dataset", "fer2013", "--data-root", str(tiny_fer2013)]
     assert cli.main([*common, "--split", "test", "--split", "private_test"]) == 4
     assert "fer2013/test is public_test and private_test together" in capsys.readouterr().err

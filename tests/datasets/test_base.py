@@ -1,4 +1,4 @@
-"""A face set: labelled faces known by their pixels, cut down fairly, found through one door."""
+"""Face sets: hashes, fingerprints, stratified subsets, and loading by name."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ label_lists = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 
 
 def face_set(labels: list[int], notes: tuple[str, ...] = ()) -> FaceSet:
-    """One 4x4 face per label, no two alike."""
+    """One 4x4 face per label, all different."""
     images = np.zeros((len(labels), 4, 4), np.uint8)
     images[:, 0, 0] = np.arange(len(labels))
     return FaceSet(
-        "drawn", "test", images, np.array(labels, np.int64), [f"row {i}" for i in range(len(labels))], notes
+        "synthetic",
+        "test",
+        images,
+        np.array(labels, np.int64),
+        [f"row {i}" for i in range(len(labels))],
+        notes,
     )
 
 
@@ -45,7 +50,9 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_rows(labels: list[int],
 
 @given(label_lists, st.data())
 @settings(max_examples=40, deadline=None)
-def test_the_fingerprint_knows_every_label_and_every_pixel(labels: list[int], data: st.DataObject) -> None:
+def test_the_fingerprint_depends_on_every_label_and_every_pixel(
+    labels: list[int], data: st.DataObject
+) -> None:
     at = data.draw(st.integers(0, len(labels) - 1))
     faces = face_set(labels)
     relabelled = face_set([*labels[:at], (labels[at] + 1) % 7, *labels[at + 1 :]])
@@ -54,31 +61,31 @@ def test_the_fingerprint_knows_every_label_and_every_pixel(labels: list[int], da
     assert len({faces.fingerprint, relabelled.fingerprint, repainted.fingerprint}) == 3
 
 
-def test_a_face_seen_twice_counts_twice_in_the_fingerprint() -> None:
+def test_a_repeated_face_counts_twice_in_the_fingerprint() -> None:
     faces = face_set([0, 1])
     assert faces.select([0, 1, 1]).fingerprint != faces.fingerprint
 
 
 def test_grey_and_rgb_copies_of_a_face_are_one_face() -> None:
     grey = face_set([0, 5])
-    rgb = FaceSet("drawn", "test", np.repeat(np.asarray(grey.images)[..., None], 3, axis=3), grey.labels)
+    rgb = FaceSet("synthetic", "test", np.repeat(np.asarray(grey.images)[..., None], 3, axis=3), grey.labels)
     assert rgb.hashes == grey.hashes
     assert rgb.fingerprint == grey.fingerprint
 
 
-def test_taking_rows_keeps_images_labels_sources_hashes_and_notes_together() -> None:
+def test_selected_rows_have_their_images_labels_sources_hashes_and_notes() -> None:
     faces = face_set([0, 1, 2, 3], notes=("one",))
-    for known in (False, True):  # before and after the hashes were computed
+    for hashed in (False, True):  # before and after the hashes were computed
         taken = faces.select([3, 1], "two").select([1])
         assert (taken.labels.tolist(), taken.sources, taken.notes) == ([1], ["row 1"], ("one", "two"))
         assert taken.hashes == (face_set([0, 1, 2, 3]).hashes[1],)
-        assert faces.hashes[3] != faces.hashes[1], known
+        assert faces.hashes[3] != faces.hashes[1], hashed
 
 
-def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
+def test_votes_stay_with_their_faces_when_rows_are_selected_or_limited() -> None:
     labels = np.arange(20, dtype=np.int64) % 7
     images = np.zeros((20, 4, 4), np.uint8)
-    faces = FaceSet("drawn", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
+    faces = FaceSet("synthetic", "test", images, labels, votes=np.arange(200, dtype=np.int64).reshape(20, 10))
     assert faces.select([3, 1]).select([1]).votes.tolist() == [list(range(10, 20))]
     rows = faces.stratified_rows(9)
     assert np.array_equal(faces.subsample(9).votes[:, 0], 10 * rows)
@@ -86,20 +93,15 @@ def test_votes_stay_with_their_faces_when_rows_are_taken_or_limited() -> None:
 
 
 def test_votes_for_another_number_of_faces_are_refused() -> None:
-    with pytest.raises(DatasetError, match="drawn/test: 2 images and votes for 3 do not match"):
-        FaceSet(
-            "drawn",
-            "test",
-            np.zeros((2, 4, 4), np.uint8),
-            np.array([0, 1], np.int64),
-            votes=np.zeros((3, 10), np.int64),
-        )
+    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([0, 1], np.int64)
+    with pytest.raises(DatasetError, match="synthetic/test: 2 images and votes for 3 do not match"):
+        FaceSet("synthetic", "test", images, labels, votes=np.zeros((3, 10), np.int64))
 
 
 def test_batches_are_the_faces_in_order_the_last_one_shorter() -> None:
     faces = face_set([0, 1, 2, 3, 4])
-    seen = [(rows.tolist(), [int(face[0, 0, 2]) for face in batch]) for rows, batch in faces.batches(2)]
-    assert seen == [([0, 1], [0, 1]), ([2, 3], [2, 3]), ([4], [4])]
+    batches = [(rows.tolist(), [int(face[0, 0, 2]) for face in batch]) for rows, batch in faces.batches(2)]
+    assert batches == [([0, 1], [0, 1]), ([2, 3], [2, 3]), ([4], [4])]
     assert faces.face(4).shape == (4, 4, 3)
 
 
@@ -113,7 +115,7 @@ def test_counts_name_all_seven_emotions_and_add_up(labels: list[int]) -> None:
 
 
 def test_an_empty_set_is_refused() -> None:
-    with pytest.raises(DatasetError, match="drawn/test holds no face"):
+    with pytest.raises(DatasetError, match="synthetic/test holds no face"):
         face_set([0]).select([])
 
 
@@ -124,7 +126,7 @@ def test_images_labels_and_sources_that_do_not_match_are_refused(
     with pytest.raises(
         DatasetError, match=f"2 images, {len(labels)} labels and {len(sources)} sources do not match"
     ):
-        FaceSet("drawn", "test", np.zeros((2, 4, 4), np.uint8), np.array(labels, np.int64), sources)
+        FaceSet("synthetic", "test", np.zeros((2, 4, 4), np.uint8), np.array(labels, np.int64), sources)
 
 
 # -- --limit ------------------------------------------------------------------------------------------
@@ -132,16 +134,16 @@ def test_images_labels_and_sources_that_do_not_match_are_refused(
 
 @given(label_lists, st.integers(1, 70))
 @settings(deadline=None)
-def test_a_limited_set_has_the_sets_own_proportions(labels: list[int], n: int) -> None:
+def test_a_limited_set_has_the_proportions_of_the_full_set(labels: list[int], n: int) -> None:
     limited = face_set(labels).subsample(n)
     if n >= len(labels):
         assert len(limited) == len(labels)
         return
     exact = {label: labels.count(label) * n / len(labels) for label in set(labels)}
     for label, share in exact.items():
-        kept = int(np.sum(limited.labels == label))
-        assert 1 <= kept <= labels.count(label)
-        assert math.floor(share) <= kept <= math.floor(share) + 1 if share >= 1 else kept == 1
+        selected = int(np.sum(limited.labels == label))
+        assert 1 <= selected <= labels.count(label)
+        assert math.floor(share) <= selected <= math.floor(share) + 1 if share >= 1 else selected == 1
     assert n <= len(limited) < n + len(exact)
     if min(exact.values()) >= 1:
         assert len(limited) == n
@@ -155,8 +157,8 @@ def test_a_limited_set_holds_the_first_faces_of_each_emotion_in_order(labels: li
     assert rows == sorted(rows)
     for label in set(labels):
         all_rows = [i for i, each in enumerate(labels) if each == label]
-        kept = [i for i in rows if labels[i] == label]
-        assert kept == all_rows[: len(kept)]
+        selected = [i for i in rows if labels[i] == label]
+        assert selected == all_rows[: len(selected)]
     assert [face_set(labels).hashes[i] for i in rows] == list(limited.hashes)
 
 
@@ -167,7 +169,7 @@ def test_a_limit_is_noted_and_a_limit_of_nothing_refused() -> None:
         face_set([0]).subsample(0)
 
 
-# -- the one door -------------------------------------------------------------------------------------
+# -- loading by name -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -181,15 +183,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_importing_the_datasets_imports_nothing_heavy() -> None:
-    code = "import sys, fer_models.datasets; print([m for m in ('torch', 'pyarrow', 'huggingface_hub', 'timm') if m in sys.modules])"
+    heavy = ("torch", "pyarrow", "huggingface_hub", "timm")
+    code = f"import sys, fer_models.datasets; print([m for m in {heavy} if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(datasets.__file__).parents[2])}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert ran.stdout.strip() == "[]"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
 
 
-def test_without_a_split_the_usual_one_is_taken(folder: Path) -> None:
+def test_without_a_split_the_default_is_used(folder: Path) -> None:
     assert datasets.default_split("synthetic") == "test"
     assert datasets.default_split("fer2013") == "public_test"
     assert datasets.load(str(folder)).name == "mine/test"
@@ -205,7 +207,7 @@ def test_a_folders_only_held_out_split_is_its_default(tmp_path: Path, names: lis
     assert datasets.default_split(str(tmp_path)) == default
 
 
-def test_a_folder_without_a_plain_test_split_asks_for_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_test_split_needs_the_option(tmp_path: Path) -> None:
     for name in ("public_test", "private_test"):
         (tmp_path / name).mkdir()
     with pytest.raises(
@@ -214,7 +216,7 @@ def test_a_folder_without_a_plain_test_split_asks_for_one(tmp_path: Path) -> Non
         datasets.load(str(tmp_path))
 
 
-def test_a_name_with_a_root_is_what_the_folder_is_called(folder: Path) -> None:
+def test_a_name_with_a_root_is_the_name_of_the_dataset(folder: Path) -> None:
     assert datasets.load("ck+48", "train", folder).name == "ck+48/train"
 
 
@@ -224,12 +226,12 @@ def test_splits_are_listed_for_every_kind_of_dataset(folder: Path) -> None:
     assert datasets.splits(str(folder)) == datasets.splits("any name", folder) == ("test", "train")
 
 
-def test_fer2013_without_a_root_says_both_ways_to_get_it() -> None:
+def test_fer2013_without_a_root_is_refused_with_both_options() -> None:
     with pytest.raises(UsageError, match="--data-root FOLDER, or fetch it with --download"):
         datasets.load("fer2013")
 
 
-def test_fer2013_is_downloaded_only_when_asked_and_only_without_a_root(
+def test_fer2013_is_downloaded_only_with_the_option_and_without_a_root(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fetched: list[str] = []
@@ -255,7 +257,7 @@ def test_a_misspelt_split_is_refused_before_anything_is_downloaded(monkeypatch: 
         datasets.load("fer2013", "private_tset", download=True)
 
 
-def test_a_root_for_the_drawn_faces_is_refused_rather_than_ignored(tmp_path: Path) -> None:
+def test_a_root_for_the_synthetic_faces_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="need no --data-root"):
         datasets.load("synthetic", root=tmp_path)
 

@@ -1,6 +1,4 @@
-"""FER-2013 is the same faces in every form it travels in, and a broken copy is refused in one line that names
-the row.
-"""
+"""FER-2013 has the same faces in all its forms, and a broken copy is refused with the row in the message."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError, UsageError
 
 USAGES = {"train": "Training", "public_test": "PublicTest", "private_test": "PrivateTest"}
-DRAWN = [synthetic_drawing.draw("test", i) for i in range(14)]
+FACES = [synthetic_drawing.draw("test", i) for i in range(14)]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One face of a tiny FER-2013: its label, its official split, its pixels."""
+    """One face of a tiny FER-2013: label, official split and pixels."""
 
     label: int
     split: str
@@ -48,28 +46,19 @@ class Row:
 
 
 def rows_of(labels_and_splits: list[tuple[int, str]]) -> list[Row]:
-    """Rows with distinct faces: the drawn ones, the top left pixel counting them."""
+    """Rows with distinct synthetic faces; the top left pixel is the row number."""
     rows = []
     for i, (label, split) in enumerate(labels_and_splits):
-        pixels = DRAWN[i % 14].copy()
+        pixels = FACES[i % 14].copy()
         pixels[0, 0] = i
         rows.append(Row(label, split, pixels))
     return rows
 
 
-TINY = rows_of(
-    [
-        (0, "train"),
-        (4, "private_test"),
-        (5, "public_test"),
-        (6, "train"),
-        (3, "private_test"),
-        (1, "public_test"),
-    ]
-)
+TINY = rows_of(list(zip((0, 4, 5, 6, 3, 1), ("train", "private_test", "public_test") * 2, strict=True)))
 
 
-# -- the forms, written as they are found in the wild ---------------------------------------------------
+# -- writers of the published forms ---------------------------------------------------
 
 
 def write_csv(root: Path, rows: list[Row], name: str = "fer2013.csv") -> Path:
@@ -114,9 +103,7 @@ def write_shard(
     numbers: list[int] | None = None,
     **columns: Any,
 ) -> Path:
-    """A parquet file as the Hub writes it; `names` makes its label a ClassLabel, so that it counts in the
-    names' own order.
-    """
+    """Write a parquet file as the Hub does; with `names` its label is a ClassLabel in their order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = [names.index(LABELS[row.label]) if names else row.label for row in rows]
     data: dict[str, Any] = {
@@ -151,9 +138,9 @@ FORMS: dict[str, Callable[[Path, list[Row]], Any]] = {
 }
 
 
-def refused(split: str, root: Path, says: str) -> str:
-    """Checks that loading is refused in one line that says `says` (a regular expression)."""
-    with pytest.raises(DatasetError, match=says) as caught:
+def refused(split: str, root: Path, message: str) -> str:
+    """Check that loading is refused on one line that matches `message`."""
+    with pytest.raises(DatasetError, match=message) as caught:
         fer2013.load(split, root)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, UsageError)
@@ -161,7 +148,7 @@ def refused(split: str, root: Path, says: str) -> str:
 
 
 def pixels_of(faces: FaceSet) -> list[int]:
-    """What `rows_of` wrote into the top left pixels: which rows these faces are."""
+    """The row numbers of faces, which `rows_of` wrote into the top left pixels."""
     return [int(faces.images[i][0, 0]) for i in range(len(faces))]
 
 
@@ -173,8 +160,10 @@ def pixels_of(faces: FaceSet) -> list[int]:
     st.sampled_from(fer2013_rows.SPLITS),
 )
 @settings(max_examples=25, deadline=None)
-def test_every_form_gives_the_same_faces_and_fingerprint(drawn: list[tuple[int, str]], split: str) -> None:
-    rows = rows_of(drawn)
+def test_every_form_gives_the_same_faces_and_fingerprint(
+    labels_and_splits: list[tuple[int, str]], split: str
+) -> None:
+    rows = rows_of(labels_and_splits)
     wanted = [
         (i, row.label)
         for part in USAGES
@@ -189,9 +178,9 @@ def test_every_form_gives_the_same_faces_and_fingerprint(drawn: list[tuple[int, 
                 refused(split, Path(folder), "holds no")
                 continue
             faces = fer2013.load(split, Path(folder))
-            found = list(zip(pixels_of(faces), faces.labels.tolist(), strict=True))
-            assert sorted(found) == sorted(wanted)
-            assert found == wanted or write is write_icml  # which has rows in another order
+            loaded = list(zip(pixels_of(faces), faces.labels.tolist(), strict=True))
+            assert sorted(loaded) == sorted(wanted)
+            assert loaded == wanted or write is write_icml  # its rows are in another order
             prints.add(faces.fingerprint)
     assert len(prints) == (1 if wanted else 0)
 
@@ -210,7 +199,7 @@ def test_faces_are_one_grey_array_that_cannot_be_changed(tmp_path: Path) -> None
     assert not faces.images.flags.writeable
 
 
-def test_a_row_is_called_by_its_number_in_fer2013_csv_or_by_its_file(tmp_path: Path) -> None:
+def test_the_source_of_a_row_is_its_number_in_fer2013_csv_or_its_file(tmp_path: Path) -> None:
     for form, write in FORMS.items():
         (tmp_path / form).mkdir()
         write(tmp_path / form, TINY)
@@ -249,9 +238,7 @@ def test_the_kaggle_train_file_is_the_training_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["public_test", "private_test", "test"])
-def test_the_kaggle_test_file_cannot_be_scored_and_the_message_says_what_can(
-    tmp_path: Path, split: str
-) -> None:
+def test_the_kaggle_test_file_is_refused_with_a_hint_at_labelled_files(tmp_path: Path, split: str) -> None:
     write_kaggle(tmp_path, TINY)
     for root in (tmp_path, tmp_path / "test.csv"):
         text = refused(split, root, f"test.csv .*has no labels.* so fer2013/{split} cannot be evaluated")
@@ -267,15 +254,14 @@ def test_forms_side_by_side_are_picked_in_the_documented_order(tmp_path: Path) -
         write_folders,
         write_kaggle,
     ]
-    for i, write in reversed(
-        list(enumerate(order))
-    ):  # each form holds other faces, and each new one outranks those before it
+    # each form has other faces, and each new one precedes the earlier ones
+    for i, write in reversed(list(enumerate(order))):
         write(tmp_path, rows_of([(i, "train")]))
         assert fer2013.load("train", tmp_path).labels.tolist() == [i]
 
 
 @pytest.mark.parametrize("inner", ["data", "fer2013"])
-def test_the_data_may_lie_one_folder_deeper_but_the_root_comes_first(tmp_path: Path, inner: str) -> None:
+def test_the_data_may_be_one_folder_deeper_but_the_root_comes_first(tmp_path: Path, inner: str) -> None:
     (tmp_path / inner).mkdir()
     write_parquet(tmp_path / inner, TINY)
     assert len(fer2013.load("train", tmp_path)) == 2
@@ -303,10 +289,10 @@ def test_labels_are_mapped_by_name_where_the_file_names_them(tmp_path: Path) -> 
 
 def test_labels_without_names_count_in_csv_order_and_text_labels_are_names(tmp_path: Path) -> None:
     numbered = write_shard(tmp_path / "a" / "train.parquet", TINY)
-    spelt = write_shard(
+    named = write_shard(
         tmp_path / "b" / "train.parquet", TINY, label=[LABELS[row.label].upper() for row in TINY]
     )
-    for path in (numbered, spelt):
+    for path in (numbered, named):
         assert fer2013.load("train", path).labels.tolist() == [row.label for row in TINY]
 
 
@@ -340,13 +326,10 @@ def test_the_shards_of_a_split_are_joined_in_the_order_of_their_rows(tmp_path: P
     assert pixels_of(fer2013.load("train", tmp_path)) == [0, 1, 2, 3]
 
 
-def test_a_lone_test_split_cannot_be_told_into_public_and_private(tmp_path: Path) -> None:
+def test_a_test_split_alone_cannot_be_separated_into_public_and_private(tmp_path: Path) -> None:
     write_shard(tmp_path / "test-00000-of-00001.parquet", TINY)
-    refused(
-        "private_test",
-        tmp_path,
-        "holds no private_test split, only test; its PublicTest and PrivateTest cannot be separated: use --split test",
-    )
+    reason = "its PublicTest and PrivateTest cannot be separated: use --split test"
+    refused("private_test", tmp_path, f"holds no private_test split, only test; {reason}")
 
 
 def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
@@ -359,32 +342,15 @@ def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
 
 
 def write_votes(root: Path, rows: list[Row]) -> None:
-    """The votes of FER+: row i is happy to i raters, and contemptuous to the others."""
-    header = [
-        "Usage",
-        "Image name",
-        "neutral",
-        "happiness",
-        "surprise",
-        "sadness",
-        "anger",
-        "disgust",
-        "fear",
-        "contempt",
-        "unknown",
-        "NF",
-    ]
+    """Write the votes of FER+: i raters vote happy for row i, the others contempt."""
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    lines = [[USAGES[row.split], "", 0, i, 0, 0, 0, 0, 0, 10 - i, 0, 0] for i, row in enumerate(rows)]
     with (root / "fer2013new.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [
-                header,
-                *([USAGES[row.split], "", 0, i, 0, 0, 0, 0, 0, 10 - i, 0, 0] for i, row in enumerate(rows)),
-            ]
-        )
+        csv.writer(file).writerows([header.split(","), *lines])
 
 
 def happy_votes(faces: FaceSet) -> list[int]:
-    """For how many raters each face is happy: which rows of the votes these are."""
+    """The votes for happy of each face, which are the row numbers of the votes."""
     assert faces.votes is not None
     assert faces.votes.shape == (len(faces), 10)
     return faces.votes[:, 3].tolist()
@@ -392,7 +358,7 @@ def happy_votes(faces: FaceSet) -> list[int]:
 
 @pytest.mark.parametrize("write", [write_csv, write_parquet], ids=["csv", "parquet"])
 @pytest.mark.parametrize("split", fer2013_rows.SPLITS)
-def test_votes_beside_faces_that_know_their_rows_are_joined_to_them(
+def test_votes_are_joined_to_faces_with_row_numbers(
     tmp_path: Path, write: Callable[[Path, list[Row]], Any], split: str
 ) -> None:
     write(tmp_path, TINY)
@@ -410,7 +376,7 @@ def test_without_a_votes_file_there_are_no_votes_and_no_note(tmp_path: Path) -> 
     assert not any("FER+" in note for note in faces.notes)
 
 
-def test_votes_are_found_beside_a_root_that_is_a_file(tmp_path: Path) -> None:
+def test_votes_are_found_in_the_folder_of_a_root_that_is_a_file(tmp_path: Path) -> None:
     root = write_csv(tmp_path, TINY)
     write_votes(tmp_path, TINY)
     assert happy_votes(fer2013.load("public_test", root)) == [2, 5]
@@ -426,7 +392,7 @@ def test_votes_are_found_beside_a_root_that_is_a_file(tmp_path: Path) -> None:
     ],
     ids=["icml", "folders", "kaggle", "parquet without rows"],
 )
-def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(
+def test_a_form_without_row_numbers_gets_no_votes_but_a_note(
     tmp_path: Path, write: Callable[[Path, list[Row]], Any]
 ) -> None:
     write(tmp_path, TINY)
@@ -440,7 +406,7 @@ def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(
 
 
 @pytest.mark.parametrize(
-    ("kept", "says"),
+    ("remaining", "message"),
     [
         ([0, 1, 2, 3, 4], "the csv file has 5 rows and the votes 6"),
         ([0, 2, 3, 4, 5], "the csv file has 5 rows and the votes 6"),
@@ -449,17 +415,17 @@ def test_a_form_that_does_not_know_the_rows_gets_no_votes_but_a_note(
     ids=["cut", "thinned", "reordered"],
 )
 def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(
-    tmp_path: Path, kept: list[int], says: str
+    tmp_path: Path, remaining: list[int], message: str
 ) -> None:
-    write_csv(tmp_path, [TINY[i] for i in kept])
+    write_csv(tmp_path, [TINY[i] for i in remaining])
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
     assert faces.votes is None
-    assert faces.notes[-1].startswith(f"FER+ votes were found but not joined: {says}")
+    assert faces.notes[-1].startswith(f"FER+ votes were found but not joined: {message}")
 
 
 @pytest.mark.parametrize(
-    ("numbers", "says"),
+    ("numbers", "message"),
     [
         ([0, 9], "a face has row number 9"),
         ([0, 1], "row 1 is a face of train here, and one of private_test"),
@@ -467,13 +433,13 @@ def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(
     ],
 )
 def test_a_parquet_file_whose_rows_are_not_those_of_the_votes_gets_none_but_a_note(
-    tmp_path: Path, numbers: list[int], says: str
+    tmp_path: Path, numbers: list[int], message: str
 ) -> None:
     write_shard(tmp_path / "train.parquet", TINY[:2], numbers=numbers)
     write_votes(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
     assert faces.votes is None
-    assert says in faces.notes[-1]
+    assert message in faces.notes[-1]
 
 
 def test_a_part_of_the_rows_in_a_parquet_file_keeps_its_votes(tmp_path: Path) -> None:
@@ -519,7 +485,7 @@ HEADER = "emotion,pixels,Usage"
 
 
 @pytest.mark.parametrize(
-    ("lines", "says"),
+    ("lines", "message"),
     [
         (
             [HEADER, GOOD, GOOD[:4000]],
@@ -564,19 +530,19 @@ HEADER = "emotion,pixels,Usage"
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_a_broken_csv_is_refused_by_row_and_line(tmp_path: Path, lines: list[str], says: str) -> None:
+def test_a_broken_csv_is_refused_by_row_and_line(tmp_path: Path, lines: list[str], message: str) -> None:
     (tmp_path / "fer2013.csv").write_text("\n".join(lines))
-    refused("train", tmp_path, says)
+    refused("train", tmp_path, message)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [(b"", r"is empty \(0 bytes\)"), (b"\xff\xfe\x00\x9f" * 99, "cannot be read as csv")],
     ids=["empty", "binary"],
 )
-def test_a_csv_that_is_no_text_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
+def test_a_csv_that_is_no_text_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "fer2013.csv").write_bytes(data)
-    refused("train", tmp_path, says)
+    refused("train", tmp_path, message)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> None:
@@ -595,8 +561,8 @@ def test_a_row_of_another_split_is_checked_except_for_its_pixels(tmp_path: Path)
 
 def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "train-00000-of-00001.parquet", TINY)
-    whole = path.read_bytes()
-    for cut in (b"", whole[: len(whole) // 2], whole[:-1], b"PAR1" + whole):
+    content = path.read_bytes()
+    for cut in (b"", content[: len(content) // 2], content[:-1], b"PAR1" + content):
         path.write_bytes(cut)
         refused(
             "train", tmp_path, rf"train-00000-of-00001.parquet \({len(cut)} bytes\) cannot be read as parquet"
@@ -604,7 +570,7 @@ def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("columns", "message"),
     [
         ({"label": None}, "has no column label or labels or emotion, only image"),
         ({"image": None}, "has no column image or img, only label"),
@@ -620,13 +586,13 @@ def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_a_parquet_file_with_wrong_contents_is_refused_by_row(
-    tmp_path: Path, columns: dict[str, Any], says: str
+    tmp_path: Path, columns: dict[str, Any], message: str
 ) -> None:
     write_shard(tmp_path / "train.parquet", TINY[:2], **columns)
-    refused("train", tmp_path, says)
+    refused("train", tmp_path, message)
 
 
-def test_a_parquet_file_whose_name_says_no_split_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_file_without_a_split_in_its_name_is_refused(tmp_path: Path) -> None:
     write_shard(tmp_path / "faces.parquet", TINY)
     refused("train", tmp_path, "its name contains no split. Name the files train-")
 
@@ -637,7 +603,7 @@ def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("train/happy/me.png", "me.png is not named Training_N, PublicTest_N or PrivateTest_N"),
         ("train/contempt/Training_9.png", "contempt is not a class folder of FER-2013"),
@@ -646,19 +612,21 @@ def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
         ("train/happy/Training_9.png", "Training_9.png cannot be read as an image"),
     ],
 )
-def test_a_stranger_among_the_class_folders_is_refused_by_name(tmp_path: Path, name: str, says: str) -> None:
+def test_an_invalid_file_in_the_class_folders_is_refused_by_name(
+    tmp_path: Path, name: str, message: str
+) -> None:
     write_folders(tmp_path, TINY)
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"not a picture")
-    refused("train", tmp_path, says)
+    refused("train", tmp_path, message)
 
 
-def test_a_missing_root_and_an_empty_folder_say_what_to_give(tmp_path: Path) -> None:
-    for root, says in (
+def test_a_missing_root_and_an_empty_folder_are_refused_with_the_options(tmp_path: Path) -> None:
+    for root, message in (
         (tmp_path / "gone", "gone does not exist"),
         (tmp_path, "Looked for fer2013.csv, icml_face_data.csv, .*parquet, class folders"),
     ):
-        text = refused("train", root, says)
+        text = refused("train", root, message)
         assert "--data-root FOLDER" in text
         assert "--download" in text
 

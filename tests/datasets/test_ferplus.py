@@ -1,6 +1,4 @@
-"""The votes of FER+ are read by column name and joined by row number, or refused in one line: never joined to
-another face.
-"""
+"""Votes of FER+ are read by column name and joined by row number, or refused on one line."""
 
 from __future__ import annotations
 
@@ -18,20 +16,10 @@ from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError
 
 HEADER = [
-    "Usage",
-    "Image name",
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",
+    *("Usage", "Image name", "neutral", "happiness", "surprise", "sadness"),
+    *("anger", "disgust", "fear", "contempt", "unknown", "NF"),
 ]
-#: Where each column of the file, without its first two, belongs.
+#: The index in `COLUMNS` of each column of the file, without its first two.
 PLACES = [6, 3, 5, 4, 0, 1, 2, 7, 8, 9]
 USAGES = ["Training", "Training", "PublicTest", "PublicTest", "PrivateTest"]
 VOTES = [
@@ -44,7 +32,7 @@ VOTES = [
 
 
 def write(path: Path, usages: list[str], votes: list[list[int]], order: list[int] | None = None) -> Path:
-    """The file with its columns in `order`, as they officially stand by default."""
+    """Write the file with its columns in `order`; the official one by default."""
     order = order or list(range(len(HEADER)))
     rows = [
         HEADER,
@@ -70,7 +58,7 @@ def rows(*numbers: int) -> np.ndarray:
 # -- reading ------------------------------------------------------------------------------------------
 
 
-def test_the_columns_are_the_seven_emotions_in_order_and_three_answers_outside() -> None:
+def test_the_columns_are_the_seven_emotions_in_order_and_three_outside_them() -> None:
     assert [*ferplus.COLUMNS] == [*LABELS, "contempt", "unknown", "no face"]
 
 
@@ -79,9 +67,7 @@ def test_the_columns_are_the_seven_emotions_in_order_and_three_answers_outside()
     st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=6),
 )
 @settings(max_examples=40, deadline=None)
-def test_columns_are_found_by_name_in_whatever_order_they_stand(
-    order: list[int], cells: list[list[int]]
-) -> None:
+def test_columns_are_identified_by_name_in_any_order(order: list[int], cells: list[list[int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "votes.csv", ["Training"] * len(cells), cells, order)
         joined = ferplus.load(path, np.arange(len(cells)), "train")
@@ -90,7 +76,7 @@ def test_columns_are_found_by_name_in_whatever_order_they_stand(
         assert [row[place] for place in PLACES] == given_row
 
 
-def test_votes_come_in_the_order_of_the_rows_asked_for(votes: Path) -> None:
+def test_votes_are_in_the_order_of_the_requested_rows(votes: Path) -> None:
     joined = ferplus.load(votes, rows(3, 2), "public_test")
     assert [dict(zip(ferplus.COLUMNS, row, strict=True)) for row in joined.tolist()] == [
         {**dict.fromkeys(ferplus.COLUMNS, 0), "no face": 10},
@@ -109,7 +95,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(votes: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         (
             "contempt",
@@ -133,13 +119,13 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(votes: Path) -> N
         ("fer0000000", '"fer0000000', "cannot be read as csv"),
     ],
 )
-def test_a_broken_file_is_refused_with_the_row_and_the_way_out(
-    votes: Path, old: str, new: str, says: str
+def test_a_broken_file_is_refused_with_the_row_and_the_next_step(
+    votes: Path, old: str, new: str, message: str
 ) -> None:
     text = votes.read_bytes().decode()
     assert old in text
     votes.write_bytes(text.replace(old, new, 1).encode())
-    with pytest.raises(DatasetError, match=says) as caught:
+    with pytest.raises(DatasetError, match=message) as caught:
         ferplus.load(votes, rows(0), "train")
     assert str(votes) in str(caught.value)
     assert "https://github.com/microsoft/FERPlus" in str(caught.value)
@@ -147,7 +133,7 @@ def test_a_broken_file_is_refused_with_the_row_and_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "starts with the header ''"),
         (b"\xff\xfe\x00\x9f" * 9, "cannot be read as csv"),
@@ -155,9 +141,9 @@ def test_a_broken_file_is_refused_with_the_row_and_the_way_out(
     ],
     ids=["empty", "binary", "only the header"],
 )
-def test_a_file_without_votes_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
+def test_a_file_without_votes_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "fer2013new.csv").write_bytes(data)
-    with pytest.raises(DatasetError, match=says):
+    with pytest.raises(DatasetError, match=message):
         ferplus.read(tmp_path / "fer2013new.csv")
 
 
@@ -170,7 +156,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "split", "says"),
+    ("numbers", "split", "message"),
     [
         ((0, 5), "train", "a face has row number 5, but the votes have rows 0 to 4"),
         ((-1, 0), "train", "a face has row number -1"),
@@ -181,9 +167,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_rows_of_another_order_are_refused(
-    votes: Path, numbers: tuple[int, ...], split: str, says: str
+    votes: Path, numbers: tuple[int, ...], split: str, message: str
 ) -> None:
-    with pytest.raises(DatasetError, match=f"does not belong to these faces: {says}"):
+    with pytest.raises(DatasetError, match=f"does not belong to these faces: {message}"):
         ferplus.load(votes, rows(*numbers), split)
 
 
@@ -207,10 +193,10 @@ def test_the_file_is_found_in_the_root_or_one_folder_deeper(tmp_path: Path, inne
     assert ferplus.find(tmp_path) == tmp_path / inner / "fer2013new.csv"
 
 
-def test_the_file_is_found_beside_a_root_that_is_a_file(votes: Path) -> None:
+def test_the_file_is_found_in_the_folder_of_a_root_that_is_a_file(votes: Path) -> None:
     (votes.parent / "fer2013.csv").touch()
     assert ferplus.find(votes.parent / "fer2013.csv") == votes
 
 
-def test_nothing_is_found_under_a_root_that_is_not_there(tmp_path: Path) -> None:
+def test_nothing_is_found_under_a_missing_root(tmp_path: Path) -> None:
     assert ferplus.find(tmp_path / "gone") is None

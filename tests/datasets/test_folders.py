@@ -1,6 +1,4 @@
-"""Class folders in any known spelling, KDEF and JAFFE by file name; nothing is left out without a note,
-nothing ambiguous is guessed.
-"""
+"""Class folders in any accepted spelling, KDEF and JAFFE by file name; ambiguous labels are refused."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ from fer_models.errors import DatasetError, ImageError, UnknownNameError, Unread
 FACE = synthetic_drawing.draw("test", 0)
 
 
-def put(root: Path, *names: str) -> Path:
-    """Writes the drawn face at each of the paths under `root`."""
+def write_faces(root: Path, *names: str) -> Path:
+    """Write a synthetic face at each of the paths under `root`."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(FACE).save(root / name)
@@ -39,7 +37,7 @@ def labels_of(faces: FaceSet) -> dict[str, str]:
 
 
 def test_folders_named_after_emotions_label_their_faces_by_name_not_by_position(tmp_path: Path) -> None:
-    put(tmp_path, *(f"{name}/a.png" for name in sorted(LABELS)))
+    write_faces(tmp_path, *(f"{name}/a.png" for name in sorted(LABELS)))
     faces = folders.load("all", tmp_path)
     assert labels_of(faces) == {f"{name}/a.png": name for name in LABELS}
     assert faces.notes == ()
@@ -55,12 +53,12 @@ def test_folders_named_after_emotions_label_their_faces_by_name_not_by_position(
 )
 @settings(max_examples=10, deadline=None)
 def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(
-    tmp_path_factory: pytest.TempPathFactory, spelt: list[str], n: int
+    tmp_path_factory: pytest.TempPathFactory, spellings: list[str], n: int
 ) -> None:
     root = tmp_path_factory.mktemp("spelt")
-    put(root, *(f"{name}/{i}.png" for name in spelt for i in range(n)))
+    write_faces(root, *(f"{name}/{i}.png" for name in spellings for i in range(n)))
     faces = folders.load("all", root)
-    assert sorted(faces.counts.values()) == [0] * (7 - len(spelt)) + [n] * len(spelt)
+    assert sorted(faces.counts.values()) == [0] * (7 - len(spellings)) + [n] * len(spellings)
     absent = [name for name, count in faces.counts.items() if not count]
     assert faces.notes == ((f"no face of: {', '.join(absent)}",) if absent else ())
 
@@ -75,44 +73,44 @@ def test_every_spelling_counts_its_faces_and_absent_emotions_are_noted(
         ("test", "test"),
     ],
 )
-def test_a_split_is_known_by_its_usual_names_and_asked_for_by_any_of_them(
+def test_a_split_has_its_usual_names_and_is_selected_by_any_of_them(
     tmp_path: Path, folder: str, split: str
 ) -> None:
-    put(tmp_path, f"{folder}/happy/a.png", f"{folder}/sad/b.png")
+    write_faces(tmp_path, f"{folder}/happy/a.png", f"{folder}/sad/b.png")
     assert folders.splits(tmp_path) == (split,)
-    for asked in (split, folder.lower()):
-        faces = folders.load(asked, tmp_path)
+    for spelling in (split, folder.lower()):
+        faces = folders.load(spelling, tmp_path)
         assert faces.split == split
         assert labels_of(faces) == {f"{folder}/happy/a.png": "happy", f"{folder}/sad/b.png": "sad"}
 
 
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    put(tmp_path, "train/happy/a.png", "test/happy/a.png")
+    write_faces(tmp_path, "train/happy/a.png", "test/happy/a.png")
     with pytest.raises(UnknownNameError, match=r"No split of mine named 'all'.* Known: test, train"):
         folders.load("all", tmp_path, "mine")
 
 
 def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
-    put(tmp_path, "val/happy/a.png", "valid/happy/a.png")
+    write_faces(tmp_path, "val/happy/a.png", "valid/happy/a.png")
     with pytest.raises(DatasetError, match="both claim to be the validation split"):
         folders.load("validation", tmp_path)
 
 
-def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
-    put(tmp_path, "train/happy/a.png", "extra/sad/b.png", ".git/c.png")
+def test_folders_that_are_no_split_are_noted(tmp_path: Path) -> None:
+    write_faces(tmp_path, "train/happy/a.png", "extra/sad/b.png", ".git/c.png")
     faces = folders.load("train", tmp_path)
     assert faces.sources == ["train/happy/a.png"]
     assert faces.notes[-1] == "ignored the folders that are no split: extra"
 
 
-def test_the_dataset_is_called_by_its_folder_or_by_the_name_given(tmp_path: Path) -> None:
-    put(tmp_path / "CK+48", "happy/a.png")
+def test_the_name_of_the_dataset_is_that_of_its_folder_or_the_option(tmp_path: Path) -> None:
+    write_faces(tmp_path / "CK+48", "happy/a.png")
     assert folders.load("all", tmp_path / "CK+48").name == "CK+48/all"
     assert folders.load("all", tmp_path / "CK+48", "ck").name == "ck/all"
 
 
 def test_faces_come_in_the_order_of_their_paths_however_deep(tmp_path: Path) -> None:
-    put(tmp_path, "sad/b.png", "happy/S005/2.png", "happy/S005/1.png", "happy/a.png")
+    write_faces(tmp_path, "sad/b.png", "happy/S005/2.png", "happy/S005/1.png", "happy/a.png")
     assert folders.load("all", tmp_path).sources == [
         "happy/S005/1.png",
         "happy/S005/2.png",
@@ -122,7 +120,7 @@ def test_faces_come_in_the_order_of_their_paths_however_deep(tmp_path: Path) -> 
 
 
 def test_ck48_drops_contempt_with_a_count_and_notes_that_neutral_is_absent(tmp_path: Path) -> None:
-    put(
+    write_faces(
         tmp_path,
         *(f"{name}/a.png" for name in ("anger", "disgust", "fear", "happy", "sadness", "surprise")),
         "contempt/a.png",
@@ -136,7 +134,7 @@ def test_ck48_drops_contempt_with_a_count_and_notes_that_neutral_is_absent(tmp_p
 # -- numbered folders ---------------------------------------------------------------------------------
 
 
-#: What the number of a class means in each scheme, for the seven emotions.
+#: The meaning of class numbers in each scheme, for the seven emotions.
 MEANINGS = {
     "affectnet": {0: "neutral", 1: "happy", 2: "sad", 3: "surprise", 4: "fear", 5: "disgust", 6: "angry"},
     "ck+": {0: "neutral", 1: "angry", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"},
@@ -147,9 +145,9 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize("scheme", MEANINGS)
-def test_numbered_folders_mean_what_the_named_scheme_says(tmp_path: Path, scheme: str) -> None:
+def test_numbered_folders_have_the_meaning_of_the_scheme(tmp_path: Path, scheme: str) -> None:
     numbers = SCHEMES[scheme].classes
-    put(tmp_path, *(f"test/{i}/a.png" for i in numbers))
+    write_faces(tmp_path, *(f"test/{i}/a.png" for i in numbers))
     faces = folders.load("test", tmp_path, scheme=SCHEMES[scheme])
     assert labels_of(faces) == {
         f"test/{i}/a.png": name
@@ -163,7 +161,7 @@ def test_numbered_folders_mean_what_the_named_scheme_says(tmp_path: Path, scheme
 
 
 def test_dropped_classes_are_counted_by_number_and_name(tmp_path: Path) -> None:
-    put(tmp_path, "2/a.png", "2/b.png", "5/a.png")
+    write_faces(tmp_path, "2/a.png", "2/b.png", "5/a.png")
     assert (
         "dropped 2 faces outside the seven emotions: 2 contempt 2"
         in folders.load("all", tmp_path, scheme=SCHEMES["ck+"]).notes
@@ -171,7 +169,7 @@ def test_dropped_classes_are_counted_by_number_and_name(tmp_path: Path) -> None:
 
 
 def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) -> None:
-    put(tmp_path, *(f"train/{i}/a.png" for i in range(1, 8)), "test/2/a.png")
+    write_faces(tmp_path, *(f"train/{i}/a.png" for i in range(1, 8)), "test/2/a.png")
     assert labels_of(folders.load("test", tmp_path, scheme=SCHEMES["raf-db"])) == {"test/2/a.png": "fear"}
 
 
@@ -182,7 +180,7 @@ def test_a_split_without_some_numbers_is_read_like_the_others(tmp_path: Path) ->
 )
 @pytest.mark.parametrize("name", ["mine", "AffectNet", "raf-db", "draft"])
 def test_numbers_are_never_guessed(tmp_path: Path, numbers: range, name: str) -> None:
-    put(tmp_path, *(f"{i}/a.png" for i in numbers))
+    write_faces(tmp_path, *(f"{i}/a.png" for i in numbers))
     with pytest.raises(
         DatasetError,
         match=r"which datasets use in different orders\. Select their scheme: .*--label-scheme FILE",
@@ -199,7 +197,7 @@ def test_numbers_are_never_guessed(tmp_path: Path, numbers: range, name: str) ->
     [("raf-db", 0), ("raf-db", 8), ("ck+", 8), ("fer2013", 7), ("ferplus", 10), ("affectnet", 11)],
 )
 def test_a_number_outside_the_scheme_is_no_class(tmp_path: Path, scheme: str, number: int) -> None:
-    put(tmp_path, "1/a.png", f"{number}/a.png")
+    write_faces(tmp_path, "1/a.png", f"{number}/a.png")
     with pytest.raises(
         DatasetError,
         match=rf"{number} is not a class folder: the label scheme {re.escape(scheme)} has no class {number}",
@@ -211,7 +209,7 @@ def test_a_number_outside_the_scheme_is_no_class(tmp_path: Path, scheme: str, nu
     "names", [("happy/a.png", "sad/a.png"), ("happy/a.png", "3/a.png")], ids=["names", "a name and a number"]
 )
 def test_a_scheme_for_folders_with_names_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
-    put(tmp_path, *names)
+    write_faces(tmp_path, *names)
     with pytest.raises(
         DatasetError, match=r"--label-scheme raf-db is for numbered class folders, and .*happy is none"
     ):
@@ -219,7 +217,7 @@ def test_a_scheme_for_folders_with_names_is_refused(tmp_path: Path, names: tuple
 
 
 def test_a_number_among_names_is_no_class(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png", "3/a.png")
+    write_faces(tmp_path, "happy/a.png", "3/a.png")
     with pytest.raises(DatasetError, match="3 is not a class folder: '3' is not the name of an emotion"):
         folders.load("all", tmp_path)
 
@@ -229,16 +227,10 @@ def test_a_number_among_names_is_no_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["", "AF01/", "afraid/"], ids=["flat", "by person", "by emotion"])
 def test_kdef_is_labelled_by_file_name_and_its_angles_are_counted(tmp_path: Path, where: str) -> None:
-    emotions = {
-        "AF": "fear",
-        "AN": "angry",
-        "DI": "disgust",
-        "HA": "happy",
-        "NE": "neutral",
-        "SA": "sad",
-        "SU": "surprise",
-    }
-    put(
+    codes = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
+    names = ("fear", "angry", "disgust", "happy", "neutral", "sad", "surprise")
+    emotions = dict(zip(codes, names, strict=True))
+    write_faces(
         tmp_path,
         *(f"{where}AF01{code}S.JPG" for code in emotions),
         f"{where}BM35HAFL.jpg",
@@ -249,13 +241,12 @@ def test_kdef_is_labelled_by_file_name_and_its_angles_are_counted(tmp_path: Path
         **{f"{where}AF01{code}S.JPG": name for code, name in emotions.items()},
         **dict.fromkeys((f"{where}BM35HAFL.jpg", f"{where}AM31HAHR.JPG"), "happy"),
     }
-    assert faces.notes == (
-        "labels from KDEF's file names; all angles: 7 straight, 0 half left, 1 half right, 1 full left, 0 full right",
-    )
+    angles = "7 straight, 0 half left, 1 half right, 1 full left, 0 full right"
+    assert faces.notes == (f"labels from KDEF's file names; all angles: {angles}",)
 
 
 def test_jaffe_is_labelled_by_file_name(tmp_path: Path) -> None:
-    put(tmp_path, "KA.AN1.39.tiff", "KA.FE2.46.tiff", "YM.NE3.51.tiff")
+    write_faces(tmp_path, "KA.AN1.39.tiff", "KA.FE2.46.tiff", "YM.NE3.51.tiff")
     (tmp_path / "README_FIRST.txt").touch()
     faces = folders.load("all", tmp_path)
     assert list(labels_of(faces).values()) == ["angry", "fear", "neutral"]
@@ -267,7 +258,7 @@ def test_jaffe_is_labelled_by_file_name(tmp_path: Path) -> None:
 
 
 def test_a_misnamed_file_among_kdefs_is_counted_not_guessed(tmp_path: Path) -> None:
-    put(tmp_path, "AF01ANS.JPG", "AF01HAS.JPG", "AM31H.JPG")
+    write_faces(tmp_path, "AF01ANS.JPG", "AF01HAS.JPG", "AM31H.JPG")
     faces = folders.load("all", tmp_path)
     assert len(faces) == 2
     assert faces.notes[-1] == "ignored 1 files that are no images or belong to no class (such as AM31H.JPG)"
@@ -276,18 +267,16 @@ def test_a_misnamed_file_among_kdefs_is_counted_not_guessed(tmp_path: Path) -> N
 # -- files --------------------------------------------------------------------------------------------
 
 
-def test_faces_are_decoded_when_asked_for_and_only_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path, "happy/a.png", "sad/b.png")
+def test_faces_are_decoded_on_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_faces(tmp_path, "happy/a.png", "sad/b.png")
     read: list[str] = []
     decode = images.read
 
-    def listen(path: Path) -> images.Face:
+    def record(path: Path) -> images.Face:
         read.append(path.name)
         return decode(path)
 
-    monkeypatch.setattr(images, "read", listen)
+    monkeypatch.setattr(images, "read", record)
     faces = folders.load("all", tmp_path)
     assert read == []
     assert np.array_equal(faces.face(1), images.to_rgb(FACE))
@@ -295,18 +284,16 @@ def test_faces_are_decoded_when_asked_for_and_only_then(
 
 
 def test_an_unreadable_image_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png")
+    write_faces(tmp_path, "happy/a.png")
     (tmp_path / "happy" / "b.jpg").write_bytes(b"not a picture")
     faces = folders.load("all", tmp_path)
-    with pytest.raises(
-        UnreadableFacesError,
-        match=r"1 of 2 pictures cannot be read: happy/b\.jpg\. The first: .*b\.jpg cannot be read as an image",
-    ):
+    message = r"1 of 2 pictures cannot be read: happy/b\.jpg\. The first: .*b\.jpg cannot be read as an image"
+    with pytest.raises(UnreadableFacesError, match=message):
         faces.hashes  # noqa: B018 - reading it decodes every face
 
 
-def test_a_dangling_link_is_a_face_that_cannot_be_read_not_one_to_pass_over(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png")
+def test_a_broken_link_is_an_unreadable_face_and_is_not_skipped(tmp_path: Path) -> None:
+    write_faces(tmp_path, "happy/a.png")
     (tmp_path / "happy" / "b.png").symlink_to(tmp_path / "gone.png")
     faces = folders.load("all", tmp_path)
     with pytest.raises(ImageError, match=r"b\.png cannot be opened"):
@@ -314,15 +301,17 @@ def test_a_dangling_link_is_a_face_that_cannot_be_read_not_one_to_pass_over(tmp_
 
 
 def test_linked_folders_are_followed_but_loops_are_not(tmp_path: Path) -> None:
-    put(tmp_path / "elsewhere", "a.png")
-    put(tmp_path / "set", "sad/b.png")
+    write_faces(tmp_path / "elsewhere", "a.png")
+    write_faces(tmp_path / "set", "sad/b.png")
     (tmp_path / "set" / "happy").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "set" / "sad" / "loop").symlink_to(tmp_path / "set" / "sad", target_is_directory=True)
     assert folders.load("all", tmp_path / "set").sources == ["happy/a.png", "sad/b.png"]
 
 
-def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png", "happy/._a.png", ".cache/b.png", "__MACOSX/happy/a.png", "montage.png")
+def test_hidden_files_are_ignored_and_other_files_counted(tmp_path: Path) -> None:
+    write_faces(
+        tmp_path, "happy/a.png", "happy/._a.png", ".cache/b.png", "__MACOSX/happy/a.png", "montage.png"
+    )
     (tmp_path / "happy" / "Thumbs.db").write_bytes(b"x")
     faces = folders.load("all", tmp_path)
     assert faces.sources == ["happy/a.png"]
@@ -330,7 +319,7 @@ def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
         (
             ["happy/a.png", "hapy/b.png"],
@@ -342,16 +331,16 @@ def test_hidden_files_are_ignored_and_other_strangers_counted(tmp_path: Path) ->
     ],
     ids=["unknown class", "empty", "only contempt", "no class"],
 )
-def test_a_folder_without_faces_of_known_emotions_is_refused(
-    tmp_path: Path, names: list[str], says: str
+def test_a_folder_without_faces_of_the_seven_emotions_is_refused(
+    tmp_path: Path, names: list[str], message: str
 ) -> None:
-    put(tmp_path, *names)
-    with pytest.raises(DatasetError, match=says) as caught:
+    write_faces(tmp_path, *names)
+    with pytest.raises(DatasetError, match=message) as caught:
         folders.load("all", tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    for root in (tmp_path / "gone", put(tmp_path, "a.png") / "a.png"):
+    for root in (tmp_path / "gone", write_faces(tmp_path, "a.png") / "a.png"):
         with pytest.raises(DatasetError, match="is not a folder"):
             folders.load("all", root)

@@ -85,7 +85,7 @@ def test_a_loaded_split_is_balanced_and_read_only(small: Path) -> None:
             faces.images[0][0, 0] = 1
 
 
-def test_a_split_is_drawn_once_and_read_by_the_next_process(
+def test_a_split_is_drawn_once_and_cached_for_the_next_process(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_anew()

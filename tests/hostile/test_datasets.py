@@ -1,4 +1,4 @@
-"""Folders as anybody may hand them over: what is no picture is named, ambiguity is refused, nothing hangs."""
+"""Untrusted folders: invalid pictures are named, ambiguous labels are refused, nothing hangs."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def encoded(kind: str = "PNG", picture: Image.Image | None = None, **options: An
     return data.getvalue()
 
 
-def put(root: Path, *names: str, data: bytes | None = None) -> Path:
-    """Writes a sound picture, or `data`, at each of the paths under `root`."""
+def write_images(root: Path, *names: str, data: bytes | None = None) -> Path:
+    """Write a valid picture, or `data`, at each of the paths under `root`."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(encoded() if data is None else data)
     return root
 
 
-def look(root: Path, scheme: str | None = None) -> FaceSet | str:
-    """The faces of a folder once all are read, or the sentence that refuses them. The audit takes both."""
+def read_all(root: Path, scheme: str | None = None) -> FaceSet | str:
+    """Read all faces of a folder and audit it: the faces, or the sentence that refuses them."""
 
     def load() -> FaceSet:
         faces = datasets.load(str(root), label_scheme=scheme)
         with no_hang():
             assert format_audit(
                 audit([faces], near=False)
-            ).encode()  # unreadable pictures are listed, and end no audit
+            ).encode()  # unreadable pictures do not end an audit
         json.dumps([*faces.sources, *faces.notes, faces.name], ensure_ascii=False).encode()
         assert faces.hashes
         return faces
@@ -64,7 +64,7 @@ def look(root: Path, scheme: str | None = None) -> FaceSet | str:
         return outcome(load)
 
 
-# -- pictures that are none ----------------------------------------------------------------------------
+# -- invalid pictures ----------------------------------------------------------------------------
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -72,7 +72,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 0) -> bytes:
-    """A PNG that claims a size, with a few bytes of pixels."""
+    """A PNG with the size in its header, and a few bytes of pixels."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -105,7 +105,7 @@ NO_PICTURES: dict[str, bytes] = {
     "png header only": PNG[:33],
     "png half": PNG[: len(PNG) // 2],
     "png without its checksum": PNG[:40] + b"\0\0\0\0" + PNG[44:],
-    "png of other pixels than it claims": png(48, 48),
+    "png with fewer pixels than its header": png(48, 48),
     "png 0x0": png(0, 0),
     "png of unknown depth": png(4, 4, depth=7),
     "jpeg start": JPEG[:2],
@@ -134,16 +134,16 @@ NO_PICTURES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", NO_PICTURES)
-def test_what_is_no_picture_is_named_and_the_others_stay(tmp_path: Path, kind: str) -> None:
-    put(tmp_path, "happy/a.png", "sad/b.png")
-    put(tmp_path, "happy/bad.png", data=NO_PICTURES[kind])
-    said = look(tmp_path)
-    assert isinstance(said, str)
-    assert "1 of 3 pictures cannot be read: happy/bad.png. The first: " in said
-    assert f"fer-models data audit --dataset {tmp_path}" in said
-    found = audit([datasets.load(str(tmp_path))], near=False)
-    assert [bad.source for bad in found.splits[0].unreadable] == ["happy/bad.png"]
-    assert found.n == 2
+def test_an_invalid_picture_is_named_and_the_others_are_read(tmp_path: Path, kind: str) -> None:
+    write_images(tmp_path, "happy/a.png", "sad/b.png")
+    write_images(tmp_path, "happy/bad.png", data=NO_PICTURES[kind])
+    message = read_all(tmp_path)
+    assert isinstance(message, str)
+    assert "1 of 3 pictures cannot be read: happy/bad.png. The first: " in message
+    assert f"fer-models data audit --dataset {tmp_path}" in message
+    result = audit([datasets.load(str(tmp_path))], near=False)
+    assert [bad.source for bad in result.splits[0].unreadable] == ["happy/bad.png"]
+    assert result.n == 2
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_what_is_no_picture_is_named_and_the_others_stay(tmp_path: Path, kind: s
         "jpeg as png",
     ],
 )
-def test_unusual_but_sound_pictures_are_read(
+def test_unusual_but_valid_pictures_are_read(
     tmp_path: Path, make: Callable[[], bytes], pixel: int | None
 ) -> None:
-    put(tmp_path, "happy/a.png", data=make())
-    faces = look(tmp_path)
+    write_images(tmp_path, "happy/a.png", data=make())
+    faces = read_all(tmp_path)
     assert isinstance(faces, FaceSet), faces
     assert faces.face(0).dtype == np.uint8
     if pixel is not None:
@@ -237,10 +237,10 @@ def test_unusual_but_sound_pictures_are_read(
     st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM"]), st.floats(0, 1, exclude_max=True)
 )
 @settings(max_examples=120, deadline=None)
-def test_a_picture_that_was_cut_anywhere_is_refused_or_whole(kind: str, where: float) -> None:
-    whole = {"PNG": PNG, "JPEG": JPEG, "GIF": GIF, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP, "PPM": PPM}[kind]
-    found = outcome(lambda: images.decode(whole[: int(where * len(whole))], "x"))
-    assert isinstance(found, str) or np.array_equal(found, images.decode(whole, "x"))
+def test_a_picture_that_was_cut_anywhere_is_refused_or_complete(kind: str, where: float) -> None:
+    content = {"PNG": PNG, "JPEG": JPEG, "GIF": GIF, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP, "PPM": PPM}[kind]
+    result = outcome(lambda: images.decode(content[: int(where * len(content))], "x"))
+    assert isinstance(result, str) or np.array_equal(result, images.decode(content, "x"))
 
 
 @given(
@@ -249,16 +249,16 @@ def test_a_picture_that_was_cut_anywhere_is_refused_or_whole(kind: str, where: f
 )
 @settings(max_examples=120, deadline=None)
 def test_a_picture_with_other_bytes_is_a_picture_or_refused(
-    whole: bytes, changes: list[tuple[float, int]]
+    content: bytes, changes: list[tuple[float, int]]
 ) -> None:
-    data = bytearray(whole)
+    data = bytearray(content)
     for where, value in changes:
         data[int(where * len(data))] = value
-    found = outcome(lambda: images.decode(bytes(data), "x"))
-    assert isinstance(found, str) or (found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3)
+    result = outcome(lambda: images.decode(bytes(data), "x"))
+    assert isinstance(result, str) or (result.dtype == np.uint8 and result.ndim == 3 and result.shape[2] == 3)
 
 
-# -- what has a picture's name, and is something else --------------------------------------------------
+# -- special files with the name of a picture --------------------------------------------------
 
 
 def pipe(path: Path) -> None:
@@ -268,7 +268,7 @@ def pipe(path: Path) -> None:
 def listening(path: Path) -> None:
     server = socket.socket(socket.AF_UNIX)
     here = os.getcwd()
-    os.chdir(path.parent)  # the address of a socket may have 107 bytes only
+    os.chdir(path.parent)  # the address of a socket has at most 107 bytes
     try:
         server.bind(path.name)
     finally:
@@ -329,41 +329,41 @@ SPECIAL: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
     if kind == "a file without permission" and ROOT:
         pytest.skip("root may read every file")
-    make, says = SPECIAL[kind]
-    put(tmp_path, "happy/a.png")
+    make, expected = SPECIAL[kind]
+    write_images(tmp_path, "happy/a.png")
     make(tmp_path / "happy" / "bad.png")
-    said = look(tmp_path)
-    assert isinstance(said, str)
-    assert re.search(says, said), said
+    message = read_all(tmp_path)
+    assert isinstance(message, str)
+    assert re.search(expected, message), message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_links_to_files_and_folders_elsewhere_are_followed(tmp_path: Path) -> None:
-    put(tmp_path / "elsewhere", "a.png", "more/b.png")
-    put(tmp_path / "set", "sad/c.png")
+    write_images(tmp_path / "elsewhere", "a.png", "more/b.png")
+    write_images(tmp_path / "set", "sad/c.png")
     (tmp_path / "set" / "happy").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "sad" / "d.png").symlink_to(tmp_path / "elsewhere" / "a.png")
-    faces = look(tmp_path / "set")
+    faces = read_all(tmp_path / "set")
     assert isinstance(faces, FaceSet), faces
     assert faces.sources == ["happy/a.png", "happy/more/b.png", "sad/c.png", "sad/d.png"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_folders_that_link_to_each_other_are_read_once(tmp_path: Path) -> None:
-    """Twelve folders with links to all twelve: there are 12! ways through them."""
+    """Twelve folders with links to all twelve, so there are 12! paths."""
     for i in range(12):
-        put(tmp_path, f"happy/{i:02}/a.png")
+        write_images(tmp_path, f"happy/{i:02}/a.png")
         for j in range(12):
             (tmp_path / "happy" / f"{i:02}" / f"to-{j:02}").symlink_to(tmp_path / "happy" / f"{j:02}")
     (tmp_path / "happy" / "self").symlink_to(tmp_path)
-    faces = look(tmp_path)
+    faces = read_all(tmp_path)
     assert isinstance(faces, FaceSet), faces
     assert len(faces) == 12
 
 
-def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png", "happy/b.png/c.png")
-    faces = look(tmp_path)
+def test_a_folder_with_the_name_of_a_picture_is_a_folder(tmp_path: Path) -> None:
+    write_images(tmp_path, "happy/a.png", "happy/b.png/c.png")
+    faces = read_all(tmp_path)
     assert isinstance(faces, FaceSet), faces
     assert faces.sources == ["happy/a.png", "happy/b.png/c.png"]
 
@@ -371,7 +371,7 @@ def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> N
 @pytest.mark.skipif(ROOT or os.name != "posix", reason="root may list every folder")
 @pytest.mark.parametrize("mode", [0o000, 0o400, 0o100], ids=oct)
 def test_a_class_folder_without_permission_is_refused(tmp_path: Path, mode: int) -> None:
-    put(tmp_path, "happy/a.png", "sad/b.png")
+    write_images(tmp_path, "happy/a.png", "sad/b.png")
     (tmp_path / "happy").chmod(mode)
     try:
         assert "happy" in str(outcome(lambda: datasets.load(str(tmp_path)).hashes))
@@ -425,7 +425,7 @@ def named(root: Path, folder: str, name: bytes, data: bytes) -> None:
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_picture_may_have_any_name(tmp_path: Path, kind: str) -> None:
     named(tmp_path, "happy", NAMES[kind], encoded())
-    faces = look(tmp_path)
+    faces = read_all(tmp_path)
     assert isinstance(faces, FaceSet), faces
     assert len(faces) == 1
     assert faces.sources[0].isprintable()
@@ -435,34 +435,34 @@ def test_a_picture_may_have_any_name(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", NAMES)
 def test_an_unreadable_picture_of_any_name_is_named_on_one_line(tmp_path: Path, kind: str) -> None:
     named(tmp_path, "happy", NAMES[kind], b"")
-    said = look(tmp_path)
-    assert isinstance(said, str)
-    assert "1 of 1 pictures cannot be read: happy/" in said
+    message = read_all(tmp_path)
+    assert isinstance(message, str)
+    assert "1 of 1 pictures cannot be read: happy/" in message
 
 
 @on_posix
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_dataset_may_have_any_name(tmp_path: Path, kind: str) -> None:
     root = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), NAMES[kind])))
-    put(root, "happy/a.png")
-    faces = look(root)
+    write_images(root, "happy/a.png")
+    faces = read_all(root)
     assert isinstance(faces, FaceSet), faces
     assert faces.name.isprintable()
 
 
 def test_the_first_ten_unreadable_pictures_are_named_and_all_are_counted(tmp_path: Path) -> None:
-    put(tmp_path, "sad/good.png")
-    put(tmp_path, *(f"happy/{i:02}.png" for i in range(13)), data=b"")
-    said = look(tmp_path)
-    assert isinstance(said, str)
+    write_images(tmp_path, "sad/good.png")
+    write_images(tmp_path, *(f"happy/{i:02}.png" for i in range(13)), data=b"")
+    message = read_all(tmp_path)
+    assert isinstance(message, str)
     listing = ", ".join(f"happy/{i:02}.png" for i in range(10))
-    assert f"13 of 14 pictures cannot be read: {listing}, … and 3 more. " in said
-    assert "happy/10.png" not in said
+    assert f"13 of 14 pictures cannot be read: {listing}, … and 3 more. " in message
+    assert "happy/10.png" not in message
 
 
 def test_a_folder_of_nothing_but_unreadable_pictures_is_audited(tmp_path: Path) -> None:
-    put(tmp_path, "happy/a.png", "sad/b.png", data=b"")
-    assert "2 of 2 pictures cannot be read" in str(look(tmp_path))
+    write_images(tmp_path, "happy/a.png", "sad/b.png", data=b"")
+    assert "2 of 2 pictures cannot be read" in str(read_all(tmp_path))
 
 
 # -- layouts -------------------------------------------------------------------------------------------
@@ -506,16 +506,16 @@ LAYOUTS: dict[str, tuple[list[str], str | list[str]]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_is_read_as_it_says_or_refused(tmp_path: Path, layout: str) -> None:
+def test_a_layout_is_read_as_expected_or_refused(tmp_path: Path, layout: str) -> None:
     names, expected = LAYOUTS[layout]
-    put(tmp_path, *names)
-    found = look(tmp_path)
+    write_images(tmp_path, *names)
+    result = read_all(tmp_path)
     if isinstance(expected, str):
-        assert isinstance(found, str), found
-        assert expected in found
+        assert isinstance(result, str), result
+        assert expected in result
     else:
-        assert isinstance(found, FaceSet), found
-        assert len(found) == len(expected)
+        assert isinstance(result, FaceSet), result
+        assert len(result) == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -546,16 +546,16 @@ def test_a_dataset_that_is_no_folder_is_refused(name: str) -> None:
 def test_numbers_have_the_meaning_of_the_named_scheme_or_none(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[int], scheme: str | None
 ) -> None:
-    root = put(tmp_path_factory.mktemp("numbers"), *(f"{n}/a.png" for n in numbers))
-    found = look(root, scheme)
+    root = write_images(tmp_path_factory.mktemp("numbers"), *(f"{n}/a.png" for n in numbers))
+    result = read_all(root, scheme)
     classes = SCHEMES[scheme].classes if scheme else {}
     if not set(numbers) <= set(classes) or not any(classes[n] in LABELS for n in numbers):
-        assert isinstance(found, str)
+        assert isinstance(result, str)
     else:
-        assert isinstance(found, FaceSet), found
-        assert {source: LABELS[label] for source, label in zip(found.sources, found.labels, strict=True)} == {
-            f"{n}/a.png": classes[n] for n in numbers if classes[n] in LABELS
-        }
+        assert isinstance(result, FaceSet), result
+        assert {
+            source: LABELS[label] for source, label in zip(result.sources, result.labels, strict=True)
+        } == {f"{n}/a.png": classes[n] for n in numbers if classes[n] in LABELS}
 
 
 # -- schemes -------------------------------------------------------------------------------------------
@@ -590,18 +590,18 @@ NO_SCHEMES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", NO_SCHEMES)
-def test_a_file_that_is_no_scheme_is_refused(tmp_path: Path, kind: str) -> None:
-    put(tmp_path / "set", "0/a.png")
+def test_an_invalid_scheme_file_is_refused(tmp_path: Path, kind: str) -> None:
+    write_images(tmp_path / "set", "0/a.png")
     (tmp_path / "scheme.json").write_bytes(NO_SCHEMES[kind])
-    said = look(tmp_path / "set", str(tmp_path / "scheme.json"))
-    assert isinstance(said, str)
-    assert "scheme.json" in said
+    message = read_all(tmp_path / "set", str(tmp_path / "scheme.json"))
+    assert isinstance(message, str)
+    assert "scheme.json" in message
 
 
 def test_a_scheme_file_gives_numbers_their_meaning(tmp_path: Path) -> None:
-    put(tmp_path / "set", "0/a.png", "7/b.png", "8/c.png", "9/d.png")
+    write_images(tmp_path / "set", "0/a.png", "7/b.png", "8/c.png", "9/d.png")
     (tmp_path / "scheme.json").write_text('{"0": "joy", "7": "contempt", "8": null, "9": "Sadness"}')
-    faces = look(tmp_path / "set", str(tmp_path / "scheme.json"))
+    faces = read_all(tmp_path / "set", str(tmp_path / "scheme.json"))
     assert isinstance(faces, FaceSet), faces
     assert dict(zip(faces.sources, [LABELS[i] for i in faces.labels], strict=True)) == {
         "0/a.png": "happy",
@@ -619,15 +619,15 @@ def test_a_scheme_file_gives_numbers_their_meaning(tmp_path: Path) -> None:
     ["", "AffectNet8", "raf db", "/dev/zero", "/", "gone.json", "x" * 5000, "\udcff", "a\0b"],
     ids=ascii,
 )
-def test_a_scheme_that_is_none_is_refused(tmp_path: Path, given_scheme: str) -> None:
-    put(tmp_path, "1/a.png")
-    assert isinstance(look(tmp_path, given_scheme), str)
+def test_an_unknown_scheme_is_refused(tmp_path: Path, given_scheme: str) -> None:
+    write_images(tmp_path, "1/a.png")
+    assert isinstance(read_all(tmp_path, given_scheme), str)
 
 
 @pytest.mark.parametrize("name", datasets.DATASETS)
 def test_a_scheme_for_a_dataset_of_known_labels_is_refused(tmp_path: Path, name: str) -> None:
-    said = outcome(lambda: datasets.load(name, root=tmp_path, label_scheme="raf-db"))
-    assert f"the labels of {name} are known. Leave it out" in said
+    message = outcome(lambda: datasets.load(name, root=tmp_path, label_scheme="raf-db"))
+    assert f"the labels of {name} are known. Leave it out" in message
 
 
 @pytest.mark.parametrize(
@@ -637,11 +637,11 @@ def test_a_scheme_for_a_dataset_of_known_labels_is_refused(tmp_path: Path, name:
 def test_every_command_that_takes_a_dataset_takes_its_scheme(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(tmp_path, *(f"{split}/{n}/a.png" for split in ("train", "validation", "test") for n in range(8)))
-    with no_hang():
-        assert (
-            cli.main([*command.split(), "--dataset", str(tmp_path), "--label-scheme", "raf-db"]) == 4
-        )  # 0 is no class of RAF-DB
+    write_images(
+        tmp_path, *(f"{split}/{n}/a.png" for split in ("train", "validation", "test") for n in range(8))
+    )
+    with no_hang():  # 0 is no class of RAF-DB
+        assert cli.main([*command.split(), "--dataset", str(tmp_path), "--label-scheme", "raf-db"]) == 4
     assert "0 is not a class folder: the label scheme raf-db has no class 0" in capsys.readouterr().err
 
 
@@ -655,7 +655,7 @@ def raf_db(root: Path, *lines: str, missing: str = "", inner: str = "") -> Path:
     (root / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
     for name in (line.split(".")[0] for line in lines):
         if name != missing:
-            put(root, f"Image/aligned/{name}_aligned.jpg", data=JPEG)
+            write_images(root, f"Image/aligned/{name}_aligned.jpg", data=JPEG)
     return root
 
 
@@ -664,18 +664,10 @@ RAF_LINES = [f"{split}_{i:05}.jpg {i}" for split in ("test", "train") for i in r
 
 @pytest.mark.parametrize("inner", ["", "basic"])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_raf_db_is_read_by_its_own_list(tmp_path: Path, inner: str, split: str) -> None:
+def test_raf_db_is_read_by_its_list(tmp_path: Path, inner: str, split: str) -> None:
     raf_db(tmp_path, *reversed(RAF_LINES), inner=inner)
     faces = datasets.load(str(tmp_path), split)
-    assert [LABELS[i] for i in faces.labels] == [
-        "surprise",
-        "fear",
-        "disgust",
-        "happy",
-        "sad",
-        "angry",
-        "neutral",
-    ]
+    assert " ".join(LABELS[i] for i in faces.labels) == "surprise fear disgust happy sad angry neutral"
     assert faces.sources[0] == (Path(inner) / f"Image/aligned/{split}_00001_aligned.jpg").as_posix()
     assert faces.notes == (
         "labels from RAF-DB's list_patition_label.txt: "
@@ -705,38 +697,38 @@ RAF_BROKEN: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("kind", RAF_BROKEN)
 def test_a_broken_list_of_raf_db_is_refused_by_line(tmp_path: Path, kind: str) -> None:
-    lines, says = RAF_BROKEN[kind]
+    lines, expected = RAF_BROKEN[kind]
     (tmp_path / "EmoLabel").mkdir()
     (tmp_path / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
-    put(tmp_path, "Image/aligned/test_00001_aligned.jpg")
-    assert says in str(look(tmp_path))
+    write_images(tmp_path, "Image/aligned/test_00001_aligned.jpg")
+    assert expected in str(read_all(tmp_path))
 
 
-def test_raf_db_without_a_picture_or_with_one_too_many_says_so(tmp_path: Path) -> None:
+def test_raf_db_with_a_missing_or_an_extra_picture_is_reported(tmp_path: Path) -> None:
     raf_db(tmp_path, *RAF_LINES, missing="test_00003")
-    put(tmp_path, "Image/aligned/test_09999_aligned.jpg")
-    assert "1 of 7 pictures cannot be read: Image/aligned/test_00003_aligned.jpg" in str(look(tmp_path))
+    write_images(tmp_path, "Image/aligned/test_09999_aligned.jpg")
+    assert "1 of 7 pictures cannot be read: Image/aligned/test_00003_aligned.jpg" in str(read_all(tmp_path))
     assert "ignored 1 files in Image/aligned that have no label" in datasets.load(str(tmp_path)).notes
 
 
 def test_raf_db_without_its_aligned_faces_is_refused(tmp_path: Path) -> None:
     raf_db(tmp_path, *RAF_LINES)
     (tmp_path / "Image" / "aligned").rename(tmp_path / "Image" / "original")
-    assert "unpack aligned.zip there" in str(look(tmp_path))
+    assert "unpack aligned.zip there" in str(read_all(tmp_path))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 def test_a_list_of_raf_db_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "EmoLabel").mkdir()
     os.mkfifo(tmp_path / "EmoLabel" / "list_patition_label.txt")
-    assert "is a pipe, not a regular file" in str(look(tmp_path))
+    assert "is a pipe, not a regular file" in str(read_all(tmp_path))
 
 
 def affectnet(root: Path, labels: dict[str, Any]) -> Path:
     """AffectNet's `val_set` with a picture and an annotation for each label: an array, or bytes."""
     (root / "val_set" / "annotations").mkdir(parents=True)
     for stem, label in labels.items():
-        put(root, f"val_set/images/{stem}.jpg", data=JPEG)
+        write_images(root, f"val_set/images/{stem}.jpg", data=JPEG)
         data = io.BytesIO()
         if isinstance(label, bytes):
             data.write(label)
@@ -747,24 +739,16 @@ def affectnet(root: Path, labels: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["digits", "integers", "bytes", "one element"])
-def test_affectnet_is_read_by_its_own_annotations(tmp_path: Path, kind: str) -> None:
+def test_affectnet_is_read_by_its_annotations(tmp_path: Path, kind: str) -> None:
     make = {"digits": str, "integers": int, "bytes": lambda n: str(n).encode(), "one element": lambda n: [n]}[
         kind
     ]
     affectnet(tmp_path, {f"{n:02}": np.array(make(n)) for n in range(11)})
     (tmp_path / "val_set" / "annotations" / "00_val.npy").write_bytes(b"not read")
-    faces = look(tmp_path)
+    faces = read_all(tmp_path)
     assert isinstance(faces, FaceSet), faces
     assert faces.name == f"{tmp_path.name}/validation"
-    assert [LABELS[i] for i in faces.labels] == [
-        "neutral",
-        "happy",
-        "sad",
-        "surprise",
-        "fear",
-        "disgust",
-        "angry",
-    ]
+    assert " ".join(LABELS[i] for i in faces.labels) == "neutral happy sad surprise fear disgust angry"
     assert faces.notes[0].startswith("labels from AffectNet's annotations/*_exp.npy: 0 neutral, 1 happy")
     assert (
         faces.notes[1]
@@ -807,31 +791,33 @@ BROKEN_ANNOTATIONS: dict[str, Any] = {
 @pytest.mark.parametrize("kind", BROKEN_ANNOTATIONS)
 def test_a_broken_annotation_of_affectnet_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     affectnet(tmp_path, {"1": np.array("3"), "2": BROKEN_ANNOTATIONS[kind]})
-    assert "2_exp.npy" in str(look(tmp_path))
+    assert "2_exp.npy" in str(read_all(tmp_path))
 
 
-def test_affectnet_without_a_picture_or_with_one_too_many_says_so(tmp_path: Path) -> None:
+def test_affectnet_with_a_missing_or_an_extra_picture_is_reported(tmp_path: Path) -> None:
     affectnet(tmp_path, {"1": np.array("3"), "2": np.array("4")})
     (tmp_path / "val_set" / "images" / "2.jpg").rename(tmp_path / "val_set" / "images" / "3.jpg")
-    assert "1 of 2 pictures cannot be read: val_set/images/2.jpg" in str(look(tmp_path))
+    assert "1 of 2 pictures cannot be read: val_set/images/2.jpg" in str(read_all(tmp_path))
     assert "ignored 1 files in images that have no annotation" in datasets.load(str(tmp_path)).notes
 
 
 def test_two_pictures_with_one_annotation_are_refused(tmp_path: Path) -> None:
     affectnet(tmp_path, {"1": np.array("3")})
-    put(tmp_path, "val_set/images/1.png")
-    assert "have one annotation between them" in str(look(tmp_path))
+    write_images(tmp_path, "val_set/images/1.png")
+    assert "have one annotation between them" in str(read_all(tmp_path))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_labels_of_the_datasets_own_take_no_scheme(tmp_path: Path, scheme: str) -> None:
+def test_a_scheme_for_raf_db_or_affectnet_is_refused(tmp_path: Path, scheme: str) -> None:
     raf_db(tmp_path / "raf", *RAF_LINES)
     affectnet(tmp_path / "affectnet", {"1": np.array("3")})
-    assert f"RAF-DB's own. Leave out --label-scheme {scheme}" in str(look(tmp_path / "raf", scheme))
-    assert f"AffectNet's own. Leave out --label-scheme {scheme}" in str(look(tmp_path / "affectnet", scheme))
+    assert f"RAF-DB's own. Leave out --label-scheme {scheme}" in str(read_all(tmp_path / "raf", scheme))
+    assert f"AffectNet's own. Leave out --label-scheme {scheme}" in str(
+        read_all(tmp_path / "affectnet", scheme)
+    )
 
 
-# -- as a user runs them -------------------------------------------------------------------------------
+# -- complete runs -------------------------------------------------------------------------------
 
 SEVERAL = """
 import sys, pytest
@@ -843,7 +829,7 @@ for command in {commands!r}:
 
 
 def evals(repository: Path, folder: Path, *commands: list[str]) -> list[str]:
-    """What `pytest evals` prints for each of `commands`, in one process, with its exit code at the end."""
+    """The output of `pytest evals` for each of `commands`, in one process, with the exit code at its end."""
     common = ["evals", "-p", "no:cacheprovider", "--model", "vgg19", "--work-dir", str(folder)]
     (folder / "runs.py").write_text(SEVERAL.format(commands=[[*common, *command] for command in commands]))
     alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {
@@ -858,15 +844,15 @@ def evals(repository: Path, folder: Path, *commands: list[str]) -> list[str]:
 def test_a_run_on_unreadable_pictures_ends_in_one_sentence_and_leaves_a_report(
     tmp_path: Path, repository: Path
 ) -> None:
-    root = put(tmp_path / "set", *(f"{label}/{i}.png" for label in LABELS for i in range(2)))
+    root = write_images(tmp_path / "set", *(f"{label}/{i}.png" for label in LABELS for i in range(2)))
     for i, (kind, data) in enumerate(NO_PICTURES.items()):
-        put(root, f"happy/{i:02}-{kind.split(':')[0].replace(' ', '-')}.png", data=data)
+        write_images(root, f"happy/{i:02}-{kind.split(':')[0].replace(' ', '-')}.png", data=data)
     named(root, "happy", NAMES["html"], b"")
     named(root, "happy", NAMES["no utf-8"], b"")
     (root / "happy" / "device.png").symlink_to("/dev/zero")
-    said = evals(repository, tmp_path, ["--dataset", str(root)], ["--dataset", str(root), "-n", "2"])
+    message = evals(repository, tmp_path, ["--dataset", str(root)], ["--dataset", str(root), "-n", "2"])
     n = len(NO_PICTURES) + 3
-    for printed in said:
+    for printed in message:
         assert printed.rstrip().endswith("code 4")
         assert "Traceback" not in printed
         assert "INTERNALERROR" not in printed
@@ -875,7 +861,9 @@ def test_a_run_on_unreadable_pictures_ends_in_one_sentence_and_leaves_a_report(
         assert f"… and {n - 10} more" in printed
         assert f"fer-models data audit --dataset {root}" in printed
     report = json.loads((tmp_path / "reports" / "evals.json").read_text())
-    assert [error["message"] for error in report["errors"]] == [said[0].split("ERROR: ")[1].splitlines()[0]]
+    assert [error["message"] for error in report["errors"]] == [
+        message[0].split("ERROR: ")[1].splitlines()[0]
+    ]
     assert report["results"] == []
     assert f"{n} of {n + 14} pictures cannot be read" in (tmp_path / "reports" / "evals.html").read_text()
 
@@ -884,19 +872,18 @@ def test_a_run_on_unreadable_pictures_ends_in_one_sentence_and_leaves_a_report(
 def test_names_of_sound_pictures_are_escaped_on_the_page(tmp_path: Path, repository: Path) -> None:
     root = tmp_path / "set"
     for i in range(14):
-        put(
+        write_images(
             root,
             f"test/{LABELS[i % 7]}/{i}.png",
             data=encoded("PNG", Image.fromarray(synthetic_drawing.draw("test", i))),
         )
-    copy = encoded(
-        "PNG", Image.fromarray(synthetic_drawing.draw("test", 3))
-    )  # the page shows copies, with the names of both
+    # the report shows duplicates with the names of both
+    copy = encoded("PNG", Image.fromarray(synthetic_drawing.draw("test", 3)))
     named(root, "train/happy", b"<script>alert(1)<\xff\n\xe2\x80\xaex", copy)
     named(root, "test/happy", b"<script>alert(2)<\xfe", encoded("PNG", Image.new("L", (3, 3), 9)))
-    (said,) = evals(repository, tmp_path, ["--dataset", str(root), "-k", "test_data"])
-    assert said.rstrip().endswith("code 1")  # one face is too small to see
-    assert "INTERNALERROR" not in said
+    (message,) = evals(repository, tmp_path, ["--dataset", str(root), "-k", "test_data"])
+    assert message.rstrip().endswith("code 1")  # one face is too small
+    assert "INTERNALERROR" not in message
     page = (tmp_path / "reports" / "evals.html").read_bytes()
     assert b"&lt;script&gt;alert(1)&lt;\\udcff\\n\\u202ex.png" in page
     assert b"<script>alert(" not in page
@@ -917,9 +904,9 @@ def test_a_dataset_of_any_name_has_a_folder_in_the_store() -> None:
 def test_the_audit_of_unreadable_pictures_lists_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(tmp_path, "sad/good.png")
+    write_images(tmp_path, "sad/good.png")
     for i, data in enumerate(NO_PICTURES.values()):
-        put(tmp_path, f"happy/{i:02}.png", data=data)
+        write_images(tmp_path, f"happy/{i:02}.png", data=data)
     named(tmp_path, "happy", NAMES["no utf-8"], b"")
     with no_hang(), unchanged(tmp_path):
         assert cli.main(["data", "audit", "--dataset", str(tmp_path)]) == 0

@@ -1,4 +1,4 @@
-"""FER-2013's tables as anybody may hand them over: what is no label, pixel or picture is refused."""
+"""Untrusted tables of FER-2013: invalid labels, pixels and pictures are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HUB = {"bytes": PICTURE, "path": None}
 
 
 def load(root: Path, split: str = "train") -> FaceSet | str:
-    """The faces, or the sentence that refuses them."""
+    """Load the faces, or return the sentence that refuses them."""
     with unchanged(root if root.is_dir() else root.parent):
         return outcome(lambda: fer2013.load(split, root))
 
@@ -53,11 +53,11 @@ def write(
     return folder
 
 
-def refused(root: Path, says: str) -> None:
-    found = load(root)
-    assert isinstance(found, str), f"read as {found.labels.tolist()}"
-    assert "train.parquet" in found
-    assert says in found, found
+def refused(root: Path, expected: str) -> None:
+    result = load(root)
+    assert isinstance(result, str), f"read as {result.labels.tolist()}"
+    assert "train.parquet" in result
+    assert expected in result, result
 
 
 # -- labels --------------------------------------------------------------------------------------------
@@ -111,9 +111,9 @@ BAD_LABELS: dict[str, tuple[pa.Array, str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_LABELS)
-def test_what_is_no_label_is_refused_by_row(tmp_path: Path, kind: str) -> None:
-    labels, says = BAD_LABELS[kind]
-    refused(write(tmp_path, {"image": [HUB, HUB], "label": labels}), says)
+def test_an_invalid_label_is_refused_by_row(tmp_path: Path, kind: str) -> None:
+    labels, expected = BAD_LABELS[kind]
+    refused(write(tmp_path, {"image": [HUB, HUB], "label": labels}), expected)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_what_is_no_label_is_refused_by_row(tmp_path: Path, kind: str) -> None:
 def test_sound_labels_of_any_column_type_are_read(
     tmp_path: Path, labels: pa.Array, expected: list[int]
 ) -> None:
-    found = load(write(tmp_path, {"image": [HUB, HUB], "label": labels}))
-    assert isinstance(found, FaceSet), found
-    assert found.labels.tolist() == expected
+    result = load(write(tmp_path, {"image": [HUB, HUB], "label": labels}))
+    assert isinstance(result, FaceSet), result
+    assert result.labels.tolist() == expected
 
 
 @given(
@@ -149,18 +149,18 @@ def test_sound_labels_of_any_column_type_are_read(
     )
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_column_of_labels_is_whole_numbers_of_0_to_6_or_refused(
+def test_a_column_of_labels_has_integers_of_0_to_6_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, labels: list[Any]
 ) -> None:
     try:
         column = pa.array(labels)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         return  # no column has such values
-    found = load(write(tmp_path_factory.mktemp("labels"), {"image": [HUB] * len(labels), "label": column}))
+    result = load(write(tmp_path_factory.mktemp("labels"), {"image": [HUB] * len(labels), "label": column}))
     sound = all(type(label) is int and 0 <= label <= 6 for label in labels)
-    assert isinstance(found, FaceSet) == sound, found
+    assert isinstance(result, FaceSet) == sound, result
     if sound:
-        assert found.labels.tolist() == labels
+        assert result.labels.tolist() == labels
 
 
 # -- the names of a ClassLabel -------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def class_label(names: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "expected"),
     [
         (["angry", "hapy"], "'hapy' is not the name of an emotion"),
         (["angry", "anger"], "names an emotion twice"),
@@ -189,12 +189,12 @@ def class_label(names: Any) -> dict[str, str]:
     ],
     ids=str,
 )
-def test_names_of_classes_are_emotions_or_refused(tmp_path: Path, names: Any, says: str) -> None:
+def test_names_of_classes_are_emotions_or_refused(tmp_path: Path, names: Any, expected: str) -> None:
     root = write(tmp_path, {"image": [HUB, HUB], "label": [0, 1]}, metadata=class_label(names))
-    if says == "read":  # names that are no list are none; the numbers are those of fer2013.csv
+    if expected == "read":  # names that are no list are ignored; the numbers are those of fer2013.csv
         assert isinstance(load(root), FaceSet)
     else:
-        refused(root, says)
+        refused(root, expected)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_names_of_classes_are_emotions_or_refused(tmp_path: Path, names: Any, sa
 def test_metadata_that_names_nothing_leaves_the_numbers_of_the_csv_file(
     tmp_path: Path, metadata: str
 ) -> None:
-    found = load(write(tmp_path, {"image": [HUB, HUB], "label": [0, 3]}, metadata={"huggingface": metadata}))
-    assert isinstance(found, FaceSet), found
-    assert found.labels.tolist() == [0, 3]
+    result = load(write(tmp_path, {"image": [HUB, HUB], "label": [0, 3]}, metadata={"huggingface": metadata}))
+    assert isinstance(result, FaceSet), result
+    assert result.labels.tolist() == [0, 3]
 
 
 # -- pictures ------------------------------------------------------------------------------------------
@@ -235,9 +235,9 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_IMAGES)
-def test_what_is_no_picture_is_refused_by_row(tmp_path: Path, kind: str) -> None:
-    images, says = BAD_IMAGES[kind]
-    refused(write(tmp_path, {"image": images, "label": [0, 3]}), says)
+def test_an_invalid_picture_is_refused_by_row(tmp_path: Path, kind: str) -> None:
+    images, expected = BAD_IMAGES[kind]
+    refused(write(tmp_path, {"image": images, "label": [0, 3]}), expected)
 
 
 # -- columns and rows ----------------------------------------------------------------------------------
@@ -303,10 +303,10 @@ BAD_TABLES: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("kind", BAD_TABLES)
 def test_a_table_without_the_columns_it_needs_is_refused(tmp_path: Path, kind: str) -> None:
-    make, says = BAD_TABLES[kind]
-    found = load(write(tmp_path, make()))
-    assert isinstance(found, str)
-    assert says in found, found
+    make, expected = BAD_TABLES[kind]
+    result = load(write(tmp_path, make()))
+    assert isinstance(result, str)
+    assert expected in result, result
 
 
 # -- files ---------------------------------------------------------------------------------------------
@@ -320,9 +320,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "train.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("kept", [0, 1, 3, 4, 8, 100, 0.25, 0.5, 0.75, 0.9, -8, -4, -1], ids=str)
-def test_a_parquet_file_that_was_cut_is_refused(tmp_path: Path, sound: bytes, kept: float) -> None:
-    cut = sound[: int(kept * len(sound)) if isinstance(kept, float) else kept]
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 8, 100, 0.25, 0.5, 0.75, 0.9, -8, -4, -1], ids=str)
+def test_a_parquet_file_that_was_cut_is_refused(tmp_path: Path, sound: bytes, length: float) -> None:
+    cut = sound[: int(length * len(sound)) if isinstance(length, float) else length]
     (tmp_path / "train.parquet").write_bytes(cut)
     refused(tmp_path, f"({len(cut)} bytes) cannot be read as parquet")
 
@@ -340,7 +340,7 @@ def test_a_parquet_file_that_was_cut_is_refused(tmp_path: Path, sound: bytes, ke
     ],
     ids=["magic", "twice", "zeros", "ones", "encrypted", "pointer", "empty"],
 )
-def test_what_is_no_parquet_file_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "train.parquet").write_bytes(data)
     refused(tmp_path, "cannot be read as parquet")
 
@@ -355,8 +355,8 @@ def test_a_parquet_file_with_other_bytes_is_refused_or_holds_faces(
         data[int(where * len(data))] = value
     folder = tmp_path_factory.mktemp("changed")
     (folder / "train.parquet").write_bytes(data)
-    found = load(folder)
-    assert isinstance(found, str) or set(found.labels.tolist()) <= set(range(7))
+    result = load(folder)
+    assert isinstance(result, str) or set(result.labels.tolist()) <= set(range(7))
 
 
 @pytest.mark.parametrize(
@@ -372,15 +372,15 @@ def test_a_parquet_file_with_other_bytes_is_refused_or_holds_faces(
     ],
     ids=ascii,
 )
-def test_a_file_whose_name_says_no_split_is_refused(tmp_path: Path, name: str) -> None:
-    found = load(write(tmp_path, {"image": [HUB], "label": [0]}, name))
-    assert isinstance(found, str)
-    assert "its name contains no split" in found
+def test_a_file_without_a_split_in_its_name_is_refused(tmp_path: Path, name: str) -> None:
+    result = load(write(tmp_path, {"image": [HUB], "label": [0]}, name))
+    assert isinstance(result, str)
+    assert "its name contains no split" in result
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes, devices and names of POSIX")
 @pytest.mark.parametrize("kind", ["pipe", "device", "broken link", "folder", "no utf-8"])
-def test_a_parquet_file_that_is_none_does_not_hang(tmp_path: Path, kind: str) -> None:
+def test_a_special_file_with_the_name_of_a_parquet_file_does_not_hang(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "train.parquet"
     if kind == "pipe":
         os.mkfifo(path)
@@ -392,12 +392,12 @@ def test_a_parquet_file_that_is_none_does_not_hang(tmp_path: Path, kind: str) ->
         )
     else:
         path.symlink_to("/dev/zero" if kind == "device" else "gone")
-    found = load(tmp_path)
+    result = load(tmp_path)
     if kind == "no utf-8":
-        assert isinstance(found, FaceSet)
-        assert found.sources[0].isprintable()
+        assert isinstance(result, FaceSet)
+        assert result.sources[0].isprintable()
     else:
-        assert "is no regular file" in str(found)
+        assert "is no regular file" in str(result)
 
 
 # -- csv -----------------------------------------------------------------------------------------------
@@ -457,11 +457,11 @@ BAD_CSV: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("kind", BAD_CSV)
 def test_a_broken_csv_file_is_refused_by_line(tmp_path: Path, kind: str) -> None:
-    data, says = BAD_CSV[kind]
+    data, expected = BAD_CSV[kind]
     (tmp_path / "fer2013.csv").write_bytes(data)
-    found = load(tmp_path)
-    assert isinstance(found, str), f"read as {found.labels.tolist()}"
-    assert says in found, found
+    result = load(tmp_path)
+    assert isinstance(result, str), f"read as {result.labels.tolist()}"
+    assert expected in result, result
 
 
 @given(
@@ -470,15 +470,15 @@ def test_a_broken_csv_file_is_refused_by_line(tmp_path: Path, kind: str) -> None
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_csv_file_with_other_bytes_is_refused_or_holds_faces(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]], kept: float
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]], length: float
 ) -> None:
     data = bytearray(f"{HEADER}\n{GOOD}\n{GOOD}\n".encode())
     for where, value in changes:
         data[int(where * len(data))] = value
     folder = tmp_path_factory.mktemp("csv")
-    (folder / "fer2013.csv").write_bytes(data[: int(kept * len(data))])
-    found = load(folder)
-    assert isinstance(found, str) or set(found.labels.tolist()) <= set(range(7))
+    (folder / "fer2013.csv").write_bytes(data[: int(length * len(data))])
+    result = load(folder)
+    assert isinstance(result, str) or set(result.labels.tolist()) <= set(range(7))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
@@ -505,17 +505,17 @@ def class_folders(root: Path, *names: str, data: bytes = PICTURE) -> Path:
 def test_unreadable_pictures_of_class_folders_are_named_together(tmp_path: Path) -> None:
     class_folders(tmp_path, *(f"train/{label}/Training_{i}.png" for i, label in enumerate(LABELS)))
     class_folders(tmp_path, *(f"train/happy/Training_{i}.jpg" for i in range(20, 33)), data=b"")
-    found = load(tmp_path)
-    assert isinstance(found, str)
+    result = load(tmp_path)
+    assert isinstance(result, str)
     listing = ", ".join(f"train/happy/Training_{i}.jpg" for i in range(20, 30))
-    assert f"fer2013/train: 13 of 20 pictures cannot be read: {listing}, … and 3 more. " in found
-    assert f"fer-models data audit --dataset {tmp_path} --json" in found
+    assert f"fer2013/train: 13 of 20 pictures cannot be read: {listing}, … and 3 more. " in result
+    assert f"fer-models data audit --dataset {tmp_path} --json" in result
     with no_hang():
         assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--json"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("train/3/Training_0.png", "3 is not a class folder of FER-2013"),
         ("train/contempt/Training_0.png", "contempt is not a class folder of FER-2013"),
@@ -526,6 +526,6 @@ def test_unreadable_pictures_of_class_folders_are_named_together(tmp_path: Path)
         ("train/readme.txt", "is not a class folder of FER-2013"),
     ],
 )
-def test_what_is_no_class_folder_of_fer2013_is_refused(tmp_path: Path, name: str, says: str) -> None:
+def test_an_invalid_class_folder_of_fer2013_is_refused(tmp_path: Path, name: str, expected: str) -> None:
     class_folders(tmp_path, "train/sad/Training_7.png", name)
-    assert says in str(load(tmp_path))
+    assert expected in str(load(tmp_path))

@@ -437,7 +437,7 @@ def test_a_folder_with_the_name_of_a_shard_is_told_and_stays(tmp_path):
     path = shard_of(tmp_path)
     path.unlink()
     (path / "somebodys").mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be kept in"):
+    with pytest.raises(StoreError, match="cannot be stored in"):
         run(tmp_path, FACES, Oracle(ANSWERS, 0.5))
     assert (path / "somebodys").is_dir()
     with pytest.raises(StoreError, match="it is not a file"):
@@ -566,7 +566,7 @@ def test_an_incomplete_store_that_is_read_only_is_told():
     with somebody() as place:
         shard_of(place).unlink()
         shard_of(place, 1).parent.chmod(0o555)
-        with without_rights(), pytest.raises(StoreError, match=r"Permission denied|cannot be kept"):
+        with without_rights(), pytest.raises(StoreError, match=r"Permission denied|cannot be stored"):
             run(place, FACES, Oracle(ANSWERS))
 
 
@@ -591,7 +591,7 @@ def test_a_shard_that_cannot_be_read_is_computed_anew():
 def test_a_folder_that_cannot_be_read_is_told():
     with somebody() as place:
         shard_of(place).parent.chmod(0)
-        with without_rights(), pytest.raises(StoreError, match="cannot be kept"):
+        with without_rights(), pytest.raises(StoreError, match="cannot be stored"):
             run(place, FACES, Oracle(ANSWERS))
 
 
@@ -813,7 +813,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothi
         if make in (cost, searched):  # conveniences: what cannot be kept is computed again the next time
             make(tmp_path)
         else:
-            with pytest.raises(StoreError, match="cannot be kept"):
+            with pytest.raises(StoreError, match="cannot be stored"):
                 make(tmp_path)
     assert content_of(tmp_path) == {}
     make(tmp_path)
@@ -824,6 +824,6 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothi
 )
 def test_a_cache_whose_folder_is_a_file_is_told_in_a_sentence(tmp_path, make):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match="cannot be kept"):
+    with pytest.raises(StoreError, match="cannot be stored"):
         make(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "in the way"

@@ -140,7 +140,7 @@ def test_a_full_disk_is_told_and_keeps_what_was_written(tmp_path):
     one.predict(FACES[:3])
     one.save()
     one.predict(FACES)
-    with full_disk(10), pytest.raises(StoreError, match="cannot be kept"):
+    with full_disk(10), pytest.raises(StoreError, match="cannot be stored"):
         one.save()
     later = ByBrightness()
     cache(tmp_path, later).predict(FACES[:3])

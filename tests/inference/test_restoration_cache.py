@@ -131,7 +131,7 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeyp
     with (
         full_disk(less_than_a_face),
         pytest.raises(
-            StoreError, match=r"by negative cannot be kept in .+free some space or choose --store FOLDER"
+            StoreError, match=r"by negative cannot be stored in .+Free some space or choose --store FOLDER"
         ),
     ):
         keeper.restore(faces)
