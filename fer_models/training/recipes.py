@@ -170,8 +170,11 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
         values: fields of the recipe; None keeps the recipe's own value.
 
     Raises:
-        UsageError: `infobatch_ratio` is outside 0 to below 1.
+        UsageError: `infobatch_ratio` is outside 0 to below 1, or `epochs` or `batch_size` is below 1.
     """
+    for name in ("epochs", "batch_size"):
+        if (value := values.get(name)) is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
     ratio = values.get("infobatch_ratio")
     if ratio is not None and not 0 <= ratio < 1:
         raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {ratio}.")

@@ -67,7 +67,7 @@ class RunOptions:
         device: `auto` or `cpu`.
         resume: continue from a checkpoint of the same run where there is one.
         init_from: weights to start from instead of random ones, such as those of an earlier run, whose record
-            becomes part of the new one.
+            becomes part of the new one (supervised and restoration training only).
         report: called after each step, for a progress bar.
     """
 

@@ -207,6 +207,10 @@ def test_every_recipe_ends_at_its_networks_own_size(name):
 def test_values_of_the_user_replace_those_of_the_recipe():
     assert adapt(TINY, epochs=9).epochs == 9
     assert adapt(TINY) == TINY
+    with pytest.raises(UsageError, match="--epochs must be at least 1, got 0"):
+        adapt(TINY, epochs=0)
+    with pytest.raises(UsageError, match="--batch-size must be at least 1, got -1"):
+        adapt(TINY, batch_size=-1)
 
 
 def test_a_single_step_for_timing_is_a_real_update():
