@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         type=Path,
         metavar="FILE",
         help="start from trained weights, with half the peak learning rate, full-size faces, and no teacher "
-        "unless --teacher is given",
+        "unless --teacher is given (classification and restoration networks only)",
     )
     parser.add_argument(
         "--no-resume", action="store_true", help="start again, even if there is a checkpoint of a killed run"
