@@ -11,7 +11,7 @@ import transformers
 from tokenizers import AddedToken
 
 from fer_models.classifiers.vlm import phi3v
-from fer_models.training.vlm import tokenizer
+from fer_models.training.vlm import build_tokenizer as tokenizer
 
 VISION = {
     "hidden_size": 16,

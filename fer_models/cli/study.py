@@ -1,4 +1,4 @@
-"""`fer-models study protocols`: what a way of splitting and choosing does to a score."""
+"""`fer-models study protocols`: effect of the evaluation protocol on a network's accuracy."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from fer_models.cli.common import Commands, console, data_options, load_faces
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
+    """Add the parser of the command."""
     parser = commands.add_parser("study", help="experiments that explain published numbers")
     studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     protocols = studies.add_parser(
         "protocols",
-        help="one network and recipe under official splits, a random split, copies made before the split, and a self-serving choice",
+        help="train one network by several protocols: official splits, a random split, augmented copies "
+        "before the split; and choose the epoch on the validation or the test faces",
     )
     data_options(protocols, default="fer2013")
     protocols.add_argument(
-        "--model",
-        help="a recipe of `fer-models train` (default: a ResNet-18, small enough for a machine without accelerator)",
+        "--model", help="a recipe of `fer-models train` (default: a ResNet-18, fast enough without a GPU)"
     )
     protocols.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="epochs over the official train split; the others make as many updates",
+        help="number of epochs over the official train split; the other protocols make as many updates",
     )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
     protocols.add_argument("--seed", type=int, default=0)
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         type=Path,
         default=Path(".evals/protocols"),
         metavar="FOLDER",
-        help="findings and checkpoints (default: .evals/protocols)",
+        help="folder for results and checkpoints (default: .evals/protocols)",
     )
     protocols.set_defaults(run=run)
 
@@ -56,26 +56,20 @@ def run(args: argparse.Namespace) -> int:
     sets = [load_faces(args, name) for name in names]
     if args.limit is not None:
         sets = [faces.subsample(args.limit) for faces in sets]
-    from fer_models.studies import protocols  # torch and timm: only now that the arguments are sound
+    # Imported only after the arguments are checked: torch and timm take seconds.
+    from fer_models.studies import protocols
+    from fer_models.training.session import RunOptions
 
     recipe = adapt(RECIPES[args.model] if args.model else protocols.RECIPE, epochs=args.epochs)
     screen = console()
     with progress("protocols", screen) as report:
-        findings = protocols.study(
-            (sets[0], sets[1], sets[2]),
-            args.output,
-            recipe,
-            seed=args.seed,
-            device=args.device,
-            report=report,
-        )
-    (args.output / "protocols.json").write_text(
-        json.dumps(protocols.as_json(findings, recipe, args.seed), indent=1) + "\n"
-    )
-    table = protocols.markdown(findings)
-    (args.output / "protocols.md").write_text(table + "\n")
+        options = RunOptions(args.seed, args.device, report=report)
+        results = protocols.run_study((sets[0], sets[1], sets[2]), args.output, recipe, options)
+    json_file, table_file = args.output / "protocols.json", args.output / "protocols.md"
+    content = json.dumps(protocols.as_json(results, recipe, args.seed), indent=1)
+    json_file.write_text(content + "\n")
+    table = protocols.markdown_table(results)
+    table_file.write_text(table + "\n")
     print(table)
-    screen.print(
-        f"written to {args.output / 'protocols.json'} and {args.output / 'protocols.md'}", highlight=False
-    )
+    screen.print(f"written to {json_file} and {table_file}", highlight=False)
     return 0

@@ -1,15 +1,14 @@
-"""What a way of splitting and choosing does to a score: one network, one recipe, several protocols.
+"""Evaluation protocols: their effect on the accuracy of one network, trained by one recipe.
 
-- *official*: trained on `train`, the epoch chosen on the validation split, reported on the test split.
-- *random*: all images shuffled; 80 % train, half of the rest chooses, the other half is reported. Copies of a
-face fall on both sides.
-- *inflated*: every emotion is brought to the size of the largest one by altered copies, and only then is
-everything shuffled and split the
-  same way. Altered copies of a face that trains are reported on.
+- *official*: trained on `train`, the epoch chosen on the validation split, tested on the test split.
+- *random*: all images are shuffled; 80 % train, half of the rest is the validation split, the other half the
+  test split. Duplicates of an image can be in several splits.
+- *inflated*: every emotion is brought to the size of the largest one by augmented copies, and only then is
+  everything shuffled and split in the same way. Augmented copies of training images are in the test split.
 
-Each is scored twice: with the epoch chosen on the split for choosing, and with the epoch chosen on the
-reported faces themselves. All make about the same number of updates. Nothing here is a claim about how
-anybody else measured.
+Each is scored twice: with the epoch chosen on the validation split, and with the epoch chosen on the test
+split itself. All make about the same number of updates. Nothing here claims how any published number was
+measured.
 """
 
 from __future__ import annotations
@@ -32,11 +31,12 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.scoring.intervals import wilson_interval
 from fer_models.training.augment import augment
+from fer_models.training.face_tensors import as_tensor
 from fer_models.training.recipes import Augmentation, Recipe
-from fer_models.training.session import ProgressCallback
-from fer_models.training.supervised import as_tensor, train
+from fer_models.training.session import RunOptions, TrainingData
+from fer_models.training.supervised import SupervisedTraining
 
-#: A network small enough that the whole study is a matter of an hour or two without an accelerator.
+#: A network small enough to run the study in an hour or two without a GPU.
 RECIPE = Recipe(
     Architecture("resnet18"),
     epochs=12,
@@ -45,230 +45,223 @@ RECIPE = Recipe(
     validate_from=0.5,
     augmentation=Augmentation(erase=0.1),
 )
-#: How copies are altered before the split: what is usual where that is done (mirror, small turns and shifts,
-#: light).
-ALTERED = Augmentation(
+#: Augmentation of the copies: what is usual where copies are made before the split.
+COPY_AUGMENTATION = Augmentation(
     mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0
 )
-#: The share of all faces that trains, where the split is random.
+#: The training split's share of all images, where the split is random.
 TRAINING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Who trains, who chooses the epoch, who is reported.
+    """Splits of a protocol.
 
     Attributes:
-        origins: for each of the three sets, the pixel hash of the image that each face is, or was made from.
+        name: short name.
+        description: one line for the table.
+        training: the faces that train.
+        validation: the faces that choose the epoch.
+        test: the faces whose accuracy is reported.
+        origins: for each of the three splits, the pixel hash of the image that each face is, or was made
+            from.
     """
 
     name: str
     description: str
     training: FaceSet
-    choosing: FaceSet
-    reported: FaceSet
+    validation: FaceSet
+    test: FaceSet
     origins: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Which reported faces are, or were made from, an image that also trained; (n,)."""
-        trained = set(self.origins[0])
-        return np.array([origin in trained for origin in self.origins[2]])
+    def is_leaked(self) -> NDArray[np.bool_]:
+        """Whether each test face is, or was made from, an image of the training split; (n,)."""
+        training_images = set(self.origins[0])
+        return np.array([origin in training_images for origin in self.origins[2]])
 
 
-def official(training: FaceSet, choosing: FaceSet, reported: FaceSet) -> Protocol:
-    """The splits as they are."""
-    origins = (training.hashes, choosing.hashes, reported.hashes)
-    return Protocol(
-        "official",
-        f"trained on {training.split}, chosen on {choosing.split}, reported on {reported.split}",
-        training,
-        choosing,
-        reported,
-        origins,
-    )
+@dataclass(frozen=True)
+class _Images:
+    """Images of all splits: grey (n, side, side), labels (n,) and pixel hashes of their originals (n,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    origins: NDArray[np.str_]
+
+
+def official(training: FaceSet, validation: FaceSet, test: FaceSet) -> Protocol:
+    """The official splits."""
+    description = f"trained on {training.split}, chosen on {validation.split}, reported on {test.split}"
+    origins = (training.hashes, validation.hashes, test.hashes)
+    return Protocol("official", description, training, validation, test, origins)
 
 
 def random(sets: Sequence[FaceSet], seed: int) -> Protocol:
-    """All images of `sets` shuffled and split anew."""
-    images, labels, origins = _together(sets)
-    return _split("random", "a random 80/20 split of all images", images, labels, origins, seed)
+    """A random split of all images."""
+    return _split("random", "a random 80/20 split of all images", _concatenate(sets), seed)
 
 
 def inflated(sets: Sequence[FaceSet], seed: int) -> Protocol:
-    """All images of `sets`, every emotion filled up with altered copies, then shuffled and split."""
-    images, labels, origins = _together(sets)
-    rng, counts = np.random.default_rng(seed), np.bincount(labels, minlength=len(EMOTIONS))
+    """A random split of all images and of augmented copies, which make all emotions equally frequent."""
+    images = _concatenate(sets)
+    rng, counts = np.random.default_rng(seed), np.bincount(images.labels, minlength=len(EMOTIONS))
     rows = np.concatenate(
-        [rng.choice(np.flatnonzero(labels == e), counts.max() - n) for e, n in enumerate(counts) if n]
+        [rng.choice(np.flatnonzero(images.labels == e), counts.max() - n) for e, n in enumerate(counts) if n]
     )
-    copies = [
-        augment(torch.from_numpy(images[part])[:, None], images.shape[1], ALTERED, seed + int(part[0]))[:, 0]
-        .round()
-        .byte()
-        .numpy()
-        for part in np.array_split(rows, max(1, len(rows) // 1024))
-        if len(part)
-    ]
-    return _split(
-        "inflated",
-        "emotions evened out with altered copies, then a random 80/20 split",
-        np.concatenate([images, *copies]),
-        np.concatenate([labels, labels[rows]]),
-        np.concatenate([origins, origins[rows]]),
-        seed,
+    side = images.pixels.shape[1]
+    copies = []
+    for part in np.array_split(rows, max(1, len(rows) // 1024)):
+        if len(part):
+            faces = torch.from_numpy(images.pixels[part])[:, None]
+            copy = augment(faces, side, COPY_AUGMENTATION, seed + int(part[0]))
+            copies.append(copy[:, 0].round().byte().numpy())
+    all_images = _Images(
+        np.concatenate([images.pixels, *copies]),
+        np.concatenate([images.labels, images.labels[rows]]),
+        np.concatenate([images.origins, images.origins[rows]]),
+    )
+    description = "emotions evened out with augmented copies, then a random 80/20 split"
+    return _split("inflated", description, all_images, seed)
+
+
+def _concatenate(sets: Sequence[FaceSet]) -> _Images:
+    """Concatenate all faces as grey images; smaller ones are enlarged to the largest side."""
+    side = max(max(faces.face(0).shape[:2]) for faces in sets)
+    return _Images(
+        np.concatenate([as_tensor(faces, 1, side).numpy()[:, 0] for faces in sets]),
+        np.concatenate([faces.labels for faces in sets]),
+        np.array([pixel_hash for faces in sets for pixel_hash in faces.hashes]),
     )
 
 
-def _together(sets: Sequence[FaceSet]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
-    """Grey images (n, side, side), labels and pixel hashes of all faces; smaller faces are enlarged to the
-    largest side.
-    """
-    side = max(max(s.face(0).shape[:2]) for s in sets)
-    images = np.concatenate([as_tensor(s, 1, side).numpy()[:, 0] for s in sets])
-    return images, np.concatenate([s.labels for s in sets]), np.array([h for s in sets for h in s.hashes])
-
-
-def _split(
-    name: str,
-    description: str,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    origins: NDArray[np.str_],
-    seed: int,
-) -> Protocol:
-    order = np.random.default_rng([seed, 1]).permutation(len(labels))
-    first = round(TRAINING_SHARE * len(labels))
-    parts = (order[:first], order[first : (first + len(labels)) // 2], order[(first + len(labels)) // 2 :])
-    made = [
-        FaceSet(name, split, images[rows], labels[rows])
-        for split, rows in zip(("train", "choosing", "reported"), parts, strict=True)
-    ]
-    came_from = [tuple(origins[rows].tolist()) for rows in parts]
-    return Protocol(name, description, made[0], made[1], made[2], (came_from[0], came_from[1], came_from[2]))
+def _split(name: str, description: str, images: _Images, seed: int) -> Protocol:
+    n = len(images.labels)
+    order = np.random.default_rng([seed, 1]).permutation(n)
+    first = round(TRAINING_SHARE * n)
+    second = (first + n) // 2
+    parts = (order[:first], order[first:second], order[second:])
+    training, validation, test = (
+        FaceSet(name, split, images.pixels[rows], images.labels[rows])
+        for split, rows in zip(("train", "validation", "test"), parts, strict=True)
+    )
+    origins = [tuple(images.origins[rows].tolist()) for rows in parts]
+    return Protocol(name, description, training, validation, test, (origins[0], origins[1], origins[2]))
 
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What one protocol makes of the network. Accuracies are JSON measurements: value, low, high (Wilson, 95
-    %) and n.
+    """Accuracy of the network under one protocol.
+
+    Accuracies are JSON measurements: value, low, high (Wilson, 95 %) and n.
 
     Attributes:
-        seen: how many reported faces are, or were made from, an image that also trained.
-        chosen_apart: accuracy on the reported faces, the epoch chosen on others.
-        chosen_there: the same, the epoch chosen on the reported faces.
-        unseen: `chosen_apart` on the reported faces whose image did not train; None where there is none.
-        curve: (epoch, accuracy where it is chosen, accuracy where it is reported).
+        protocol: its name.
+        description: one line for the table.
+        n_training: number of training faces.
+        n_test: number of test faces.
+        n_leaked: number of test faces that are, or were made from, an image of the training split.
+        epochs: number of epochs.
+        accuracy: on the test split, the epoch chosen on the validation split.
+        accuracy_chosen_on_test: the same, the epoch chosen on the test split.
+        accuracy_without_leaked: `accuracy` on the test faces that are not leaked; None where all are.
+        curve: (epoch, validation accuracy, test accuracy).
     """
 
     protocol: str
     description: str
-    trained_on: int
-    reported_on: int
-    seen: int
+    n_training: int
+    n_test: int
+    n_leaked: int
     epochs: int
-    chosen_apart: dict[str, float]
-    chosen_there: dict[str, float]
-    unseen: dict[str, float] | None
+    accuracy: dict[str, float]
+    accuracy_chosen_on_test: dict[str, float]
+    accuracy_without_leaked: dict[str, float] | None
     curve: list[tuple[int, float, float]]
 
 
-def study(
-    sets: tuple[FaceSet, FaceSet, FaceSet],
-    folder: Path,
-    recipe: Recipe = RECIPE,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    report: ProgressCallback | None = None,
+def run_study(
+    sets: tuple[FaceSet, FaceSet, FaceSet], folder: Path, recipe: Recipe, options: RunOptions
 ) -> list[ProtocolResult]:
-    """Train by every protocol, and measure.
+    """Train and test by every protocol.
 
     Args:
         sets: the official train, validation and test splits.
-        folder: where findings, weights and checkpoints are kept: a study that was stopped goes on from there.
-        recipe: for all protocols alike; a teacher is left out, because it has seen one of these splits.
-        report: see `loop.train`.
+        folder: for results, weights and checkpoints; a killed study resumes from them.
+        recipe: for all protocols; its teacher is left out, because it was trained on one of these splits.
+        options: seed, device and progress callback.
 
     Raises:
-        UsageError: as `loop.train`.
+        UsageError: as `Session.run`.
     """
-    recipe, folder = replace(recipe, teacher=None), folder.absolute()
-    findings = []
-    makers: tuple[Callable[[], Protocol], ...] = (
+    recipe, folder, seed = replace(recipe, teacher=None), folder.absolute(), options.seed
+    results = []
+    factories: tuple[Callable[[], Protocol], ...] = (
         lambda: official(*sets),
         lambda: random(sets, seed),
         lambda: inflated(sets, seed),
     )
-    for make in makers:
-        protocol = make()  # one at a time: the copies of `inflated` are large
-        # As many updates for all: more faces, fewer epochs.
+    for make_protocol in factories:
+        protocol = make_protocol()  # one at a time: the copies of `inflated` are large
+        # The same number of updates for all: more faces, fewer epochs.
         epochs = max(1, round(recipe.epochs * len(sets[0]) / len(protocol.training)))
-        findings.append(_measure(protocol, replace(recipe, epochs=epochs), folder, seed, device, report))
-    return findings
+        results.append(_run_protocol(protocol, replace(recipe, epochs=epochs), folder, options))
+    return results
 
 
-def _measure(
-    protocol: Protocol, recipe: Recipe, folder: Path, seed: int, device: str, report: ProgressCallback | None
-) -> ProtocolResult:
-    made_of = json.dumps(
-        [
-            asdict(recipe),
-            seed,
-            protocol.training.fingerprint,
-            protocol.choosing.fingerprint,
-            protocol.reported.fingerprint,
-        ]
-    )
-    kept = folder / f"{protocol.name}.json"
-    if kept.exists():
-        said = json.loads(kept.read_text())
-        if said["made_of"] == made_of:
-            return ProtocolResult(**said["finding"])
-    reported = protocol.reported
+def _run_protocol(protocol: Protocol, recipe: Recipe, folder: Path, options: RunOptions) -> ProtocolResult:
+    """The result of one protocol, from its file in `folder` where that has the same inputs."""
+    splits = (protocol.training, protocol.validation, protocol.test)
+    inputs = json.dumps([asdict(recipe), options.seed, *(faces.fingerprint for faces in splits)])
+    path = folder / f"{protocol.name}.json"
+    if path.exists():
+        cached = json.loads(path.read_text())
+        if cached.get("inputs") == inputs:
+            return ProtocolResult(**cached["result"])
+    result = _measure(protocol, recipe, folder, options)
+    _write(path, json.dumps({"inputs": inputs, "result": asdict(result)}, indent=1))
+    return ProtocolResult(**json.loads(path.read_text())["result"])
 
-    def named(title: str, step: int, steps: int, figures: dict[str, float]) -> None:
-        if report is not None:
-            report(f"{protocol.name}, {title}", step, steps, figures)
 
-    outcome = train(
-        protocol.name,
-        recipe,
-        [protocol.training],
-        protocol.choosing,
-        folder,
-        seed=seed,
-        device=device,
-        report=named,
-        also={"reported": reported},
-    )
-    model = cnn.load(outcome.weights, device=device, precision=resolve_precision(recipe.precision, device))
-    answers = np.concatenate([model.predict(batch).answer for _, batch in reported.batches(256)])
-    right = np.equal(answers, reported.labels)
+def _measure(protocol: Protocol, recipe: Recipe, folder: Path, options: RunOptions) -> ProtocolResult:
+    """Train by a protocol, and score its test split."""
+
+    def report(title: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+        if options.report is not None:
+            options.report(f"{protocol.name}, {title}", step, steps, metrics)
+
+    test = protocol.test
+    data = TrainingData([protocol.training], protocol.validation, {"test": test})
+    run_options = replace(options, report=report)
+    training = SupervisedTraining(protocol.name, recipe, data, run_options).run(folder)
+    precision = resolve_precision(recipe.precision, options.device)
+    model = cnn.load(training.weights, device=options.device, precision=precision)
+    predictions = np.concatenate([model.predict(batch).answer for _, batch in test.batches(256)])
+    is_correct, is_leaked, n = np.equal(predictions, test.labels), protocol.is_leaked, len(test)
     curve = [
-        (int(r["epoch"]), r["validation_accuracy"], r["accuracy on reported"])
-        for r in outcome.history
-        if "validation_accuracy" in r
+        (int(record["epoch"]), record["validation_accuracy"], record["accuracy on test"])
+        for record in training.history
+        if "validation_accuracy" in record
     ]
-    seen, n = protocol.seen, len(reported)
-    finding = ProtocolResult(
-        protocol.name,
-        protocol.description,
-        len(protocol.training),
-        n,
-        int(seen.sum()),
-        recipe.epochs,
-        _accuracy(int(right.sum()), n),
-        _accuracy(round(max(there for _, _, there in curve) * n), n),
-        _accuracy(int(right[~seen].sum()), int((~seen).sum())) if not seen.all() else None,
-        curve,
+    best_on_test = max(accuracy for _, _, accuracy in curve)
+    return ProtocolResult(
+        protocol=protocol.name,
+        description=protocol.description,
+        n_training=len(protocol.training),
+        n_test=n,
+        n_leaked=int(is_leaked.sum()),
+        epochs=recipe.epochs,
+        accuracy=_accuracy(int(is_correct.sum()), n),
+        accuracy_chosen_on_test=_accuracy(round(best_on_test * n), n),
+        accuracy_without_leaked=(
+            None if is_leaked.all() else _accuracy(int(is_correct[~is_leaked].sum()), int((~is_leaked).sum()))
+        ),
+        curve=curve,
     )
-    _write(kept, json.dumps({"made_of": made_of, "finding": asdict(finding)}, indent=1))
-    return ProtocolResult(**json.loads(kept.read_text())["finding"])
 
 
-def _accuracy(right: int, n: int) -> dict[str, float]:
-    return {**wilson_interval(right, n).as_json(), "n": n}
+def _accuracy(n_correct: int, n: int) -> dict[str, float]:
+    return {**wilson_interval(n_correct, n).as_json(), "n": n}
 
 
 def _write(path: Path, text: str) -> None:
@@ -277,39 +270,44 @@ def _write(path: Path, text: str) -> None:
     Path(part.name).replace(path)
 
 
-def markdown(findings: Sequence[ProtocolResult]) -> str:
-    """The findings as a table."""
-    lines = [
-        "| protocol | trained on | reported on | of these, the image also trained | accuracy | the same, epoch chosen on the reported faces "
-        "| accuracy on images that did not train |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for f in findings:
+def markdown_table(results: Sequence[ProtocolResult]) -> str:
+    """The results as a table."""
+    header = (
+        "protocol",
+        "trained on",
+        "reported on",
+        "of these, the image also trained",
+        "accuracy",
+        "the same, epoch chosen on the reported faces",
+        "accuracy on images that did not train",
+    )
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for result in results:
         cells = (
-            f"{f.protocol}: {f.description}",
-            f"{f.trained_on:,}",
-            f"{f.reported_on:,}",
-            f"{f.seen / f.reported_on:.1%}",
-            *(_cell(m) for m in (f.chosen_apart, f.chosen_there, f.unseen)),
+            f"{result.protocol}: {result.description}",
+            f"{result.n_training:,}",
+            f"{result.n_test:,}",
+            f"{result.n_leaked / result.n_test:.1%}",
+            _cell(result.accuracy),
+            _cell(result.accuracy_chosen_on_test),
+            _cell(result.accuracy_without_leaked),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(measured: dict[str, float] | None) -> str:
-    return (
-        "-"
-        if measured is None
-        else f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
-    )
+def _cell(accuracy: dict[str, float] | None) -> str:
+    if accuracy is None:
+        return "-"
+    return f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
 
 
-def as_json(findings: Sequence[ProtocolResult], recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Everything that was found, and by which recipe."""
+def as_json(results: Sequence[ProtocolResult], recipe: Recipe, seed: int) -> dict[str, Any]:
+    """All results, the recipe and the seed, as JSON."""
     return {
-        "schema": 1,
+        "schema": 2,
         "study": "protocols",
         "recipe": asdict(recipe),
         "seed": seed,
-        "findings": [asdict(f) for f in findings],
+        "results": [asdict(result) for result in results],
     }

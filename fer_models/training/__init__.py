@@ -1,0 +1,1 @@
+"""Training of the shipped networks: one session for all recipes."""

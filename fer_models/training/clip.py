@@ -1,16 +1,16 @@
-"""Training of `clip-nano`: a text tower that learns to name what an image tower sees.
+"""Training of `clip-nano`: a text tower learns to name the emotion in embeddings of a trained image tower.
 
-The image tower starts as a network of the zoo that was trained on labels, and stays as it is: its features of
-the training faces are computed once. A projection of them and the text tower learn together, each face
+The image tower starts as a network of the zoo that was trained on labels, and stays frozen: its embeddings of
+the training faces are computed once. A projection of them and the text tower are trained together, each face
 against captions of many templates and words (locked-image tuning, Zhai et al. 2022, arXiv:2111.07991).
-Captions of the same emotion are no negatives of each other: the target is shared among all of them in the
-batch, in both directions (UniCL, Yang et al. 2022, arXiv:2204.03610).
+Captions of the
+same emotion are no negatives of each other: all of them in the batch share the target, in both directions
+(UniCL, Yang et al. 2022, arXiv:2204.03610).
 """
 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,13 @@ from fer_models.artifacts import safetensors_io, weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import clip
 from fer_models.classifiers import prompts as prompt_sets
-from fer_models.datasets.base import FaceSet
 from fer_models.errors import WeightsError, WeightsMissingError
-from fer_models.training import provenance, schedule
-from fer_models.training.augment import augment
+from fer_models.training.face_tensors import BATCH_SIZE, concatenate_sets, embed_views
 from fer_models.training.recipes import Augmentation
-from fer_models.training.session import ProgressCallback
-from fer_models.training.supervised import TrainingResult, as_tensor
+from fer_models.training.schedule import build_adamw
+from fer_models.training.session import RunOptions, Session, Step, TrainingData
 
-#: How `cnn` prepares pictures for the network the image tower starts from; open_clip prepares them the same
-#: way from these.
+#: The preprocessing that `cnn` applies for the network of the image tower, as open_clip's options.
 _PREPROCESS = {
     "mean": (0.5, 0.5, 0.5),
     "std": (0.25, 0.25, 0.25),
@@ -45,14 +42,14 @@ _PREPROCESS = {
 
 @dataclass(frozen=True)
 class ContrastiveRecipe:
-    """Everything that decides what the training does, but for its data and its machine.
+    """Everything that decides the training except its data and its machine.
 
     Attributes:
-        architecture: open_clip's name for the network.
+        architecture: open_clip's name of the network.
         image_tower: the network of the zoo whose weights the image tower gets.
-        views: differently augmented looks at each training face.
-        captions: the prompt set that trains. chosen_by: the one whose accuracy on the validation split
-            chooses the epoch.
+        views: differently augmented copies of each training face.
+        captions: the prompt set of the captions.
+        chosen_by: the prompt set whose accuracy on the validation split chooses the epoch.
         lr: the peak, after 5 % of all updates; then a cosine to zero. Optimizer AdamW.
         largest_scale: an upper bound of the scale of cosines (as in Radford et al. 2021: 100).
     """
@@ -70,212 +67,135 @@ class ContrastiveRecipe:
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(erase=0.0, rotate=10.0))
 
 
-def train(
-    recipe: ContrastiveRecipe,
-    training: list[FaceSet],
-    validation: FaceSet,
-    output: Path,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    report: ProgressCallback | None = None,
-) -> TrainingResult:
-    """Train and write `NAME.safetensors`, named after the architecture. It takes minutes, so a killed run
-    starts anew.
-
-    Args:
-        training, validation, output, seed, device, report: as in `loop.train`.
+class ClipTraining(Session):
+    """Training run of a CLIP model with a frozen image tower.
 
     Raises:
-        WeightsMissingError: the network that the image tower starts from is not on this machine.
-        WeightsError: it does not fit the image tower.
+        WeightsMissingError: the weights of the image tower are not on this machine.
+        WeightsError: they do not fit the image tower.
     """
-    torch.manual_seed(seed)
-    where, start = safetensors_io.pick_device(device), weights.find(recipe.image_tower)
-    if start is None:
-        raise WeightsMissingError(
-            f"{recipe.image_tower}, whose eyes {recipe.architecture} gets, is not here: fer-models train {recipe.image_tower}"
+
+    packages = ("torch", "timm", "open_clip_torch", "numpy")
+    recipe: ContrastiveRecipe
+
+    def __init__(self, name: str, recipe: ContrastiveRecipe, data: TrainingData, options: RunOptions) -> None:
+        super().__init__(name, recipe, data, options, safetensors_io.pick_device(options.device))
+        path = weights.find(recipe.image_tower)
+        if path is None:
+            problem = f"{name} needs the weights of {recipe.image_tower}, and they are not here."
+            raise WeightsMissingError(f"{problem} Train it first: fer-models train {recipe.image_tower}")
+        self.image_tower = {"model": recipe.image_tower, "sha256": sha256_of(path)}
+        self.network: Any = clip.create(recipe.architecture, _PREPROCESS).to(self.device)
+        load_image_encoder(self.network, path)
+        self.tokenizer = open_clip.get_tokenizer(recipe.architecture)
+        self.captions, self.prompts = prompt_sets.load(recipe.captions), prompt_sets.load(recipe.chosen_by)
+        captions = [self.captions.texts(emotion) for emotion in range(len(self.captions.words))]
+        self.tokens = [self.tokenizer(texts).to(self.device) for texts in captions]
+        self.labels = torch.from_numpy(np.concatenate([faces.labels for faces in data.training]))
+        self.optimizer = build_adamw(self.network.parameters(), recipe.lr, recipe.weight_decay, beta2=0.98)
+        self.warmup = max(1, self.steps * recipe.epochs // 20)
+
+    def prepare(self) -> None:
+        """Compute the embeddings of all views of the training faces, and of the validation faces."""
+        mean, std = (
+            torch.tensor(_PREPROCESS[key], device=self.device).reshape(1, 3, 1, 1) for key in ("mean", "std")
         )
-    model: Any = clip.create(recipe.architecture, _PREPROCESS).to(where)
-    load_image_encoder(model, start)
-    labels = torch.from_numpy(np.concatenate([faces.labels for faces in training]))
-    began = time.perf_counter()
-    views = _views(model, training, recipe, seed, where, report)
-    looking = time.perf_counter() - began
-    held_out = clip.Clip(
-        model, open_clip.get_tokenizer(recipe.architecture), prompt_sets.load(recipe.chosen_by), where
-    )
-    validation_features = torch.cat(
-        [_trunk(model, held_out.preprocess(batch)) for _, batch in validation.batches(256)]
-    )
-    learner = Trainer(
-        model, recipe, prompt_sets.load(recipe.captions), held_out.tokenizer, where, len(labels), seed
-    )
-    history: list[dict[str, float]] = []
-    path = output / f"{recipe.architecture}.safetensors"
-    for epoch in range(recipe.epochs):
-        began = time.perf_counter()
-        loss = learner.epoch(views[epoch % recipe.views], labels, epoch, report)
-        accuracy = _accuracy(model, validation_features, validation.labels, recipe.chosen_by)
-        seconds = time.perf_counter() - began + (looking if epoch == 0 else 0.0)
-        record = {
-            "epoch": epoch + 1,
-            "size": float(model.visual.image_size[0]),
-            "loss": loss,
-            "seconds": seconds,
-        }
-        record |= {
-            "images_per_second": learner.steps * recipe.batch_size / seconds,
-            "validation_accuracy": accuracy,
-        }
-        history.append(record)
-        if accuracy > max((r["validation_accuracy"] for r in history[:-1]), default=-1.0):
-            made = provenance.record(
-                recipe.architecture,
-                recipe,
-                seed=seed,
-                training=map(provenance.described, training),
-                validation=provenance.described(validation),
-                history=history,
-                device=where,
-                packages=("torch", "timm", "open_clip_torch", "numpy"),
-                image_tower={"model": recipe.image_tower, "sha256": sha256_of(start)},
-                captions=prompt_sets.load(recipe.captions).as_json(),
-            )
-            clip.save(model, path, {"provenance": json.dumps(made)}, recipe.architecture)
-    best = max(history, key=lambda r: (r["validation_accuracy"], -r["epoch"]))
-    return TrainingResult(path, int(best["epoch"]), best["validation_accuracy"], history)
+        faces = concatenate_sets(self.data.training, 1, self.size_at(0))
+        self.views = embed_views(
+            faces,
+            lambda pixels: encode_image(self.network, (pixels.expand(-1, 3, -1, -1) / 255 - mean) / std),
+            self.recipe,
+            self.options.seed,
+            self.device,
+            self.options.report,
+        )
+        validation = (batch for _, batch in self.data.validation.batches(BATCH_SIZE))
+        preprocess = self._classifier().preprocess
+        embeddings = [encode_image(self.network, preprocess(batch)) for batch in validation]
+        self.validation_embeddings = torch.cat(embeddings)
+
+    def _classifier(self) -> clip.Clip:
+        """The model with the prompts of the validation. A new one each time, because it caches embeddings."""
+        return clip.Clip(self.network, self.tokenizer, self.prompts, self.device)
+
+    # -- one epoch --------------------------------------------------------------------------------
+
+    def size_at(self, epoch: int) -> int:
+        """The side of the network's input, in pixels."""
+        return int(self.network.visual.image_size[0])
+
+    def set_training_mode(self) -> None:
+        """Set the network to training mode, except the frozen image tower."""
+        self.network.train()
+        self.network.visual.trunk.eval()
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Rows of each batch: a new shuffle per epoch."""
+        self.rng = np.random.default_rng([self.options.seed, epoch])
+        order, size = self.rng.permutation(self.n_faces), self.recipe.batch_size
+        return [order[step * size : (step + 1) * size] for step in range(self.steps)]
+
+    def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
+        """Update on one batch, each face with a random caption of its emotion."""
+        embeddings = self.views[step.epoch % self.recipe.views][batch].float().to(self.device)
+        labels, model = self.labels[batch], self.network
+        captions = [self.tokens[e][self.rng.integers(len(self.tokens[e]))] for e in labels.tolist()]
+        images = F.normalize(model.visual.head(embeddings), dim=-1)
+        texts = F.normalize(model.encode_text(torch.stack(captions)), dim=-1)
+        logits = model.logit_scale.exp() * images @ texts.T
+        is_same_emotion = (labels[:, None] == labels[None, :]).float().to(self.device)
+        target = is_same_emotion / is_same_emotion.sum(dim=1, keepdim=True)
+        loss = self.apply_gradients((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2)
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, float(np.log(self.recipe.largest_scale)))
+        return loss
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Zero-shot accuracy with the prompts of `chosen_by`."""
+        classifier = self._classifier()  # sets the network to evaluation mode
+        embeddings = self.network.visual.head(self.validation_embeddings.to(self.device))
+        predictions = classifier.classify(F.normalize(embeddings, dim=-1).cpu().numpy())
+        return {"validation_accuracy": float((predictions.answer == self.data.validation.labels).mean())}
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def inputs(self) -> dict[str, Any]:
+        """Weights of the image tower, and captions."""
+        return {"image_tower": self.image_tower, "captions": self.captions.as_json()}
+
+    def save_weights(self, path: Path) -> None:
+        """Write `NAME.safetensors`."""
+        metadata = {"provenance": json.dumps(self.provenance())}
+        clip.save(self.network, path, metadata, self.recipe.architecture)
 
 
 def load_image_encoder(model: Any, path: Path) -> None:
-    """Put the weights of a network of ours for grey faces into the image tower of `model`, for three equal
-    channels.
+    """Load the weights of a network for grey faces into the image tower of `model`, and freeze it.
 
     Raises:
         WeightsError: they do not fit.
     """
     state, _ = safetensors_io.read(path)
-    trunk = model.visual.trunk.state_dict()
-    lent = {}
-    for name, own in trunk.items():
+    weights: dict[str, torch.Tensor] = {}
+    for name, target in model.visual.trunk.state_dict().items():
         tensor = state.get(name)
-        if tensor is not None and tensor.ndim == 4 and tensor.shape[1] == 1 and own.shape[1] == 3:
-            tensor = (
-                tensor.repeat(1, 3, 1, 1) / 3
-            )  # one third of the grey kernel per channel: the same sum where all are equal
-        if tensor is None or tensor.shape != own.shape:
+        if tensor is not None and tensor.ndim == 4 and tensor.shape[1] == 1 and target.shape[1] == 3:
+            # One third of the grey kernel per channel: the same sum where all channels are equal.
+            tensor = tensor.repeat(1, 3, 1, 1) / 3
+        if tensor is None or tensor.shape != target.shape:
             raise WeightsError(
                 f"{path} does not fit the image tower: {name} is missing or has another shape."
             )
-        lent[name] = tensor
-    model.visual.trunk.load_state_dict(lent)
+        weights[name] = tensor
+    model.visual.trunk.load_state_dict(weights)
     for parameter in model.visual.trunk.parameters():
         parameter.requires_grad = False
 
 
 @torch.inference_mode()
-def _trunk(model: Any, batch: torch.Tensor) -> torch.Tensor:
-    """What the image tower sees before its projection: float32 (n, width), on the CPU."""
+def encode_image(model: Any, batch: torch.Tensor) -> torch.Tensor:
+    """Embeddings of the image tower before its projection: float32 (n, width), on the CPU."""
     model.visual.trunk.eval()
-    seen: torch.Tensor = model.visual.trunk(batch).float().cpu()
-    return seen
-
-
-def _views(
-    model: Any,
-    training: list[FaceSet],
-    recipe: ContrastiveRecipe,
-    seed: int,
-    device: torch.device,
-    report: ProgressCallback | None,
-) -> list[torch.Tensor]:
-    """`recipe.views` looks at all training faces, the first one as they are: float16 (n, width) each."""
-    side = model.visual.image_size[0]
-    faces = torch.cat([as_tensor(s, 1, side) for s in training])
-    mean, std = (torch.tensor(_PREPROCESS[key], device=device).reshape(1, 3, 1, 1) for key in ("mean", "std"))
-    found, size = [], 256
-    for view in range(recipe.views):
-        parts = []
-        for start in range(0, len(faces), size):
-            batch = faces[start : start + size].to(device)
-            grey = (
-                batch.float()
-                if view == 0
-                else augment(batch, side, recipe.augmentation, seed + view * len(faces) + start)
-            )
-            parts.append(_trunk(model, (grey.expand(-1, 3, -1, -1) / 255 - mean) / std).half())
-            if report is not None:
-                report(
-                    f"look {view + 1}/{recipe.views} at the faces",
-                    min(start + size, len(faces)),
-                    len(faces),
-                    {},
-                )
-        found.append(torch.cat(parts))
-    return found
-
-
-class Trainer:
-    """The text tower and the projection, and the captions they learn from."""
-
-    def __init__(
-        self,
-        model: Any,
-        recipe: ContrastiveRecipe,
-        captions: prompt_sets.PromptSet,
-        tokenizer: Any,
-        device: torch.device,
-        n: int,
-        seed: int,
-    ) -> None:
-        self.model, self.recipe, self.device, self.seed = model, recipe, device, seed
-        texts = [captions.texts(emotion) for emotion in range(len(captions.words))]
-        self.tokens = [tokenizer(some).to(device) for some in texts]
-        self.steps = max(1, n // recipe.batch_size)
-        parameters, total = model.parameters(), self.steps * recipe.epochs
-        self.optimizer, self.schedule = schedule.adamw(parameters, recipe.lr, recipe.weight_decay, total)
-
-    def epoch(
-        self, features: torch.Tensor, labels: torch.Tensor, epoch: int, report: ProgressCallback | None
-    ) -> float:
-        """One pass over all faces; returns the mean loss."""
-        rng = np.random.default_rng([self.seed, epoch])
-        order, losses = rng.permutation(len(labels)), []
-        self.model.train()
-        self.model.visual.trunk.eval()
-        for step in range(self.steps):
-            rows = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
-            losses.append(self._step(features[rows].float().to(self.device), labels[rows], rng))
-            if report is not None:
-                report(
-                    f"epoch {epoch + 1}/{self.recipe.epochs}",
-                    step + 1,
-                    self.steps,
-                    {"loss": float(np.mean(losses[-50:]))},
-                )
-        self.model.eval()
-        return float(np.mean(losses))
-
-    def _step(self, features: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> float:
-        tokens = torch.stack([self.tokens[e][rng.integers(len(self.tokens[e]))] for e in labels.tolist()])
-        images = F.normalize(self.model.visual.head(features), dim=-1)
-        texts = F.normalize(self.model.encode_text(tokens), dim=-1)
-        logits = self.model.logit_scale.exp() * images @ texts.T
-        same = (labels[:, None] == labels[None, :]).float().to(self.device)
-        target = same / same.sum(dim=1, keepdim=True)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.schedule.step()
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(0, float(np.log(self.recipe.largest_scale)))
-        return float(loss.item())
-
-
-@torch.inference_mode()
-def _accuracy(model: Any, features: torch.Tensor, labels: NDArray[np.int64], prompts: str) -> float:
-    device = next(model.parameters()).device
-    asked = clip.Clip(model, open_clip.get_tokenizer(clip.NANO), prompt_sets.load(prompts), device)
-    images = F.normalize(model.visual.head(features.to(device)), dim=-1).cpu().numpy()
-    return float((asked.classify(images).answer == labels).mean())
+    embeddings: torch.Tensor = model.visual.trunk(batch).float().cpu()
+    return embeddings

@@ -1,10 +1,9 @@
-"""What a training run's weights are and how they came about: the record that stands in their file."""
+"""Provenance of trained weights: the parts of the record in their file that all recipes share."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
@@ -14,42 +13,21 @@ import torch
 from fer_models.datasets.base import FaceSet
 
 
-def described(faces: FaceSet) -> dict[str, Any]:
-    """Which faces: their set's name, how many they are, and the fingerprint of all of them."""
+def describe_faces(faces: FaceSet) -> dict[str, Any]:
+    """Name, size and fingerprint of a face set."""
     return {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint}
 
 
-def record(
-    model: str,
-    recipe: Any,
-    *,
-    seed: int,
-    training: Iterable[Mapping[str, Any]],
-    validation: Mapping[str, Any],
-    history: list[dict[str, float]],
-    device: torch.device,
-    packages: Iterable[str],
-    **more: Any,
-) -> dict[str, Any]:
-    """The provenance of one run, to be kept as JSON.
+def describe_environment(device: torch.device, packages: Iterable[str]) -> dict[str, Any]:
+    """Device, package versions and the time of day, as JSON.
 
     Args:
-        recipe: a dataclass, whole.
-        training, validation: as `described`.
-        packages: whose versions the weights may depend on.
-        more: what this kind of training has besides.
+        device: the device that trained.
+        packages: the distributions whose versions the weights may depend on.
     """
+    threads = f"{device.type}, {torch.get_num_threads()} threads"
     return {
-        "model": model,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "training_data": list(training),
-        "validation_data": validation,
-        **more,
-        "history": history,
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{device.type}, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else threads,
         "versions": {package: version(package) for package in packages} | {"python": sys.version.split()[0]},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -1,20 +1,20 @@
-"""How each network is trained, as data."""
+"""Training recipes of the networks, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fer_models.classifiers.architecture import Architecture
 from fer_models.errors import UsageError
 
-#: What a recipe learns from: the dataset's labels, or the votes of FER+.
+#: Targets of a recipe: the dataset's labels, or the votes of FER+.
 BY_LABEL, VOTES = "labels", "votes"
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to a training face, drawn anew each time it is seen.
+    """Random changes of a training face, sampled anew in each epoch.
 
     Attributes:
         mirror: probability of a left-right flip.
@@ -22,7 +22,7 @@ class Augmentation:
         scale: largest relative change of size.
         shift: largest shift, as a share of the side.
         brightness, contrast: largest relative change.
-        erase: probability that a random rectangle (2-20 % of the area) is painted over in one tone.
+        erase: probability that a random rectangle (2-20 % of the area) is filled with one tone.
     """
 
     mirror: float = 0.5
@@ -36,25 +36,26 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a training run does, but for its data and its machine.
+    """Everything that decides a supervised training run except its data and its machine.
 
     Attributes:
-        sizes: (share of the epochs, side in pixels) steps: small faces first, full size last. A small side is
-            a fraction of the cost of a full one, and the early epochs lose little by it (progressive
-            learning, Tan & Le 2021, arXiv:2104.00298).
+        sizes: (share of the epochs, side in pixels) steps: small faces first, full size last. A small side
+            costs a fraction of a full one, and the early epochs lose little accuracy (progressive learning,
+            Tan & Le 2021, arXiv:2104.00298).
         lr: the peak learning rate, reached after `warmup` (share of all updates), then a cosine to zero.
-        ema: decay per update of the averaged weights, which are what is validated and kept.
-        precision: `auto` (what the machine is fast at), `float32` or `bf16` (autocast).
-        targets: `labels`, or `votes`: the shares of FER+'s raters who saw each emotion, where most saw one of
-            the seven (Barsoum et al. 2016, arXiv:1608.01041: their cross-entropy scheme); the label
+        ema: decay per update of the averaged weights, which are validated and kept.
+        precision: `auto` (bf16 on a device with instructions for it), `float32` or `bf16` (autocast).
+        targets: `labels`, or `votes`: the shares of FER+'s raters who chose each emotion, where most chose
+            one of the seven (Barsoum et al. 2016, arXiv:1608.01041: their cross-entropy scheme); the label
             elsewhere.
-        teacher: a network whose answers to the training faces, as they are, are mixed into the labels
-            (distillation, Hinton et al. 2015, arXiv:1503.02531): they say which faces are ambiguous, and
-            soften labels that most raters would not have given. `A+B`: the mean of two.
+        teacher: a network whose predictions for the training faces, without augmentation, are mixed into the
+            labels (distillation, Hinton et al. 2015, arXiv:1503.02531): they mark ambiguous faces, and soften
+            labels that most raters would not have given. `A+B`: the mean of two.
         teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
-        hint: a trained network of the zoo whose features the middle of a transformer is led to (see `hints`).
-        prune: how many of the faces that are learnt already each epoch leaves out, 0 to below 1 (see
-            `sampling`).
+        hint: a trained network of the zoo whose features the middle block of a transformer is trained to
+            match (see `feature_distillation`).
+        infobatch_ratio: the share of the learned faces that each epoch leaves out, 0 to below 1 (see
+            `infobatch`).
         validate_from: share of the epochs after which the averaged weights are scored on the validation split
             every epoch.
     """
@@ -82,11 +83,10 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def continued(self) -> Recipe:
-        """The recipe for going on from trained weights: half the peak rate, a short warm-up, full-size faces
-        throughout, and the labels alone.
+        """The recipe for training that starts from trained weights.
 
-        A teacher brings a beginner forward. A trained network may know more than the teacher does, and would
-        be led back to it.
+        Half the peak rate, a short warm-up, full-size faces throughout, and no teacher: a trained network may
+        be more accurate than the teacher, and would lose accuracy.
         """
         return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),), teacher=None)
 
@@ -130,13 +130,12 @@ RECIPES: dict[str, Recipe] = {
         augmentation=Augmentation(erase=0.1, rotate=12.0),
     ),
 }
-#: The same, learning from FER+'s votes: other labels are another task, so what they train has a name of its
-#: own.
+#: The same with FER+'s votes as targets: other labels are another task, so these networks have other names.
 RECIPES |= {
     f"{name}-ferplus": replace(recipe, targets=VOTES, teacher=None) for name, recipe in RECIPES.items()
 }
-#: What phi3v-nano sees with; like every transformer it needs more and stronger teaching than convolutions do
-#: (Touvron et al. 2021, arXiv:2012.12877), and faces as CLIP's image tower gets them.
+#: The vision encoder of phi3v-nano. Transformers need more distillation than convolutional networks (Touvron
+#: et al. 2021, arXiv:2012.12877); its faces are normalized as for CLIP's image tower.
 VISION_ENCODER = "phi3v-nano-vision"
 RECIPES[VISION_ENCODER] = Recipe(
     Architecture(
@@ -157,35 +156,27 @@ RECIPES[VISION_ENCODER] = Recipe(
     hint="efficientnet_b0",
     augmentation=Augmentation(erase=0.0, rotate=10.0),
 )
-#: Trained otherwise, on eyes that were trained before: see `training.contrastive` and `training.speaking`.
-CLIP_NANO, PHI3V_NANO = "clip-nano", "phi3v-nano"
-#: Trained otherwise: see `training.restoration`.
-GFPGAN_NANO = "gfpgan-nano"
+#: Networks with recipes of their own, in `training.clip`, `training.vlm` and `training.restoration`.
+CLIP_NANO, PHI3V_NANO, GFPGAN_NANO = "clip-nano", "phi3v-nano", "gfpgan-nano"
+
+AnyRecipe = TypeVar("AnyRecipe")  # a recipe's dataclass
 
 
-def adapt(
-    recipe: Recipe,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    precision: str | None = None,
-    infobatch_ratio: float | None = None,
-    teacher: str | None = None,
-) -> Recipe:
-    """The recipe with the user's own values where given.
+def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
+    """The recipe with the user's values.
+
+    Args:
+        recipe: any recipe.
+        values: fields of the recipe; None keeps the recipe's own value.
 
     Raises:
-        UsageError: `infobatch_ratio` is outside 0 to below 1.
+        UsageError: `infobatch_ratio` is outside 0 to below 1, or `epochs` or `batch_size` is below 1.
     """
-    if infobatch_ratio is not None and not 0 <= infobatch_ratio < 1:
-        raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {infobatch_ratio}.")
-    given: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "precision": precision,
-        "infobatch_ratio": infobatch_ratio,
-        "teacher": teacher,
-    }
-    return replace(recipe, **{k: v for k, v in given.items() if v is not None})
+    for name in ("epochs", "batch_size"):
+        if (value := values.get(name)) is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
+    ratio = values.get("infobatch_ratio")
+    if ratio is not None and not 0 <= ratio < 1:
+        raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {ratio}.")
+    changes = {name: value for name, value in values.items() if value is not None}
+    return replace(recipe, **changes)  # type: ignore[type-var]

@@ -1,6 +1,4 @@
-"""AdamW with a short warm-up and a cosine to zero, for what is trained in minutes on features that were
-computed once.
-"""
+"""AdamW and the learning rate schedule: a linear warm-up, then a cosine to zero."""
 
 from __future__ import annotations
 
@@ -11,17 +9,27 @@ import torch
 from torch import nn
 
 
-def adamw(
-    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, updates: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """The optimizer of all parameters that learn, and its schedule, to be moved on after each update.
+def build_adamw(
+    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, beta2: float
+) -> torch.optim.AdamW:
+    """AdamW over all parameters that are not frozen.
 
     Args:
-        lr: the peak, reached after 5 % of all `updates`.
+        parameters: of the network; frozen ones are left out.
+        lr: the peak learning rate.
+        weight_decay: the decoupled weight decay.
+        beta2: the decay of the mean of squared gradients; that of the mean of gradients is 0.9.
     """
-    optimizer = torch.optim.AdamW(
-        [p for p in parameters if p.requires_grad], lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)
-    )
-    warm = max(1, updates // 20)
-    share = lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, step / updates))))  # noqa: E731 (a rate per step)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, betas=(0.9, beta2))
+
+
+def warmup_cosine(update: int, updates: int, warmup: float) -> float:
+    """Learning rate of an update as a fraction of the peak.
+
+    Args:
+        update: its number, from 0.
+        updates: the number of updates of the run.
+        warmup: the number of updates until the peak.
+    """
+    return min((update + 1) / warmup, 0.5 * (1 + math.cos(math.pi * (update / updates))))

@@ -1,6 +1,4 @@
-"""What a training face is said to be, as seven probabilities: its label, what ten raters saw in it, or partly
-what a teacher says.
-"""
+"""Soft targets of the training faces: seven probabilities from labels, FER+ votes and teacher networks."""
 
 from __future__ import annotations
 
@@ -21,80 +19,77 @@ from fer_models.errors import UsageError, WeightsMissingError
 from fer_models.training.recipes import VOTES, Recipe
 
 
-def targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> torch.Tensor:
-    """The probabilities that the loss is taken against, float32 (n, 7), for the faces of all sets one after
-    the other.
+def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> torch.Tensor:
+    """Target probabilities of the loss, float32 (n, 7), for the faces of all sets one after the other.
 
     Raises:
-        UsageError: the recipe learns from votes, and no set has any.
+        UsageError: the recipe needs votes, and no set has any.
         WeightsMissingError: a teacher of the recipe is not on this machine.
     """
-    rows = torch.cat(
-        [
-            torch.from_numpy(_voted(faces) if recipe.targets == VOTES else _labelled(faces))
-            for faces in training
-        ]
-    ).float()
-    if recipe.targets == VOTES and all(faces.votes is None for faces in training):
+    by_votes = recipe.targets == VOTES
+    sets = [torch.from_numpy(_vote_shares(faces) if by_votes else _one_hot(faces)) for faces in training]
+    targets = torch.cat(sets).float()
+    if by_votes and all(faces.votes is None for faces in training):
+        names = ", ".join(faces.name for faces in training)
         raise UsageError(
-            f"This recipe learns from the votes of FER+, and {', '.join(f.name for f in training)} come without any. "
-            "Put fer2013new.csv (github.com/microsoft/FERPlus) beside fer2013.csv or the Parquet files."
+            f"This recipe needs the votes of FER+, and {names} have none. Put fer2013new.csv "
+            "(github.com/microsoft/FERPlus) into the folder of fer2013.csv or of the Parquet files."
         )
-    if not (teachers := _teachers(recipe)):
-        return rows
-    said = [_answers(path, training, device) for path in teachers.values()]
-    return (1 - recipe.teacher_share) * rows + recipe.teacher_share * torch.from_numpy(
-        np.mean(said, axis=0)
-    ).float()
+    if not (teachers := _find_teachers(recipe)):
+        return targets
+    predictions = [_predict_probabilities(path, training, device) for path in teachers.values()]
+    teacher_targets = torch.from_numpy(np.mean(predictions, axis=0)).float()
+    return (1 - recipe.teacher_share) * targets + recipe.teacher_share * teacher_targets
 
 
-def described(training: list[FaceSet], recipe: Recipe) -> dict[str, object]:
-    """Which teachers, hints and votes stand behind the targets, by content: the part of a run's record that
-    tells what was learnt.
-    """
-    cast = [
+def describe_targets(training: list[FaceSet], recipe: Recipe) -> dict[str, object]:
+    """Provenance of the targets: teachers, network of feature distillation and votes, by sha256."""
+    votes = [
         hashlib.sha256(faces.votes.tobytes()).hexdigest() if faces.votes is not None else None
         for faces in training
     ]
     hint = weights.find(recipe.hint) if recipe.hint else None
+    teachers = _find_teachers(recipe).items()
     return {
         "hint": {"model": recipe.hint, "sha256": sha256_of(hint)} if hint else None,
-        "teachers": [{"model": name, "sha256": sha256_of(path)} for name, path in _teachers(recipe).items()],
-        "votes": cast if recipe.targets == VOTES else None,
+        "teachers": [{"model": name, "sha256": sha256_of(path)} for name, path in teachers],
+        "votes": votes if recipe.targets == VOTES else None,
     }
 
 
-def _labelled(faces: FaceSet) -> NDArray[np.float64]:
+def _one_hot(faces: FaceSet) -> NDArray[np.float64]:
     return np.eye(len(EMOTIONS))[faces.labels]
 
 
-def _voted(faces: FaceSet) -> NDArray[np.float64]:
-    """The shares of the raters' votes for the seven emotions; the label where most raters saw none of them,
-    or nobody was asked.
-    """
-    rows = _labelled(faces)
+def _vote_shares(faces: FaceSet) -> NDArray[np.float64]:
+    """Vote shares of the seven emotions; the label where most raters chose none of them or nobody voted."""
+    targets = _one_hot(faces)
     if faces.votes is None:
-        return rows
-    seven = faces.votes[:, : len(EMOTIONS)]
-    seen = 2 * seven.sum(axis=1) > faces.votes.sum(axis=1)
-    rows[seen] = seven[seen] / seven[seen].sum(axis=1, keepdims=True)
-    return rows
+        return targets
+    votes = faces.votes[:, : len(EMOTIONS)]
+    is_majority = 2 * votes.sum(axis=1) > faces.votes.sum(axis=1)
+    targets[is_majority] = votes[is_majority] / votes[is_majority].sum(axis=1, keepdims=True)
+    return targets
 
 
-def _answers(network: Path, training: list[FaceSet], device: torch.device) -> NDArray[np.float64]:
-    """What a network says of the training faces as they are; (n, 7)."""
+def _predict_probabilities(
+    network: Path, training: list[FaceSet], device: torch.device
+) -> NDArray[np.float64]:
+    """Predicted probabilities of a network for the training faces without augmentation; (n, 7)."""
     teacher = load(network, device=device.type, precision=resolve_precision("auto", device.type))
     return np.concatenate(
         [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
     )
 
 
-def _teachers(recipe: Recipe) -> dict[str, Path]:
+def _find_teachers(recipe: Recipe) -> dict[str, Path]:
     """The weights of the recipe's teachers, by name."""
-    found = {name: weights.find(name) for name in (recipe.teacher or "").split("+") if name}
-    for name, path in found.items():
-        if path is None:
-            raise WeightsMissingError(
-                f"The recipe's teacher {name} is not on this machine. Get it first: fer-models train {name}"
-            )
-    return {name: path for name, path in found.items() if path is not None}
+    teachers: dict[str, Path] = {}
+    for name in (recipe.teacher or "").split("+"):
+        if not name:
+            continue
+        if (path := weights.find(name)) is None:
+            problem = f"The weights of {name}, a teacher of this recipe, are not on this machine."
+            raise WeightsMissingError(f"{problem} Train it first: fer-models train {name}")
+        teachers[name] = path
+    return teachers

@@ -1,6 +1,4 @@
-"""What a transformer is led to by a convolutional network: the shipped EfficientNet-B0, and the real eyes of
-phi3v-nano.
-"""
+"""Feature distillation from the shipped EfficientNet-B0 to the vision encoder of phi3v-nano."""
 
 from dataclasses import replace
 
@@ -11,65 +9,67 @@ from fakes import drawn
 from fer_models.artifacts import weights
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.errors import WeightsMissingError
-from fer_models.training import supervised
+from fer_models.training.face_tensors import as_tensor
 from fer_models.training.feature_distillation import FeatureDistillation
 from fer_models.training.recipes import RECIPES, VISION_ENCODER
-from fer_models.training.soft_targets import described
+from fer_models.training.session import RunOptions, TrainingData
+from fer_models.training.soft_targets import describe_targets
+from fer_models.training.supervised import SupervisedTraining
 
 RECIPE = RECIPES[VISION_ENCODER]
 
 
 @pytest.fixture
-def pupil():
+def student():
     torch.manual_seed(0)
     network = build(RECIPE.architecture)
     return network, FeatureDistillation("efficientnet_b0", network, torch.device("cpu"))
 
 
 def batch(n=14):
-    return supervised.as_tensor(drawn(n), 3, 48).float()
+    return as_tensor(drawn(n), 3, 48).float()
 
 
-def test_a_few_steps_lead_the_tokens_towards_what_the_teacher_sees_at_their_places(pupil):
-    network, hint = pupil
+def test_a_few_steps_bring_the_tokens_closer_to_the_features_at_their_places(student):
+    network, distillation = student
     faces = batch()
     optimizer, losses = torch.optim.AdamW(network.parameters(), lr=1e-3), []
     for _ in range(12):
         network(normalise(faces, RECIPE.architecture))
-        losses.append(hint.loss(faces))
+        losses.append(distillation.loss(faces))
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
-    assert 0.8 < losses[0] < 1.2  # directions that have nothing to do with each other
+    assert 0.8 < losses[0] < 1.2  # unrelated vectors
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_the_first_half_of_the_network_learns_and_neither_the_rest_nor_the_teacher(pupil):
-    network, hint = pupil
+def test_only_the_first_half_of_the_student_gets_gradients(student):
+    network, distillation = student
     network(normalise(batch(), RECIPE.architecture))
-    hint.loss(batch()).backward()
+    distillation.loss(batch()).backward()
     assert network.blocks[0].attn.qkv.weight.grad is not None
     assert network.blocks[-1].attn.qkv.weight.grad is None
-    assert all(p.grad is None for p in hint.teacher.network.parameters())
+    assert all(p.grad is None for p in distillation.teacher.network.parameters())
 
 
-def test_the_place_of_a_token_matters(pupil):
-    network, hint = pupil
+def test_the_place_of_a_token_matters(student):
+    network, distillation = student
     faces = batch()
     network(normalise(faces, RECIPE.architecture))
-    wanted = hint.teacher.features(faces)
-    assert wanted.shape == (14, 112, 6, 6)
-    straight = hint.loss(faces)
-    assert not torch.allclose(straight, hint.loss(faces.flip(3)), atol=1e-4)
+    assert distillation.teacher.extract_features(faces).shape == (14, 112, 6, 6)
+    mirrored = distillation.loss(faces.flip(3))
+    assert not torch.allclose(distillation.loss(faces), mirrored, atol=1e-4)
 
 
-def test_a_run_with_hints_says_whose_they_were_and_trains(tmp_path):
+def test_a_run_with_feature_distillation_records_the_teacher(tmp_path):
     recipe = replace(RECIPE, epochs=1, batch_size=14, teacher=None, precision="float32")
-    outcome = supervised.train("eyes", recipe, [drawn(28)], drawn(14, "test"), tmp_path, device="cpu")
-    said = weights.metadata(outcome.weights)["provenance"]
-    assert described([drawn(28)], recipe)["hint"]["sha256"] in said
+    data = TrainingData([drawn(28)], drawn(14, "test"))
+    result = SupervisedTraining("vision", recipe, data, RunOptions(device="cpu")).run(tmp_path)
+    provenance = weights.metadata(result.weights)["provenance"]
+    assert describe_targets([drawn(28)], recipe)["hint"]["sha256"] in provenance
 
 
-def test_hints_of_a_network_that_is_not_here_name_the_command():
+def test_a_missing_teacher_is_named_with_its_command():
     with pytest.raises(WeightsMissingError, match="fer-models train unheard-of"):
         FeatureDistillation("unheard-of", build(RECIPE.architecture), torch.device("cpu"))

@@ -1,7 +1,7 @@
-"""The training of gfpgan-nano, for real, with a smaller network on a few drawn faces."""
+"""The training of gfpgan-nano, for real, with a smaller network on a few synthetic faces."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +9,14 @@ import torch
 from fakes import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_training import kill
 
 from fer_models.artifacts import safetensors_io, weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.restorers import gfpgan
-from fer_models.training import restoration
-from fer_models.training.restoration import Degradation, RestorationRecipe
+from fer_models.training.restoration import Degradation, RestorationRecipe, RestorationTraining
+from fer_models.training.session import RunOptions, TrainingData
 
 TINY = RestorationRecipe(
     gfpgan.GfpganConfig(out_size=16, num_style_feat=8, num_mlp=0, narrow=1 / 32),
@@ -29,92 +30,87 @@ TINY = RestorationRecipe(
 )
 
 
+DATA = TrainingData([drawn(42), drawn(14, "train")], drawn(14, "test"))
+
+
+def session(recipe=TINY, data=DATA, **options):
+    return RestorationTraining("tiny", recipe, data, RunOptions(device="cpu", **options))
+
+
 def train(folder, recipe=TINY, **options):
-    return restoration.train(
-        "tiny", recipe, [drawn(42), drawn(14, "train")], drawn(14, "test"), folder, device="cpu", **options
-    )
+    return session(recipe, **options).run(folder)
+
+
+def score(recipe, weights_file):
+    """Score restored validation faces."""
+    return session(recipe).score(gfpgan.load(weights_file, device="cpu").infer)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder, told = tmp_path_factory.mktemp("restoration"), []
-    outcome = train(
-        folder,
-        replace(TINY, epochs=8),
-        report=lambda title, step, of, figures: told.append((title, step, of)),
-    )
-    return outcome, told
+    folder, reports = tmp_path_factory.mktemp("restoration"), []
+    recipe = replace(TINY, epochs=8)
+    result = train(folder, recipe, report=lambda title, step, of, _: reports.append((title, step, of)))
+    return result, reports
 
 
-def test_what_is_lost_is_learnt_to_be_given_back(trained):
-    outcome, told = trained
-    assert outcome.history[-1]["loss"] < 0.7 * outcome.history[0]["loss"]
-    assert outcome.best.distance == min(record["validation_distance"] for record in outcome.history)
-    assert outcome.history[outcome.best_epoch - 1]["validation_psnr"] == outcome.best.psnr
-    assert outcome.best.psnr > outcome.history[0]["validation_psnr"] + 1
-    assert told[-1] == ("epoch 8/8", 8, 8)
+def test_training_brings_degraded_faces_closer_to_the_originals(trained):
+    result, reports = trained
+    assert result.history[-1]["loss"] < 0.7 * result.history[0]["loss"]
+    assert result.kept_record["validation_distance"] == min(r["validation_distance"] for r in result.history)
+    assert result.history[result.best_epoch - 1] == result.kept_record
+    assert result.kept_record["validation_psnr"] > result.history[0]["validation_psnr"] + 1
+    assert reports[-1] == ("epoch 8/8 at 16 px", 8, 8)
 
 
-def test_the_weights_restore_as_the_validation_said(trained):
-    outcome, _ = trained
-    restorer = gfpgan.load(outcome.weights, device="cpu")
-    session = restoration._Training("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
-    assert asdict(session.score(restorer.infer)) == pytest.approx(asdict(outcome.best), abs=1e-3)
-    assert asdict(session.unrestored) == pytest.approx(asdict(outcome.unrestored))
+def test_the_weights_have_the_score_of_the_validation(trained):
+    result, _ = trained
+    metrics = score(TINY, result.weights).as_metrics()
+    assert metrics == pytest.approx({name: result.kept_record[name] for name in metrics}, abs=1e-3)
+    assert session().unrestored.as_metrics() == pytest.approx(result.reference)
 
 
-def test_the_record_says_what_was_learnt_from(trained):
-    outcome, _ = trained
-    record = json.loads(weights.metadata(outcome.weights)["provenance"])
+def test_the_record_names_data_and_degradation(trained):
+    result, _ = trained
+    record = json.loads(weights.metadata(result.weights)["provenance"])
     assert record["training_data"][0]["fingerprint"] == drawn(42).fingerprint
     assert record["validation_data"]["fingerprint"] == drawn(14, "test").fingerprint
     assert record["recipe"]["degradation"]["jpeg"] == [25, 95]
-    assert record["unrestored"] == asdict(outcome.unrestored)
-    assert len(record["history"]) == outcome.best_epoch
-    assert not list(outcome.weights.parent.glob("*.checkpoint*"))
+    assert {f"validation_{name}": value for name, value in record["unrestored"].items()} == result.reference
+    assert len(record["history"]) == result.best_epoch
+    assert not list(result.weights.parent.glob("*.checkpoint*"))
 
 
-def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path):
-    def kill(title, step, of, figures):
-        if title.startswith("epoch 3") and step == 2:
-            raise KeyboardInterrupt
-
-    whole = train(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", report=kill)
+def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
+    undisturbed = train(tmp_path / "undisturbed")
+    kill(lambda report: train(tmp_path / "killed", report=report), "epoch 3", 2)
     resumed = train(tmp_path / "killed")
-    for figure in ("loss", "validation_psnr", "lr"):
-        assert [r[figure] for r in resumed.history] == pytest.approx(
-            [r[figure] for r in whole.history], rel=1e-6
-        )
-    a, b = (safetensors_io.read(o.weights)[0] for o in (whole, resumed))
+    for metric in ("loss", "validation_psnr", "lr"):
+        expected = [r[metric] for r in undisturbed.history]
+        assert [r[metric] for r in resumed.history] == pytest.approx(expected, rel=1e-6)
+    a, b = (safetensors_io.read(result.weights)[0] for result in (undisturbed, resumed))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 
-def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path):
-    def kill(title, step, of, figures):
-        if title.startswith("epoch 2"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, report=kill)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    kill(lambda report: train(tmp_path, report=report), "epoch 2")
     with pytest.raises(UsageError, match="another recipe, data or seed"):
         train(tmp_path, seed=1)
     checkpoint = tmp_path / "tiny.checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="delete it to start afresh"):
+    with pytest.raises(WeightsError, match="delete it to start again"):
         train(tmp_path)
     assert len(train(tmp_path, resume=False).history) == 3
 
 
-def test_a_loss_that_is_no_number_stops_the_training_with_advice(tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_with_advice(tmp_path):
     with pytest.raises(UsageError, match="Lower the learning rate"):
         train(tmp_path, replace(TINY, lr=1e30, clip_grad=1e30))
 
 
-def test_weights_are_gone_on_with_and_named(tmp_path, trained):
+def test_training_starts_from_weights_and_names_them(tmp_path, trained):
     before, _ = trained
-    after = train(tmp_path, replace(TINY, epochs=1).continued(), start=before.weights)
+    after = train(tmp_path, replace(TINY, epochs=1).continued(), init_from=before.weights)
     assert after.history[0]["loss"] < 0.9 * before.history[0]["loss"]
     record = json.loads(weights.metadata(after.weights)["provenance"])
     assert record["started_from"]["sha256"] == sha256_of(before.weights)
@@ -122,61 +118,49 @@ def test_weights_are_gone_on_with_and_named(tmp_path, trained):
     assert record["recipe"]["lr"] == TINY.lr / 2
     wider = replace(TINY, shape=replace(TINY.shape, num_style_feat=16))
     with pytest.raises(WeightsError, match="GFPGAN"):
-        train(tmp_path / "wider", wider, start=before.weights)
+        train(tmp_path / "wider", wider, init_from=before.weights)
 
 
-def test_learning_with_a_recogniser_brings_nearer_what_it_sees(tmp_path, trained):
+def test_a_recognition_network_brings_its_features_closer(tmp_path, trained):
     before, _ = trained
-    without, looking = (
-        replace(TINY, lr=2e-3, epochs=2),
-        replace(TINY, lr=2e-3, epochs=2, recogniser="efficientnet_b0", recognition=5.0),
-    )
-    blind, led = (
-        train(tmp_path / str(i), recipe, start=before.weights) for i, recipe in enumerate((without, looking))
-    )
-    judge = restoration._Training("tiny", looking, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
-    assert judge.score(gfpgan.load(led.weights, device="cpu").infer).distance == pytest.approx(
-        led.best.distance, rel=1e-3
-    )
-    assert led.best.distance < judge.score(gfpgan.load(blind.weights, device="cpu").infer).distance - 0.05
-    record = json.loads(weights.metadata(led.weights)["provenance"])
-    assert record["recogniser"] == {
-        "model": "efficientnet_b0",
-        "sha256": sha256_of(weights.find("efficientnet_b0")),
-    }
+    without = replace(TINY, lr=2e-3, epochs=2)
+    recognition = replace(without, recogniser="efficientnet_b0", recognition=5.0)
+    results = [
+        train(tmp_path / str(i), recipe, init_from=before.weights)
+        for i, recipe in enumerate((without, recognition))
+    ]
+    distance_without, distance = (score(recognition, result.weights).distance for result in results)
+    assert distance == pytest.approx(results[1].kept_record["validation_distance"], rel=1e-3)
+    assert results[1].kept_record["validation_distance"] < distance_without - 0.05
+    record = json.loads(weights.metadata(results[1].weights)["provenance"])
+    path = weights.find("efficientnet_b0")
+    assert record["recogniser"] == {"model": "efficientnet_b0", "sha256": sha256_of(path)}
 
 
-def test_faces_that_are_given_back_whole_look_the_same_to_a_recogniser():
-    session = restoration._Training(
-        "tiny",
-        replace(TINY, recogniser="efficientnet_b0"),
-        [drawn(7)],
-        drawn(14, "test"),
-        0,
-        torch.device("cpu"),
-    )
-    degraded, sharp = next(session._validation())
-    assert session._distance(sharp, sharp) == pytest.approx(0, abs=1e-6)
-    without = restoration._Training("tiny", TINY, [drawn(7)], drawn(14, "test"), 0, torch.device("cpu"))
-    seen_apart = session._distance(degraded, sharp) - without._distance(degraded, sharp)
-    assert 0.01 < seen_apart < 2 * TINY.recognition
-    assert all(not p.requires_grad for p in session.recogniser.network.parameters())
+def test_identical_faces_have_no_distance_in_recognition_features():
+    few = TrainingData([drawn(7)], drawn(14, "test"))
+    with_features = session(replace(TINY, recogniser="efficientnet_b0"), few)
+    degraded, target = next(with_features.validation_batches())
+    assert with_features.distance(target, target) == pytest.approx(0, abs=1e-6)
+    difference = with_features.distance(degraded, target) - session(TINY, few).distance(degraded, target)
+    assert 0.01 < difference < 2 * TINY.recognition
+    assert all(not p.requires_grad for p in with_features.recogniser.network.parameters())
 
 
-def test_a_recogniser_that_is_not_here_names_the_command(tmp_path):
+def test_a_missing_recognition_network_is_named_with_its_command(tmp_path):
     with pytest.raises(WeightsMissingError, match="fer-models train unheard-of"):
         train(tmp_path, replace(TINY, recogniser="unheard-of"))
 
 
 @given(st.integers(0, 10_000), st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
-def test_a_degraded_face_is_a_grey_face_of_the_same_size_and_the_same_each_time(index, seed):
+def test_a_degraded_face_is_grey_of_the_same_size_and_the_same_for_a_seed(index, seed):
     face = drawn(14).face(index % 14)
-    once, again = (Degradation().apply(face, np.random.default_rng(seed)) for _ in range(2))
-    np.testing.assert_array_equal(once, again)
-    assert once.shape == face.shape
-    assert once.dtype == np.uint8
-    assert (once == once[..., :1]).all()
+    first, second = (Degradation().apply(face, np.random.default_rng(seed)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.shape == face.shape
+    assert first.dtype == np.uint8
+    assert (first == first[..., :1]).all()
 
 
 def test_each_step_degrades_by_itself():
