@@ -81,8 +81,8 @@ class VlmRecipe:
 class VlmTraining(Session):
     """Training run of a vision language model with a frozen image tower; writes a folder.
 
-    The last epoch is kept, whatever its accuracy: the validation split is scored once, at the end, because a
-    generative model takes long to score and its few epochs follow one cosine to its end.
+    The last epoch is kept, whatever its accuracy: the validation split is scored once, at the end, and
+    chooses nothing.
 
     Raises:
         WeightsMissingError: the vision encoder, or the teacher of its recipe, is not on this machine.
