@@ -118,8 +118,8 @@ def _load_faces(config: pytest.Config) -> None:
     gc.freeze()  # what was imported lives to the end: a collection that went through it would take a quarter of a second
     try:
         if not config.option.collectonly:
-            state.suite.data.check_readable()
-        assert state.suite.data.faces is not None
+            state.evaluation.runner.data.check_readable()
+        assert state.evaluation.runner.data.faces is not None
     except DatasetError as error:
         if not config.option.collectonly:
             try:
@@ -131,7 +131,10 @@ def _load_faces(config: pytest.Config) -> None:
     if reporter is not None and not hasattr(config, "workerinput"):
         for line in (
             *state.notes,
-            *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes),
+            *(
+                f"{state.evaluation.runner.data.faces.name}: {n}"
+                for n in state.evaluation.runner.data.faces.notes
+            ),
         ):
             reporter.write_line(line)
 
@@ -139,7 +142,7 @@ def _load_faces(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`model` and `restoration` become one test each per registered name."""
     names = set(metafunc.fixturenames)
-    if "suite" not in names:  # somebody else's `model`
+    if "evaluation" not in names:  # somebody else's `model`
         return
     config = metafunc.config
     try:
@@ -157,7 +160,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings
     are.
     """
-    if "suite" in getattr(item, "fixturenames", ()):
+    if "evaluation" in getattr(item, "fixturenames", ()):
         names = item.config.stash.setdefault(_TEST_NAMES, set())
         names |= {getattr(item, "originalname", item.name), item.path.stem}
         item.add_marker(pytest.mark.filterwarnings("default"))
@@ -171,7 +174,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if _USAGE_ERROR in config.stash:
         items.clear()
         return
-    ours = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    ours = [i for i in items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
     if not ours:
         return
     if not _is_evals_run(config) and not config.option.collectonly:
@@ -197,7 +200,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no
     verdict rather than an old one.
     """
-    ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    ours = [i for i in session.items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
     if not ours or session.config.option.collectonly:
         return
     from fer_models.plugin import selection
@@ -206,8 +209,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     state = state_of(session.config)
     worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
     requested, start = session.config.stash[_REQUESTED], int(worker.removeprefix("gw"))
-    state.suite.select(selection.predicted_pairs(ours), requested, start=start)
-    state.suite.robustness.select(selection.robustness_checks(ours), start=start)
+    state.evaluation.select(selection.judged_combinations(ours), requested, start)
+    state.evaluation.robustness.judge.select(selection.robustness_checks(ours), start)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -226,7 +229,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
         report.longrepr = str(call.excinfo.value)
-    if "suite" in getattr(item, "fixturenames", ()):
+    if "evaluation" in getattr(item, "fixturenames", ()):
         setattr(report, html_report.MARK, True)
     return report  # type: ignore[return-value]
 
@@ -266,7 +269,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.records:
-            baselines.update(state.suite.options.baselines, state.records.values(), state.suite.baselines)
+            baselines.update(
+                state.evaluation.runner.options.baselines, state.records.values(), state.evaluation.baselines
+            )
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
     # A failed verdict on the page fails the run, also where no selected test asserts it.
@@ -318,12 +323,12 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         terminalreporter.write_line(
             f"recorded, and left out of this run by -k, --model or --depth: {len(state.left_out)} ({named})"
         )
-    baselines = state.suite.options.baselines
-    if state.suite.options.baselines_source != baselines:
+    baselines = state.evaluation.runner.options.baselines
+    if state.evaluation.runner.options.baselines_source != baselines:
         terminalreporter.write_line(f"baselines: those of the package, because there is no {baselines}")
     if state.update and state.records:
         terminalreporter.write_line(
-            f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
+            f"recorded {len(state.records)} subject(s) in {state.evaluation.runner.options.baselines}: review the diff before you commit it"
         )
     terminalreporter.write_line(
         f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}"
@@ -352,7 +357,10 @@ def pytest_html_results_summary(
     """The deliverable stands at the top of the page."""
     state = known_state(session.config)
     if state is not None and (
-        state.results or state.sections["prompts"] or state.skipped or state.suite.data.audit_result
+        state.results
+        or state.sections["prompts"]
+        or state.skipped
+        or state.evaluation.runner.data.audit_result
     ):
         from fer_models.report import html_report as page
 

@@ -217,7 +217,7 @@ def _subject(
     where few leave it open.
     """
     (before, p_before), (now, p_now) = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
-    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as `Suite` has it
+    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as `Evaluation` has it
     p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=199).p
     if p < 0.02:
         p = paired_score_test(truth, before, now, metrics.macro_f1, resamples=resamples).p

@@ -8,7 +8,7 @@ from fer_models.classifiers.dummy import Constant, Oracle
 from fer_models.config import EvalConfig
 from fer_models.depth import STANDARD
 from fer_models.emotions import Emotion
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.images import data_url, resize
 from fer_models.store.predictions import load_partition
 from fer_models.zoo.registry import Registry
@@ -51,7 +51,7 @@ def suite(tmp_path, monkeypatch):
     restorers = Registry("restorer", RAW, BICUBIC, RestorerSpec("negative", lambda runtime: Negative()))
 
     def made(**options):
-        return Suite(
+        return Evaluation(
             EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options),
             models,
             restorers,
@@ -68,16 +68,16 @@ def rows_are_right(answers, name="synthetic"):
 def test_under_limit_it_is_the_row_of_the_whole_split_in_the_run_and_in_the_store(suite, limit):
     for _ in range(2):
         run = suite(limit=limit)
-        assert rows_are_right(run.predict(("oracle", "raw")).predictions)
-        assert rows_are_right(load_partition(run.partition(("oracle", "raw")).folder)[0])
+        assert rows_are_right(run.runner.predict(("oracle", "raw")).predictions)
+        assert rows_are_right(load_partition(run.runner.partition(("oracle", "raw")).folder)[0])
 
 
 def test_a_variant_on_some_of_the_faces_has_the_rows_of_the_whole_split(suite):
     run = suite(limit=140, depth=STANDARD)
-    assert len(run.predict(("oracle", "negative")).predictions) == STANDARD.variant_limit
+    assert len(run.runner.predict(("oracle", "negative")).predictions) == STANDARD.variant_limit
     for pair in (("oracle", "raw"), ("oracle", "negative")):
-        assert rows_are_right(run.predict(pair).predictions)
-        assert rows_are_right(run.answers_among(("oracle", "raw"), run.dataset_of(("oracle", "negative"))))
+        assert rows_are_right(run.runner.predict(pair).predictions)
+        assert rows_are_right(run.runner.predictions_on(("oracle", "raw"), run.runner.dataset_of(("oracle", "negative"))))
 
 
 def test_the_pictures_of_faces_that_a_restoration_hurt_are_those_of_their_rows(suite):
@@ -103,7 +103,7 @@ def test_the_faces_that_a_small_change_turns_are_named_by_their_rows(suite):
             return Predictions.from_probabilities(rows)
 
     run = suite(limit=140, depth=STANDARD)
-    run.models = Registry("model", ModelSpec("dark", lambda runtime: Dark()))
+    run.runner.models = Registry("model", ModelSpec("dark", lambda runtime: Dark()))
     flips = run.robustness.measure("metamorphic", ("dark", "raw")).as_json()["flips"]
     assert flips
     for flip in flips:
