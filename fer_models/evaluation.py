@@ -140,7 +140,7 @@ class Evaluation:
         return [comparison]
 
     def finish(self) -> None:
-        """Judge each family of which this process predicted or measured a member, so no result lacks a verdict."""
+        """Judge each family of which this process predicted or measured a member."""
         self.robustness.results()
         if any(self.is_judged(combination) for combination in self.runner.completed()):
             self.judge.outcomes()
@@ -236,7 +236,8 @@ class Scores:
         notes = list(self._runner.dataset_of(combination).faces.notes)
         if fitted.get("fingerprint") == data.full_split.fingerprint:
             notes.append(
-                f"{model}: its components were weighed on these very faces, so its score is not an independent one"
+                f"{model}: its components were weighed on these very faces, "
+                "so its score is not an independent one"
             )
         if combination in self._runner.changed_models:
             notes.append(self._runner.changed_models[combination])

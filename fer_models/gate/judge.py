@@ -1,4 +1,4 @@
-"""Judge of one family of comparisons: all of them together, once per run, before the first verdict is given."""
+"""Judge of one family of comparisons: all of them together, before the first verdict is given."""
 
 from __future__ import annotations
 

@@ -62,8 +62,11 @@ class EvalDataset:
         """Name the faces; they are read at first use.
 
         Args:
+            options: which faces.
+            show: shows the progress of an audit.
             load: loads a split; by default with `datasets.load`, as `options` say.
-            superset, n: take at most `n` of the faces of another dataset, stratified by emotion.
+            superset: take the faces of another dataset.
+            n: at most so many of them, stratified by emotion.
         """
         self.options, self.show = options, show
         self.audit_result: dict[str, Any] | None = None
@@ -223,7 +226,7 @@ class EvalDataset:
         }
 
     def references(self) -> list[dict[str, Any]]:
-        """Reference accuracies on these faces: the most frequent emotion, and the annotators if votes exist."""
+        """Reference accuracies: of the most frequent emotion, and of the annotators where votes exist."""
         labels, votes = self.faces.labels, self.faces.votes
         emotion, k = max(self.faces.counts.items(), key=lambda item: item[1])
         accuracy = wilson_interval(k, len(labels)).as_json()

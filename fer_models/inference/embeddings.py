@@ -63,9 +63,11 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
 def embedding_partition(
     root: Path, name: str, identity: Mapping[str, Any], faces: tuple[str, ...]
 ) -> EmbeddingPartition:
-    """The folder under `root` for the embeddings that `identity` (of model and restorer) decides.
+    """The folder of the embeddings of some faces.
 
     Args:
+        root: its parent.
+        identity: everything that decides the embeddings besides the faces: model, restorer; as JSON.
         name: readable part of the folder's name.
         faces: the pixel hash of each face, in canonical order.
     """
@@ -85,8 +87,11 @@ def embed_missing_shards(
     """Embed the faces whose shards are missing, and read all embeddings, float32 (n, d).
 
     Args:
+        partition: the folder of the embeddings.
         faces: in canonical order.
         load: returns the pipeline; called only if a shard is missing.
+        batch_size: faces per forward pass.
+        progress: called with the number of faces that are embedded.
 
     Raises:
         PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its

@@ -54,6 +54,8 @@ class Identities:
         """Everything that decides the predictions of a model after a restoration, besides the faces; as JSON.
 
         Args:
+            model: the model.
+            restorer: the restorer before it.
             embedding: for the face embeddings, which do not depend on the prompts and the name of the model.
             runtime: another one than that of this run.
 

@@ -29,6 +29,7 @@ class Loader:
         """Nothing is loaded before its first use.
 
         Args:
+            options: device, precision and folders.
             sample: returns faces of this run, by which a changed third-party restorer is detected.
         """
         self.options, self._sample = options, sample
@@ -40,6 +41,7 @@ class Loader:
         """The loaded model.
 
         Args:
+            model: its specification.
             runtime: another one than that of the run, such as another precision.
 
         Raises:
@@ -53,7 +55,11 @@ class Loader:
         return loaded
 
     def embedding(self, model: ModelSpec) -> Embedding:
-        """The loaded model, which has embeddings. Raises as `classifier`, and PredictionError if it has none."""
+        """The loaded model as one with embeddings.
+
+        Raises:
+            PredictionError: as `classifier`, or it has no embeddings.
+        """
         classifier = self.classifier(model)
         if not isinstance(classifier, Embedding):
             raise PredictionError(
@@ -62,11 +68,16 @@ class Loader:
         return classifier
 
     def with_question(self, model: ModelSpec, question: Question) -> Classifier:
-        """The loaded model with another question. Raises as `classifier`, and PredictionError if it takes none."""
+        """The loaded model with another question.
+
+        Raises:
+            PredictionError: as `classifier`, or it takes no other question.
+        """
         classifier = self.classifier(model)
         if not isinstance(classifier, QuestionAnswering):
             raise PredictionError(
-                f"Model {model.name!r} declares a question, but takes no other (it has no method with_question)."
+                f"Model {model.name!r} declares a question, but takes no other: "
+                "it has no method with_question."
             )
         with contained(PredictionError, f"Model {model.name!r} failed to take another question"):
             return classifier.with_question(question)
@@ -109,6 +120,8 @@ class Loader:
         """The pipeline of a model after a restoration. Raises as `classifier`.
 
         Args:
+            model: its specification.
+            restorer: the restorer before it.
             classifier: a variant of the loaded model, such as one with another question.
         """
         cached = self.cached_restorer(restorer)
@@ -132,6 +145,10 @@ class Loader:
 
 
 def _loaded(name: str, load: Callable[[], _Loaded]) -> _Loaded:
-    """The result of a `load` function. Raises PredictionError with a sentence if it is not of this package."""
+    """The result of a `load` function of third-party code.
+
+    Raises:
+        PredictionError: it raised something; an error of this package passes as it is.
+    """
     with paused_garbage_collection(), contained(PredictionError, f"The {name} cannot be loaded"):
         return load()

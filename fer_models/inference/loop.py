@@ -48,6 +48,7 @@ def predict_missing_shards(
     """Predict the faces whose shards are missing, and read all predictions of a subject.
 
     Args:
+        partition: the folder of the subject.
         load: returns the function that predicts the faces of some rows; called only if a shard is missing.
         provenance: returns what is stored with the predictions (versions, device, …), once the model is
             loaded; nothing that differs from run to run.
@@ -74,8 +75,10 @@ def fill_missing_shards(
     """Compute and write the missing shards of a folder; whether there were any.
 
     Args:
-        load, progress: as for `predict_missing_shards`.
+        folder: of the shards.
+        load: returns the function that computes a shard; called only if one is missing.
         write: writes the content of a shard, which took some seconds to compute.
+        progress: called with the number of faces that are stored already.
     """
     total = len(folder.faces)
     if not folder.missing():  # without the lock: a store that can only be read is enough
@@ -114,8 +117,10 @@ def compute_in_batches(
 
 
 def _table(predictions: Predictions, partition: Partition, shard: int) -> PredictionTable:
-    """The rows of a shard. Probabilities are rounded to float32, as they are stored, and each predicted
-    emotion is the most probable of the rounded ones.
+    """The rows of a shard.
+
+    Probabilities are rounded to float32, as they are stored; the predicted emotion is the most probable of
+    the rounded ones.
     """
     rows = partition.rows(shard)
     rounded = predictions.probabilities.astype(np.float32).astype(np.float64)

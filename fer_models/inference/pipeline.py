@@ -1,4 +1,4 @@
-"""Prediction pipeline: corruption, restoration and classification of a batch of faces, each step validated."""
+"""Prediction pipeline: corruption, restoration and classification of a batch of faces."""
 
 from __future__ import annotations
 
@@ -70,10 +70,13 @@ def predict_validated(
 def validate_predictions(
     predict: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int
 ) -> Predictions:
-    """The predictions for `n` faces that `predict` returns, checked against the contract of a classifier.
+    """The predictions that `predict` returns, checked against the contract of a classifier.
 
     Args:
-        name, labels: of the model, and the label order that it declares.
+        predict: predicts some faces.
+        name: of the model.
+        labels: the label order that the model declares.
+        n: the number of faces.
 
     Raises:
         PredictionError: it raised, or what it returned is not one valid prediction per face in the declared
@@ -114,7 +117,8 @@ def validate_embeddings(embed: Callable[[], NDArray[np.float32]], name: str, n: 
         returned = np.asarray(embed())
     if returned.dtype.kind not in "fiu":
         raise PredictionError(
-            f"Model {name!r} embedded {n} faces as an array of {returned.dtype}; an embedding is float32 (n, d)."
+            f"Model {name!r} embedded {n} faces as an array of {returned.dtype}; "
+            "an embedding is float32 (n, d)."
         )
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
         embeddings = returned.astype(np.float32)  # a copy: a model may use its array again

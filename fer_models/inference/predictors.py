@@ -46,10 +46,16 @@ class CachedPredictors:
         variant: str = "",
         progress: Progress = no_count,
     ) -> Iterator[Predict]:
-        """A function from faces to predictions; see `Runner.predictor`.
+        """A function from faces to predictions.
 
         Args:
+            model: the model.
+            restorer: the restorer before it.
             known: the model's predictions for the dataset, which are not computed again.
+            question: see `Runner.predictor`.
+            precision: see `Runner.predictor`.
+            variant: see `Runner.predictor`.
+            progress: called with the number of faces predicted.
         """
         other_question = question if question is not None and question != model.question else None
         spec = model
@@ -100,6 +106,9 @@ class CachedPredictors:
         """A function from a prompt set to the predicted emotion of each face of `data`.
 
         Args:
+            model: a zero-shot model.
+            restorer: the restorer before it.
+            data: the faces.
             load_embeddings: returns the embeddings of the faces; called at most once.
         """
         identity = self._identities.identity(model, restorer, embedding=True)

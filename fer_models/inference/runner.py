@@ -109,9 +109,7 @@ class Runner:
         return self._variant_data
 
     def is_variant(self, combination: Combination) -> bool:
-        """Whether it is a variant of another one: a model after a restoration, or a further answer mode of a
-        model of this run.
-        """
+        """Whether it is a model after a restoration, or a further answer mode of a model of this run."""
         return self._is_variant(*self._specs(combination))
 
     def _is_variant(self, model: ModelSpec, restorer: RestorerSpec) -> bool:
@@ -162,7 +160,7 @@ class Runner:
     # -- models and restorers ---------------------------------------------------------------------
 
     def classifier(self, model: str) -> Classifier:
-        """The model, loaded once. Raises PredictionError, or the error of this package that loading raises."""
+        """The model, loaded once. Raises as `Loader.classifier`."""
         return self._loader.classifier(self.models[model])
 
     def restorer(self, restoration: str) -> Restorer:
@@ -327,10 +325,10 @@ class Runner:
         variant: str = "",
         progress: Progress = no_count,
     ) -> Iterator[Predict]:
-        """A function from faces to predictions, by a model after a restoration; each image is predicted once,
-        now or in an earlier run.
+        """A function from faces to predictions; each image is predicted once, now or in an earlier run.
 
         Args:
+            combination: a model after a restoration.
             question: another question than the model's own, for a model that has one.
             precision: another precision than the model's own.
             variant: a name for predictions that must not be taken from others, such as those of reversed

@@ -53,7 +53,6 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
-        self.is_failed_by_page = False  # nothing but a verdict on the page fails the run
 
     # -- what the run leaves ----------------------------------------------------------------------
 
@@ -99,7 +98,8 @@ class State:
         self.errors |= {
             self.evaluation.runner.subject(c).id: str(e) for c, e in self.evaluation.runner.failed().items()
         }
-        self.left_out = self.evaluation.coverage.left_out(self.evaluation.judge.family)
+        left_out = self.evaluation.coverage.left_out(self.evaluation.judge.family)
+        self.left_out = left_out or self.left_out  # with -n only the workers select tests
         self.errors |= {
             f"baseline of {name}": reason for name, reason in self.evaluation.coverage.unjudged().items()
         }

@@ -72,7 +72,7 @@ class RobustnessRun:
     def results(self) -> list[tuple[Check, RobustnessResult, list[RobustnessFigure]]]:
         """The measured checks with their judged figures; none for a check that no selected test names.
 
-        If anything was measured, the selected checks are judged: a report shows no figure without its verdict.
+        If anything was measured, the selected checks are judged: no reported figure lacks its verdict.
         """
         outcomes = self.judge.outcomes() if self.measured else {}
         figures = {check: each for check, each in outcomes.items() if not isinstance(each, Exception)}
