@@ -8,18 +8,18 @@ pytest_plugins = ["fer_models.plugin"]
 
 
 @pytest.fixture(scope="session")
-def model(request, suite):
+def model(request, evaluation):
     """One model: parametrized over the zoo, installed packages, `--model-file` and `--model`."""
-    return suite.models[request.param]
+    return evaluation.runner.models[request.param]
 
 
 @pytest.fixture(scope="session")
-def restoration(request, suite):
+def restoration(request, evaluation):
     """One restoration configuration: parametrized over all that are known."""
-    return suite.restorers[request.param]
+    return evaluation.runner.restorers[request.param]
 
 
 @pytest.fixture(scope="session")
-def faces(suite):
+def faces(evaluation):
     """The faces of this run."""
-    return suite.data.faces
+    return evaluation.runner.data.faces

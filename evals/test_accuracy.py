@@ -1,29 +1,30 @@
-"""Does each model still answer as well as it did, overall and for each emotion?"""
+"""Accuracy, macro-F1, recall and log loss of each model, compared with the baselines."""
 
 
-def test_accuracy_holds(gate):
+def test_accuracy(gate):
     gate.assert_no_regression("accuracy")
 
 
-def test_macro_f1_holds(gate):
+def test_macro_f1(gate):
     gate.assert_no_regression("macro_f1")
 
 
-def test_recall_of_each_emotion_holds(gate):
+def test_recall_of_each_emotion(gate):
     gate.assert_no_regression("recall")
 
 
 def test_log_loss(gate):
-    """Sees smaller changes than accuracy does; a verdict carries DEGRADED, which fails with --strict-gate."""
+    """Detect smaller changes than accuracy does: the verdict is DEGRADED, which fails with --strict-gate."""
     gate.assert_no_regression("log_loss")
 
 
-def test_every_face_is_accounted_for(predictions, suite, pair):
-    faces = suite.dataset_of(pair).faces
+def test_each_face_has_one_prediction(predictions, evaluation, combination):
+    faces = evaluation.runner.dataset_of(combination).faces
     assert len(predictions) == len(faces)
     assert sorted(predictions.faces) == sorted(faces.hashes)
 
 
-def test_every_baseline_is_judged(suite):
-    """A model that vanished, or a record that nothing matches, must not look like a pass."""
-    assert not suite.unjudged(), "\n".join(suite.unjudged().values())
+def test_every_baseline_is_judged(evaluation):
+    """A model that vanished, or a record that matches no subject, is not a pass."""
+    reasons = evaluation.coverage.unjudged()
+    assert not reasons, "\n".join(reasons.values())

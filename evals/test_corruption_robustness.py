@@ -1,10 +1,10 @@
-"""How much worse does each model answer on bad pictures, and does restoration pay where pictures are bad?
+"""Corruption robustness: how many predictions become wrong on corrupted faces, with and without restoration.
 
 Ten corruptions (noise, blur, low resolution, JPEG, darkness, contrast, mask, sunglasses) at five severities,
-on `--corruption-limit N` faces. To look at one of them closely, on all faces and with the paired verdict:
-`--corruption low-resolution@4`.
+on `--corruption-limit N` faces. `--corruption low-resolution@4` evaluates one of them on all faces, with the
+paired verdict.
 """
 
 
-def test_the_mean_corruption_error_has_not_risen(robustness):
+def test_mean_corruption_error(robustness):
     robustness.assert_no_regression("mean error")

@@ -1,9 +1,8 @@
-"""What does each model cost: preprocessing, a training step, inference on a batch and on a single face, and
-the evaluation itself?
+"""Cost of each model: preprocessing, a training step, inference, and the evaluation itself.
 
-Times are measured once per code, model and machine, and shown as stored after that; `--measure-costs`
-measures anew. pytest-benchmark keeps them (`--benchmark-autosave`, `--benchmark-compare`: these measure anew
-too); further figures are in `extra_info`.
+Inference is timed on a batch and on a single face. Times are measured once per code, model and machine, and
+stored; `--measure-costs` measures them again. pytest-benchmark saves them too (`--benchmark-autosave`,
+`--benchmark-compare`: these measure again); further figures are in its `extra_info`.
 """
 
 import itertools
@@ -24,21 +23,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
 
 @pytest.fixture
-def measure_cost(request, suite, costs, benchmark):
-    """Time one step over some faces, or find its stored figures, and leave them for the page and for
-    pytest-benchmark.
-    """
+def measure_cost(request, evaluation, costs, benchmark):
+    """A function that times a step, or finds its stored figures, for the page and for pytest-benchmark."""
+    store, options = evaluation.runner.costs, evaluation.runner.options
 
     def measure_step(
         phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False
     ):
-        """Measure one step.
+        """Measure one step over some faces.
 
-        `build` returns the step; it is called only if the step is not stored. `profiled` returns a
-        `Countable` model. A step that takes the same time for all models and restorations (`same_for_all`) is
-        measured once.
+        `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Profiled`
+        model. A step that takes the same time for all models and restorations (`same_for_all`) is measured
+        once.
         """
-        specs, runtime = {"model": model, "restoration": restoration}, suite.options.runtime
+        specs, runtime = {"model": model, "restoration": restoration}, options.runtime
         name = {
             "phase": phase,
             "model": model and model.name,
@@ -46,19 +44,17 @@ def measure_cost(request, suite, costs, benchmark):
             "batch": faces,
         }
         identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
-        rounds = rounds or suite.options.depth.cost_rounds
+        rounds = rounds or options.depth.cost_rounds
         step = {"phase": phase, "batch": faces, "rounds": rounds, "device": runtime.device}
         step["identities"] = None if same_for_all else identities
-        figures = suite.costs.find(step)
+        figures = store.find(step)
         if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
             return
         if figures is None:
-            with contained(
-                FerModelsError,
-                f"The {phase} of {', '.join(s.name for s in specs.values() if s)} cannot be timed",
-            ):
+            names = ", ".join(spec.name for spec in specs.values() if spec)
+            with contained(FerModelsError, f"The {phase} of {names} cannot be timed"):
                 figures = time_step(build(), faces, rounds, name, profiled)
-            suite.costs.keep(step, figures)
+            store.keep(step, figures)
         costs.append({"name": request.node.name, **name, **figures})
 
     def time_step(step, faces, rounds, name, profiled):
@@ -94,13 +90,13 @@ def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
     measure_cost("preprocessing", build, len(batch), model=model)
 
 
-def test_cost_of_restoration(measure_cost, suite, restoration, batch):
-    reason = suite.restorer_unavailable_reason(restoration.name)
+def test_cost_of_restoration(measure_cost, evaluation, restoration, batch):
+    reason = evaluation.runner.restorer_unavailable_reason(restoration.name)
     if reason is not None:
         pytest.skip(reason)
 
     def build():
-        restorer = suite.restorer(restoration.name)
+        restorer = evaluation.runner.restorer(restoration.name)
         return lambda: restorer.restore(batch)
 
     measure_cost("restoration", build, len(batch), restoration=restoration)
@@ -114,17 +110,17 @@ def test_cost_of_inference_in_batches(measure_cost, load_classifier, model, batc
     measure_cost("inference", build, len(batch), model=model, profiled=load_classifier)
 
 
-def test_cost_of_inference_on_a_single_face(measure_cost, load_classifier, model, suite, batch):
+def test_cost_of_inference_on_a_single_face(measure_cost, load_classifier, model, evaluation, batch):
     def build():
         classifier = load_classifier()
         return lambda: classifier.predict(batch[:1])
 
-    rounds = 2 * suite.options.depth.cost_rounds
+    rounds = 2 * evaluation.runner.options.depth.cost_rounds
     measure_cost("single face", build, 1, model=model, rounds=rounds, profiled=load_classifier)
 
 
 def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, model, batch):
-    """New prompts for faces that are embedded already: seven texts per template, and no face."""
+    """New prompts for embedded faces: seven texts per template are encoded, and no face."""
 
     def build():
         classifier, plain = load_zero_shot_classifier(), prompts.load("clip-benchmark")
@@ -137,15 +133,13 @@ def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, mod
     measure_cost("another prompt", build, len(batch), model=model)
 
 
-def test_cost_of_a_training_step(measure_cost, training_step, model, suite, batch):
-    rounds = max(1, suite.options.depth.cost_rounds - 2)
+def test_cost_of_a_training_step(measure_cost, training_step, model, evaluation, batch):
+    rounds = max(1, evaluation.runner.options.depth.cost_rounds - 2)
     measure_cost("training step", lambda: training_step()[0], len(batch), model=model, rounds=rounds)
 
 
 def test_cost_of_training(training_record, costs, model):
-    """Not timed here but read from the record in the weights: what it took to train them, where that was
-    done.
-    """
+    """The cost in the training record of the weights; it is not measured here."""
     figures = measurement.training_cost(training_record)
     assert figures["seconds"] > 0
     costs.append(

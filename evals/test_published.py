@@ -1,52 +1,52 @@
-"""Do we measure what others measured? Zero-shot rows of CLIP_benchmark, for whoever has these weights:
-`--dataset fer2013 --split test`.
+"""Published zero-shot accuracies (CLIP_benchmark), reproduced with the same weights and faces.
+
+They are about `--dataset fer2013 --split test`.
 """
 
 import pytest
 
 from fer_models.classifiers import prompts
-from fer_models.evaluation import Suite
+from fer_models.inference.runner import Combination, Runner
 from fer_models.zoo import resolve, restorers
 from fer_models.zoo.models import MODELS
 from fer_models.zoo.registry import Registry
 
-#: How far apart two honest measurements may lie: their faces were JPEG files, ours may be the pixels
-#: themselves.
-POINTS = 0.002
+#: Largest difference of a reproduced accuracy: their faces were JPEG files, ours may be pixels.
+TOLERANCE = 0.002
 
 
-def published(suite):
-    """The published rows about exactly these faces that say how to ask for the same model here."""
-    known = [p for p in suite.baselines.published if "asked_as" in p]
-    return [
-        p
-        for p in known
-        if (p["dataset"], p["split"], p["n"])
-        == (suite.data.full_split.dataset, suite.data.full_split.split, len(suite.data.faces))
-    ]
+def published_rows(evaluation):
+    """The published rows about exactly these faces that name the same model here."""
+    data = evaluation.runner.data
+    faces = data.full_split.dataset, data.full_split.split, len(data.faces)
+    rows = [row for row in evaluation.baselines.published if "asked_as" in row]
+    return [row for row in rows if (row["dataset"], row["split"], row["n"]) == faces]
 
 
-def test_published_zero_shot_accuracies_are_reproduced(suite):
-    rows = published(suite)
+def runner_for(row, evaluation):
+    """A runner of the published model, with the published prompts."""
+    models = Registry("model", resolve.resolve_model(row["asked_as"], MODELS))
+    models = resolve.with_prompts(models, prompts.load("clip-benchmark"))
+    return Runner(evaluation.runner.options, models, restorers.RESTORERS, evaluation.runner.show)
+
+
+def test_published_zero_shot_accuracies_are_reproduced(evaluation):
+    rows = published_rows(evaluation)
     if not rows:
-        pytest.skip(
-            "nothing is published about these faces that can be asked here; it is about --dataset fer2013 --split test"
-        )
-    asked, missing, wrong = 0, [], []
+        pytest.skip("nothing is published about these faces; it is about --dataset fer2013 --split test")
+    n_evaluated, missing, differing = 0, [], []
     for row in rows:
-        models = resolve.with_prompts(
-            Registry("model", resolve.resolve_model(row["asked_as"], MODELS)), prompts.load("clip-benchmark")
-        )
-        own, pair = Suite(suite.options, models, restorers.RESTORERS, suite.show), (row["asked_as"], "raw")
-        reason = own.unavailable_reason(pair)
+        runner, combination = runner_for(row, evaluation), Combination(row["asked_as"], "raw")
+        reason = runner.unavailable_reason(combination)
         if reason is not None:
             missing.append(reason)
             continue
-        asked, right = asked + 1, int(own.predict(pair).predictions.correct.sum())
-        if abs(right - row["correct"]) > POINTS * row["n"]:
-            wrong.append(
-                f"{row['asked_as']}: {right} of {row['n']} right here, {row['correct']} there ({row['source']})"
+        n_evaluated, n_correct = n_evaluated + 1, int(runner.predict(combination).predictions.correct.sum())
+        if abs(n_correct - row["correct"]) > TOLERANCE * row["n"]:
+            differing.append(
+                f"{row['asked_as']}: {n_correct} of {row['n']} predictions are correct here, "
+                f"{row['correct']} there ({row['source']})"
             )
-    if not asked:
+    if not n_evaluated:
         pytest.skip("\n".join(missing))
-    assert not wrong, "\n".join(wrong)
+    assert not differing, "\n".join(differing)

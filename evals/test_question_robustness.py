@@ -1,23 +1,22 @@
-"""How much do a model's answers hang on how it is asked? Only models that are shown a face and asked a
-question are asked.
+"""Question robustness of vision-language models: accuracy and flip rates with other questions.
 
-`--question-limit N` says about how many faces; the ways to ask are the package's questions, and every place
-for every emotion in their lists.
+`--question-limit N` sets the number of faces. The questions are those of this package, and rotations of their
+option lists: each emotion stands once at each position.
 """
 
 
-def test_no_question_falls(questioning):
+def test_worst_question(questioning):
     questioning.assert_no_regression("question")
 
 
-def test_another_order_of_the_list_changes_no_more_answers(questioning):
+def test_flip_rate_of_another_option_order(questioning):
     questioning.assert_no_regression("order")
 
 
-def test_answers_that_are_right_in_every_order_hold(questioning):
-    """As CircularEval counts: an answer is known when no place in the list makes it wrong."""
+def test_score_over_all_rotations_of_the_options(questioning):
+    """CircularEval: a prediction counts as correct if it is correct in every rotation."""
     questioning.assert_no_regression("rotations")
 
 
-def test_no_place_in_the_list_is_favoured_more(questioning):
+def test_position_bias(questioning):
     questioning.assert_no_regression("position bias")

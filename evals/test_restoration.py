@@ -1,22 +1,22 @@
-"""Does restoration pay? Each model on the same faces with and without it, face by face.
+"""Effect of restorations: each model on the same faces with and without restoration, face by face.
 
-Whatever the effect is, it is told (page, evals.json, terminal) and fails nothing: that a restoration harms is
-a finding, and that a model answers restored faces worse than it did is for the gate (`test_accuracy.py`).
-What must hold is that a restored face is still that face.
+An effect is reported (page, evals.json, terminal) and fails no test: a harmful restoration is a result. A
+regression on restored faces is a matter of the gate (`test_accuracy.py`). A restored face must still be the
+same face.
 """
 
 import pytest
 
 
-def test_the_effect_of_a_restoration_is_that_of_the_faces_that_turned(effect, predictions, suite, model):
-    restored = suite.dataset_of((model.name, effect.restoration))
-    before, after = suite.answers_among((model.name, effect.against), restored), predictions
+def test_restoration_effect_is_the_balance_of_flipped_predictions(effect, predictions, evaluation, model):
+    data = evaluation.runner.dataset_of((model.name, effect.restoration))
+    before, after = evaluation.runner.predictions_on((model.name, effect.against), data), predictions
     assert before.faces == after.faces
     assert effect.corrected - effect.broken == after.correct.sum() - before.correct.sum()
     assert effect.accuracy["change"] * effect.n == pytest.approx(effect.corrected - effect.broken, abs=1e-6)
 
 
-def test_a_restored_face_is_still_that_face(effect):
+def test_fidelity_of_restored_faces(effect):
     assert effect.fidelity > 0.5, (
-        f"{effect.restoration}: restored faces correlate with what they were by {effect.fidelity:.2f} only"
+        f"{effect.restoration}: restored faces correlate with the originals by {effect.fidelity:.2f} only"
     )

@@ -65,6 +65,11 @@ class EvalConfig:
     label_scheme: str | None = None
 
     @property
+    def corruption_id(self) -> str | None:
+        """The id of the corruption, such as `gaussian-noise@4`; None for none."""
+        return None if self.corruption is None else self.corruption.id
+
+    @property
     def baselines_source(self) -> Path:
         """File that baselines are read from: `baselines`, or `shipped_baselines` where it does not exist."""
         if self.shipped_baselines is None or self.baselines.exists():

@@ -1,4 +1,4 @@
-"""How much a run evaluates: `quick`, `standard` (the default) or `full`, as data.
+"""Depth of a run, as data: `quick`, `standard` (the default) or `full`.
 
 Every size that a depth reduces is a field here, and `FULL` holds the complete sizes. A figure that is
 measured at another size than `FULL`'s is recorded under a name that says so (`size_suffix`), so it is never
@@ -21,7 +21,7 @@ _SIZE_FORMATS = {
 
 @dataclass(frozen=True)
 class Depth:
-    """What one run evaluates, and on how many faces. `None` is for all.
+    """Sizes of what one run evaluates; `None` is for all.
 
     Attributes:
         name: `quick`, `standard` or `full`.
@@ -66,9 +66,7 @@ class Depth:
     near_copies: bool = True
 
     def size_suffix(self, *fields: str) -> str:
-        """Suffix of the name of a figure for these sizes: nothing at `FULL`'s, ` (7 faces, severity 3)` at
-        others.
-        """
+        """Suffix of a figure's name: empty at the sizes of `FULL`, ` (7 faces, severity 3)` at others."""
         if all(getattr(self, name) == getattr(FULL, name) for name in fields):
             return ""
         values = {name: getattr(self, name) for name in fields}
@@ -76,7 +74,7 @@ class Depth:
         return f" ({', '.join(_SIZE_FORMATS[name].format(text) for name, text in texts.items())})"
 
     def left_out(self, whole_variants: bool = False) -> list[str]:
-        """What `full` evaluates and this depth does not, one phrase each.
+        """Phrases for what `full` evaluates and this depth does not.
 
         Args:
             whole_variants: the variants are predicted on all faces in spite of `variant_limit`, as for a
@@ -96,9 +94,10 @@ class Depth:
         return [
             f"{beyond}robustness, controls and costs of restorations and +likelihood",
             f"corruption severities {severities}",
-            f"robustness checks beyond {self.corruption_limit} (corruptions), {self.metamorphic_limit} (perturbations) and "
-            f"{self.question_limit} (questions) faces",
-            f"prompt searches beyond {self.prompt_search_examples} prompts, and all training steps but the fastest",
+            f"robustness checks beyond {self.corruption_limit} (corruptions), "
+            f"{self.metamorphic_limit} (perturbations) and {self.question_limit} (questions) faces",
+            f"prompt searches beyond {self.prompt_search_examples} prompts, "
+            "and all training steps but the fastest",
             "near copies in the data (exact copies are found)",
         ]
 

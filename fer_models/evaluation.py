@@ -1,7 +1,7 @@
-"""One run of the evals: its answers, what is measured beside them, and the verdicts over all of them.
+"""One evaluation run: predictions, scores, robustness, restoration effects, and one judge of them all.
 
-`Suite` is what the pytest fixtures stand on. It fills the store with everything the selected tests need, then
-judges the run as a whole; each test reads its part. It knows nothing of pytest.
+`Evaluation` is what the pytest fixtures use. It is composed of parts that know nothing of pytest: the runner
+predicts, the others compute from its predictions, and the judge compares them with the baselines.
 """
 
 from __future__ import annotations
@@ -16,32 +16,44 @@ from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.errors import FerModelsError
 from fer_models.gate import baselines as records
 from fer_models.gate import gate
-from fer_models.inference.runner import Combination, Runner, environment
+from fer_models.gate.judge import Judge
+from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.restorations import RestorationEffects
-from fer_models.scoring import annotators, leakage
+from fer_models.scoring import annotators, leakage, metrics
 from fer_models.scoring.responses import response_summary
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
-__all__ = ["Combination", "Suite", "environment"]
+__all__ = ["Combination", "Evaluation", "Requested"]
 
 
 @dataclass(frozen=True)
 class Requested:
-    """The pairs whose accuracy the user wants judged, whether or not this machine can evaluate them.
+    """The combinations whose accuracy the user wants judged, whether or not this machine can evaluate them.
 
     Attributes:
+        combinations: those of the selected tests that use the gate.
         is_everything: the user left nothing out, by `-k`, `--model`, a test id or a depth.
     """
 
-    pairs: frozenset[Combination] = frozenset()
+    combinations: frozenset[Combination] = frozenset()
     is_everything: bool = False
 
 
-class Suite(Runner):
-    """The answers and verdicts of one run."""
+class Evaluation:
+    """One run: its runner, what is computed from the predictions, and the verdicts.
+
+    Attributes:
+        runner: predicts; the faces, models and restorers of the run.
+        baselines: the records that predictions are compared with.
+        scores: metrics of the predictions.
+        effects: effects of restorations.
+        robustness: robustness checks, with a judge of their own.
+        judge: judges accuracy, macro-F1, recalls and log loss of the selected combinations as one family.
+        coverage: which baselines this run judges.
+    """
 
     def __init__(
         self,
@@ -49,250 +61,273 @@ class Suite(Runner):
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
-        known: Collection[str] | None = None,
+        available_models: Collection[str] | None = None,
     ) -> None:
-        """A run over `models` and `restorers`; `known` are the names of all models there are, if this run is
-        about fewer.
-        """
-        super().__init__(options, models, restorers, show)
-        self.known = models.names if known is None else known
-        self.baselines = records.read(options.baselines_source)
-        self.effects = RestorationEffects(self)
-        self.pairs: tuple[Combination, ...] = ()
-        self._requested = Requested()
-        self._turn: tuple[Combination, ...] = ()
-        self._verdicts: dict[Combination, gate.Verdict | FerModelsError] = {}
-        self.robustness = RobustnessRun(self, lambda pair: self.baselines.find(self.subject(pair)))
-
-    def select(
-        self, pairs: Iterable[Combination], requested: Requested | None = None, start: int = 0
-    ) -> None:
-        """Set the (model, restoration) pairs that this run judges, together and once. Call it before the
-        first verdict.
+        """A run over some models and restorers.
 
         Args:
-            requested: the pairs whose accuracy the user wants judged, for `unjudged`.
-            start: which pair to predict first; processes that share a store begin at different ones.
+            options: what is evaluated.
+            models: the models of this run.
+            restorers: the restorations of this run.
+            show: shows the progress of each step.
+            available_models: the names of all available models; None if they are those of this run.
         """
-        self.pairs = tuple(dict.fromkeys(pairs))
-        self._requested = requested or Requested()
-        turn = start % len(self.pairs) if self.pairs else 0
-        self._turn = (*self.pairs[turn:], *self.pairs[:turn])
+        self.runner = Runner(options, models, restorers, show)
+        self.baselines = records.read(options.baselines_source)
+        self.scores = Scores(self.runner)
+        self.effects = RestorationEffects(self.runner)
+        self.robustness = RobustnessRun(self.runner, self.find_record)
+        self.judge: Judge[Combination, gate.GateComparison, gate.Verdict] = Judge(
+            self._predict_available, self._compare, gate.judge
+        )
+        known = models.names if available_models is None else available_models
+        self.coverage = BaselineCoverage(self.runner, self.baselines, known)
 
-    # -- verdicts ---------------------------------------------------------------------------------
+    def select(
+        self, combinations: Iterable[Combination], requested: Requested | None = None, start: int = 0
+    ) -> None:
+        """Set the combinations that this run judges, together and once. Call it before the first verdict.
 
-    def verdict(self, pair: Combination) -> gate.Verdict:
-        """The verdict of the gate on a pair. All selected pairs that can be predicted are judged together,
-        before the first verdict is given.
+        Args:
+            combinations: those that selected tests use.
+            requested: those whose accuracy the user wants judged, for `coverage`.
+            start: which combination to predict first; processes that share a store begin at different ones.
+        """
+        self.judge.select((Combination(*combination) for combination in combinations), start)
+        self.coverage.requested = requested or Requested()
 
-        A pair that was not selected is judged by itself, and changes no other verdict.
+    def find_record(self, combination: Combination) -> records.BaselineRecord | None:
+        """The baseline of a combination, or None."""
+        return self.baselines.find(self.runner.subject(combination))
+
+    def verdict(self, combination: Combination) -> gate.Verdict:
+        """The verdict of the gate on a selected combination. The first call judges all of them.
 
         Raises:
-            PredictionError, RestorationError, StoreError, FacesDifferError, BaselinesError: this pair cannot
-                be judged.
+            UsageError: the combination was not selected, so it has no verdict.
+            PredictionError, RestorationError, StoreError, FacesDifferError, BaselinesError: it cannot be
+                judged.
         """
-        if not self._verdicts and self.pairs:
-            self._predict_selected()
-            self._judge(self.pairs)
-        if pair not in self._verdicts:
-            self._judge([pair])
-        found = self._verdicts[pair]
-        if isinstance(found, FerModelsError):
-            raise found
-        return found
+        (verdict,) = self.judge.verdicts(Combination(*combination))
+        return verdict
 
-    def is_judged(self, pair: Combination) -> bool:
-        """Whether the gate judges a pair in this run: it was selected, or a test requested its verdict."""
-        return pair in self.pairs or pair in self._verdicts
+    def is_judged(self, combination: Combination) -> bool:
+        """Whether a combination gets a verdict in this run: it was selected."""
+        return combination in self.judge.family
 
-    def _predict_selected(self) -> None:
-        for pair in self._turn:
-            with suppress(
-                FerModelsError
-            ):  # raised again in `_judge`, where it is kept for the pair's own tests
-                if self.unavailable_reason(pair) is None:
-                    self.predict(pair)
+    def _predict_available(self, combinations: Sequence[Combination]) -> list[Combination]:
+        """Predict the combinations that this machine can, and return them."""
+        available = [c for c in combinations if self.runner.is_available(c)]
+        for combination in available:
+            with suppress(FerModelsError):  # raised again by the comparison, for the combination's own tests
+                self.runner.predict(combination)
+        return available
 
-    def _judge(self, pairs: Sequence[Combination]) -> None:
-        """Judge pairs as one family."""
-        # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p
-        # that small.
-        resamples = max(9999, 200 * 2 * len(pairs))
-        comparisons: dict[Combination, gate.GateComparison] = {}
-        for pair in pairs:
-            try:
-                if self.unavailable_reason(pair) is None:
-                    comparisons[pair] = self._compare(pair, resamples)
-            except FerModelsError as error:
-                self._verdicts[pair] = error
-        self._verdicts |= dict(zip(comparisons, gate.judge(list(comparisons.values())), strict=True))
-
-    def _compare(self, pair: Combination, resamples: int) -> gate.GateComparison:
-        subject = self.subject(pair)
-        return gate.compare(
-            subject,
-            self.predict(pair).predictions,
-            self.metrics(pair),
-            self.baselines.find(subject),
-            fingerprint=self.data.full_split.fingerprint,
-            labels=self.data.labels,
-            rows=self.dataset_of(pair).subset_indices,
+    def _compare(self, combination: Combination) -> list[gate.GateComparison]:
+        # Holm's first step multiplies by the number of comparisons: the bootstrap must resolve so small a p.
+        resamples = max(9999, 200 * 2 * len(self.judge.family))
+        data = self.runner.data
+        comparison = gate.compare(
+            self.runner.subject(combination),
+            self.runner.predict(combination).predictions,
+            self.scores.metrics(combination),
+            self.find_record(combination),
+            fingerprint=data.full_split.fingerprint,
+            labels=data.labels,
+            rows=self.runner.dataset_of(combination).subset_indices,
             resamples=resamples,
         )
+        return [comparison]
 
-    def unjudged(self) -> dict[str, str]:
-        """The records about these faces that this run should judge and cannot, by subject, with the reason.
+    def finish(self) -> None:
+        """Judge each family of which this process predicted or measured a member."""
+        self.robustness.results()
+        if any(self.is_judged(combination) for combination in self.runner.completed()):
+            self.judge.outcomes()
 
-        A record is about these faces if it names their dataset and split, or was made on faces with the same
-        fingerprint. It should be judged unless the user left it out. Nothing is checked in a run that
-        requests no accuracy verdict.
-        """
-        found = ((record.subject.id, self._why_unjudged(record)) for record in self._records())
-        return {name: reason for name, reason in found if reason is not None}
-
-    def left_out(self) -> list[str]:
-        """The subjects with a record about these faces that the user's selection of tests leaves out, by
-        id.
-        """
-        judged = self._requested.pairs.union(self.pairs, self._verdicts)
-        return [
-            r.subject.id
-            for r in self._records()
-            if self._is_known(r) and (r.model, r.restoration) not in judged
-        ]
-
-    def _records(self) -> Iterator[records.BaselineRecord]:
-        """The records about these faces, where the run requests verdicts."""
-        if not self._requested.pairs:
-            return
-        whole = self.data.full_split
-        for record in self.baselines.measured:
-            same_faces = record.dataset_fingerprint == whole.fingerprint or (
-                record.dataset,
-                record.split,
-            ) == (whole.dataset, whole.split)
-            if same_faces and record.corruption == self.corruption_id:
-                yield record
-
-    def _is_known(self, record: records.BaselineRecord) -> bool:
-        return (
-            record.model in self.models or ModelName.parse(record.model).is_made_of(self.known)
-        ) and record.restoration in self.restorers
-
-    def _why_unjudged(self, record: records.BaselineRecord) -> str | None:
-        pair, file = (record.model, record.restoration), self.options.baselines_source.name
-        if not self._is_known(record):
-            unknown = f"{file} records {record.subject.id}, but no known model or restoration has this name"
-            return (
-                f"{unknown}. Delete this record, or bring the model back."
-                if self._requested.is_everything
-                else None
-            )
-        if pair not in self._requested.pairs:
-            return None
-        try:
-            reason = self.unavailable_reason(pair)
-        except FerModelsError as error:
-            reason = str(error)
-        if reason is not None:
-            return f"{record.subject.id} has a baseline, but it was not evaluated: {reason}"
-        subject = self.subject(pair)
-        if subject == record.subject or self.baselines.find(subject) is not None:
-            return None  # judged, or a record of another configuration, in addition to the one that is
-        old, new = record.subject.as_json(), subject.as_json()
-        names = [name for name in new if old[name] != new[name]]
-        if names == ["prompt"] and self.options.prompts_by_option:
-            return None
-        differences = " and ".join(
-            f"{name} {old[name]!r}, while this run has {new[name]!r}" for name in names
-        )
-        recorded = f"{file} records {record.model}-{record.restoration} on these faces with the {differences}"
-        return f"{recorded}, so it is compared with nothing. Correct or delete this record."
-
-    # -- what it leaves ---------------------------------------------------------------------------
-
-    def record(self, pair: Combination) -> records.BaselineRecord:
-        """What would be recorded of a pair. Call it on whole splits only."""
-        run, made = self.predict(pair), self.partition(pair).provenance()
-        measured = {"date": date.today().isoformat(), "device": made["device"], **made["environment"]}
-        record = records.record_of(
-            self.subject(pair),
-            self.data.full_split.fingerprint,
-            run.predictions,
-            self.metrics(pair),
-            measured,
-        )
-        figures, face_counts = self.robustness.recorded(pair)
+    def record(self, combination: Combination) -> records.BaselineRecord:
+        """The record of a combination for baselines.json. Call it on full splits only."""
+        predictions = self.runner.predict(combination).predictions
+        provenance = self.runner.partition(combination).provenance()
+        recorded = {
+            "date": date.today().isoformat(),
+            "device": provenance["device"],
+            **provenance["environment"],
+        }
+        fingerprint = self.runner.data.full_split.fingerprint
+        subject, measured = self.runner.subject(combination), self.scores.metrics(combination)
+        record = records.record_of(subject, fingerprint, predictions, measured, recorded)
+        figures, face_counts = self.robustness.recorded(combination)
         return replace(record, metrics={**record.metrics, **figures}, face_counts=face_counts)
 
-    def result(self, pair: Combination, message: str = "", strict: bool = False) -> dict[str, Any]:
-        """The entry of a pair in evals.json. Raises as `run`.
+    def result(self, combination: Combination, message: str = "", strict: bool = False) -> dict[str, Any]:
+        """The entry of a combination in evals.json. Raises as `Runner.predict`.
 
-        The verdict is null where the pair is predicted and not judged, such as the control of a selected
-        restoration.
+        The verdict is null for a combination that was predicted and not selected, such as the control of a
+        selected restoration.
+
+        Args:
+            combination: a predicted one.
+            message: describes its verdict.
+            strict: INCONCLUSIVE, NEW and DEGRADED fail too.
         """
-        run, measured, subject, is_judged = (
-            self.predict(pair),
-            self.metrics(pair),
-            self.subject(pair),
-            self.is_judged(pair),
-        )
+        scores, is_judged = self.scores.as_json(combination), self.is_judged(combination)
         verdict = None
         if is_judged:
             try:
-                verdict = self.verdict(pair)
-            except FerModelsError as error:
-                message = message or str(error)
-        record = self.baselines.find(subject)
-        described = measured.as_json()
-        leaked = (
-            None if self.data.train_hashes is None else leakage.score(run.predictions, self.data.train_hashes)
-        )
+                verdict = self.verdict(combination)
+            except Exception as error:
+                message = message or str(error) or type(error).__name__
+        record = self.find_record(combination)
+        baseline = record and {"metrics": dict(record.metrics), "recorded": dict(record.recorded)}
+        degradation = verdict.comparison.degradation if verdict else None
+        return {
+            **scores,
+            "verdict": verdict.status if verdict else "ERROR" if is_judged else None,
+            "fails": verdict.fails(strict) if verdict else is_judged,
+            "message": message,
+            "baseline": baseline,
+            "changes": verdict.changes_json() if verdict else None,
+            "log_loss": degradation.as_json() if degradation else None,
+        }
+
+
+class Scores:
+    """Scores of a run's predictions, each computed once."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._metrics: dict[Combination, metrics.Metrics] = {}
+
+    def metrics(self, combination: Combination) -> metrics.Metrics:
+        """Metrics of the predictions of a combination. Raises as `Runner.predict`."""
+        if combination not in self._metrics:
+            predictions = self._runner.predict(combination).predictions
+            self._metrics[combination] = metrics.measure_predictions(predictions)
+        return self._metrics[combination]
+
+    def as_json(self, combination: Combination) -> dict[str, Any]:
+        """The scores of a combination for evals.json, without a verdict. Raises as `Runner.predict`."""
+        run, subject = self._runner.predict(combination), self._runner.subject(combination)
+        data, described = self._runner.dataset_of(combination), self.metrics(combination).as_json()
+        hashes, votes = self._runner.data.train_hashes, data.faces.votes
+        leaked = None if hashes is None else leakage.score(run.predictions, hashes)
         if leaked is not None and leaked.without_leaked is not None:
-            described["metrics"]["accuracy_without_leaks"] = {
-                **leaked.without_leaked.as_json(),
-                "n": leaked.without_leaked.n,
-            }
-        data = self.dataset_of(pair)
-        votes = data.faces.votes
+            accuracy = {**leaked.without_leaked.as_json(), "n": leaked.without_leaked.n}
+            described["metrics"]["accuracy_without_leaks"] = accuracy
         return {
             "subject": subject.as_json(),
             "id": subject.id,
             **described,
             "of": len(data.full_split),
             "leakage": leaked.as_json() if leaked else None,
-            "responses": response_summary(run.predictions, self.models[pair[0]].question),
-            "votes": None
-            if votes is None
-            else annotators.score(run.predictions, votes[data.order]).as_json(),
-            "verdict": verdict.status if verdict else "ERROR" if is_judged else None,
-            "fails": verdict.fails(strict) if verdict else is_judged,
-            "message": message,
-            "baseline": {"metrics": dict(record.metrics), "recorded": dict(record.recorded)}
-            if record
-            else None,
-            "changes": verdict.changes_json() if verdict else None,
-            "log_loss": verdict.comparison.degradation.as_json()
-            if verdict and verdict.comparison.degradation
-            else None,
+            "responses": response_summary(run.predictions, self._runner.models[combination[0]].question),
+            "votes": None if votes is None else annotators.score(run.predictions, votes).as_json(),
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
-            "notes": self._notes(pair),
-            "key": self.partition(pair).key,
+            "notes": self._notes(combination),
+            "key": self._runner.partition(combination).key,
         }
 
-    def _notes(self, pair: Combination) -> list[str]:
-        """What a reader of this result must know."""
-        fitted = self.models[pair[0]].settings.get("fitted_on", {})
-        chosen = fitted.get("fingerprint") == self.data.full_split.fingerprint
-        own = (
-            [f"{pair[0]}: its parts were weighed on these very faces, so its score is not an independent one"]
-            if chosen
-            else []
-        )
-        own += [self.changed_models[pair]] if pair in self.changed_models else []
+    def _notes(self, combination: Combination) -> list[str]:
+        """Sentences that a reader of the scores must know."""
+        data, (model, _) = self._runner.data, combination
+        fitted = self._runner.models[model].settings.get("fitted_on", {})
+        notes = list(self._runner.dataset_of(combination).faces.notes)
+        if fitted.get("fingerprint") == data.full_split.fingerprint:
+            notes.append(
+                f"{model}: its components were weighed on these very faces, "
+                "so its score is not an independent one"
+            )
+        if combination in self._runner.changed_models:
+            notes.append(self._runner.changed_models[combination])
+        return [*notes, data.leak_check_error] if data.leak_check_error else notes
+
+
+class BaselineCoverage:
+    """The records about a run's faces that the run judges, leaves out, or should judge and cannot.
+
+    A record is about these faces if it names their dataset and split, or was made on faces with the same
+    fingerprint. A run that requests no accuracy verdict checks no record.
+
+    Attributes:
+        requested: the combinations whose accuracy the user wants judged.
+    """
+
+    def __init__(self, runner: Runner, baselines: records.Baselines, known: Collection[str]) -> None:
+        """`known` are the names of all available models."""
+        self._runner, self._baselines, self._known = runner, baselines, known
+        self.requested = Requested()
+
+    def unjudged(self) -> dict[str, str]:
+        """The records that this run should judge and cannot, by subject, with the reason."""
+        reasons = {record.subject.id: self._unjudged_reason(record) for record in self._records()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def left_out(self, judged: Collection[Combination]) -> list[str]:
+        """The subjects of records that the user's selection of tests leaves out, by id.
+
+        Args:
+            judged: the combinations that this run judges.
+        """
+        included = self.requested.combinations.union(judged)
         return [
-            *self.dataset_of(pair).faces.notes,
-            *own,
-            *([self.data.leak_check_error] if self.data.leak_check_error else []),
+            record.subject.id
+            for record in self._records()
+            if self._is_known(record) and (record.model, record.restoration) not in included
         ]
+
+    def _records(self) -> Iterator[records.BaselineRecord]:
+        """The records about these faces, where the run requests verdicts."""
+        if not self.requested.combinations:
+            return
+        split, corruption = self._runner.data.full_split, self._runner.options.corruption_id
+        for record in self._baselines.measured:
+            is_named = (record.dataset, record.split) == (split.dataset, split.split)
+            is_same = is_named or record.dataset_fingerprint == split.fingerprint
+            if is_same and record.corruption == corruption:
+                yield record
+
+    def _is_known(self, record: records.BaselineRecord) -> bool:
+        is_model = record.model in self._runner.models or ModelName.parse(record.model).is_made_of(
+            self._known
+        )
+        return is_model and record.restoration in self._runner.restorers
+
+    def _unjudged_reason(self, record: records.BaselineRecord) -> str | None:
+        """Why a record is not judged, as a sentence; None where it is, or where the user left it out."""
+        combination = Combination(record.model, record.restoration)
+        if not self._is_known(record):
+            name = self._runner.options.baselines_source.name
+            if not self.requested.is_everything:
+                return None
+            return (
+                f"{name} records {record.subject.id}, but no known model or restoration has this name. "
+                "Delete this record, or bring the model back."
+            )
+        if combination not in self.requested.combinations:
+            return None
+        try:
+            reason = self._runner.unavailable_reason(combination)
+        except FerModelsError as error:
+            reason = str(error)
+        if reason is not None:
+            return f"{record.subject.id} has a baseline, but it was not evaluated: {reason}"
+        return self._mismatch(record, combination)
+
+    def _mismatch(self, record: records.BaselineRecord, combination: Combination) -> str | None:
+        """The fields by which a record differs from its subject in this run, as a sentence; None for none."""
+        subject, options = self._runner.subject(combination), self._runner.options
+        if subject == record.subject or self._baselines.find(subject) is not None:
+            return None  # judged, or the record of another configuration besides the judged one
+        old, new = record.subject.as_json(), subject.as_json()
+        names = [name for name in new if old[name] != new[name]]
+        if names == ["prompt"] and options.prompts_by_option:
+            return None
+        differences = " and ".join(
+            f"{name} {old[name]!r}, while this run has {new[name]!r}" for name in names
+        )
+        return (
+            f"{options.baselines_source.name} records {combination} on these faces with the {differences}, "
+            "so it is compared with nothing. Correct or delete this record."
+        )

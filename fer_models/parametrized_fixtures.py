@@ -13,23 +13,23 @@ import pytest
 
 if TYPE_CHECKING:
     from fer_models.datasets.base import FaceSet
-    from fer_models.evaluation import Suite
+    from fer_models.evaluation import Evaluation
     from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 
 @pytest.fixture(scope="session")
-def model(request: pytest.FixtureRequest, suite: Suite) -> ModelSpec:
+def model(request: pytest.FixtureRequest, evaluation: Evaluation) -> ModelSpec:
     """One model: parametrized over the zoo, installed packages, `--model-file` and `--model`."""
-    return suite.models[request.param]
+    return evaluation.runner.models[request.param]
 
 
 @pytest.fixture(scope="session")
-def restoration(request: pytest.FixtureRequest, suite: Suite) -> RestorerSpec:
+def restoration(request: pytest.FixtureRequest, evaluation: Evaluation) -> RestorerSpec:
     """One restoration configuration: parametrized over all that are known."""
-    return suite.restorers[request.param]
+    return evaluation.runner.restorers[request.param]
 
 
 @pytest.fixture(scope="session")
-def faces(suite: Suite) -> FaceSet:
+def faces(evaluation: Evaluation) -> FaceSet:
     """The faces of this run."""
-    return suite.data.faces
+    return evaluation.runner.data.faces

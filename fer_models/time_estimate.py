@@ -1,6 +1,4 @@
-"""How long a run will take on this machine: the number of predictions that are still missing, times a short
-measurement of each model.
-"""
+"""Expected time of a run: the number of missing predictions, times a short measurement of each model."""
 
 from __future__ import annotations
 
@@ -8,14 +6,17 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from fer_models.errors import FerModelsError
 from fer_models.images import Face
 from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness import corruption_robustness, metamorphic, question_robustness
+from fer_models.robustness.checks import Check
 from fer_models.third_party_code import contained
 
+_Step = Callable[[Sequence[Face]], Any]
 #: Faces in the measurement of a model; one that needs more than `_SLOW` seconds for a face is measured on
 #: that face alone.
 _FACES, _SLOW = 4, 1.0
@@ -26,55 +27,71 @@ _LARGE_BATCH = 0.65
 #: Faces that the cost checks of one model predict, per round and once more for the warm-up: a batch, and
 #: single faces.
 _COST_FACES = 40
-#: Seconds that a run needs for each pair in addition to its predictions (metrics, verdict, page), and in all.
-_SECONDS_PER_PAIR, _SECONDS = 0.3, 3.0
+#: Seconds that a run needs for each combination in addition to its predictions (metrics, verdict, page), and in all.
+_SECONDS_PER_COMBINATION, _SECONDS = 0.3, 3.0
 
 
-def estimate(
-    asking: Runner, pairs: Sequence[Combination], checks: Collection[tuple[str, Combination]]
-) -> float:
+def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collection[Check]) -> float:
     """Seconds that a run will take, roughly.
 
     A model whose predictions for the dataset are stored counts as done, though a run of other tests may have
     left its checks out. A model that cannot be loaded, or that a server runs, counts as nothing.
 
     Args:
-        pairs: the (model, restoration) pairs whose predictions the selected tests need.
-        checks: (kind, pair) of the other selected tests: `robustness`, `metamorphic`, `questioning`,
-            `predict`, `costs`.
+        runner: the subjects of the run.
+        combinations: those whose predictions the selected tests need.
+        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `questioning`, `predict`
+            and `costs`.
     """
-    missing = {pair for pair in pairs if _is_missing(asking, pair)}
+    missing = {combination for combination in combinations if _is_missing(runner, combination)}
     faces: dict[str, int] = {}
-    for pair in missing:
-        faces[pair[0]] = faces.get(pair[0], 0) + len(asking.dataset_of(pair).faces)
-    for kind, pair in checks:
-        if pair[0] in faces:
-            faces[pair[0]] += _check_faces(asking, kind, pair)
-    seconds = _SECONDS + _SECONDS_PER_PAIR * len(pairs)
-    sample = asking.data.faces.faces(range(min(_FACES, len(asking.data.faces))))
+    for combination in missing:
+        model = combination.model
+        faces[model] = faces.get(model, 0) + len(runner.dataset_of(combination).faces)
+    for kind, combination in checks:
+        if combination.model in faces:
+            faces[combination.model] += _check_faces(runner, kind, combination)
+    sample = runner.data.faces.faces(range(min(_FACES, len(runner.data.faces))))
+    seconds = _SECONDS + _SECONDS_PER_COMBINATION * len(combinations)
     for model, n in faces.items():
-        if (
-            asking.models[model].weights is not None or asking.models[model].question is None
-        ):  # no server behind it
-            seconds += n * _seconds_per_face(lambda: asking.classifier(model).predict, sample)  # noqa: B023 (called at once)
+        if not _is_served(runner, model):
+            seconds += n * _seconds_per_face(partial(_predictor, runner, model), sample)
     for restoration in {r for _, r in missing if r != "raw"}:
-        n = max(len(asking.dataset_of(p).faces) for p in missing if p[1] == restoration)
-        seconds += n * _seconds_per_face(lambda: asking.restorer(restoration).restore, sample)  # noqa: B023 (called at once)
+        n = max(len(runner.dataset_of(c).faces) for c in missing if c.restoration == restoration)
+        seconds += n * _seconds_per_face(partial(_restorer, runner, restoration), sample)
     return seconds
 
 
-def _is_missing(asking: Runner, pair: Combination) -> bool:
-    """Whether predictions for the dataset are missing and can be computed. Invalid weights count as no: their
-    own tests report them.
+def _is_served(runner: Runner, model: str) -> bool:
+    """Whether a server runs the model."""
+    spec = runner.models[model]
+    return spec.weights is None and spec.question is not None
+
+
+def _predictor(runner: Runner, model: str) -> _Step:
+    return runner.classifier(model).predict
+
+
+def _restorer(runner: Runner, restoration: str) -> _Step:
+    return runner.restorer(restoration).restore
+
+
+def _is_missing(runner: Runner, combination: Combination) -> bool:
+    """Whether predictions for the dataset are missing and can be computed.
+
+    Invalid weights count as no: their own tests report them.
     """
     try:
-        return asking.unavailable_reason(pair) is None and bool(asking.partition(pair).missing())
+        return runner.unavailable_reason(combination) is None and bool(
+            runner.partition(combination).missing()
+        )
     except FerModelsError:
         return False
 
 
-def _check_faces(asking: Runner, kind: str, pair: Combination) -> int:
-    depth, question = asking.options.depth, asking.models[pair[0]].question
+def _check_faces(runner: Runner, kind: str, combination: Combination) -> int:
+    """The number of predictions that a check needs."""
+    depth, question = runner.options.depth, runner.models[combination.model].question
     if kind == "robustness":
         return corruption_robustness.copies(depth.severities) * depth.corruption_limit
     if kind == "metamorphic":
@@ -86,8 +103,8 @@ def _check_faces(asking: Runner, kind: str, pair: Combination) -> int:
     return 2 * depth.control_limit if kind == "predict" else 0
 
 
-def _seconds_per_face(load: Callable[[], Callable[[Sequence[Face]], Any]], faces: Sequence[Face]) -> float:
-    # Whatever a model of the user's raises or warns of, its own tests report it.
+def _seconds_per_face(load: Callable[[], _Step], faces: Sequence[Face]) -> float:
+    """Seconds per face of the step that `load` returns; 0 where it fails, which its own tests report."""
     with (
         suppress(FerModelsError),
         contained(FerModelsError, "A model cannot be timed"),
@@ -95,13 +112,14 @@ def _seconds_per_face(load: Callable[[], Callable[[Sequence[Face]], Any]], faces
     ):
         warnings.simplefilter("ignore")
         step = load()
-        step(faces[:1])  # pays for what is made once
+        step(faces[:1])  # a warm-up
         alone = _timed(step, faces[:1])
         return alone if alone > _SLOW else _LARGE_BATCH * _timed(step, faces) / len(faces)
     return 0.0
 
 
-def _timed(step: Callable[[Sequence[Face]], Any], faces: Sequence[Face]) -> float:
+def _timed(step: _Step, faces: Sequence[Face]) -> float:
+    """Seconds of one call."""
     started = time.perf_counter()
     step(faces)
     return time.perf_counter() - started

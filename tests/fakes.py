@@ -12,12 +12,14 @@ from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Constant
 from fer_models.datasets import synthetic_drawing
 from fer_models.datasets.base import FaceSet
-from fer_models.emotions import LABELS, Emotion
-from fer_models.inference.loop import predict_dataset
+from fer_models.emotions import Emotion
+from fer_models.inference.loop import compute_in_batches, no_count, predict_missing_shards
+from fer_models.inference.pipeline import Pipeline
 from fer_models.restorers.base import Raw
 from fer_models.store.partition import Store
 from fer_models.store.predictions import PredictionTable, canonical_order
 from fer_models.store.subject import Subject
+from fer_models.zoo.spec import ModelSpec
 
 
 @lru_cache
@@ -69,14 +71,24 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def run(root, faces, model, restorer=None, **options):
-    """Ask `model` about `faces` through the store at `root`."""
+def pipeline(model, restorer=None, name="fake", corruption=None):
+    """The pipeline of a loaded model and restorer."""
+    spec = ModelSpec(name, lambda runtime: model)
+    return Pipeline(corruption, restorer or Raw(), model, spec, "raw")
+
+
+def run(root, faces, model, restorer=None, progress=no_count, batch_size=4):
+    """Predict faces with `model` through the store at `root`."""
     order, hashes, truth = in_order(faces)
-    shelf = Store(root).partition(
-        Subject("drawn", "validation", "raw", "fake"), "k" * 64, hashes, truth, order
-    )
-    settings = {"labels": LABELS, "batch_size": 4, "provenance": dict} | options
-    return predict_dataset(shelf, faces, order, lambda: (restorer or Raw(), model), **settings)
+    subject = Subject("drawn", "validation", "raw", "fake")
+    partition = Store(root).partition(subject, "k" * 64, hashes, truth, order)
+    ordered = faces.select(order)
+
+    def load():
+        step = pipeline(model, restorer).predict
+        return lambda rows: Predictions.joined(compute_in_batches(step, ordered, rows, batch_size, progress))
+
+    return predict_missing_shards(partition, load, dict, progress)
 
 
 def run_and_count(root, counter):

@@ -38,7 +38,5 @@ def test_the_faces_of_a_subset_are_found_among_all(limit, few):
     whole = dataset.EvalDataset(EvalConfig(limit=limit))
     subset = whole.subsample(few)
     assert len(subset.faces) == min(few, len(whole.faces)) or few < 7
-    hashes = [whole.faces.hashes[i] for i in whole.order]
-    found = [hashes[i] for i in whole.places_of(subset)]
-    assert found == [subset.faces.hashes[i] for i in subset.order]
-    np.testing.assert_array_equal(np.sort(whole.full_split.labels[subset.rows]), np.sort(subset.faces.labels))
+    assert [whole.faces.hashes[i] for i in whole.positions_of(subset)] == list(subset.faces.hashes)
+    np.testing.assert_array_equal(whole.full_split.labels[subset.index], subset.faces.labels)

@@ -1,68 +1,101 @@
-"""`fer-models fuse`: weigh several models' stored answers for a late fusion."""
+"""`fer-models fuse`: fit the weights of a late fusion to stored predictions of several models."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_models.cli.common import Commands, console, data_options, model_file_option
 
+if TYPE_CHECKING:
+    from fer_models.classifiers.base import Predictions
+    from fer_models.inference.runner import Runner
+    from fer_models.store.predictions import PredictionTable
+    from fer_models.zoo.spec import ModelSpec
+
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser(
-        "fuse",
-        help="weigh several models for their late fusion, from stored answers; then ask it as NAME+NAME",
-    )
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="two or more names from `fer-models list`, with +tta if wanted",
-    )
+    """Add its parser."""
+    help_text = "fit the weights of a late fusion of several models; the fusion is a model NAME+NAME"
+    parser = commands.add_parser("fuse", help=help_text)
+    models_help = "two or more names from `fer-models list`, with +tta if wanted"
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=models_help)
     data_options(parser, default="fer2013")
     model_file_option(parser)
-    parser.add_argument(
-        "--store",
-        type=Path,
-        default=Path(".evals/store"),
-        metavar="FOLDER",
-        help="where answers are kept (default: .evals/store)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="where the weighing goes (default: the user's weights folder)",
-    )
-    parser.add_argument("--device", default="auto")
+    store, store_help = Path(".evals/store"), "folder of stored predictions (default: .evals/store)"
+    parser.add_argument("--store", type=Path, default=store, metavar="FOLDER", help=store_help)
+    output_help = "folder of the fitted weights (default: the user's weights folder)"
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
+    parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit on the validation split, where epochs are chosen too, and say what it brings there."""
-    from fer_models import datasets
+    """Fit on the validation split, and print the scores there."""
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
-    from fer_models.config import EvalConfig
+
+    components = _components(args)
+    name = "+".join(model.name for model in components)
+    files = [model.weights_path() for model in components]
+    runner, screen = _runner(args, components), console()
+    tables = _predict(runner, components)
+    truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
+    exponents = fusion.fit(predictions, truth)
+    rows = {model.name: each for model, each in zip(components, predictions, strict=True)}
+    rows[name] = fusion.pool(predictions, exponents)
+    loss = {row: round(fusion.negative_log_likelihood(each, truth), 4) for row, each in rows.items()}
+    faces = runner.data.faces
+    fitted_on = {
+        "name": faces.name,
+        "n": len(faces),
+        "fingerprint": faces.fingerprint,
+        "negative_log_likelihood": loss,
+    }
+    path = (args.output or weights.user_weights_dir()) / f"{name}.json"
+    checksums = tuple(None if file is None else sha256_of(file) for file in files)
+    fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
+    for row, each in rows.items():
+        screen.print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats", highlight=False)
+    exponents_text = ", ".join(f"{m.name} {e:.3f}" for m, e in zip(components, exponents, strict=True))
+    screen.print(f"exponents {exponents_text}: {path}", highlight=False)
+    command = f"pytest evals --model {name} --dataset {args.dataset} …"
+    screen.print(f"The weights were fitted on these faces. Evaluate on others: {command}", highlight=False)
+    return 0
+
+
+def _components(args: argparse.Namespace) -> list[ModelSpec]:
+    """The models to fuse.
+
+    Raises:
+        UsageError: they are fewer than two, or one is not given by name.
+    """
     from fer_models.errors import UsageError
-    from fer_models.evaluation import Suite
-    from fer_models.scoring.intervals import wilson_interval
-    from fer_models.zoo import resolve, restorers
-    from fer_models.zoo.registry import Registry
-    from fer_models.zoo.spec import Runtime
+    from fer_models.zoo import resolve
 
     if len(set(args.models)) < 2:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
-    known = resolve.available_models(args.model_file)[0]
-    parts = [resolve.resolve_model(name, known) for name in args.models]
-    name = "+".join(part.name for part in parts)
+    available = resolve.available_models(args.model_file)[0]
+    components = [resolve.resolve_model(name, available) for name in args.models]
+    name = "+".join(model.name for model in components)
     if "@" in name:
         raise UsageError(
-            f"{name}: give models by name. A model of one's own gets one in a file: --model-file FILE.py"
+            f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
         )
-    files = [part.weights_path() for part in parts]
+    return components
+
+
+def _runner(args: argparse.Namespace, components: list[ModelSpec]) -> Runner:
+    """A runner over the validation split."""
+    from fer_models import datasets
+    from fer_models.config import EvalConfig
+    from fer_models.inference.runner import Runner
+    from fer_models.zoo import restorers
+    from fer_models.zoo.registry import Registry
+    from fer_models.zoo.spec import Runtime
+
     split = datasets.training_splits(args.dataset, args.data_root)[1]
     options = EvalConfig(
         args.dataset,
@@ -72,48 +105,24 @@ def run(args: argparse.Namespace) -> int:
         store=args.store,
         label_scheme=args.label_scheme,
     )
-    suite, screen = Suite(options, Registry("model", *parts), restorers.RESTORERS), console()
-    said = []
-    for part in parts:
-        screen.print(
-            f"{part.name} on {suite.data.faces.name}: {len(suite.data.faces)} faces, from the store where they are there",
-            highlight=False,
-        )
-        answers = suite.predict((part.name, "raw")).predictions
-        said.append(answers.to_predictions())
-    exponents = fusion.fit(said, answers.truth)
-    rows = {part.name: one for part, one in zip(parts, said, strict=True)} | {
-        name: fusion.pool(said, exponents)
-    }
-    loss = {row: round(fusion.negative_log_likelihood(one, answers.truth), 4) for row, one in rows.items()}
-    faces = suite.data.faces
-    fitted_on = {
-        "name": faces.name,
-        "n": len(faces),
-        "fingerprint": faces.fingerprint,
-        "negative_log_likelihood": loss,
-    }
-    weighed = fusion.FusionWeights(
-        tuple(p.name for p in parts),
-        exponents,
-        tuple(None if f is None else sha256_of(f) for f in files),
-        fitted_on,
-    )
-    path = (args.output or weights.user_weights_dir()) / f"{name}.json"
-    weighed.write(path)
-    for row, one in rows.items():
-        right = int((one.answer == answers.truth).sum())
-        scored = wilson_interval(right, len(answers))
-        screen.print(
-            f"  {row}: accuracy {scored.value:.4f} [{scored.low:.4f}, {scored.high:.4f}], {loss[row]:.4f} nats",
-            highlight=False,
-        )
-    screen.print(
-        f"exponents {', '.join(f'{p.name} {e:.3f}' for p, e in zip(parts, exponents, strict=True))}: {path}",
-        highlight=False,
-    )
-    screen.print(
-        f"The weighing was chosen on these faces; ask on others: pytest evals --model {name} --dataset {args.dataset} …",
-        highlight=False,
-    )
-    return 0
+    return Runner(options, Registry("model", *components), restorers.RESTORERS)
+
+
+def _predict(runner: Runner, components: list[ModelSpec]) -> list[PredictionTable]:
+    """The predictions of each model for the faces as they are."""
+    from fer_models.inference.runner import Combination
+
+    faces, tables = runner.data.faces, []
+    for model in components:
+        message = f"{model.name} on {faces.name}: {len(faces)} faces; stored predictions are used"
+        console().print(message, highlight=False)
+        tables.append(runner.predict(Combination(model.name, "raw")).predictions)
+    return tables
+
+
+def _scores(predictions: Predictions, table: PredictionTable) -> str:
+    """Accuracy with its interval, as text."""
+    from fer_models.scoring.intervals import wilson_interval
+
+    accuracy = wilson_interval(int((predictions.answer == table.truth).sum()), len(table))
+    return f"accuracy {accuracy.value:.4f} [{accuracy.low:.4f}, {accuracy.high:.4f}]"

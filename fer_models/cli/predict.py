@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
     from fer_models.errors import PredictionError, printable
-    from fer_models.inference.loop import predict_validated
+    from fer_models.inference.pipeline import predict_validated
     from fer_models.third_party_code import contained
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime

@@ -1,13 +1,11 @@
-"""The faces of a run, and everything it knows of them: what was kept of them, what train holds, what is wrong
-with them.
-"""
+"""Labelled faces of one run in canonical order, their leaks from `train`, and their audit."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +16,38 @@ from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.datasets import audit, schemes, synthetic
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import DatasetError
-from fer_models.inference.loop import Progress
+from fer_models.progress import Progress
 from fer_models.scoring import annotators, leakage
 from fer_models.scoring.intervals import wilson_interval
 from fer_models.store.predictions import canonical_order
 
-#: What is kept in place of the hashes where there is no train split.
+#: Text that is cached instead of hashes for a dataset without a train split.
 _NO_TRAIN = "none"
 _Value = TypeVar("_Value")
+#: A function from the name of a split (None: the default one) to its faces.
+LoadSplit = Callable[[str | None], FaceSet]
+
+
+class _LeakCheck(NamedTuple):
+    """Pixel hashes of the faces in `train`.
+
+    Attributes:
+        train_hashes: None where the dataset has no such split, or where it cannot be read.
+        error: why `train` cannot be read; empty otherwise.
+    """
+
+    train_hashes: frozenset[str] | None
+    error: str = ""
 
 
 class EvalDataset:
-    """The faces that a run asks about.
+    """The labelled faces that a run evaluates, in canonical order: by pixel hash, then label, then row.
+
+    The order is established here, once, for the full split. Everything after this class (predictions, the
+    store, scores, records) uses it.
 
     Attributes:
-        not_seen: why `seen` is unknown, where a train split is there and cannot be read.
-        audited: what `audit` found; None until it was asked for.
+        audit_result: the result of `audit`; None before its first call.
     """
 
     def __init__(
@@ -41,180 +55,160 @@ class EvalDataset:
         options: EvalConfig,
         show: ShowProgress = no_progress,
         *,
+        load: LoadSplit | None = None,
         superset: EvalDataset | None = None,
         n: int = 0,
     ) -> None:
-        """The faces that `options` name; nothing is read before it is asked for.
+        """Name the faces; they are read at first use.
 
         Args:
-            superset, n: these are at most `n` of the faces of another `Data`, stratified by emotion.
+            options: which faces.
+            show: shows the progress of an audit.
+            load: loads a split; by default with `datasets.load`, as `options` say.
+            superset: take the faces of another dataset.
+            n: at most so many of them, stratified by emotion.
         """
         self.options, self.show = options, show
-        self.leak_check_error = ""
         self.audit_result: dict[str, Any] | None = None
+        self._load = load or _loader(options)
         self._superset, self._n = superset, n
 
     @cached_property
     def full_split(self) -> FaceSet:
-        """All faces of the split.
+        """All faces of the split, in the order of their source.
 
         Raises:
             DatasetError, UsageError: see `datasets.load`.
         """
-        if self._superset is not None:
-            return self._superset.full_split
-        return self._load(self.options.split)
-
-    def _load(self, split: str | None) -> FaceSet:
-        o = self.options
-        return datasets.load(
-            o.dataset, split, o.data_root, download=o.runtime.download, label_scheme=o.label_scheme
-        )
+        return self._load(self.options.split) if self._superset is None else self._superset.full_split
 
     def check_readable(self) -> None:
-        """Read every picture of the split: all that a run finds out depends on all of them.
+        """Decode every image of the split.
 
         Raises:
             UnreadableFacesError: some cannot be read.
             DatasetError, UsageError: see `datasets.load`.
         """
-        self.full_split.hashes  # noqa: B018 - reading it decodes every picture, and keeps what is needed of them
-
-    @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """The rows of `whole` that are evaluated, ascending."""
-        if self._superset is not None:
-            return self._superset.rows[
-                self._superset.faces.stratified_rows(min(self._n, len(self._superset.faces)))
-            ]
-        limits = [n for n in (self.options.limit, self.options.depth.limit) if n is not None]
-        return (
-            self.full_split.stratified_rows(min(limits))
-            if limits
-            else np.arange(len(self.full_split), dtype=np.int64)
-        )
+        assert len(self.full_split.hashes) == len(self.full_split)  # computing the hashes decodes every image
 
     @cached_property
     def faces(self) -> FaceSet:
-        """The faces that are evaluated: all, or as many as `--limit` or the depth allow."""
-        n, total = len(self.rows), len(self.full_split)
-        return (
-            self.full_split
-            if n == total
-            else self.full_split.select(self.rows, f"limited to {n} of {total} faces, stratified by emotion")
-        )
-
-    @cached_property
-    def order(self) -> NDArray[np.int64]:
-        """The rows of `faces` in canonical order."""
-        return canonical_order(self.faces.hashes, self.faces.labels)
+        """The evaluated faces in canonical order: all, or as many as `--limit` or the depth allow."""
+        n, total = len(self.index), len(self.full_split)
+        note = "" if n == total else f"limited to {n} of {total} faces, stratified by emotion"
+        return self.full_split.select(self.index, note)
 
     @cached_property
     def index(self) -> NDArray[np.int64]:
-        """The row in `whole` of each face in canonical order."""
-        return self.rows[self.order]
+        """The row of each of `faces` in `full_split`, int64 (n,)."""
+        if self.subset_indices is None:
+            return self._full_order
+        return self._full_order[self.subset_indices]
 
     @cached_property
     def subset_indices(self) -> NDArray[np.int64] | None:
-        """Where the evaluated faces are in the canonical order of the whole split, ascending; None for
-        all.
-        """
-        return None if len(self.rows) == len(self.full_split) else np.sort(self._places[self.rows])
+        """Positions of `faces` in the canonical order of the full split, ascending; None for all faces."""
+        rows = self._rows()
+        return None if len(rows) == len(self.full_split) else np.flatnonzero(np.isin(self._full_order, rows))
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The labels of `whole` in its canonical order, int64."""
-        return self.full_split.labels[self._whole_order]
+        """The labels of `full_split` in its canonical order, int64."""
+        return self.full_split.labels[self._full_order]
 
     @cached_property
-    def _whole_order(self) -> NDArray[np.int64]:
+    def _full_order(self) -> NDArray[np.int64]:
+        """The rows of `full_split` in canonical order."""
+        if self._superset is not None:
+            return self._superset._full_order
         return canonical_order(self.full_split.hashes, self.full_split.labels)
 
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        """The place of each row of `whole` in its canonical order."""
-        places = np.empty(len(self.full_split), dtype=np.int64)
-        places[self._whole_order] = np.arange(len(self.full_split))
-        return places
+    def _rows(self) -> NDArray[np.int64]:
+        """The evaluated rows of `full_split`, ascending; the first ones of each emotion where not all are."""
+        if self._superset is not None:
+            rows = np.sort(self._superset.index)
+            return rows[self.full_split.select(rows).stratified_rows(min(self._n, len(rows)))]
+        limits = [n for n in (self.options.limit, self.options.depth.limit) if n is not None]
+        return self.full_split.stratified_rows(min(limits, default=len(self.full_split)))
 
     def subsample(self, n: int) -> EvalDataset:
         """At most `n` of these faces, stratified by emotion."""
-        return self if n >= len(self.faces) else EvalDataset(self.options, self.show, superset=self, n=n)
+        if n >= len(self.faces):
+            return self
+        return EvalDataset(self.options, self.show, load=self._load, superset=self, n=n)
 
-    def sample(self, n: int) -> NDArray[np.int64]:
-        """At most `n` rows of `faces`, drawn with a seed, ascending."""
-        rows = np.random.default_rng(0).permutation(self.order)[
-            :n
-        ]  # of the canonical order: the same faces, however they are listed
-        return np.sort(rows)
+    def sample(self, n: int) -> list[int]:
+        """At most `n` rows of `faces`, drawn with a fixed seed, ascending."""
+        return sorted(np.random.default_rng(0).permutation(len(self.faces))[:n].tolist())
 
-    def places_of(self, subset: EvalDataset) -> NDArray[np.int64]:
-        """Where the faces of a `subset` of these, in its canonical order, are in the canonical order of
-        these; int64.
-        """
-        mine, theirs = (
-            np.arange(len(d.full_split)) if d.subset_indices is None else d.subset_indices
-            for d in (self, subset)
-        )
-        return np.searchsorted(mine, theirs)
+    def positions_of(self, subset: EvalDataset) -> NDArray[np.int64]:
+        """The row in `faces` of each face of a `subset`, int64."""
+        total = np.arange(len(self.full_split))
+        here, there = (total if d.subset_indices is None else d.subset_indices for d in (self, subset))
+        return np.searchsorted(here, there)
 
     @cached_property
     def train(self) -> FaceSet | None:
-        """The faces of `train`; None where the dataset has no such split, or this run asks about it.
+        """The faces of `train`; None where the dataset has no such split, or where this run evaluates it.
 
         Raises:
             DatasetError: it cannot be read.
         """
-        o = self.options
-        if self.faces.split == leakage.TRAIN or leakage.TRAIN not in datasets.splits(o.dataset, o.data_root):
+        splits = datasets.splits(self.options.dataset, self.options.data_root)
+        if self.full_split.split == leakage.TRAIN or leakage.TRAIN not in splits:
             return None
         return self._load(leakage.TRAIN)
 
-    @cached_property
+    @property
     def train_hashes(self) -> frozenset[str] | None:
-        """The pixel hashes of the faces in `train`, kept until a file changes; None where there is no train,
-        or `not_seen` says why not.
-        """
+        """Pixel hashes of the faces in `train`; None where there is none, or `leak_check_error` says why."""
+        return self._leak_check.train_hashes
+
+    @property
+    def leak_check_error(self) -> str:
+        """Why the faces in `train` cannot be read; empty where they can, or where there are none."""
+        return self._leak_check.error
+
+    @cached_property
+    def _leak_check(self) -> _LeakCheck:
         if self.options.dataset == "synthetic":
-            return None if self.faces.split == leakage.TRAIN else synthetic.train_hashes()
+            is_train = self.full_split.split == leakage.TRAIN
+            return _LeakCheck(None if is_train else synthetic.train_hashes())
         try:
-            hashes = self._kept(
-                "train", lambda: "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN, str.split
-            )
+            hashes = self._cached("train", self._train_text, str.split)
         except DatasetError as error:
-            self.leak_check_error = f"not checked for leaks from train: {error}"
-            return None
-        return None if hashes == [_NO_TRAIN] else frozenset(hashes)
+            return _LeakCheck(None, f"not checked for leaks from train: {error}")
+        return _LeakCheck(None if hashes == [_NO_TRAIN] else frozenset(hashes))
+
+    def _train_text(self) -> str:
+        return "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN
 
     def audit(self) -> dict[str, Any]:
-        """What is wrong with these faces, by themselves and against `train`: `datasets.audit` as JSON; kept
-        until a file changes.
+        """`datasets.audit` of these faces and `train` as JSON, cached until a file changes.
 
         Raises:
             DatasetError: `train` cannot be read.
         """
         if self.audit_result is None:
             name = "audit" if self.options.depth.near_copies else "audit-without-near-copies"
-            self.audit_result = self._kept(name, self._audit, json.loads)
+            self.audit_result = self._cached(name, self._audit_text, json.loads)
         return self.audit_result
 
-    def _audit(self) -> str:
+    def _audit_text(self) -> str:
         near = self.options.depth.near_copies
-        # The synthetic training faces take a while to draw, and share no face with another split (`seen`).
+        # Rendering the synthetic training faces is slow, and they share no face with another split.
         train = None if self.options.dataset == "synthetic" and not near else self.train
         sets = [faces for faces in (train, self.full_split) if faces is not None]
         with self.show(f"auditing {self.full_split.name}", sum(map(len, sets))) as advance:
-            return json.dumps(audit.audit(sets, near=near, progress=_ReadingOnly(advance)).as_json())
+            return json.dumps(audit.audit(sets, near=near, progress=_ReadingProgress(advance)).as_json())
 
-    def _kept(self, name: str, make: Callable[[], str], parse: Callable[[str], _Value]) -> _Value:
-        """What `parse` makes of a text about the files of this run's dataset. The text takes a look at tens
-        of thousands of faces, so it is made once until the files change."""
+    def _cached(self, name: str, make: Callable[[], str], parse: Callable[[str], _Value]) -> _Value:
+        """The parsed text of a cache entry for the files of this dataset; made again when a file changes."""
         o = self.options
-        made_of = leakage.source_fingerprint(
-            datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
-        )
+        folder = datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
         scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).describe()
-        return cached_text(o.cache, name, f"{made_of}\n{scheme}\n{self.full_split.name}", make, parse)
+        key = f"{leakage.source_fingerprint(folder)}\n{scheme}\n{self.full_split.name}"
+        return cached_text(o.cache, name, key, make, parse)
 
     def as_json(self) -> dict[str, Any]:
         """The entry `data` in evals.json."""
@@ -232,29 +226,33 @@ class EvalDataset:
         }
 
     def references(self) -> list[dict[str, Any]]:
-        """What answers without a model score on these faces: always the most frequent emotion, and the raters
-        where their votes are known.
-        """
+        """Reference accuracies: of the most frequent emotion, and of the annotators where votes exist."""
         labels, votes = self.faces.labels, self.faces.votes
         emotion, k = max(self.faces.counts.items(), key=lambda item: item[1])
-        rows = [
-            {
-                "name": f"always {emotion}",
-                "n": len(labels),
-                "accuracy": wilson_interval(k, len(labels)).as_json(),
-            }
-        ]
+        accuracy = wilson_interval(k, len(labels)).as_json()
+        rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": accuracy}]
         return rows if votes is None else [annotators.majority_vote_row(labels, votes), *rows]
 
 
-class _ReadingOnly:
-    """Turns the audit's stages into faces read, of which a bar can show the share."""
+def _loader(options: EvalConfig) -> LoadSplit:
+    """A function that loads a split of the dataset of `options`."""
+
+    def load(split: str | None) -> FaceSet:
+        o = options
+        download, scheme = o.runtime.download, o.label_scheme
+        return datasets.load(o.dataset, split, o.data_root, download=download, label_scheme=scheme)
+
+    return load
+
+
+class _ReadingProgress:
+    """Progress of the audit's stages that read faces, as the number of new faces."""
 
     def __init__(self, advance: Progress) -> None:
-        self.advance, self.stage, self.told = advance, "", 0
+        self.advance, self.stage, self.reported = advance, "", 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage.startswith("reading"):
-            self.told = self.told if stage == self.stage else 0
-            self.advance(done - self.told)
-            self.stage, self.told = stage, done
+            self.reported = self.reported if stage == self.stage else 0
+            self.advance(done - self.reported)
+            self.stage, self.reported = stage, done

@@ -1,42 +1,38 @@
-"""The only loop: faces -> restorer -> classifier -> store."""
+"""Loop over the missing shards of a folder: load once, compute a shard, write it, go on with the next."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Classifier, Embedding, Predictions
+from fer_models.classifiers.base import Predictions
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError, PromptTooLongError
 from fer_models.images import Face
-from fer_models.progress import Progress as Progress
-from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.progress import Progress
 from fer_models.store.partition import Partition, ShardedFolder
 from fer_models.store.predictions import PredictionTable
-from fer_models.third_party_code import contained
 
-_Model = TypeVar("_Model")
-_Part = TypeVar("_Part")
+_Content = TypeVar("_Content")
+#: A function from the rows of a shard, in canonical order, to the content of the shard.
+Compute = Callable[[slice], _Content]
 
 
 def no_count(n: int) -> None:
-    """A progress that is shown to nobody."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """One subject's answers, and where they came from.
+    """Predictions of one subject, and where they come from.
 
     Attributes:
-        answers: in canonical order.
-        seconds: the time of the inference, now or when it was stored; None where it is not known.
-        from_store: no face was asked now.
+        predictions: in canonical order.
+        seconds: the time of the inference, in this run or when it was stored; None where it is not known.
+        from_store: this run computed none of them.
     """
 
     predictions: PredictionTable
@@ -44,210 +40,91 @@ class PredictionRun:
     from_store: bool
 
 
-def predict_dataset(
-    shelf: Partition,
-    faces: FaceSet,
-    order: np.ndarray[Any, np.dtype[np.int64]],
-    load: Callable[[], tuple[Restorer, Classifier]],
-    *,
-    labels: tuple[str, ...],
-    batch_size: int,
+def predict_missing_shards(
+    partition: Partition,
+    load: Callable[[], Compute[Predictions]],
     provenance: Callable[[], Mapping[str, Any]],
-    progress: Progress = lambda n: None,
+    progress: Progress = no_count,
 ) -> PredictionRun:
-    """Answer what `shelf` misses, and read it all.
+    """Predict the faces whose shards are missing, and read all predictions of a subject.
 
     Args:
-        shelf: where the answers go.
-        faces: the face set; `order` are its rows in canonical order.
-        load: makes the restorer and the classifier; called only when a face must be asked.
-        labels: the label order that the model's record declares.
-        batch_size: faces per forward pass; batches never cross a shard, so a resumed run has the same ones.
-        provenance: tells, once the model is loaded, what to write down beside the answers (versions, device,
-            …); nothing that differs from run to run.
-        progress: told how many faces were answered.
+        partition: the folder of the subject.
+        load: returns the function that predicts the faces of some rows; called only if a shard is missing.
+        provenance: returns what is stored with the predictions (versions, device, …), once the model is
+            loaded; nothing that differs from run to run.
+        progress: called with the number of faces that are stored already; `load`'s function counts its own.
 
     Raises:
         PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its
-            contract; shards written before stay.
+            contract. Shards written before stay.
     """
 
-    def ask(classifier: Classifier, batch: list[Face]) -> Predictions:
-        return predict_validated(classifier, shelf.subject.model, labels, batch)
+    def write(shard: int, predictions: Predictions, seconds: float) -> None:
+        partition.write(shard, _table(predictions, partition, shard), provenance(), seconds)
 
-    def write(shard: int, parts: list[Predictions], seconds: float) -> None:
-        shelf.write(shard, _collect(parts, shelf, shard), provenance(), seconds)
-
-    asked = look(
-        shelf,
-        faces,
-        order,
-        load,
-        ask,
-        write,
-        restoration=shelf.subject.restoration,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    return PredictionRun(shelf.read(), shelf.seconds(), from_store=not asked)
+    is_computed = fill_missing_shards(partition, load, write, progress)
+    return PredictionRun(partition.read(), partition.seconds(), from_store=not is_computed)
 
 
-def look(
-    shelf: ShardedFolder[Any],
-    faces: FaceSet,
-    order: NDArray[np.int64],
-    load: Callable[[], tuple[Restorer, _Model]],
-    ask: Callable[[_Model, list[Face]], _Part],
-    write: Callable[[int, list[_Part], float], None],
-    *,
-    restoration: str,
-    batch_size: int,
-    progress: Progress,
+def fill_missing_shards(
+    folder: ShardedFolder[Any],
+    load: Callable[[], Compute[_Content]],
+    write: Callable[[int, _Content, float], None],
+    progress: Progress = no_count,
 ) -> bool:
-    """Show a model the faces whose shards are missing: the loop under all that looks at a whole face set.
+    """Compute and write the missing shards of a folder; whether there were any.
 
     Args:
-        shelf, faces, order, load, batch_size, progress: as in `answer`.
-        ask: what the model makes of a restored batch.
-        write: keeps what it made of a shard's batches, and the seconds that took.
-        restoration: the restorer's name, for its errors.
-
-    Returns:
-        Whether any face was looked at.
+        folder: of the shards.
+        load: returns the function that computes a shard; called only if one is missing.
+        write: writes the content of a shard, which took some seconds to compute.
+        progress: called with the number of faces that are stored already.
     """
-    if not shelf.missing():  # nothing to write: a store that can only be read is enough
-        progress(len(faces))
+    total = len(folder.faces)
+    if not folder.missing():  # without the lock: a store that can only be read is enough
+        progress(total)
         return False
-    with shelf.locked():
-        missing = shelf.missing(
-            remove_damaged=True
-        )  # another process may have filled it while this one waited
-        progress(len(faces) - sum(shelf.rows(s).stop - shelf.rows(s).start for s in missing))
-        if missing:
-            restorer, model = load()
-        for shard in missing:
-            started, rows, parts = time.perf_counter(), order[shelf.rows(shard)], []
-            for start in range(0, len(rows), batch_size):
-                batch = faces.faces(rows[start : start + batch_size])
-                parts.append(ask(model, restore_checked(restorer, restoration, batch)))
-                progress(len(batch))
-            write(shard, parts, time.perf_counter() - started)
+    with folder.locked():
+        missing = folder.missing(remove_damaged=True)  # another process may have written some meanwhile
+        rows_of = {shard: folder.rows(shard) for shard in missing}
+        progress(total - sum(rows.stop - rows.start for rows in rows_of.values()))
+        compute = load() if missing else None
+        for shard, rows in rows_of.items():
+            assert compute is not None
+            started = time.perf_counter()
+            content = compute(rows)
+            write(shard, content, time.perf_counter() - started)
     return bool(missing)
 
 
-def fuse_predictions(
-    shelf: Partition,
-    parts: Sequence[PredictionRun],
-    pool: Callable[[Sequence[Predictions]], Predictions],
-    provenance: Callable[[], Mapping[str, Any]],
-) -> PredictionRun:
-    """Fill `shelf` from the answers of several subjects to the same faces, and read it all. No face is asked.
+def compute_in_batches(
+    compute: Callable[[list[Face]], _Content],
+    faces: FaceSet,
+    rows: slice,
+    batch_size: int,
+    progress: Progress = no_count,
+) -> list[_Content]:
+    """Results of `compute` for the faces of some rows, batch by batch.
 
-    Args:
-        parts: the runs whose answers are pooled.
-        pool: one `Predictions` from those of the parts.
-        provenance: as in `answer`.
-
-    Raises:
-        StoreError: the store broke its contract.
+    Batches never cross a shard, so a resumed run has the same batches.
     """
-    if shelf.missing():
-        with shelf.locked():
-            for shard in shelf.missing(remove_damaged=True):
-                started, rows = time.perf_counter(), shelf.rows(shard)
-                said = pool([part.predictions.to_predictions(rows) for part in parts])
-                shelf.write(
-                    shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started
-                )
-    asked = all(part.from_store for part in parts)
-    seconds = [s for s in (shelf.seconds(), *(part.seconds for part in parts)) if s is not None]
-    return PredictionRun(
-        shelf.read(), sum(seconds) if len(seconds) == 1 + len(parts) else None, from_store=asked
-    )
+    results = []
+    for start in range(rows.start, rows.stop, batch_size):
+        batch = faces.faces(range(start, min(start + batch_size, rows.stop)))
+        results.append(compute(batch))
+        progress(len(batch))
+    return results
 
 
-def classify_embeddings(
-    shelf: Partition,
-    features: Callable[[], NDArray[np.float32]],
-    load: Callable[[], Embedding],
-    *,
-    labels: tuple[str, ...],
-    provenance: Callable[[], Mapping[str, Any]],
-) -> PredictionRun:
-    """Fill `shelf` from the stored directions of its faces, and read it all.
+def _table(predictions: Predictions, partition: Partition, shard: int) -> PredictionTable:
+    """The rows of a shard.
 
-    Args:
-        features: gets the directions, (n, d) in canonical order; called only when an answer is missing, as
-            `load` is.
-        labels, provenance: as in `answer`.
-
-    Raises:
-        PredictionError, RestorationError, StoreError: as `answer`.
+    Probabilities are rounded to float32, as they are stored; the predicted emotion is the most probable of
+    the rounded ones.
     """
-    missing = shelf.missing()
-    if missing:
-        started = time.perf_counter()
-        known = features()
-        looked = time.perf_counter() - started
-        with shelf.locked():
-            for shard in shelf.missing(remove_damaged=True):
-                started, rows = time.perf_counter(), shelf.rows(shard)
-                model, some = load(), known[rows]
-                predict = partial(model.classify, some)
-                said = validate_predictions(predict, shelf.subject.model, labels, len(some))
-                share = looked * len(some) / len(shelf.faces)
-                shelf.write(
-                    shard, _collect([said], shelf, shard), provenance(), time.perf_counter() - started + share
-                )
-    return PredictionRun(shelf.read(), shelf.seconds(), from_store=not missing)
-
-
-def predict_validated(
-    classifier: Classifier, name: str, labels: tuple[str, ...], faces: list[Face]
-) -> Predictions:
-    """`classifier.predict(faces)`, held to its contract. Raises as `checked`."""
-    return validate_predictions(lambda: classifier.predict(faces), name, labels, len(faces))
-
-
-def validate_predictions(
-    ask: Callable[[], Predictions], name: str, labels: tuple[str, ...], n: int
-) -> Predictions:
-    """What `ask` says of `n` faces, held to the contract of a classifier.
-
-    Raises:
-        PredictionError: it raised, or what it returned is not one sound prediction per face in the declared
-            label order.
-    """
-    with contained(PredictionError, f"Model {name!r} failed on a batch of {n} faces"):
-        try:
-            predictions = ask()
-            if not isinstance(predictions, Predictions):
-                what = f"it returned {type(predictions).__name__}"
-                raise PredictionError(
-                    f"{what}; return Predictions.from_probabilities(rows, labels) (from fer_models)."
-                )
-            # Made anew, so that every field is checked, and none changes when the model uses its arrays
-            # again.
-            predictions = replace(predictions)
-        except PromptTooLongError:
-            raise
-        except FerModelsError as error:
-            raise PredictionError(f"Model {name!r}: {error}") from error
-    if len(predictions) != n:
-        raise PredictionError(f"Model {name!r} was given {n} faces and answered {len(predictions)}.")
-    if predictions.labels != labels:
-        raise PredictionError(
-            f"Model {name!r} declares the label order {', '.join(labels)} but answers in the order {', '.join(predictions.labels)}. "
-            "Make ModelSpec(labels=...) and Predictions.from_probabilities(rows, labels) agree."
-        )
-    return predictions
-
-
-def _collect(parts: list[Predictions], shelf: Partition, shard: int) -> PredictionTable:
-    """The answers of a shard. Probabilities are rounded to float32, as they are stored, and the answers are
-    the greatest of the rounded.
-    """
-    at, said = shelf.rows(shard), Predictions.joined(parts)
-    said = replace(said, probabilities=said.probabilities.astype(np.float32).astype(np.float64))
-    columns = (shelf.index[at], shelf.truth[at], said.answer, said.probabilities)
-    return PredictionTable(shelf.faces[at], *columns, said.status, said.text, said.has_probabilities)
+    rows = partition.rows(shard)
+    rounded = predictions.probabilities.astype(np.float32).astype(np.float64)
+    p = replace(predictions, probabilities=rounded)
+    columns = (partition.index[rows], partition.truth[rows], p.answer, p.probabilities)
+    return PredictionTable(partition.faces[rows], *columns, p.status, p.text, p.has_probabilities)

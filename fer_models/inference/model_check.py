@@ -1,4 +1,4 @@
-"""Detect a third-party model whose predictions changed although nothing that identifies it did.
+"""Detection of third-party models that changed although nothing that identifies them did.
 
 A model from the user's file or from an installed package is identified by that file, its weights and its
 settings. Its predictions may depend on more: a helper module, an environment variable, a file that `load`
@@ -30,23 +30,25 @@ _WHAT = "Predictions for the sample of faces"
 
 
 class ModelCheck:
-    """The sample's predictions of one model behind one restoration, kept in one file from run to run."""
+    """Stored predictions of one model after one restoration for a sample of faces."""
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
-        """Keep them under `root`.
+        """Name their file.
 
         Args:
+            root: its folder.
             name: readable part of the file's name.
-            identity: all that is known to decide the predictions: model, restoration, code, and the faces of
-                the sample; as JSON.
+            identity: everything known that decides the predictions: model, restoration, code, and the faces
+                of the sample; as JSON.
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.folder = root
         self.file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{digest[:16]}.json"
 
     def token(self, predict: Callable[[], Predictions] | None, tolerance: float) -> tuple[str, int]:
-        """The token of the model as it predicts now, and for how many faces of the sample it changed since
-        the run before.
+        """The token of the model as it predicts now, and the number of predictions that changed.
+
+        The change is that since the run before, on the sample.
 
         Args:
             predict: predicts the sample; None to use the token of the run before without a check (empty if

@@ -1,10 +1,9 @@
-"""Predictions for faces outside the dataset (perturbed, corrupted, blank), cached on disk by the sha256 of
-their pixels.
+"""Prediction cache for faces outside the dataset: perturbed, corrupted, blank ones.
 
-A robustness check needs predictions for thousands of images that exist for a moment only. The cache keeps
-each of them under the hash of its pixels, in a folder named by everything that decides the prediction, so
-that the next run predicts nothing twice. A changed corruption or perturbation gives other pixels and
-therefore other entries: no version number can be forgotten. `PromptCache` does the same for the prompt sets
+A robustness check needs predictions for thousands of temporary images. The cache stores each of them under
+the sha256 of its pixels, in a folder named by everything that decides the prediction, so that the next run
+predicts nothing twice. A changed corruption or perturbation gives other pixels and therefore other entries:
+no version number can be forgotten. `PromptCache` does the same for the prompt sets
 of a zero-shot model.
 """
 
@@ -41,9 +40,7 @@ _KEY = b"fer-models-predictions"
 
 
 class _CacheFolder(ABC):
-    """Parquet files that are only ever added, in a folder named by the identity of what computes their
-    content.
-    """
+    """Parquet files that are only ever added, in a folder named by an identity."""
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
         self.key, self._loaded = _digest(identity), False
@@ -58,8 +55,9 @@ class _CacheFolder(ABC):
         return [f"{part}.parquet" for part in sorted(parts)]
 
     def _load(self) -> None:
-        """Read the files, once. Damaged ones are removed with a warning: what they held is computed again
-        where it is needed.
+        """Read the files, once.
+
+        Damaged ones are removed with a warning: their content is computed again where it is needed.
         """
         if self._loaded:
             return
@@ -83,7 +81,7 @@ class _CacheFolder(ABC):
 
     @abstractmethod
     def _check_rows(self, table: pa.Table) -> None:
-        """Raise one of `folder.INVALID` where the rows of one file are not valid."""
+        """Raise one of `checksummed_files.INVALID` where the rows of one file are not valid."""
 
     @abstractmethod
     def _add_rows(self, table: pa.Table) -> None:
@@ -101,16 +99,15 @@ class _CacheFolder(ABC):
 
 
 class PredictionCache(_CacheFolder):
-    """A predictor with a memory on disk. `predict` computes what is missing, `save` writes what was
-    computed.
-    """
+    """A predictor with a cache: `predict` computes what is missing, `save` writes what was computed."""
 
     def __init__(
         self, root: Path, name: str, identity: Mapping[str, Any], labels: Sequence[str], predict: Predict
     ) -> None:
-        """Cache predictions in a folder under `root`.
+        """Cache predictions in a folder.
 
         Args:
+            root: its parent.
             name: readable part of the folder's name.
             identity: everything that decides a prediction besides the pixels (weights, settings, precision),
                 as JSON.
@@ -123,11 +120,11 @@ class PredictionCache(_CacheFolder):
         self._unsaved: list[str] = []
 
     def add(self, faces: Iterable[str], predictions: Predictions) -> None:
-        """Use predictions that are stored elsewhere, such as those of the dataset itself. They are not
-        written again.
+        """Use predictions that are stored elsewhere; they are not written again.
 
         Args:
             faces: the sha256 of each face's pixels, in the order of `predictions`.
+            predictions: such as those for the dataset.
         """
         for face, row in zip(faces, _rows(predictions), strict=True):
             self._rows.setdefault(face, row)
@@ -200,14 +197,17 @@ def _probabilities(table: pa.Table) -> NDArray[np.float64]:
 
 
 class PromptCache(_CacheFolder):
-    """Predicted emotions by prompt set, for a fixed set of face embeddings: a search that runs again needs no
-    text encoder.
+    """Predicted emotions by prompt set, for a fixed set of face embeddings.
+
+    A search that runs again needs no text encoder.
     """
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any], classify: Classify) -> None:
-        """Cache in a folder under `root`.
+        """Cache in a folder.
 
         Args:
+            root: its parent.
+            name: readable part of the folder's name.
             identity: everything that decides a prediction besides the prompts: model, faces, restoration; as
                 JSON.
             classify: the emotion of every face by a prompt set, int64 (n,), -1 for none; called only for new
@@ -275,9 +275,7 @@ class PromptCache(_CacheFolder):
 
 
 def _rows(predictions: Predictions) -> Iterable[_Row]:
-    """One row per face. Probabilities are rounded to float32, as they are on disk: every run computes with
-    the same numbers.
-    """
+    """One row per face, with probabilities rounded to float32 as on disk: each run has the same numbers."""
     p = predictions.probabilities.astype(np.float32).astype(np.float64)
     return zip(p, predictions.status, predictions.text, [predictions.has_probabilities] * len(p), strict=True)
 

@@ -1,66 +1,66 @@
-"""Whom a run asks about which faces, and what they answer: each answer once, now or from the store.
+"""Run models over a dataset, and store every prediction.
 
-`Asking` turns the names of models and restorations into subjects, loads what must be asked, and keeps what
-was answered. What is made of the answers stands on it: `beside` (other words, small changes, bad pictures),
-`effects` (of restorations), `suite` (verdicts).
+`Runner` turns names of models and restorations into subjects and predicts each of them once, now or in an
+earlier run. Scores, robustness checks, restoration effects and verdicts are computed from its predictions.
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.artifacts.device import paused_garbage_collection
 from fer_models.classifiers import fusion
-from fer_models.classifiers.base import Classifier, Embedding, Predictions, Promptable, QuestionAnswering
-from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.base import Classifier, Predictions
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.cost.store import CostStore
-from fer_models.errors import FerModelsError, PredictionError, WeightsMissingError
-from fer_models.images import Face, face_hash
-from fer_models.inference import embeddings as features
+from fer_models.errors import FerModelsError, WeightsMissingError
+from fer_models.images import Face
 from fer_models.inference.dataset import EvalDataset
+from fer_models.inference.embeddings import embed_missing_shards, embedding_partition
+from fer_models.inference.environment import device_name, environment
+from fer_models.inference.identity import Combination, Identities
+from fer_models.inference.loader import Loader
 from fer_models.inference.loop import (
+    Compute,
     PredictionRun,
-    Progress,
-    classify_embeddings,
-    fuse_predictions,
+    compute_in_batches,
     no_count,
-    predict_dataset,
-    predict_validated,
-    validate_predictions,
+    predict_missing_shards,
 )
-from fer_models.inference.model_check import SAMPLE, TOLERANCE, ModelCheck
-from fer_models.inference.prediction_cache import Classify, Predict, PredictionCache, PromptCache
-from fer_models.inference.restoration_cache import CachedRestorer
-from fer_models.restorers.base import CorruptThenRestore, Restorer, restore_checked
-from fer_models.scoring import metrics
-from fer_models.store.code_identity import code_identity
-from fer_models.store.partition import Partition, Store
+from fer_models.inference.model_check import SAMPLE
+from fer_models.inference.pipeline import validate_predictions
+from fer_models.inference.prediction_cache import Classify, Predict
+from fer_models.inference.predictors import CachedPredictors
+from fer_models.progress import Progress
+from fer_models.restorers.base import Restorer
+from fer_models.store.partition import Partition, ShardedFolder, Store
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
-from fer_models.third_party_code import contained
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derive
+from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
-Combination = tuple[str, str]  # model, restoration
+__all__ = ["Combination", "Runner"]
 
 
 class Runner:
-    """The subjects of one run and their answers."""
+    """The subjects of one run and their predictions.
+
+    Attributes:
+        options: what the run evaluates, and where files are stored.
+        models, restorers: by name.
+        data: the faces.
+        costs: measured costs.
+        show: shows the progress of a step.
+    """
 
     def __init__(
         self,
@@ -73,71 +73,70 @@ class Runner:
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
         self.data = EvalDataset(options, show)
         self.costs = CostStore(options.costs, measure_anew=options.measure_costs)
+        self._variant_data: EvalDataset | None = None
+        self._loader = Loader(options, self._sample)
+        self._identities = Identities(options, self._loader, self._dataset)
+        self._predictors = CachedPredictors(options, self._loader, self._identities)
         self._runs: dict[Combination, PredictionRun | FerModelsError] = {}
-        self._metrics: dict[Combination, metrics.Metrics] = {}
-        self._loaded: dict[tuple[str, str], Any] = {}
-        self._caches: dict[str, PredictionCache] = {}
-        self._checked: dict[Combination, str] = {}
-        self._restorer_tokens: dict[str, str] = {}
-        self.changed_models: dict[Combination, str] = {}  # a message for each third-party model that changed
+
+    def _sample(self) -> list[Face]:
+        return self.data.faces.faces(self.data.sample(SAMPLE))
+
+    def _specs(self, combination: Combination) -> tuple[ModelSpec, RestorerSpec]:
+        model, restoration = combination
+        return self.models[model], self.restorers[restoration]
 
     # -- subjects ---------------------------------------------------------------------------------
 
-    def dataset_of(self, pair: Combination) -> EvalDataset:
-        """The faces that a pair is evaluated on: all, or those that the depth allows for the variants of a
-        model.
-        """
-        return self._data_of(self.models[pair[0]], self.restorers[pair[1]])
+    def subject(self, combination: Combination) -> Subject:
+        """The subject of a combination on this run's faces."""
+        return self._subject(*self._specs(combination))
 
-    def is_variant(self, pair: Combination) -> bool:
-        """Whether a pair is a variant of another: the model after a restoration, or a further answer mode of
-        a model of this run.
-        """
-        return self._is_variant(self.models[pair[0]], self.restorers[pair[1]])
+    def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
+        split = self.data.full_split
+        names = (split.dataset, split.split, restorer.name, model.name)
+        return Subject(*names, self.options.corruption_id, model.prompt)
+
+    def dataset_of(self, combination: Combination) -> EvalDataset:
+        """The faces of a combination: all, or those that the depth allows for the variants of a model."""
+        return self._dataset(*self._specs(combination))
+
+    def _dataset(self, model: ModelSpec, restorer: RestorerSpec) -> EvalDataset:
+        limit = self.options.depth.variant_limit
+        if limit is None or self.options.whole_variants or not self._is_variant(model, restorer):
+            return self.data
+        if self._variant_data is None:
+            self._variant_data = self.data.subsample(limit)
+        return self._variant_data
+
+    def is_variant(self, combination: Combination) -> bool:
+        """Whether it is a model after a restoration, or a further answer mode of a model of this run."""
+        return self._is_variant(*self._specs(combination))
 
     def _is_variant(self, model: ModelSpec, restorer: RestorerSpec) -> bool:
         name = ModelName.parse(model.name)
-        answer_mode = bool(name.variants) and str(name.base) in self.models and not self.options.named_models
-        return restorer.name != "raw" or answer_mode
+        is_answer_mode = bool(name.variants) and str(name.base) in self.models
+        return restorer.name != "raw" or (is_answer_mode and not self.options.named_models)
 
-    def _data_of(self, model: ModelSpec, restorer: RestorerSpec) -> EvalDataset:
-        return self._variant_data if self._is_variant(model, restorer) else self.data
+    def unavailable_reason(self, combination: Combination) -> str | None:
+        """Why this machine cannot predict, with the command that changes it; None if it can.
 
-    @cached_property
-    def _variant_data(self) -> EvalDataset:
-        limit = self.options.depth.variant_limit
-        return self.data if limit is None or self.options.whole_variants else self.data.subsample(limit)
-
-    def subject(self, pair: Combination) -> Subject:
-        """The subject of a pair on this run's faces."""
-        return self._subject(self.models[pair[0]], self.restorers[pair[1]])
-
-    def _subject(self, model: ModelSpec, restorer: RestorerSpec) -> Subject:
-        return Subject(
-            self.data.faces.dataset,
-            self.data.faces.split,
-            restorer.name,
-            model.name,
-            self.corruption_id,
-            model.prompt,
-        )
-
-    @property
-    def corruption_id(self) -> str | None:
-        """The id of the corruption of this run's faces, or None."""
-        return self.options.corruption.id if self.options.corruption is not None else None
-
-    def unavailable_reason(self, pair: Combination) -> str | None:
-        """Why a pair cannot be asked on this machine, with the command that changes it; None if it can."""
+        Raises:
+            FerModelsError: weights are there and cannot be used.
+        """
+        model, restoration = combination
         try:
-            self.models[pair[0]].weights_path()
+            self.models[model].weights_path()
         except WeightsMissingError as missing:
             return str(missing)
-        reason = self.restorer_unavailable_reason(pair[1])
+        reason = self.restorer_unavailable_reason(restoration)
         if reason is None and self.options.cached_only:
-            shelf = self.partition(pair)
-            if absent := len(shelf.missing()):
-                return f"{shelf.subject.id}: {absent} of {shelf.shards} shards are not in the store, or damaged. Leave out --cached-only to ask."
+            partition = self.partition(combination)
+            if absent := len(partition.missing()):
+                return (
+                    f"{partition.subject.id}: {absent} of {partition.shards} shards are not in the store, "
+                    "or damaged. Leave out --cached-only to predict them."
+                )
         return reason
 
     def restorer_unavailable_reason(self, restoration: str) -> str | None:
@@ -148,298 +147,190 @@ class Runner:
             return str(missing)
         return None
 
-    def classifier(self, model: str) -> Classifier:
-        """The model, loaded once. Raises what its `load` raises, as PredictionError if it is not of this
-        package.
-        """
-        return self._classifier(self.models[model])
+    def is_available(self, combination: Combination) -> bool:
+        """Whether this machine has the weights. Invalid weights count: prediction raises their error."""
+        try:
+            return self.unavailable_reason(combination) is None
+        except FerModelsError:
+            return True
 
-    def _classifier(self, spec: ModelSpec) -> Classifier:
-        found: Classifier = self._load(
-            "model", spec.name, lambda: spec.load(spec.resolve(self.options.runtime))
-        )
-        return found
+    @property
+    def changed_models(self) -> dict[Combination, str]:
+        """A message for each third-party model that changed since the run before."""
+        return self._identities.changed_models
+
+    # -- models and restorers ---------------------------------------------------------------------
+
+    def classifier(self, model: str) -> Classifier:
+        """The model, loaded once. Raises as `Loader.classifier`."""
+        return self._loader.classifier(self.models[model])
 
     def restorer(self, restoration: str) -> Restorer:
-        """The restorer itself, loaded once; it restores whatever it is given, kept or not. Raises as
-        `classifier`.
-        """
-        spec = self.restorers[restoration]
-        found: Restorer = self._load(
-            "restorer", restoration, lambda: spec.load(spec.resolve(self.options.runtime))
-        )
-        return found
-
-    def restoration_pipeline(self, restoration: str) -> Restorer:
-        """The restorer with its cache on disk, after the corruption of this run. Raises as `classifier`."""
-        own = self.cached_restorer(restoration)
-        return (
-            own if self.options.corruption is None else CorruptThenRestore(self.options.corruption.apply, own)
-        )
+        """The restorer itself, without a cache, loaded once. Raises as `classifier`."""
+        return self._loader.restorer(self.restorers[restoration])
 
     def cached_restorer(self, restoration: str) -> Restorer:
         """The restorer, with its cache on disk if it is slow. Raises as `classifier`."""
-        spec = self.restorers[restoration]
-        return self._kept(spec) if spec.cached else self.restorer(spec.name)
+        return self._loader.cached_restorer(self.restorers[restoration])
 
-    def _kept(self, spec: RestorerSpec) -> CachedRestorer:
-        identity: dict[str, Any] = {"code": code_identity(), "restorer": spec.identity(self.options.runtime)}
-        if spec.source is not None:
-            identity["check"] = self._restorer_token(spec)
-        return CachedRestorer(self.options.restored, spec.name, identity, lambda: self.restorer(spec.name))
+    def restore(self, restoration: str, faces: list[Face]) -> list[Face]:
+        """The faces after the corruption of this run and a restoration: the input of models.
 
-    # -- identities -------------------------------------------------------------------------------
-
-    def _identity(
-        self,
-        model: ModelSpec,
-        restorer: RestorerSpec,
-        *,
-        embedding: bool = False,
-        runtime: Runtime | None = None,
-    ) -> dict[str, Any]:
-        """All that decides the predictions of a model behind a restoration, besides the faces; as JSON, for a
-        key.
-
-        Args:
-            embedding: of the face embeddings, which the prompts and the name of the model do not decide.
-            runtime: another one than that of this run.
+        Raises:
+            PredictionError, RestorationError, StoreError: as `predict`.
         """
-        own = (model.embedding_identity if embedding else model.identity)(runtime or self.options.runtime)
-        return {**self._known_identity(own, restorer), "check": self._tokens(model, restorer)}
+        return self._loader.restore(self.restorers[restoration], faces)
 
-    def _known_identity(self, model: dict[str, Any], restorer: RestorerSpec) -> dict[str, Any]:
-        """Code, model, restoration and corruption, by content."""
-        corruption = self.options.corruption
-        return {
-            "code": code_identity(),
-            "model": model,
-            "restorer": restorer.identity(self.options.runtime),
-            "corruption": None if corruption is None else corruption.versioned_id,
-        }
+    # -- predictions ------------------------------------------------------------------------------
 
-    def _tokens(self, model: ModelSpec, restorer: RestorerSpec) -> list[str]:
-        """One token for each third-party model that takes part (see `model_check`); none where all code is
-        this package's.
-        """
-        if model.source is None and restorer.source is None and model.components:
-            return [token for part in model.components for token in self._tokens(part, restorer)]
-        if model.source is None and restorer.source is None:
-            return []
-        pair = (model.name, restorer.name)
-        if pair not in self._checked:
-            data, runtime = self._data_of(model, restorer), model.resolve(self.options.runtime)
-            rows = data.sample(SAMPLE)
-
-            def predict() -> Predictions:
-                return self._predict(self._classifier(model), model, restorer, data.faces.faces(rows))
-
-            identity = self._known_identity(model.identity(runtime), restorer) | {
-                "faces": [data.faces.hashes[i] for i in rows]
-            }
-            check = ModelCheck(self.options.checks, f"{model.name}-{restorer.name}", identity)
-            token, changed = check.token(
-                None if self.options.cached_only else predict, TOLERANCE[runtime.precision]
-            )
-            self._checked[pair] = token
-            if changed:
-                self.changed_models[pair] = (
-                    f"{model.name}-{restorer.name} changed since the last run, although its file, weights and settings did not: "
-                    f"{changed} of {len(rows)} predictions for the same faces differ. Nothing stored is used; all faces are predicted again."
-                )
-        return [self._checked[pair]]
-
-    def _restorer_token(self, spec: RestorerSpec) -> str:
-        """What a third-party restorer makes of a sample of faces, as a digest: part of the key of its cached
-        faces.
-        """
-        if self.options.cached_only:
-            return ""
-        if spec.name not in self._restorer_tokens:
-            faces = self.data.faces.faces(self.data.sample(SAMPLE))
-            restored = restore_checked(self.restorer(spec.name), spec.name, faces)
-            self._restorer_tokens[spec.name] = hashlib.sha256(
-                "".join(face_hash(face) for face in restored).encode()
-            ).hexdigest()
-        return self._restorer_tokens[spec.name]
-
-    def _load(self, kind: str, name: str, load: Callable[[], Any]) -> Any:
-        if (kind, name) not in self._loaded:
-            with (
-                paused_garbage_collection(),
-                contained(PredictionError, f"The {kind} {name!r} cannot be loaded"),
-            ):
-                self._loaded[kind, name] = load()
-        return self._loaded[kind, name]
-
-    # -- answers ----------------------------------------------------------------------------------
-
-    def predict(self, pair: Combination) -> PredictionRun:
-        """The answers of a pair, asked now or read from the store; once per run.
+    def predict(self, combination: Combination) -> PredictionRun:
+        """The predictions of a combination, computed now or read from the store; once per run.
 
         Raises:
             PredictionError, RestorationError, StoreError: the same one each time.
         """
-        if pair not in self._runs:
+        combination = Combination(*combination)
+        if combination not in self._runs:
             try:
-                self._runs[pair] = self._answer(
-                    self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair)
-                )
+                data = self.dataset_of(combination)
+                self._runs[combination] = self._predict(*self._specs(combination), data)
             except FerModelsError as error:
-                self._runs[pair] = error
-        found = self._runs[pair]
-        if isinstance(found, FerModelsError):
-            raise found
-        return found
+                self._runs[combination] = error
+        run = self._runs[combination]
+        if isinstance(run, FerModelsError):
+            raise run
+        return run
 
-    def partition(self, pair: Combination) -> Partition:
-        """Where the store keeps the answers of a pair."""
-        return self._shelf(self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair))
+    def completed(self) -> list[Combination]:
+        """The combinations that were predicted in this run."""
+        return [c for c, run in self._runs.items() if isinstance(run, PredictionRun)]
 
-    def _shelf(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> Partition:
-        subject, faces, order = self._subject(model, restorer), data.faces, data.order
-        key = subject.key({"faces": faces.fingerprint, **self._identity(model, restorer)})
-        return Store(self.options.store).partition(
-            subject, key, tuple(faces.hashes[i] for i in order), faces.labels[order], data.index
-        )
+    def failed(self) -> dict[Combination, FerModelsError]:
+        """The combinations that could not be predicted, and why."""
+        return {c: run for c, run in self._runs.items() if not isinstance(run, PredictionRun)}
 
-    def _answer(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
-        shelf = self._shelf(model, restorer, data)
+    def predictions_on(self, combination: Combination, data: EvalDataset) -> PredictionTable:
+        """The predictions of a combination for `data`, a subset of its faces. Raises as `predict`."""
+        predictions, own_data = self.predict(combination).predictions, self.dataset_of(combination)
+        return predictions if own_data is data else predictions.select(own_data.positions_of(data))
 
-        def provenance() -> dict[str, Any]:
-            return self._provenance(model, restorer)
+    def partition(self, combination: Combination) -> Partition:
+        """The folder of the store with the predictions of a combination."""
+        return self._partition(*self._specs(combination), self.dataset_of(combination))
 
+    def _partition(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> Partition:
+        subject, faces = self._subject(model, restorer), data.faces
+        key = subject.key({"faces": faces.fingerprint, **self._identities.identity(model, restorer)})
+        return Store(self.options.store).partition(subject, key, faces.hashes, faces.labels, data.index)
+
+    def _predict(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
+        partition = self._partition(model, restorer, data)
+        provenance = partial(self._provenance, model, restorer)
         if model.has_embeddings:
-            return classify_embeddings(
-                shelf,
-                lambda: self._features(model.components[0] if model.components else model, restorer, data),
-                lambda: self.embedding(model),
-                labels=model.labels,
-                provenance=provenance,
-            )
+            load = partial(self._load_embedding_classifier, model, restorer, data)
+            return predict_missing_shards(partition, load, provenance)
         if model.is_fusion:
-            exponents = fusion.read(cast(Path, model.weights_path())).exponents
-            parts = [self._part(part, restorer, data) for part in model.components]
-            return fuse_predictions(
-                shelf, parts, lambda predictions: fusion.pool(predictions, exponents), provenance
-            )
-        title = f"predicting {shelf.subject.id}"
-        with (
-            self.show(title, len(data.faces)) if shelf.missing() else nullcontext(lambda n: None) as progress
-        ):
-            return predict_dataset(
-                shelf,
-                data.faces,
-                data.order,
-                lambda: (self.restoration_pipeline(restorer.name), self._classifier(model)),
-                labels=model.labels,
-                batch_size=self.options.batch_size,
-                provenance=provenance,
-                progress=progress,
-            )
+            return self._fuse(model, restorer, data, partition)
+        faces, size = data.faces, self.options.batch_size
+        with self._shown(f"predicting {partition.subject.id}", partition) as progress:
+
+            def load_pipeline() -> Compute[Predictions]:
+                step = self._loader.pipeline(model, restorer).predict
+                return lambda rows: Predictions.joined(compute_in_batches(step, faces, rows, size, progress))
+
+            return predict_missing_shards(partition, load_pipeline, provenance, progress)
+
+    def _load_embedding_classifier(
+        self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset
+    ) -> Compute[Predictions]:
+        """A function that classifies the stored embeddings of rows; the first call computes missing ones."""
+        classifier, embeddings = self._loader.embedding(model), None
+
+        def classify(rows: slice) -> Predictions:
+            nonlocal embeddings
+            embeddings = self._embeddings(model, restorer, data) if embeddings is None else embeddings
+            batch = embeddings[rows]
+            predict = partial(classifier.classify, batch)
+            return validate_predictions(predict, model.name, model.labels, len(batch))
+
+        return classify
+
+    def _fuse(
+        self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset, partition: Partition
+    ) -> PredictionRun:
+        """The late fusion of the predictions of several models."""
+        exponents = fusion.read(cast(Path, model.weights_path())).exponents
+        runs = [self._component_run(component, restorer, data) for component in model.components]
+
+        def pool(rows: slice) -> Predictions:
+            return fusion.pool([run.predictions.predictions(rows) for run in runs], exponents)
+
+        fused = predict_missing_shards(partition, lambda: pool, partial(self._provenance, model, restorer))
+        seconds = [run.seconds for run in (fused, *runs)]
+        known = [s for s in seconds if s is not None]
+        total = sum(known) if len(known) == len(seconds) else None
+        return replace(fused, seconds=total, from_store=all(run.from_store for run in runs))
+
+    def _component_run(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
+        """The predictions of a fusion's component; those of this run where it evaluates the component too."""
+        run = self._runs.get(Combination(model.name, restorer.name))
+        is_of_run = model.name in self.models and self.models[model.name] is model
+        is_same = is_of_run and self._dataset(model, restorer) is data
+        return run if is_same and isinstance(run, PredictionRun) else self._predict(model, restorer, data)
 
     def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
         runtime = model.resolve(self.options.runtime)
         return {
-            **self._identity(model, restorer, runtime=runtime),
-            "device": _device(runtime),
+            **self._identities.identity(model, restorer, runtime=runtime),
+            "device": device_name(runtime),
             "batch_size": self.options.batch_size,
             "environment": environment(),
         }
 
-    def embeddings(self, pair: Combination) -> NDArray[np.float32]:
-        """The directions that a model which `embeds` gives to the faces, (n, d) in canonical order; looked at
-        now, or read from disk.
+    def _shown(self, title: str, folder: ShardedFolder[Any]) -> AbstractContextManager[Progress]:
+        """The progress of a step that fills a folder; none where nothing is missing."""
+        return self.show(title, len(folder.faces)) if folder.missing() else nullcontext(no_count)
+
+    # -- embeddings -------------------------------------------------------------------------------
+
+    def embeddings(self, combination: Combination) -> NDArray[np.float32]:
+        """The embeddings of the faces by a model that has them, (n, d), computed now or read from disk.
 
         Raises:
-            PredictionError, RestorationError, StoreError: as `run`.
+            PredictionError, RestorationError, StoreError: as `predict`.
         """
-        model = self.models[pair[0]]
-        return self._features(
-            model.components[0] if model.components else model, self.restorers[pair[1]], self.dataset_of(pair)
-        )
+        return self._embeddings(*self._specs(combination), self.dataset_of(combination))
 
-    def _features(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> NDArray[np.float32]:
-        faces, order = data.faces, data.order
-        parts = self._identity(model, restorer, embedding=True)
-        shelf = features.shelf(
+    def _embeddings(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> NDArray[np.float32]:
+        faces = data.faces
+        model = model.components[0] if model.components else model  # a linear probe has its base's embeddings
+        partition = embedding_partition(
             self.options.embeddings,
             f"{faces.dataset[:99]}-{faces.split}",
-            parts,
-            tuple(faces.hashes[i] for i in order),
+            self._identities.identity(model, restorer, embedding=True),
+            faces.hashes,
         )
         title = f"embedding {faces.name} ({restorer.name}) with {model.name}"
-        with self.show(title, len(faces)) if shelf.missing() else nullcontext(lambda n: None) as progress:
-            return features.embed(
-                shelf,
-                faces,
-                order,
-                lambda: (self.restoration_pipeline(restorer.name), self.embedding(model)),
-                name=model.name,
-                restoration=restorer.name,
-                batch_size=self.options.batch_size,
-                progress=progress,
-            )
+        with self._shown(title, partition) as progress:
+            load = partial(self._loader.embedding_pipeline, model, restorer)
+            return embed_missing_shards(partition, faces, load, self.options.batch_size, progress)
 
-    def embedding(self, model: ModelSpec) -> Embedding:
-        """A model that gives directions to faces, loaded once. Raises as `classifier`, and PredictionError
-        where it gives none.
-        """
-        found = self._classifier(model)
-        if not isinstance(found, Embedding):
-            raise PredictionError(
-                f"Model {model.name!r} declares has_embeddings=True, but has no embed and classify."
-            )
-        return found
-
-    def _part(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
-        """What a fusion's part answers; the same answers serve the part's own verdict, if this run is about
-        it too.
-        """
-        known = self._runs.get((model.name, restorer.name))
-        same = (
-            model.name in self.models
-            and self.models[model.name] is model
-            and self._data_of(model, restorer) is data
-        )
-        return known if same and isinstance(known, PredictionRun) else self._answer(model, restorer, data)
-
-    def answers_among(self, pair: Combination, data: EvalDataset) -> PredictionTable:
-        """The answers of a pair to some of its faces, in their canonical order. Raises as `run`."""
-        answers, own = self.predict(pair).predictions, self.dataset_of(pair)
-        return answers if own is data else answers.select(own.places_of(data))
-
-    def asked(self) -> list[Combination]:
-        """The pairs that were answered in this run."""
-        return [p for p, run in self._runs.items() if isinstance(run, PredictionRun)]
-
-    def failed(self) -> dict[Combination, FerModelsError]:
-        """The pairs that could not be answered, and why."""
-        return {p: run for p, run in self._runs.items() if not isinstance(run, PredictionRun)}
-
-    def metrics(self, pair: Combination) -> metrics.Metrics:
-        """What the answers of a pair measure. Raises as `run`."""
-        if pair not in self._metrics:
-            answers = self.predict(pair).predictions
-            self._metrics[pair] = metrics.measure_predictions(answers)
-        return self._metrics[pair]
-
-    # -- faces outside the dataset ----------------------------------------------------------------
+    # -- faces outside the dataset, and other prompts ---------------------------------------------
 
     @contextmanager
     def predictor(
         self,
-        pair: Combination,
+        combination: Combination,
         *,
         question: Question | None = None,
         precision: str | None = None,
         variant: str = "",
         progress: Progress = no_count,
     ) -> Iterator[Predict]:
-        """A function from faces to predictions, by a model behind its restoration; each image is predicted
-        once, now or in an earlier run.
+        """A function from faces to predictions; each image is predicted once, now or in an earlier run.
 
         Args:
+            combination: a model after a restoration.
             question: another question than the model's own, for a model that has one.
             precision: another precision than the model's own.
             variant: a name for predictions that must not be taken from others, such as those of reversed
@@ -447,120 +338,27 @@ class Runner:
             progress: called with the number of faces predicted.
 
         Raises:
-            PredictionError, RestorationError, StoreError: when it is called; as `run`.
+            PredictionError, RestorationError, StoreError: when it is called; as `predict`.
         """
-        own, other = self.models[pair[0]], question is not None and self.models[pair[0]].question != question
-        spec = (
-            derive(own, own.with_question, question)
-            if other and question is not None and own.with_question is not None
-            else own
-        )
-        runtime = spec.resolve(
-            self.options.runtime if precision is None else replace(self.options.runtime, precision=precision)
-        )
-        restorer = self.restorers[pair[1]]
-        identity = {**self._identity(spec, restorer, runtime=runtime), "variant": variant}
-
-        def load() -> Classifier:
-            if other and question is not None:
-                return self._with_question(pair[0], question)
-            if runtime != spec.resolve(self.options.runtime):
-                found: Classifier = self._load(f"{precision} model", spec.name, lambda: spec.load(runtime))
-                return found
-            return self.classifier(pair[0])
-
-        def compute(faces: Sequence[Face]) -> Predictions:
-            return self._predict(load(), spec, restorer, faces)
-
-        new = PredictionCache(
-            self.options.predictions, f"{spec.name}-{restorer.name}", identity, spec.labels, compute
-        )
-        memory = self._caches.setdefault(new.key, new)
-        known = self._runs.get(pair)
-        if memory is new and isinstance(known, PredictionRun) and not (other or precision or variant):
-            memory.add(known.predictions.faces, known.predictions.to_predictions())
-
-        def predict(faces: Sequence[Face]) -> Predictions:
-            predictions = memory.predict(faces)
-            progress(len(faces))
-            return predictions
-
-        try:
+        run = self._runs.get(Combination(*combination))
+        known = run.predictions if isinstance(run, PredictionRun) else None
+        with self._predictors.predictor(
+            *self._specs(combination),
+            known,
+            question=question,
+            precision=precision,
+            variant=variant,
+            progress=progress,
+        ) as predict:
             yield predict
-        finally:
-            memory.save()
 
-    def _predict(
-        self, classifier: Classifier, spec: ModelSpec, restorer: RestorerSpec, faces: Sequence[Face]
-    ) -> Predictions:
-        """The predictions of a loaded model for restored faces, in batches."""
-        restoring, parts = self.restoration_pipeline(restorer.name), []
-        for start in range(0, len(faces), self.options.batch_size):
-            restored = restore_checked(
-                restoring, restorer.name, list(faces[start : start + self.options.batch_size])
-            )
-            parts.append(predict_validated(classifier, spec.name, spec.labels, restored))
-        return Predictions.joined(parts)
+    def prompt_classifier(self, combination: Combination) -> AbstractContextManager[Classify]:
+        """A function from a prompt set to the predicted emotion of each face; cached like `predictor`."""
+        model, restorer = self._specs(combination)
+        data = self.dataset_of(combination)
+        load = partial(self._embeddings, model, restorer, data)
+        return self._predictors.prompt_classifier(model, restorer, data, load)
 
     def reread_predictions(self) -> None:
-        """Read cached predictions from disk again when they are next needed: another process has added
-        some.
-        """
-        self._caches.clear()
-
-    def _with_question(self, model: str, question: Question) -> Classifier:
-        classifier = self.classifier(model)
-        if not isinstance(classifier, QuestionAnswering):
-            raise PredictionError(
-                f"Model {model!r} declares a question, but takes no other (it has no method asked)."
-            )
-        with contained(PredictionError, f"Model {model!r} failed to take another question"):
-            return classifier.with_question(question)
-
-    @contextmanager
-    def prompt_classifier(self, pair: Combination) -> Iterator[Classify]:
-        """A function from a prompt set to the predicted emotion of each of the pair's faces in canonical
-        order; cached like `predictor`.
-        """
-        model, restorer, data = self.models[pair[0]], self.restorers[pair[1]], self.dataset_of(pair)
-        identity = {
-            **self._identity(model, restorer, embedding=True),
-            "faces": [data.faces.hashes[i] for i in data.order],
-        }
-
-        embeddings = cache(lambda: self.embeddings(pair))  # read at most once
-
-        def classify(prompts: PromptSet) -> NDArray[np.int64]:
-            promptable, known = cast(Promptable, self.embedding(model)), embeddings()
-            return validate_predictions(
-                lambda: promptable.classify(known, prompts), model.name, model.labels, len(known)
-            ).answer
-
-        memory = PromptCache(
-            self.options.predictions, f"prompts-{model.name}-{restorer.name}", identity, classify
-        )
-        try:
-            yield memory.classify
-        finally:
-            memory.save()
-
-
-def _device(runtime: Runtime) -> str:
-    """Where a model that is loaded now runs, in words; models without torch run on the CPU."""
-    torch = sys.modules.get("torch")
-    if runtime.device == "cpu" or torch is None:
-        return "cpu"
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def environment() -> dict[str, str]:
-    """What the numbers may depend on: versions and the machine, without importing anything heavy."""
-    found = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
-    for package in ("fer-models", "torch", "timm", "numpy", "scikit-learn", "pillow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+        """Read cached predictions from disk again at their next use: another process has added some."""
+        self._predictors.reread()

@@ -1,4 +1,4 @@
-"""The pytest side: options, hooks and fixtures. It computes nothing; `evaluation` does.
+"""Pytest plugin: options, hooks and fixtures. `fer_models.evaluation` computes.
 
 The root `conftest.py` names this plugin; other suites opt in with `-p fer_models.plugin`.
 """
@@ -6,7 +6,6 @@ The root `conftest.py` names this plugin; other suites opt in with `-p fer_model
 from __future__ import annotations
 
 import gc
-import io
 import os
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -33,7 +32,7 @@ pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imp
 #: An error of the command line that was noticed while tests were collected. No test runs then, and pytest
 #: ends with code 4. Raised there, it would be an internal error: pytest finishes the collection first.
 _USAGE_ERROR = pytest.StashKey[str]()
-#: The same, as a worker hands it over.
+#: The same, in the output of a worker process.
 _REFUSED = "fer_models_refused"
 #: Names of our tests that were collected, selected or not: what `-k` can match.
 _TEST_NAMES = pytest.StashKey[set[str]]()
@@ -49,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _is_evals_run(config: pytest.Config) -> bool:
     """Whether the command line names the evals, so that everything can be checked before the first test.
 
-    A suite of one's own is recognised later, by the fixtures that its tests use.
+    A suite of the user is recognised later, by the fixtures that its tests use.
     """
     evals = {resources.evals_dir(), config.rootpath / "evals"}
     paths = [Path(config.invocation_params.dir, str(a).split("::")[0]).resolve() for a in config.args]
@@ -68,7 +67,7 @@ def _names_installed_evals(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Of several processes (`-n`) each uses its share of the cores. The first test of ours starts the page.
+    """Share the cores among several processes (`-n`), and prepare the page.
 
     The evals of an installed package belong to no root folder: their files go to the current folder.
     """
@@ -86,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Everything a user can get wrong on the command line is found before the first test."""
+    """Check the command line before the first test."""
     try:
         options.check(session.config)
         if _is_evals_run(session.config):
@@ -103,7 +102,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _load_faces(config: pytest.Config) -> None:
-    """Load the faces, and print what a user must know of them.
+    """Load the faces, and print their notes.
 
     Raises:
         UsageError: there are no such faces.
@@ -113,13 +112,13 @@ def _load_faces(config: pytest.Config) -> None:
     )
     with paused_garbage_collection():
         state = state_of(config)
-        if waits:  # other processes draw the faces of a first run: import what its models need meanwhile
+        if waits:  # other processes render the faces of a first run: import what its models need meanwhile
             from fer_models.classifiers import clip, cnn  # noqa: F401
-    gc.freeze()  # what was imported lives to the end: a collection that went through it would take a quarter of a second
+    gc.freeze()  # imports live to the end: each collection among them would take a quarter of a second
     try:
         if not config.option.collectonly:
-            state.suite.data.check_readable()
-        assert state.suite.data.faces is not None
+            state.evaluation.runner.data.check_readable()
+        assert state.evaluation.runner.data.faces is not None
     except DatasetError as error:
         if not config.option.collectonly:
             try:
@@ -129,17 +128,15 @@ def _load_faces(config: pytest.Config) -> None:
         raise
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
-        for line in (
-            *state.notes,
-            *(f"{state.suite.data.faces.name}: {n}" for n in state.suite.data.faces.notes),
-        ):
+        faces = state.evaluation.runner.data.faces
+        for line in (*state.notes, *(f"{faces.name}: {note}" for note in faces.notes)):
             reporter.write_line(line)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`model` and `restoration` become one test each per registered name."""
+    """Parametrize `model` and `restoration` over all names of the run."""
     names = set(metafunc.fixturenames)
-    if "suite" not in names:  # somebody else's `model`
+    if "evaluation" not in names:  # a `model` of another plugin or suite
         return
     config = metafunc.config
     try:
@@ -154,10 +151,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A warning in somebody's model is shown, and fails no verdict, however strict the suite's own settings
-    are.
-    """
-    if "suite" in getattr(item, "fixturenames", ()):
+    """Show warnings in the user's models; strict settings of a suite do not make them errors."""
+    if "evaluation" in getattr(item, "fixturenames", ()):
         names = item.config.stash.setdefault(_TEST_NAMES, set())
         names |= {getattr(item, "originalname", item.name), item.path.stem}
         item.add_marker(pytest.mark.filterwarnings("default"))
@@ -165,13 +160,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what does not apply, what the depth leaves out, and all but one test of what is not on this
-    machine.
-    """
+    """Deselect tests that do not apply, that the depth leaves out, or whose missing weights are reported."""
     if _USAGE_ERROR in config.stash:
         items.clear()
         return
-    ours = [i for i in items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    ours = [i for i in items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
     if not ours:
         return
     if not _is_evals_run(config) and not config.option.collectonly:
@@ -185,19 +178,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from fer_models.plugin import selection
 
     config.stash[_REQUESTED] = selection.requested(ours, config)
-    if gone := selection.deselected(state_of(config), ours):
-        config.hook.pytest_deselected(items=[item for item in items if item in gone])
-        items[:] = [item for item in items if item not in gone]
+    if removed := selection.deselected(state_of(config), ours):
+        config.hook.pytest_deselected(items=[item for item in items if item in removed])
+        items[:] = [item for item in items if item not in removed]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The subjects that the selected tests gate are judged together. The expected time is printed before the
-    first test.
+    """Select the families that are judged, remove an earlier report, and print the expected time.
 
-    The report of an earlier run is removed, before anything calls a model: a run that is killed leaves no
-    verdict rather than an old one.
+    The report is removed before anything calls a model: a run that is killed leaves no verdict.
     """
-    ours = [i for i in session.items if isinstance(i, pytest.Function) and "suite" in i.fixturenames]
+    ours = [i for i in session.items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
     if not ours or session.config.option.collectonly:
         return
     from fer_models.plugin import selection
@@ -206,8 +197,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     state = state_of(session.config)
     worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
     requested, start = session.config.stash[_REQUESTED], int(worker.removeprefix("gw"))
-    state.suite.select(selection.predicted_pairs(ours), requested, start=start)
-    state.suite.robustness.select(selection.robustness_checks(ours), start=start)
+    state.evaluation.select(selection.judged_combinations(ours), requested, start)
+    state.evaluation.robustness.judge.select(selection.robustness_checks(ours), start)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -226,14 +217,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if call.excinfo is not None and isinstance(call.excinfo.value, FerModelsError):
         report.longrepr = str(call.excinfo.value)
-    if "suite" in getattr(item, "fixturenames", ()):
+    if "evaluation" in getattr(item, "fixturenames", ()):
         setattr(report, html_report.MARK, True)
     return report  # type: ignore[return-value]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker hands over what it measured."""
+    """Merge the results of a worker process."""
     output = getattr(node, "workeroutput", {})
     if _REFUSED in output:
         node.config.stash[_USAGE_ERROR] = output[_REFUSED]
@@ -243,7 +234,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write evals.json (before pytest-html writes the page), and the baselines if asked."""
+    """Write evals.json (before pytest-html writes the page), and the baselines with --update-baselines."""
     if _USAGE_ERROR in session.config.stash:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if hasattr(session.config, "workeroutput"):
@@ -252,7 +243,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     state = known_state(session.config)
     if state is None or session.config.option.collectonly:
         return
-    if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would ask what is still missing
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would predict what is missing
         return
     from fer_models.gate import baselines
     from fer_models.report import html_report as page
@@ -266,17 +257,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         page.write_json(state.report(), state.report_dir / "evals.json")
         if state.records:
-            baselines.update(state.suite.options.baselines, state.records.values(), state.suite.baselines)
+            baselines.update(
+                state.evaluation.runner.options.baselines, state.records.values(), state.evaluation.baselines
+            )
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
     # A failed verdict on the page fails the run, also where no selected test asserts it.
     if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        state.is_failed_by_page = True
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """The leaderboard, the skips with their commands, and where the page lies; suggestions for `-k`."""
+    """Write the summary of the run, and suggestions for a `-k` that selects no test."""
     if _USAGE_ERROR in config.stash:
         terminalreporter.write_line(f"ERROR: {config.stash[_USAGE_ERROR]}", red=True)
         return
@@ -291,50 +283,14 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         return
     if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
-    from rich.console import Console
+    from fer_models.plugin import terminal
 
-    from fer_models.report import robustness, tables
-
-    report = state.report()
-    terminalreporter.section("fer-models")
-    if state.results:
-        text, colour = io.StringIO(), terminalreporter._tw.hasmarkup
-        width = max(terminalreporter._tw.fullwidth, 100)
-        Console(
-            file=text, width=width, force_terminal=colour, color_system="standard" if colour else None
-        ).print(tables.leaderboard(report))
-        terminalreporter.write_line(text.getvalue().rstrip())
-    errors = [f"error: {message}" for message in state.errors.values()]
-    if state.is_failed_by_page:
-        errors += [
-            f"failed, although no selected test asserts it: {message}"
-            for message in state.failures().values()
-        ]
-    found = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
-    for line in (*found, *tables.skips(report), *errors, *tables.left_out(report)):
-        terminalreporter.write_line(line)
-    if state.left_out:
-        named = ", ".join(state.left_out[:3]) + (", …" if len(state.left_out) > 3 else "")
-        terminalreporter.write_line(
-            f"recorded, and left out of this run by -k, --model or --depth: {len(state.left_out)} ({named})"
-        )
-    baselines = state.suite.options.baselines
-    if state.suite.options.baselines_source != baselines:
-        terminalreporter.write_line(f"baselines: those of the package, because there is no {baselines}")
-    if state.update and state.records:
-        terminalreporter.write_line(
-            f"recorded {len(state.records)} subject(s) in {state.suite.options.baselines}: review the diff before you commit it"
-        )
-    terminalreporter.write_line(
-        f"page: {config.getoption('htmlpath', None) or 'none'}   numbers: {state.report_dir / 'evals.json'}"
-    )
+    terminal.write_summary(terminalreporter, config, state)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest collects garbage several times after that
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The process ends now: spare it the garbage collection of all that torch and others imported, which
-    takes more than a second.
-    """
+    """Skip the garbage collection of torch and other imports at exit, which takes more than a second."""
     if known_state(config) is not None:
         gc.freeze()
 
@@ -349,10 +305,13 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(
     prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session
 ) -> None:
-    """The deliverable stands at the top of the page."""
+    """Insert the report at the top of the page."""
     state = known_state(session.config)
     if state is not None and (
-        state.results or state.sections["prompts"] or state.skipped or state.suite.data.audit_result
+        state.results
+        or state.sections["prompts"]
+        or state.skipped
+        or state.evaluation.runner.data.audit_result
     ):
         from fer_models.report import html_report as page
 

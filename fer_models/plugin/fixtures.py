@@ -12,8 +12,8 @@ from fer_models.artifacts import weights
 from fer_models.plugin.session import state_of
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
-if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these pays nothing for them
-    from fer_models.evaluation import Suite
+if TYPE_CHECKING:  # heavy imports: a pytest run without these fixtures does not need them
+    from fer_models.evaluation import Evaluation
     from fer_models.gate import gate
     from fer_models.gate.restoration_effect import RestorationEffect
     from fer_models.gate.robustness_gate import RobustnessFigure
@@ -25,183 +25,59 @@ if TYPE_CHECKING:  # heavy imports: a pytest run that needs no fixture of these 
 
 
 class Gate:
-    """What a question asks of the gate: `holds(metric)` fails the test with the failure table, without a
-    traceback.
-    """
+    """The gate for one combination."""
 
-    def __init__(self, state: State, pair: Combination) -> None:
-        self.state, self.pair = state, pair
+    def __init__(self, state: State, combination: Combination) -> None:
+        self.state, self.combination = state, combination
 
     def assert_no_regression(self, metric: str) -> None:
-        """Fail unless `metric` (`accuracy`, `macro_f1`, `recall` for all seven, or `drift`) holds its
-        baseline.
+        """Fail the test, with a table and without a traceback, if a metric regressed against its baseline.
+
+        Args:
+            metric: `accuracy`, `macro_f1`, `recall` (of all seven emotions) or `log_loss`.
         """
         __tracebackhide__ = True
         from fer_models.report import verdicts
 
-        verdict = self.state.suite.verdict(self.pair)
-        reason = verdicts.why_not(verdict, metric, self.state.strict)
+        reason = verdicts.why_not(self.verdict, metric, self.state.strict)
         if reason is not None:
             pytest.fail(reason, pytrace=False)
 
     @property
     def verdict(self) -> gate.Verdict:
-        """The verdict itself, for questions of one's own."""
-        return self.state.suite.verdict(self.pair)
-
-
-@pytest.fixture(scope="session")
-def suite(request: pytest.FixtureRequest) -> Suite:
-    """This run: its faces, answers and verdicts."""
-    return state_of(request.config).suite
-
-
-@pytest.fixture(scope="session")
-def pair(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Combination:
-    """One model and one restoration that can be asked here; skipped with the command that would make it
-    so.
-    """
-    return _available(state_of(request.config), (model.name, restoration.name))
-
-
-def _available(state: State, pair: Combination) -> Combination:
-    reason = state.suite.unavailable_reason(pair)
-    if reason is not None:
-        missing = pair[1] if reason == state.suite.restorer_unavailable_reason(pair[1]) else pair[0]
-        state.skipped[missing] = reason
-        pytest.skip(reason)
-    return pair
-
-
-@pytest.fixture
-def predictions(suite: Suite, pair: Combination) -> PredictionTable:
-    """What the pair answers of every face, from the store or asked now."""
-    return suite.predict(pair).predictions
-
-
-@pytest.fixture(name="gate")
-def gate_fixture(request: pytest.FixtureRequest, pair: Combination) -> Gate:
-    """The gate for the pair."""
-    return Gate(state_of(request.config), pair)
-
-
-@pytest.fixture(scope="session")
-def audit(suite: Suite) -> dict[str, Any]:
-    """What is wrong with the faces, as `fer-models data audit` finds it; it stands on the page too."""
-    return suite.data.audit()
-
-
-@pytest.fixture
-def costs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """Where cost questions leave what they measured, for the page."""
-    return state_of(request.config).costs
-
-
-@pytest.fixture(scope="session")
-def classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Any:
-    """The model itself, loaded; skipped where its weights are not here."""
-    _available(state_of(request.config), (model.name, "raw"))
-    return suite.classifier(model.name)
-
-
-@pytest.fixture(scope="session")
-def load_classifier(request: pytest.FixtureRequest, model: ModelSpec, suite: Suite) -> Callable[[], Any]:
-    """A function that returns the loaded model, for tests that need it only if nothing is stored; skipped
-    without its weights.
-    """
-    _available(state_of(request.config), (model.name, "raw"))
-    return lambda: suite.classifier(model.name)
-
-
-@pytest.fixture(scope="session")
-def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[], Any]:
-    """`load_classifier`, for zero-shot models only: tests with it are deselected for others."""
-    return load_classifier
-
-
-@pytest.fixture
-def predict(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
-    """A function from faces to the model's predictions; each image is predicted once, now or in an earlier
-    run.
-    """
-    with suite.predictor(raw_pair) as function:
-        yield function
-
-
-@pytest.fixture
-def predict_reversed(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
-    """`predict` for faces in the reverse order, with predictions of its own: they show whether neighbours in
-    a batch matter.
-    """
-    with suite.predictor(raw_pair, variant="reversed batch") as function:
-        yield lambda faces: function(faces[::-1])
-
-
-@pytest.fixture
-def predict_in_float32(raw_pair: Combination, suite: Suite) -> Iterator[Predict]:
-    """`predict` in float32; tests with it are deselected for models that run in float32 anyway."""
-    with suite.predictor(raw_pair, precision="float32") as function:
-        yield function
-
-
-@pytest.fixture
-def training_step(model: ModelSpec, suite: Suite) -> Callable[[], tuple[Callable[[], float], int]]:
-    """A function that builds one update of the model's own recipe on a batch of this run's faces: (the
-    update, faces in the batch).
-    """
-
-    def build() -> tuple[Callable[[], float], int]:
-        from fer_models.training import supervised
-        from fer_models.training.recipes import RECIPES
-
-        return supervised.single_step(RECIPES[model.name], suite.data.faces, suite.options.runtime.device)
-
-    return build
-
-
-@pytest.fixture
-def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[str, Any]:
-    """How the model's weights were trained, as `fer-models train` wrote it into them; skipped for weights
-    that do not say.
-    """
-    _available(state_of(request.config), (model.name, "raw"))
-    path = model.weights_path()
-    file = path / "model.safetensors" if path is not None and path.is_dir() else path
-    said = None if file is None or not file.exists() else weights.metadata(file).get("provenance")
-    if said is None:
-        pytest.skip(f"the weights of {model.name} do not say how they were trained")
-    record: dict[str, Any] = json.loads(said)
-    return record
+        """The verdict as a value, for tests of your own."""
+        return self.state.evaluation.verdict(self.combination)
 
 
 class RobustnessGate:
-    """The robustness gate for one check: `holds` fails the test with the table of the figures that got worse,
-    without a traceback.
-    """
+    """The gate for one robustness check of one combination."""
 
-    def __init__(self, state: State, pair: Combination, kind: str) -> None:
-        """`kind` is one of `beside.KINDS`."""
-        self.state, self.pair, self._kind = state, pair, kind
+    def __init__(self, state: State, combination: Combination, kind: str) -> None:
+        """`kind` is a key of `ROBUSTNESS_CHECKS`."""
+        self.state, self.combination, self._kind = state, combination, kind
 
     @property
     def measured(self) -> RobustnessResult:
-        """All that was measured."""
-        return self.state.suite.robustness.measure(self._kind, self.pair)
+        """The result of the check."""
+        return self.state.evaluation.robustness.measure(self._kind, self.combination)
 
     @property
     def verdicts(self) -> list[RobustnessFigure]:
-        """Every figure with its verdict, for questions of one's own."""
-        return self.state.suite.robustness.verdicts(self._kind, self.pair)
+        """Every figure with its verdict, for tests of your own."""
+        return self.state.evaluation.robustness.verdicts(self._kind, self.combination)
 
     def assert_no_regression(self, part: str) -> None:
-        """Fail where a figure with `part` in its name (such as `template` or `rotations`) fails; skip where
-        there is no such figure.
+        """Fail the test, with a table and without a traceback, if a figure regressed against its baseline.
+
+        Args:
+            part: of the names of the figures, such as `template` or `rotations`. The test is skipped if there
+                is none.
         """
         __tracebackhide__ = True
         from fer_models.report import robustness
 
         figures = [figure for figure in self.verdicts if part in figure.name.partition(": ")[2]]
-        subject = self.state.suite.subject(self.pair).id
+        subject = self.state.evaluation.runner.subject(self.combination).id
         if not figures:
             pytest.skip(f"{subject}: this check has no figure with {part!r} in its name")
         reason = robustness.why_not(subject, figures, self.state.strict)
@@ -209,41 +85,158 @@ class RobustnessGate:
             pytest.fail(reason, pytrace=False)
 
 
-@pytest.fixture
-def raw_pair(request: pytest.FixtureRequest, model: ModelSpec) -> Combination:
-    """The model on the faces as they are; skipped where its weights are not here."""
-    return _available(state_of(request.config), (model.name, "raw"))
+@pytest.fixture(scope="session")
+def evaluation(request: pytest.FixtureRequest) -> Evaluation:
+    """This run: `evaluation.runner` with faces, models and predictions, and the verdicts."""
+    return state_of(request.config).evaluation
+
+
+@pytest.fixture(scope="session")
+def combination(request: pytest.FixtureRequest, model: ModelSpec, restoration: RestorerSpec) -> Combination:
+    """One model and one restoration, by name; skipped, with a command, if this machine cannot predict."""
+    return _available(request, model, restoration.name)
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
-    """How much the model's answers hang on its prompts; only models that are asked by prompts about what they
-    have seen are asked this.
+def raw_combination(request: pytest.FixtureRequest, model: ModelSpec) -> Combination:
+    """The model without restoration; skipped if its weights are missing."""
+    return _available(request, model)
+
+
+def _available(request: pytest.FixtureRequest, model: ModelSpec, restoration: str = "raw") -> Combination:
+    """The combination. Skip the test if this machine cannot predict it."""
+    from fer_models.inference.runner import Combination
+
+    state, combination = state_of(request.config), Combination(model.name, restoration)
+    reason = state.evaluation.runner.unavailable_reason(combination)
+    if reason is not None:
+        is_restorer = reason == state.evaluation.runner.restorer_unavailable_reason(restoration)
+        state.skipped[restoration if is_restorer else model.name] = reason
+        pytest.skip(reason)
+    return combination
+
+
+@pytest.fixture
+def predictions(evaluation: Evaluation, combination: Combination) -> PredictionTable:
+    """The predictions of the combination for each of its faces, stored or computed."""
+    return evaluation.runner.predict(combination).predictions
+
+
+@pytest.fixture(name="gate")
+def gate_fixture(request: pytest.FixtureRequest, combination: Combination) -> Gate:
+    """The gate for the combination."""
+    return Gate(state_of(request.config), combination)
+
+
+@pytest.fixture(scope="session")
+def audit(evaluation: Evaluation) -> dict[str, Any]:
+    """Duplicates, leaks and label noise of the faces, as `fer-models data audit` finds them."""
+    return evaluation.runner.data.audit()
+
+
+@pytest.fixture
+def costs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """The measured costs, for the page. Tests append to it."""
+    return state_of(request.config).costs
+
+
+@pytest.fixture(scope="session")
+def classifier(load_classifier: Callable[[], Any]) -> Any:
+    """The loaded model; skipped if its weights are missing."""
+    return load_classifier()
+
+
+@pytest.fixture(scope="session")
+def load_classifier(
+    request: pytest.FixtureRequest, model: ModelSpec, evaluation: Evaluation
+) -> Callable[[], Any]:
+    """A function that returns the loaded model, for tests that may not need it; skipped without its weights."""
+    _available(request, model)
+    return lambda: evaluation.runner.classifier(model.name)
+
+
+@pytest.fixture(scope="session")
+def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[], Any]:
+    """`load_classifier` for zero-shot models; tests of other models are deselected."""
+    return load_classifier
+
+
+@pytest.fixture
+def predict(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
+    """A function from faces to the model's predictions; each image is predicted once, also over several runs."""
+    with evaluation.runner.predictor(raw_combination) as function:
+        yield function
+
+
+@pytest.fixture
+def predict_reversed(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
+    """`predict` with the faces in reverse order, and with predictions of its own.
+
+    It shows whether the other faces of a batch change a prediction.
     """
-    return RobustnessGate(state_of(request.config), raw_pair, "prompting")
+    with evaluation.runner.predictor(raw_combination, variant="reversed batch") as function:
+        yield lambda faces: function(faces[::-1])
 
 
 @pytest.fixture
-def questioning(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
-    """How much the model's answers hang on the question and on the order of its list; only models that write
-    are asked this.
-    """
-    return RobustnessGate(state_of(request.config), raw_pair, "questioning")
+def predict_in_float32(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
+    """`predict` in float32; tests of models that run in float32 anyway are deselected."""
+    with evaluation.runner.predictor(raw_combination, precision="float32") as function:
+        yield function
 
 
 @pytest.fixture
-def metamorphic(request: pytest.FixtureRequest, raw_pair: Combination) -> RobustnessGate:
-    """How much small changes of the faces matter to the model."""
-    return RobustnessGate(state_of(request.config), raw_pair, "metamorphic")
+def training_step(model: ModelSpec, evaluation: Evaluation) -> Callable[[], tuple[Callable[[], float], int]]:
+    """A function that builds one update of the model's recipe, and returns it with its number of faces."""
+
+    def build() -> tuple[Callable[[], float], int]:
+        from fer_models.training import supervised
+        from fer_models.training.recipes import RECIPES
+
+        runner = evaluation.runner
+        return supervised.single_step(RECIPES[model.name], runner.data.faces, runner.options.runtime.device)
+
+    return build
 
 
 @pytest.fixture
-def robustness(request: pytest.FixtureRequest, pair: Combination) -> RobustnessGate:
-    """How much worse the pair's answers become on bad pictures."""
-    return RobustnessGate(state_of(request.config), pair, "robustness")
+def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[str, Any]:
+    """The training record in the model's weights, by `fer-models train`; skipped where there is none."""
+    _available(request, model)
+    path = model.weights_path()
+    file = path / "model.safetensors" if path is not None and path.is_dir() else path
+    text = None if file is None or not file.exists() else weights.metadata(file).get("provenance")
+    if text is None:
+        pytest.skip(f"the weights of {model.name} have no training record")
+    record: dict[str, Any] = json.loads(text)
+    return record
 
 
 @pytest.fixture
-def effect(suite: Suite, pair: Combination) -> RestorationEffect:
-    """What a restoration does to the model's answers, against the faces as they are."""
-    return suite.effects.of(pair)
+def prompting(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
+    """Prompt robustness of a zero-shot model; tests of other models are deselected."""
+    return RobustnessGate(state_of(request.config), raw_combination, "prompting")
+
+
+@pytest.fixture
+def questioning(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
+    """Question robustness of a vision-language model; tests of other models are deselected."""
+    return RobustnessGate(state_of(request.config), raw_combination, "questioning")
+
+
+@pytest.fixture
+def metamorphic(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
+    """Metamorphic robustness of the model."""
+    return RobustnessGate(state_of(request.config), raw_combination, "metamorphic")
+
+
+@pytest.fixture
+def robustness(request: pytest.FixtureRequest, combination: Combination) -> RobustnessGate:
+    """Corruption robustness of the combination."""
+    return RobustnessGate(state_of(request.config), combination, "robustness")
+
+
+@pytest.fixture
+def effect(evaluation: Evaluation, combination: Combination) -> RestorationEffect:
+    """The effect of a restoration on the model's predictions, against no restoration."""
+    return evaluation.effects.of(combination)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fer_models.config import ShowProgress
-from fer_models.inference.loop import Progress
+from fer_models.progress import Progress
 
 
 def progress(config: pytest.Config) -> ShowProgress:

@@ -1,6 +1,4 @@
-"""Which of the collected tests run: those that apply to their model, that the depth includes, and that this
-machine can run.
-"""
+"""Selection of the tests that run, and the families that they judge."""
 
 from __future__ import annotations
 
@@ -27,7 +25,9 @@ from fer_models.zoo.models import FASTEST
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Fixtures that need the weights of the model, or its stored predictions.
-_NEED_WEIGHTS = frozenset({"pair", "raw_pair", "classifier", "load_classifier", "training_record"})
+_NEED_WEIGHTS = frozenset(
+    {"combination", "raw_combination", "classifier", "load_classifier", "training_record"}
+)
 #: Fixtures that may need the loaded model although all predictions for the dataset are stored.
 _NEED_MODEL = frozenset(
     {
@@ -41,8 +41,7 @@ _NEED_MODEL = frozenset(
         "robustness",
     }
 )
-#: Fixtures that compare or show the predictions for the dataset themselves. Robustness checks have verdicts
-#: of their own.
+#: Fixtures that compare or show the predictions for the dataset. Robustness checks have verdicts of their own.
 _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
@@ -51,69 +50,68 @@ _COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
 
 
 def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
-    """The tests that do not run: not applicable, left out by the depth, or a further test of something that
-    is not on this machine.
+    """The tests that do not run.
+
+    They do not apply to their model, the depth leaves them out, or an earlier test reports that the same
+    weights are missing.
     """
-    gone = {item for item in items if _not_applicable(state, item) or _left_out(state, item)}
-    if not state.suite.options.depth.all_training_steps:
-        steps = [item for item in items if item not in gone and "training_step" in item.fixturenames]
-        gone |= set(sorted(steps, key=lambda item: _rank(str(_params(item).get("model"))))[1:])
+    removed = {item for item in items if _not_applicable(state, item) or _left_out(state, item)}
+    if not state.evaluation.runner.options.depth.all_training_steps:
+        steps = [item for item in items if item not in removed and "training_step" in item.fixturenames]
+        removed |= set(sorted(steps, key=lambda item: _rank(str(_params(item).get("model"))))[1:])
     missing: set[str] = set()
     for item in items:
-        name = None if item in gone else _missing(state, item)
+        name = None if item in removed else _missing(state, item)
         if name in missing:
-            gone.add(item)
+            removed.add(item)
         missing |= {name} if name is not None else set()
-    return gone
+    return removed
 
 
-def predicted_pairs(items: Sequence[pytest.Function]) -> list[Combination]:
-    """The (model, restoration) pairs whose predictions for the dataset the tests use: those that the run
-    judges.
-    """
-    params = [_params(item) for item in items if _PREDICTIONS & set(item.fixturenames)]
-    return [(p["model"], p.get("restoration", restorers.RAW.name)) for p in params if "model" in p]
+def judged_combinations(items: Sequence[pytest.Function]) -> list[Combination]:
+    """The combinations that the gate judges: those whose predictions for the dataset the tests use."""
+    combinations = (_combination(item) for item in items if _PREDICTIONS & set(item.fixturenames))
+    return [combination for combination in combinations if combination is not None]
 
 
 def requested(items: Sequence[pytest.Function], config: pytest.Config) -> Requested:
-    """The pairs whose accuracy the tests judge.
+    """The combinations whose accuracy the user wants judged.
 
     Args:
         items: all that the user selected, also what does not run on this machine.
+        config: of the run.
     """
     params = [_params(item) for item in items if "gate" in item.fixturenames]
-    pairs = frozenset((p["model"], p["restoration"]) for p in params if {"model", "restoration"} <= p.keys())
+    named = [p for p in params if {"model", "restoration"} <= p.keys()]
+    combinations = frozenset(Combination(p["model"], p["restoration"]) for p in named)
     models, restorations = parameters(config)
     chose_models = any(
         ModelName.parse(name).source is not Source.PYTHON_FILE for name in config.getoption("--model")
     )
     left_out = chose_models or depth_of(config).zoo_models is not None
-    return Requested(pairs, is_everything=not left_out and pairs == set(product(models, restorations)))
+    return Requested(combinations, not left_out and combinations == set(product(models, restorations)))
 
 
 def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
     """The robustness checks that the tests need, in the order of the tests."""
-    found: list[Check] = []
+    checks: list[Check] = []
     for item in items:
-        if "model" in (params := _params(item)):
-            pair = (params["model"], params.get("restoration", restorers.RAW.name))
-            found += [(kind, pair) for kind in ROBUSTNESS_CHECKS if kind in item.fixturenames]
-    return list(dict.fromkeys(found))
+        if (combination := _combination(item)) is not None:
+            checks += [Check(kind, combination) for kind in ROBUSTNESS_CHECKS if kind in item.fixturenames]
+    return list(dict.fromkeys(checks))
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
-    """A line that says how long the tests will take on this machine."""
-    pairs, checks = set(), set()
+    """A line with the expected time of the tests on this machine."""
+    combinations, checks = set(), set()
     for item in items:
-        params = _params(item)
-        if "model" not in params:
+        if (combination := _combination(item)) is None:
             continue
-        pair = (params["model"], params.get("restoration", "raw"))
-        if {"pair", "raw_pair", "effect"} & set(item.fixturenames):
-            pairs.add(pair)
-        checks |= {(kind, pair) for kind in _COUNTED if kind in item.fixturenames}
-    seconds = estimate(state.suite, sorted(pairs), sorted(checks))
-    depth = state.suite.options.depth.name
+        if {"combination", "raw_combination", "effect"} & set(item.fixturenames):
+            combinations.add(combination)
+        checks |= {Check(kind, combination) for kind in _COUNTED if kind in item.fixturenames}
+    seconds = estimate(state.evaluation.runner, sorted(combinations), sorted(checks))
+    depth = state.evaluation.runner.options.depth.name
     return f"depth {depth}: about {tables.seconds(float(round(seconds, -1) or 10))} on this machine"
 
 
@@ -121,48 +119,58 @@ def _params(item: pytest.Function) -> dict[str, Any]:
     return dict(getattr(getattr(item, "callspec", None), "params", {}))
 
 
+def _combination(item: pytest.Function) -> Combination | None:
+    """The combination that a test evaluates; None for a test without a model."""
+    params = _params(item)
+    if "model" not in params:
+        return None
+    return Combination(params["model"], params.get("restoration", restorers.RAW.name))
+
+
 def _not_applicable(state: State, item: pytest.Function) -> bool:
-    """Whether the test is for models of another kind, or needs a model in a run that reads stored predictions
-    only.
-    """
-    wanted, params = set(item.fixturenames), _params(item)
-    model = params.get("model")
-    if state.config.getoption("--cached-only") and _NEED_MODEL & wanted:
+    """Whether the test does not apply to its model, or needs a model in a run that loads none."""
+    fixtures, params = set(item.fixturenames), _params(item)
+    name = params.get("model")
+    if state.config.getoption("--cached-only") and _NEED_MODEL & fixtures:
         return True
+    if "effect" in fixtures and params.get("restoration") == "raw":
+        return True
+    return name is not None and _not_for_model(state, fixtures, state.models[name])
+
+
+def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
+    """Whether one of the fixtures does not exist for a model."""
+    runtime = state.evaluation.runner.options.runtime
+    zero_shot = {"prompting", "load_zero_shot_classifier"}
     return bool(
-        ("training_step" in wanted and model not in RECIPES)
-        or ("training_record" in wanted and model not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
-        or ("effect" in wanted and params.get("restoration") == "raw")
-        or (
-            {"prompting", "load_zero_shot_classifier"} & wanted
-            and not _is_promptable(state.models[str(model)])
-        )
-        or ("questioning" in wanted and not _takes_questions(state.models[str(model)]))
-        or ("predict_in_float32" in wanted and _precision(state, str(model)) == "float32")
+        ("training_step" in fixtures and model.name not in RECIPES)
+        or ("training_record" in fixtures and model.name not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
+        or (zero_shot & fixtures and not _is_promptable(model))
+        or ("questioning" in fixtures and not _takes_questions(model))
+        or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )
 
 
 def _left_out(state: State, item: pytest.Function) -> bool:
     """Whether the depth of the run leaves the test out."""
-    depth, wanted, params = state.suite.options.depth, set(item.fixturenames), _params(item)
-    model, restoration = params.get("model"), params.get("restoration")
-    if not depth.checks and (_CHECKS & wanted or restoration not in (None, "raw")):
+    runner, fixtures, params = state.evaluation.runner, set(item.fixturenames), _params(item)
+    depth, restoration = runner.options.depth, params.get("restoration")
+    if not depth.checks and (_CHECKS & fixtures or restoration not in (None, "raw")):
         return True
-    if model is None or depth.variant_checks or not _NEED_MODEL & wanted:
+    combination = _combination(item)
+    if combination is None or depth.variant_checks or not _NEED_MODEL & fixtures:
         return False
-    return state.suite.is_variant((model, restoration or "raw"))
+    return runner.is_variant(combination)
 
 
 def _missing(state: State, item: pytest.Function) -> str | None:
-    """The model or restoration that the test needs and that is not on this machine; None where all is
-    here.
-    """
+    """The model or restoration that the test needs and that is not on this machine; None for none."""
     params = _params(item)
     if not _NEED_WEIGHTS & set(item.fixturenames):
         return None
-    named: list[ModelSpec | RestorerSpec] = [state.models[params["model"]]] if "model" in params else []
-    named += [state.restorers[params["restoration"]]] if "restoration" in params else []
-    for spec in named:
+    specs: list[ModelSpec | RestorerSpec] = [state.models[params["model"]]] if "model" in params else []
+    specs += [state.restorers[params["restoration"]]] if "restoration" in params else []
+    for spec in specs:
         try:
             spec.weights_path()
         except WeightsMissingError:
@@ -177,15 +185,11 @@ def _rank(model: str) -> int:
     return FASTEST.index(model) if model in FASTEST else len(FASTEST)
 
 
-def _is_promptable(spec: ModelSpec) -> bool:
+def _is_promptable(model: ModelSpec) -> bool:
     """Whether a zero-shot model takes other prompts for faces that are embedded already."""
-    return spec.has_embeddings and spec.with_prompts is not None
+    return model.has_embeddings and model.with_prompts is not None
 
 
-def _takes_questions(spec: ModelSpec) -> bool:
+def _takes_questions(model: ModelSpec) -> bool:
     """Whether a vision-language model takes other questions."""
-    return spec.question is not None and TTA not in ModelName.parse(spec.name).variants
-
-
-def _precision(state: State, model: str) -> str:
-    return state.models[model].resolve(state.suite.options.runtime).precision
+    return model.question is not None and TTA not in ModelName.parse(model.name).variants

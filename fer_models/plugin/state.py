@@ -13,9 +13,9 @@ import pytest
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
 from fer_models.errors import DatasetError, FerModelsError, printable
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines
-from fer_models.inference.runner import environment
+from fer_models.inference.environment import environment
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
@@ -43,7 +43,9 @@ class State:
             self.models = resolve.with_prompts(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
             self.models = resolve.with_question(self.models, questions.load(option("--question")))
-        self.suite = Suite(options.read(config), self.models, self.restorers, progress(config), models.names)
+        self.evaluation = Evaluation(
+            options.read(config), self.models, self.restorers, progress(config), models.names
+        )
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.BaselineRecord] = {}
         self.costs: list[dict[str, Any]] = []
@@ -51,23 +53,23 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
-        self.is_failed_by_page = False  # nothing but a verdict on the page fails the run
 
     # -- what the run leaves ----------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Take from the suite what this process measured."""
-        for pair in self.suite.asked():
+        """Collect the results of this process."""
+        self.evaluation.finish()
+        for combination in self.evaluation.runner.completed():
             message = ""
-            if self.suite.is_judged(pair):
+            if self.evaluation.is_judged(combination):
                 with suppress(FerModelsError):  # `result` says what it is
-                    message = verdicts.message(self.suite.verdict(pair), self.strict)
-            result = self.suite.result(pair, message, self.strict)
+                    message = verdicts.message(self.evaluation.verdict(combination), self.strict)
+            result = self.evaluation.result(combination, message, self.strict)
             self.merge(result)
-            if self.update and self.suite.dataset_of(pair).subset_indices is None:
-                self.records[result["id"]] = self.suite.record(pair)
-        for (kind, pair), measured in self.suite.robustness.measured.items():
-            subject, figures = self.suite.subject(pair), self.suite.robustness.judged(kind, pair)
+            if self.update and self.evaluation.runner.dataset_of(combination).subset_indices is None:
+                self.records[result["id"]] = self.evaluation.record(combination)
+        for (kind, combination), measured, figures in self.evaluation.robustness.results():
+            subject = self.evaluation.runner.subject(combination)
             self.sections[ROBUSTNESS_CHECKS[kind].section][subject.id] = {
                 "subject": subject.as_json(),
                 "id": subject.id,
@@ -76,26 +78,31 @@ class State:
                 "fails": any(figure.fails(self.strict) for figure in figures),
                 "message": robustness.message(subject.id, figures),
             }
-        for (kind, pair), reason in self.suite.robustness.unjudged().items():
-            self.errors[f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"] = (
-                str(reason) or type(reason).__name__
-            )
-        if self.suite.effects.wanted:
+        for (kind, combination), reason in self.evaluation.robustness.errors().items():
+            self.errors[
+                f"{ROBUSTNESS_CHECKS[kind].section} of {self.evaluation.runner.subject(combination).id}"
+            ] = str(reason) or type(reason).__name__
+        if self.evaluation.effects.is_used:
             about = {
-                "dataset": self.suite.data.faces.dataset,
-                "split": self.suite.data.faces.split,
-                "corruption": self.suite.corruption_id,
+                "dataset": self.evaluation.runner.data.faces.dataset,
+                "split": self.evaluation.runner.data.faces.split,
+                "corruption": self.evaluation.runner.options.corruption_id,
             }
-            for effect in self.suite.effects.all():
+            for effect in self.evaluation.effects.all():
                 key = f"{effect.restoration} against {effect.against}: {effect.model}"
                 self.sections[_EFFECTS][key] = {
                     "subject": about,
                     **effect.as_json(),
-                    "faces": self.suite.effects.flipped_faces(effect),
+                    "faces": self.evaluation.effects.flipped_faces(effect),
                 }
-        self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
-        self.left_out = self.suite.left_out()
-        self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
+        self.errors |= {
+            self.evaluation.runner.subject(c).id: str(e) for c, e in self.evaluation.runner.failed().items()
+        }
+        left_out = self.evaluation.coverage.left_out(self.evaluation.judge.family)
+        self.left_out = left_out or self.left_out  # with -n only the workers select tests
+        self.errors |= {
+            f"baseline of {name}": reason for name, reason in self.evaluation.coverage.unjudged().items()
+        }
 
     def merge(self, result: dict[str, Any]) -> None:
         """Keep one entry per subject; the one of the process that asked the model wins over those that read
@@ -122,24 +129,26 @@ class State:
         """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like
         this run's.
         """
-        self.errors[printable(self.suite.options.dataset)] = str(error)
+        self.errors[printable(self.evaluation.runner.options.dataset)] = str(error)
         report = self._report({}, [])
         html_report.write_json(report, self.report_dir / "evals.json")
         html_report.write_html(report, self.report_dir / "evals.html")
 
     def report(self) -> dict[str, Any]:
         """The content of evals.json."""
-        dataset = self.suite.data.faces.dataset
-        published = [p for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
-        return self._report(self.suite.data.as_json(), [grim.annotate(p) for p in published])
+        dataset = self.evaluation.runner.data.faces.dataset
+        published = [p for p in self.evaluation.baselines.published if p.get("dataset") in (None, dataset)]
+        return self._report(self.evaluation.runner.data.as_json(), [grim.annotate(p) for p in published])
 
     def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
         command = map(str, self.config.invocation_params.args)
         return {
             "schema": html_report.SCHEMA,
             "depth": {
-                "name": self.suite.options.depth.name,
-                "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants),
+                "name": self.evaluation.runner.options.depth.name,
+                "left_out": self.evaluation.runner.options.depth.left_out(
+                    self.evaluation.runner.options.whole_variants
+                ),
             },
             "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
             "results": [self.results[k] for k in sorted(self.results)],
@@ -166,7 +175,7 @@ class State:
             "left_out": self.left_out,
             "costs": self.costs,
             "sections": self.sections,
-            "audit": self.suite.data.audit_result,
+            "audit": self.evaluation.runner.data.audit_result,
         })  # fmt: skip
 
     def merge_worker_output(self, sent: str) -> None:
@@ -195,4 +204,4 @@ class State:
                     "figures"
                 ):  # a worker may have measured it without a verdict
                     self.sections[name][key] = entry
-        self.suite.data.audit_result = self.suite.data.audit_result or told["audit"]
+        self.evaluation.runner.data.audit_result = self.evaluation.runner.data.audit_result or told["audit"]

@@ -1,6 +1,4 @@
-"""What is measured of a model beside its answers to the faces as they are: other words, other questions,
-small changes, bad pictures.
-"""
+"""Robustness checks: prompts, questions, metamorphic relations, corruptions."""
 
 from __future__ import annotations
 
@@ -20,12 +18,10 @@ from fer_models.scoring.face_counts import FaceCounts
 
 
 class RobustnessResult(Protocol):
-    """One measurement of one subject."""
+    """Result of one check of one subject."""
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded with the subject's baseline and held to it, by name: counts per face, faces in
-        canonical order.
-        """
+        """Recorded and judged figures by name: counts per face, faces in canonical order."""
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -35,11 +31,11 @@ class RobustnessResult(Protocol):
 
 @dataclass(frozen=True)
 class RobustnessCheck:
-    """One kind of measurement.
+    """One kind of robustness check.
 
     Attributes:
-        section: under which name it stands in evals.json.
-        measure: makes it; the pair's answers are known by then. Raises as `Asking.run`.
+        section: its section in evals.json.
+        measure: measures it for a combination that was predicted already. Raises as `Runner.predict`.
         faces: the faces that it is computed over.
     """
 
@@ -48,89 +44,87 @@ class RobustnessCheck:
     faces: Callable[[Runner, Combination], EvalDataset]
 
 
-def _prompting(asking: Runner, pair: Combination) -> prompt_robustness.PromptRobustness:
+def _measure_prompts(runner: Runner, combination: Combination) -> prompt_robustness.PromptRobustness:
     """Prompt sensitivity of a zero-shot model, from the embeddings of all faces."""
-    spec, depth, data = asking.models[pair[0]], asking.options.depth, asking.dataset_of(pair)
-    own = prompts.parse(spec.settings["prompts"], spec.prompt or spec.name)
-    title = f"{spec.name}: searching {depth.prompt_search_examples} prompts"
-    with asking.show(title, 1) as progress, asking.prompt_classifier(pair) as classify:
-        found = prompt_robustness.robustness(
+    model, depth = runner.models[combination.model], runner.options.depth
+    prompt_set = prompts.parse(model.settings["prompts"], model.prompt or model.name)
+    examples = depth.prompt_search_examples
+    file = f"{runner.partition(combination).key[:16]}.json"
+    title = f"{model.name}: searching {examples} prompts"
+    with runner.show(title, 1) as progress, runner.prompt_classifier(combination) as classify:
+        result = prompt_robustness.prompt_robustness(
             classify,
-            own,
-            data.faces.labels[data.order],
-            grammar=[prompts.load(name) for name in prompts.names() if name != own.name],
-            examples=depth.prompt_search_examples,
+            prompt_set,
+            runner.dataset_of(combination).faces.labels,
+            grammar=[prompts.load(name) for name in prompts.names() if name != prompt_set.name],
+            examples=examples,
             suffix=depth.size_suffix("prompt_search_examples"),
-            kept=asking.options.store.parent / "prompts" / f"{asking.partition(pair).key[:16]}.json",
+            breaking_file=runner.options.store.parent / "prompts" / file,
         )
         progress(1)
-    return found
+    return result
 
 
-def _questioning(asking: Runner, pair: Combination) -> question_robustness.QuestionRobustness:
+def _measure_questions(runner: Runner, combination: Combination) -> question_robustness.QuestionRobustness:
     """Question and option-order robustness of a vision-language model; on some of the faces."""
-    depth = asking.options.depth
-    own, few = asking.models[pair[0]].question, _question_faces(asking, pair)
-    assert own is not None  # other models are deselected
-    pictures, variants = few.faces.faces(few.order), question_robustness.variants(own)
+    question, data = runner.models[combination.model].question, _question_faces(runner, combination)
+    assert question is not None  # tests of other models are deselected
+    faces, variants = data.faces.faces(range(len(data.faces))), question_robustness.variants(question)
 
-    def answers_to(question: Question) -> NDArray[np.int64]:
-        with asking.predictor(pair, question=question, progress=progress) as predict:
-            return predict(pictures).answer
+    def predict_with(variant: Question) -> NDArray[np.int64]:
+        with runner.predictor(combination, question=variant, progress=progress) as predict:
+            return predict(faces).answer
 
-    with asking.show(f"{pair[0]}: {len(variants)} questions", len(variants) * len(pictures)) as progress:
-        return question_robustness.question_robustness(
-            answers_to, own, few.faces.labels[few.order], depth.size_suffix("question_limit")
-        )
+    title = f"{combination.model}: {len(variants)} questions"
+    suffix = runner.options.depth.size_suffix("question_limit")
+    with runner.show(title, len(variants) * len(faces)) as progress:
+        return question_robustness.question_robustness(predict_with, question, data.faces.labels, suffix)
 
 
-def _metamorphic(asking: Runner, pair: Combination) -> metamorphic.MetamorphicRobustness:
-    """Metamorphic robustness: how many predictions small perturbations change; on some of the faces."""
-    depth = asking.options.depth
-    few = _metamorphic_faces(asking, pair)
-    pictures = few.faces.faces(few.order)
-    names = [(few.faces.hashes[i], int(row)) for i, row in zip(few.order, few.index, strict=True)]
-    title = f"{pair[0]}: metamorphic robustness"
+def _measure_metamorphic(runner: Runner, combination: Combination) -> metamorphic.MetamorphicRobustness:
+    """Flip rates under small perturbations; on some of the faces."""
+    depth, data = runner.options.depth, _metamorphic_faces(runner, combination)
+    faces = data.faces.faces(range(len(data.faces)))
+    names = list(zip(data.faces.hashes, data.index.tolist(), strict=True))
+    title = f"{combination.model}: metamorphic robustness"
+    suffix = depth.size_suffix("metamorphic_limit")
     with (
-        asking.show(title, metamorphic.COPIES * len(pictures)) as progress,
-        asking.predictor(pair, progress=progress) as predict,
+        runner.show(title, metamorphic.COPIES * len(faces)) as progress,
+        runner.predictor(combination, progress=progress) as predict,
     ):
-        sizes = {"searched": depth.searched_faces, "examples": depth.search_examples}
-        return metamorphic.measure(
-            predict, pictures, names, **sizes, suffix=depth.size_suffix("metamorphic_limit")
-        )
+        searched, examples = depth.searched_faces, depth.search_examples
+        return metamorphic.measure(predict, faces, names, searched=searched, examples=examples, suffix=suffix)
 
 
-def _robustness(asking: Runner, pair: Combination) -> corruption_robustness.CorruptionRobustness:
+def _measure_corruptions(
+    runner: Runner, combination: Combination
+) -> corruption_robustness.CorruptionRobustness:
     """Corruption robustness; on some of the faces."""
-    depth = asking.options.depth
-    few = _corruption_faces(asking, pair)
-    pictures, truth = few.faces.faces(few.order), few.faces.labels[few.order]
-    title, n = (
-        f"{pair[0]}-{pair[1]}: corruption robustness",
-        corruption_robustness.copies(depth.severities) * len(pictures),
-    )
-    with asking.show(title, n) as progress, asking.predictor(pair, progress=progress) as predict:
-        suffix = depth.size_suffix("corruption_limit", "severities")
-        return corruption_robustness.measure(predict, pictures, truth, depth.severities, suffix)
+    depth, data = runner.options.depth, _corruption_faces(runner, combination)
+    faces = data.faces.faces(range(len(data.faces)))
+    title = f"{combination.model}-{combination.restoration}: corruption robustness"
+    total = corruption_robustness.copies(depth.severities) * len(faces)
+    suffix = depth.size_suffix("corruption_limit", "severities")
+    with runner.show(title, total) as progress, runner.predictor(combination, progress=progress) as predict:
+        return corruption_robustness.measure(predict, faces, data.faces.labels, depth.severities, suffix)
 
 
-def _question_faces(asking: Runner, pair: Combination) -> EvalDataset:
-    return asking.data.subsample(asking.options.depth.question_limit)
+def _question_faces(runner: Runner, combination: Combination) -> EvalDataset:
+    return runner.data.subsample(runner.options.depth.question_limit)
 
 
-def _metamorphic_faces(asking: Runner, pair: Combination) -> EvalDataset:
-    return asking.data.subsample(asking.options.depth.metamorphic_limit)
+def _metamorphic_faces(runner: Runner, combination: Combination) -> EvalDataset:
+    return runner.data.subsample(runner.options.depth.metamorphic_limit)
 
 
-def _corruption_faces(asking: Runner, pair: Combination) -> EvalDataset:
-    return asking.data.subsample(asking.options.depth.corruption_limit)
+def _corruption_faces(runner: Runner, combination: Combination) -> EvalDataset:
+    return runner.data.subsample(runner.options.depth.corruption_limit)
 
 
-#: Every kind, by the name of the fixture that asks for it.
+#: Every kind of check, by the name of its fixture.
 ROBUSTNESS_CHECKS: Mapping[str, RobustnessCheck] = {
-    "prompting": RobustnessCheck("prompts", _prompting, Runner.dataset_of),
-    "questioning": RobustnessCheck("prompts", _questioning, _question_faces),
-    "metamorphic": RobustnessCheck("metamorphic", _metamorphic, _metamorphic_faces),
-    "robustness": RobustnessCheck("corruptions", _robustness, _corruption_faces),
+    "prompting": RobustnessCheck("prompts", _measure_prompts, Runner.dataset_of),
+    "questioning": RobustnessCheck("prompts", _measure_questions, _question_faces),
+    "metamorphic": RobustnessCheck("metamorphic", _measure_metamorphic, _metamorphic_faces),
+    "robustness": RobustnessCheck("corruptions", _measure_corruptions, _corruption_faces),
 }

@@ -52,7 +52,8 @@ class CorruptionRobustness:
     def mean_error(self) -> float:
         """The mean corruption error: the share of wrong answers, over all corruptions and severities alike.
         (Hendrycks & Dietterich 2019, arXiv:1903.12261, divide each corruption's by AlexNet's; no such common
-        measure is known for faces, so ours are as they are.)"""
+        measure is known for faces, so ours are as they are.)
+        """
         return self.wrong.value
 
     def figures(self) -> dict[str, FaceCounts]:

@@ -212,7 +212,7 @@ class PromptRobustness:
         }
 
 
-def robustness(
+def prompt_robustness(
     answer: Answer,
     prompts: PromptSet,
     truth: NDArray[np.int64],
@@ -220,7 +220,7 @@ def robustness(
     grammar: Sequence[PromptSet] = (),
     examples: int = 200,
     suffix: str = "",
-    kept: Path | None = None,
+    breaking_file: Path | None = None,
 ) -> PromptRobustness:
     """Measure all of it; arguments as in `spread`, `search` and `Robustness`."""
     return PromptRobustness(
@@ -228,6 +228,6 @@ def robustness(
         len(truth),
         prompt_sensitivity(answer, prompts, truth),
         invariances(answer, prompts),
-        search(answer, prompts, truth, grammar=grammar, examples=examples, kept=kept),
+        search(answer, prompts, truth, grammar=grammar, examples=examples, breaking_file=breaking_file),
         suffix,
     )

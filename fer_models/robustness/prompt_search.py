@@ -224,7 +224,8 @@ class _Search:
         self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool
     ) -> tuple[Edit, ...] | None:
         """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at
-        one that breaks the model, and shrinks it to the one that is given back."""
+        one that breaks the model, and shrinks it to the one that is given back.
+        """
 
         @seed(number)
         @settings(
@@ -270,7 +271,7 @@ def search(
     grammar: Sequence[PromptSet] = (),
     examples: int = 200,
     number: int = 0,
-    kept: Path | None = None,
+    breaking_file: Path | None = None,
 ) -> WorstPromptSearch:
     """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
 
@@ -283,25 +284,25 @@ def search(
         grammar: sets whose templates and words may be put in, beside its own.
         examples: how many prompts hypothesis may write; shrinking comes on top.
         number: the seed.
-        kept: a file in which the edits that broke the model are kept (its name on disk has a checksum, see
+        breaking_file: a file in which the edits that broke the model are kept (its name on disk has a checksum, see
             `folder`), and tried first the next time. (hypothesis keeps no examples of a seeded search.)
     """
     asked, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
-    before = _kept(kept)
+    before = _load_edits(breaking_file)
     asked.explore(edits, examples, number, until_broken=False)
     found = [
         before if before and asked.breaks(before) else None,
         asked.explore(edits, examples, number, until_broken=True),
     ]
     smallest = min((broke for broke in found if broke is not None), key=len, default=None)
-    if smallest is not None and kept is not None:
+    if smallest is not None and breaking_file is not None:
         content = json.dumps([asdict(edit) for edit in smallest]).encode()
         with (
             suppress(StoreError),
-            locked_directory(kept.parent, _WHAT),
+            locked_directory(breaking_file.parent, _WHAT),
         ):  # a convenience: without it the next search starts from nothing
-            find(kept.parent, kept.name, _parse_edits, remove_damaged=True)
-            write(kept.parent, kept.name, content, _WHAT)
+            find(breaking_file.parent, breaking_file.name, _parse_edits, remove_damaged=True)
+            write(breaking_file.parent, breaking_file.name, content, _WHAT)
     return WorstPromptSearch(
         asked.described(asked.base, ()),
         asked.described(asked.worst, asked.edits[asked.worst]),
@@ -313,7 +314,7 @@ def search(
     )
 
 
-def _kept(path: Path | None) -> tuple[Edit, ...]:
+def _load_edits(path: Path | None) -> tuple[Edit, ...]:
     """The edits in a file that `search` wrote; none where there is no valid one."""
     return () if path is None else find(path.parent, path.name, _parse_edits) or ()
 

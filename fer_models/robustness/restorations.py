@@ -1,8 +1,9 @@
-"""What restorations do to the answers of one run: for each model, and over all of them."""
+"""Effects of restorations on the predictions of one run: for each model, and over all models."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,121 +16,122 @@ from fer_models.restorers.base import restore_checked
 from fer_models.store.predictions import PredictionTable
 from fer_models.zoo.model_name import ModelName
 
-#: How many faces are looked at for the time and the likeness of a restoration, and the side of its pictures
-#: on the page, in pixels.
-_LOOKED_AT, _SHOWN = 14, 96
+#: Faces on which the time and the fidelity of a restoration are measured, and the side of the images on the
+#: page, in pixels.
+_MEASURED_FACES, _IMAGE_SIDE = 14, 96
 
 
 class RestorationEffects:
     """The effects of restorations in one run, each measured once."""
 
-    def __init__(self, asking: Runner) -> None:
-        """The effects between the subjects of `asking`."""
-        self._asking = asking
-        self._known: dict[tuple[str, str, str], RestorationEffect] = {}
-        self._looked: dict[str, tuple[float, float]] = {}
+    def __init__(self, runner: Runner) -> None:
+        """The effects between the subjects of `runner`."""
+        self._runner = runner
+        self._effects: dict[tuple[str, str, str], RestorationEffect] = {}
+        self._measured: dict[str, tuple[float, float]] = {}
 
     @property
-    def wanted(self) -> bool:
-        """Whether anybody asked for one."""
-        return bool(self._known)
+    def is_used(self) -> bool:
+        """Whether any effect was computed."""
+        return bool(self._effects)
 
-    def of(self, pair: Combination, against: str = "raw") -> RestorationEffect:
-        """What a restoration does to a model's answers, against another one; alone, so p is not adjusted for
-        others. Raises as `Asking.run`.
+    def of(self, combination: Combination, against: str = "raw") -> RestorationEffect:
+        """The effect of a restoration on a model's predictions, against another restoration.
+
+        Its p-value is not adjusted for other effects. Raises as `Runner.predict`.
         """
-        key = (*pair, against)
-        if key not in self._known:
-            self._known[key] = self._looked_at(
-                restoration_effect.measure_effect(*pair, against, *self._answers(pair, against))
-            )
-        return self._known[key]
+        model, restoration = combination
+        key = (model, restoration, against)
+        if key not in self._effects:
+            before, after = self._predictions(combination, against)
+            effect = restoration_effect.measure_effect(model, restoration, against, before, after)
+            self._effects[key] = self._with_measurements(effect)
+        return self._effects[key]
 
-    def _answers(self, pair: Combination, against: str) -> tuple[PredictionTable, PredictionTable]:
-        """The answers before and after a restoration, on the faces of the restored pair."""
-        data = self._asking.dataset_of(pair)
-        return self._asking.answers_among((pair[0], against), data), self._asking.predict(pair).predictions
+    def _predictions(self, combination: Combination, against: str) -> tuple[PredictionTable, PredictionTable]:
+        """The predictions before and after a restoration, on the faces of the restored combination."""
+        data, before = self._runner.dataset_of(combination), Combination(combination[0], against)
+        return self._runner.predictions_on(before, data), self._runner.predict(combination).predictions
 
     def all(self) -> list[RestorationEffect]:
-        """Every effect between pairs that were answered in this run, for each model and over all of them,
-        adjusted for being many.
+        """Every effect between combinations that were predicted in this run, adjusted for their number."""
+        effects: list[RestorationEffect] = []
+        for restoration, against in self._contrasts():
+            effects += self._contrast(restoration, against)
+        return restoration_effect.adjust_effects(effects)
 
-        Over all of them each counts once: what is made of others of this run (`NAME+likelihood`,
-        `NAME-probe`, `NAME+NAME`) is left out there.
-        """
-        asking, asked = self._asking, set(self._asking.asked())
-        found = []
-        for name in asking.restorers.names:
+    def _contrasts(self) -> Iterator[tuple[str, str]]:
+        """Each restoration, against none and against the control."""
+        for restoration in self._runner.restorers.names:
             for against in ("raw", restoration_effect.CONTROL):
-                if name in ("raw", against) or (against, name) == (
-                    restoration_effect.CONTROL,
-                    restoration_effect.CONTROL,
-                ):
-                    continue
-                models = [m for m in asking.models.names if {(m, name), (m, against)} <= asked]
-                own = {model: self.of((model, name), against) for model in models}
-                # A model that is asked in another way too, probed or fused would count more than once.
-                plain = [m for m in models if not ModelName.parse(m).is_made_of(set(models) - {m})]
-                if len(plain) > 1:
-                    answers = {m: self._answers((m, name), against) for m in plain}
-                    found.append(
-                        self._looked_at(restoration_effect.pooled_effect([own[m] for m in plain], answers))
-                    )
-                found += own.values()
-        return restoration_effect.adjust_effects(found)
+                if restoration not in ("raw", against):
+                    yield restoration, against
+
+    def _contrast(self, restoration: str, against: str) -> list[RestorationEffect]:
+        """The effects of a restoration against another one: over all models, and for each.
+
+        A model counts once over all of them: variants (`NAME+likelihood`, `NAME-probe`, `NAME+NAME`) of
+        others are left out there.
+        """
+        completed = set(self._runner.completed())
+        models = [m for m in self._runner.models.names if {(m, restoration), (m, against)} <= completed]
+        of_model = {m: self.of(Combination(m, restoration), against) for m in models}
+        counted = [m for m in models if not ModelName.parse(m).is_made_of(set(models) - {m})]
+        if len(counted) < 2:
+            return list(of_model.values())
+        predictions = {m: self._predictions(Combination(m, restoration), against) for m in counted}
+        pooled = restoration_effect.pooled_effect([of_model[m] for m in counted], predictions)
+        return [self._with_measurements(pooled), *of_model.values()]
 
     def flipped_faces(self, effect: RestorationEffect, most: int = 4) -> dict[str, list[dict[str, Any]]]:
-        """Some of the faces that a restoration helped and hurt, with pictures, for the page; none for an
-        effect over all models.
+        """Some faces that a restoration corrected and broke, with images, for the page.
+
+        There are none for an effect over all models.
         """
         if effect.model == restoration_effect.ALL_MODELS:
             return {}
-        asking, names = self._asking, (effect.against, effect.restoration)
-        before, after = self._answers((effect.model, effect.restoration), effect.against)
-        data = asking.dataset_of((effect.model, effect.restoration))
-        found = {}
-        for kind, places in zip(
-            ("corrected", "broken"), restoration_effect.flipped_faces(before, after, most), strict=True
-        ):
-            faces = data.full_split.faces(after.index[places])
-            as_before, as_after = (
-                restore_checked(asking.restoration_pipeline(name), name, faces) for name in names
-            )
-            found[kind] = [
+        combination = Combination(effect.model, effect.restoration)
+        before, after = self._predictions(combination, effect.against)
+        corrected, broken = restoration_effect.flipped_faces(before, after, most)
+        split = self._runner.dataset_of(combination).full_split
+        described = {}
+        for kind, places in (("corrected", corrected), ("broken", broken)):
+            faces = split.faces(after.index[places])
+            images = [self._runner.restore(name, faces) for name in (effect.against, effect.restoration)]
+            described[kind] = [
                 {
                     "index": int(after.index[i]),
                     "truth": LABELS[before.truth[i]],
-                    "answers": [LABELS[a.answer[i]] if a.answer[i] >= 0 else None for a in (before, after)],
-                    "pictures": [data_url(resize(one, _SHOWN)) for one in (as_before[k], as_after[k])],
+                    "answers": [LABELS[p.answer[i]] if p.answer[i] >= 0 else None for p in (before, after)],
+                    "pictures": [data_url(resize(image, _IMAGE_SIDE)) for image in pair],
                 }
-                for k, i in enumerate(places)
+                for i, *pair in zip(places, *images, strict=True)
             ]
-        return found
+        return described
 
-    def _looked_at(self, effect: RestorationEffect) -> RestorationEffect:
-        """With what the restorer takes for a face, in seconds, and how much its faces are like what they
-        were; on a few faces, once per run.
-        """
-        name = effect.restoration
-        if name not in self._looked:
-            asking = self._asking
-            few = asking.data.subsample(_LOOKED_AT)
-            faces = restore_checked(
-                asking.restoration_pipeline("raw"), "raw", few.faces.faces(few.order)
-            )  # as models meet them
+    def _with_measurements(self, effect: RestorationEffect) -> RestorationEffect:
+        """The effect with the seconds per face of its restorer, and the fidelity of restored faces."""
+        if effect.restoration not in self._measured:
+            self._measured[effect.restoration] = self._measure(effect.restoration)
+        seconds, fidelity = self._measured[effect.restoration]
+        return replace(effect, seconds_per_face=seconds, fidelity=fidelity)
 
-            def timed() -> dict[str, float]:
-                restorer = asking.restorer(name)
-                restore_checked(restorer, name, faces[:1])  # the first face pays for what is made once
-                started = time.perf_counter()
-                restore_checked(restorer, name, faces)
-                return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}
+    def _measure(self, name: str) -> tuple[float, float]:
+        """Seconds per face, and the fidelity of restored faces, on a few faces."""
+        runner = self._runner
+        data = runner.data.subsample(_MEASURED_FACES)
+        faces = runner.restore("raw", data.faces.faces(range(len(data.faces))))  # the input of models
 
-            runtime = asking.options.runtime
-            identity = asking.restorers[name].identity(runtime)
-            step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
-            restored = restore_checked(asking.cached_restorer(name), name, faces)
-            seconds = float(asking.costs.get_or_measure(step, timed)["seconds_per_face"])
-            self._looked[name] = seconds, restoration_effect.image_fidelity(faces, restored)
-        seconds, alike = self._looked[name]
-        return replace(effect, seconds_per_face=seconds, fidelity=alike)
+        def measure_time() -> dict[str, float]:
+            restorer = runner.restorer(name)
+            restore_checked(restorer, name, faces[:1])  # a warm-up
+            started = time.perf_counter()
+            restore_checked(restorer, name, faces)
+            return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}
+
+        runtime = runner.options.runtime
+        identity = runner.restorers[name].identity(runtime)
+        step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
+        restored = restore_checked(runner.cached_restorer(name), name, faces)
+        seconds = float(runner.costs.get_or_measure(step, measure_time)["seconds_per_face"])
+        return seconds, restoration_effect.image_fidelity(faces, restored)

@@ -17,7 +17,7 @@ from fer_models.classifiers.fusion import FusionWeights, LateFusion, fit, negati
 from fer_models.config import EvalConfig
 from fer_models.emotions import Emotion
 from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.gate.restoration_effect import ALL_MODELS
 from fer_models.zoo import resolve, restorers
 from fer_models.zoo.model_name import ModelName
@@ -210,7 +210,7 @@ def weigh(folder, weights=(None, None), fingerprint="elsewhere"):
 
 
 def suite_of(tmp_path, folder, models):
-    return Suite(
+    return Evaluation(
         EvalConfig(str(folder), split="test", store=tmp_path / "store", baselines=tmp_path / "none.json"),
         models,
         restorers.RESTORERS,
@@ -221,9 +221,9 @@ def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(t
     weigh(tmp_path)
     models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
-    first, second = (suite.predict((name, "raw")).predictions for name in ("happily", "sadly"))
+    first, second = (suite.runner.predict((name, "raw")).predictions for name in ("happily", "sadly"))
     asked = Counting.asked
-    fused = suite.predict(("happily+sadly", "raw"))
+    fused = suite.runner.predict(("happily+sadly", "raw"))
     assert Counting.asked == asked == 28
     said = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
     np.testing.assert_allclose(
@@ -238,10 +238,12 @@ def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder,
     weigh(tmp_path)
     only = resolve.resolve_model("happily+sadly", models)
     suite = suite_of(tmp_path, folder, Registry("model", only))
-    run = suite.predict((only.name, "raw"))
+    run = suite.runner.predict((only.name, "raw"))
     assert Counting.asked == 28
-    assert suite.asked() == [(only.name, "raw")]
-    asked_directly = only.load(Runtime()).predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+    assert suite.runner.completed() == [(only.name, "raw")]
+    asked_directly = only.load(Runtime()).predict(
+        suite.runner.data.faces.faces(range(len(suite.runner.data.faces)))
+    )
     assert isinstance(only.load(Runtime()), LateFusion)
     np.testing.assert_allclose(run.predictions.probabilities, asked_directly.probabilities, atol=1e-6)
 
@@ -267,7 +269,7 @@ def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
 
 
 def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
-    faces = suite_of(tmp_path, folder, models).data.full_split
+    faces = suite_of(tmp_path, folder, models).runner.data.full_split
     weigh(tmp_path, fingerprint=faces.fingerprint)
     models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
@@ -287,7 +289,7 @@ def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_p
     suite = suite_of(tmp_path, folder, models)
     for model in models.names:
         for restoration in ("raw", "bicubic"):
-            suite.predict((model, restoration))
+            suite.runner.predict((model, restoration))
     effects = {effect.model: effect for effect in suite.effects.all()}
     assert set(effects) == {*models.names, ALL_MODELS}
     right = {name: effects[name].accuracy["before"] for name in models.names}

@@ -12,7 +12,7 @@ from fer_models.classifiers.probe import Probe, fit
 from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
-from fer_models.evaluation import Suite
+from fer_models.inference.runner import Runner
 from fer_models.zoo import resolve, restorers
 from fer_models.zoo.models import MODELS
 from fer_models.zoo.registry import Registry
@@ -98,16 +98,14 @@ def test_a_probe_shares_its_models_directions(eyes, tmp_path):
     fitted(eyes, tmp_path)
     models = Registry("model", eyes)
     models.add(resolve.resolve_model("eyes-probe", models))
-    suite = Suite(
+    suite = Runner(
         EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS
     )
     suite.predict(("eyes", "raw"))
     said = suite.predict(("eyes-probe", "raw")).predictions
     assert Eyes.looked == 140
     direct = (
-        models["eyes-probe"]
-        .load(Runtime())
-        .predict([suite.data.faces.face(int(i)) for i in suite.data.order])
+        models["eyes-probe"].load(Runtime()).predict(suite.data.faces.faces(range(len(suite.data.faces))))
     )
     np.testing.assert_array_equal(said.answer, direct.answer)
     np.testing.assert_array_equal(suite.embeddings(("eyes-probe", "raw")), suite.embeddings(("eyes", "raw")))

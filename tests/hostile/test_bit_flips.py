@@ -8,6 +8,7 @@ it was, byte for byte.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import warnings
@@ -20,6 +21,7 @@ import pytest
 from fakes import drawn, oracle_labels
 from PIL import Image
 
+from fer_models import datasets
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
@@ -28,7 +30,7 @@ from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.depth import FULL
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.images import face_hash
 from fer_models.inference.dataset import EvalDataset
 from fer_models.robustness import prompt_search
@@ -133,56 +135,50 @@ class Caches:
         self.options = EvalConfig(
             str(home / "faces"), split="test", store=store, baselines=home / "baselines.json", depth=depth
         )
-        self.loaded = EvalDataset(
-            self.options
-        )  # its faces are decoded once; what is cached of them is asked of a new one each time
-        assert self.loaded.faces.hashes
+        # Faces are decoded once; what is cached of them is read by a new data set each time.
+        self.load = functools.cache(
+            lambda split: datasets.load(self.options.dataset, split, self.options.data_root)
+        )
+        self.faces = self.data().faces
 
-    def suite(self) -> Suite:
+    def evaluation(self) -> Evaluation:
         models = Registry(
             "model",
             ModelSpec("sharp", lambda r: Sharp()),
             ModelSpec("reader", lambda r: Reader(), has_embeddings=True),
         )
         restorers = Registry("restorer", RAW, RestorerSpec("negative", lambda r: Negative(), cached=True))
-        suite = Suite(self.options, models, restorers)
-        suite.data = self.data()
-        return suite
+        evaluation = Evaluation(self.options, models, restorers)
+        evaluation.runner.data = self.data()
+        return evaluation
 
     def data(self) -> EvalDataset:
-        data = EvalDataset(self.options)
-        for name in ("full_split", "rows", "faces", "order", "index", "train"):
-            data.__dict__[name] = getattr(self.loaded, name)
-        return data
+        return EvalDataset(self.options, load=self.load)
 
     def store(self):
-        suite = self.suite()
-        answers = [suite.predict(pair).predictions for pair in PAIRS]
+        runner = self.evaluation().runner
+        answers = [runner.predict(pair).predictions for pair in PAIRS]
         return [
             (a.faces, a.index, a.truth, a.answer, a.probabilities, a.status, a.text, a.has_probabilities)
             for a in answers
         ]
 
     def restored(self):
-        return (
-            self.suite()
-            .restoration_pipeline("negative")
-            .restore(self.loaded.faces.faces(self.loaded.order[:14]))
-        )
+        return self.evaluation().runner.restore("negative", self.faces.faces(range(14)))
 
     def features(self):
-        return self.suite().embeddings(("reader", "raw"))
+        return self.evaluation().runner.embeddings(("reader", "raw"))
 
     def predictions(self):
-        suite, darker = self.suite(), [face // 2 for face in self.loaded.faces.faces(range(20))]
-        with suite.predictor(("sharp", "raw")) as predict:
+        runner, darker = self.evaluation().runner, [face // 2 for face in self.faces.faces(range(20))]
+        with runner.predictor(("sharp", "raw")) as predict:
             found = predict(darker)
-        with suite.prompt_classifier(("reader", "raw")) as classify:
+        with runner.prompt_classifier(("reader", "raw")) as classify:
             answers = [classify(asked) for asked in SETS]
         return found.probabilities, found.status, found.text, answers
 
     def costs(self):
-        costs = self.suite().costs
+        costs = self.evaluation().runner.costs
         measured = [
             costs.get_or_measure({"phase": phase}, lambda phase=phase: {"seconds": len(phase) / 7})
             for phase in ("one", "three")
@@ -197,14 +193,14 @@ class Caches:
 
     def prompts(self):
         answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
-        features = Reader().embed(self.loaded.faces.faces(self.loaded.order))
+        features = Reader().embed(self.faces.faces(range(len(self.faces))))
         truth = (
             Reader()
             .classify(features, PromptSet("own", SETS[0].templates[:1], tuple(w[:1] for w in SETS[0].words)))
             .answer
         )
         return prompt_search.search(
-            answer, SETS[0], truth, examples=25, kept=self.home / "evals" / "prompts" / "reader.json"
+            answer, SETS[0], truth, examples=25, breaking_file=self.home / "evals" / "prompts" / "reader.json"
         ).as_json()
 
     def drawn(self):
@@ -212,8 +208,8 @@ class Caches:
         return np.stack([synthetic.load("test").images[i] for i in range(21)])
 
     def seconds(self):
-        suite = self.suite()
-        return [suite.predict(pair).seconds for pair in PAIRS]
+        runner = self.evaluation().runner
+        return [runner.predict(pair).seconds for pair in PAIRS]
 
     def files(self, kind: str) -> list[Path]:
         """The files of one cache, without those that only lock."""
@@ -297,7 +293,7 @@ def test_a_flipped_bit_in_the_times_makes_them_unknown_and_nothing_else(caches):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bit_flipped_in_every_file_at_once_changes_no_result(caches, seed):
     expected, rng = caches.everything(), random.Random(seed)
-    result = [caches.suite().result(pair) for pair in PAIRS]
+    result = [caches.evaluation().result(pair) for pair in PAIRS]
     before = {
         path: flip(path, rng.randrange(8 * path.stat().st_size))
         for kind in FLIPS
@@ -306,7 +302,7 @@ def test_a_bit_flipped_in_every_file_at_once_changes_no_result(caches, seed):
     with pytest.warns(DamagedFileWarning):
         found = caches.everything()
     assert_equal(found, expected, seed)
-    again = [caches.suite().result(pair) for pair in PAIRS]
+    again = [caches.evaluation().result(pair) for pair in PAIRS]
     times = ("inference_seconds", "from_store")
     assert [{k: v for k, v in r.items() if k not in times} for r in again] == [
         {k: v for k, v in r.items() if k not in times} for r in result

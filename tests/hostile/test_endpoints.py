@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.endpoint import KEY, Endpoint
 from fer_models.errors import FerModelsError, PredictionError, UsageError
-from fer_models.inference.loop import predict_validated
+from fer_models.inference.pipeline import predict_validated
 from fer_models.zoo import models, resolve
 
 QUESTION = questions.load("one-word")

@@ -25,8 +25,8 @@ from fer_models.classifiers.vlm import questions
 from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS, Emotion
 from fer_models.errors import FerModelsError, PredictionError, RestorationError, UsageError, WeightsError
-from fer_models.inference.embeddings import _checked as embed_checked
-from fer_models.inference.loop import predict_validated, validate_predictions
+from fer_models.inference.loader import Loader
+from fer_models.inference.pipeline import predict_validated, validate_embeddings, validate_predictions
 from fer_models.inference.runner import Runner
 from fer_models.restorers.base import restore_checked
 from fer_models.third_party_code import contained, prevent_exit
@@ -84,7 +84,7 @@ def constant(name="mine", **fields):
     return ModelSpec(name, **({"load": lambda runtime: Constant(Emotion.HAPPY)} | fields))
 
 
-def asking(*models):
+def runner(*models):
     return Runner(EvalConfig(), Registry("model", *models), RESTORERS)
 
 
@@ -100,11 +100,11 @@ DOORS = {
         SimpleNamespace(predict=away), "mine", LABELS, drawn(7).faces(range(3))
     ),
     "classify": lambda away, _: validate_predictions(lambda: away(None), "mine", LABELS, 3),
-    "embed": lambda away, _: embed_checked(SimpleNamespace(embed=away), "mine", drawn(7).faces(range(3))),
-    "load": lambda away, _: asking(constant(load=away)).classifier("mine"),
-    "another question of a loaded model": lambda away, _: asking(
-        constant(load=lambda runtime: SimpleNamespace(with_question=away))
-    )._with_question("mine", questions.load("multiple-choice")),
+    "embed": lambda away, _: validate_embeddings(lambda: away(None), "mine", 3),
+    "load": lambda away, _: runner(constant(load=away)).classifier("mine"),
+    "another question of a loaded model": lambda away, _: Loader(EvalConfig(), list).with_question(
+        constant(load=lambda runtime: SimpleNamespace(with_question=away)), questions.load("multiple-choice")
+    ),
     "another question": lambda away, _: resolve.with_question(
         Registry("model", constant(with_question=away)), questions.load("multiple-choice")
     ),
@@ -364,9 +364,7 @@ WRONG_EMBEDDINGS = {
 @pytest.mark.parametrize("name", WRONG_EMBEDDINGS)
 def test_what_is_no_embedding_is_refused_in_a_sentence(name):
     with pytest.raises(PredictionError) as caught:
-        embed_checked(
-            SimpleNamespace(embed=lambda faces: WRONG_EMBEDDINGS[name]), "mine", drawn(N).faces(range(N))
-        )
+        validate_embeddings(lambda: WRONG_EMBEDDINGS[name], "mine", N)
     assert_sentence(caught.value)
 
 
@@ -617,7 +615,7 @@ def command(folder, model, *arguments):
     options |= {
         "--report-dir": folder / "reports",
         "--work-dir": folder,
-        "-k": "accuracy_holds and raw",
+        "-k": "macro_f1 and raw",
         "-p": "no:cacheprovider",
     }
     return ["evals", *(str(one) for pair in options.items() for one in pair), *arguments]

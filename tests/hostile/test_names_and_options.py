@@ -217,11 +217,7 @@ def command(folder, *arguments):
         "--store": folder / "store",
         "-p": "no:cacheprovider",
     }
-    options |= {
-        "--report-dir": folder / "reports",
-        "--work-dir": folder,
-        "-k": "accuracy_holds and raw and mine",
-    }
+    options |= {"--report-dir": folder / "reports", "--work-dir": folder, "-k": "macro_f1 and raw and mine"}
     return ["evals", *(str(one) for pair in options.items() for one in pair), *map(str, arguments)]
 
 

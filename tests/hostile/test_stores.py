@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from fakes import drawn, full_disk, in_order, oracle_labels, run
+from fakes import drawn, full_disk, in_order, oracle_labels, pipeline, run
 from filelock import FileLock
 
 from fer_models import cli
@@ -38,7 +38,6 @@ from fer_models.errors import DamagedFileWarning, FerModelsError, StoreError
 from fer_models.inference import embeddings
 from fer_models.inference.prediction_cache import PredictionCache, PromptCache
 from fer_models.inference.restoration_cache import CachedRestorer
-from fer_models.restorers.base import Raw
 from fer_models.robustness import prompt_search
 from fer_models.store import partition as stores
 from fer_models.store.partition import Store, load_partition
@@ -340,15 +339,15 @@ def another_checksum(root):
 def another_subjects(root):
     with tempfile.TemporaryDirectory() as elsewhere:
         order, hashes, truth = in_order(FACES)
-        shelf = Store(Path(elsewhere)).partition(
+        partition = Store(Path(elsewhere)).partition(
             replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order
         )
         answers, _ = asked(root)
-        with shelf.locked():
-            shelf.write(0, answers.select(np.arange(16)), {}, 0.1)
+        with partition.locked():
+            partition.write(0, answers.select(np.arange(16)), {}, 0.1)
         path = shard_of(root)
         path.unlink()
-        shutil.copy(next(shelf.folder.glob("part-00000-*")), path.parent)
+        shutil.copy(next(partition.folder.glob("part-00000-*")), path.parent)
 
 
 def a_damaged_one_beside(root):
@@ -634,9 +633,9 @@ class Looking:
 
 def embedded(root):
     order, hashes, _ = in_order(FACES)
-    shelf = embeddings.shelf(root, "drawn", {"model": 1}, hashes)
-    return embeddings.embed(
-        shelf, FACES, order, lambda: (Raw(), Looking()), name="looking", restoration="raw", batch_size=8
+    partition = embeddings.embedding_partition(root, "drawn", {"model": 1}, hashes)
+    return embeddings.embed_missing_shards(
+        partition, FACES.select(order), lambda: pipeline(Looking(), name="looking"), batch_size=8
     )
 
 
@@ -684,7 +683,9 @@ def cost(root):
 def searched(root):
     truth = np.arange(70) % 7
     answer = lambda asked: truth if "blurry" not in asked.texts(0)[0] else (truth + 1) % 7  # noqa: E731
-    found = prompt_search.search(answer, prompts.load("plain"), truth, examples=60, kept=root / "search.json")
+    found = prompt_search.search(
+        answer, prompts.load("plain"), truth, examples=60, breaking_file=root / "search.json"
+    )
     return [found.as_json()]
 
 

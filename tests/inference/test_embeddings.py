@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
-from fakes import drawn, in_order
+from fakes import drawn, in_order, pipeline
 
 from fer_models.artifacts import checksummed_files
 from fer_models.classifiers.base import Predictions
 from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, PredictionError, StoreError
-from fer_models.evaluation import Suite
 from fer_models.inference import embeddings
-from fer_models.restorers.base import Raw
+from fer_models.inference.runner import Runner
 from fer_models.store.partition import SHARD
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
@@ -49,15 +48,16 @@ FACES = drawn(SHARD + 20)
 
 def embed(root, model, faces=FACES, parts=None):
     order, hashes, _ = in_order(faces)
-    shelf = embeddings.shelf(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
-    return shelf, embeddings.embed(
-        shelf, faces, order, lambda: (Raw(), model), name="looking", restoration="raw", batch_size=32
+    partition = embeddings.embedding_partition(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
+    ordered = faces.select(order)
+    return partition, embeddings.embed_missing_shards(
+        partition, ordered, lambda: pipeline(model, name="looking"), batch_size=32
     )
 
 
-def shard(shelf, number):
+def shard(partition, number):
     """The file of one shard."""
-    (path,) = shelf.folder.glob(f"part-{number:05d}-*.parquet")
+    (path,) = partition.folder.glob(f"part-{number:05d}-*.parquet")
     return path
 
 
@@ -89,8 +89,8 @@ def test_a_killed_look_goes_on_where_it_stopped(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no parquet"])
 def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
-    shelf, known = embed(tmp_path, Looking())
-    path = shard(shelf, 0)
+    partition, known = embed(tmp_path, Looking())
+    path = shard(partition, 0)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     looked = Looking.looked
@@ -103,7 +103,7 @@ def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
 
 def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
     one, _ = embed(tmp_path, Looking())
-    other = embeddings.shelf(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
+    other = embeddings.embedding_partition(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
     other.folder.mkdir(parents=True)
     for part in one.folder.glob("*.parquet"):
         (other.folder / part.name).write_bytes(part.read_bytes())
@@ -114,8 +114,8 @@ def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
 
 
 def test_features_are_plain_parquet(tmp_path):
-    shelf, known = embed(tmp_path, Looking())
-    table = checksummed_files.from_parquet(shard(shelf, 0).read_bytes())
+    partition, known = embed(tmp_path, Looking())
+    table = checksummed_files.from_parquet(shard(partition, 0).read_bytes())
     assert table.column_names == ["face", "features"]
     np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
 
@@ -148,8 +148,8 @@ def spec(name="looking", first=0, **more):
     )
 
 
-def suite(tmp_path, *specs):
-    return Suite(
+def runner(tmp_path, *specs):
+    return Runner(
         EvalConfig("synthetic", split="validation", limit=70, store=tmp_path / "store"),
         Registry("model", *specs),
         RESTORERS,
@@ -162,23 +162,23 @@ def few(monkeypatch):
 
 
 def test_another_prompt_looks_at_no_face_again(tmp_path, few):
-    one = suite(tmp_path, spec())
+    one = runner(tmp_path, spec())
     first = one.predict(("looking", "raw"))
     assert (Looking.looked, first.from_store) == (70, False)
-    other = suite(tmp_path, spec(first=3))
+    other = runner(tmp_path, spec(first=3))
     second = other.predict(("looking", "raw"))
     assert Looking.looked == 70
     assert not np.array_equal(first.predictions.answer, second.predictions.answer)
     np.testing.assert_array_equal(one.embeddings(("looking", "raw")), other.embeddings(("looking", "raw")))
-    assert suite(tmp_path, spec()).predict(("looking", "raw")).from_store
+    assert runner(tmp_path, spec()).predict(("looking", "raw")).from_store
     other.predict(("looking", "bicubic"))
     assert Looking.looked == 140  # restored faces are other faces
 
 
 def test_answers_from_directions_are_those_of_predict(tmp_path, few):
-    one = suite(tmp_path, spec())
+    one = runner(tmp_path, spec())
     answers = one.predict(("looking", "raw")).predictions
-    direct = Looking().predict([one.data.faces.face(int(i)) for i in one.data.order])
+    direct = Looking().predict(one.data.faces.faces(range(70)))
     np.testing.assert_array_equal(answers.answer, direct.answer)
 
 
@@ -189,7 +189,7 @@ def test_a_model_that_only_claims_to_embed_is_told(tmp_path, few):
 
     wrong = ModelSpec("deaf", lambda runtime: Deaf(), has_embeddings=True)
     with pytest.raises(PredictionError, match="has no embed and classify"):
-        suite(tmp_path, wrong).predict(("deaf", "raw"))
+        runner(tmp_path, wrong).predict(("deaf", "raw"))
 
 
 def test_the_identity_of_directions_is_without_words_and_name():

@@ -80,7 +80,7 @@ class Wrong:
         (Wrong(lambda faces: np.zeros((len(faces), 7))), "Predictions.from_probabilities"),
         (
             Wrong(lambda faces: Predictions.from_probabilities(np.full((1, 7), 1 / 7))),
-            "was given 4 faces and answered 1",
+            "was given 4 faces and returned 1",
         ),
         (
             Wrong(lambda faces: Predictions.from_probabilities(np.full((len(faces), 7), np.nan))),

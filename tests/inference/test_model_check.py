@@ -53,19 +53,19 @@ def dataset(tmp_path):
     return tmp_path
 
 
-def run(folder, emotion="helper.EMOTION", kept=False, pair=("mine", "raw"), **options):
+def run(folder, emotion="helper.EMOTION", kept=False, combination=("mine", "raw"), **options):
     """One run of a model from a file, as a new process would do it; the answers, and the messages on changed
     models.
     """
     (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, kept=kept))
     models, restorers = from_file(folder / "model.py")
-    asking = Runner(
+    runner = Runner(
         EvalConfig(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
         Registry("model", *models),
         Registry("restorer", *RESTORERS, *restorers),
     )
-    done = asking.predict(pair)
-    return set(done.predictions.answer.tolist()), done.from_store, asking.changed_models
+    done = runner.predict(combination)
+    return set(done.predictions.answer.tolist()), done.from_store, runner.changed_models
 
 
 def change_helper(folder, monkeypatch, emotion):
@@ -119,12 +119,12 @@ def test_a_run_from_the_store_alone_loads_no_model(dataset, monkeypatch):
 @pytest.mark.parametrize("kept", [False, True], ids=["computed each time", "with its faces cached"])
 def test_a_third_party_restorer_that_changed_is_noticed(dataset, monkeypatch, kept):
     change_helper(dataset, monkeypatch, "SAD")
-    pair = ("mine", "brighter")
-    asking_before = run(dataset, kept=kept, pair=pair)
-    assert asking_before[1] is False
+    combination = ("mine", "brighter")
+    before = run(dataset, kept=kept, combination=combination)
+    assert before[1] is False
     restored = len((dataset / "restored").read_text())
     monkeypatch.setenv("FER_TEST_BY", "9")
-    run(dataset, kept=kept, pair=pair)
+    run(dataset, kept=kept, combination=combination)
     assert len((dataset / "restored").read_text()) > restored
     if kept:
         assert len(list((dataset / ".evals" / "restored").glob("brighter-*"))) == 2

@@ -11,10 +11,10 @@ from PIL import Image
 from fer_models.artifacts import checksummed_files
 from fer_models.config import EvalConfig
 from fer_models.errors import DamagedFileWarning, RestorationError, StoreError
-from fer_models.evaluation import Suite
 from fer_models.images import face_hash
 from fer_models.inference import restoration_cache
 from fer_models.inference.restoration_cache import CachedRestorer
+from fer_models.inference.runner import Runner
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
@@ -179,7 +179,7 @@ def test_two_processes_restore_no_face_twice(tmp_path):
     assert counter.value == 28
 
 
-def suite(tmp_path, restorer, **runtime):
+def runner(tmp_path, restorer, **runtime):
     """A run of two models over one slow restorer and none."""
     from fer_models.classifiers.dummy import Constant
     from fer_models.emotions import Emotion
@@ -194,17 +194,17 @@ def suite(tmp_path, restorer, **runtime):
     options = EvalConfig(
         "synthetic", split="validation", limit=21, store=tmp_path / "store", runtime=Runtime(**runtime)
     )
-    return Suite(options, Registry("model", *models), restorers)
+    return Runner(options, Registry("model", *models), restorers)
 
 
 def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
     restorer = Negative()
-    run = suite(tmp_path, restorer)
+    run = runner(tmp_path, restorer)
     for model in ("sad", "happy"):
         assert len(run.predict((model, "slow")).predictions) == 21
     assert restorer.given == 21
     assert len(list((tmp_path / "restored").rglob("*.png"))) == 21
-    other = suite(
+    other = runner(
         tmp_path, restorer, precision="bf16"
     )  # the models are others then, and so are the restored faces
     other.predict(("sad", "slow"))
@@ -213,7 +213,7 @@ def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
 
 def test_a_quick_restorer_keeps_nothing(tmp_path):
     restorer = Negative()
-    run = suite(tmp_path, restorer)
+    run = runner(tmp_path, restorer)
     for model in ("sad", "happy"):
         run.predict((model, "quick"))
     assert restorer.given == 42
@@ -221,9 +221,9 @@ def test_a_quick_restorer_keeps_nothing(tmp_path):
 
 
 def test_a_run_restores_a_damaged_face_again(tmp_path):
-    suite(tmp_path, Negative()).predict(("sad", "slow"))
+    runner(tmp_path, Negative()).predict(("sad", "slow"))
     next((tmp_path / "restored").rglob("*.png")).write_bytes(b"")
     restorer = Negative()
     with pytest.warns(DamagedFileWarning, match="is damaged"):
-        suite(tmp_path, restorer).predict(("happy", "slow"))
+        runner(tmp_path, restorer).predict(("happy", "slow"))
     assert restorer.given == 1

@@ -16,7 +16,7 @@ from fer_models.classifiers.tta import FlipTTA
 from fer_models.classifiers.vlm import base, questions
 from fer_models.config import EvalConfig
 from fer_models.emotions import LABELS, Emotion
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines, gate
 from fer_models.images import face_hash
 from fer_models.report import html_tables
@@ -48,7 +48,7 @@ class Writer:
 
 
 @pytest.fixture
-def suite(tmp_path, monkeypatch):
+def evaluate(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: FACES)
     models = [
         ModelSpec("writer", lambda runtime: Writer()),
@@ -59,28 +59,28 @@ def suite(tmp_path, monkeypatch):
         options = EvalConfig(
             "synthetic", split="validation", store=tmp_path / "store", baselines=tmp_path / "baselines.json"
         )
-        return Suite(options, Registry("model", *models), RESTORERS)
+        return Evaluation(options, Registry("model", *models), RESTORERS)
 
     return made
 
 
-def test_they_are_absent_from_evals_json_and_from_baselines_now_and_from_the_store(suite):
-    for run in (suite(), suite()):
+def test_they_are_absent_from_evals_json_and_from_baselines_now_and_from_the_store(evaluate):
+    for run in (evaluate(), evaluate()):
         assert not FROM_PROBABILITIES & set(run.result(("writer", "raw"))["metrics"])
         assert not FROM_PROBABILITIES & set(run.record(("writer", "raw")).metrics)
         assert set(run.result(("oracle", "raw"))["metrics"]) > FROM_PROBABILITIES
         assert set(run.record(("oracle", "raw")).metrics) > FROM_PROBABILITIES
 
 
-def test_a_recorded_value_goes_with_the_next_record(suite):
-    record = suite().record(("writer", "raw"))
+def test_a_recorded_value_goes_with_the_next_record(evaluate):
+    record = evaluate().record(("writer", "raw"))
     old = replace(record, metrics={**record.metrics, "nll": 5.84, "corruptions: mean error": 0.5})
     (new,) = baselines.Baselines((old,)).updated([record]).measured
     assert new.metrics == {**record.metrics, "corruptions: mean error": 0.5}
 
 
-def test_the_page_shows_a_dash(suite):
-    report = {"results": [suite().result((model, "raw")) for model in ("writer", "oracle")]}
+def test_the_page_shows_a_dash(evaluate):
+    report = {"results": [evaluate().result((model, "raw")) for model in ("writer", "oracle")]}
     rows = {
         row.split("</th>")[0]: row for row in html_tables.leaderboard_html(report).split('scope="row">')[1:]
     }
@@ -92,25 +92,25 @@ def test_the_page_shows_a_dash(suite):
     assert ">0.1" in cells["oracle-raw"]
 
 
-def test_their_verdict_has_no_drift(suite, tmp_path):
-    run = suite()
+def test_their_verdict_has_no_drift(evaluate, tmp_path):
+    run = evaluate()
     baselines.Baselines(tuple(run.record((model, "raw")) for model in ("writer", "oracle"))).write(
         tmp_path / "baselines.json"
     )
-    again = suite()
+    again = evaluate()
     again.select([("writer", "raw"), ("oracle", "raw")])
     assert again.verdict(("writer", "raw")).status == gate.PASS
     assert again.result(("writer", "raw"))["log_loss"] is None
     assert again.result(("oracle", "raw"))["log_loss"] is not None
 
 
-def test_compare_reads_their_folders_and_judges_no_drift(suite, tmp_path, capsys):
-    run = suite()
+def test_compare_reads_their_folders_and_judges_no_drift(evaluate, tmp_path, capsys):
+    run = evaluate()
     folders = {}
     for model in ("writer", "oracle"):
-        run.predict((model, "raw"))
-        folders[model] = str(run.partition((model, "raw")).folder)
-    assert load_partition(run.partition(("writer", "raw")).folder)[0].has_probabilities is False
+        run.runner.predict((model, "raw"))
+        folders[model] = str(run.runner.partition((model, "raw")).folder)
+    assert load_partition(run.runner.partition(("writer", "raw")).folder)[0].has_probabilities is False
     assert cli.main(["compare", folders["writer"], folders["writer"], "--strict-gate"]) == 0
     for before, after in (("writer", "oracle"), ("oracle", "writer")):
         cli.main(["compare", folders[before], folders[after], "--format", "json"])
@@ -155,8 +155,8 @@ def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
     assert Predictions.from_probabilities(np.eye(7), LABELS).has_probabilities
 
 
-def test_measures_of_written_answers_are_those_of_answers_alone(suite):
-    answers = suite().predict(("writer", "raw")).predictions
+def test_measures_of_written_answers_are_those_of_answers_alone(evaluate):
+    answers = evaluate().runner.predict(("writer", "raw")).predictions
     with_probabilities = measure_predictions(replace(answers, has_probabilities=True), resamples=50)
     without = measure_predictions(answers, resamples=50)
     assert set(with_probabilities.overall) - set(without.overall) == FROM_PROBABILITIES

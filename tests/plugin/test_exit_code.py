@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fer_models.config import EvalConfig
-from fer_models.evaluation import Requested, Suite
+from fer_models.evaluation import Combination, Evaluation, Requested
 from fer_models.zoo.registry import Registry, from_file
 from fer_models.zoo.restorers import RESTORERS
 
@@ -162,15 +162,16 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     path.write_text(json.dumps(content))
     models, _ = from_file(bench.folder / "model.py")
     options = EvalConfig(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
-    suite, pair = Suite(options, Registry("model", *models), RESTORERS), ("knowing", "raw")
+    evaluation = Evaluation(options, Registry("model", *models), RESTORERS)
+    combination = Combination("knowing", "raw")
     for is_everything, names in (
         (True, {"gone-raw on faces/all", "knowing-gone on faces/all"}),
         (False, set()),
     ):
-        suite.select([pair], Requested(frozenset([pair]), is_everything))
-        assert set(suite.unjudged()) == names
-    suite.select([pair])
-    assert not suite.unjudged()
+        evaluation.select([combination], Requested(frozenset([combination]), is_everything))
+        assert set(evaluation.coverage.unjudged()) == names
+    evaluation.select([combination])
+    assert not evaluation.coverage.unjudged()
 
 
 def test_a_record_that_the_user_left_out_is_named_and_fails_nothing(bench, evaluate):

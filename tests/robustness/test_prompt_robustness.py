@@ -11,7 +11,7 @@ from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, UsageError
 from fer_models.robustness import prompt_robustness
-from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, prompt_sensitivity, robustness
+from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, prompt_sensitivity
 from fer_models.robustness.prompt_search import Edit, Prompt, edits_of, search
 
 TRUTH = np.arange(350) % 7
@@ -117,19 +117,24 @@ def test_what_broke_a_model_is_kept_and_tried_first(tmp_path):
     weak = Reader(
         lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split())
     )  # neither alone costs enough
-    kept = tmp_path / "deep" / "kept.json"
-    first = search(asker(weak, FACES), SET, TRUTH, examples=2000, kept=kept)
+    file = tmp_path / "deep" / "kept.json"
+    first = search(asker(weak, FACES), SET, TRUTH, examples=2000, breaking_file=file)
     assert sorted(first.breaking["edits"]) == ["insert 'blurry'", "insert 'my'"]
-    again = search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, kept=kept)
+    again = search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, breaking_file=file)
     assert again.breaking == first.breaking
-    assert search(asker(Reader(), FACES), SET, TRUTH, examples=1, kept=kept).breaking is None  # mended since
-    (file,) = kept.parent.glob("kept-*.json")
-    content = file.read_bytes()
-    file.write_bytes(content.replace(b"blurry", b"blurrz"))
-    assert search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, kept=kept).breaking is None
-    with pytest.warns(DamagedFileWarning, match=f"{file.name} is damaged"):
-        assert search(asker(weak, FACES), SET, TRUTH, examples=2000, kept=kept).breaking == first.breaking
-    assert file.read_bytes() == content
+    assert (
+        search(asker(Reader(), FACES), SET, TRUTH, examples=1, breaking_file=file).breaking is None
+    )  # mended since
+    (path,) = file.parent.glob("kept-*.json")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"blurry", b"blurrz"))
+    assert search(asker(weak, FACES), SET, TRUTH, examples=1, number=99, breaking_file=file).breaking is None
+    with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
+        assert (
+            search(asker(weak, FACES), SET, TRUTH, examples=2000, breaking_file=file).breaking
+            == first.breaking
+        )
+    assert path.read_bytes() == content
 
 
 def test_a_model_without_a_weakness_has_no_breaking_prompt():
@@ -181,7 +186,7 @@ def test_each_edit_does_what_it_says(edit, template):
 
 
 def test_each_figure_is_the_mean_of_what_it_counts_per_face():
-    found = robustness(
+    found = prompt_robustness.prompt_robustness(
         asker(Reader(lambda text: "look" in text or text.isupper()), FACES), SET, TRUTH, examples=20
     )
     figures = {

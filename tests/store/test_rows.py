@@ -1,4 +1,4 @@
-"""The row of a face is its row in the full split, also where a run evaluates some of the faces only."""
+"""The row of a face is its row in the whole split, also where a run is about some of the faces."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from fer_models.classifiers.dummy import Constant, Oracle
 from fer_models.config import EvalConfig
 from fer_models.depth import STANDARD
 from fer_models.emotions import Emotion
-from fer_models.evaluation import Suite
+from fer_models.evaluation import Evaluation
 from fer_models.images import data_url, resize
 from fer_models.store.partition import load_partition
 from fer_models.zoo.registry import Registry
@@ -20,14 +20,14 @@ FACES = drawn(210).select(np.argsort(drawn(210).labels, kind="stable"))
 
 
 class Negative:
-    """A restoration after which the oracle recognizes no face."""
+    """A restoration after which the oracle knows no face."""
 
     def restore(self, faces):
         return [255 - face for face in faces]
 
 
 class Learned(Oracle):
-    """The oracle, which predicts sad for unknown faces."""
+    """The oracle, which calls a face that it does not know sad."""
 
     def predict(self, faces):
         self.labels = {**dict.fromkeys(map(_hash, faces), Emotion.SAD), **oracle_labels(FACES)}
@@ -50,45 +50,52 @@ def suite(tmp_path, monkeypatch):
     )
     restorers = Registry("restorer", RAW, BICUBIC, RestorerSpec("negative", lambda runtime: Negative()))
 
-    def build(**options):
-        config = EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options)
-        return Suite(config, models, restorers)
+    def made(**options):
+        return Evaluation(
+            EvalConfig("synthetic", split="validation", store=tmp_path / "store", **options),
+            models,
+            restorers,
+        )
 
-    return build
+    return made
 
 
-def rows_are_correct(predictions):
-    return [FACES.hashes[row] for row in predictions.index] == list(predictions.faces)
+def rows_are_right(answers, name="synthetic"):
+    return [FACES.hashes[row] for row in answers.index] == list(answers.faces)
 
 
 @pytest.mark.parametrize("limit", [7, 50, 149, 210, None])
-def test_a_limited_run_and_its_store_have_the_rows_of_the_full_split(suite, limit):
+def test_under_limit_it_is_the_row_of_the_whole_split_in_the_run_and_in_the_store(suite, limit):
     for _ in range(2):
         run = suite(limit=limit)
-        assert rows_are_correct(run.predict(("oracle", "raw")).predictions)
-        assert rows_are_correct(load_partition(run.partition(("oracle", "raw")).folder)[0])
+        assert rows_are_right(run.runner.predict(("oracle", "raw")).predictions)
+        assert rows_are_right(load_partition(run.runner.partition(("oracle", "raw")).folder)[0])
 
 
-def test_a_variant_on_some_of_the_faces_has_the_rows_of_the_full_split(suite):
+def test_a_variant_on_some_of_the_faces_has_the_rows_of_the_whole_split(suite):
     run = suite(limit=140, depth=STANDARD)
-    assert len(run.predict(("oracle", "negative")).predictions) == STANDARD.variant_limit
+    assert len(run.runner.predict(("oracle", "negative")).predictions) == STANDARD.variant_limit
     for pair in (("oracle", "raw"), ("oracle", "negative")):
-        assert rows_are_correct(run.predict(pair).predictions)
-        assert rows_are_correct(run.answers_among(("oracle", "raw"), run.dataset_of(("oracle", "negative"))))
+        assert rows_are_right(run.runner.predict(pair).predictions)
+        assert rows_are_right(
+            run.runner.predictions_on(("oracle", "raw"), run.runner.dataset_of(("oracle", "negative")))
+        )
 
 
-def test_the_pictures_of_faces_that_a_restoration_broke_are_those_of_their_rows(suite):
+def test_the_pictures_of_faces_that_a_restoration_hurt_are_those_of_their_rows(suite):
     run = suite(limit=140, depth=STANDARD)
-    flipped = run.effects.flipped_faces(run.effects.of(("oracle", "negative")))
-    assert flipped["broken"]
-    for face in flipped["broken"]:
+    turned = run.effects.flipped_faces(run.effects.of(("oracle", "negative")))
+    assert turned["broken"]
+    for face in turned["broken"]:
         assert face["truth"] == list(Emotion)[FACES.labels[face["index"]]].label
         assert face["pictures"][0] == data_url(resize(FACES.face(face["index"]), 96))
 
 
-def test_faces_flipped_by_a_small_change_are_listed_by_their_rows(suite):
+def test_the_faces_that_a_small_change_turns_are_named_by_their_rows(suite):
     class Dark:
-        """Predicts by the parity of the pixel sum, so that a little light flips it."""
+        """Happy where the picture is brighter than its own mean by a hair, so that a little light changes
+        it.
+        """
 
         def predict(self, faces):
             from fer_models.classifiers.base import Predictions
@@ -98,7 +105,7 @@ def test_faces_flipped_by_a_small_change_are_listed_by_their_rows(suite):
             return Predictions.from_probabilities(rows)
 
     run = suite(limit=140, depth=STANDARD)
-    run.models = Registry("model", ModelSpec("dark", lambda runtime: Dark()))
+    run.runner.models = Registry("model", ModelSpec("dark", lambda runtime: Dark()))
     flips = run.robustness.measure("metamorphic", ("dark", "raw")).as_json()["flips"]
     assert flips
     for flip in flips:

@@ -80,7 +80,22 @@ def test_a_claim_is_parsed_as_it_is_published(text, percent):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "%", "much", "-5", "100.01", "101", "86,44", "nan", "inf", "1e1", "86.", "1.2.3", "٨٦", "0.11111111111"],
+    [
+        "",
+        "%",
+        "much",
+        "-5",
+        "100.01",
+        "101",
+        "86,44",
+        "nan",
+        "inf",
+        "1e1",
+        "86.",
+        "1.2.3",
+        "٨٦",
+        "0.11111111111",
+    ],
 )
 def test_an_invalid_accuracy_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match=r"such as 86\.44"):
@@ -185,7 +200,13 @@ def test_json_has_the_same_content(command):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("much", "--n", "10"), ("-3", "--n", "10"), ("101", "--n", "10"), ("50", "--n", "0"), ("50", "--n", "-1")],
+    [
+        ("much", "--n", "10"),
+        ("-3", "--n", "10"),
+        ("101", "--n", "10"),
+        ("50", "--n", "0"),
+        ("50", "--n", "-1"),
+    ],
 )
 def test_bad_input_is_a_usage_error(command, arguments):
     assert command(*arguments)[0] == 4

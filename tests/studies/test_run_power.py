@@ -27,7 +27,9 @@ SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(CHECKS, 1))
 def simulation():
     source = power.Source.from_predictions(unsure())
     noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
-    return Simulation(source, noise, 700, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE})
+    return Simulation(
+        source, noise, 700, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE}
+    )
 
 
 def versions(simulation, kind, figure="", size=0.0, runs=20):

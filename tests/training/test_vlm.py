@@ -66,7 +66,9 @@ def test_the_image_tower_has_the_features_of_the_vision_encoder(home):
     faces = drawn(5).faces(range(5))
     with torch.no_grad():
         expected = encoder.network.forward_features(encoder.preprocess(faces))[:, 1:]
-        features = network.encode_image(torch.cat([phi3v_image.hd_transform(face, 1, 48).pixels for face in faces]))
+        features = network.encode_image(
+            torch.cat([phi3v_image.hd_transform(face, 1, 48).pixels for face in faces])
+        )
     torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
     assert not any(p.requires_grad for p in network.tower.parameters())
     assert metadata["format"] == "fer-models-cnn"
@@ -134,7 +136,9 @@ def test_the_loss_is_that_of_the_replies_alone(trained):
     """Compared with `loglikelihood`, another implementation; the end token counts as a token."""
     backend, question = phi3v.load(trained[0].weights, device="cpu"), questions.load("one-word")
     faces, replies = drawn(3).faces(range(3)), ["happy", "surprise", "sad"]
-    embeddings = backend.network.encode_image(torch.cat([phi3v_image.hd_transform(face, 1, 48).pixels for face in faces]))
+    embeddings = backend.network.encode_image(
+        torch.cat([phi3v_image.hd_transform(face, 1, 48).pixels for face in faces])
+    )
     with torch.no_grad():
         loss = float(vlm.reply_loss(backend, embeddings, replies, question.render()))
     ended = [f"{reply}<|end|>" for reply in replies]
