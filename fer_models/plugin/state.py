@@ -1,4 +1,4 @@
-"""What one run of the evals knows, and what it leaves."""
+"""The state of one run of the evals: its results, and the report made of them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
-from fer_models.errors import DatasetError, FerModelsError, printable
+from fer_models.errors import DatasetError, FerModelsError, UsageError, printable
 from fer_models.evaluation import Suite
 from fer_models.gate import baselines
-from fer_models.inference.runner import environment
+from fer_models.inference.runner import Combination, environment
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, robustness, verdicts
+from fer_models.report import html_report, json_fields, report_file, robustness, verdicts
+from fer_models.report.eval_report import SCHEMA, EvalReport
+from fer_models.report.report_entries import Cost
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.studies import grim
 from fer_models.zoo import resolve
 
-#: The section of evals.json with what restorations do, and all sections that are made of entries by name.
+#: The section of evals.json with the effects of restorations, and all sections with entries by name.
 _EFFECTS = "restorations"
 _SECTIONS = (*dict.fromkeys(kind.section for kind in ROBUSTNESS_CHECKS.values()), _EFFECTS)
 
 
 class State:
-    """What one run knows; kept in the config's stash."""
+    """The state of one run, in the stash of the config."""
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
@@ -53,21 +55,33 @@ class State:
         self.left_out: list[str] = []
         self.is_failed_by_page = False  # nothing but a verdict on the page fails the run
 
-    # -- what the run leaves ----------------------------------------------------------------------
+    # -- the report -------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Take from the suite what this process measured."""
+        """Collect from the suite what this process measured."""
         for pair in self.suite.asked():
-            message = ""
-            if self.suite.is_judged(pair):
-                with suppress(FerModelsError):  # `result` says what it is
-                    message = verdicts.message(self.suite.verdict(pair), self.strict)
-            result = self.suite.result(pair, message, self.strict)
-            self.merge(result)
-            if self.update and self.suite.dataset_of(pair).subset_indices is None:
-                self.records[result["id"]] = self.suite.record(pair)
-        for (kind, pair), measured in self.suite.robustness.measured.items():
-            subject, figures = self.suite.subject(pair), self.suite.robustness.judged(kind, pair)
+            self._collect_result(pair)
+        self._collect_robustness()
+        if self.suite.effects.wanted:
+            self._collect_effects()
+        self.errors |= {self.suite.subject(pair).id: str(e) for pair, e in self.suite.failed().items()}
+        self.left_out = self.suite.left_out()
+        self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
+
+    def _collect_result(self, pair: Combination) -> None:
+        message = ""
+        if self.suite.is_judged(pair):
+            with suppress(FerModelsError):  # the result has the error as its message
+                message = verdicts.message(self.suite.verdict(pair), self.strict)
+        result = self.suite.result(pair, message, self.strict)
+        self.merge(result)
+        if self.update and self.suite.dataset_of(pair).subset_indices is None:
+            self.records[result["id"]] = self.suite.record(pair)
+
+    def _collect_robustness(self) -> None:
+        checks = self.suite.robustness
+        for (kind, pair), measured in checks.measured.items():
+            subject, figures = self.suite.subject(pair), checks.judged(kind, pair)
             self.sections[ROBUSTNESS_CHECKS[kind].section][subject.id] = {
                 "subject": subject.as_json(),
                 "id": subject.id,
@@ -76,88 +90,92 @@ class State:
                 "fails": any(figure.fails(self.strict) for figure in figures),
                 "message": robustness.message(subject.id, figures),
             }
-        for (kind, pair), reason in self.suite.robustness.unjudged().items():
-            self.errors[f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"] = (
-                str(reason) or type(reason).__name__
-            )
-        if self.suite.effects.wanted:
-            about = {
-                "dataset": self.suite.data.faces.dataset,
-                "split": self.suite.data.faces.split,
-                "corruption": self.suite.corruption_id,
+        for (kind, pair), reason in checks.unjudged().items():
+            name = f"{ROBUSTNESS_CHECKS[kind].section} of {self.suite.subject(pair).id}"
+            self.errors[name] = str(reason) or type(reason).__name__
+
+    def _collect_effects(self) -> None:
+        faces = self.suite.data.faces
+        face_set = {"dataset": faces.dataset, "split": faces.split, "corruption": self.suite.corruption_id}
+        for effect in self.suite.effects.all():
+            key = f"{effect.restoration} against {effect.against}: {effect.model}"
+            self.sections[_EFFECTS][key] = {
+                "subject": face_set,
+                **effect.as_json(),
+                "macro_f1": effect.macro_f1 or None,  # not defined for the mean of all models
+                "faces": self.suite.effects.flipped_faces(effect),
             }
-            for effect in self.suite.effects.all():
-                key = f"{effect.restoration} against {effect.against}: {effect.model}"
-                self.sections[_EFFECTS][key] = {
-                    "subject": about,
-                    **effect.as_json(),
-                    "faces": self.suite.effects.flipped_faces(effect),
-                }
-        self.errors |= {self.suite.subject(p).id: str(e) for p, e in self.suite.failed().items()}
-        self.left_out = self.suite.left_out()
-        self.errors |= {f"baseline of {name}": reason for name, reason in self.suite.unjudged().items()}
 
     def merge(self, result: dict[str, Any]) -> None:
-        """Keep one entry per subject; the one of the process that asked the model wins over those that read
-        the store.
-        """
-        known = self.results.get(result["id"])
-        if known is None or not result["from_store"]:
+        """Keep one result per subject; one predicted in this run replaces one read from the store."""
+        if result["id"] not in self.results or not result["from_store"]:
             self.results[result["id"]] = result
 
     def failures(self) -> dict[str, str]:
-        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their
-        robustness checks.
-        """
+        """The messages of verdicts that fail the run, by name: of subjects and of robustness checks."""
         failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
         for section, entries in self.sections.items():
-            failed |= {
-                f"{section} of {name}": entry["message"]
-                for name, entry in entries.items()
-                if entry.get("fails")
-            }
+            failed |= {f"{section} of {k}": e["message"] for k, e in entries.items() if e.get("fails")}
         return failed
 
     def refuse(self, error: DatasetError) -> None:
-        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like
-        this run's.
-        """
+        """Write a report with `error` alone, for faces that cannot be read, in place of an earlier report."""
         self.errors[printable(self.suite.options.dataset)] = str(error)
-        report = self._report({}, [])
-        html_report.write_json(report, self.report_dir / "evals.json")
+        report = self._error_report()
+        report_file.write_report(report, self.report_dir / "evals.json")
         html_report.write_html(report, self.report_dir / "evals.html")
 
-    def report(self) -> dict[str, Any]:
-        """The content of evals.json."""
+    def report(self) -> EvalReport:
+        """The report of the run. Entries that are no valid report become an error of the run."""
+        costs = self._valid_costs()
         dataset = self.suite.data.faces.dataset
         published = [p for p in self.suite.baselines.published if p.get("dataset") in (None, dataset)]
-        return self._report(self.suite.data.as_json(), [grim.annotate(p) for p in published])
-
-    def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
-        command = map(str, self.config.invocation_params.args)
-        return {
-            "schema": html_report.SCHEMA,
-            "depth": {
-                "name": self.suite.options.depth.name,
-                "left_out": self.suite.options.depth.left_out(self.suite.options.whole_variants),
-            },
-            "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
+        content = {
             "results": [self.results[k] for k in sorted(self.results)],
-            "costs": self.costs,
+            "costs": costs,
             **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
-            "data": data,
-            "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "data": self.suite.data.as_json(),
             "not_judged": self.left_out,
-            "errors": [
-                {"subject": name, "message": message} for name, message in sorted(self.errors.items())
-            ],
-            "published": published,
+            "published": [grim.annotate(p) for p in published],
+        }
+        try:
+            return EvalReport.from_json({**self._frame(), **content})
+        except UsageError as error:
+            self.errors["the report"] = str(error)
+            return self._error_report()
+
+    def _valid_costs(self) -> list[dict[str, Any]]:
+        """The costs without invalid entries, which a suite may have appended: those are errors."""
+        valid = []
+        for i, cost in enumerate(self.costs):
+            try:
+                json_fields.decode(Cost, cost, f"costs[{i}]")
+                valid.append(cost)
+            except UsageError as error:
+                self.errors[f"costs[{i}]"] = f"{error} Correct the test that appends it to `costs`."
+        return valid
+
+    def _error_report(self) -> EvalReport:
+        """A report with the errors of the run, and without results."""
+        empty = dict.fromkeys(("results", "costs", *self.sections, "not_judged", "published"), ())
+        return EvalReport.from_json({**self._frame(), **empty, "data": {}})
+
+    def _frame(self) -> dict[str, Any]:
+        """The fields of evals.json that do not depend on results."""
+        command = " ".join(["pytest", *map(str, self.config.invocation_params.args)])
+        options = self.suite.options
+        return {
+            "schema": SCHEMA,
+            "depth": {"name": options.depth.name, "left_out": options.depth.left_out(options.whole_variants)},
+            "environment": {**environment(), "command": printable(command)},
+            "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "errors": [{"subject": name, "message": text} for name, text in sorted(self.errors.items())],
         }
 
     # -- between processes ------------------------------------------------------------------------
 
     def to_worker_output(self) -> str:
-        """What a worker measured, for `take`."""
+        """Encode what a worker measured, for `merge_worker_output`."""
         return json.dumps({
             "results": list(self.results.values()),
             "records": [{"id": k, "record": asdict(r)} for k, r in self.records.items()],
@@ -169,30 +187,29 @@ class State:
             "audit": self.suite.data.audit_result,
         })  # fmt: skip
 
-    def merge_worker_output(self, sent: str) -> None:
-        """Add what a worker handed over."""
-        told = json.loads(sent)
-        for result in told["results"]:
+    def merge_worker_output(self, output: str) -> None:
+        """Add what a worker measured."""
+        measured = json.loads(output)
+        for result in measured["results"]:
             self.merge(result)
-        for r in told["records"]:
-            new = baselines.parse(json.dumps({"schema": 2, "measured": [r["record"]]}), "worker").measured[0]
-            if (
-                known := self.records.get(r["id"])
-            ) is not None:  # another worker has measured other robustness figures
-                metrics, face_counts = (
-                    {**known.metrics, **new.metrics},
-                    {**known.face_counts, **new.face_counts},
-                )
-                new = replace(new, metrics=metrics, face_counts=face_counts)
-            self.records[r["id"]] = new
-        self.skipped |= told["skipped"]
-        self.errors |= told["errors"]
-        self.left_out = told["left_out"]  # the same in every process
-        self.costs += told["costs"]
-        for name, entries in told["sections"].items():
+        for entry in measured["records"]:
+            self._merge_record(entry["id"], entry["record"])
+        self.skipped |= measured["skipped"]
+        self.errors |= measured["errors"]
+        self.left_out = measured["left_out"]  # the same in every process
+        self.costs += measured["costs"]
+        for name, entries in measured["sections"].items():
             for key, entry in entries.items():
-                if key not in self.sections[name] or entry.get(
-                    "figures"
-                ):  # a worker may have measured it without a verdict
+                # A worker may have measured an entry without judging it.
+                if key not in self.sections[name] or entry.get("figures"):
                     self.sections[name][key] = entry
-        self.suite.data.audit_result = self.suite.data.audit_result or told["audit"]
+        self.suite.data.audit_result = self.suite.data.audit_result or measured["audit"]
+
+    def _merge_record(self, name: str, record: dict[str, Any]) -> None:
+        """Add a record of a worker; another worker may have measured other robustness figures of it."""
+        text = json.dumps({"schema": 2, "measured": [record]})
+        new = baselines.parse(text, "worker").measured[0]
+        if (old := self.records.get(name)) is not None:
+            metrics, face_counts = {**old.metrics, **new.metrics}, {**old.face_counts, **new.face_counts}
+            new = replace(new, metrics=metrics, face_counts=face_counts)
+        self.records[name] = new

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from eval_reports import report, result
 from fakes import answers_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_models.classifiers.vlm import base, questions
-from fer_models.report.responses import responses_html
+from fer_models.report.html_report import section_html
 from fer_models.scoring.responses import response_summary
 
 LETTERED = questions.load("multiple-choice")
@@ -62,13 +63,8 @@ def test_a_model_that_gives_probabilities_has_none():
 
 
 def test_what_a_model_wrote_is_shown_and_does_nothing_on_the_page():
-    result = {
-        "id": "m-raw on d/s",
-        "n": 2,
-        "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
-    }
-    result["responses"] = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
-    page = responses_html({"results": [result]})
+    responses = response_summary(told(["<script>alert(1)</script>", "sad"]), LETTERED)
+    page = section_html(report(results=[result("m", n=2, responses=responses)]), "responses")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "no answer: no emotion named" in page
