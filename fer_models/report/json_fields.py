@@ -155,8 +155,8 @@ def _decode_union(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
         return None
     options = [kind for kind in kinds if kind is not NoneType]
     if len(options) > 1:  # dataclasses: the one whose required fields fit best
-        known = require_object(value, path).keys()
-        options.sort(key=lambda kind: len(_required(kind) - known))
+        keys = require_object(value, path).keys()
+        options.sort(key=lambda kind: len(_required(kind) - keys))
     return decode(options[0], value, path)
 
 

@@ -312,8 +312,8 @@ class Cost:
             for key, inner in value.items()
             if key not in names or (inner is None and key in optional_names)
         }
-        known = {key: inner for key, inner in value.items() if key not in more}
-        return cls(**decode_fields(cls, known, path), more=require_json(more, path) or None)
+        named = {key: inner for key, inner in value.items() if key not in more}
+        return cls(**decode_fields(cls, named, path), more=require_json(more, path) or None)
 
     def to_fields(self, path: str) -> dict[str, Any]:
         """Encode as a JSON object."""
