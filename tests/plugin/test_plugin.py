@@ -341,7 +341,7 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     (changes,) = report["metamorphic"]
     assert changes["flip_rate"]["mirror image"] > 0.5
     page = (bench.folder / "reports" / "evals.html").read_text()
-    assert "Small changes" in page
+    assert "Metamorphic robustness" in page
     assert "some faces" in page
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     raw = next(r for r in recorded if r["restoration"] == "raw")

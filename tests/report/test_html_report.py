@@ -54,8 +54,8 @@ class Skeleton(HTMLParser):
         self.tags.append("processing instruction")
 
 
-#: Keys whose values come from closed lists.
-CLOSED = ("verdict", "kind")
+#: Values of closed lists: anything else is refused before there is a page.
+CLOSED = {"verdict": ("PASS", "FAIL", "INCONCLUSIVE"), "kind": ("conflict", "near")}
 #: Keys of objects whose own keys come from outside.
 FREE = ("environment", "templates", "words", "invariances", "questions", "shuffles", "orders", "rotations",
         "flip_rate", "strata", "per_class")  # fmt: skip
@@ -64,14 +64,11 @@ FREE = ("environment", "templates", "words", "invariances", "questions", "shuffl
 def with_every_string(value: Any, text: str, key: str = "") -> Any:
     """`value` with `text` in place of every string in it, and of every free key."""
     if isinstance(value, str):
-        return value if value == PICTURE else text
+        return value if value == PICTURE or value in CLOSED.get(key, ()) else text
     if isinstance(value, list):
         return [with_every_string(inner, text) for inner in value]
     if isinstance(value, dict):
-        replaced = {
-            k: inner if k in CLOSED and value.get("answered") is None else with_every_string(inner, text, k)
-            for k, inner in value.items()
-        }
+        replaced = {k: with_every_string(inner, text, k) for k, inner in value.items()}
         if key in FREE and replaced:
             first = next(iter(replaced.values()))
             return {**replaced, text: first, text + "2": {text: text} if key == "environment" else first}
