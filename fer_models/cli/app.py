@@ -15,7 +15,7 @@ from fer_models.cli import init as initialisation
 from fer_models.cli import list as listing
 from fer_models.cli.common import USAGE_CODE, VERDICT_CODE
 from fer_models.errors import FerModelsError, UsageError
-from fer_models.report.markup import clean
+from fer_models.report.formatting import clean
 
 
 def main(argv: Sequence[str] | None = None) -> int:

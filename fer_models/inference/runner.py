@@ -263,7 +263,7 @@ class Runner:
         runs = [self._component_run(component, restorer, data) for component in model.components]
 
         def pool(rows: slice) -> Predictions:
-            return fusion.pool([run.predictions.predictions(rows) for run in runs], exponents)
+            return fusion.pool([run.predictions.to_predictions(rows) for run in runs], exponents)
 
         fused = predict_missing_shards(partition, lambda: pool, partial(self._provenance, model, restorer))
         seconds = [run.seconds for run in (fused, *runs)]

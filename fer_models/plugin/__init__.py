@@ -246,7 +246,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would predict what is missing
         return
     from fer_models.gate import baselines
-    from fer_models.report import html_report as page
+    from fer_models.report import report_file
 
     try:
         state.collect()
@@ -255,7 +255,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
             return
-        page.write_json(state.report(), state.report_dir / "evals.json")
+        report_file.write_report(state.report(), state.report_dir / "evals.json")
         if state.records:
             baselines.update(
                 state.evaluation.runner.options.baselines, state.records.values(), state.evaluation.baselines

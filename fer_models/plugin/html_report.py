@@ -1,4 +1,4 @@
-"""Start of the HTML page: at the first test that uses this plugin's fixtures.
+"""Start of the HTML page, at the first test that uses this plugin's fixtures.
 
 A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`,
 or a suite that only loads the plugin.
@@ -19,7 +19,7 @@ MARK = "uses_fer_models"
 
 
 class PageStarter:
-    """Register pytest-html at the first marked report, with the page beside evals.json."""
+    """Register pytest-html at the first marked report, with the page in the folder of evals.json."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -61,9 +61,8 @@ class PageErrors:
             state = known_state(session.config)
             if path is None or state is None:
                 raise
-            state.errors["the page"] = (
-                f"{path} cannot be written ({error.strerror or error}). Free some space, or choose --report-dir FOLDER."
-            )
+            hint = "Free some space, or choose --report-dir FOLDER."
+            state.errors["the page"] = f"{path} cannot be written ({error.strerror or error}). {hint}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return None
 

@@ -1,5 +1,6 @@
-"""The files of a report, evals.json and evals.html: they can be written, and an old one is gone before the
-first verdict.
+"""The files of a report, evals.json and evals.html.
+
+Before the first test they are checked to be writable, and those of an earlier run are removed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def require_writable(config: pytest.Config) -> None:
         ) from error
     if taken := [path for path in files(config) if path.is_dir()]:
         raise UsageError(
-            f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER"
+            f"The report cannot be written to {taken[0]}, which is a folder. "
+            "Choose another one: --report-dir FOLDER"
         )
 
 

@@ -14,7 +14,7 @@ from fer_models.inference.runner import Combination
 from fer_models.plugin.options import depth_of
 from fer_models.plugin.session import parameters
 from fer_models.plugin.state import State
-from fer_models.report import tables
+from fer_models.report.formatting import seconds as format_seconds
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.robustness.checks import Check
 from fer_models.time_estimate import estimate
@@ -112,7 +112,7 @@ def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
         checks |= {Check(kind, combination) for kind in _COUNTED if kind in item.fixturenames}
     seconds = estimate(state.evaluation.runner, sorted(combinations), sorted(checks))
     depth = state.evaluation.runner.options.depth.name
-    return f"depth {depth}: about {tables.seconds(float(round(seconds, -1) or 10))} on this machine"
+    return f"depth {depth}: about {format_seconds(float(round(seconds, -1) or 10))} on this machine"
 
 
 def _params(item: pytest.Function) -> dict[str, Any]:

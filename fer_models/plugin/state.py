@@ -1,4 +1,4 @@
-"""What one run of the evals knows, and what it leaves."""
+"""The state of one run of the evals: its results, and the report made of them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
-from fer_models.errors import DatasetError, FerModelsError, printable
+from fer_models.errors import DatasetError, FerModelsError, UsageError, printable
 from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines
 from fer_models.inference.environment import environment
+from fer_models.inference.runner import Combination
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, robustness, verdicts
+from fer_models.report import html_report, json_fields, report_file, robustness, verdicts
+from fer_models.report.eval_report import SCHEMA, EvalReport
+from fer_models.report.report_entries import Cost
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.studies import grim
 from fer_models.zoo import resolve
 
-#: The section of evals.json with what restorations do, and all sections that are made of entries by name.
+#: The section of evals.json with the effects of restorations, and all sections with entries by name.
 _EFFECTS = "restorations"
 _SECTIONS = (*dict.fromkeys(kind.section for kind in ROBUSTNESS_CHECKS.values()), _EFFECTS)
 
 
 class State:
-    """What one run knows; kept in the config's stash."""
+    """The state of one run, in the stash of the config."""
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
@@ -54,22 +57,37 @@ class State:
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
 
-    # -- what the run leaves ----------------------------------------------------------------------
+    # -- the report -------------------------------------------------------------------------------
 
     def collect(self) -> None:
         """Collect the results of this process."""
-        self.evaluation.finish()
-        for combination in self.evaluation.runner.completed():
-            message = ""
-            if self.evaluation.is_judged(combination):
-                with suppress(FerModelsError):  # `result` says what it is
-                    message = verdicts.message(self.evaluation.verdict(combination), self.strict)
-            result = self.evaluation.result(combination, message, self.strict)
-            self.merge(result)
-            if self.update and self.evaluation.runner.dataset_of(combination).subset_indices is None:
-                self.records[result["id"]] = self.evaluation.record(combination)
-        for (kind, combination), measured, figures in self.evaluation.robustness.results():
-            subject = self.evaluation.runner.subject(combination)
+        evaluation, runner = self.evaluation, self.evaluation.runner
+        evaluation.finish()
+        for combination in runner.completed():
+            self._collect_result(combination)
+        self._collect_robustness()
+        if evaluation.effects.is_used:
+            self._collect_effects()
+        self.errors |= {runner.subject(c).id: str(error) for c, error in runner.failed().items()}
+        left_out = evaluation.coverage.left_out(evaluation.judge.family)
+        self.left_out = left_out or self.left_out  # with -n only the workers select tests
+        unjudged = evaluation.coverage.unjudged()
+        self.errors |= {f"baseline of {name}": reason for name, reason in unjudged.items()}
+
+    def _collect_result(self, combination: Combination) -> None:
+        evaluation, message = self.evaluation, ""
+        if evaluation.is_judged(combination):
+            with suppress(FerModelsError):  # the result has the error as its message
+                message = verdicts.message(evaluation.verdict(combination), self.strict)
+        result = evaluation.result(combination, message, self.strict)
+        self.merge(result)
+        if self.update and evaluation.runner.dataset_of(combination).subset_indices is None:
+            self.records[result["id"]] = evaluation.record(combination)
+
+    def _collect_robustness(self) -> None:
+        checks, runner = self.evaluation.robustness, self.evaluation.runner
+        for (kind, combination), measured, figures in checks.results():
+            subject = runner.subject(combination)
             self.sections[ROBUSTNESS_CHECKS[kind].section][subject.id] = {
                 "subject": subject.as_json(),
                 "id": subject.id,
@@ -78,95 +96,93 @@ class State:
                 "fails": any(figure.fails(self.strict) for figure in figures),
                 "message": robustness.message(subject.id, figures),
             }
-        for (kind, combination), reason in self.evaluation.robustness.errors().items():
-            self.errors[
-                f"{ROBUSTNESS_CHECKS[kind].section} of {self.evaluation.runner.subject(combination).id}"
-            ] = str(reason) or type(reason).__name__
-        if self.evaluation.effects.is_used:
-            about = {
-                "dataset": self.evaluation.runner.data.faces.dataset,
-                "split": self.evaluation.runner.data.faces.split,
-                "corruption": self.evaluation.runner.options.corruption_id,
+        for (kind, combination), reason in checks.errors().items():
+            name = f"{ROBUSTNESS_CHECKS[kind].section} of {runner.subject(combination).id}"
+            self.errors[name] = str(reason) or type(reason).__name__
+
+    def _collect_effects(self) -> None:
+        runner, effects = self.evaluation.runner, self.evaluation.effects
+        faces, corruption = runner.data.faces, runner.options.corruption_id
+        face_set = {"dataset": faces.dataset, "split": faces.split, "corruption": corruption}
+        for effect in effects.all():
+            key = f"{effect.restoration} against {effect.against}: {effect.model}"
+            self.sections[_EFFECTS][key] = {
+                "subject": face_set,
+                **effect.as_json(),
+                "macro_f1": effect.macro_f1 or None,  # not defined for the mean of all models
+                "faces": effects.flipped_faces(effect),
             }
-            for effect in self.evaluation.effects.all():
-                key = f"{effect.restoration} against {effect.against}: {effect.model}"
-                self.sections[_EFFECTS][key] = {
-                    "subject": about,
-                    **effect.as_json(),
-                    "faces": self.evaluation.effects.flipped_faces(effect),
-                }
-        self.errors |= {
-            self.evaluation.runner.subject(c).id: str(e) for c, e in self.evaluation.runner.failed().items()
-        }
-        left_out = self.evaluation.coverage.left_out(self.evaluation.judge.family)
-        self.left_out = left_out or self.left_out  # with -n only the workers select tests
-        self.errors |= {
-            f"baseline of {name}": reason for name, reason in self.evaluation.coverage.unjudged().items()
-        }
 
     def merge(self, result: dict[str, Any]) -> None:
-        """Keep one entry per subject; the one of the process that asked the model wins over those that read
-        the store.
-        """
-        known = self.results.get(result["id"])
-        if known is None or not result["from_store"]:
+        """Keep one result per subject; one predicted in this run replaces one read from the store."""
+        if result["id"] not in self.results or not result["from_store"]:
             self.results[result["id"]] = result
 
     def failures(self) -> dict[str, str]:
-        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their
-        robustness checks.
-        """
+        """The messages of verdicts that fail the run, by name: of subjects and of robustness checks."""
         failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
         for section, entries in self.sections.items():
-            failed |= {
-                f"{section} of {name}": entry["message"]
-                for name, entry in entries.items()
-                if entry.get("fails")
-            }
+            failed |= {f"{section} of {k}": e["message"] for k, e in entries.items() if e.get("fails")}
         return failed
 
     def refuse(self, error: DatasetError) -> None:
-        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like
-        this run's.
-        """
+        """Write a report with `error` alone, for faces that cannot be read, in place of an earlier report."""
         self.errors[printable(self.evaluation.runner.options.dataset)] = str(error)
-        report = self._report({}, [])
-        html_report.write_json(report, self.report_dir / "evals.json")
+        report = self._error_report()
+        report_file.write_report(report, self.report_dir / "evals.json")
         html_report.write_html(report, self.report_dir / "evals.html")
 
-    def report(self) -> dict[str, Any]:
-        """The content of evals.json."""
+    def report(self) -> EvalReport:
+        """The report of the run. Entries that are no valid report become an error of the run."""
+        costs = self._valid_costs()
         dataset = self.evaluation.runner.data.faces.dataset
         published = [p for p in self.evaluation.baselines.published if p.get("dataset") in (None, dataset)]
-        return self._report(self.evaluation.runner.data.as_json(), [grim.annotate(p) for p in published])
-
-    def _report(self, data: dict[str, Any], published: list[dict[str, Any]]) -> dict[str, Any]:
-        command = map(str, self.config.invocation_params.args)
-        return {
-            "schema": html_report.SCHEMA,
-            "depth": {
-                "name": self.evaluation.runner.options.depth.name,
-                "left_out": self.evaluation.runner.options.depth.left_out(
-                    self.evaluation.runner.options.whole_variants
-                ),
-            },
-            "environment": environment() | {"command": printable(" ".join(["pytest", *command]))},
+        content = {
             "results": [self.results[k] for k in sorted(self.results)],
-            "costs": self.costs,
+            "costs": costs,
             **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
-            "data": data,
-            "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "data": self.evaluation.runner.data.as_json(),
             "not_judged": self.left_out,
-            "errors": [
-                {"subject": name, "message": message} for name, message in sorted(self.errors.items())
-            ],
-            "published": published,
+            "published": [grim.annotate(p) for p in published],
+        }
+        try:
+            return EvalReport.from_json({**self._frame(), **content})
+        except UsageError as error:
+            self.errors["the report"] = str(error)
+            return self._error_report()
+
+    def _valid_costs(self) -> list[dict[str, Any]]:
+        """The costs without invalid entries, which a suite may have appended: those are errors."""
+        valid = []
+        for i, cost in enumerate(self.costs):
+            try:
+                json_fields.decode(Cost, cost, f"costs[{i}]")
+                valid.append(cost)
+            except UsageError as error:
+                self.errors[f"costs[{i}]"] = f"{error} Correct the test that appends it to `costs`."
+        return valid
+
+    def _error_report(self) -> EvalReport:
+        """A report with the errors of the run, and without results."""
+        empty = dict.fromkeys(("results", "costs", *self.sections, "not_judged", "published"), ())
+        return EvalReport.from_json({**self._frame(), **empty, "data": {}})
+
+    def _frame(self) -> dict[str, Any]:
+        """The fields of evals.json that do not depend on results."""
+        command = " ".join(["pytest", *map(str, self.config.invocation_params.args)])
+        options = self.evaluation.runner.options
+        return {
+            "schema": SCHEMA,
+            "depth": {"name": options.depth.name, "left_out": options.depth.left_out(options.whole_variants)},
+            "environment": {**environment(), "command": printable(command)},
+            "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
+            "errors": [{"subject": name, "message": text} for name, text in sorted(self.errors.items())],
         }
 
     # -- between processes ------------------------------------------------------------------------
 
     def to_worker_output(self) -> str:
-        """What a worker measured, for `take`."""
+        """Encode what a worker measured, for `merge_worker_output`."""
         return json.dumps({
             "results": list(self.results.values()),
             "records": [{"id": k, "record": asdict(r)} for k, r in self.records.items()],
@@ -178,30 +194,31 @@ class State:
             "audit": self.evaluation.runner.data.audit_result,
         })  # fmt: skip
 
-    def merge_worker_output(self, sent: str) -> None:
-        """Add what a worker handed over."""
-        told = json.loads(sent)
-        for result in told["results"]:
+    def merge_worker_output(self, output: str) -> None:
+        """Add what a worker measured."""
+        measured = json.loads(output)
+        for result in measured["results"]:
             self.merge(result)
-        for r in told["records"]:
-            new = baselines.parse(json.dumps({"schema": 2, "measured": [r["record"]]}), "worker").measured[0]
-            if (
-                known := self.records.get(r["id"])
-            ) is not None:  # another worker has measured other robustness figures
-                metrics, face_counts = (
-                    {**known.metrics, **new.metrics},
-                    {**known.face_counts, **new.face_counts},
-                )
-                new = replace(new, metrics=metrics, face_counts=face_counts)
-            self.records[r["id"]] = new
-        self.skipped |= told["skipped"]
-        self.errors |= told["errors"]
-        self.left_out = told["left_out"]  # the same in every process
-        self.costs += told["costs"]
-        for name, entries in told["sections"].items():
+        for entry in measured["records"]:
+            self._merge_record(entry["id"], entry["record"])
+        self.skipped |= measured["skipped"]
+        self.errors |= measured["errors"]
+        self.left_out = measured["left_out"]  # the same in every worker
+        self.costs += measured["costs"]
+        for name, entries in measured["sections"].items():
             for key, entry in entries.items():
-                if key not in self.sections[name] or entry.get(
-                    "figures"
-                ):  # a worker may have measured it without a verdict
+                # A worker may have measured an entry without judging it.
+                if key not in self.sections[name] or entry.get("figures"):
                     self.sections[name][key] = entry
-        self.evaluation.runner.data.audit_result = self.evaluation.runner.data.audit_result or told["audit"]
+        self.evaluation.runner.data.audit_result = (
+            self.evaluation.runner.data.audit_result or measured["audit"]
+        )
+
+    def _merge_record(self, name: str, record: dict[str, Any]) -> None:
+        """Add a record of a worker; another worker may have measured other robustness figures of it."""
+        text = json.dumps({"schema": 2, "measured": [record]})
+        new = baselines.parse(text, "worker").measured[0]
+        if (old := self.records.get(name)) is not None:
+            metrics, face_counts = {**old.metrics, **new.metrics}, {**old.face_counts, **new.face_counts}
+            new = replace(new, metrics=metrics, face_counts=face_counts)
+        self.records[name] = new

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fer_models.plugin.state import State
+from fer_models.report.eval_report import EvalReport
 
 
 def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
@@ -28,7 +29,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     reporter.write_line(f"page: {page}   numbers: {state.report_dir / 'evals.json'}")
 
 
-def _leaderboard(reporter: Any, report: dict[str, Any]) -> str:
+def _leaderboard(reporter: Any, report: EvalReport) -> str:
     from rich.console import Console
 
     from fer_models.report import tables

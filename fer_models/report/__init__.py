@@ -1,0 +1,1 @@
+"""The report of a run: the page, evals.json, and tables for the terminal."""

@@ -1,191 +1,34 @@
-"""Results as tables: in the terminal, in a failure's text and on the page.
-
-Everything here reads the dictionary of `evals.json` and nothing else. Keys that are missing, or null, leave
-their cell empty.
-"""
+"""Tables and lines for the terminal, and the text of a failure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fer_models.report.markup import clean
+from fer_models.gate.restoration_effect import NOTHING_SHOWN
+from fer_models.report.eval_report import EvalReport
+from fer_models.report.formatting import NOTHING, clean, number, one_line, p_value, seconds, signed
+from fer_models.report.report_entries import MeasuredValue, Result
+from fer_models.report.robustness_entries import PromptResult, QuestionResult, RestorationResult
 
-#: `evals.json`, or an object in it.
-Record: TypeAlias = Mapping[str, Any]
-
-NOTHING = "-"
-VERDICT_STYLES = {
+_VERDICT_STYLES = {
     "PASS": "green",
     "FAIL": "bold red",
     "ERROR": "bold red",
     "INCONCLUSIVE": "yellow",
     "NEW": "cyan",
 }
-PHASES = (
-    "preprocessing",
-    "restoration",
-    "inference",
-    "single face",
-    "another prompt",
-    "evaluation",
-    "training step",
-)
-TRAINING = "training"
-
-
-# What a result is called, and which results may stand beside each other.
-
-
-def name_of(result: Record) -> str:
-    """`model-restoration`, as test ids write it, with the prompt if there is one."""
-    subject: Record = result.get("subject") or {}
-    name = "-".join(str(subject[key]) for key in ("model", "restoration") if subject.get(key))
-    return f"{name or result.get('id') or 'unnamed'}{' · ' + str(subject['prompt']) if subject.get('prompt') else ''}"
-
-
-def faces_of(result: Record) -> str:
-    """`dataset/split`, with the corruption if there is one, and how many of its faces if not all: results
-    with the same faces can be ranked.
-    """
-    subject: Record = result.get("subject") or {}
-    faces = "/".join(str(subject[key]) for key in ("dataset", "split") if subject.get(key)) or "unknown faces"
-    some = f", {result['n']:,} of {result['of']:,} faces" if _is_part(result) else ""
-    return f"{faces}{', ' + str(subject['corruption']) if subject.get('corruption') else ''}{some}"
-
-
-def value_of(result: Record, metric: str) -> float | None:
-    """The value of one metric, or None if it was not measured."""
-    value: float | None = ((result.get("metrics") or {}).get(metric) or {}).get("value")
-    return value
-
-
-def ranked(report: Record) -> dict[str, list[Record]]:
-    """The results by the faces they stand on, in order of appearance; the best accuracy first, the unmeasured
-    last.
-    """
-    groups: dict[str, list[Record]] = {}
-    for result in report.get("results") or []:
-        groups.setdefault(faces_of(result), []).append(result)
-    first = sorted(groups, key=lambda faces: _is_part(groups[faces][0]))  # whole splits, then parts of them
-    return {faces: sorted(groups[faces], key=_by_accuracy) for faces in first}
-
-
-def _is_part(result: Record) -> bool:
-    """Whether a result is about some of the faces of a split."""
-    n, total = result.get("n"), result.get("of")
-    return isinstance(n, int) and isinstance(total, int) and n < total
-
-
-def _by_accuracy(result: Record) -> float:
-    accuracy = value_of(result, "accuracy")
-    return float("inf") if accuracy is None else -accuracy
-
-
-def change_of(result: Record, metric: str = "accuracy") -> float | None:
-    """How far a metric moved from its baseline: as the gate recorded it, else the plain difference."""
-    recorded: float | None = ((result.get("changes") or {}).get(metric) or {}).get("change")
-    now, before = value_of(result, metric), _baseline(result, metric)
-    if recorded is not None or now is None or before is None:
-        return recorded
-    return now - before
-
-
-def baseline_of(result: Record, metric: str) -> float | None:
-    """The baseline of a metric on the faces of the result: its record is about the whole split, its change
-    about these faces.
-    """
-    now, change = value_of(result, metric), ((result.get("changes") or {}).get(metric) or {}).get("change")
-    return (
-        now - float(change)
-        if _is_part(result) and now is not None and change is not None
-        else _baseline(result, metric)
-    )
-
-
-def _baseline(result: Record, metric: str) -> float | None:
-    value: float | None = ((result.get("baseline") or {}).get("metrics") or {}).get(metric)
-    return value
-
-
-# Numbers in words.
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """`0.668`, or a dash."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None) -> str:
-    """`-0.027`, `+0.004`: a change always shows its sign."""
-    return NOTHING if value is None else f"{value:+.3f}"
-
-
-def p_value(value: float | None) -> str:
-    """`0.0004`, `0.03`, `< 0.0001`: as many digits as decide something."""
-    if value is None:
-        return NOTHING
-    if value < 0.0001:
-        return "< 0.0001"
-    return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
-
-
-def seconds(value: float | None) -> str:
-    """`3.1 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
-    if value is None:
-        return NOTHING
-    if value >= 7200:
-        return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
-    if value >= 120:
-        return f"{value // 60:.0f} min {value % 60:.0f} s"
-    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
-
-
-def amount(value: float | None) -> str:
-    """`20.0 M`, `1.63 G`, `512`: three digits and a prefix."""
-    if value is None:
-        return NOTHING
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor * 0.9995:
-            return f"{value / factor:#.3g} {prefix}".replace(". ", " ")
-    return f"{value:.3g}"
-
-
-def verdict_of(result: Record) -> str:
-    """`PASS`, `FAIL`, …, with DEGRADED beside it where the probabilities moved though accuracy does not show
-    it.
-    """
-    verdict = str(result.get("verdict") or NOTHING)
-    return (
-        f"{verdict}, DEGRADED"
-        if verdict not in ("FAIL", "ERROR") and (result.get("log_loss") or {}).get("found")
-        else verdict
-    )
-
-
-def references(report: Record, faces: str) -> Sequence[Record]:
-    """What answers without a model score on some faces: rows for comparison, which nothing judges."""
-    rows: Sequence[Record] = face_sets(report).get(faces, {}).get("references") or []
-    return rows
-
-
-def duration(result: Record) -> str:
-    return "stored" if result.get("from_store") else seconds(result.get("inference_seconds"))
-
 
 # The terminal.
 
 
-def leaderboard(report: Record) -> Table:
-    """The summary at the end of a run, best accuracy first within each set of faces; readable at 100
-    columns.
-    """
-    groups = ranked(report)
+def leaderboard(report: EvalReport) -> Table:
+    """Build the table at the end of a run, best accuracy first; it is readable at 100 columns."""
+    groups = report.ranked
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
     )
@@ -196,146 +39,114 @@ def leaderboard(report: Record) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     if len(groups) == 1:
         table.title = Text(clean(next(iter(groups))))
-    for faces, results in groups.items():
+    for face_set, results in groups.items():
         if len(groups) > 1:
             table.add_section()
-            table.add_row(Text(clean(faces), style="bold"))
+            table.add_row(Text(clean(face_set), style="bold"))
         for result in results:
             table.add_row(*_leaderboard_row(result))
-        for row in references(report, faces):
-            table.add_row(
-                *(
-                    Text(clean(cell), style="dim")
-                    for cell in (row["name"], row["n"], _compact({"metrics": row}, "accuracy"))
-                )
-            )
+        for reference in report.references(face_set):
+            cells = (reference.name, reference.n, _compact(reference.accuracy))
+            table.add_row(*(Text(clean(cell), style="dim") for cell in cells))
     return table
 
 
-def _leaderboard_row(result: Record) -> list[Text]:
-    verdict = verdict_of(result)
-    change = change_of(result)
+def _leaderboard_row(result: Result) -> list[Text]:
+    metrics = result.metrics
     cells = (
-        name_of(result),
-        result.get("n", NOTHING),
-        _compact(result, "accuracy"),
-        _compact(result, "macro_f1"),
-        signed(change),
+        *(result.name, result.n, _compact(metrics.get("accuracy")), _compact(metrics.get("macro_f1"))),
+        signed(result.change()),
     )
+    verdict = result.verdict or NOTHING
+    style = _VERDICT_STYLES["INCONCLUSIVE"] if result.is_degraded else _VERDICT_STYLES.get(verdict, "dim")
+    time = "stored" if result.from_store else seconds(result.inference_seconds)
     # Text and not str: a name with brackets in it is a name, not rich's markup.
     return [
         *(Text(clean(cell)) for cell in cells),
-        Text(
-            clean(verdict),
-            style=VERDICT_STYLES.get("INCONCLUSIVE" if "DEGRADED" in verdict else verdict, "dim"),
-        ),
-        Text(duration(result), "dim"),
+        Text(f"{verdict}, DEGRADED" if result.is_degraded else verdict, style),
+        Text(time, "dim"),
     ]
 
 
-def _compact(result: Record, metric: str) -> str:
-    """`0.668 [.652, .683]`: the bounds without their leading zero, or two intervals would not fit in 100
-    columns.
-    """
-    value: Record = (result.get("metrics") or {}).get(metric) or {}
-    low, high = value.get("low"), value.get("high")
-    bounds = (
-        ""
-        if low is None or high is None
-        else f" [{number(low).removeprefix('0')}, {number(high).removeprefix('0')}]"
-    )
-    return f"{number(value.get('value'))}{bounds}"
+def _compact(value: MeasuredValue | None) -> str:
+    """`0.668 [.652, .683]`: bounds without the leading zero, so that two intervals fit in 100 columns."""
+    if value is None:
+        return NOTHING
+    low, high = (number(bound).removeprefix("0") for bound in (value.low, value.high))
+    return f"{number(value.value)} [{low}, {high}]"
 
 
-def prompts(report: Record) -> list[str]:
-    """One line per model that is asked in words, for the terminal: how far its prompts or questions lie
-    apart, and what the worst costs.
-    """
+def prompts(report: EvalReport) -> list[str]:
+    """One line for each model with prompts or questions: the range of its accuracy, and the worst prompt."""
     return [
-        _questioned(entry) if "questions" in entry else _prompted(entry)
-        for entry in report.get("prompts") or []
+        clean(_question_line(entry) if isinstance(entry, QuestionResult) else _prompt_line(entry))
+        for entry in report.prompts
     ]
 
 
-def _questioned(entry: Record) -> str:
-    scores = {
-        name: (said.get("accuracy") or {}).get("value")
-        for name, said in (entry.get("questions") or {}).items()
-    }
-    worst = min(scores, key=lambda name: scores[name] or 0.0, default="")
-    orders = (entry.get("orders") or {}).items()
-    turned = "; ".join(
-        f"right in all rotations of {name!r} {number((o.get('circular') or {}).get('value'))}"
-        for name, o in orders
+def _question_line(entry: QuestionResult) -> str:
+    scores = {name: score.accuracy.value for name, score in entry.questions.items()}
+    worst = min(scores, key=lambda name: scores[name], default="")
+    orders = "; ".join(
+        f"correct in all rotations of {name!r} {number(order.circular.value)}"
+        for name, order in entry.orders.items()
     )
-    own = entry.get("question", "")
-    words = (
-        f"{name_of(entry)} on {entry.get('n')} of {faces_of(entry)}: {own!r} {number(scores.get(own))},",
-        f"worst of {len(scores)} questions {number(scores.get(worst))} ({worst!r}); {turned}",
-    )
-    return clean(" ".join(words))
-
-
-def _prompted(entry: Record) -> str:
-    spread, found = entry.get("sensitivity") or {}, entry.get("search") or {}
-    base, worst, breaking = (found.get(key) or {} for key in ("base", "worst", "breaking"))
-    edit = (
-        f"; {', '.join(breaking['edits'])} alone costs {100 * (base['accuracy'] - breaking['accuracy']):.0f} points"
-        if breaking
-        else ""
-    )
-    words = (
-        f"{name_of(entry)} on {faces_of(entry)}: single templates {number(spread.get('worst'))} to {number(spread.get('best'))};",
-        f"worst of {found.get('tried', 0)} prompts {number(worst.get('accuracy'))} ({worst.get('template')!r}),",
-        f"unedited {number(base.get('accuracy'))}{edit}",
-    )
-    return clean(" ".join(words))
-
-
-def restorations(report: Record) -> list[str]:
-    """One line per effect of a restoration for the terminal."""
-    return [_effect(entry) for entry in report.get("restorations") or []]
-
-
-def _effect(entry: Record) -> str:
-    accuracy: Record = entry.get("accuracy") or {}
-    shown = (
-        ""
-        if entry.get("verdict") != "no difference shown"
-        else f"; these faces would show {100 * (entry.get('smallest') or 0):.1f} points"
-    )
-    return clean(
-        f"{entry.get('restoration')} against {entry.get('against')}, {entry.get('model')}: {entry.get('verdict')} "
-        f"({number(accuracy.get('before'))} -> {number(accuracy.get('after'))}, {entry.get('helped')} helped, {entry.get('hurt')} hurt, "
-        f"p {p_value(entry.get('p_adjusted'))}{shown})"
+    default = entry.question
+    return (
+        f"{entry.name} on {entry.n} of {entry.face_set}: {default!r} {number(scores.get(default))}, "
+        f"worst of {len(scores)} questions {number(scores.get(worst))} ({worst!r}); {orders}"
     )
 
 
-def left_out(report: Record) -> list[str]:
-    """What the depth of this run left out, and the command that evaluates it; nothing after a full run."""
-    depth: Record = report.get("depth") or {}
-    phrases = depth.get("left_out") or []
-    if not phrases:
+def _prompt_line(entry: PromptResult) -> str:
+    spread, search = entry.sensitivity, entry.search
+    base, worst, breaking = search.base, search.worst, search.breaking
+    edit = ""
+    if breaking is not None:
+        points = 100 * (base.accuracy - breaking.accuracy)
+        edit = f"; {', '.join(breaking.edits)} alone costs {points:.0f} points"
+    return (
+        f"{entry.name} on {entry.face_set}: "
+        f"single templates {number(spread.worst)} to {number(spread.best)}; "
+        f"worst of {search.tried} prompts {number(worst.accuracy)} ({worst.template!r}), "
+        f"unedited {number(base.accuracy)}{edit}"
+    )
+
+
+def restorations(report: EvalReport) -> list[str]:
+    """One line for each effect of a restoration."""
+    return [clean(_restoration_line(effect)) for effect in report.restorations]
+
+
+def _restoration_line(effect: RestorationResult) -> str:
+    accuracy = effect.accuracy
+    detectable = ""
+    if effect.verdict == NOTHING_SHOWN:
+        detectable = f"; these faces would show {100 * effect.minimum_detectable_effect:.1f} points"
+    return (
+        f"{effect.restoration} against {effect.against}, {effect.model}: {effect.verdict} "
+        f"({number(accuracy.before)} -> {number(accuracy.after)}, "
+        f"{effect.corrected} corrected, {effect.broken} broken, p {p_value(effect.p_adjusted)}{detectable})"
+    )
+
+
+def left_out(report: EvalReport) -> list[str]:
+    """The lines on what the depth left out, and the command for everything; empty for a full run."""
+    if not report.depth.left_out:
         return []
     return [
-        f"Depth {depth.get('name')} left out:",
-        *(f"  - {phrase}" for phrase in phrases),
+        f"Depth {report.depth.name} left out:",
+        *(f"  - {phrase}" for phrase in report.depth.left_out),
         "Everything: pytest evals --depth full",
     ]
 
 
-def skips(report: Record) -> list[str]:
-    """One line for each model that was not asked, with the reason and the command that would change it."""
-    return [_skip_line(record) for record in report.get("skipped") or []]
-
-
-def _skip_line(record: Record) -> str:
-    command = f" Run: {record['command']}" if record.get("command") else ""
-    return " ".join(
-        clean(
-            f"skipped {record.get('model', 'a model')}: {record.get('reason', 'no reason given')}{command}"
-        ).split()
-    )
+def skips(report: EvalReport) -> list[str]:
+    """One line for each skipped model, with the reason and the command that changes it."""
+    return [
+        one_line(f"skipped {skip.model}: {skip.reason}{f' Run: {skip.command}' if skip.command else ''}")
+        for skip in report.skipped
+    ]
 
 
 # A failure.
@@ -343,14 +154,16 @@ def _skip_line(record: Record) -> str:
 
 @dataclass(frozen=True)
 class FailureRow:
-    """One metric of a failure's table; None stands for what was not measured or has no baseline.
+    """One metric of a failure's table; None where there is no value or no baseline.
 
     Attributes:
         metric: its name.
-        now: its value in this run, with the interval `low` to `high`.
-        baseline: its recorded value, `change` away from which it is now.
-        p: how likely a fall this large is by chance, paired face by face.
-        failed: whether it is this metric that failed.
+        now: its value in this run.
+        low, high: its 95 % interval.
+        baseline: its recorded value.
+        change: now minus baseline.
+        p: one-sided p-value of a fall, paired face by face.
+        failed: whether this metric fails the gate.
     """
 
     metric: str
@@ -364,13 +177,12 @@ class FailureRow:
 
 
 def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Iterable[str], hint: str) -> str:
-    """The text of a failure, to be read without a traceback: what fell, from where, how surely, and what to
-    do next.
+    """Format the text of a failure, to be read without a traceback.
 
     Args:
         id: the subject's readable id.
-        headline: what happened, in one sentence.
-        rows: the metrics compared; those that failed are marked with `>`.
+        headline: the regression in one sentence.
+        rows: the compared metrics; those that failed are marked with `>`.
         facts: further lines, each a sentence.
         hint: the command that comes next.
     """
@@ -384,11 +196,9 @@ def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Ite
 def marked_table(
     id: str, headline: str, table: Sequence[Sequence[str]], failed: Sequence[bool], lines_below: Iterable[str]
 ) -> str:
-    """A headline, a table of text with its headings first, its failed rows marked with `>`, and lines below
-    it.
-    """
+    """Format a headline, a table with its headings first and failed rows marked with `>`, and lines below."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    widths[0] += 1  # the names stand a little apart from the numbers
+    widths[0] += 1  # space between names and numbers
     marks = ["  ", *("> " if one else "  " for one in failed)]
     lines = [
         mark + "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
@@ -402,11 +212,3 @@ def marked_table(
 def _failure_cells(row: FailureRow) -> tuple[str, ...]:
     interval = NOTHING if row.low is None or row.high is None else f"[{number(row.low)}, {number(row.high)}]"
     return (row.metric, number(row.now), interval, number(row.baseline), signed(row.change), p_value(row.p))
-
-
-# The page.
-
-
-def face_sets(report: Record) -> dict[str, Record]:
-    """The descriptions of the faces used, by their `dataset/split`."""
-    return {name: data for name, data in (report.get("data") or {}).items() if isinstance(data, Mapping)}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from eval_reports import report
 from fakes import answers_of, drawn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from fer_models.gate.restoration_effect import (
     measure_effect,
     pooled_effect,
 )
-from fer_models.report.restorations import restorations_html
+from fer_models.report.html_report import section_html
 
 TRUTH = np.arange(210) % 7
 
@@ -143,8 +144,9 @@ def test_effects_are_on_the_page_and_their_names_are_escaped():
             }
         ]
     }
-    page = restorations_html({"restorations": [{**effect, "faces": faces}]})
+    about = {"subject": {"dataset": "d", "split": "s", "corruption": None}, "faces": faces}
+    page = section_html(report(restorations=[{**effect, **about}]), "restorations")
     assert "<b>m</b>" not in page
     assert "no answer \u2192 &lt;i&gt;" in page
     assert page.count("<img") == 2
-    assert restorations_html({"restorations": []}) == ""
+    assert section_html(report(), "restorations") == ""

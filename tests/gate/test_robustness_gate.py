@@ -1,5 +1,6 @@
 """The robustness gate: what fails, what passes, and what so few faces cannot tell."""
 
+import eval_reports
 import numpy as np
 import pytest
 from fakes import answers_of
@@ -235,13 +236,13 @@ def test_the_level_of_the_family_leaves_a_whole_run_under_one_and_a_half_percent
 
 
 def report(*figures, name="<net>"):
-    entry = {
-        "subject": {"model": name, "restoration": "raw"},
-        "id": "net",
-        "n": 21,
-        "figures": [f.as_json() for f in figures],
-    }
-    return {"corruptions": [{**entry, "message": robustness.message("net", figures)}]}
+    entry = eval_reports.robustness_entry(
+        subject=eval_reports.subject(model=name),
+        figures=[f.as_json() for f in figures],
+        message=robustness.message("net", figures),
+        **{"clean": 0.9, "accuracy": {"jpeg": [0.8]}, "severities": [1], "mean_error": 0.2},
+    )
+    return eval_reports.report(corruptions=[entry])
 
 
 def test_the_page_and_the_terminal_show_each_verdict():
@@ -251,7 +252,7 @@ def test_the_page_and_the_terminal_show_each_verdict():
         [figure(ERROR, corrupted(), harder(corrupted(), 10)), figure(ACCURACY, corrupted(), corrupted())]
     )
     shown = report(failed, same)
-    html = html_report.summary_html({"results": [], **shown})
+    html = html_report.summary_html(shown)
     assert "2 figures against their baselines" in html
     assert "verdict fail" in html
     assert "verdict pass" in html
@@ -260,4 +261,4 @@ def test_the_page_and_the_terminal_show_each_verdict():
     first, second = robustness.lines(shown)
     assert first == "robustness: 1 FAIL, 1 PASS of 2 figures"
     assert second.startswith("FAIL <net>-raw, corruptions: mean error: ")
-    assert robustness.lines({"corruptions": [{"n": 1}]}) == []
+    assert robustness.lines(report()) == []

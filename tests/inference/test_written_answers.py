@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from eval_reports import report
 from fakes import drawn, oracle_labels
 
 from fer_models import cli
@@ -19,7 +20,7 @@ from fer_models.emotions import LABELS, Emotion
 from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines, gate
 from fer_models.images import face_hash
-from fer_models.report import html_tables
+from fer_models.report.html_report import section_html
 from fer_models.scoring.metrics import measure_predictions
 from fer_models.store.partition import load_partition
 from fer_models.zoo.registry import Registry
@@ -80,14 +81,11 @@ def test_a_recorded_value_goes_with_the_next_record(evaluate):
 
 
 def test_the_page_shows_a_dash(evaluate):
-    report = {"results": [evaluate().result((model, "raw")) for model in ("writer", "oracle")]}
-    rows = {
-        row.split("</th>")[0]: row for row in html_tables.leaderboard_html(report).split('scope="row">')[1:]
-    }
-    (ece,) = (
-        i for i, heading in enumerate(html_tables.leaderboard_html(report).split("<th")) if ">ECE<" in heading
-    )
-    cells = {name.strip(): row.split("<td")[ece - 2] for name, row in rows.items()}
+    results = [evaluate().result((model, "raw")) for model in ("writer", "oracle")]
+    table = section_html(report(results=results), "leaderboard")
+    rows = {row.split("</th>")[0]: row for row in table.split('scope="row">')[1:]}
+    (ece,) = (i for i, heading in enumerate(table.split("<th ")) if ">ECE<" in heading)
+    cells = {name.strip(): row.split("<td")[ece - 1] for name, row in rows.items()}
     assert ">-<" in cells["writer-raw"]
     assert ">0.1" in cells["oracle-raw"]
 

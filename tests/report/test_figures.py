@@ -4,46 +4,38 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from eval_reports import cost, face_set, report, result
 from matplotlib.figure import Figure
 from PIL import Image
 
 from fer_models.emotions import LABELS
 from fer_models.report import figures
-from fer_models.report.markup import Html
+from fer_models.report.figures import Picture
+from fer_models.report.templates import render
 
 MATRIX = (np.eye(7, dtype=int) * 30 + 1).tolist()
 COUNTS = dict(zip(LABELS, (491, 55, 528, 879, 594, 416, 626), strict=True))
 
 
-def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dict[str, Any]:
-    subject = {
-        "dataset": "fer2013",
-        "split": "private_test",
-        "corruption": changed.pop("corruption", None),
-        "restoration": "raw",
-        "model": model,
-    }
-    scores = {"value": accuracy, "low": accuracy - 0.016, "high": accuracy + 0.015}
-    return {
-        "subject": subject,
-        "n": 3589,
-        "metrics": {"accuracy": scores},
-        "confusion": MATRIX,
-        "no_answer": [0] * 7,
-        **changed,
-    }
+def confusion(**changed: Any) -> str:
+    (entry,) = report(results=[result(**{"confusion": MATRIX, **changed})]).results
+    return render("confusion_matrix", result=entry)
 
 
-def pixels(img: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    found = re.search(r'src="data:image/png;base64,([^"]+)"', img)
-    assert found
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB"))
+def inference(model: str, speed: float) -> dict[str, Any]:
+    return cost(model=model, images_per_second=speed)
+
+
+def pixels(picture: Picture | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    assert picture is not None
+    prefix, _, data = picture.source.partition(",")
+    assert prefix == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
 @pytest.fixture
@@ -51,11 +43,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are made, not yet turned into pixels."""
     made: list[Figure] = []
 
-    def keep(figure: Figure, description: str) -> Html:
+    def keep(figure: Figure, description: str) -> Picture:
         made.append(figure)
-        return Html("<img>")
+        return Picture("data:image/png;base64,", description, 920)
 
-    monkeypatch.setattr(figures, "_image", keep)
+    monkeypatch.setattr(figures, "_picture", keep)
     return made
 
 
@@ -69,7 +61,7 @@ def texts(figure: Figure) -> set[str]:
 
 
 def test_the_rows_of_a_confusion_matrix_are_normalised_and_keep_their_counts() -> None:
-    table = figures.confusion(result())
+    table = confusion()
     assert table.count("<b>84%</b><i>31</i>") == 7
     assert table.count("<b>3%</b><i>1</i>") == 42
     assert all(f"<span>{label}</span>" in table for label in LABELS)
@@ -77,43 +69,44 @@ def test_the_rows_of_a_confusion_matrix_are_normalised_and_keep_their_counts() -
 
 
 def test_unanswered_faces_have_their_own_column_and_count_in_the_row() -> None:
-    table = figures.confusion(result(no_answer=[37, 0, 0, 0, 0, 0, 0]))
+    table = confusion(no_answer=[37, 0, 0, 0, 0, 0, 0])
     assert "<span>no answer</span>" in table
     assert "<b>50%</b><i>37</i>" in table
 
 
 def test_an_emotion_without_faces_leaves_its_row_empty() -> None:
-    assert figures.confusion(result(confusion=[[0] * 7, *MATRIX[1:]])).count('class="zero"') == 7
+    assert confusion(confusion=[[0] * 7, *MATRIX[1:]]).count('class="zero"') == 7
 
 
 def test_dark_cells_have_white_ink() -> None:
-    table = figures.confusion(result(confusion=np.diag([9] * 7).tolist()))
+    table = confusion(confusion=np.diag([9] * 7).tolist())
     assert table.count("background:rgb(18,74,140);color:#fff") == 7
 
 
 def test_the_leaderboard_chart_is_a_picture_with_a_description() -> None:
-    img = figures.leaderboard({"results": [result()]})
-    image = pixels(img)
+    picture = figures.leaderboard(report(results=[result()]))
+    image = pixels(picture)
     assert image.shape[1] > 1500
     assert (image[0, 0] == 255).all(), "the picture brings its own white ground"
-    assert 'alt="Accuracy' in img
-    assert len(img) < 200_000
+    assert picture is not None
+    assert picture.description.startswith("Accuracy")
+    assert len(picture.source) < 200_000
 
 
 def test_the_same_report_gives_the_same_pixels() -> None:
-    report = {"results": [result()]}
-    assert figures.leaderboard(report) == figures.leaderboard(report)
+    one = report(results=[result()])
+    assert figures.leaderboard(one) == figures.leaderboard(one)
 
 
 def test_drawing_leaves_no_trace_in_pyplot() -> None:
-    figures.leaderboard({"results": [result()]})
+    figures.leaderboard(report(results=[result()]))
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
 
 
 def test_the_majority_share_is_drawn_if_the_counts_are_known(drawn: list[Figure]) -> None:
-    report = {"results": [result()], "data": {"fer2013/private_test": {"counts": COUNTS}}}
-    figures.leaderboard(report)
+    faces = {"fer2013/private_test": face_set(counts=COUNTS)}
+    figures.leaderboard(report(results=[result()], data=faces))
     lines = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]  # type: ignore[index]
     assert lines == [pytest.approx(879 / 3589)]
     assert "always the most frequent emotion" in texts(drawn[0])
@@ -127,7 +120,7 @@ def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: l
         {"model": "other-split", "dataset": "fer2013", "split": "public_test", "accuracy": 0.7},
         {"model": "in words", "dataset": "fer2013", "accuracy": "about 70 %"},
     ]
-    figures.leaderboard({"results": [result()], "published": published})
+    figures.leaderboard(report(results=[result()], published=published))
     hollow = [
         float(line.get_xdata()[0])
         for line in drawn[0].axes[0].lines
@@ -139,13 +132,13 @@ def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: l
 
 
 def test_the_legend_explains_only_what_is_drawn(drawn: list[Figure]) -> None:
-    figures.leaderboard({"results": [result()]})
+    figures.leaderboard(report(results=[result()]))
     assert texts(drawn[0]) == {"vgg19-raw", "fer2013/private_test", "measured here, 95 % interval"}
 
 
 def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(drawn: list[Figure]) -> None:
-    figures.leaderboard({"results": [result(), result(corruption="blur:3")]})
-    figures.leaderboard({"results": [result(corruption="blur:3")]})
+    figures.leaderboard(report(results=[result(), result(corruption="blur:3")]))
+    figures.leaderboard(report(results=[result(corruption="blur:3")]))
     assert [ax.get_title("left") for figure in drawn for ax in figure.axes] == [
         "fer2013/private_test",
         "fer2013/private_test, blur:3",
@@ -153,29 +146,18 @@ def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(drawn: list[Fi
 
 
 def test_the_cost_chart_takes_the_fastest_batch_of_each_subject(drawn: list[Figure]) -> None:
-    costs = [
-        {"phase": "inference", "model": "vgg19", "restoration": "raw", "images_per_second": speed}
-        for speed in (100, 310, 200)
-    ]
-    figures.cost(
-        {
-            "results": [result(), result("untimed")],
-            "costs": [*costs, {"phase": "training step", "model": "vgg19", "images_per_second": 9}],
-        }
-    )
+    costs = [inference("vgg19", speed) for speed in (100, 310, 200)]
+    step = cost("training step", images_per_second=9)
+    figures.cost(report(results=[result(), result("untimed")], costs=[*costs, step]))
     assert drawn[0].axes[0].lines[0].get_xydata().tolist() == [[310, 0.668]]  # type: ignore[union-attr]
     assert "vgg19-raw" in texts(drawn[0])
 
 
 def test_names_in_the_cost_chart_keep_clear_of_each_other(drawn: list[Figure]) -> None:
     models = [f"model{i}" for i in range(6)]
-    costs = [
-        {"phase": "inference", "model": model, "restoration": "raw", "images_per_second": 100}
-        for model in models
-    ]
-    figures.cost(
-        {"results": [result(model, 0.66 + i / 1000) for i, model in enumerate(models)], "costs": costs}
-    )
+    costs = [inference(model, 100) for model in models]
+    results = [result(model, 0.66 + i / 1000) for i, model in enumerate(models)]
+    figures.cost(report(results=results, costs=costs))
     heights = sorted(text.get_position()[1] for text in drawn[0].axes[0].texts)
     assert min(np.diff(heights)) > 0.05
 
@@ -198,26 +180,20 @@ def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(figures, "_DPI", 40)
-    costs = [{"phase": "inference", "model": name, "restoration": "raw", "images_per_second": 100}]
-    report = {"results": [result(name)], "costs": costs}
-    assert pixels(figures.cost(report)).size
-    assert pixels(figures.leaderboard(report)).size
+    hostile = report(results=[result(name)], costs=[inference(name, 100)])
+    assert pixels(figures.cost(hostile)).size
+    assert pixels(figures.leaderboard(hostile)).size
 
 
 @pytest.mark.parametrize(
-    "report",
-    [
-        {},
-        {"results": []},
-        {"results": [{}]},
-        {"results": [{"metrics": {}}], "costs": [{}], "data": {"a/b": {}}},
-    ],
+    "sections",
+    [{}, {"results": [result(metrics={})], "costs": [cost()], "data": {"a/b": face_set(counts={})}}],
 )
-def test_where_there_is_nothing_to_draw_there_is_no_picture(report: dict[str, Any]) -> None:
-    assert figures.leaderboard(report) == figures.cost(report) == figures.confusion({}) == ""
+def test_where_there_is_nothing_to_draw_there_is_no_picture(sections: dict[str, Any]) -> None:
+    assert figures.leaderboard(report(**sections)) is figures.cost(report(**sections)) is None
 
 
 def test_of_hundreds_of_subjects_the_chart_shows_the_best(drawn: list[Figure]) -> None:
-    figures.leaderboard({"results": [result(f"m{i}", i / 700) for i in range(600)]})
+    figures.leaderboard(report(results=[result(f"m{i}", i / 700) for i in range(600)]))
     assert {"m599-raw", "m560-raw", "fer2013/private_test, 40 of 600"} <= texts(drawn[0])
     assert "m559-raw" not in texts(drawn[0])

@@ -1,4 +1,4 @@
-"""Results as tables: the terminal's, a failure's, the page's."""
+"""Tables of results: in the terminal, in the text of a failure, and on the page."""
 
 from __future__ import annotations
 
@@ -6,38 +6,28 @@ import io
 from typing import Any
 
 import pytest
+from eval_reports import baseline, changes, cost, face_set, report, result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
 from fer_models.emotions import LABELS
-from fer_models.report import data_quality, html_tables, tables
-from fer_models.report.markup import Html, element
+from fer_models.errors import UsageError
+from fer_models.report import formatting, tables
+from fer_models.report.html_report import section_html
 from fer_models.report.tables import FailureRow, failure_table
+from fer_models.report.templates import render
 
 
-def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dict[str, Any]:
-    scores = {"value": accuracy, "low": accuracy - 0.016, "high": accuracy + 0.015}
-    subject = {
-        "dataset": "fer2013",
-        "split": "private_test",
-        "corruption": None,
-        "restoration": "raw",
-        "model": model,
-        "prompt": None,
-    }
-    return {
-        "subject": {**subject, **{key: changed.pop(key) for key in subject if key in changed}},
-        "id": f"{model}-raw on fer2013/private_test",
-        "n": 3589,
-        "unanswered": 0,
-        "metrics": {"accuracy": scores, "macro_f1": scores},
-        "verdict": "PASS",
-        "inference_seconds": 3.14,
-        "from_store": False,
-        **changed,
-    }
+def page(section: str, **sections: Any) -> str:
+    """One section of the page."""
+    return section_html(report(**sections), section)
+
+
+def per_class(**changed: Any) -> str:
+    (entry,) = report(results=[result(**changed)]).results
+    return render("per_class", result=entry)
 
 
 def printed(table: Table, width: int = 100) -> str:
@@ -69,7 +59,7 @@ def test_a_failure_reads_exactly_as_the_design_shows_it() -> None:
         "  macro_f1    0.618   [0.600, 0.634]   0.631      -0.013   0.03\n"
         "  201 faces were right and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39\n"
         "  n = 3589 can establish a fall of 1.6 points\n"
-        "  If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
+        f"  {hint}"
     )
 
 
@@ -107,7 +97,7 @@ def test_the_columns_of_a_failure_stand_under_their_headings(
     ],
 )
 def test_a_p_value_has_as_many_digits_as_decide_something(value: float | None, words: str) -> None:
-    assert tables.p_value(value) == words
+    assert formatting.p_value(value) == words
 
 
 @pytest.mark.parametrize(
@@ -115,7 +105,7 @@ def test_a_p_value_has_as_many_digits_as_decide_something(value: float | None, w
     [(0.0031, "3.1 ms"), (0.9999, "1 s"), (4.2, "4.2 s"), (200, "3 min 20 s"), (None, "-")],
 )
 def test_seconds_are_written_in_the_unit_that_fits(value: float | None, words: str) -> None:
-    assert tables.seconds(value) == words
+    assert formatting.seconds(value) == words
 
 
 @pytest.mark.parametrize(
@@ -123,14 +113,12 @@ def test_seconds_are_written_in_the_unit_that_fits(value: float | None, words: s
     [(512, "512"), (999.9, "1.00 k"), (139_570_240, "140 M"), (1.63e9, "1.63 G"), (None, "-")],
 )
 def test_amounts_keep_three_digits_and_a_prefix(value: float | None, words: str) -> None:
-    assert tables.amount(value) == words
+    assert formatting.amount(value) == words
 
 
 def test_the_terminal_ranks_by_accuracy_and_shows_change_verdict_and_time() -> None:
-    fallen = result(
-        "resnet50", 0.7, verdict="FAIL", baseline={"metrics": {"accuracy": 0.727}}, from_store=True
-    )
-    text = printed(tables.leaderboard({"results": [result("vgg19", 0.6), fallen]}))
+    regressed = result("resnet50", 0.7, verdict="FAIL", baseline=baseline(0.727), from_store=True)
+    text = printed(tables.leaderboard(report(results=[result("vgg19", 0.6), regressed])))
     assert text.index("resnet50-raw") < text.index("vgg19-raw")
     line = next(line for line in text.splitlines() if "resnet50-raw" in line)
     assert line.split() == [
@@ -149,11 +137,11 @@ def test_the_terminal_ranks_by_accuracy_and_shows_change_verdict_and_time() -> N
 
 
 def test_the_terminal_names_the_faces_once_and_groups_by_them() -> None:
-    alone = printed(tables.leaderboard({"results": [result("a"), result("b")]}))
+    alone = printed(tables.leaderboard(report(results=[result("a"), result("b")])))
     assert alone.count("fer2013/private_test") == 1
     both = printed(
         tables.leaderboard(
-            {"results": [result("a", 0.4), result("b", 0.9, corruption="blur:3"), result("c", 0.5)]}
+            report(results=[result("a", 0.4), result("b", 0.9, corruption="blur:3"), result("c", 0.5)])
         )
     )
     order = [
@@ -167,26 +155,26 @@ def test_the_terminal_names_the_faces_once_and_groups_by_them() -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4),
-    st.sampled_from(["INCONCLUSIVE", "[bold]", None]),
+    st.sampled_from(["INCONCLUSIVE", None]),
 )
 def test_the_terminal_table_fits_100_columns_whatever_the_names(
     names: list[str], verdict: str | None
 ) -> None:
     results = [
-        result(name, 1.0, verdict=verdict, baseline={"metrics": {"accuracy": 0.5}}, inference_seconds=7000)
-        for name in names
+        result(name, 1.0, verdict=verdict, baseline=baseline(0.5), inference_seconds=7000) for name in names
     ]
-    lines = printed(tables.leaderboard({"results": results})).splitlines()
+    lines = printed(tables.leaderboard(report(results=results))).splitlines()
     assert any("1.000" in line and "+0.500" in line and "116 min 40 s" in line for line in lines)
 
 
 def test_brackets_in_a_name_are_not_markup_in_the_terminal() -> None:
-    assert "[red]x-raw" in printed(tables.leaderboard({"results": [result("[red]x")]}))
+    assert "[red]x-raw" in printed(tables.leaderboard(report(results=[result("[red]x")])))
 
 
 def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal() -> None:
-    report = {"results": [result("\x1b[31mred")], "skipped": [{"model": "m\x1b]0;x\x07", "reason": "r"}]}
-    assert "\x1b" not in printed(tables.leaderboard(report)) + "".join(tables.skips(report))
+    skipped = [{"model": "m\x1b]0;x\x07", "reason": "r"}]
+    hostile = report(results=[result("\x1b[31mred")], skipped=skipped)
+    assert "\x1b" not in printed(tables.leaderboard(hostile)) + "".join(tables.skips(hostile))
 
 
 def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
@@ -196,27 +184,26 @@ def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
             "reason": "weights are\nnot here.",
             "command": "fer-models weights get clip-vit-l-14",
         },
-        {"model": "m"},
+        {"model": "m", "reason": "r"},
     ]
-    assert tables.skips({"skipped": skipped}) == [
+    assert tables.skips(report(skipped=skipped)) == [
         "skipped clip-vit-l-14: weights are not here. Run: fer-models weights get clip-vit-l-14",
-        "skipped m: no reason given",
+        "skipped m: r",
     ]
-    assert tables.skips({}) == []
+    assert tables.skips(report()) == []
 
 
 def test_the_page_shows_a_column_of_unanswered_faces_only_if_there_are_any() -> None:
-    assert "no answer" not in html_tables.leaderboard_html({"results": [result()]})
-    assert "no answer" in html_tables.leaderboard_html({"results": [result(unanswered=12)]})
+    assert "no answer" not in page("leaderboard", results=[result()])
+    assert "no answer" in page("leaderboard", results=[result(unanswered=12)])
 
 
 def test_the_change_is_the_gates_own_if_it_recorded_one() -> None:
-    recorded = result(
-        baseline={"metrics": {"accuracy": 0.7}}, changes={"accuracy": {"change": -0.5, "p": 0.0004}}
-    )
-    assert tables.change_of(recorded) == -0.5
-    assert "0.0004" in html_tables.leaderboard_html({"results": [recorded]})
-    assert tables.change_of(result()) is None
+    entry = result(baseline=baseline(0.7), changes=changes(-0.5, p=0.0004))
+    (recorded,), (unrecorded,) = report(results=[entry]).results, report(results=[result()]).results
+    assert recorded.change() == -0.5
+    assert "0.0004" in page("leaderboard", results=[entry])
+    assert unrecorded.change() is None
 
 
 def test_an_emotion_without_a_score_has_a_dash_and_the_averages_come_last() -> None:
@@ -225,13 +212,13 @@ def test_an_emotion_without_a_score_has_a_dash_and_the_averages_come_last() -> N
         "recall": 0.0,
         "f1": None,
         "support": 55,
-        "intervals": {"precision": None, "recall": [0.0, 0.065]},
+        "intervals": {"precision": None, "recall": [0.0, 0.065], "f1": None},
     }
-    table = html_tables.per_class_html(result(per_class=dict.fromkeys(LABELS, scores)))
-    assert table.count('<td class="num">- </td>') == 2 * len(LABELS) + 2, "and two averages were not measured"
+    table = per_class(per_class=dict.fromkeys(LABELS, scores))
+    assert table.count('<td class="num">-</td>') == 2 * len(LABELS) + 2, "and two averages were not measured"
     assert table.count("[0.000, 0.065]") == len(LABELS)
     assert table.index("neutral") < table.index("macro") < table.index("0.668")
-    assert html_tables.per_class_html(result()) == ""
+    assert per_class() == ""
 
 
 def test_what_training_took_stands_in_a_table_of_its_own() -> None:
@@ -243,29 +230,18 @@ def test_what_training_took_stands_in_a_table_of_its_own() -> None:
         "peak_memory_mb": 3000.0,
         "joules": None,
     }
-    trained = {
-        "phase": "training",
-        "model": "<vgg19>",
-        "restoration": "raw",
-        "device": "cpu, 2 threads",
-        **figures,
-    }
-    page = html_tables.costs_html(
-        {"costs": [trained, {"phase": "inference", "model": "vgg19", "restoration": "raw", "seconds": 0.1}]}
-    )
-    assert page.count("<table") == 2
+    trained = {**cost("training", "<vgg19>"), "device": "cpu, 2 threads", **figures}
+    text = page("costs", costs=[trained, cost(seconds=0.1)])
+    assert text.count("<table") == 2
     for cell in ("&lt;vgg19&gt;", "cpu, 2 threads", "10 min 20 s", "3 h 20 min", "3,000 MB"):
-        assert cell in page
-    assert html_tables.costs_html({"costs": [trained]}).count("<table") == 1
-    assert "1.5 kWh" in html_tables.costs_html({"costs": [trained | {"joules": 5.4e6}]})
+        assert cell in text
+    assert page("costs", costs=[trained]).count("<table") == 1
+    assert "1.5 kWh" in page("costs", costs=[{**trained, "joules": 5.4e6}])
 
 
 def test_costs_stand_in_the_order_of_a_models_life() -> None:
-    costs = [
-        {"phase": phase, "model": "vgg19", "restoration": "raw"}
-        for phase in ("training step", "unheard of", "inference", "preprocessing")
-    ]
-    table = html_tables.costs_html({"costs": costs})
+    phases = ("training step", "unheard of", "inference", "preprocessing")
+    table = page("costs", costs=[cost(phase) for phase in phases])
     order = [table.index(phase) for phase in ("preprocessing", "inference", "training step", "unheard of")]
     assert order == sorted(order)
 
@@ -275,117 +251,96 @@ def test_any_records_become_a_table_with_all_their_keys() -> None:
         {"prompt": "a {} face", "accuracy": {"value": 0.42, "low": 0.4, "high": 0.44}},
         {"prompt": "other", "macro_f1": 0.3},
     ]
-    table = html_tables.records_html(records)
+    table = page("published", published=records)
     assert "macro f1" in table
     assert "[0.400, 0.440]" in table
-    assert html_tables.records_html([]) == ""
+    assert page("published") == ""
 
 
 def test_the_faces_are_described_with_shares_fingerprint_and_notes() -> None:
-    data = {
-        "fer2013/test": {
-            "n": 4,
-            "fingerprint": "9c11",
-            "counts": {"happy": 3, "sad": 1},
-            "notes": ["two twice"],
-        }
-    }
-    block = data_quality.data_html({"data": data})
+    faces = face_set(n=4, counts={"happy": 3, "sad": 1}, notes=["two twice"])
+    block = page("faces", data={"fer2013/test": faces})
     assert all(
         word in block for word in ("fer2013/test", "4 faces", "75.0%", "<code>9c11</code>", "two twice")
     )
-    assert data_quality.data_html({}) == ""
+    assert page("faces") == ""
 
 
 def test_nested_values_of_the_environment_are_written_as_lists() -> None:
-    block = html_tables.environment_html(
-        {"environment": {"packages": {"torch": "2.9.1"}, "options": ["--limit", 70], "gpu": None}}
-    )
+    values = {"packages": {"torch": "2.9.1"}, "options": ["--limit", 70], "gpu": None}
+    block = page("environment", environment=values)
     assert "--limit, 70" in block
     assert '<li><span class="key">torch</span> 2.9.1</li>' in block
 
 
+NULLS = ("leakage", "responses", "votes", "verdict", "baseline", "changes", "log_loss", "inference_seconds")
+
+
+def test_values_that_were_not_measured_leave_cells_empty() -> None:
+    unmeasured = result(metrics={}, **dict.fromkeys(NULLS))
+    empty = report(results=[unmeasured], costs=[cost(model=None)], published=[{}], environment={"gpu": None})
+    printed(tables.leaderboard(empty))
+    for section in ("leaderboard", "costs", "published", "environment", "faces", "labels"):
+        assert "None" not in section_html(empty, section)
+
+
+@pytest.mark.parametrize("name", ["results", "costs", "data", "environment", "skipped", "published"])
+def test_a_section_that_is_null_is_refused_by_name(name: str) -> None:
+    with pytest.raises(
+        UsageError, match="no list of results" if name == "results" else f"The field {name} is"
+    ):
+        report(**{name: None})
+
+
 @pytest.mark.parametrize(
-    "broken",
+    ("value", "escaped"),
     [
-        {},
-        {
-            "results": None,
-            "costs": None,
-            "data": None,
-            "environment": None,
-            "skipped": None,
-            "published": None,
-        },
-        {"results": [{}]},
-        {
-            "results": [
-                {
-                    "subject": None,
-                    "metrics": None,
-                    "baseline": None,
-                    "changes": None,
-                    "per_class": None,
-                    "verdict": None,
-                }
-            ],
-            "costs": [{}],
-        },
-        {
-            "results": [{"metrics": {"accuracy": {"value": None}}}],
-            "data": {"a/b": {}, "more": 3},
-            "skipped": [{}],
-            "published": [{}],
-        },
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("\"'", "&#34;&#39;"),
+        ("\x1b\u202e", "\ufffd\ufffd"),
+        (None, "-"),
+        (7, "7"),
     ],
 )
-def test_missing_keys_leave_cells_empty(broken: dict[str, Any]) -> None:
-    printed(tables.leaderboard(broken))
-    tables.skips(broken)
-    of_tables = (
-        html_tables.leaderboard_html,
-        html_tables.costs_html,
-        html_tables.published_html,
-        html_tables.environment_html,
-    )
-    for render in (*of_tables, data_quality.data_html, data_quality.labels_html):
-        assert isinstance(render(broken), Html)
-
-
-def test_an_element_escapes_its_children_and_attributes_but_no_markup_twice() -> None:
-    assert (
-        element("p", "<b>", element("i", "&"), title='"<')
-        == '<p title="&quot;&lt;">&lt;b&gt;<i>&amp;</i></p>'
-    )
-    assert element("p", title=Html('"')) == '<p title="&quot;"></p>'
-    assert element("details", open=True, class_=None) == "<details open></details>"
+def test_every_value_is_escaped_and_cleaned_but_no_markup_twice(value: object, escaped: str) -> None:
+    page_ = page("environment", environment={"key": value, "list": [value]})
+    assert f'<td class="text">{escaped}</td>' in page_
+    assert "&amp;lt;" not in page_
 
 
 def test_a_part_of_a_split_is_ranked_for_itself_against_the_baseline_on_its_own_faces():
-    def result(n, accuracy, change):
-        return {
-            "subject": {"dataset": "fer2013", "split": "test", "model": "m", "restoration": "raw"},
-            "n": n,
-            "of": 1050,
-            "metrics": {"accuracy": {"value": accuracy}},
-            "baseline": {"metrics": {"accuracy": 0.7}},
-            "changes": {"accuracy": {"change": change}},
-        }
+    def part_of_split(n, accuracy, change):
+        return result("m", accuracy, n=n, of=1050, baseline=baseline(0.7), changes=changes(change))
 
-    part, whole = result(70, 0.9, -0.05), result(1050, 0.65, -0.05)
-    assert list(tables.ranked({"results": [part, whole]})) == [
-        "fer2013/test",
-        "fer2013/test, 70 of 1,050 faces",
-    ]
-    assert tables.baseline_of(whole, "accuracy") == 0.7
-    assert tables.baseline_of(part, "accuracy") == pytest.approx(0.95)
+    ranked = report(results=[part_of_split(70, 0.9, -0.05), part_of_split(1050, 0.65, -0.05)]).ranked
+    assert list(ranked) == ["fer2013/private_test", "fer2013/private_test, 70 of 1,050 faces"]
+    (full,), (part,) = ranked.values()
+    assert full.baseline_value("accuracy") == 0.7
+    assert part.baseline_value("accuracy") == pytest.approx(0.95)
 
 
 def test_what_a_depth_left_out_is_listed_with_the_command_for_all():
-    report = {"depth": {"name": "standard", "left_out": ["corruption severities 1"]}}
-    assert tables.left_out(report) == [
+    standard = {"name": "standard", "left_out": ["corruption severities 1"]}
+    assert tables.left_out(report(depth=standard)) == [
         "Depth standard left out:",
         "  - corruption severities 1",
         "Everything: pytest evals --depth full",
     ]
-    assert tables.left_out({"depth": {"name": "full", "left_out": []}}) == tables.left_out({}) == []
+    assert tables.left_out(report()) == []
+
+
+def test_the_effect_of_a_restoration_is_one_line_with_its_corrected_and_broken_faces():
+    change = {"before": 0.7, "after": 0.659, "change": -0.041, "low": -0.05, "high": -0.03}
+    effect = {
+        "subject": {"dataset": "fer2013", "split": "private_test", "corruption": None},
+        **{"model": "vgg19", "restoration": "gfpgan", "against": "raw", "n": 3589},
+        **{"accuracy": change, "macro_f1": None, "corrected": 12, "broken": 34, "p": 0.2},
+        **{"minimum_detectable_effect": 0.016, "per_class": {}, "p_adjusted": 0.4},
+        **{"seconds_per_face": None, "fidelity": None, "verdict": "no difference shown"},
+        **{"seconds_per_corrected_face": None, "faces": {}},
+    }
+    (line,) = tables.restorations(report(restorations=[effect]))
+    assert line == (
+        "gfpgan against raw, vgg19: no difference shown "
+        "(0.700 -> 0.659, 12 corrected, 34 broken, p 0.40; these faces would show 1.6 points)"
+    )

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+from eval_reports import report, result
 from fakes import answers_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_models.classifiers.vlm import base, questions
-from fer_models.report.responses import responses_html
+from fer_models.report.html_report import section_html
 from fer_models.scoring.responses import response_summary
 
 MULTIPLE_CHOICE = questions.load("multiple-choice")
@@ -49,10 +50,8 @@ def test_a_model_with_probabilities_has_no_summary():
 
 
 def test_replies_are_escaped_on_the_page():
-    subject = {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"}
-    summary = response_summary(parsed(["<script>alert(1)</script>", "sad"]), MULTIPLE_CHOICE)
-    result = {"id": "m-raw on d/s", "n": 2, "subject": subject, "responses": summary}
-    page = responses_html({"results": [result]})
+    responses = response_summary(parsed(["<script>alert(1)</script>", "sad"]), MULTIPLE_CHOICE)
+    page = section_html(report(results=[result("m", n=2, responses=responses)]), "responses")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "no answer: no emotion named" in page

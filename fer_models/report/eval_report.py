@@ -1,0 +1,169 @@
+"""The report of one run: the typed content of evals.json, schema 2.
+
+`EvalReport.from_json` and `EvalReport.to_json` are the only conversions from and to JSON. They are strict: a
+wrong type, a missing field or a NaN is a `UsageError` that names the field. Unknown fields are refused too,
+so that nothing in a file of another version is lost in silence. Open by design are `environment`, `published`
+(free records of baselines.json) and `costs` (suites append figures of their own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fer_models.errors import UsageError
+from fer_models.report.json_fields import decode, encode, require_object
+from fer_models.report.report_entries import (
+    TRAINING,
+    Cost,
+    DepthSummary,
+    FaceSetDescription,
+    Reference,
+    ReportedError,
+    Result,
+    Skip,
+)
+from fer_models.report.robustness_entries import (
+    CorruptionResult,
+    Figure,
+    MetamorphicResult,
+    PromptResult,
+    QuestionResult,
+    RestorationResult,
+    RobustnessEntry,
+)
+
+SCHEMA = 2
+#: The order of costs in tables: that of the steps of an evaluation.
+PHASES = (
+    "preprocessing",
+    "restoration",
+    "inference",
+    "single face",
+    "another prompt",
+    "evaluation",
+    "training step",
+)
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Everything that one run of the evals leaves.
+
+    Attributes:
+        depth: how much was evaluated, and what was left out.
+        environment: versions, machine, command.
+        results: one per subject.
+        costs: measured times and sizes.
+        prompts: robustness against other prompts or questions.
+        metamorphic: robustness against small perturbations.
+        corruptions: robustness against corruptions.
+        restorations: effects of restorations.
+        data: the faces, by `dataset/split`.
+        skipped: models that are not on this machine.
+        not_judged: ids of recorded subjects that the selection of tests leaves out.
+        errors: what could not be judged.
+        published: claims of publications, as baselines.json has them.
+    """
+
+    depth: DepthSummary
+    environment: Mapping[str, Any]
+    results: tuple[Result, ...]
+    costs: tuple[Cost, ...]
+    prompts: tuple[PromptResult | QuestionResult, ...]
+    metamorphic: tuple[MetamorphicResult, ...]
+    corruptions: tuple[CorruptionResult, ...]
+    restorations: tuple[RestorationResult, ...]
+    data: Mapping[str, FaceSetDescription]
+    skipped: tuple[Skip, ...]
+    not_judged: tuple[str, ...]
+    errors: tuple[ReportedError, ...]
+    published: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def from_json(cls, value: Any) -> EvalReport:
+        """Decode the content of evals.json, or the dictionary that a run collected.
+
+        Raises:
+            UsageError: it is not a report of this schema; the message names the field.
+        """
+        if not isinstance(value, Mapping) or not isinstance(value.get("results"), list | tuple):
+            raise UsageError("It is not a report: it has no list of results.")
+        fields = dict(require_object(value, "report"))
+        schema = fields.pop("schema", None)
+        if schema != SCHEMA:
+            raise UsageError(f"It has schema {schema!r}, but this version reads schema {SCHEMA}.")
+        report: EvalReport = decode(cls, fields, "")
+        return report
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as the content of evals.json.
+
+        Raises:
+            UsageError: a value cannot be in JSON, such as NaN; the message names the field.
+        """
+        return {"schema": SCHEMA, **encode(self, "")}
+
+    @cached_property
+    def ranked(self) -> dict[str, list[Result]]:
+        """The results by their faces: full splits first, the best accuracy first within each."""
+        groups: dict[str, list[Result]] = {}
+        for result in self.results:
+            groups.setdefault(result.face_set, []).append(result)
+        names = sorted(groups, key=lambda name: groups[name][0].is_part)
+        return {name: sorted(groups[name], key=_by_accuracy) for name in names}
+
+    @property
+    def ranked_results(self) -> list[Result]:
+        """All results in the order of `ranked`."""
+        return [result for group in self.ranked.values() for result in group]
+
+    def references(self, face_set: str) -> tuple[Reference, ...]:
+        """The reference scores on some faces."""
+        return self.data[face_set].references if face_set in self.data else ()
+
+    @property
+    def robustness(self) -> Iterator[tuple[RobustnessEntry, Figure]]:
+        """Every judged robustness figure with its entry."""
+        for entry in (*self.prompts, *self.metamorphic, *self.corruptions):
+            yield from ((entry, figure) for figure in entry.figures)
+
+    @property
+    def prompt_results(self) -> list[PromptResult]:
+        """Prompt robustness of zero-shot models."""
+        return [entry for entry in self.prompts if isinstance(entry, PromptResult)]
+
+    @property
+    def question_results(self) -> list[QuestionResult]:
+        """Question robustness of vision-language models."""
+        return [entry for entry in self.prompts if isinstance(entry, QuestionResult)]
+
+    @property
+    def timed_costs(self) -> list[Cost]:
+        """The costs measured in this or an earlier run, in the order of `PHASES`."""
+        return sorted((cost for cost in self.costs if cost.phase != TRAINING), key=_by_phase)
+
+    @property
+    def training_costs(self) -> list[Cost]:
+        """What training took, as the weights record it."""
+        return [cost for cost in self.costs if cost.phase == TRAINING]
+
+    @property
+    def notes(self) -> list[str]:
+        """Each note of a result once, with the names of its subjects."""
+        subjects: dict[str, list[str]] = {}
+        for result in self.ranked_results:
+            for note in result.notes:
+                subjects.setdefault(note, []).append(result.name)
+        return [f"{note} ({', '.join(dict.fromkeys(names))})" for note, names in subjects.items()]
+
+
+def _by_accuracy(result: Result) -> float:
+    accuracy = result.value("accuracy")
+    return float("inf") if accuracy is None else -accuracy
+
+
+def _by_phase(cost: Cost) -> int:
+    return PHASES.index(cost.phase) if cost.phase in PHASES else len(PHASES)

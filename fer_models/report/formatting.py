@@ -1,0 +1,88 @@
+"""Numbers and text as the terminal and the page show them."""
+
+from __future__ import annotations
+
+import re
+
+#: What stands in place of a value that was not measured.
+NOTHING = "-"
+#: Control characters (all but tab and newline), lone surrogates and direction overrides: no page or terminal
+#: can show them, or they would show other text than there is.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(value: object) -> str:
+    """Text that can be shown anywhere: each unprintable character becomes U+FFFD, which is visible."""
+    return _UNPRINTABLE.sub("\ufffd", str(value))
+
+
+def one_line(text: object) -> str:
+    """Clean text on one line."""
+    return " ".join(clean(text).split())
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`0.668`, or a dash."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """`-0.027`, `+0.004`: a change with its sign."""
+    return NOTHING if value is None else f"{value:+.3f}"
+
+
+def percent(value: float | None) -> str:
+    """`12.5%`, or a dash."""
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def p_value(value: float | None) -> str:
+    """`0.0004`, `0.03`, `< 0.0001`: as many digits as a decision needs."""
+    if value is None:
+        return NOTHING
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+
+
+def seconds(value: float | None) -> str:
+    """`3.1 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    if value is None:
+        return NOTHING
+    if value >= 7200:
+        return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
+    if value >= 120:
+        return f"{value // 60:.0f} min {value % 60:.0f} s"
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+
+
+def amount(value: float | None) -> str:
+    """`20.0 M`, `1.63 G`, `512`: three digits and a prefix."""
+    if value is None:
+        return NOTHING
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:#.3g} {prefix}".replace(". ", " ")
+    return f"{value:.3g}"
+
+
+def rate(value: float | None) -> str:
+    """`1,024`, `9.31`: images per second."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def megabytes(value: float | None) -> str:
+    """`3,000 MB`, or a dash."""
+    return NOTHING if value is None else f"{value:,.0f} MB"
+
+
+def kilowatt_hours(joules: float | None) -> str:
+    """`1.5 kWh` from joules, or a dash."""
+    return NOTHING if joules is None else f"{joules / 3.6e6:.3g} kWh"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 face`, `2 faces`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

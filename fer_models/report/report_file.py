@@ -1,0 +1,51 @@
+"""Reading and writing of evals.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from fer_models.artifacts.json_io import parse_json
+from fer_models.errors import UsageError
+from fer_models.report.eval_report import EvalReport
+
+_RUN_AGAIN = "Run `pytest evals` again to write a new one."
+
+
+def write_report(report: EvalReport, path: Path) -> None:
+    """Write evals.json atomically. Its folder is made if it is missing.
+
+    Raises:
+        UsageError: a value cannot be in JSON, such as NaN. The message names the field.
+    """
+    write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file in UTF-8 atomically. Its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_report(path: Path) -> EvalReport:
+    """Read the report that `write_report` wrote.
+
+    Raises:
+        UsageError: there is no such file, it is not JSON, or it is not a report of this schema.
+    """
+    try:
+        return EvalReport.from_json(parse_json(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read the report {path}: {error.strerror}. `pytest evals` writes one into --report-dir."
+        ) from error
+    except ValueError as error:  # not UTF-8, not JSON, or NaN in it
+        raise UsageError(f"{path} is not a report: {error}. {_RUN_AGAIN}") from error
+    except UsageError as error:
+        raise UsageError(f"{path} cannot be used. {error} {_RUN_AGAIN}") from error

@@ -1,0 +1,93 @@
+"""HTML from the jinja2 templates in `assets/report`.
+
+Everything is escaped (autoescape), every value is cleaned of unprintable characters (`finalize`), and a name
+that does not exist is an error (`StrictUndefined`). Python code holds no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fer_models.artifacts.resources import ASSETS
+from fer_models.datasets.audit_results import Example
+from fer_models.emotions import LABELS
+from fer_models.report import formatting
+from fer_models.report.robustness import figure_cells
+from fer_models.report.robustness_entries import FlipExample, FlippedFace
+
+#: The start of every picture on the page, so that nothing is fetched.
+PICTURE_PREFIX = "data:image/png;base64,"
+
+
+def render(name: str, **values: Any) -> str:
+    """Render the template `NAME.html.jinja`.
+
+    Args:
+        name: such as `summary`.
+        **values: the variables of the template.
+    """
+    return _environment().get_template(f"{name}.html.jinja").render(**values).strip()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS / "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["labels"] = LABELS
+    environment.tests["has_embedded_pictures"] = _has_embedded_pictures
+    for function in (
+        *(formatting.number, formatting.signed, formatting.percent, formatting.p_value, formatting.seconds),
+        *(formatting.amount, formatting.rate, formatting.megabytes, formatting.kilowatt_hours),
+        *(formatting.count, figure_cells),
+    ):
+        environment.filters[function.__name__] = function
+    more: dict[str, Callable[..., Any]] = {
+        "emotion": lambda i: LABELS[i] if 0 <= i < len(LABELS) else "no answer",
+        "heat_style": _heat_style,
+        "keys_in_order": _keys_in_order,
+        "milliseconds": lambda value: formatting.number(None if value is None else 1000 * value, 1),
+        "or_dash": lambda value: formatting.NOTHING if value is None else value,
+        "quoted": repr,
+        "thousands": lambda n: f"{n:,}",
+        "wrapped": lambda value, before="", after="": f"{before}{value}{after}",
+    }
+    environment.filters |= more
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Clean a value before it is escaped. `Markup` is the output of a template, which is clean already."""
+    return value if isinstance(value, Markup) else formatting.clean(value)
+
+
+def _has_embedded_pictures(example: Example | FlippedFace | FlipExample) -> bool:
+    """Whether the pictures of an example are in the report itself; others would be fetched."""
+    pictures = (example.picture,) if isinstance(example, Example) else example.pictures
+    return all(picture.startswith(PICTURE_PREFIX) for picture in pictures)
+
+
+def _heat_style(share: float) -> str:
+    """The colours of a cell from white to blue by its share; white ink on a dark ground."""
+    red, green, blue = (round(255 + (dark - 255) * share**0.8) for dark in (18, 74, 140))
+    return f"background:rgb({red},{green},{blue});color:{'#fff' if share > 0.6 else '#24292f'}"
+
+
+def _keys_in_order(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The keys of several mappings, each once, in order of appearance."""
+
+    def keys() -> Iterator[str]:
+        for mapping in mappings:
+            yield from mapping
+
+    return list(dict.fromkeys(keys()))

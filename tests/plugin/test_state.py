@@ -1,0 +1,69 @@
+"""The report of a run, from what its processes collected."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from eval_reports import cost, face_set, result
+
+from fer_models.depth import DEPTHS
+from fer_models.plugin.state import State
+
+
+@pytest.fixture
+def state() -> State:
+    """The state of a run with one result, without a suite that predicts."""
+    run = State.__new__(State)
+    faces = SimpleNamespace(dataset="fer2013", split="private_test")
+    data = SimpleNamespace(faces=faces, as_json=lambda: {"fer2013/private_test": face_set()})
+    published = [{"dataset": "fer2013", "accuracy": 0.7}, {"dataset": "elsewhere", "accuracy": 0.7}]
+    options = SimpleNamespace(depth=DEPTHS["full"], whole_variants=True)
+    parts: dict[str, Any] = {
+        "data": data,
+        "baselines": SimpleNamespace(published=published),
+        "options": options,
+    }
+    run.suite = SimpleNamespace(**parts)  # type: ignore[assignment]
+    run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
+    run.results, run.costs = {"vgg19": result()}, [cost(seconds=0.1)]
+    run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "restorations")}
+    run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]
+    return run
+
+
+def test_a_run_becomes_one_typed_report(state: State) -> None:
+    report = state.report()
+    assert [entry.name for entry in report.results] == ["vgg19-raw"]
+    assert [claim["dataset"] for claim in report.published] == ["fer2013"]
+    assert (report.skipped[0].model, report.errors[0].message) == ("m", "no faces")
+    assert report.environment["command"] == "pytest evals"
+    assert report.not_judged == ("vgg19-gfpgan",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"phase": "inference"}, r"The field costs[1].name is missing."),
+        (cost(seconds=float("nan")), r"The field costs[1].seconds is nan"),
+        (cost(more_figures=object()), r"The field costs[1].more_figures is a object"),
+        ("fast", r"The field costs[1] is 'fast', but it must be an object."),
+    ],
+)
+def test_an_invalid_cost_of_a_suite_is_an_error_and_the_rest_is_reported(
+    state: State, entry: Any, words: str
+) -> None:
+    state.costs.append(entry)
+    report = state.report()
+    assert state.errors["costs[1]"].startswith(words)
+    assert words in {error.message[: len(words)] for error in report.errors}
+    assert (len(report.costs), len(report.results)) == (1, 1)
+
+
+def test_a_run_that_makes_no_valid_report_leaves_one_with_the_error(state: State) -> None:
+    state.results["vgg19"]["n"] = "many"
+    report = state.report()
+    assert report.results == ()
+    assert "results[0].n is 'many', but it must be an integer" in state.errors["the report"]
+    assert [error.subject for error in report.errors] == ["d", "the report"]
