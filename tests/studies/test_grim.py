@@ -80,7 +80,22 @@ def test_a_claim_is_parsed_as_it_is_published(text, percent):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "%", "much", "-5", "100.01", "101", "86,44", "nan", "inf", "1e1", "86.", "1.2.3", "٨٦", "0.11111111111"],
+    [
+        "",
+        "%",
+        "much",
+        "-5",
+        "100.01",
+        "101",
+        "86,44",
+        "nan",
+        "inf",
+        "1e1",
+        "86.",
+        "1.2.3",
+        "٨٦",
+        "0.11111111111",
+    ],
 )
 def test_an_invalid_accuracy_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match=r"such as 86\.44"):
@@ -142,8 +157,8 @@ def command(capsys):
 
     def run(*arguments):
         code = cli.main(["data", "check-claim", *arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -174,18 +189,24 @@ def test_a_size_that_is_not_official_is_reported(command):
 
 def test_json_has_the_same_content(command):
     code, output, _ = command("86.44%", "--n", "7178", "--json")
-    found = json.loads(said)
+    result = json.loads(output)
     assert code == 0
-    assert (found["claim"], found["possible"]) == (86.44, True)
-    assert (found["k"], found["nearest"]) == ([6205, 6205], [])
-    assert found["plausibility"] == "above every clean published result"
+    assert (result["claim"], result["possible"]) == (86.44, True)
+    assert (result["k"], result["nearest"]) == ([6205, 6205], [])
+    assert result["plausibility"] == "above every clean published result"
     nearest = json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"]
     assert nearest[0] == {"k": 3102, "percent": 86.43}
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("much", "--n", "10"), ("-3", "--n", "10"), ("101", "--n", "10"), ("50", "--n", "0"), ("50", "--n", "-1")],
+    [
+        ("much", "--n", "10"),
+        ("-3", "--n", "10"),
+        ("101", "--n", "10"),
+        ("50", "--n", "0"),
+        ("50", "--n", "-1"),
+    ],
 )
 def test_bad_input_is_a_usage_error(command, arguments):
     assert command(*arguments)[0] == 4
