@@ -1,17 +1,16 @@
-"""How long a user waits for the first verdict, against what the networks themselves take: `python
-benchmarks/first_verdict.py`.
+"""Time to the first verdict, relative to the inference time of the networks.
+
+    python benchmarks/first_verdict.py [--full]
 
 It times, one after the other in one run on this machine:
 
-1. the bare forward passes: each of the five shipped networks predicts the 1,050 synthetic test faces as they
-are, in batches of 64,
-   loaded and warmed up before;
+1. the bare forward passes: each of the five shipped networks predicts the 1,050 synthetic test faces, in
+   batches of 64, loaded and warmed up before;
 2. `pytest evals` from nothing: a process of its own, no store, no synthetic faces in the user's cache folder;
-3. the same again, from the store that it left;
+3. the same again, from the store of the first run;
 4. `pytest evals --depth quick` from nothing.
 
-The last lines are the ratios to the sum of 1. Run it on a machine that does nothing else; `--full` adds
-`--depth full`.
+The last lines are the ratios to the sum of 1. Run it on an idle machine; `--full` adds `--depth full`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BATCH = 64
 
 
 def forward_pass(model: str, faces: list[Face]) -> float:
-    """Seconds that one shipped model takes to predict `faces`."""
+    """Time one shipped model on `faces`, in seconds."""
     spec = models.MODELS[model]
     classifier = spec.load(spec.resolve(Runtime()))
     classifier.predict(faces[:BATCH])
@@ -44,35 +43,23 @@ def forward_pass(model: str, faces: list[Face]) -> float:
 
 
 def evals(work: Path, *options: str) -> float:
-    """Seconds of one `pytest evals` whose store, reports and user's home folder are in `work`."""
+    """Time one `pytest evals` with its store, reports and home folder in `work`, in seconds."""
     home = work / "home"
     home.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "evals",
-        "--store",
-        work / ".evals/store",
-        "--report-dir",
-        work / "reports",
-        *options,
-    ]
-    root = Path(__file__).parents[1]
+    folders = ["--store", str(work / ".evals/store"), "--report-dir", str(work / "reports")]
+    command = [sys.executable, "-m", "pytest", "evals", *folders, *options]
+    root, environment = Path(__file__).parents[1], {**os.environ, "HOME": str(home)}
     started = time.perf_counter()
-    done = subprocess.run(
-        [*map(str, command)], cwd=root, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True
-    )
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(
-            f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
+    if result.returncode:
+        output = f"{result.stdout[-3000:]}{result.stderr[-3000:]}"
+        sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{output}")
     return seconds
 
 
 def main() -> None:
-    """Measure, and print the ratios."""
+    """Print the times and their ratios."""
     print(describe_machine())
     faces = synthetic.load("test").faces(range(synthetic.SPLITS["test"]))
     passes = {model: forward_pass(model, faces) for model in models.FASTEST}

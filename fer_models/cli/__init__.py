@@ -1,5 +1,6 @@
-"""The command line `fer-models`: one module per command. `add` defines its arguments, `run` executes it and
-imports what is heavy.
+"""Command line `fer-models`, one module per command.
+
+`add` defines the arguments of a command; `run` executes it, and imports heavy libraries only then.
 """
 
 from fer_models.cli.app import main

@@ -1,4 +1,4 @@
-"""`python -m fer_models.cli`."""
+"""Entry point of `python -m fer_models.cli`."""
 
 import sys
 

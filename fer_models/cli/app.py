@@ -32,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FerModelsError as error:
         print(f"fer-models: {clean(error)}", file=sys.stderr)
         return VERDICT_CODE
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough; what the verdict was, nobody knows
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a shell reports a broken pipe
     except KeyboardInterrupt:
         print(
-            "fer-models: interrupted; what was written is whole, the same command goes on from there",
+            "fer-models: interrupted. Complete files are kept: the same command resumes from them.",
             file=sys.stderr,
         )
         return 130

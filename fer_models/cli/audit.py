@@ -1,4 +1,4 @@
-"""`fer-models data audit`: what is wrong with a dataset."""
+"""`fer-models data audit`: finds duplicates, contradicting labels and broken images."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from fer_models.cli.common import Commands, load_faces, scheme_option
+from fer_models.cli.common import Commands, add_command, load_faces, scheme_option
 
 
 def add(commands: Commands) -> None:
-    """Its parser, below `data`."""
-    # `data` has some of these options too. Unset, they are not to overwrite what was given before the word
-    # `audit`.
-    parser = commands.add_parser(
+    """Add the parser of `audit`, below `data`."""
+    # `data` has some of these options too. Without a default they do not overwrite values that were given
+    # before the word `audit`.
+    parser = add_command(
+        commands,
         "audit",
-        help="copies and near copies within and across splits, contradicting labels, broken images",
+        "find exact and near duplicates within and across splits, contradicting labels, broken images",
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--dataset", metavar="NAME", help="synthetic (default), fer2013, or a class-folder dataset"
-    )
-    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    dataset_help = "synthetic (default), fer2013, or a class-folder dataset"
+    parser.add_argument("--dataset", metavar="NAME", help=dataset_help)
+    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="the folder of the dataset")
     scheme_option(parser)
-    parser.add_argument(
-        "--download", action="store_true", help="allow the data to be fetched from the network"
-    )
+    parser.add_argument("--download", action="store_true", help="allow downloading the dataset")
     parser.add_argument(
         "--split",
         action="append",
@@ -34,13 +32,13 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="one split (repeatable; default: all)",
     )
-    parser.add_argument("--no-near", action="store_true", default=False, help="look for exact copies only")
-    parser.add_argument("--json", action="store_true", help="as JSON, without the pictures")
+    parser.add_argument("--no-near", action="store_true", default=False, help="find exact duplicates only")
+    parser.add_argument("--json", action="store_true", help="print JSON, without pictures")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the audit, with a progress bar on stderr where somebody watches."""
+    """Print the audit, with a progress bar on a terminal."""
     import json
 
     from rich.console import Console
@@ -51,44 +49,45 @@ def run(args: argparse.Namespace) -> int:
 
     if args.sheet is not None:
         raise UsageError(
-            f"--sheet {args.sheet} belongs to `fer-models data`, not to its audit. Run the two one after the other."
+            f"--sheet {args.sheet} belongs to `fer-models data`, not to its audit. "
+            "Run the two one after the other."
         )
     names = _splits(args)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    is_terminal, screen = sys.stderr.isatty(), Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not is_terminal) as bar:
         task = bar.add_task("loading", total=None)
 
         def show(stage: str, done: int, total: int) -> None:
             bar.update(task, description=stage, completed=done, total=total)
 
-        sets = []
+        splits = []
         for i, name in enumerate(names):
             show(f"loading {name}", i, len(names))
-            sets.append(load_faces(args, name))
-        found = audit.audit(sets, near=not args.no_near, progress=show)
+            splits.append(load_faces(args, name))
+        result = audit.audit(splits, near=not args.no_near, progress=show)
     print(
-        json.dumps(found.as_json(pictures=False), indent=1) if args.json else audit_text.format_audit(found)
+        json.dumps(result.as_json(pictures=False), indent=1) if args.json else audit_text.format_audit(result)
     )
     return 0
 
 
 def _splits(args: argparse.Namespace) -> list[str]:
-    """The splits asked for, each once; all by default, but not `fer2013/test`, whose faces are those of two
-    others.
+    """List the given splits, each once; by default all.
+
+    `fer2013/test` is no default: its faces are those of two other splits.
     """
     from fer_models import datasets
     from fer_models.errors import UsageError
 
-    asked: list[str] = args.splits or ([args.split] if args.split else [])
-    union = args.dataset == "fer2013"
-    if not asked:
-        return [
-            name for name in datasets.splits(args.dataset, args.data_root) if not (union and name == "test")
-        ]
-    if union and "test" in asked and {"public_test", "private_test"} & {*asked}:
+    names: list[str] = args.splits or ([args.split] if args.split else [])
+    is_fer2013 = args.dataset == "fer2013"
+    if not names:
+        every = datasets.splits(args.dataset, args.data_root)
+        return [name for name in every if not (is_fer2013 and name == "test")]
+    if is_fer2013 and "test" in names and {"public_test", "private_test"} & {*names}:
         raise UsageError(
-            f"--split {' --split '.join(asked)}: fer2013/test is public_test and private_test together. Give test, or these two."
+            f"--split {' --split '.join(names)}: fer2013/test is public_test and private_test together. "
+            "Give test, or these two."
         )
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(names))

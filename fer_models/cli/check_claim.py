@@ -1,29 +1,26 @@
-"""`fer-models data check-claim`: can a published accuracy be true?"""
+"""`fer-models data check-claim`: checks whether a published accuracy is possible."""
 
 from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import VERDICT_CODE, Commands
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser(
+    """Add the parser of `check-claim`, below `data`."""
+    parser = add_command(
+        commands,
         "check-claim",
-        argument_default=argparse.SUPPRESS,  # what was said before the word stays
-        help="whether an accuracy is possible on so many faces, and where it lies: exit code 1 if not",
+        "check whether an accuracy is possible on N faces; exit code 1 if it is not",
+        argument_default=argparse.SUPPRESS,  # values that were given before the word `check-claim` stay
     )
     parser.add_argument(
-        "claim", metavar="CLAIM", help="as it was published: 86.44, 86.44%% or 0.8644; the decimals count"
+        "claim", metavar="CLAIM", help="as published: 86.44, 86.44%% or 0.8644; the decimals count"
     )
-    parser.add_argument(
-        "--n", type=int, required=True, metavar="N", help="how many faces it is said to stand on"
-    )
-    parser.add_argument(
-        "--split", metavar="NAME", help="the official split of FER-2013, where N alone does not tell"
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--n", type=int, required=True, metavar="N", help="the number of test faces")
+    parser.add_argument("--split", metavar="NAME", help="the official split of FER-2013, if N is ambiguous")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
@@ -33,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
 
     from fer_models.studies import grim
 
-    found = grim.check(grim.parse(args.claim), args.n, args.split)
-    print(json.dumps(found.as_json(), indent=1) if args.json else "\n".join(grim.describe(found)))
-    return 0 if found.possible else VERDICT_CODE
+    checked = grim.check(grim.parse(args.claim), args.n, args.split)
+    print(json.dumps(checked.as_json(), indent=1) if args.json else "\n".join(grim.describe(checked)))
+    return 0 if checked.possible else VERDICT_CODE

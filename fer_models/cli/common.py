@@ -1,4 +1,4 @@
-"""What several commands share: exit codes, options, the console."""
+"""Shared parts of the commands: exit codes, options, the console."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ VERDICT_CODE = 1
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def add_command(commands: Commands, name: str, text: str, **settings: Any) -> argparse.ArgumentParser:
+    """Add the parser of a command; `text` is its line in the list of commands and the head of its help."""
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", **settings)
+
+
 def data_options(parser: argparse.ArgumentParser, default: str = "synthetic") -> None:
-    """Which faces, as `pytest evals` spells it."""
+    """Add the options of a dataset, with the names of `pytest evals`."""
     others = "fer2013" if default == "synthetic" else "synthetic"
-    parser.add_argument(
-        "--dataset",
-        default=default,
-        metavar="NAME",
-        help=f"{default} (default), {others}, or a class-folder dataset",
-    )
-    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
+    dataset_help = f"{default} (default), {others}, or a class-folder dataset"
+    parser.add_argument("--dataset", default=default, metavar="NAME", help=dataset_help)
+    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="the folder of the dataset")
     scheme_option(parser)
-    parser.add_argument(
-        "--download", action="store_true", help="allow the data to be fetched from the network"
-    )
+    parser.add_argument("--download", action="store_true", help="allow downloading the dataset")
 
 
 def scheme_option(parser: argparse.ArgumentParser) -> None:
-    """What numbered class folders mean. The names are those of `datasets.schemes`, which is not imported for
-    a help text.
+    """Add the option for numbered class folders.
+
+    The names are those of `datasets.schemes`, which is not imported for a help text.
     """
     names = "affectnet, ck+, fer2013, ferplus, raf-db"
-    parser.add_argument(
-        "--label-scheme", metavar="NAME", help=f"what numbered class folders mean: {names}, or a JSON file"
-    )
+    scheme_help = f"the meaning of numbered class folders: {names}, or a JSON file"
+    parser.add_argument("--label-scheme", metavar="NAME", help=scheme_help)
 
 
 def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
-    """The faces of one split of the dataset that the options name. Raises as `datasets.load`."""
+    """Load one split of the dataset in the options. Raises as `datasets.load`."""
     from fer_models import datasets
 
     return datasets.load(
@@ -53,19 +52,19 @@ def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
 
 
 def model_file_option(parser: argparse.ArgumentParser) -> None:
-    """Models of the user's own."""
+    """Add the option for the user's own models."""
     parser.add_argument(
         "--model-file",
         action="append",
         default=[],
         type=Path,
         metavar="FILE.py",
-        help="also those of a Python file (repeatable)",
+        help="add the models of a Python file (repeatable)",
     )
 
 
 def console() -> Any:
-    """A rich console that does not break lines where nobody watches."""
+    """Make a rich console that does not wrap lines outside a terminal."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 160)

@@ -1,4 +1,4 @@
-"""`fer-models compare`: two runs, face by face."""
+"""`fer-models compare`: compares two runs, face by face."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import VERDICT_CODE, Commands, load_faces, scheme_option
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, load_faces, scheme_option
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +19,15 @@ _STORE = Path(".evals/store")
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser(
-        "compare", help="two runs, face by face: exit code 1 when the second is worse"
+    """Add the parser of `compare`."""
+    parser = add_command(
+        commands, "compare", "compare two runs, face by face; exit code 1 when the second is worse"
     )
     parser.add_argument(
         "before",
         metavar="BEFORE",
-        help="a store, one subject's folder in it, a baselines.json, or a git revision that holds one (main, HEAD~1, REV:path/to/baselines.json)",
+        help="a store, a folder in a store, a baselines.json, or a git revision that has one "
+        "(main, HEAD~1, REV:path/to/baselines.json)",
     )
     parser.add_argument(
         "after",
@@ -34,120 +35,113 @@ def add(commands: Commands) -> None:
         nargs="?",
         type=Path,
         default=_STORE,
-        help=f"a store, or one subject's folder in it ({_STORE})",
+        help=f"a store, or a folder in a store (default {_STORE})",
     )
+    _output_options(parser)
+    parser.add_argument("--strict-gate", action="store_true", help="INCONCLUSIVE, NEW and DEGRADED also fail")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="with --format html: show the listed faces of this dataset"
+    )
+    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="the folder of that dataset")
+    scheme_option(parser)
+    parser.add_argument("--download", action="store_true", help="allow downloading that dataset")
+    parser.set_defaults(run=run)
+
+
+def _output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("text", "markdown", "json", "html"),
         default="text",
-        help="text (default), markdown for a pull request, …",
+        help="text (default), markdown for a pull request, json or html",
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where it goes (default: standard output)"
-    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the file (default: standard output)")
     parser.add_argument(
         "--flips",
         type=int,
         default=20,
         metavar="N",
-        help="list at most N faces per subject and direction (default 20, 0 for none)",
+        help="list at most N changed faces per subject and direction (default 20, 0 for none)",
     )
-    parser.add_argument("--all", action="store_true", help="list the subjects that only one side holds")
-    parser.add_argument(
-        "--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too"
-    )
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="with --format html: show the listed faces, found in this dataset by their pixels",
-    )
-    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="where that dataset lies")
-    scheme_option(parser)
-    parser.add_argument(
-        "--download", action="store_true", help="allow that dataset to be fetched from the network"
-    )
-    parser.set_defaults(run=run)
+    parser.add_argument("--all", action="store_true", help="list the subjects of one side only")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the comparison; 1 if a verdict fails, else 0."""
-    if args.flips < 0:
-        raise UsageError(f"--flips must be at least 0, got {args.flips}.")
-    if args.dataset is None and (args.data_root or args.download or args.label_scheme):
-        raise UsageError(
-            "--data-root, --label-scheme and --download tell how a dataset is read, but not which it is. "
-            "Add --dataset NAME."
-        )
-    if args.dataset is not None and args.format != "html":
-        raise UsageError(
-            f"--dataset shows pictures, which --format {args.format} cannot hold. Add --format html, or leave --dataset out."
-        )
+    _check(args)
     from fer_models.gate import compare, run_sources
     from fer_models.report import comparison as report
 
-    earlier, later = run_sources.load_baseline(args.before), run_sources.load_candidate(args.after)
-    paired = compare.match_subjects(earlier, later)
-    found = report.RunComparison(
-        earlier.name,
-        later.name,
-        _judged(paired),
-        paired.only_before,
-        paired.only_after,
-        paired.incomparable,
-        (*earlier.notes, *later.notes),
+    before, after = run_sources.load_baseline(args.before), run_sources.load_candidate(args.after)
+    matched = compare.match_subjects(before, after)
+    result = report.RunComparison(
+        before.name,
+        after.name,
+        _judge(matched),
+        matched.only_before,
+        matched.only_after,
+        matched.incomparable,
+        (*before.notes, *after.notes),
         args.flips,
         args.strict_gate,
         args.all,
     )
     if args.format == "html":
-        said = report.html(found, None if args.dataset is None else _pictures(args, found))
+        text = report.html(result, None if args.dataset is None else _pictures(args, result))
     else:
-        said = {"text": report.text, "markdown": report.markdown, "json": report.as_json}[args.format](found)
-    _write(said, args.output)
-    return VERDICT_CODE if found.failed else 0
+        formats = {"text": report.text, "markdown": report.markdown, "json": report.as_json}
+        text = formats[args.format](result)
+    _write(text, args.output)
+    return VERDICT_CODE if result.failed else 0
 
 
-def _judged(paired: MatchedRuns) -> list[ComparedModel]:
+def _check(args: argparse.Namespace) -> None:
+    """Raise UsageError where options contradict each other."""
+    if args.flips < 0:
+        raise UsageError(f"--flips must be at least 0, got {args.flips}.")
+    if args.dataset is None and (args.data_root or args.download or args.label_scheme):
+        raise UsageError("--data-root, --label-scheme and --download need a dataset. Add --dataset NAME.")
+    if args.dataset is not None and args.format != "html":
+        raise UsageError(
+            f"--dataset shows pictures, and --format {args.format} has none. "
+            "Add --format html, or leave --dataset out."
+        )
+
+
+def _judge(matched: MatchedRuns) -> list[ComparedModel]:
     from fer_models.gate import compare, gate
     from fer_models.report.comparison import ComparedModel
     from fer_models.scoring import metrics
 
-    # Holm's first step multiplies by the number of comparisons: the bootstrap must be able to show a p that
-    # small.
-    resamples = max(9999, 400 * len(paired.pairs))
-    comparisons = []
-    for pair in paired.pairs:
-        a = pair.predictions
-        measured = metrics.measure_predictions(a)
-        comparisons.append(
-            gate.compare(
-                pair.subject,
-                a,
-                measured,
-                pair.record,
-                fingerprint=a.fingerprint,
-                labels=a.truth,
-                resamples=resamples,
-            )
+    # Holm's first step multiplies by the number of comparisons: so small a p needs as many resamples.
+    resamples = max(9999, 400 * len(matched.pairs))
+    comparisons = [
+        gate.compare(
+            pair.subject,
+            pair.predictions,
+            metrics.measure_predictions(pair.predictions),
+            pair.record,
+            fingerprint=pair.predictions.fingerprint,
+            labels=pair.predictions.truth,
+            resamples=resamples,
         )
-    judged = zip(paired.pairs, gate.judge(comparisons), strict=True)
-    return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in judged]
+        for pair in matched.pairs
+    ]
+    verdicts = zip(matched.pairs, gate.judge(comparisons), strict=True)
+    return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in verdicts]
 
 
-def _pictures(args: argparse.Namespace, found: RunComparison) -> dict[str, Face]:
-    """The listed faces by pixel hash: the same pixels are the same face, whatever its dataset is called."""
+def _pictures(args: argparse.Namespace, result: RunComparison) -> dict[str, Face]:
+    """Load the listed faces by pixel hash: the same pixels are the same face in any dataset."""
     from fer_models import datasets
 
-    wanted = {flip.face for flip in found.flips()}
-    splits = {
-        result.verdict.comparison.subject.split
-        for result in found.results
-        if result.negative_flips or result.positive_flips
-    }
+    hashes = {flip.face for flip in result.flips()}
+    flipped = [model for model in result.results if model.negative_flips or model.positive_flips]
+    splits = {model.verdict.comparison.subject.split for model in flipped}
     pictures: dict[str, Face] = {}
     for split in sorted(splits & set(datasets.splits(args.dataset, args.data_root))):
         faces = load_faces(args, split)
-        pictures |= {face: faces.face(row) for row, face in enumerate(faces.hashes) if face in wanted}
+        pictures |= {face: faces.face(row) for row, face in enumerate(faces.hashes) if face in hashes}
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""`fer-models data`: what a dataset holds; `data audit` and `data check-claim` are modules of their own."""
+"""`fer-models data`: describes a dataset; `audit` and `check-claim` are below it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.cli import audit, check_claim
-from fer_models.cli.common import Commands, data_options, load_faces
+from fer_models.cli.common import Commands, add_command, data_options, load_faces
 
 
 def add(commands: Commands) -> None:
-    """Its parser, and those of its questions."""
-    parser = commands.add_parser(
-        "data", help="what a dataset holds: counts, fingerprint, deviations, a sheet of faces"
-    )
+    """Add the parser of `data` and of its actions."""
+    parser = add_command(commands, "data", "describe a dataset: counts, fingerprint, notes, a sheet of faces")
     data_options(parser)
     parser.add_argument("--split", metavar="NAME", help="one split (default: all)")
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="write a sheet of faces, one row per emotion"
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
-    questions: Commands = parser.add_subparsers(title="more questions", metavar="[QUESTION]")
-    for question in (audit, check_claim):
-        question.add(questions)
+    actions: Commands = parser.add_subparsers(title="more actions", metavar="[ACTION]")
+    for action in (audit, check_claim):
+        action.add(actions)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the description of each split."""
     import json
 
     from fer_models import datasets
@@ -44,36 +42,32 @@ def run(args: argparse.Namespace) -> int:
             "notes": list(faces.notes),
         }
         if args.sheet is not None:
-            _sheet(
-                faces, args.sheet if len(names) == 1 else args.sheet.with_stem(f"{args.sheet.stem}-{name}")
-            )
+            path = args.sheet if len(names) == 1 else args.sheet.with_stem(f"{args.sheet.stem}-{name}")
+            _write_sheet(faces, path)
     if args.json:
         print(json.dumps(report, indent=1))
         return 0
-    for name, found in report.items():
-        print(f"{name}: {found['n']} faces, fingerprint {found['fingerprint'][:16]}…")
-        print("  " + "  ".join(f"{label} {count}" for label, count in found["counts"].items()))
-        for note in found["notes"]:
+    for name, split in report.items():
+        print(f"{name}: {split['n']} faces, fingerprint {split['fingerprint'][:16]}…")
+        print("  " + "  ".join(f"{label} {count}" for label, count in split["counts"].items()))
+        for note in split["notes"]:
             print(f"  note: {note}")
     return 0
 
 
-def _sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> None:
+def _write_sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> None:
     import numpy as np
     from PIL import Image
 
     from fer_models.emotions import EMOTIONS
     from fer_models.images import resize
 
+    white = np.full((side, side, 3), 255, dtype=np.uint8)
     rows = []
     for emotion in EMOTIONS:
-        chosen = np.flatnonzero(faces.labels == emotion)[:columns]
-        row = [resize(faces.face(int(i)), side) for i in chosen]
-        rows.append(
-            np.concatenate(
-                row + [np.full((side, side, 3), 255, dtype=np.uint8)] * (columns - len(row)), axis=1
-            )
-        )
+        indices = np.flatnonzero(faces.labels == emotion)[:columns]
+        row = [resize(faces.face(int(i)), side) for i in indices]
+        rows.append(np.concatenate(row + [white] * (columns - len(row)), axis=1))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows, axis=0)).save(path)
     print(f"{faces.name}: a sheet of faces is in {path}")

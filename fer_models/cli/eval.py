@@ -1,4 +1,4 @@
-"""`fer-models eval`: pytest on the packaged evals, from any folder."""
+"""`fer-models eval`: runs pytest on the packaged evals, from any folder."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fer_models.cli.common import Commands
 
 
 def add(commands: Commands) -> None:
-    """The line in `fer-models --help`: `fer_models.cli` passes all arguments of this command on to `run`."""
-    commands.add_parser("eval", help="evaluate models: pytest on the packaged evals, in the current folder")
+    """Add the line in `fer-models --help`: all arguments of this command go to `run`."""
+    commands.add_parser("eval", help="evaluate models: run pytest on the packaged evals")
 
 
 class _ArgparseGroups:
-    """An argparse parser with the two methods of a pytest parser that define options."""
+    """Adapter of an argparse parser to the two methods of a pytest parser that define options."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self.parser = parser
 
     def getgroup(self, name: str, description: str) -> _ArgparseGroups:
-        """The options are added to the parser itself."""
+        """Return this adapter: options are added to the parser itself."""
         return self
 
     def addoption(self, *names: str, **settings: Any) -> None:
@@ -32,7 +32,7 @@ class _ArgparseGroups:
 
 
 def pytest_arguments(arguments: Sequence[str], folder: Path) -> list[str]:
-    """The command line for pytest: it reads no configuration file and no conftest.py of the user's."""
+    """Build the command line of pytest; it reads no configuration or conftest.py of the user."""
     evals = resources.evals_dir()
     return [
         *("-p", "fer_models.plugin"),
@@ -61,7 +61,7 @@ def _help() -> argparse.ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run pytest, or print the help; the exit code."""
+    """Run pytest, or print the help; returns the exit code."""
     if {"-h", "--help"} & set(arguments):
         _help().print_help()
         return 0

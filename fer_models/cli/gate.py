@@ -1,4 +1,4 @@
-"""`fer-models gate power`: how often the gate is right."""
+"""`fer-models gate power`: estimates the gate's false-positive rate and power."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_models.cli.common import Commands, console
+from fer_models.cli.common import Commands, add_command, console
 
 if TYPE_CHECKING:
     from fer_models.gate.power import ScenarioResult
@@ -14,78 +14,117 @@ if TYPE_CHECKING:
     from fer_models.store.subject import Subject
     from fer_models.studies.run_power import DepthPower
 
+#: The share of discordant faces of those scenarios that `--discordant` changes.
+_DISCORDANT = 0.10
+
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser("gate", help="the gate put to its own question")
+    """Add the parser of `gate` and of its action."""
+    parser = add_command(commands, "gate", "estimate how often the gate is wrong")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    power = actions.add_parser(
-        "power", help="false alarms and power, on runs simulated from real stored answers"
+    power = add_command(
+        actions, "power", "simulate runs, and print the false-positive rate and the power of the gate"
     )
     power.add_argument(
-        "answers",
+        "folder",
         type=Path,
         nargs="?",
         metavar="FOLDER",
-        help="stored answers to simulate from (default: the most in --store)",
+        help="stored predictions to simulate from (default: those in --store with the most faces)",
     )
+    store = Path(".evals/store")
     power.add_argument(
-        "--store",
-        type=Path,
-        default=Path(".evals/store"),
-        metavar="FOLDER",
-        help="where to look for them (default: .evals/store)",
+        "--store", type=Path, default=store, metavar="FOLDER", help=f"the store (default {store})"
     )
-    power.add_argument(
-        "--runs", type=int, default=2000, metavar="N", help="simulated runs per scenario (default 2000)"
-    )
-    power.add_argument(
-        "--whole-runs",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="simulated whole runs per depth (default 1000)",
-    )
-    power.add_argument(
-        "--n",
-        type=int,
-        default=3589,
-        metavar="N",
-        help="faces per run (default 3589, as many as PrivateTest holds)",
-    )
+    _number(power, "--runs", 2000, "simulated runs per scenario")
+    _number(power, "--whole-runs", 1000, "simulated full runs per depth")
+    _number(power, "--n", 3589, "faces per run")
     power.add_argument(
         "--discordant",
         type=float,
         metavar="SHARE",
-        help="share of faces that change between right and wrong (default 0.10)",
+        help="share of faces that change between correct and wrong (default 0.10)",
     )
-    power.add_argument("--seed", type=int, default=0)
-    power.add_argument("--json", action="store_true", help="as JSON")
+    _number(power, "--seed", 0, "seed of the random numbers")
+    power.add_argument("--json", action="store_true", help="print JSON")
     power.set_defaults(run=run)
 
 
+def _number(parser: argparse.ArgumentParser, name: str, default: int, text: str) -> None:
+    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default {default})")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Simulate, with a progress bar, and print tables."""
-    import json
+    """Simulate, with a progress bar, and print tables or JSON."""
+    folder = args.folder
+    if folder is None:
+        folder, predictions, subject = _largest(args.store)
+    else:
+        from fer_models.store.partition import load_partition
+
+        predictions, subject = load_partition(folder)
+    results, runs = _simulate(args, predictions)
+    if args.json:
+        _print_json(args, subject, results, runs)
+    else:
+        console().print(f"Source: {subject.id}, {len(predictions)} faces, {folder}", highlight=False)
+        _print_tables(args, results, runs)
+    return 0
+
+
+def _largest(store: Path) -> tuple[Path, PredictionTable, Subject]:
+    """Load the stored predictions with the most faces.
+
+    Of several with as many faces, those with probabilities come first, then raw faces, then the order of the
+    zoo.
+    """
+    from fer_models.errors import StoreError, UsageError
+    from fer_models.store.partition import load_partition
+    from fer_models.zoo.models import MODELS
+
+    order = {name: i for i, name in enumerate(MODELS.names)}
+
+    def rank(candidate: tuple[Path, PredictionTable, Subject]) -> tuple[Any, ...]:
+        folder, predictions, subject = candidate
+        is_raw = subject.restoration == "raw" and subject.corruption is None
+        position = order.get(subject.model, len(order))
+        return (-len(predictions), not predictions.has_probabilities, not is_raw, position, folder.name)
+
+    candidates = []
+    for folder in sorted(store.glob("*/")):
+        try:
+            candidates.append((folder, *load_partition(folder)))
+        except StoreError:  # an unfinished run, or another program's folder: the user did not name it
+            continue
+    if not candidates:
+        raise UsageError(
+            f"{store} has no finished run to simulate from. "
+            "Run `pytest evals` first, or give a folder of stored predictions."
+        )
+    return min(candidates, key=rank)
+
+
+def _simulate(
+    args: argparse.Namespace, predictions: PredictionTable
+) -> tuple[list[ScenarioResult], list[DepthPower]]:
     import os
     from dataclasses import replace
 
+    from rich.console import Console
     from rich.progress import Progress
 
     from fer_models.gate import power
     from fer_models.studies import run_power
 
-    answers, subject = _answers(args.answers, args.store)
-    scenarios = power.SCENARIOS
-    if args.discordant is not None:
-        scenarios = tuple(
-            replace(s, discordant=args.discordant) if s.discordant == 0.10 else s for s in scenarios
-        )
+    discordant = _DISCORDANT if args.discordant is None else args.discordant
+    scenarios = [
+        replace(s, discordant=discordant) if s.discordant == _DISCORDANT else s for s in power.SCENARIOS
+    ]
     processes = os.cpu_count() or 1
-    with Progress(console=_stderr(), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{len(scenarios)} scenarios, {args.runs} runs each", total=len(scenarios))
-        outcomes = power.run(
-            answers,
+        results = power.run(
+            predictions,
             scenarios=scenarios,
             runs=args.runs,
             n=args.n,
@@ -93,119 +132,93 @@ def run(args: argparse.Namespace) -> int:
             processes=min(len(scenarios), processes),
             progress=lambda done: bar.advance(task, done),
         )
-        whole = bar.add_task(
-            f"{args.whole_runs} whole runs per depth", total=run_power.tasks(args.whole_runs)
-        )
+        steps = run_power.tasks(args.whole_runs)
+        full = bar.add_task(f"{args.whole_runs} full runs per depth", total=steps)
         runs = run_power.run(
-            answers,
+            predictions,
             runs=args.whole_runs,
             n=args.n,
-            discordant=0.10 if args.discordant is None else args.discordant,
+            discordant=discordant,
             seed=args.seed,
             processes=processes,
-            progress=lambda done: bar.advance(whole, done),
+            progress=lambda done: bar.advance(full, done),
         )
-    smallest = {test: power.minimum_detectable_fall(outcomes, test) for test in power.TESTS}
-    if args.json:
-        said = {
-            "source": subject.as_json(),
-            "runs": args.runs,
-            "n": args.n,
-            "scenarios": [o.as_json() for o in outcomes],
-            "smallest_found": smallest,
-        }
-        whole_runs = {"runs": args.whole_runs, "depths": [r.as_json() for r in runs]}
-        print(json.dumps({**said, "whole_runs": whole_runs}, indent=1))
-        return 0
+    return results, runs
+
+
+def _print_json(
+    args: argparse.Namespace, subject: Subject, results: list[ScenarioResult], runs: list[DepthPower]
+) -> None:
+    import json
+
+    from fer_models.gate import power
+
+    output = {
+        "source": subject.as_json(),
+        "runs": args.runs,
+        "n": args.n,
+        "scenarios": [r.as_json() for r in results],
+        "minimum_detectable_fall": {t: power.minimum_detectable_fall(results, t) for t in power.TESTS},
+        "whole_runs": {"runs": args.whole_runs, "depths": [r.as_json() for r in runs]},
+    }
+    print(json.dumps(output, indent=1))
+
+
+def _print_tables(args: argparse.Namespace, results: list[ScenarioResult], runs: list[DepthPower]) -> None:
+    from fer_models.gate import power
+    from fer_models.studies import run_power
+
     screen = console()
-    screen.print(
-        f"{args.runs} runs per row, {args.n} faces each, simulated from the stored answers of {subject.id}",
-        highlight=False,
-    )
-    screen.print(_table(outcomes, smallest))
+
+    def text(line: str) -> None:
+        screen.print(line, highlight=False)
+
+    text(f"{args.runs} runs per row, {args.n} faces each: the share in which a test detects a fall")
+    screen.print(_scenario_table(results))
     for name, meaning in power.TESTS.items():
-        screen.print(f"  {name}: {meaning}", highlight=False)
-    screen.print(
-        f"\n{args.whole_runs} whole runs in which nothing changed, per depth: the share that fails all the same",
-        highlight=False,
-    )
-    screen.print(_false_alarms(runs))
+        text(f"  {name}: {meaning}")
+    text(f"\n{args.whole_runs} full runs per depth, without a change: the share that fails nevertheless")
+    screen.print(_false_alarm_table(runs))
     for name, meaning in run_power.FAMILIES.items():
-        screen.print(f"  {name}: {meaning}", highlight=False)
-    screen.print(
-        "\nThe smallest change for the worse that a whole run finds four times in five, in points",
-        highlight=False,
-    )
-    screen.print(_robustness(runs))
-    return 0
+        text(f"  {name}: {meaning}")
+    text("\nThe smallest change for the worse that a full run detects in 80 % of cases, in points")
+    screen.print(_robustness_table(runs))
 
 
-def _answers(folder: Path | None, store: Path) -> tuple[PredictionTable, Subject]:
-    """The stored answers asked for, else the most that one subject has: a whole data set of real faces before
-    a few drawn ones.
-    """
-    from fer_models.errors import StoreError, UsageError
-    from fer_models.store.partition import load_partition
+def _scenario_table(results: list[ScenarioResult]) -> Any:
+    from fer_models.gate import power
 
-    if folder is not None:
-        return load_partition(folder)
-    found = []
-    for one in sorted(store.glob("*/")):
-        try:
-            found.append(load_partition(one))
-        except StoreError:  # an unfinished run, or another program's folder: not what was asked for by name
-            continue
-    if not found:
-        raise UsageError(
-            f"{store} holds no finished run to simulate from. Run `pytest evals` first, or give a folder of stored answers."
-        )
-    return max(found, key=lambda f: (len(f[0]), f[1].restoration == "raw"))
-
-
-def _table(outcomes: list[ScenarioResult], smallest: dict[str, float | None]) -> Any:
-    table = _new_table("true fall", "discordant", "answers changed", "log score", *smallest)
-    for o in outcomes:
-        s = o.scenario
-        what = f"{100 * s.fall:.1f} points, {s.kind}" if s.fall else "none"
-        table.add_row(
-            what,
-            f"{s.discordant:.0%}",
-            f"{o.prediction_change_rate:.1%}",
-            f"{o.log_score:+.3f}",
-            *(f"{r.value:.1%}" for r in o.rates.values()),
-        )
+    table = _new_table("true fall", "discordant", "predictions changed", "log score", *power.TESTS)
+    for r in results:
+        s = r.scenario
+        fall = f"{100 * s.fall:.1f} points, {s.kind}" if s.fall else "none"
+        shares = (f"{s.discordant:.0%}", f"{r.prediction_change_rate:.1%}", f"{r.log_score:+.3f}")
+        table.add_row(fall, *shares, *(f"{rate.value:.1%}" for rate in r.rates.values()))
     table.add_section()
-    table.add_row(
-        "smallest fall found in 80 % of runs",
-        "",
-        "",
-        "",
-        *("-" if v is None else f"{100 * v:.2f}" for v in smallest.values()),
-    )
+    falls = (power.minimum_detectable_fall(results, test) for test in power.TESTS)
+    cells = ("-" if fall is None else f"{100 * fall:.2f}" for fall in falls)
+    table.add_row("smallest fall detected in 80 % of runs", "", "", "", *cells)
     return table
 
 
-def _false_alarms(runs: list[DepthPower]) -> Any:
-    table = _new_table(
-        "depth",
-        "subjects",
-        "figures",
-        *("any FAIL" if name == "any" else name for name in runs[0].false_alarms),
-    )
+def _false_alarm_table(runs: list[DepthPower]) -> Any:
+    families = ("any FAIL" if name == "any" else name for name in runs[0].false_alarms)
+    table = _new_table("depth", "subjects", "figures", *families)
     for r in runs:
         shares = (f"{s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for s in r.false_alarms.values())
         table.add_row(r.plan.depth.name, str(r.plan.subjects + r.plan.variants), str(r.figures), *shares)
     return table
 
 
-def _robustness(runs: list[DepthPower]) -> Any:
-    table = _new_table("figure", *(f"{r.plan.depth.name}{what}" for r in runs for what in (": faces", "")))
+def _robustness_table(runs: list[DepthPower]) -> Any:
+    headings = (f"{r.plan.depth.name}{suffix}" for r in runs for suffix in (": faces", ""))
+    table = _new_table("figure", *headings)
     for figure in runs[0].minimum_detectable_changes:
-        found = ((r.faces[figure], r.minimum_detectable_changes[figure]) for r in runs)
-        table.add_row(
-            figure,
-            *(cell for faces, v in found for cell in (str(faces), "none" if v is None else f"{100 * v:.1f}")),
-        )
+        cells = []
+        for r in runs:
+            change = r.minimum_detectable_changes[figure]
+            cells += [str(r.faces[figure]), "none" if change is None else f"{100 * change:.1f}"]
+        table.add_row(figure, *cells)
     return table
 
 
@@ -218,9 +231,3 @@ def _new_table(first: str, *others: str) -> Any:
     for name in others:
         table.add_column(name, justify="right")
     return table
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)

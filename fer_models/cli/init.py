@@ -1,4 +1,4 @@
-"""`fer-models init`: the files of a gate for one's own models, in the current folder."""
+"""`fer-models init`: writes the files of a gate for the user's models into the current folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from fer_models.artifacts import resources
-from fer_models.cli.common import Commands
+from fer_models.cli.common import Commands, add_command
 from fer_models.errors import UsageError
 
 #: Each file and its template.
@@ -22,8 +22,10 @@ _PLUGIN_LINE = 'pytest_plugins = ["fer_models.plugin"]'
 
 
 def add(commands: Commands) -> None:
-    """The parser."""
-    parser = commands.add_parser("init", help="write a gate for your own models into the current folder")
+    """Add the parser of `init`."""
+    parser = add_command(
+        commands, "init", "write the files of a gate for your own models into the current folder"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,17 +1,15 @@
-"""`fer-models list`: what can be asked."""
+"""`fer-models list`: lists models and restorations."""
 
 from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import Commands, console, model_file_option
+from fer_models.cli.common import Commands, add_command, console, model_file_option
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser(
-        "list", help="the models and restorations that can be asked, and whether their weights are here"
-    )
+    """Add the parser of `list`."""
+    parser = add_command(commands, "list", "list models and restorations, and whether weights are here")
     model_file_option(parser)
     parser.set_defaults(run=run)
 

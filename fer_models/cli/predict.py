@@ -1,4 +1,4 @@
-"""`fer-models predict`: ask a model about pictures."""
+"""`fer-models predict`: predicts the emotions of faces in image files."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, model_file_option
+from fer_models.cli.common import Commands, add_command, model_file_option
 
 if TYPE_CHECKING:
+    from fer_models.classifiers.base import Predictions
     from fer_models.zoo.spec import ModelSpec
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser("predict", help="ask a model about pictures")
-    parser.add_argument("model", help="a name from `fer-models list`, NAME@FILE or timm:NETWORK@FILE")
-    parser.add_argument("pictures", nargs="+", type=Path)
+    """Add the parser of `predict`."""
+    parser = add_command(commands, "predict", "predict the emotions of faces in image files")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a name from `fer-models list`, NAME@FILE or timm:NETWORK@FILE"
+    )
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="an image file of one face")
     model_file_option(parser)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", action="store_true", help="as JSON, with all seven probabilities")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument("--json", action="store_true", help="print JSON, with all seven probabilities")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print an answer per picture."""
-    import json
-
+    """Print one prediction per picture."""
     from fer_models import images
-    from fer_models.classifiers.base import ANSWERED
-    from fer_models.emotions import EMOTIONS, LABELS
     from fer_models.errors import PredictionError, printable
     from fer_models.inference.pipeline import predict_validated
     from fer_models.third_party_code import contained
@@ -41,27 +40,34 @@ def run(args: argparse.Namespace) -> int:
     spec.weights_path()
     with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):
         classifier = spec.load(spec.resolve(Runtime(device=args.device)))
-    said = predict_validated(classifier, spec.name, spec.labels, faces)
-    pictures = map(printable, args.pictures)
-    for picture, answer, row, status in zip(
-        pictures, said.answer.tolist(), said.probabilities.tolist(), said.status, strict=True
-    ):
-        if args.json:
-            known = dict(zip(LABELS, row, strict=True)) if status == ANSWERED else None
-            print(
-                json.dumps(
-                    {
-                        "picture": picture,
-                        "answer": EMOTIONS[answer].label if answer >= 0 else None,
-                        "probabilities": known,
-                        "status": status,
-                    }
-                )
-            )
-        else:
-            print(
-                f"{picture}: {EMOTIONS[answer].label} ({row[answer]:.0%})"
-                if answer >= 0
-                else f"{picture}: no answer ({status})"
-            )
+    predictions = predict_validated(classifier, spec.name, spec.labels, faces)
+    for i, picture in enumerate(map(printable, args.pictures)):
+        print(_json(picture, predictions, i) if args.json else _text(picture, predictions, i))
     return 0
+
+
+def _json(picture: str, predictions: Predictions, i: int) -> str:
+    import json
+
+    from fer_models.classifiers.base import ANSWERED
+    from fer_models.emotions import EMOTIONS, LABELS
+
+    emotion, status = int(predictions.answer[i]), predictions.status[i]
+    probabilities = dict(zip(LABELS, predictions.probabilities[i].tolist(), strict=True))
+    return json.dumps(
+        {
+            "picture": picture,
+            "answer": EMOTIONS[emotion].label if emotion >= 0 else None,
+            "probabilities": probabilities if status == ANSWERED else None,
+            "status": status,
+        }
+    )
+
+
+def _text(picture: str, predictions: Predictions, i: int) -> str:
+    from fer_models.emotions import EMOTIONS
+
+    emotion = int(predictions.answer[i])
+    if emotion < 0:
+        return f"{picture}: no prediction ({predictions.status[i]})"
+    return f"{picture}: {EMOTIONS[emotion].label} ({predictions.probabilities[i, emotion]:.0%})"

@@ -1,4 +1,4 @@
-"""`fer-models restore`: whole photographs, their faces restored and pasted back."""
+"""`fer-models restore`: restores the faces in full photographs and pastes them back."""
 
 from __future__ import annotations
 
@@ -7,38 +7,46 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_models.cli.common import VERDICT_CODE, Commands, console
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console
 
 
 def add(commands: Commands) -> None:
-    """Its parser."""
-    parser = commands.add_parser("restore", help="restore the faces in whole photographs (extra: gfpgan)")
-    parser.add_argument("photographs", nargs="+", type=Path, metavar="PHOTO")
+    """Add the parser of `restore`."""
+    parser = add_command(commands, "restore", "restore the faces in photographs (extra: gfpgan)")
     parser.add_argument(
-        "--restoration", default="gfpgan", metavar="NAME", help="what restores the faces (default gfpgan)"
+        "photographs", nargs="+", type=Path, metavar="PHOTO", help="an image file with one or more faces"
+    )
+    parser.add_argument(
+        "--restoration", default="gfpgan", metavar="NAME", help="the restoration (default gfpgan)"
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("restored"),
         metavar="FOLDER",
-        help="where the pictures go (default: restored)",
+        help="the folder of the restored pictures (default: restored)",
     )
     parser.add_argument(
         "--upscale",
         type=float,
         default=2.0,
         metavar="TIMES",
-        help="how many times larger the photograph becomes, 1 to 4 (default 2)",
+        help="enlarge the photograph this many times, 1 to 4 (default 2)",
     )
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"))
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bf16"),
+        help="precision of the network (default auto)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write `NAME.png` and `NAME-before-after.png` for each photograph; one that cannot be read or has no
-    face is told, and the others go on.
+    """Write `NAME.png` and `NAME-before-after.png` for each photograph.
+
+    A photograph that cannot be read or has no face is reported, and the others are restored.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.upscale <= 4:
         raise UsageError(f"--upscale must be between 1 and 4, got {args.upscale:g}.")
     outputs = _outputs(args.photographs, args.output)
-    restorer = _loaded(args)
+    restorer = _load_restorer(args)
     screen, failed = console(), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
@@ -55,43 +63,42 @@ def run(args: argparse.Namespace) -> int:
         for path, output in outputs.items():
             bar.update(task, description=printable(path.name))
             try:
-                told = _restored(restorer, path, output)
+                message = printable(_restore(restorer, path, output))
             except FerModelsError as error:
-                told = None
-                screen.print(str(error), markup=False, highlight=False)
-            if told is not None:
-                screen.print(printable(told), markup=False, highlight=False)
-            failed += told is None
+                message, failed = str(error), failed + 1
+            screen.print(message, markup=False, highlight=False)
             bar.advance(task)
     return VERDICT_CODE if failed else 0
 
 
 def _outputs(photographs: list[Path], folder: Path) -> dict[Path, Path]:
-    """Where each photograph goes.
+    """Output path of each photograph.
 
     Raises:
-        UsageError: two would go to the same file, or one would go onto a photograph itself.
+        UsageError: two have the same output, or an output is one of the photographs.
     """
     from fer_models.errors import UsageError
 
     outputs: dict[Path, Path] = {}
     for path in dict.fromkeys(photographs):
         output = folder / f"{path.stem}.png"
-        for other, its in outputs.items():
-            if its == output:
+        for earlier, earlier_output in outputs.items():
+            if earlier_output == output:
                 raise UsageError(
-                    f"{other} and {path} would both become {output}. Restore them in two runs, with another --output each."
+                    f"{earlier} and {path} would both become {output}. "
+                    "Restore them in two runs, with another --output each."
                 )
         if output.exists() and any(one.exists() and output.samefile(one) for one in photographs):
             raise UsageError(
-                f"{output} is one of the photographs, and would be overwritten. Choose another: --output FOLDER"
+                f"{output} is one of the photographs, and would be overwritten. "
+                "Choose another: --output FOLDER"
             )
         outputs[path] = output
     return outputs
 
 
-def _loaded(args: argparse.Namespace) -> Any:
-    """What restores photographs. Raises where the restoration or what finds faces is not here."""
+def _load_restorer(args: argparse.Namespace) -> Any:
+    """Load the restorer of photographs. Raises where the restoration or face detection is not installed."""
     from fer_models.artifacts import safetensors_io
     from fer_models.restorers import full_image
     from fer_models.zoo import restorers
@@ -100,17 +107,16 @@ def _loaded(args: argparse.Namespace) -> Any:
     spec = restorers.RESTORERS[args.restoration]
     spec.weights_path()
     helper = full_image.load_helper(args.upscale, safetensors_io.pick_device(args.device))
-    return full_image.FullImageRestorer(
-        spec.load(spec.resolve(Runtime(args.device, args.precision))), spec.name, helper
-    )
+    face_restorer = spec.load(spec.resolve(Runtime(args.device, args.precision)))
+    return full_image.FullImageRestorer(face_restorer, spec.name, helper)
 
 
-def _restored(restorer: Any, path: Path, output: Path) -> str:
-    """Restore one photograph and write both pictures; says what was done.
+def _restore(restorer: Any, path: Path, output: Path) -> str:
+    """Restore one photograph and write both pictures; returns a summary.
 
     Raises:
         ImageError: it cannot be read.
-        RestorationError: it has no face, or the restorer could not.
+        RestorationError: it has no face, or the restorer failed.
         UsageError: the pictures cannot be written.
     """
     from PIL import Image
@@ -123,18 +129,20 @@ def _restored(restorer: Any, path: Path, output: Path) -> str:
     restored = restorer.restore(photograph)
     if not restored.faces:
         raise RestorationError(
-            f"{path}: no face was found; nothing was written. Faces must be upright, with eyes at least 5 pixels apart."
+            f"{path}: no face was found; nothing was written. "
+            "Faces must be upright, with eyes at least 5 pixels apart."
         )
-    beside = output.with_name(f"{output.stem}-before-after.png")
+    comparison = output.with_name(f"{output.stem}-before-after.png")
+    pictures = {output: restored.photograph, comparison: before_after(photograph, restored)}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        for picture, where in ((restored.photograph, output), (before_after(photograph, restored), beside)):
-            part = where.with_suffix(".part")
+        for target, picture in pictures.items():
+            part = target.with_suffix(".part")
             Image.fromarray(picture).save(part, "PNG")
-            part.replace(where)
+            part.replace(target)
     except OSError as error:
         raise UsageError(
             f"{output} cannot be written ({error.strerror}). Choose another: --output FOLDER"
         ) from error
-    n = len(restored.faces)
-    return f"{path}: {n} face{'s' * (n > 1)} in {time.perf_counter() - started:.1f} s -> {output}, {beside}"
+    n, seconds = len(restored.faces), time.perf_counter() - started
+    return f"{path}: {n} face{'s' * (n > 1)} in {seconds:.1f} s -> {output}, {comparison}"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands
+from fer_models.cli.common import Commands, add_command
 
 if TYPE_CHECKING:
     from fer_models.zoo.spec import ModelSpec, RestorerSpec
@@ -14,29 +14,26 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the parser of `weights` and of its actions."""
-    parser = commands.add_parser("weights", help="list, fetch, average or quantize weights")
+    parser = add_command(commands, "weights", "list, fetch, average or quantize weights")
     parser.set_defaults(run=list_weights)
     actions = parser.add_subparsers(metavar="ACTION")
-    actions.add_parser("list", help="print where weights lie, and their sha256 (the default)").set_defaults(
+    add_command(actions, "list", "print the paths of weights and their sha256 (default)").set_defaults(
         run=list_weights
     )
-    one = actions.add_parser("fetch", help="download weights; no other command does")
+    one = add_command(actions, "fetch", "download weights; no other command does")
     one.add_argument("name", metavar="NAME", help="a model, a restoration, or face-detection")
     one.set_defaults(run=fetch)
-    mean = actions.add_parser(
-        "average", help="write the mean of trainings of one network from common weights"
+    mean = add_command(
+        actions, "average", "write the mean of several trainings of one network from the same start"
     )
     mean.add_argument(
         "files", type=Path, nargs="+", metavar="FILE", help="safetensors files that `fer-models train` wrote"
     )
     mean.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="where the mean is written (default: LAST-average.safetensors)",
+        "--output", type=Path, metavar="FILE", help="the new file (default: LAST-average.safetensors)"
     )
     mean.set_defaults(run=average)
-    small = actions.add_parser("quantize", help="write weights in 16 or 8 bits")
+    small = add_command(actions, "quantize", "write weights in 16 or 8 bits")
     small.add_argument(
         "file", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote"
     )
@@ -48,14 +45,11 @@ def add(commands: Commands) -> None:
         help="16: half precision; 8: integers with a scale per channel (default 16)",
     )
     small.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="where the smaller file is written (default: FILE-16bit.safetensors)",
+        "--output", type=Path, metavar="FILE", help="the new file (default: FILE-16bit.safetensors)"
     )
     small.set_defaults(run=quantize)
-    record = actions.add_parser(
-        "provenance", help="print how weights were trained: data, recipe, versions, curve (JSON)"
+    record = add_command(
+        actions, "provenance", "print the training record of weights: data, recipe, versions, curve (JSON)"
     )
     record.add_argument("name", metavar="NAME", help="a model or a restoration")
     record.set_defaults(run=provenance)
@@ -76,9 +70,8 @@ def list_weights(args: argparse.Namespace) -> int:
         except WeightsMissingError as missing:
             print(str(missing))
     folder = full_image.folder()
-    print(
-        f"{full_image.FACE_DETECTION}: {folder if folder.is_dir() else f'not here: fer-models weights fetch {full_image.FACE_DETECTION}'}"
-    )
+    name = full_image.FACE_DETECTION
+    print(f"{name}: {folder if folder.is_dir() else f'not here: fer-models weights fetch {name}'}")
     print(f"your own weights folder: {weights.user_weights_dir()}")
     return 0
 
@@ -94,9 +87,8 @@ def fetch(args: argparse.Namespace) -> int:
         return 0
     spec = _spec(args.name)
     if spec.weights is None or spec.weights.fetch is None:
-        raise UsageError(
-            f"{spec.name} is not fetched. {f'Get it: {spec.weights.install_hint}' if spec.weights else 'It needs no weights.'}"
-        )
+        hint = f"Get it: {spec.weights.install_hint}" if spec.weights else "It needs no weights."
+        raise UsageError(f"{spec.name} is not fetched. {hint}")
     path = spec.weights.fetch()
     print(f"{spec.name}: {path}  sha256 {sha256_of(path)}")
     return 0
@@ -133,24 +125,19 @@ def provenance(args: argparse.Namespace) -> int:
 
     path = _spec(args.name).weights_path()
     record = weights.metadata(path).get("provenance") if path else None
-    print(
-        json.dumps(json.loads(record), indent=1)
-        if record
-        else f"The weights of {args.name} do not say how they were trained."
-    )
+    missing = f"The weights of {args.name} have no training record."
+    print(json.dumps(json.loads(record), indent=1) if record else missing)
     return 0
 
 
 def _spec(name: str) -> ModelSpec | RestorerSpec:
-    """The restoration called `name`, or the model.
+    """Find the restoration called `name`, or the model.
 
     Raises:
         UnknownNameError: there is neither.
     """
     from fer_models.zoo import models, resolve, restorers
 
-    return (
-        restorers.RESTORERS[name]
-        if name in restorers.RESTORERS
-        else resolve.resolve_model(name, models.MODELS)
-    )
+    if name in restorers.RESTORERS:
+        return restorers.RESTORERS[name]
+    return resolve.resolve_model(name, models.MODELS)

@@ -117,7 +117,7 @@ class FaceCounts:
 
 
 def position_bias(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Position bias: the total variation distance of positions in a list from an even share, 0 to (k - 1) / k.
+    """Position bias: total variation distance of positions in a list from an even share, 0 to (k - 1) / k.
 
     Args:
         totals: (..., k) predictions at each position; without any the bias is 0.

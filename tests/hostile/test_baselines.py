@@ -1,4 +1,4 @@
-"""Baselines from anywhere: each damaged or dishonest file gets one sentence, and stays as it is."""
+"""Damaged or manipulated baselines: each file gets an error of one line, and stays as it is."""
 
 import copy
 import json
@@ -23,18 +23,14 @@ N = 21
 
 
 @pytest.fixture(scope="module")
-def sound():
+def valid():
     """The content of a baselines file with two records and a published claim."""
     rng = np.random.default_rng(0)
     truth = np.arange(N) % 7
-    answers = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
-    measured = measure(answers.truth, answers.answer, answers.probabilities, resamples=50)
-    one, two = (
-        baselines.record_of(
-            Subject("drawn", "test", "raw", name), "f" * 64, answers, measured, {"date": "2026-11-25"}
-        )
-        for name in "ab"
-    )
+    predictions = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
+    measured = measure(predictions.truth, predictions.answer, predictions.probabilities, resamples=50)
+    subjects, recorded = [Subject("drawn", "test", "raw", name) for name in "ab"], {"date": "2026-11-25"}
+    one, two = (baselines.record_of(s, "f" * 64, predictions, measured, recorded) for s in subjects)
     return {
         "schema": 2,
         "measured": [baselines.asdict(one), baselines.asdict(two)],
@@ -43,7 +39,7 @@ def sound():
 
 
 def refused(path, content):
-    """The one sentence with which `content` is refused; the file stays as it is."""
+    """Check that `content` is refused and the file stays as it is; returns the message."""
     path.write_bytes(content)
     with pytest.raises(BaselinesError) as caught:
         baselines.read(path)
@@ -58,17 +54,18 @@ def refused(path, content):
 
 
 WRONG = [None, True, 0, -1, 1.5, "", "x", [], [1], {}, {"a": 1}, "\ud800", 10**20]
-FIELDS = {  # the values of `WRONG` that are sound
-    "dataset": ("", "x"), "split": ("", "x"), "restoration": ("", "x"), "model": ("", "x"), "dataset_fingerprint": ("", "x"),
-    "corruption": (None,), "prompt": (None, "", "x"), "n": (), "unanswered": (), "metrics": (), "answers": (), "p_true": (),
-    "floor": (None, 0), "recorded": ({}, {"a": 1}),
+FIELDS = {  # the values of `WRONG` that are valid
+    "dataset": ("", "x"), "split": ("", "x"), "restoration": ("", "x"), "model": ("", "x"),
+    "dataset_fingerprint": ("", "x"), "corruption": (None,), "prompt": (None, "", "x"), "n": (),
+    "unanswered": (), "metrics": (), "answers": (), "p_true": (), "floor": (None, 0),
+    "recorded": ({}, {"a": 1}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_field_of_a_wrong_type_or_value(tmp_path, sound, field, value):
-    content = copy.deepcopy(sound)
+def test_a_field_of_a_wrong_type_or_value(tmp_path, valid, field, value):
+    content = copy.deepcopy(valid)
     content["measured"][0][field] = value
     text = json.dumps(content).encode()
     if any(value is good or (value == good and type(value) is type(good)) for good in FIELDS[field]):
@@ -82,8 +79,8 @@ def test_a_field_of_a_wrong_type_or_value(tmp_path, sound, field, value):
     "value", [None, True, "0.5", [], float("nan"), float("inf"), -float("inf")], ids=repr
 )
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "prompts: accuracy of the worst template"])
-def test_a_metric_that_is_no_number(tmp_path, sound, metric, value):
-    content = copy.deepcopy(sound)
+def test_a_metric_that_is_no_number(tmp_path, valid, metric, value):
+    content = copy.deepcopy(valid)
     content["measured"][1]["metrics"][metric] = value
     refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
@@ -91,8 +88,8 @@ def test_a_metric_that_is_no_number(tmp_path, sound, metric, value):
 @pytest.mark.parametrize(
     "field", [name for name in FIELDS if name not in ("floor", "recorded", "corruption", "prompt")]
 )
-def test_a_missing_field(tmp_path, sound, field):
-    content = copy.deepcopy(sound)
+def test_a_missing_field(tmp_path, valid, field):
+    content = copy.deepcopy(valid)
     del content["measured"][1][field]
     assert field in refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
@@ -101,23 +98,23 @@ def test_a_missing_field(tmp_path, sound, field):
     "corruption",
     ["", "blur", "gaussian-noise", "gaussian-noise@", "gaussian-noise@9", "gausian-noise@4", "@4", "a@b@c"],
 )
-def test_a_corruption_that_does_not_exist(tmp_path, sound, corruption):
-    content = copy.deepcopy(sound)
+def test_a_corruption_that_does_not_exist(tmp_path, valid, corruption):
+    content = copy.deepcopy(valid)
     content["measured"][0]["corruption"] = corruption
     assert "no run can use this record" in refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
 
 @pytest.mark.parametrize("key", ["schema", "measured", "published"])
-def test_a_key_that_stands_twice(tmp_path, sound, key):
-    text = json.dumps(sound)
+def test_a_key_that_occurs_twice(tmp_path, valid, key):
+    text = json.dumps(valid)
     assert f"'{key}' 2 times" in refused(
-        tmp_path / "baselines.json", f'{text[:-1]}, "{key}": {json.dumps(sound[key])}}}'.encode()
+        tmp_path / "baselines.json", f'{text[:-1]}, "{key}": {json.dumps(valid[key])}}}'.encode()
     )
 
 
 @pytest.mark.parametrize("field", ["answers", "floor", "metrics", "model"])
-def test_a_field_of_a_record_that_stands_twice(tmp_path, sound, field):
-    text = json.dumps(sound)
+def test_a_field_of_a_record_that_occurs_twice(tmp_path, valid, field):
+    text = json.dumps(valid)
     again = text.replace(f'"{field}": ', f'"{field}": null, "{field}": ', 1)
     assert f"'{field}' 2 times" in refused(tmp_path / "baselines.json", again.encode())
 
@@ -125,42 +122,41 @@ def test_a_field_of_a_record_that_stands_twice(tmp_path, sound, field):
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"{", b"[" * 100_000, b'{"a":' * 100_000, b'{"schema": 2, "measured": ' + b"[" * 50_000,
-        b'{"schema": ' + b"9" * 5_000 + b"}", b'{"schema": 2e999}', b'{"schema": NaN}', b'{"schema": true, "measured": []}', b"\xff\xfe{}",
-        b"\x00" * 50,
-        b'{"schema": 1, "measured": []}', b'{"schema": 2, "measured": [null]}', b'{"schema": 2, "measured": [[]]}', b"PAR1", b"\x80\x04.",
-        b'{"schema": 2, "published": [1]}', b'{"schema": 2, "published": [{"model": 1, "source": 2}]}', b'{"schema": 2, "published": {}}',
-        b'{"schema": 2, "measured": [], "extra": 1}', "\ufeff{}".encode(), b"<html>", b"{'schema': 1}", b'{"schema": 1,}',
+        b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"{", b"[" * 100_000, b'{"a":' * 100_000,
+        b'{"schema": 2, "measured": ' + b"[" * 50_000, b'{"schema": ' + b"9" * 5_000 + b"}",
+        b'{"schema": 2e999}', b'{"schema": NaN}', b'{"schema": true, "measured": []}', b"\xff\xfe{}",
+        b"\x00" * 50, b'{"schema": 1, "measured": []}', b'{"schema": 2, "measured": [null]}',
+        b'{"schema": 2, "measured": [[]]}', b"PAR1", b"\x80\x04.", b'{"schema": 2, "published": [1]}',
+        b'{"schema": 2, "published": [{"model": 1, "source": 2}]}', b'{"schema": 2, "published": {}}',
+        b'{"schema": 2, "measured": [], "extra": 1}', "\ufeff{}".encode(), b"<html>", b"{'schema': 1}",
+        b'{"schema": 1,}',
     ],
     ids=lambda content: repr(content[:24]),
 )  # fmt: skip
-def test_what_is_no_baselines_file(tmp_path, content):
+def test_a_file_that_is_no_baselines_file(tmp_path, content):
     refused(tmp_path / "baselines.json", content)
 
 
 @given(st.data())
 @settings(max_examples=60)
-def test_a_file_that_was_cut_is_refused(sound, tmp_path_factory, data):
-    text = json.dumps(sound).encode()
+def test_a_file_that_was_cut_is_refused(valid, tmp_path_factory, data):
+    text = json.dumps(valid).encode()
     end = data.draw(st.integers(0, len(text) - 1))
     refused(tmp_path_factory.mktemp("cut") / "baselines.json", text[:end])
 
 
 @given(st.data())
 @settings(max_examples=150)
-def test_a_flipped_bit_is_refused_or_changes_no_answer_in_silence(sound, tmp_path_factory, data):
-    """A digit of an answer is another digit after a flip: the record then contradicts its own metrics, which
-    the gate checks.
-    """
-    text = bytearray(json.dumps(sound).encode())
+def test_a_flipped_bit_is_refused_or_changes_no_prediction_in_silence(valid, tmp_path_factory, data):
+    """A flip can change a predicted emotion: then the record contradicts its metrics, and the gate fails."""
+    text = bytearray(json.dumps(valid).encode())
     text[data.draw(st.integers(0, len(text) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path = tmp_path_factory.mktemp("flip") / "baselines.json"
     path.write_bytes(bytes(text))
     with suppress(BaselinesError):
-        assert all(
-            len(r.answers) == r.n and r.unanswered == r.answers.count("-")
-            for r in baselines.read(path).measured
-        )
+        for record in baselines.read(path).measured:
+            assert len(record.answers) == record.n
+            assert record.unanswered == record.answers.count("-")
     assert path.read_bytes() == bytes(text)
 
 
@@ -172,17 +168,17 @@ def test_a_folder_a_pipe_and_a_device(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_a_file_that_may_not_be_read(tmp_path, sound):
+def test_a_file_that_may_not_be_read(tmp_path, valid):
     path = tmp_path / "baselines.json"
-    path.write_text(json.dumps(sound))
+    path.write_text(json.dumps(valid))
     path.chmod(0)
     with pytest.raises(BaselinesError, match="cannot be read"):
         baselines.read(path)
 
 
-def test_a_full_disk_loses_nothing(tmp_path, sound):
+def test_a_full_disk_loses_nothing(tmp_path, valid):
     path = tmp_path / "baselines.json"
-    path.write_text(json.dumps(sound))
+    path.write_text(json.dumps(valid))
     before, records = path.read_bytes(), baselines.read(path).measured
     more = [baselines.replace(records[0], model=f"net{i}") for i in range(20)]
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -195,16 +191,18 @@ def test_a_full_disk_loses_nothing(tmp_path, sound):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_twenty_thousand_records_are_read_in_a_moment(tmp_path, sound):
+def test_twenty_thousand_records_are_read_without_a_delay(tmp_path, valid):
     path = tmp_path / "baselines.json"
-    path.write_text(
-        json.dumps(
-            {**sound, "measured": [{**sound["measured"][0], "model": f"net{i}"} for i in range(20_000)]}
-        )
-    )
-    code = "import sys; from pathlib import Path; from fer_models.gate import baselines; b = baselines.read(Path(sys.argv[1]));"
-    find = "assert all(b.find(r.subject) is r for r in b.measured)"
-    subprocess.run([sys.executable, "-c", code + find, str(path)], check=True, timeout=60)  # it took minutes
+    records = [{**valid["measured"][0], "model": f"net{i}"} for i in range(20_000)]
+    path.write_text(json.dumps({**valid, "measured": records}))
+    code = """
+import sys
+from pathlib import Path
+from fer_models.gate import baselines
+b = baselines.read(Path(sys.argv[1]))
+assert all(b.find(r.subject) is r for r in b.measured)
+"""
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)  # it took minutes
 
 
 _WRITER = """
@@ -219,8 +217,8 @@ for i in range(5):
 """
 
 
-def test_four_processes_that_record_at_once_lose_nothing(tmp_path, sound):
-    (tmp_path / "one.json").write_text(json.dumps({**sound, "measured": sound["measured"][:1]}))
+def test_four_processes_that_record_at_once_lose_nothing(tmp_path, valid):
+    (tmp_path / "one.json").write_text(json.dumps({**valid, "measured": valid["measured"][:1]}))
     path = tmp_path / "baselines.json"
     writers = [
         subprocess.Popen([sys.executable, "-c", _WRITER, str(path), name], stdin=subprocess.PIPE, text=True)
@@ -230,6 +228,5 @@ def test_four_processes_that_record_at_once_lose_nothing(tmp_path, sound):
         writer.stdin.write("\n")
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0] * 4
-    assert {r.model for r in baselines.read(path).measured} == {
-        f"{name}-{i}" for name in "abcd" for i in range(5)
-    }
+    names = {f"{name}-{i}" for name in "abcd" for i in range(5)}
+    assert {r.model for r in baselines.read(path).measured} == names

@@ -1,4 +1,4 @@
-"""Whole runs, simulated: what nothing changed in is left alone, and what got worse is found."""
+"""Simulated full runs: without a change they rarely fail, and harms are detected."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def simulation():
 
 
 def versions(simulation, kind, figure="", size=0.0, runs=20):
-    """Both versions of the figures of one check, in several runs."""
+    """Both versions of the metrics of one check, in several runs."""
     harm = HARMS[figure][1] if figure else None
     return [CHECKS[kind](simulation, FULL, np.random.default_rng(i), harm, size) for i in range(runs)]
 
@@ -48,64 +48,42 @@ def test_without_a_harm_both_versions_are_alike(simulation, kind):
 
 
 @pytest.mark.parametrize("figure", HARMS)
-def test_a_harm_makes_its_figure_worse_the_more_the_larger_it_is(simulation, figure):
+def test_a_larger_harm_makes_its_metric_worse(simulation, figure):
     means = []
     for size in (0.0, 1.0, 4.0):
-        rises = [
-            run_power.worsened(figure, run[figure][1].value - run[figure][0].value)
-            for run in versions(simulation, HARMS[figure][0], figure, size)
-        ]
-        means.append(np.mean(rises))
+        runs = versions(simulation, HARMS[figure][0], figure, size)
+        changes = [run[figure][1].value - run[figure][0].value for run in runs]
+        means.append(np.mean([run_power.worsened(figure, change) for change in changes]))
     assert means[0] < means[1] - 0.005 < means[2] - 0.01
 
 
-def test_the_share_of_answers_that_a_copy_changes_is_about_what_it_is_said_to_be(simulation):
-    changed = [
-        run["metamorphic: flip rate, 1 pixel shift"][0].value for run in versions(simulation, "metamorphic")
-    ]
-    least = DISTURBED_SHARE["metamorphic"]  # a version's own noise on a copy may change more
-    assert least - 0.02 < np.mean(changed) < least + 0.1
+def test_copies_change_about_the_calibrated_share_of_predictions(simulation):
+    runs = versions(simulation, "metamorphic")
+    shares = [run["metamorphic: flip rate, 1 pixel shift"][0].value for run in runs]
+    smallest = DISTURBED_SHARE["metamorphic"]  # the noise of a version on a copy may change more
+    assert smallest - 0.02 < np.mean(shares) < smallest + 0.1
 
 
-def test_what_a_version_forgets_of_a_face_it_forgets_of_its_copies(simulation):
+def test_the_noise_of_a_version_is_correlated_over_the_copies_of_a_face(simulation):
     logits, truth = np.zeros((4000, 7), np.float32), np.zeros(4000, dtype=np.int64)
-    for kind in CHECKS:
-        before, _ = simulated_checks._answers(
-            replace(simulation, noise=1.0),
-            kind,
-            logits,
-            truth,
-            [0.0, 0.0],
-            np.random.default_rng(0),
-            None,
-            0.0,
-        )
-        assert 1 / 7 < (before[0] == before[1]).mean() < 1
-    alike = [
-        (lambda answers: (answers[0] == answers[1]).mean())(
-            simulated_checks._answers(
-                replace(simulation, noise=1.0),
-                kind,
-                logits,
-                truth,
-                [0.0, 0.0],
-                np.random.default_rng(0),
-                None,
-                0.0,
-            )[0]
-        )
-        for kind in sorted(CHECKS, key=NOISE_CORRELATION.__getitem__)
-    ]
-    assert alike == sorted(alike)
+
+    def agreement(kind):
+        draw = simulated_checks._Draw(replace(simulation, noise=1.0), np.random.default_rng(0), None, 0.0)
+        baseline, _ = draw.predict(kind, logits, truth, [0.0, 0.0])
+        return (baseline[0] == baseline[1]).mean()
+
+    shares = [agreement(kind) for kind in sorted(CHECKS, key=NOISE_CORRELATION.__getitem__)]
+    assert all(1 / 7 < share < 1 for share in shares)
+    assert shares == sorted(shares)
 
 
-def test_a_whole_run_in_which_nothing_changed_rarely_fails(simulation):
+def test_a_full_run_without_a_change_rarely_fails(simulation):
     failed = run_power._null_runs(simulation, SMALL, 100, (0,))
     assert failed["any"] <= 7  # of 100, at 1.5 %: by chance once in twenty thousand times
     assert failed["robustness"] <= 4
 
 
-def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
+def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     options = {"plans": [SMALL], "runs": 3, "n": 140}
     (alone,) = run_power.run(unsure(600), **options)
     assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DEGRADED"}
@@ -113,12 +91,12 @@ def test_the_same_seed_gives_the_same_figures_in_any_number_of_processes():
     assert several.as_json() == alone.as_json()
 
 
-def test_seven_faces_find_nothing_and_seventy_find_a_large_change(simulation):
+def test_on_seven_faces_nothing_is_detected_and_on_seventy_a_large_change(simulation):
     figure = "prompts: flip rate, another order"
     level = 0.003 / 52
     few, many = (replace(SMALL, depth=replace(FULL, question_limit=n)) for n in (7, 70))
-    assert run_power._smallest(simulation, few, figure, level, (0,)) is None
-    assert 0.02 < run_power._smallest(simulation, many, figure, level, (0,)) < 0.6
+    assert run_power._detectable_change(simulation, few, figure, level, (0,)) is None
+    assert 0.02 < run_power._detectable_change(simulation, many, figure, level, (0,)) < 0.6
 
 
 def test_the_plans_have_the_sizes_of_the_depths():
