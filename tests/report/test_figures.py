@@ -1,4 +1,4 @@
-"""The pictures of the page."""
+"""The charts of the page."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def pixels(picture: Picture | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are made, not yet turned into pixels."""
+def charts(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The matplotlib figures of the charts, before they become pixels."""
     made: list[Figure] = []
 
     def keep(figure: Figure, description: str) -> Picture:
@@ -87,7 +87,7 @@ def test_the_leaderboard_chart_is_a_picture_with_a_description() -> None:
     picture = figures.leaderboard(report(results=[result()]))
     image = pixels(picture)
     assert image.shape[1] > 1500
-    assert (image[0, 0] == 255).all(), "the picture brings its own white ground"
+    assert (image[0, 0] == 255).all(), "the background is white"
     assert picture is not None
     assert picture.description.startswith("Accuracy")
     assert len(picture.source) < 200_000
@@ -104,15 +104,15 @@ def test_drawing_leaves_no_trace_in_pyplot() -> None:
     assert pyplot is None or not pyplot.get_fignums()
 
 
-def test_the_majority_share_is_drawn_if_the_counts_are_known(drawn: list[Figure]) -> None:
+def test_the_majority_share_is_shown_if_the_counts_are_known(charts: list[Figure]) -> None:
     faces = {"fer2013/private_test": face_set(counts=COUNTS)}
     figures.leaderboard(report(results=[result()], data=faces))
-    lines = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]  # type: ignore[index]
+    lines = [line.get_xdata()[0] for line in charts[0].axes[0].lines if line.get_linestyle() == "--"]  # type: ignore[index]
     assert lines == [pytest.approx(879 / 3589)]
-    assert "always the most frequent emotion" in texts(drawn[0])
+    assert "always the most frequent emotion" in texts(charts[0])
 
 
-def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: list[Figure]) -> None:
+def test_published_claims_on_the_same_data_are_hollow_and_called_claims(charts: list[Figure]) -> None:
     published = [
         {"model": "vgg19", "dataset": "fer2013", "accuracy": 0.73},
         {"model": "human", "dataset": "fer2013", "accuracy": 0.65},
@@ -123,42 +123,42 @@ def test_published_claims_on_the_same_data_are_hollow_and_called_claims(drawn: l
     figures.leaderboard(report(results=[result()], published=published))
     hollow = [
         float(line.get_xdata()[0])
-        for line in drawn[0].axes[0].lines
+        for line in charts[0].axes[0].lines
         if line.get_marker() == "D" and len(line.get_xdata())
     ]  # type: ignore[index,arg-type]
     assert hollow == [0.73, 0.65]
-    assert {"vgg19-raw", "human", "published claim, not measured here"} <= texts(drawn[0])
-    assert not texts(drawn[0]) & {"elsewhere", "other-split", "in words"}
+    assert {"vgg19-raw", "human", "published claim, not measured here"} <= texts(charts[0])
+    assert not texts(charts[0]) & {"elsewhere", "other-split", "in words"}
 
 
-def test_the_legend_explains_only_what_is_drawn(drawn: list[Figure]) -> None:
+def test_the_legend_explains_only_what_is_shown(charts: list[Figure]) -> None:
     figures.leaderboard(report(results=[result()]))
-    assert texts(drawn[0]) == {"vgg19-raw", "fer2013/private_test", "measured here, 95 % interval"}
+    assert texts(charts[0]) == {"vgg19-raw", "fer2013/private_test", "measured here, 95 % interval"}
 
 
-def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(drawn: list[Figure]) -> None:
+def test_corrupted_faces_have_a_panel_only_if_there_are_no_others(charts: list[Figure]) -> None:
     figures.leaderboard(report(results=[result(), result(corruption="blur:3")]))
     figures.leaderboard(report(results=[result(corruption="blur:3")]))
-    assert [ax.get_title("left") for figure in drawn for ax in figure.axes] == [
+    assert [ax.get_title("left") for figure in charts for ax in figure.axes] == [
         "fer2013/private_test",
         "fer2013/private_test, blur:3",
     ]
 
 
-def test_the_cost_chart_takes_the_fastest_batch_of_each_subject(drawn: list[Figure]) -> None:
+def test_the_cost_chart_takes_the_fastest_batch_of_each_subject(charts: list[Figure]) -> None:
     costs = [inference("vgg19", speed) for speed in (100, 310, 200)]
     step = cost("training step", images_per_second=9)
     figures.cost(report(results=[result(), result("untimed")], costs=[*costs, step]))
-    assert drawn[0].axes[0].lines[0].get_xydata().tolist() == [[310, 0.668]]  # type: ignore[union-attr]
-    assert "vgg19-raw" in texts(drawn[0])
+    assert charts[0].axes[0].lines[0].get_xydata().tolist() == [[310, 0.668]]  # type: ignore[union-attr]
+    assert "vgg19-raw" in texts(charts[0])
 
 
-def test_names_in_the_cost_chart_keep_clear_of_each_other(drawn: list[Figure]) -> None:
+def test_names_in_the_cost_chart_keep_clear_of_each_other(charts: list[Figure]) -> None:
     models = [f"model{i}" for i in range(6)]
     costs = [inference(model, 100) for model in models]
     results = [result(model, 0.66 + i / 1000) for i, model in enumerate(models)]
     figures.cost(report(results=results, costs=costs))
-    heights = sorted(text.get_position()[1] for text in drawn[0].axes[0].texts)
+    heights = sorted(text.get_position()[1] for text in charts[0].axes[0].texts)
     assert min(np.diff(heights)) > 0.05
 
 
@@ -193,7 +193,7 @@ def test_where_there_is_nothing_to_draw_there_is_no_picture(sections: dict[str, 
     assert figures.leaderboard(report(**sections)) is figures.cost(report(**sections)) is None
 
 
-def test_of_hundreds_of_subjects_the_chart_shows_the_best(drawn: list[Figure]) -> None:
+def test_of_hundreds_of_subjects_the_chart_shows_the_best(charts: list[Figure]) -> None:
     figures.leaderboard(report(results=[result(f"m{i}", i / 700) for i in range(600)]))
-    assert {"m599-raw", "m560-raw", "fer2013/private_test, 40 of 600"} <= texts(drawn[0])
-    assert "m559-raw" not in texts(drawn[0])
+    assert {"m599-raw", "m560-raw", "fer2013/private_test, 40 of 600"} <= texts(charts[0])
+    assert "m559-raw" not in texts(charts[0])

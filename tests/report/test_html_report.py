@@ -23,7 +23,7 @@ from fer_models.report.report_file import read_report, write_report
 
 
 class Skeleton(HTMLParser):
-    """A page without its words: the tags with their attributes, and beside them the text."""
+    """The tags of a page with their attributes, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Skeleton(HTMLParser):
 
 #: Values of closed lists: anything else is refused before there is a page.
 CLOSED = {"verdict": ("PASS", "FAIL", "INCONCLUSIVE"), "kind": ("conflict", "near")}
-#: Keys of objects whose own keys come from outside.
+#: Keys of objects whose keys come from outside.
 FREE = ("environment", "templates", "words", "invariances", "questions", "shuffles", "orders", "rotations",
         "flip_rate", "strata", "per_class")  # fmt: skip
 
@@ -217,7 +217,7 @@ def test_a_page_of_its_own_holds_the_same_block(tmp_path: Path) -> None:
 
 def test_a_reader_sees_leaks_raters_drift_and_pairs_of_faces() -> None:
     page = summary_html(full_report())
-    for said in (
+    for words in (
         "Leaks and label noise",
         "majority of ten raters",
         "DEGRADED",
@@ -225,7 +225,7 @@ def test_a_reader_sees_leaks_raters_drift_and_pairs_of_faces() -> None:
         "the same pixels, two labels",
         "n = 3350",
     ):
-        assert said in page
+        assert words in page
 
 
 def test_no_picture_is_fetched_from_elsewhere() -> None:

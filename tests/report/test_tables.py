@@ -69,7 +69,7 @@ def test_a_failure_without_a_baseline_shows_dashes_in_its_place() -> None:
         "accuracy is under its floor.",
         [FailureRow("accuracy", 0.5, None, None, None, None, None, True)],
         [],
-        "Look.",
+        "Run it again.",
     )
     assert text.splitlines()[2].split() == [">", "accuracy", "0.500", "-", "-", "-", "-"]
 
