@@ -62,7 +62,8 @@ class PageErrors:
             if path is None or state is None:
                 raise
             state.errors["the page"] = (
-                f"{path} cannot be written ({error.strerror or error}). Free some space, or choose --report-dir FOLDER."
+                f"{path} cannot be written ({error.strerror or error}). "
+                "Free some space, or choose --report-dir FOLDER."
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return None

@@ -1,6 +1,4 @@
-"""The files of a report, evals.json and evals.html: they can be written, and an old one is gone before the
-first verdict.
-"""
+"""Files of the report, evals.json and evals.html: checks before a run, and removal of earlier ones."""
 
 from __future__ import annotations
 
@@ -37,7 +35,8 @@ def require_writable(config: pytest.Config) -> None:
         ) from error
     if taken := [path for path in files(config) if path.is_dir()]:
         raise UsageError(
-            f"The report cannot be written to {taken[0]}, which is a folder. Choose another one: --report-dir FOLDER"
+            f"The report cannot be written to {taken[0]}, which is a folder. "
+            "Choose another one: --report-dir FOLDER"
         )
 
 

@@ -25,7 +25,7 @@ _CHOSEN = pytest.StashKey["resolve.Chosen"]()
 
 
 def header(config: pytest.Config) -> str:
-    """The first line of output: what this run evaluates, from the options alone."""
+    """First line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
     model_names = [Path(name).name if name.endswith(".py") else name for name in option("--model")]
@@ -33,7 +33,8 @@ def header(config: pytest.Config) -> str:
     models = ", ".join(model_names) or every
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
-    return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
+    evaluated = f"evaluating {models} on {dataset}{faces}{keyword}"
+    return f"fer-models {__version__}: {evaluated}, depth {option('--depth')}"
 
 
 def show_header(config: pytest.Config) -> None:

@@ -105,17 +105,13 @@ class State:
         }
 
     def merge(self, result: dict[str, Any]) -> None:
-        """Keep one entry per subject; the one of the process that asked the model wins over those that read
-        the store.
-        """
+        """Add a result; that of the process that predicted replaces those that were read from the store."""
         known = self.results.get(result["id"])
         if known is None or not result["from_store"]:
             self.results[result["id"]] = result
 
     def failures(self) -> dict[str, str]:
-        """The verdicts that fail the run, with their messages by name: those of subjects, and those of their
-        robustness checks.
-        """
+        """The messages of the verdicts that fail the run, of subjects and robustness checks, by name."""
         failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
         for section, entries in self.sections.items():
             failed |= {
@@ -126,9 +122,7 @@ class State:
         return failed
 
     def refuse(self, error: DatasetError) -> None:
-        """Leave a report with `error` alone, for faces that cannot be read: an earlier one would look like
-        this run's.
-        """
+        """Write a report with an error alone, in place of one of an earlier run."""
         self.errors[printable(self.evaluation.runner.options.dataset)] = str(error)
         report = self._report({}, [])
         html_report.write_json(report, self.report_dir / "evals.json")

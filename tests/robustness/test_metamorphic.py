@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
 from fer_models.report.metamorphic import metamorphic_html
-from fer_models.robustness.metamorphic import COPIES, RELATIONS, Perturbation, changes, measure
+from fer_models.robustness.metamorphic import COPIES, RELATIONS, Perturbation, measure, perturbations
 
 FACES = drawn(14).faces(range(14))
 NAMES = [(h, i) for i, h in enumerate(drawn(14).hashes)]
@@ -39,7 +39,7 @@ def afraid_of_light(faces):
 BRIGHT = max(face.mean() for face in FACES) + 9
 
 
-@given(changes())
+@given(perturbations())
 def test_a_change_keeps_type_and_size_and_no_change_keeps_every_pixel(change):
     face = FACES[0]
     changed = change.apply(face)
