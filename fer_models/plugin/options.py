@@ -91,12 +91,12 @@ def _faces() -> dict[str, dict[str, Any]]:
 def _models() -> dict[str, dict[str, Any]]:
     """Options of the models."""
     model = (
-        "evaluate only this model (repeatable): a name, NAME@FILE or timm:NETWORK@FILE with your own weights, "
+        "evaluate only this model (repeatable): NAME, NAME@FILE or timm:NETWORK@FILE with your weights, "
         "or FILE.py for all models of a file"
     )
-    sets, asked = ", ".join(prompts.names()), ", ".join(questions.QUESTIONS)
+    sets, names = ", ".join(prompts.names()), ", ".join(questions.QUESTIONS)
     prompt_set = f"the prompts of CLIP models: {sets}, or a JSON file (default: {models.DEFAULT_PROMPTS})"
-    question = f"the question of vision-language models: {asked} (default: {models.DEFAULT_QUESTION})"
+    question = f"the question of vision-language models: {names} (default: {models.DEFAULT_QUESTION})"
     file = "add the MODELS and RESTORERS of a Python file (repeatable)"
     device = "the device of the models (default: the best)"
     precision = "the arithmetic of the networks (default: that of each model)"
@@ -105,11 +105,7 @@ def _models() -> dict[str, dict[str, Any]]:
         "--model-file": _path("FILE.py", file, action="append", default=[]),
         "--prompts": _text("NAME", prompt_set),
         "--question": _text("NAME", question),
-        "--device": {
-            "default": "auto",
-            "choices": DEVICES,
-            "help": "the device of the models (default: the best)",
-        },
+        "--device": {"default": "auto", "choices": DEVICES, "help": device},
         "--precision": {"default": "auto", "choices": ("auto", *PRECISIONS), "help": precision},
         "--batch-size": _number("the number of faces per forward pass (default: 64)", default=64),
         "--cached-only": _flag("judge stored predictions only; load no model"),

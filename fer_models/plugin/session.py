@@ -61,10 +61,10 @@ def chosen(config: pytest.Config) -> resolve.Chosen:
         UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
     """
     if _CHOSEN not in config.stash:
-        found = resolve.selected_models(config.getoption("--model"), config.getoption("--model-file"))
+        selected = resolve.selected_models(config.getoption("--model"), config.getoption("--model-file"))
         if not config.getoption("--model") and options.depth_of(config).zoo_models is None:
-            found = (*found[:3], resolve.with_recorded(found[3], _recorded_models(config)))
-        config.stash[_CHOSEN] = found
+            selected = (*selected[:3], resolve.with_recorded(selected[3], _recorded_models(config)))
+        config.stash[_CHOSEN] = selected
     return config.stash[_CHOSEN]
 
 
@@ -76,14 +76,14 @@ def _recorded_models(config: pytest.Config) -> list[str]:
     dataset, root = config.getoption("--dataset"), config.getoption("--data-root")
     try:
         split = config.getoption("--split") or datasets.default_split(dataset, root)
-        known = baselines.read(options.read(config).baselines_source)
+        recorded = baselines.read(options.read(config).baselines_source)
     except BaselinesError as error:
         raise UsageError(str(error)) from error
     except FerModelsError:  # the dataset cannot be used: its loading says so
         return []
     faces = ({dataset, Path(dataset).name}, split)
     return list(
-        dict.fromkeys(r.model for r in known.measured if r.dataset in faces[0] and r.split == faces[1])
+        dict.fromkeys(r.model for r in recorded.measured if r.dataset in faces[0] and r.split == faces[1])
     )
 
 

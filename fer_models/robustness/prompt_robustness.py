@@ -180,7 +180,7 @@ class PromptRobustness:
     n: int
     spread: PromptSensitivity
     edits: dict[str, FaceCounts] = field(compare=False)
-    found: WorstPromptSearch
+    worst_prompt: WorstPromptSearch
     suffix: str = ""
 
     @property
@@ -192,7 +192,7 @@ class PromptRobustness:
         """The recorded figures: accuracies, which must not fall, and flip rates, which must not rise."""
         counted = {
             **self.spread.face_counts,
-            f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts,
+            f"accuracy of the worst prompt found{self.suffix}": self.worst_prompt.face_counts,
         }
         counted |= {f"flip rate, {name}": counts for name, counts in self.edits.items()}
         return {f"{PREFIX}{name}": counts for name, counts in counted.items()}
@@ -204,7 +204,7 @@ class PromptRobustness:
             "set": {"name": self.prompts.name, **self.prompts.as_json()},
             "sensitivity": self.spread.as_json(),
             "invariances": self.invariances,
-            "search": self.found.as_json(),
+            "search": self.worst_prompt.as_json(),
         }
 
 

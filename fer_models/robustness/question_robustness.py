@@ -114,16 +114,16 @@ def question_robustness(
         suffix: as in `QuestionRobustness`.
     """
     answers = {q.name: answer(q) for q in variants(question)}
-    own = answers[question.name]
+    reference = answers[question.name]
     names = [question.name, *(name for name in QUESTIONS if name != question.name)]
     return QuestionRobustness(
         question.name,
         len(truth),
-        {name: _scores(answers[name], own, truth) for name in names},
+        {name: _scores(answers[name], reference, truth) for name in names},
         fleiss_kappa([answers[name] for name in names]),
-        {q.name: _order(q, answers, own, truth) for q in _listed(question)},
+        {q.name: _order(q, answers, reference, truth) for q in _listed(question)},
         {
-            q.name: _scores(answers[q.name], own, truth)
+            q.name: _scores(answers[q.name], reference, truth)
             for q in (question.shuffled(seed) for seed in range(SHUFFLES))
         },
         counts_of(answers, question, truth),
@@ -141,9 +141,9 @@ def counts_of(
         question: the model's own.
         truth: (n,) emotions.
     """
-    own = answers[question.name]
-    others = [answers[name] != own for name in QUESTIONS if name != question.name]
-    orders = [answers[question.shuffled(seed).name] != own for seed in range(SHUFFLES)]
+    reference = answers[question.name]
+    others = [answers[name] != reference for name in QUESTIONS if name != question.name]
+    orders = [answers[question.shuffled(seed).name] != reference for seed in range(SHUFFLES)]
     counted = {
         "accuracy of the worst question": worst_counts(
             [answers[name] == truth for name in (question.name, *QUESTIONS)]
@@ -169,8 +169,12 @@ def _positions(question: Question, rotated: Sequence[NDArray[np.int64]]) -> NDAr
     return counts
 
 
-def _scores(answer: NDArray[np.int64], own: NDArray[np.int64], truth: NDArray[np.int64]) -> QuestionScores:
-    return QuestionScores(_share(answer == truth), float((answer < 0).mean()), float((answer != own).mean()))
+def _scores(
+    answer: NDArray[np.int64], reference: NDArray[np.int64], truth: NDArray[np.int64]
+) -> QuestionScores:
+    return QuestionScores(
+        _share(answer == truth), float((answer < 0).mean()), float((answer != reference).mean())
+    )
 
 
 def _share(correct: NDArray[np.bool_]) -> dict[str, float]:
@@ -180,7 +184,7 @@ def _share(correct: NDArray[np.bool_]) -> dict[str, float]:
 def _order(
     question: Question,
     answers: dict[str, NDArray[np.int64]],
-    own: NDArray[np.int64],
+    reference: NDArray[np.int64],
     truth: NDArray[np.int64],
 ) -> OptionOrder:
     rotated = [question.rotated(by) for by in range(len(EMOTIONS))]
@@ -188,7 +192,7 @@ def _order(
     totals = positions.sum(axis=0)
     shares = totals / totals.sum() if totals.any() else np.full(len(EMOTIONS), 1 / len(EMOTIONS))
     return OptionOrder(
-        {q.name: _scores(answers[q.name], own, truth) for q in rotated},
+        {q.name: _scores(answers[q.name], reference, truth) for q in rotated},
         _share(np.logical_and.reduce([answers[q.name] == truth for q in rotated])),
         tuple(float(share) for share in shares),
         FaceCounts(positions, len(EMOTIONS)).value,

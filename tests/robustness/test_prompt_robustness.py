@@ -195,7 +195,7 @@ def test_each_figure_is_the_mean_of_what_it_counts_per_face():
     assert all(name.startswith(prompt_robustness.PREFIX) for name in found.figures())
     assert all(counts.n == len(TRUTH) for counts in figures.values())
     assert figures["accuracy of the worst template"].value == found.spread.worst == 0.0
-    assert figures["accuracy of the worst prompt found"].value == found.found.worst["accuracy"]
+    assert figures["accuracy of the worst prompt found"].value == found.worst_prompt.worst["accuracy"]
     assert figures["flip rate, one template"].value == pytest.approx(found.spread.flip_rate)
     assert figures["flip rate, upper case"].value == found.invariances["upper case"] > 0
     for emotion, scores in found.spread.words.items():
