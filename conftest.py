@@ -1,6 +1,4 @@
-"""The parametrized fixtures that the questions in `evals/` are asked with. What stands behind them is in
-`fer_models.plugin`.
-"""
+"""Parametrized fixtures of the tests in `evals/`. The other fixtures are in `fer_models.plugin`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the user asked of a run, as data."""
+"""Configuration of a run, as data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fer_models.zoo.spec import Runtime
 if TYPE_CHECKING:
     from fer_models.corruptions import Corruption
 
-#: A context manager factory: (title, faces in all) -> what to tell how many were answered.
+#: A function from a title and a number of faces to a context manager of a progress callback.
 ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
 
 
@@ -26,24 +26,23 @@ def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What the user asked of a run.
+    """Configuration of a run.
 
     Attributes:
         dataset, data_root, split, download, label_scheme: see `datasets.load`.
         limit: at most this many faces, stratified; None for all.
         runtime: device, precision, download.
         batch_size: faces per forward pass.
-        store: the folder of stored answers.
+        store: the folder of stored predictions.
         baselines: the baselines file.
-        shipped_baselines: what is read where `baselines` does not exist yet; None for nothing.
-        from_store_only: ask nobody; what is not in the store is skipped.
+        shipped_baselines: read if `baselines` does not exist; None for none.
+        cached_only: load no model; subjects without stored predictions are skipped.
         depth: how much is evaluated, and on how many faces.
-        measure_costs: measure costs anew, also those that are stored.
-        whole_variants: the variants that `depth` would limit are predicted on all faces, as a record needs
-            them.
-        named_models: the models were chosen by name, so no answer mode of one counts as a variant of another.
+        measure_costs: measure costs again, also stored ones.
+        whole_variants: variants are predicted on all faces, as a record needs them, in spite of `depth`.
+        named_models: the models were chosen by name, so an answer mode is no variant of another model.
         prompts_by_option: the user chose a prompt set or a question, other than the models' own.
-        corruption: what befalls the faces before anything else; None for nothing.
+        corruption: applied to each face first; None for none.
     """
 
     dataset: str = "synthetic"
@@ -78,30 +77,30 @@ class EvalConfig:
 
     @property
     def cache(self) -> Path:
-        """Where what is slow to find out about the faces is kept."""
+        """Folder of cached audits and hashes of `train`."""
         return self.store.parent / "cache"
 
     @property
     def embeddings(self) -> Path:
-        """Where the directions of faces are kept, for models that have such."""
+        """Folder of face embeddings, for models that have them."""
         return self.store.parent / "features"
 
     @property
     def restored(self) -> Path:
-        """Where restored faces are kept, for restorers that are slow."""
+        """Folder of restored faces, for slow restorers."""
         return self.store.parent / "restored"
 
     @property
     def predictions(self) -> Path:
-        """Where predictions for faces outside the dataset are cached: perturbed, corrupted, blank ones."""
+        """Folder of predictions for faces outside the dataset: perturbed, corrupted, blank ones."""
         return self.store.parent / "predictions"
 
     @property
     def checks(self) -> Path:
-        """Where the predictions are kept by which a changed third-party model is detected."""
+        """Folder of the predictions by which a changed third-party model is detected."""
         return self.store.parent / "checks"
 
     @property
     def costs(self) -> Path:
-        """Where measured costs are kept."""
+        """Folder of measured costs."""
         return self.store.parent / "costs"

@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest, evaluation: Evaluation) -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def restoration(request: pytest.FixtureRequest, evaluation: Evaluation) -> RestorerSpec:
-    """One restoration configuration: parametrized over all that are known."""
+    """One restoration configuration: parametrized over all known ones."""
     return evaluation.runner.restorers[request.param]
 
 

@@ -27,7 +27,7 @@ _LARGE_BATCH = 0.65
 #: Faces that the cost checks of one model predict, per round and once more for the warm-up: a batch, and
 #: single faces.
 _COST_FACES = 40
-#: Seconds that a run needs for each combination in addition to its predictions (metrics, verdict, page), and in all.
+#: Seconds for each combination in addition to its predictions (metrics, verdict, page), and for a run.
 _SECONDS_PER_COMBINATION, _SECONDS = 0.3, 3.0
 
 

@@ -1,1 +1,1 @@
-"""Prediction of labelled faces with a model, and the caches of what it needs."""
+"""Inference: predictions of models over a dataset, and their caches."""

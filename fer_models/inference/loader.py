@@ -88,8 +88,8 @@ class Loader:
             runtime = restorer.resolve(self.options.runtime)
             loaded = _loaded(f"restorer {restorer.name!r}", lambda: restorer.load(runtime))
             self._restorers[restorer.name] = loaded
-        found: Restorer = self._restorers[restorer.name]
-        return found
+        loaded_restorer: Restorer = self._restorers[restorer.name]
+        return loaded_restorer
 
     def cached_restorer(self, restorer: RestorerSpec) -> Restorer:
         """The restorer, with its cache on disk if it is slow. Raises as `classifier`."""

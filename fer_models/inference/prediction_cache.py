@@ -165,9 +165,15 @@ class PredictionCache(_CacheFolder):
                 pa.array([r[1] for r in rows], pa.string()),
                 pa.array([r[2] for r in rows], pa.string()),
             )
-            given = pa.array([r[3] for r in rows], pa.bool_())
+            has_probabilities = pa.array([r[3] for r in rows], pa.bool_())
             self._add_file(
-                {"face": self._unsaved, **columns, "status": status, "text": text, "has_probabilities": given}
+                {
+                    "face": self._unsaved,
+                    **columns,
+                    "status": status,
+                    "text": text,
+                    "has_probabilities": has_probabilities,
+                }
             )
         self._unsaved = []
 

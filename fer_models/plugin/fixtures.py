@@ -150,7 +150,7 @@ def classifier(load_classifier: Callable[[], Any]) -> Any:
 def load_classifier(
     request: pytest.FixtureRequest, model: ModelSpec, evaluation: Evaluation
 ) -> Callable[[], Any]:
-    """A function that returns the loaded model, for tests that may not need it; skipped without its weights."""
+    """A function that returns the loaded model; skipped if its weights are missing."""
     _available(request, model)
     return lambda: evaluation.runner.classifier(model.name)
 
@@ -163,7 +163,7 @@ def load_zero_shot_classifier(load_classifier: Callable[[], Any]) -> Callable[[]
 
 @pytest.fixture
 def predict(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
-    """A function from faces to the model's predictions; each image is predicted once, also over several runs."""
+    """A function from faces to the model's predictions; each image is predicted once over all runs."""
     with evaluation.runner.predictor(raw_combination) as function:
         yield function
 

@@ -1,4 +1,4 @@
-"""The command line contract of the evals."""
+"""Command line options of the evals, and the configuration that they give."""
 
 from __future__ import annotations
 
@@ -44,123 +44,108 @@ def _sizes(field: str) -> str:
 
 
 def add(parser: pytest.Parser) -> None:
-    """Every option of a run."""
+    """Add every option of a run."""
     group = parser.getgroup("fer-models", "fer-models: evaluation of facial emotion recognition models")
-    add = group.addoption
-    add(
-        "--dataset",
-        default="synthetic",
-        metavar="NAME",
-        help="synthetic (default), fer2013, or the path of a class-folder dataset",
+    for options in (_faces(), _models(), _depths(), _files()):
+        for name, settings in options.items():
+            group.addoption(name, **settings)
+
+
+def _text(metavar: str, help_text: str, **settings: Any) -> dict[str, Any]:
+    """Settings of an option with a value."""
+    return {"metavar": metavar, "help": help_text, **settings}
+
+
+def _number(help_text: str, **settings: Any) -> dict[str, Any]:
+    """Settings of an option with a whole number."""
+    return _text("N", help_text, type=int, **settings)
+
+
+def _path(metavar: str, help_text: str, **settings: Any) -> dict[str, Any]:
+    """Settings of an option with a path."""
+    return _text(metavar, help_text, type=Path, **settings)
+
+
+def _flag(help_text: str) -> dict[str, Any]:
+    """Settings of an option without a value."""
+    return {"action": "store_true", "help": help_text}
+
+
+def _faces() -> dict[str, dict[str, Any]]:
+    """Options of the faces."""
+    dataset = "the dataset: synthetic (default), fer2013, or the path of a class-folder dataset"
+    split = "the split (fer2013: train, public_test, private_test, test; default: public_test)"
+    scheme = f"the meaning of numbered class folders: {', '.join(SCHEMES)}, or a JSON file"
+    corruption = "the corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
+    return {
+        "--dataset": _text("NAME", dataset, default="synthetic"),
+        "--data-root": _path("FOLDER", "the folder of the dataset"),
+        "--split": _text("NAME", split),
+        "--label-scheme": _text("NAME", scheme),
+        "--corruption": _text("NAME@SEVERITY", corruption),
+        "--limit": _number("evaluate N faces only, stratified by emotion"),
+        "--download": _flag("download missing data"),
+    }
+
+
+def _models() -> dict[str, dict[str, Any]]:
+    """Options of the models."""
+    model = (
+        "evaluate only this model (repeatable): NAME, NAME@FILE or timm:NETWORK@FILE with your weights, "
+        "or FILE.py for all models of a file"
     )
-    add("--data-root", type=Path, metavar="FOLDER", help="where the dataset lies")
-    add(
-        "--split",
-        metavar="NAME",
-        help="which split (fer2013: train, public_test, private_test, test; default public_test)",
-    )
-    schemes = f"what numbered class folders mean: {', '.join(SCHEMES)}, or a JSON file"
-    add("--label-scheme", metavar="NAME", help=schemes)
-    corruption = "corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
-    add("--corruption", metavar="NAME@SEVERITY", help=corruption)
-    add("--limit", type=int, metavar="N", help="ask about N faces only, stratified by emotion")
-    add(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="ask only this model (repeatable); NAME@FILE and timm:NETWORK@FILE bring own weights; "
-        "FILE.py: only the models of that file",
-    )
-    sets = ", ".join(prompts.names())
-    add(
-        "--prompts",
-        metavar="NAME",
-        help=f"what CLIP models are asked with: {sets}, or a JSON file (default {models.DEFAULT_PROMPTS})",
-    )
-    asked = ", ".join(questions.QUESTIONS)
-    add(
-        "--question",
-        metavar="NAME",
-        help=f"what models that write are asked: {asked} (default {models.DEFAULT_QUESTION})",
-    )
-    add(
-        "--depth",
-        default="standard",
-        choices=tuple(DEPTHS),
-        help="how much is evaluated: quick, standard (default) or full",
-    )
-    add(
-        "--restoration-limit",
-        type=int,
-        metavar="N",
-        help=f"faces for restorations and +likelihood ({_sizes('variant_limit')})",
-    )
-    add(
-        "--question-limit",
-        type=int,
-        metavar="N",
-        help=f"faces of the question robustness check ({_sizes('question_limit')})",
-    )
-    add(
-        "--metamorphic-limit",
-        type=int,
-        metavar="N",
-        help=f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})",
-    )
-    add(
-        "--corruption-limit",
-        type=int,
-        metavar="N",
-        help=f"faces of the corruption robustness check ({_sizes('corruption_limit')})",
-    )
-    add(
-        "--prompt-search-examples",
-        type=int,
-        metavar="N",
-        help=f"prompts that the search writes ({_sizes('prompt_search_examples')})",
-    )
-    add(
-        "--measure-costs",
-        action="store_true",
-        help="measure all costs anew, also those stored for this code, model and machine",
-    )
-    add(
-        "--model-file",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE.py",
-        help="add the MODELS and RESTORERS of a Python file (repeatable)",
-    )
-    add("--device", default="auto", choices=DEVICES, help="where models run (default: the best here)")
-    add(
-        "--precision",
-        default="auto",
-        choices=("auto", *PRECISIONS),
-        help="arithmetic of the networks (default: each model's own)",
-    )
-    add("--batch-size", type=int, default=64, metavar="N", help="faces per forward pass (default 64)")
-    add("--download", action="store_true", help="allow the data to be fetched from the network")
-    add(
-        "--update-baselines",
-        action="store_true",
-        help="write what is measured into the baselines file; verdicts are still against the old ones",
-    )
-    work_folder = "folder of baselines.json, reports and .evals (default: pytest's root folder)"
-    add("--work-dir", type=Path, metavar="FOLDER", help=work_folder)
+    sets, names = ", ".join(prompts.names()), ", ".join(questions.QUESTIONS)
+    prompt_set = f"the prompts of CLIP models: {sets}, or a JSON file (default: {models.DEFAULT_PROMPTS})"
+    question = f"the question of vision-language models: {names} (default: {models.DEFAULT_QUESTION})"
+    file = "add the MODELS and RESTORERS of a Python file (repeatable)"
+    device = "the device of the models (default: the best)"
+    precision = "the arithmetic of the networks (default: that of each model)"
+    return {
+        "--model": _text("NAME", model, action="append", default=[]),
+        "--model-file": _path("FILE.py", file, action="append", default=[]),
+        "--prompts": _text("NAME", prompt_set),
+        "--question": _text("NAME", question),
+        "--device": {"default": "auto", "choices": DEVICES, "help": device},
+        "--precision": {"default": "auto", "choices": ("auto", *PRECISIONS), "help": precision},
+        "--batch-size": _number("the number of faces per forward pass (default: 64)", default=64),
+        "--cached-only": _flag("judge stored predictions only; load no model"),
+    }
+
+
+def _depths() -> dict[str, dict[str, Any]]:
+    """Options of the depth and its sizes."""
+    depth = "how much is evaluated: quick, standard (default) or full"
+    variants = f"faces for restorations and +likelihood ({_sizes('variant_limit')})"
+    question = f"faces of the question robustness check ({_sizes('question_limit')})"
+    metamorphic = f"faces of the metamorphic robustness check ({_sizes('metamorphic_limit')})"
+    corruption = f"faces of the corruption robustness check ({_sizes('corruption_limit')})"
+    search = f"prompts of the search for the worst prompt ({_sizes('prompt_search_examples')})"
+    return {
+        "--depth": {"default": "standard", "choices": tuple(DEPTHS), "help": depth},
+        "--restoration-limit": _number(variants),
+        "--question-limit": _number(question),
+        "--metamorphic-limit": _number(metamorphic),
+        "--corruption-limit": _number(corruption),
+        "--prompt-search-examples": _number(search),
+        "--measure-costs": _flag("measure all costs again, also stored ones"),
+    }
+
+
+def _files() -> dict[str, dict[str, Any]]:
+    """Options of the baselines, the store and the report."""
+    update = "record the results in the baselines file; verdicts still compare with the old records"
+    work = "the folder of baselines.json, reports and .evals (default: pytest's root folder)"
     baselines = "the baselines file (default: baselines.json in the work folder, else the packaged one)"
-    add("--baselines", type=Path, metavar="FILE", help=baselines)
-    store = "where answers are kept between runs (default: .evals/store in the work folder)"
-    add("--store", type=Path, metavar="FOLDER", help=store)
-    add(
-        "--cached-only",
-        action="store_true",
-        help="judge stored answers again; ask no model, and skip what is not stored",
-    )
-    reports = "where evals.html and evals.json go (default: reports in the work folder)"
-    add("--report-dir", type=Path, metavar="FOLDER", help=reports)
-    add("--strict-gate", action="store_true", help="the verdicts INCONCLUSIVE, NEW and DEGRADED fail too")
+    store = "the folder of stored predictions (default: .evals/store in the work folder)"
+    reports = "the folder of evals.html and evals.json (default: reports in the work folder)"
+    return {
+        "--update-baselines": _flag(update),
+        "--work-dir": _path("FOLDER", work),
+        "--baselines": _path("FILE", baselines),
+        "--store": _path("FOLDER", store),
+        "--report-dir": _path("FOLDER", reports),
+        "--strict-gate": _flag("fail also with the verdicts INCONCLUSIVE, NEW and DEGRADED"),
+    }
 
 
 def work_dir(config: pytest.Config) -> Path:
@@ -184,10 +169,12 @@ def check(config: pytest.Config) -> None:
     option = config.getoption
     if option("--update-baselines") and (option("--limit") is not None or option("--depth") == "quick"):
         raise UsageError("--update-baselines records whole splits only. Leave --limit and --depth quick out.")
-    given: Path | None = option("--baselines")
-    if given is not None and not given.is_file() and not option("--update-baselines"):
-        record = f"pytest evals --update-baselines --baselines {given}"
-        raise UsageError(f"--baselines {given}: no such file. Check its name, or record a new one: {record}")
+    baselines: Path | None = option("--baselines")
+    if baselines is not None and not baselines.is_file() and not option("--update-baselines"):
+        record = f"pytest evals --update-baselines --baselines {baselines}"
+        raise UsageError(
+            f"--baselines {baselines}: no such file. Check its name, or record a new one: {record}"
+        )
     if option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
     for name in _SIZES:
@@ -204,7 +191,7 @@ def depth_of(config: pytest.Config) -> Depth:
 
 
 def read(config: pytest.Config) -> EvalConfig:
-    """What the user asked of a run.
+    """The configuration of a run.
 
     Raises:
         UsageError: an option cannot work.

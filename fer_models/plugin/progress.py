@@ -1,4 +1,4 @@
-"""What a run shows while it asks."""
+"""Progress bars of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fer_models.progress import Progress
 
 
 def progress(config: pytest.Config) -> ShowProgress:
-    """A bar on a terminal; a line at the start elsewhere; nothing in a worker."""
+    """A progress bar on a terminal; a line at the start elsewhere; nothing in a worker process."""
 
     @contextmanager
     def show(title: str, total: int) -> Iterator[Progress]:

@@ -41,7 +41,7 @@ _NEED_MODEL = frozenset(
         "robustness",
     }
 )
-#: Fixtures that compare or show the predictions for the dataset. Robustness checks have verdicts of their own.
+#: Fixtures that compare or show the predictions for the dataset. Robustness checks are judged apart.
 _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}

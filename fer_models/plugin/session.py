@@ -26,7 +26,7 @@ _CHOSEN = pytest.StashKey["resolve.Chosen"]()
 
 
 def header(config: pytest.Config) -> str:
-    """The first line of output: what this run evaluates, from the options alone."""
+    """First line of output: what this run evaluates, from the options alone."""
     option = config.getoption
     dataset = option("--dataset") + (f"/{option('--split')}" if option("--split") else "")
     model_names = [
@@ -37,7 +37,8 @@ def header(config: pytest.Config) -> str:
     models = ", ".join(model_names) or every
     faces = f", {option('--limit')} faces" if option("--limit") is not None else ""
     keyword = f" (-k {config.option.keyword!r})" if config.option.keyword else ""
-    return f"fer-models {__version__}: evaluating {models} on {dataset}{faces}{keyword}, depth {option('--depth')}"
+    evaluated = f"evaluating {models} on {dataset}{faces}{keyword}"
+    return f"fer-models {__version__}: {evaluated}, depth {option('--depth')}"
 
 
 def show_header(config: pytest.Config) -> None:
@@ -64,10 +65,10 @@ def chosen(config: pytest.Config) -> resolve.Chosen:
         UsageError: an unknown name, a file that cannot be used, or baselines that cannot be read.
     """
     if _CHOSEN not in config.stash:
-        found = resolve.selected_models(config.getoption("--model"), config.getoption("--model-file"))
+        selected = resolve.selected_models(config.getoption("--model"), config.getoption("--model-file"))
         if not config.getoption("--model") and options.depth_of(config).zoo_models is None:
-            found = (*found[:3], resolve.with_recorded(found[3], _recorded_models(config)))
-        config.stash[_CHOSEN] = found
+            selected = (*selected[:3], resolve.with_recorded(selected[3], _recorded_models(config)))
+        config.stash[_CHOSEN] = selected
     return config.stash[_CHOSEN]
 
 
@@ -79,14 +80,14 @@ def _recorded_models(config: pytest.Config) -> list[str]:
     dataset, root = config.getoption("--dataset"), config.getoption("--data-root")
     try:
         split = config.getoption("--split") or datasets.default_split(dataset, root)
-        known = baselines.read(options.read(config).baselines_source)
+        recorded = baselines.read(options.read(config).baselines_source)
     except BaselinesError as error:
         raise UsageError(str(error)) from error
     except FerModelsError:  # the dataset cannot be used: its loading says so
         return []
     faces = ({dataset, Path(dataset).name}, split)
     return list(
-        dict.fromkeys(r.model for r in known.measured if r.dataset in faces[0] and r.split == faces[1])
+        dict.fromkeys(r.model for r in recorded.measured if r.dataset in faces[0] and r.split == faces[1])
     )
 
 

@@ -1,6 +1,4 @@
-"""How much worse answers become on bad pictures: every corruption at every severity, on some of the faces,
-with and without restoration.
-"""
+"""Corruption robustness: predictions on every corruption at every severity, on some of the faces."""
 
 from __future__ import annotations
 
@@ -17,28 +15,28 @@ from fer_models.corruptions import SEVERITIES, Corruption
 from fer_models.images import Face
 from fer_models.scoring.face_counts import FaceCounts
 
-Ask = Callable[[Sequence[Face]], Predictions]
-#: What the figures of a record are called in its `metrics`.
+Predict = Callable[[Sequence[Face]], Predictions]
+#: Prefix of the figures in the `metrics` of a record.
 PREFIX = "corruptions: "
 
 
 def copies(severities: Sequence[int]) -> int:
-    """How many images there are of each face: as it is, and corrupted."""
+    """Number of images per face: the face itself, and its corrupted copies."""
     return 1 + len(severities) * len(corruptions.names())
 
 
 @dataclass(frozen=True)
 class CorruptionRobustness:
-    """What corruptions do to one model's answers, after one restoration.
+    """Corruption robustness of one model after one restoration.
 
     Attributes:
-        n: faces asked.
-        clean: accuracy on these faces as they are, 0..1.
+        n: the number of faces.
+        clean: accuracy on these faces without corruption, 0..1.
         accuracy: for each corruption its accuracy at each of `severities`.
         wrong: how many corrupted images of each face are predicted wrong, over all corruptions and
             severities.
         severities: 1 to 5, or some of them.
-        suffix: what the recorded figure's name says of these sizes (`Depth.size_suffix`).
+        suffix: of the recorded figure's name, for these sizes (`Depth.size_suffix`).
     """
 
     n: int
@@ -50,14 +48,15 @@ class CorruptionRobustness:
 
     @property
     def mean_error(self) -> float:
-        """The mean corruption error: the share of wrong answers, over all corruptions and severities alike.
-        (Hendrycks & Dietterich 2019, arXiv:1903.12261, divide each corruption's by AlexNet's; no such common
-        measure is known for faces, so ours are as they are.)
+        """Mean corruption error: the share of wrong predictions over all corruptions and severities.
+
+        Hendrycks & Dietterich 2019 (arXiv:1903.12261) divide the error of each corruption by AlexNet's; there
+        is no such reference for faces, so it is not divided here.
         """
         return self.wrong.value
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded, and must not rise."""
+        """The recorded figure, which must not rise."""
         return {f"{PREFIX}mean error{self.suffix}": self.wrong}
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +66,7 @@ class CorruptionRobustness:
 
 
 def measure(
-    ask: Ask,
+    predict: Predict,
     faces: Sequence[Face],
     truth: NDArray[np.int64],
     severities: tuple[int, ...] = SEVERITIES,
@@ -76,17 +75,17 @@ def measure(
     """Accuracy on every corruption of all faces.
 
     Args:
-        ask: the model, behind its restoration.
-        faces: as they are.
+        predict: the model, after its restoration.
+        faces: without corruption.
         truth: (n,) emotions.
         severities: of 1 to 5, those to corrupt with.
-        suffix: as in `Robustness`.
+        suffix: as in `CorruptionRobustness`.
     """
-    clean = float((ask(faces).answer == truth).mean())
+    clean = float((predict(faces).answer == truth).mean())
     each, wrong = {}, np.zeros(len(faces), dtype=np.int64)
     for name in corruptions.names():  # one at a time: all at once would not fit into memory for many faces
         images = [Corruption(name, severity).apply(face) for severity in severities for face in faces]
-        correct = ask(images).answer.reshape(len(severities), len(faces)) == truth
+        correct = predict(images).answer.reshape(len(severities), len(faces)) == truth
         each[name] = tuple(float(row.mean()) for row in correct)
         wrong += (~correct).sum(axis=0)
     return CorruptionRobustness(

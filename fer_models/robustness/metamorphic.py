@@ -1,8 +1,7 @@
-"""Small changes that leave a face's emotion what it is: how many answers they change, and the smallest change
-that turns one face's answer.
+"""Metamorphic robustness: predictions under perturbations that keep the emotion of a face.
 
-No label is needed for that: the answer to the face as it is serves as the truth for its changed copies
-(metamorphic testing, Chen et al. 2018, doi:10.1145/3143561).
+No label is needed: the prediction for the face itself is the reference for its perturbed copies (metamorphic
+testing, Chen et al. 2018, doi:10.1145/3143561).
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from fer_models.classifiers.base import Predictions
 from fer_models.images import Face, data_url
 from fer_models.scoring.face_counts import FaceCounts
 
-Ask = Callable[[Sequence[Face]], Predictions]
-#: The largest changes that are tried: pixels, steps of 255, per cent.
-SHIFT, LIGHT, CONTRAST = 2, 25, 20
+Predict = Callable[[Sequence[Face]], Predictions]
+#: The largest perturbations that are tried: pixels, steps of 255, per cent.
+SHIFT, BRIGHTNESS, CONTRAST = 2, 25, 20
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One small change of a picture.
+    """One perturbation of an image.
 
     Attributes:
         mirror: left and right exchanged.
         right, down: by how many pixels it is moved; what comes in from the edge repeats the edge.
-        light: what is added to every value, in steps of 255.
-        contrast: by how many per cent the differences from the mean grow.
+        brightness: added to every value, in steps of 255.
+        contrast: growth of the differences from the mean, in per cent.
     """
 
     mirror: bool = False
@@ -44,7 +43,7 @@ class Perturbation:
     contrast: int = 0
 
     def apply(self, face: Face) -> Face:
-        """A changed copy: uint8 RGB of the same size; no change leaves every pixel as it is."""
+        """A perturbed copy: uint8 RGB of the same size; no perturbation keeps every pixel."""
         reach = max(abs(self.right), abs(self.down))
         height, width = face.shape[:2]
         padded = np.pad(
@@ -66,33 +65,34 @@ class Perturbation:
         return ", ".join(parts) or "no change"
 
 
-def _moved(by: int) -> tuple[Perturbation, ...]:
+def _shifts(by: int) -> tuple[Perturbation, ...]:
     return Perturbation(right=by), Perturbation(right=-by), Perturbation(down=by), Perturbation(down=-by)
 
 
-#: The changes that are counted, by name; the share of changed answers is the mean over a family.
+#: The metamorphic relations by name; a flip rate is the mean over the perturbations of a relation.
 RELATIONS: Mapping[str, tuple[Perturbation, ...]] = {
     "mirror image": (Perturbation(mirror=True),),
-    "1 pixel shift": _moved(1),
-    "2 pixels shift": _moved(2),
+    "1 pixel shift": _shifts(1),
+    "2 pixels shift": _shifts(2),
     "5 % brightness": (Perturbation(brightness=13), Perturbation(brightness=-13)),
     "10 % contrast": (Perturbation(contrast=10), Perturbation(contrast=-10)),
 }
-#: How often a face is asked for the families: as it is, and changed.
+#: Number of predictions per face for the relations: of the face itself, and of its perturbed copies.
 COPIES = 1 + sum(map(len, RELATIONS.values()))
-#: What the figures of a record are called in its `metrics`.
+#: Prefix of the figures in the `metrics` of a record.
 PREFIX = "metamorphic: "
 
 
 @dataclass(frozen=True)
 class MinimalFlip:
-    """The smallest change found that gives one face another answer.
+    """The smallest perturbation found that flips the prediction for one face.
 
     Attributes:
-        face: its pixel hash. index: its row in the whole split.
-        answer, changed_answer: before and after, as emotions' numbers; -1 for no answer.
-        change: in words.
-        before, after: the pictures as data URLs.
+        face: its pixel hash.
+        index: its row in the full split.
+        answer, changed_answer: before and after, as emotions' numbers; -1 for none.
+        change: the perturbation as text.
+        before, after: the images as data URLs.
     """
 
     face: str
@@ -106,14 +106,14 @@ class MinimalFlip:
 
 @dataclass(frozen=True)
 class MetamorphicRobustness:
-    """How much small changes matter to one model.
+    """Metamorphic robustness of one model.
 
     Attributes:
-        n: faces asked.
-        face_counts: for each of `FAMILIES`, how many answers about each face it changes.
-        flips: for some faces the smallest change that turns the answer.
-        steady: how many of the searched faces no change of these sizes turned.
-        suffix: what the recorded figures' names say of `n` (`Depth.size_suffix`).
+        n: the number of faces.
+        face_counts: for each of `RELATIONS`, the number of flipped predictions per face.
+        flips: for some faces, the smallest perturbation that flips the prediction.
+        n_robust: the number of searched faces that no perturbation of these sizes flipped.
+        suffix: of the recorded figures' names, for `n` (`Depth.size_suffix`).
     """
 
     n: int
@@ -124,11 +124,11 @@ class MetamorphicRobustness:
 
     @property
     def flip_rate(self) -> dict[str, float]:
-        """The share of changed answers for each of `FAMILIES`."""
+        """The share of flipped predictions for each of `RELATIONS`."""
         return {name: counts.value for name, counts in self.face_counts.items()}
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded, and must not rise."""
+        """The recorded figures, which must not rise."""
         return {
             f"{PREFIX}flip rate, {name}{self.suffix}": counts for name, counts in self.face_counts.items()
         }
@@ -140,7 +140,7 @@ class MetamorphicRobustness:
 
 
 def measure(
-    ask: Ask,
+    predict: Predict,
     faces: Sequence[Face],
     names: Sequence[tuple[str, int]],
     *,
@@ -149,50 +149,49 @@ def measure(
     number: int = 0,
     suffix: str = "",
 ) -> MetamorphicRobustness:
-    """Change all faces by all of `FAMILIES`, and look for the smallest change that turns some of them.
+    """Predict all faces under all of `RELATIONS`, and search the smallest flips of some faces.
 
     Args:
-        ask: the model.
+        predict: the model.
+        faces: without perturbation.
         names: each face's pixel hash and row.
-        searched: how many faces are searched, evenly from those that the model doubts to those that it is
-            sure of.
-        examples: how many changes are tried for each of these, at most; shrinking comes on top.
+        searched: the number of faces that are searched, evenly from the least to the most confident
+            prediction.
+        examples: the number of perturbations tried for each of these, at most; shrinking adds some.
         number: the seed.
-        suffix: as in `Metamorphic`.
+        suffix: as in `MetamorphicRobustness`.
     """
-    plain = ask(faces)
+    plain = predict(faces)
     before = plain.answer
     every = [change for family in RELATIONS.values() for change in family]
-    after = ask([change.apply(face) for change in every for face in faces]).answer.reshape(
-        len(every), len(faces)
-    )
-    flipped = dict(zip(every, after != before, strict=True))
+    after = predict([change.apply(face) for change in every for face in faces]).answer
+    flipped = dict(zip(every, after.reshape(len(every), len(faces)) != before, strict=True))
     by_face = {
         name: FaceCounts(np.sum([flipped[change] for change in family], axis=0, dtype=np.int64), len(family))
         for name, family in RELATIONS.items()
     }
-    by_sureness = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
-    picked = [
-        by_sureness[len(faces) * (2 * k + 1) // (2 * searched)] for k in range(min(searched, len(faces)))
-    ]
-    found = [_turned(ask, faces[i], int(before[i]), names[i], examples, number) for i in picked]
-    flips = tuple(flip for flip in found if flip is not None)
-    return MetamorphicRobustness(len(faces), by_face, flips, len(found) - len(flips), suffix)
+    by_confidence = np.argsort(np.nan_to_num(plain.probabilities, nan=0.0).max(axis=1), kind="stable")
+    n = len(faces)
+    rows = [by_confidence[n * (2 * k + 1) // (2 * searched)] for k in range(min(searched, n))]
+    searches = [_smallest_flip(predict, faces[i], int(before[i]), names[i], examples, number) for i in rows]
+    flips = tuple(flip for flip in searches if flip is not None)
+    return MetamorphicRobustness(n, by_face, flips, len(searches) - len(flips), suffix)
 
 
-def _turned(
-    ask: Ask, face: Face, before: int, name: tuple[str, int], examples: int, number: int
+def _smallest_flip(
+    predict: Predict, face: Face, before: int, name: tuple[str, int], examples: int, number: int
 ) -> MinimalFlip | None:
-    known: dict[Perturbation, int] = {}
+    """The smallest perturbation found that flips the prediction for a face; None where none does."""
+    answers: dict[Perturbation, int] = {}
 
     def answer(change: Perturbation) -> int:
-        if change not in known:
-            known[change] = int(ask([change.apply(face)]).answer[0])
-        return known[change]
+        if change not in answers:
+            answers[change] = int(predict([change.apply(face)]).answer[0])
+        return answers[change]
 
     try:
         change = find(
-            changes(),
+            perturbations(),
             lambda change: answer(change) != before,
             settings=settings(
                 max_examples=examples,
@@ -211,22 +210,22 @@ def _turned(
     )
 
 
-def changes() -> st.SearchStrategy[Perturbation]:
-    """All changes up to the largest, those of a single kind first: shrinking goes towards these, and towards
-    none.
-    """
-    pixels, light, contrast = (
-        st.integers(-SHIFT, SHIFT),
-        st.integers(-LIGHT, LIGHT),
-        st.integers(-CONTRAST, CONTRAST),
-    )
+def perturbations() -> st.SearchStrategy[Perturbation]:
+    """All perturbations up to the largest; shrinking goes towards those of a single kind, and to none."""
+    pixels, contrast = st.integers(-SHIFT, SHIFT), st.integers(-CONTRAST, CONTRAST)
+    brightness = st.integers(-BRIGHTNESS, BRIGHTNESS)
     return st.one_of(
         st.builds(Perturbation, mirror=st.booleans()),
         st.builds(Perturbation, right=pixels),
         st.builds(Perturbation, down=pixels),
-        st.builds(Perturbation, brightness=light),
+        st.builds(Perturbation, brightness=brightness),
         st.builds(Perturbation, contrast=contrast),
         st.builds(
-            Perturbation, mirror=st.booleans(), right=pixels, down=pixels, brightness=light, contrast=contrast
+            Perturbation,
+            mirror=st.booleans(),
+            right=pixels,
+            down=pixels,
+            brightness=brightness,
+            contrast=contrast,
         ),
     )

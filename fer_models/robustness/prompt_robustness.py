@@ -1,8 +1,7 @@
-"""How much an answer hangs on the words: every template and synonym alone, edits that should not matter, and
-a search for the worst prompt.
+"""Prompt robustness: each template and synonym alone, edits that keep the meaning, and the worst prompt.
 
-All of it works on directions of faces that were kept (see `features`): a prompt costs seven texts and one
-matrix product.
+All of it uses stored embeddings (see `inference.embeddings`): a prompt costs seven texts and one matrix
+product.
 """
 
 from __future__ import annotations
@@ -25,18 +24,19 @@ from fer_models.scoring.intervals import fleiss_kappa, wilson_interval
 
 @dataclass(frozen=True)
 class PromptSensitivity:
-    """What a set's templates and words score alone. Accuracies are JSON measurements: value, low, high
-    (Wilson, 95 %).
+    """Scores of a prompt set's templates and words alone.
+
+    Accuracies are JSON measurements: value, low, high (Wilson, 95 %).
 
     Attributes:
-        ensemble: the whole set, averaged as usual.
+        ensemble: the full set, averaged as usual.
         templates: each template with all words.
         words: for each emotion with several words, each word alone in its place (the other emotions keep all
             theirs).
         mean, sd, worst, best: over the templates' accuracies.
-        kappa: Fleiss' kappa between the templates' answers; None for a single one.
-        flip_rate: the mean share of faces to which a single template gives another answer than the whole set.
-        face_counts: by the names of figures, what they count per face.
+        kappa: Fleiss' kappa between the templates' predictions; None for a single one.
+        flip_rate: the mean share of faces with another prediction by a single template than by the full set.
+        face_counts: the counts per face by figure.
     """
 
     ensemble: dict[str, float]
@@ -56,23 +56,23 @@ class PromptSensitivity:
 
 
 def prompt_sensitivity(answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> PromptSensitivity:
-    """Ask with every template and every word alone."""
-    whole = answer(prompts)
+    """Scores with every template and every word alone."""
+    full = answer(prompts)
     single = {template: answer(prompts.only(template=template)) for template in prompts.templates}
-    scores = [float((said == truth).mean()) for said in single.values()]
+    scores = [float((p == truth).mean()) for p in single.values()]
     each_word = {
         LABELS[e]: {word: answer(_with_words(prompts, e, (word,))) for word in prompts.words[e]}
         for e in EMOTIONS
         if len(prompts.words[e]) > 1
     }
     face_counts = spread_counts(
-        truth, whole, list(single.values()), {e: list(said.values()) for e, said in each_word.items()}
+        truth, full, list(single.values()), {e: list(p.values()) for e, p in each_word.items()}
     )
     return PromptSensitivity(
-        _accuracy(whole, truth),
-        {template: _accuracy(said, truth) for template, said in single.items()},
+        _accuracy(full, truth),
+        {template: _accuracy(p, truth) for template, p in single.items()},
         {
-            emotion: {word: _accuracy(said, truth) for word, said in each.items()}
+            emotion: {word: _accuracy(p, truth) for word, p in each.items()}
             for emotion, each in each_word.items()
         },
         float(np.mean(scores)),
@@ -90,22 +90,22 @@ _FLIPS = "flip rate, one template"
 
 def spread_counts(
     truth: NDArray[np.int64],
-    whole: NDArray[np.int64],
+    full: NDArray[np.int64],
     templates: Sequence[NDArray[np.int64]],
     words: Mapping[str, Sequence[NDArray[np.int64]]],
 ) -> dict[str, FaceCounts]:
-    """What the figures of a spread count per face, by their names.
+    """Counts per face of the figures of a prompt set, by figure.
 
     Args:
         truth: (n,) emotions.
-        whole: (n,) the answers with the whole set.
-        templates: (n,) the answers with each template alone.
-        words: for an emotion, (n,) the answers with each of its words alone.
+        full: (n,) the predictions with the full set.
+        templates: (n,) the predictions with each template alone.
+        words: for an emotion, (n,) the predictions with each of its words alone.
     """
-    worst = {"accuracy of the worst template": worst_counts([said == truth for said in templates])}
+    worst = {"accuracy of the worst template": worst_counts([p == truth for p in templates])}
     for emotion, each in words.items():
-        worst[f"accuracy of the worst word for {emotion}"] = worst_counts([said == truth for said in each])
-    flips = (np.stack(templates) != whole).sum(axis=0)
+        worst[f"accuracy of the worst word for {emotion}"] = worst_counts([p == truth for p in each])
+    flips = (np.stack(templates) != full).sum(axis=0)
     return {**worst, _FLIPS: FaceCounts(flips, len(templates))}
 
 
@@ -116,17 +116,17 @@ def worst_counts(correct: Sequence[NDArray[np.bool_]]) -> FaceCounts:
 
 def _with_words(prompts: PromptSet, emotion: int, words: tuple[str, ...]) -> PromptSet:
     return replace(
-        prompts, words=tuple(words if e == emotion else own for e, own in enumerate(prompts.words))
+        prompts, words=tuple(words if e == emotion else each for e, each in enumerate(prompts.words))
     )
 
 
-def _accuracy(said: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
-    return dict(wilson_interval(int((said == truth).sum()), len(truth)).as_json())
+def _accuracy(answer: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
+    return dict(wilson_interval(int((answer == truth).sum()), len(truth)).as_json())
 
 
-# -- edits that should not matter -----------------------------------------------------------------
+# -- edits that keep the meaning ------------------------------------------------------------------
 
-#: What is changed in every template at once, by name; changes of case are made in the words too.
+#: Edits of all templates at once, by name; edits of case are made in the words too.
 INVARIANCES: Mapping[str, Callable[[str], str]] = {
     "upper case": str.upper,
     "title case": str.title,
@@ -140,22 +140,20 @@ INVARIANCES: Mapping[str, Callable[[str], str]] = {
 
 
 def invariances(answer: Answer, prompts: PromptSet) -> dict[str, FaceCounts]:
-    """The faces whose answer changes under each of `INVARIANCES`, and when the order of templates and words
-    is turned round.
-    """
-    whole = answer(prompts)
+    """Flipped predictions under each of `INVARIANCES`, and in the reverse order of templates and words."""
+    full = answer(prompts)
     changed = {name: _templates(prompts, edit) for name, edit in INVARIANCES.items()}
-    turned = replace(
-        prompts, templates=prompts.templates[::-1], words=tuple(own[::-1] for own in prompts.words)
+    reverse = replace(
+        prompts, templates=prompts.templates[::-1], words=tuple(each[::-1] for each in prompts.words)
     )
-    others = {**changed, "order of the list": turned}
-    return {name: FaceCounts((answer(other) != whole).astype(np.int64), 1) for name, other in others.items()}
+    others = {**changed, "order of the list": reverse}
+    return {name: FaceCounts((answer(other) != full).astype(np.int64), 1) for name, other in others.items()}
 
 
 def _templates(prompts: PromptSet, edit: Callable[[str], str]) -> PromptSet:
     templates = tuple(dict.fromkeys(edit(template) for template in prompts.templates))
     words = (
-        tuple(tuple(map(edit, own)) for own in prompts.words)
+        tuple(tuple(map(edit, each)) for each in prompts.words)
         if edit in (str.upper, str.title)
         else prompts.words
     )
@@ -165,7 +163,7 @@ def _templates(prompts: PromptSet, edit: Callable[[str], str]) -> PromptSet:
 # -- the search -----------------------------------------------------------------------------------
 
 
-#: What the figures of a record are called in its `metrics`.
+#: Prefix of the figures in the `metrics` of a record.
 PREFIX = "prompts: "
 
 
@@ -174,32 +172,30 @@ class PromptRobustness:
     """Prompt sensitivity of one model on one set of faces.
 
     Attributes:
-        edits: which answers each edit changes that should not matter (`invariances`).
-        suffix: what the name of the recorded search figure says of its size (`Depth.size_suffix`).
+        edits: the flipped predictions of each edit that keeps the meaning (`invariances`).
+        suffix: of the recorded search figure's name, for its size (`Depth.size_suffix`).
     """
 
     prompts: PromptSet
     n: int
     spread: PromptSensitivity
     edits: dict[str, FaceCounts] = field(compare=False)
-    found: WorstPromptSearch
+    worst_prompt: WorstPromptSearch
     suffix: str = ""
 
     @property
     def invariances(self) -> dict[str, float]:
-        """The share of answers that each edit changes that should not matter."""
+        """The flip rate of each edit that keeps the meaning."""
         return {name: counts.value for name, counts in self.edits.items()}
 
     def figures(self) -> dict[str, FaceCounts]:
-        """What is recorded: accuracies, which must not fall, and shares of changed answers, which must not
-        rise.
-        """
-        own = {
+        """The recorded figures: accuracies, which must not fall, and flip rates, which must not rise."""
+        counted = {
             **self.spread.face_counts,
-            f"accuracy of the worst prompt found{self.suffix}": self.found.face_counts,
+            f"accuracy of the worst prompt found{self.suffix}": self.worst_prompt.face_counts,
         }
-        own |= {f"flip rate, {name}": counts for name, counts in self.edits.items()}
-        return {f"{PREFIX}{name}": counts for name, counts in own.items()}
+        counted |= {f"flip rate, {name}": counts for name, counts in self.edits.items()}
+        return {f"{PREFIX}{name}": counts for name, counts in counted.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For evals.json."""
@@ -208,7 +204,7 @@ class PromptRobustness:
             "set": {"name": self.prompts.name, **self.prompts.as_json()},
             "sensitivity": self.spread.as_json(),
             "invariances": self.invariances,
-            "search": self.found.as_json(),
+            "search": self.worst_prompt.as_json(),
         }
 
 
@@ -222,7 +218,7 @@ def prompt_robustness(
     suffix: str = "",
     breaking_file: Path | None = None,
 ) -> PromptRobustness:
-    """Measure all of it; arguments as in `spread`, `search` and `Robustness`."""
+    """Measure all of it; arguments as for `prompt_sensitivity`, `search` and `PromptRobustness`."""
     return PromptRobustness(
         prompts,
         len(truth),

@@ -1,6 +1,4 @@
-"""Search for the prompt with the lowest accuracy, shrunk by hypothesis to the smallest edit that costs ten
-points.
-"""
+"""Search for the prompt with the lowest accuracy, and for the smallest edit that costs ten points."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import StoreError, UsageError
 from fer_models.scoring.face_counts import FaceCounts
 
-#: How far, in accuracy, a prompt must fall under the unedited one to count as breaking the model.
+#: Loss of accuracy, against the unedited prompt, that counts as breaking the model.
 BREAKING_DROP = 0.10
-#: Words that a template may get: what people write around a face without meaning anything by it.
+#: Words that may be inserted into a template, and do not change its meaning.
 FILLERS = (
     *("photo", "picture", "image", "portrait", "close-up", "human", "person", "young"),
     *("grey", "blurry", "of", "very", "the", "my", "real", "nice"),
@@ -38,17 +36,14 @@ _WHAT = "Prompts that broke a model"
 Answer = Callable[[PromptSet], NDArray[np.int64]]
 
 
-# -- the spread of a set --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Edit:
-    """One small change of a prompt.
+    """One edit of a prompt.
 
     Attributes:
         kind: `insert` (a filler), `synonym` (another word for one emotion), `end` (punctuation), `article`,
             `drop` (a word of the template), `case`, or `template` (another one).
-        what: what is put in: text, or for `synonym` an emotion's label and the word.
+        what: the inserted text, or for `synonym` an emotion's label and the word.
         at: which word of the template, counted from 0 and around the end, for insert, drop and article.
     """
 
@@ -57,7 +52,7 @@ class Edit:
     at: int = 0
 
     def __str__(self) -> str:
-        said = {
+        formats = {
             "insert": "insert {0!r}",
             "synonym": "{1!r} for {0}",
             "end": "end with {0!r}",
@@ -65,7 +60,7 @@ class Edit:
             "case": "{0} case",
         }
         return {"drop": f"drop word {self.at + 1}", "template": "template {0!r}"}.get(
-            self.kind, said.get(self.kind, self.kind)
+            self.kind, formats.get(self.kind, self.kind)
         ).format(*self.what)
 
 
@@ -77,16 +72,14 @@ class Prompt:
     words: tuple[str, ...]
 
     def edited(self, edits: Sequence[Edit]) -> Prompt:
-        """The prompt with all edits made, one after the other; one that cannot be made changes nothing."""
+        """The prompt after all edits, one after the other; an impossible one changes nothing."""
         prompt = self
         for edit in edits:
             prompt = _apply(prompt, edit)
         return prompt
 
     def as_set(self, name: str) -> PromptSet | None:
-        """It as a set to ask with; None where two emotions would be called the same, or the template lost its
-        gap.
-        """
+        """The prompt as a set; None where two emotions have the same word, or the template has no gap."""
         if self.template.count("{}") != 1 or len({" ".join(w.lower().split()) for w in self.words}) < len(
             EMOTIONS
         ):
@@ -100,7 +93,7 @@ def _apply(prompt: Prompt, edit: Edit) -> Prompt:
         return replace(
             prompt,
             words=tuple(
-                word if label == emotion else own for label, own in zip(LABELS, prompt.words, strict=True)
+                word if label == emotion else each for label, each in zip(LABELS, prompt.words, strict=True)
             ),
         )
     template = prompt.template
@@ -130,9 +123,7 @@ def _apply(prompt: Prompt, edit: Edit) -> Prompt:
 
 
 def edits_of(grammar: Sequence[PromptSet]) -> st.SearchStrategy[Edit]:
-    """All edits that the templates and words of some sets allow; the smallest kinds come first, for shrinking
-    goes towards them.
-    """
+    """All edits with the templates and words of some sets; shrinking goes towards the first kinds."""
     words = list(
         dict.fromkeys((LABELS[e], word) for prompts in grammar for e in EMOTIONS for word in prompts.words[e])
     )
@@ -151,15 +142,15 @@ def edits_of(grammar: Sequence[PromptSet]) -> st.SearchStrategy[Edit]:
 
 @dataclass(frozen=True)
 class WorstPromptSearch:
-    """What the search found.
+    """Result of the search.
 
     Attributes:
         base: the unedited prompt, the set's first template and words, and its accuracy (0..1).
         worst: the prompt with the lowest accuracy that was tried, the edits that lead to it, and its
             accuracy.
-        breaking: the smallest edits found that cost at least `BREAK`; None where nothing did.
-        tried: how many different prompts were asked.
-        examples, seed: what was asked for; the same two find the same again.
+        breaking: the smallest edits found that cost at least `BREAKING_DROP`; None where nothing did.
+        tried: the number of different prompts.
+        examples, seed: of the search; the same two give the same result.
         face_counts: which faces are predicted correctly with the worst prompt.
     """
 
@@ -176,55 +167,54 @@ class WorstPromptSearch:
         return {name: value for name, value in asdict(self).items() if name != "face_counts"}
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     def __init__(self, edits: Sequence[Edit]) -> None:
         self.edits = tuple(edits)
 
 
 class _Search:
-    """The prompts that were tried around one, each evaluated once: their correct answers, and the fewest
-    edits that lead to each.
-    """
+    """Evaluated prompts around one: the correct predictions of each, and the fewest edits that lead to it."""
 
     def __init__(self, answer: Answer, prompts: PromptSet, truth: NDArray[np.int64]) -> None:
         self._answer, self._truth, self._name = answer, truth, prompts.name
-        self.base = Prompt(prompts.templates[0], tuple(own[0] for own in prompts.words))
-        self.known: dict[Prompt, NDArray[np.bool_]] = {}
+        self.base = Prompt(prompts.templates[0], tuple(words[0] for words in prompts.words))
+        self.correct: dict[Prompt, NDArray[np.bool_]] = {}
         self.edits: dict[Prompt, tuple[Edit, ...]] = {}
-        plain = self.tried(())
+        plain = self.accuracy(())
         assert plain is not None  # a sound set has seven different words and one gap
         self.plain = plain
 
     @property
     def worst(self) -> Prompt:
         """The prompt with the lowest accuracy."""
-        return min(self.known, key=lambda prompt: int(self.known[prompt].sum()))
+        return min(self.correct, key=lambda prompt: int(self.correct[prompt].sum()))
 
-    def tried(self, edits: Sequence[Edit]) -> float | None:
-        """The accuracy of the edited prompt; None where nobody could ask with it."""
+    def accuracy(self, edits: Sequence[Edit]) -> float | None:
+        """The accuracy of the edited prompt; None where it is no valid prompt for the model."""
         prompt = self.base.edited(edits)
-        if prompt not in self.known:
+        if prompt not in self.correct:
             try:
-                asked = prompt.as_set(self._name)
-                if asked is None:
+                prompt_set = prompt.as_set(self._name)
+                if prompt_set is None:
                     return None
-                self.known[prompt] = self._answer(asked) == self._truth
+                self.correct[prompt] = self._answer(prompt_set) == self._truth
             except UsageError:  # longer than the model can read
                 return None
         if prompt not in self.edits or len(edits) < len(self.edits[prompt]):
             self.edits[prompt] = tuple(edits)
-        return float(self.known[prompt].mean())
+        return float(self.correct[prompt].mean())
 
     def breaks(self, edits: Sequence[Edit]) -> bool:
-        """Whether the edits cost at least `BREAK`."""
-        accuracy = self.tried(edits)
+        """Whether the edits cost at least `BREAKING_DROP`."""
+        accuracy = self.accuracy(edits)
         return accuracy is not None and accuracy <= self.plain - BREAKING_DROP
 
     def explore(
         self, edits: st.SearchStrategy[Edit], examples: int, number: int, *, until_broken: bool
     ) -> tuple[Edit, ...] | None:
-        """Let hypothesis write lists of edits, driven towards low accuracy; with `until_broken` it stops at
-        one that breaks the model, and shrinks it to the one that is given back.
+        """Generate lists of edits with hypothesis, driven towards low accuracy.
+
+        With `until_broken` it stops at edits that break the model, shrinks them, and returns them.
         """
 
         @seed(number)
@@ -240,26 +230,26 @@ class _Search:
         )
         @given(st.lists(edits, min_size=1, max_size=4))
         def holds(written: list[Edit]) -> None:
-            accuracy = self.tried(written)
+            accuracy = self.accuracy(written)
             if accuracy is None:
                 return
             target(-accuracy, label="accuracy, low")
             if until_broken and self.breaks(written):
-                raise _Broken(written)
+                raise _BrokenError(written)
 
         try:
             holds()
-        except _Broken as broken:
+        except _BrokenError as broken:
             return broken.edits
         return None
 
     def described(self, prompt: Prompt, edits: Sequence[Edit]) -> dict[str, Any]:
-        """A prompt that was tried, for evals.json."""
+        """An evaluated prompt, for evals.json."""
         return {
             "template": prompt.template,
             "words": dict(zip(LABELS, prompt.words, strict=True)),
             "edits": [str(edit) for edit in edits],
-            "accuracy": float(self.known[prompt].mean()),
+            "accuracy": float(self.correct[prompt].mean()),
         }
 
 
@@ -273,54 +263,51 @@ def search(
     number: int = 0,
     breaking_file: Path | None = None,
 ) -> WorstPromptSearch:
-    """Look for the prompt that the model answers worst, and for the smallest edit that breaks it.
+    """Search the prompt with the lowest accuracy, and the smallest edit that breaks the model.
 
-    hypothesis writes lists of edits, is driven towards low accuracy, and shrinks what breaks the model to
-    fewer and simpler edits: once on to the end, for the worst, and once until the model breaks, for the
-    smallest.
+    hypothesis generates lists of edits, driven towards low accuracy, and shrinks those that break the model
+    to fewer and simpler edits: once to the end, for the worst prompt, and once until the model breaks, for
+    the smallest edit.
 
     Args:
-        prompts: its first template and first words are where the search starts.
-        grammar: sets whose templates and words may be put in, beside its own.
-        examples: how many prompts hypothesis may write; shrinking comes on top.
+        answer: predicts all faces with a prompt set.
+        prompts: the search starts from its first template and first words.
+        truth: (n,) emotions.
+        grammar: further sets whose templates and words may be used.
+        examples: the number of prompts that hypothesis generates; shrinking adds some.
         number: the seed.
-        breaking_file: a file in which the edits that broke the model are kept (its name on disk has a checksum, see
-            `folder`), and tried first the next time. (hypothesis keeps no examples of a seeded search.)
+        breaking_file: stores the edits that broke the model, which are tried first the next time (its name on
+            disk has a checksum, see `checksummed_files`; hypothesis stores no examples of a seeded search).
     """
-    asked, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
+    searched, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
     before = _load_edits(breaking_file)
-    asked.explore(edits, examples, number, until_broken=False)
-    found = [
-        before if before and asked.breaks(before) else None,
-        asked.explore(edits, examples, number, until_broken=True),
+    searched.explore(edits, examples, number, until_broken=False)
+    broken = [
+        before if before and searched.breaks(before) else None,
+        searched.explore(edits, examples, number, until_broken=True),
     ]
-    smallest = min((broke for broke in found if broke is not None), key=len, default=None)
+    smallest = min((broke for broke in broken if broke is not None), key=len, default=None)
     if smallest is not None and breaking_file is not None:
         content = json.dumps([asdict(edit) for edit in smallest]).encode()
-        with (
-            suppress(StoreError),
-            locked_directory(breaking_file.parent, _WHAT),
-        ):  # a convenience: without it the next search starts from nothing
-            find(breaking_file.parent, breaking_file.name, _parse_edits, remove_damaged=True)
-            write(breaking_file.parent, breaking_file.name, content, _WHAT)
+        folder, name = breaking_file.parent, breaking_file.name
+        with suppress(StoreError), locked_directory(folder, _WHAT):  # the file only saves time
+            find(folder, name, _parse_edits, remove_damaged=True)
+            write(folder, name, content, _WHAT)
     return WorstPromptSearch(
-        asked.described(asked.base, ()),
-        asked.described(asked.worst, asked.edits[asked.worst]),
-        None if smallest is None else asked.described(asked.base.edited(smallest), smallest),
-        len(asked.known),
+        searched.described(searched.base, ()),
+        searched.described(searched.worst, searched.edits[searched.worst]),
+        None if smallest is None else searched.described(searched.base.edited(smallest), smallest),
+        len(searched.correct),
         examples,
         number,
-        FaceCounts(asked.known[asked.worst].astype(np.int64), 1),
+        FaceCounts(searched.correct[searched.worst].astype(np.int64), 1),
     )
 
 
 def _load_edits(path: Path | None) -> tuple[Edit, ...]:
-    """The edits in a file that `search` wrote; none where there is no valid one."""
+    """The edits in a file that `search` wrote; none if it is missing or invalid."""
     return () if path is None else find(path.parent, path.name, _parse_edits) or ()
 
 
 def _parse_edits(content: bytes) -> tuple[Edit, ...]:
     return tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(content))
-
-
-# -- all of it, and its record --------------------------------------------------------------------

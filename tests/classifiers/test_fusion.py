@@ -229,7 +229,7 @@ def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(t
     np.testing.assert_allclose(
         fused.predictions.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6
     )
-    again = suite_of(tmp_path, folder, models).predict(("happily+sadly", "raw"))
+    again = suite_of(tmp_path, folder, models).runner.predict(("happily+sadly", "raw"))
     assert again.from_store
     np.testing.assert_array_equal(again.predictions.probabilities, fused.predictions.probabilities)
 
@@ -241,9 +241,8 @@ def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder,
     run = suite.runner.predict((only.name, "raw"))
     assert Counting.asked == 28
     assert suite.runner.completed() == [(only.name, "raw")]
-    asked_directly = only.load(Runtime()).predict(
-        suite.runner.data.faces.faces(range(len(suite.runner.data.faces)))
-    )
+    faces = suite.runner.data.faces
+    asked_directly = only.load(Runtime()).predict(faces.faces(range(len(faces))))
     assert isinstance(only.load(Runtime()), LateFusion)
     np.testing.assert_allclose(run.predictions.probabilities, asked_directly.probabilities, atol=1e-6)
 

@@ -416,7 +416,8 @@ WRONG_FILES = {
     "RESTORERS of models": "RESTORERS = [ModelSpec('a', load)]",
     "MODELS of restorers": "MODELS = [RestorerSpec('a', load)]",
     "RESTORERS = None": "RESTORERS = None",
-    "a list that does not list": "class L(list):\n def __iter__(self): raise SystemExit(0)\nMODELS = L([ModelSpec('a', load)])",
+    "a list that does not list": "class L(list):\n def __iter__(self): raise SystemExit(0)\n"
+    "MODELS = L([ModelSpec('a', load)])",
     "a module that does not tell": "def __getattr__(name): raise SystemExit(0)",
     "twice": "MODELS = [ModelSpec('a', load), ModelSpec('b', load), ModelSpec('a', load)]",
     "a restorer twice": "RESTORERS = [RestorerSpec('a', load)] * 2",
@@ -440,7 +441,8 @@ WRONG_FILES = {
         )
     },
     "settings in a circle": "s = {}\ns['s'] = s\nMODELS = [ModelSpec('a', load, settings=s)]",
-    "settings too deep": "s = []\nfor _ in range(100_000): s = [s]\nMODELS = [ModelSpec('a', load, settings={'s': s})]",
+    "settings too deep": "s = []\nfor _ in range(100_000): s = [s]\n"
+    "MODELS = [ModelSpec('a', load, settings={'s': s})]",
     **{
         f"{field}": f"MODELS = [ModelSpec('a', load, {field})]"
         for field in (
@@ -490,8 +492,9 @@ def test_a_file_that_defines_no_sound_record_is_refused_in_a_sentence(name, tmp_
 
 def write(path: Path, *models, restorers=()):
     path.parent.mkdir(exist_ok=True)
-    lists = f"MODELS = [ModelSpec(n, load) for n in {models!r}]\nRESTORERS = [RestorerSpec(n, load) for n in {restorers!r}]"
-    path.write_text(_BEGIN + lists)
+    models_text = f"MODELS = [ModelSpec(n, load) for n in {models!r}]"
+    restorers_text = f"RESTORERS = [RestorerSpec(n, load) for n in {restorers!r}]"
+    path.write_text(f"{_BEGIN}{models_text}\n{restorers_text}")
     return path
 
 

@@ -350,7 +350,7 @@ def another_subjects(root):
         shutil.copy(next(partition.folder.glob("part-00000-*")), path.parent)
 
 
-def a_damaged_one_beside(root):
+def an_additional_damaged_one(root):
     (shard_of(root).parent / f"part-00000-{'0' * 16}.parquet").write_bytes(b"damaged")
 
 
@@ -398,7 +398,7 @@ def all_removed(root):
     shutil.rmtree(shard_of(root).parent)
 
 
-def foreign_files(root):
+def third_party_files(root):
     path = shard_of(root)
     for name in (
         "part-.parquet",
@@ -413,8 +413,9 @@ def foreign_files(root):
 
 
 PLACES = [
-    swapped_contents, swapped_names, without_checksum, another_checksum, another_subjects, a_damaged_one_beside, a_link_to_nothing,
-    a_link_to_itself, a_pipe, a_device_without_end, a_folder_of_another_checksum, left_over_parts, removed, all_removed, foreign_files,
+    swapped_contents, swapped_names, without_checksum, another_checksum, another_subjects,
+    an_additional_damaged_one, a_link_to_nothing, a_link_to_itself, a_pipe, a_device_without_end,
+    a_folder_of_another_checksum, left_over_parts, removed, all_removed, third_party_files,
 ]  # fmt: skip
 
 

@@ -15,16 +15,16 @@ from fer_models.zoo.restorers import RESTORERS
 from fer_models.zoo.spec import ModelSpec, Runtime
 
 
-class Looking:
-    """Its direction of a face is the brightness of three stripes; what it is asked only picks columns."""
+class StripeModel:
+    """Embed a face as the brightness of three stripes; the prompts only select columns."""
 
-    looked = 0
+    n_embedded = 0
 
     def __init__(self, first=0):
         self.first = first
 
     def embed(self, faces):
-        Looking.looked += len(faces)
+        StripeModel.n_embedded += len(faces)
         return np.array(
             [[float(part.mean()) for part in np.array_split(face, 3)] for face in faces], dtype=np.float32
         )
@@ -40,7 +40,7 @@ class Looking:
 
 @pytest.fixture(autouse=True)
 def from_zero(monkeypatch):
-    monkeypatch.setattr(Looking, "looked", 0)
+    monkeypatch.setattr(StripeModel, "n_embedded", 0)
 
 
 FACES = drawn(SHARD + 20)
@@ -51,7 +51,7 @@ def embed(root, model, faces=FACES, parts=None):
     partition = embeddings.embedding_partition(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
     ordered = faces.select(order)
     return partition, embeddings.embed_missing_shards(
-        partition, ordered, lambda: pipeline(model, name="looking"), batch_size=32
+        partition, ordered, lambda: pipeline(model, name="stripes"), batch_size=32
     )
 
 
@@ -61,48 +61,48 @@ def shard(partition, number):
     return path
 
 
-def test_directions_are_kept_in_canonical_order_and_looked_at_once(tmp_path):
+def test_faces_are_embedded_once_in_canonical_order(tmp_path):
     order, _, _ = in_order(FACES)
-    _, first = embed(tmp_path, Looking())
-    np.testing.assert_array_equal(first, Looking().embed(FACES.faces(order)))
-    looked = Looking.looked
-    _, again = embed(tmp_path, Looking())
-    assert Looking.looked == looked
+    _, first = embed(tmp_path, StripeModel())
+    np.testing.assert_array_equal(first, StripeModel().embed(FACES.faces(order)))
+    n_before = StripeModel.n_embedded
+    _, again = embed(tmp_path, StripeModel())
+    assert StripeModel.n_embedded == n_before
     np.testing.assert_array_equal(first, again)
-    embed(tmp_path, Looking(), parts={"model": 2})
-    assert Looking.looked > looked
+    embed(tmp_path, StripeModel(), parts={"model": 2})
+    assert StripeModel.n_embedded > n_before
 
 
-def test_a_killed_look_goes_on_where_it_stopped(tmp_path):
-    class Tiring(Looking):
+def test_a_killed_run_resumes_with_the_missing_shards(tmp_path):
+    class Tiring(StripeModel):
         def embed(self, faces):
-            if Looking.looked >= SHARD:
+            if StripeModel.n_embedded >= SHARD:
                 raise KeyboardInterrupt
             return super().embed(faces)
 
     with pytest.raises(KeyboardInterrupt):
         embed(tmp_path, Tiring())
-    looked = Looking.looked
-    embed(tmp_path, Looking())
-    assert Looking.looked - looked == 20
+    n_before = StripeModel.n_embedded
+    embed(tmp_path, StripeModel())
+    assert StripeModel.n_embedded - n_before == 20
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no parquet"])
 def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
-    partition, known = embed(tmp_path, Looking())
+    partition, known = embed(tmp_path, StripeModel())
     path = shard(partition, 0)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    looked = Looking.looked
+    n_before = StripeModel.n_embedded
     with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
-        _, again = embed(tmp_path, Looking())
-    assert Looking.looked - looked == SHARD
+        _, again = embed(tmp_path, StripeModel())
+    assert StripeModel.n_embedded - n_before == SHARD
     np.testing.assert_array_equal(again, known)
     assert path.read_bytes() == whole
 
 
 def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
-    one, _ = embed(tmp_path, Looking())
+    one, _ = embed(tmp_path, StripeModel())
     other = embeddings.embedding_partition(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
     other.folder.mkdir(parents=True)
     for part in one.folder.glob("*.parquet"):
@@ -110,18 +110,18 @@ def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
     with pytest.raises(StoreError, match="missing or damaged"):
         other.read()
     with pytest.warns(DamagedFileWarning, match="another model"):
-        embed(tmp_path, Looking(), parts={"model": 2})
+        embed(tmp_path, StripeModel(), parts={"model": 2})
 
 
-def test_features_are_plain_parquet(tmp_path):
-    partition, known = embed(tmp_path, Looking())
+def test_embeddings_are_plain_parquet(tmp_path):
+    partition, known = embed(tmp_path, StripeModel())
     table = checksummed_files.from_parquet(shard(partition, 0).read_bytes())
     assert table.column_names == ["face", "features"]
     np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
 
 
 @pytest.mark.parametrize(
-    "said",
+    "returned",
     [
         lambda n: np.zeros((n - 1, 3)),
         lambda n: np.zeros(n),
@@ -130,21 +130,21 @@ def test_features_are_plain_parquet(tmp_path):
         lambda n: "nothing",
     ],
 )
-def test_what_is_no_direction_per_face_is_an_error_that_names_the_model(tmp_path, said):
-    class Wrong(Looking):
+def test_invalid_embeddings_are_an_error_that_names_the_model(tmp_path, returned):
+    class Wrong(StripeModel):
         def embed(self, faces):
-            return said(len(faces))
+            return returned(len(faces))
 
-    with pytest.raises(PredictionError, match="looking"):
+    with pytest.raises(PredictionError, match="stripes"):
         embed(tmp_path, Wrong())
 
 
 # -- in a run -----------------------------------------------------------------------------------
 
 
-def spec(name="looking", first=0, **more):
+def spec(name="stripes", first=0, **more):
     return ModelSpec(
-        name, lambda runtime: Looking(first), settings={"prompts": first}, has_embeddings=True, **more
+        name, lambda runtime: StripeModel(first), settings={"prompts": first}, has_embeddings=True, **more
     )
 
 
@@ -161,28 +161,28 @@ def few(monkeypatch):
     monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(70))
 
 
-def test_another_prompt_looks_at_no_face_again(tmp_path, few):
+def test_another_prompt_set_embeds_no_face_again(tmp_path, few):
     one = runner(tmp_path, spec())
-    first = one.predict(("looking", "raw"))
-    assert (Looking.looked, first.from_store) == (70, False)
+    first = one.predict(("stripes", "raw"))
+    assert (StripeModel.n_embedded, first.from_store) == (70, False)
     other = runner(tmp_path, spec(first=3))
-    second = other.predict(("looking", "raw"))
-    assert Looking.looked == 70
+    second = other.predict(("stripes", "raw"))
+    assert StripeModel.n_embedded == 70
     assert not np.array_equal(first.predictions.answer, second.predictions.answer)
-    np.testing.assert_array_equal(one.embeddings(("looking", "raw")), other.embeddings(("looking", "raw")))
-    assert runner(tmp_path, spec()).predict(("looking", "raw")).from_store
-    other.predict(("looking", "bicubic"))
-    assert Looking.looked == 140  # restored faces are other faces
+    np.testing.assert_array_equal(one.embeddings(("stripes", "raw")), other.embeddings(("stripes", "raw")))
+    assert runner(tmp_path, spec()).predict(("stripes", "raw")).from_store
+    other.predict(("stripes", "bicubic"))
+    assert StripeModel.n_embedded == 140  # restored faces are other faces
 
 
-def test_answers_from_directions_are_those_of_predict(tmp_path, few):
+def test_predictions_from_stored_embeddings_are_those_of_predict(tmp_path, few):
     one = runner(tmp_path, spec())
-    answers = one.predict(("looking", "raw")).predictions
-    direct = Looking().predict(one.data.faces.faces(range(70)))
+    answers = one.predict(("stripes", "raw")).predictions
+    direct = StripeModel().predict(one.data.faces.faces(range(70)))
     np.testing.assert_array_equal(answers.answer, direct.answer)
 
 
-def test_a_model_that_only_claims_to_embed_is_told(tmp_path, few):
+def test_a_model_without_the_declared_embeddings_is_an_error(tmp_path, few):
     class Deaf:
         def predict(self, faces):
             return None
@@ -192,6 +192,6 @@ def test_a_model_that_only_claims_to_embed_is_told(tmp_path, few):
         runner(tmp_path, wrong).predict(("deaf", "raw"))
 
 
-def test_the_identity_of_directions_is_without_words_and_name():
+def test_embedding_identity_does_not_depend_on_prompts_and_name():
     assert spec().embedding_identity(Runtime()) == spec("other", first=2).embedding_identity(Runtime())
     assert spec().identity(Runtime()) != spec(first=2).identity(Runtime())

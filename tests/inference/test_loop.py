@@ -13,26 +13,26 @@ from fer_models.store import partition as stores
 
 
 class Counting:
-    """Counts the faces it is asked about, and may die."""
+    """Count the predicted faces, and stop after some."""
 
     def __init__(self, model, dies_after=None):
-        self.model, self.dies_after, self.asked = model, dies_after, 0
+        self.model, self.dies_after, self.n_predicted = model, dies_after, 0
 
     def predict(self, faces):
-        if self.dies_after is not None and self.asked >= self.dies_after:
+        if self.dies_after is not None and self.n_predicted >= self.dies_after:
             raise KeyboardInterrupt
-        self.asked += len(faces)
+        self.n_predicted += len(faces)
         return self.model.predict(faces)
 
 
-def test_the_oracle_scores_one_and_is_asked_once(tmp_path, few):
+def test_the_oracle_scores_one_and_predicts_once(tmp_path, few):
     model = Counting(Oracle(oracle_labels(few)))
     first = run(tmp_path, few, model)
     assert first.predictions.correct.all()
     assert not first.from_store
     second = run(tmp_path, few, model)
     assert second.from_store
-    assert model.asked == len(few)
+    assert model.n_predicted == len(few)
     assert second.predictions.answer.tolist() == first.predictions.answer.tolist()
 
 
@@ -40,30 +40,30 @@ def test_the_constant_model_scores_its_emotions_share(tmp_path, few):
     assert run(tmp_path, few, Constant(Emotion.SAD)).predictions.correct.mean() == pytest.approx(4 / 28)
 
 
-def test_the_mute_model_is_counted_never_guessed(tmp_path, few):
+def test_an_abstaining_model_is_counted_and_never_guessed(tmp_path, few):
     answers = run(tmp_path, few, Abstainer()).predictions
     assert (answers.answer == -1).all()
     assert (answers.p_true == 0).all()
     assert set(answers.status) == {"the mute model never answers"}
 
 
-def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_same_bytes(tmp_path, few, monkeypatch):
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path, few, monkeypatch):
     monkeypatch.setattr(stores, "SHARD", 8)
     dying = Counting(Oracle(oracle_labels(few)), dies_after=20)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed", few, dying)
     survivor = Counting(Oracle(oracle_labels(few)))
     run(tmp_path / "killed", few, survivor)
-    assert survivor.asked == len(few) - 16  # two of four shards were whole
+    assert survivor.n_predicted == len(few) - 16  # two of four shards were complete
     run(tmp_path / "whole", few, Oracle(oracle_labels(few)))
     killed, whole = (sorted((tmp_path / name).rglob("*.parquet")) for name in ("killed", "whole"))
     assert [p.read_bytes() for p in killed] == [p.read_bytes() for p in whole]
 
 
 def test_progress_counts_every_face_once(tmp_path, few):
-    told = []
-    run(tmp_path, few, Constant(Emotion.SAD), progress=told.append)
-    assert sum(told) == len(few)
+    counts = []
+    run(tmp_path, few, Constant(Emotion.SAD), progress=counts.append)
+    assert sum(counts) == len(few)
 
 
 class Wrong:
@@ -129,7 +129,7 @@ def test_bicubic_hands_over_larger_faces(few):
     assert Bicubic(96).restore(few.faces([0]))[0].shape == (96, 96, 3)
 
 
-def test_two_processes_share_a_store_and_ask_no_face_twice(tmp_path):
+def test_two_processes_share_a_store_and_predict_no_face_twice(tmp_path):
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)
     processes = [context.Process(target=run_and_count, args=(tmp_path, counter)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A third-party model that changed is never answered for by what it predicted before."""
+"""Stored predictions of a third-party model that changed are never used."""
 
 import json
 

@@ -96,7 +96,7 @@ def test_another_identity_shares_nothing(tmp_path):
     assert other.faces == 14
 
 
-def test_what_another_place_stores_is_used_and_not_written_again(tmp_path):
+def test_predictions_stored_elsewhere_are_used_and_not_written_again(tmp_path):
     model = ByBrightness()
     one = cache(tmp_path, model)
     one.add([face_hash(face) for face in FACES[:7]], ByBrightness()(FACES[:7]))
@@ -107,7 +107,7 @@ def test_what_another_place_stores_is_used_and_not_written_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no parquet", None])
-def test_a_damaged_file_is_named_and_what_it_held_is_predicted_again(tmp_path, damage):
+def test_a_damaged_file_is_named_and_its_faces_are_predicted_again(tmp_path, damage):
     one = cache(tmp_path, ByBrightness())
     one.predict(FACES)
     one.save()
@@ -135,7 +135,7 @@ def test_a_file_of_another_model_is_not_used(tmp_path):
     assert model.faces == 14
 
 
-def test_a_full_disk_is_told_and_keeps_what_was_written(tmp_path):
+def test_a_full_disk_is_an_error_and_written_files_stay(tmp_path):
     one = cache(tmp_path, ByBrightness())
     one.predict(FACES[:3])
     one.save()
@@ -150,9 +150,9 @@ def test_a_full_disk_is_told_and_keeps_what_was_written(tmp_path):
 def test_prompt_sets_are_classified_once_and_too_long_texts_stay_too_long(tmp_path):
     calls = []
 
-    def classify(asked):
-        calls.append(asked.name)
-        if asked.name == "descriptive":
+    def classify(prompt_set):
+        calls.append(prompt_set.name)
+        if prompt_set.name == "descriptive":
             raise PromptTooLongError("The prompt takes 99 tokens")
         return np.array([3, -1, 6])
 
@@ -172,11 +172,12 @@ def test_prompt_sets_are_classified_once_and_too_long_texts_stay_too_long(tmp_pa
 def test_other_errors_are_not_remembered(tmp_path):
     """A device that is not there, a damaged file: another run may do better."""
 
-    def refused(asked):
+    def refused(prompt_set):
         raise UsageError("--device cuda: there is none")
 
     broken, sound = (
-        PromptCache(tmp_path, "prompts", {"faces": ["a"]}, f) for f in (refused, lambda asked: np.array([2]))
+        PromptCache(tmp_path, "prompts", {"faces": ["a"]}, f)
+        for f in (refused, lambda prompt_set: np.array([2]))
     )
     with pytest.raises(UsageError, match="cuda"):
         broken.classify(prompts.load("plain"))

@@ -23,7 +23,7 @@ FACES = drawn(28)
 
 
 class Negative:
-    """A restorer whose work is known, which counts the faces it is given and may die."""
+    """Invert faces, count them, and stop after some."""
 
     def __init__(self, dies_after=None):
         self.dies_after, self.given = dies_after, 0
@@ -35,22 +35,22 @@ class Negative:
         return [np.repeat(255 - face, 2, axis=0) for face in faces]
 
 
-def kept(root, restorer, identity=None):
+def cached(root, restorer, identity=None):
     return CachedRestorer(root, "negative", identity or {"restorer": "negative"}, lambda: restorer)
 
 
 def test_each_face_is_restored_once_and_comes_back_as_it_was_restored(tmp_path):
     restorer, faces = Negative(), FACES.faces(range(28))
-    first = kept(tmp_path, restorer).restore(faces[:20])
-    again = kept(tmp_path, restorer).restore([*faces[10:], faces[0], faces[0]])
+    first = cached(tmp_path, restorer).restore(faces[:20])
+    again = cached(tmp_path, restorer).restore([*faces[10:], faces[0], faces[0]])
     assert restorer.given == 28
     for face, result in zip([*faces[:20], *faces[10:], faces[0], faces[0]], [*first, *again], strict=True):
         np.testing.assert_array_equal(result, np.repeat(255 - face, 2, axis=0))
 
 
-def test_a_restorer_is_not_loaded_for_faces_that_are_kept(tmp_path):
+def test_a_restorer_is_not_loaded_for_cached_faces(tmp_path):
     faces = FACES.faces(range(4))
-    kept(tmp_path, Negative()).restore(faces)
+    cached(tmp_path, Negative()).restore(faces)
     CachedRestorer(tmp_path, "negative", {"restorer": "negative"}, lambda: pytest.fail("loaded")).restore(
         faces
     )
@@ -63,26 +63,26 @@ def test_other_weights_or_another_precision_share_nothing(tmp_path):
         {"weights": 2, "precision": "float32"},
         {"weights": 1, "precision": "bf16"},
     ):
-        kept(tmp_path, restorer, identity).restore(faces)
+        cached(tmp_path, restorer, identity).restore(faces)
     assert restorer.given == 9
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_killed_run_resumes_with_the_missing_faces(tmp_path, monkeypatch):
     monkeypatch.setattr(restoration_cache, "BATCH_SIZE", 8)
     faces = FACES.faces(range(28))
     with pytest.raises(KeyboardInterrupt):
-        kept(tmp_path, Negative(dies_after=16)).restore(faces)
+        cached(tmp_path, Negative(dies_after=16)).restore(faces)
     survivor = Negative()
-    kept(tmp_path, survivor).restore(faces)
+    cached(tmp_path, survivor).restore(faces)
     assert survivor.given == 12
 
 
-def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
-    keeper = kept(tmp_path, Negative())
-    keeper.folder.mkdir()
-    (keeper.folder / "abc.123.part").write_bytes(b"half a pictu")
-    keeper.restore(FACES.faces([0]))
-    assert not list(keeper.folder.rglob("*.part"))
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
+    restorer_with_cache = cached(tmp_path, Negative())
+    restorer_with_cache.folder.mkdir()
+    (restorer_with_cache.folder / "abc.123.part").write_bytes(b"half a pictu")
+    restorer_with_cache.restore(FACES.faces([0]))
+    assert not list(restorer_with_cache.folder.rglob("*.part"))
 
 
 @pytest.mark.parametrize(
@@ -90,54 +90,54 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no picture", lambda b: b[:600] + b"\0" + b[601:]],
 )
 def test_a_damaged_face_is_named_and_restored_again(tmp_path, damage):
-    keeper, face, again = kept(tmp_path, Negative()), FACES.face(0), Negative()
-    keeper.restore([face])
-    path = file_of(keeper, face)
+    restorer_with_cache, face, again = cached(tmp_path, Negative()), FACES.face(0), Negative()
+    restorer_with_cache.restore([face])
+    path = file_of(restorer_with_cache, face)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
-        (result,) = kept(tmp_path, again).restore([face])
+        (result,) = cached(tmp_path, again).restore([face])
     np.testing.assert_array_equal(result, np.repeat(255 - face, 2, axis=0))
     assert again.given == 1
     assert path.read_bytes() == whole
 
 
-def file_of(keeper, face):
-    """Where the restored form of a face is kept."""
-    (path,) = keeper.folder.rglob(f"{face_hash(face)}-*.png")
+def file_of(restorer_with_cache, face):
+    """The cache file of a restored face."""
+    (path,) = restorer_with_cache.folder.rglob(f"{face_hash(face)}-*.png")
     return path
 
 
 def test_a_picture_under_the_wrong_name_is_not_used(tmp_path):
     """Not even where the checksum in its name is right."""
-    keeper, (one, other) = kept(tmp_path, Negative()), FACES.faces([0, 1])
-    keeper.restore([one, other])
+    restorer_with_cache, (one, other) = cached(tmp_path, Negative()), FACES.faces([0, 1])
+    restorer_with_cache.restore([one, other])
     plain = io.BytesIO()
     Image.fromarray(one).save(plain, "PNG")
-    for content in (file_of(keeper, other).read_bytes(), plain.getvalue()):
-        path = file_of(keeper, one)
+    for content in (file_of(restorer_with_cache, other).read_bytes(), plain.getvalue()):
+        path = file_of(restorer_with_cache, one)
         path.unlink()
         path.with_name(f"{face_hash(one)}-{checksummed_files.checksum(content)}.png").write_bytes(content)
         with pytest.warns(DamagedFileWarning, match="holds another face"):
-            (result,) = keeper.restore([one])
+            (result,) = restorer_with_cache.restore([one])
         np.testing.assert_array_equal(result, np.repeat(255 - one, 2, axis=0))
 
 
-def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_cached_faces_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(restoration_cache, "BATCH_SIZE", 4)
-    keeper, faces = kept(tmp_path, Negative()), FACES.faces(range(8))
-    keeper.restore(faces[:4])
-    less_than_a_face = 1000
+    restorer_with_cache, faces = cached(tmp_path, Negative()), FACES.faces(range(8))
+    restorer_with_cache.restore(faces[:4])
+    bytes_per_file = 1000
     with (
-        full_disk(less_than_a_face),
+        full_disk(bytes_per_file),
         pytest.raises(
             StoreError, match=r"by negative cannot be stored in .+Free some space or choose --store FOLDER"
         ),
     ):
-        keeper.restore(faces)
-    assert len(list(keeper.folder.rglob("*.png"))) == 4
-    assert not list(keeper.folder.rglob("*.part"))
-    assert len(keeper.restore(faces)) == 8
+        restorer_with_cache.restore(faces)
+    assert len(list(restorer_with_cache.folder.rglob("*.png"))) == 4
+    assert not list(restorer_with_cache.folder.rglob("*.part"))
+    assert len(restorer_with_cache.restore(faces)) == 8
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays_whole(tmp_path, monkeyp
         (lambda faces: 1 / 0, "ZeroDivisionError"),
     ],
 )
-def test_a_failure_to_restore_is_an_error_and_keeps_nothing(tmp_path, restore, message):
+def test_a_failure_to_restore_is_an_error_and_caches_nothing(tmp_path, restore, message):
     restorer = Negative()
     restorer.restore = restore
     with pytest.raises(RestorationError, match=message):
-        kept(tmp_path, restorer).restore(FACES.faces([0, 1]))
+        cached(tmp_path, restorer).restore(FACES.faces([0, 1]))
     assert not list(tmp_path.rglob("*.png"))
 
 
@@ -164,7 +164,7 @@ def restore_and_count(root, counter):
                 counter.value += len(faces)
             return super().restore(faces)
 
-    kept(root, Counting()).restore(FACES.faces(range(28)))
+    cached(root, Counting()).restore(FACES.faces(range(28)))
 
 
 def test_two_processes_restore_no_face_twice(tmp_path):
@@ -211,7 +211,7 @@ def test_a_run_restores_each_face_once_for_all_its_models(tmp_path):
     assert restorer.given == 42
 
 
-def test_a_quick_restorer_keeps_nothing(tmp_path):
+def test_a_fast_restorer_caches_nothing(tmp_path):
     restorer = Negative()
     run = runner(tmp_path, restorer)
     for model in ("sad", "happy"):

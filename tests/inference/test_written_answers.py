@@ -1,6 +1,4 @@
-"""Models that write give no probabilities: nothing that is computed from a probability is reported of them,
-or judged.
-"""
+"""Generative models have no probabilities: no score computed from one is reported or judged."""
 
 from dataclasses import replace
 
@@ -65,7 +63,7 @@ def evaluate(tmp_path, monkeypatch):
     return made
 
 
-def test_they_are_absent_from_evals_json_and_from_baselines_now_and_from_the_store(evaluate):
+def test_scores_of_probabilities_are_absent_from_evals_json_and_baselines(evaluate):
     for run in (evaluate(), evaluate()):
         assert not FROM_PROBABILITIES & set(run.result(("writer", "raw"))["metrics"])
         assert not FROM_PROBABILITIES & set(run.record(("writer", "raw")).metrics)
@@ -90,7 +88,7 @@ def test_the_page_shows_a_dash(evaluate):
     assert ">0.1" in cells["oracle-raw"]
 
 
-def test_their_verdict_has_no_drift(evaluate, tmp_path):
+def test_the_verdict_has_no_log_loss(evaluate, tmp_path):
     run = evaluate()
     baselines.Baselines(tuple(run.record((model, "raw")) for model in ("writer", "oracle"))).write(
         tmp_path / "baselines.json"
@@ -102,7 +100,7 @@ def test_their_verdict_has_no_drift(evaluate, tmp_path):
     assert again.result(("oracle", "raw"))["log_loss"] is not None
 
 
-def test_compare_reads_their_folders_and_judges_no_drift(evaluate, tmp_path, capsys):
+def test_compare_reads_their_partitions_and_judges_no_log_loss(evaluate, tmp_path, capsys):
     run = evaluate()
     folders = {}
     for model in ("writer", "oracle"):
@@ -118,7 +116,7 @@ def test_compare_reads_their_folders_and_judges_no_drift(evaluate, tmp_path, cap
 @pytest.mark.parametrize(
     "made", [FlipTTA, lambda writer: Both([writer, Constant(Emotion.SAD, 0.5)])], ids=["+tta", "fusion"]
 )
-def test_what_is_made_of_written_answers_has_no_probabilities_either(made):
+def test_fusions_and_augmentations_of_written_replies_have_no_probabilities(made):
     class Always:
         def predict(self, faces):
             return base.parse_responses(["happy"] * len(faces), questions.load("one-word"))
@@ -140,12 +138,14 @@ def test_the_likelihoods_of_replies_are_probabilities():
         def loglikelihood(self, faces, question, replies):
             return np.log(np.tile(np.arange(1, 8) / 28, (len(faces), 1)))
 
-    said = base.VlmClassifier(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(FACES.faces([0]))
-    assert said.has_probabilities
-    assert said.probabilities[0] == pytest.approx(np.arange(1, 8) / 28)
+    predictions = base.VlmClassifier(Chat(), questions.load("one-word"), base.LIKELIHOOD).predict(
+        FACES.faces([0])
+    )
+    assert predictions.has_probabilities
+    assert predictions.probabilities[0] == pytest.approx(np.arange(1, 8) / 28)
 
 
-def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
+def test_probabilities_of_zero_and_one_are_not_mistaken_for_written_replies():
     """The model declares it; nothing is guessed from the numbers."""
     certain = Constant(Emotion.SAD).predict(FACES.faces([0, 1]))
     assert certain.has_probabilities
@@ -153,7 +153,7 @@ def test_certain_probabilities_of_a_network_are_not_taken_for_written_answers():
     assert Predictions.from_probabilities(np.eye(7), LABELS).has_probabilities
 
 
-def test_measures_of_written_answers_are_those_of_answers_alone(evaluate):
+def test_metrics_of_written_replies_use_the_predicted_emotions_only(evaluate):
     answers = evaluate().runner.predict(("writer", "raw")).predictions
     with_probabilities = measure_predictions(replace(answers, has_probabilities=True), resamples=50)
     without = measure_predictions(answers, resamples=50)

@@ -143,7 +143,8 @@ def test_a_mistyped_corruption_of_a_record_is_refused_at_once(bench, evaluate):
 def test_a_record_whose_model_lost_its_weights_fails_and_says_how_to_get_them(bench, evaluate):
     weights = bench.folder / "weights"
     weights.write_text("some")
-    extra = f", weights=Weights(lambda: Path({str(weights)!r}) if Path({str(weights)!r}).exists() else None, 'make it')"
+    path = f"Path({str(weights)!r})"
+    extra = f", weights=Weights(lambda: {path} if {path}.exists() else None, 'make it')"
     bench.write_model(extra=extra)
     text = "from fer_models.zoo.spec import Weights\n" + (bench.folder / "model.py").read_text()
     (bench.folder / "model.py").write_text(text)

@@ -118,7 +118,8 @@ def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench,
 
 def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
     bench.write_model(
-        body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; globals()['done'] = 1"
+        body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; "
+        "globals()['done'] = 1"
     )
     done = bench.run(questions="plausible", code=1)
     assert "its columns are probably not in the declared order" in done.stdout
@@ -178,7 +179,8 @@ def test_a_damaged_shard_is_predicted_again_with_one_warning(bench, processes):
     done = bench.run(*processes, code=0)
     assert (
         done.stdout.count(
-            f"{shard.name} is damaged: its bytes do not have the checksum in its name. Its content is computed anew."
+            f"{shard.name} is damaged: its bytes do not have the checksum in its name. "
+            "Its content is computed anew."
         )
         == 1
     )
@@ -263,7 +265,9 @@ class Reading:
         return self.classify(self.embed(faces))
 
 def spec(asked):
-    made = ModelSpec("reading", lambda runtime: Reading(asked), settings={{"prompts": asked.as_json()}}, prompt=asked.name, has_embeddings=True)
+    settings = {{"prompts": asked.as_json()}}
+    made = ModelSpec("reading", lambda runtime: Reading(asked), settings=settings, has_embeddings=True)
+    made = replace(made, prompt=asked.name)
     return replace(made, with_prompts=spec)
 
 MODELS = [spec(prompts.load("openai"))]
@@ -365,9 +369,11 @@ class Model:
         self.name = name
 
     def predict(self, faces):
-        if self.name == "broken" and Path({flag!r}).exists() and any(face_hash(face) not in KNOWN for face in faces):
+        changed = Path({flag!r}).exists()
+        if self.name == "broken" and changed and any(face_hash(face) not in KNOWN for face in faces):
             raise ValueError("the server is gone")
-        answers = [int(face[:, 20:].astype(int).sum()) % 7 if self.name == "noisy" and Path({flag!r}).exists() else 3 for face in faces]
+        noisy = self.name == "noisy" and changed
+        answers = [int(face[:, 20:].astype(int).sum()) % 7 if noisy else 3 for face in faces]
         return Predictions.from_probabilities(np.eye(7)[answers] * 0.93 + 0.01)
 
 def spec(name):

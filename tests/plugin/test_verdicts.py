@@ -151,9 +151,12 @@ def test_what_a_run_says_is_the_same_everywhere_whatever_is_selected(bench, sele
     commands = [command(bench, keyword, f"report{i}") for i, keyword in enumerate(selections)]
     for i in (3, len(fixed) + parallel):  # the same again, in two processes
         commands.append(command(bench, selections[i], f"report{len(commands)}", "-n", "2"))
-    families = {}
+    families, not_judged = {}, {}
+    sources = [*range(len(selections)), 3, len(fixed) + parallel]
     for i, (code, output) in enumerate(run_all(bench, commands)):
         report = assert_agreement(bench, code, output, f"report{i}")
+        left_out = None if report is None else report["not_judged"]
+        assert not_judged.setdefault(sources[i], left_out) == left_out
         for verdicts in () if report is None else verdicts_of(report):
             assert families.setdefault(frozenset(verdicts), verdicts) == verdicts
     statuses = {status for verdicts in families.values() for status in verdicts.values()}
