@@ -26,7 +26,7 @@ def install(session: nox.Session, extra: str = "dev") -> None:
 
 
 def evals(session: nox.Session, *options: str) -> None:
-    """Run the evals, with a store and a report outside the working tree where FER_MODELS_CI names a folder."""
+    """Run the evals; FER_MODELS_CI names a folder for the store and the report."""
     folder = os.environ.get("FER_MODELS_CI")
     places = ["--store", f"{folder}/store", "--report-dir", f"{folder}/reports"] if folder else []
     session.run("python", "-m", "pytest", "evals", *options, *places)
@@ -103,7 +103,7 @@ def embedded_evals(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """A model of others, from its own package, which is installed into the environment of this session."""
+    """A third-party model from its own package, which this session installs."""
     install(session)
     session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[peers]")
     session.run("python", "-m", "pip", "install", "-q", "--no-deps", "fer")
@@ -114,7 +114,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def gfpgan(session: nox.Session) -> None:
-    """GFPGAN as its authors packaged it, which is what ours is compared with; not for Python 3.13 and later."""
+    """Parity with the gfpgan package of the authors; not for Python 3.13 and later."""
     if sys.version_info >= (3, 13):
         session.skip("basicsr does not build on Python 3.13")
     session.install("-c", "constraints.txt", ".[gfpgan]")

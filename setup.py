@@ -15,6 +15,7 @@ class BuildWithBaselines(build_py):
     """Build the package with `fer_models/baselines.json`: the synthetic records, and the published claims."""
 
     def run(self):
+        """Build, and write the baselines."""
         super().run()
         if not self.editable_mode:
             baselines = json.loads(Path("baselines.json").read_text(encoding="utf-8"))
@@ -23,6 +24,7 @@ class BuildWithBaselines(build_py):
             path.write_text(json.dumps(baselines) + "\n", encoding="utf-8")
 
     def get_outputs(self, include_bytecode=True):
+        """List the files of the build, with the baselines."""
         generated = [] if self.editable_mode else [str(Path(self.build_lib, "fer_models", "baselines.json"))]
         return [*super().get_outputs(include_bytecode), *generated]
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LARGE = [
     "matplotlib.backends.backend_svg",
@@ -22,7 +23,7 @@ _LARGE = [
     "statsmodels.stats.multitest",
 ]
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
-_CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
     _CONTEXT.set_forkserver_preload(_LARGE)
 

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import guards
 import pytest
@@ -37,7 +38,7 @@ def words(**fields):
 
 DEEP = 100_000
 #: What a JSON file may hold that is not JSON, whatever it is for.
-NO_JSON = {
+NO_JSON: dict[str, Any] = {
     "nothing": "",
     "blanks": " \n ",
     "a word": "templates",

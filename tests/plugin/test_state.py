@@ -20,12 +20,8 @@ def state() -> State:
     data = SimpleNamespace(faces=faces, as_json=lambda: {"fer2013/private_test": face_set()})
     published = [{"dataset": "fer2013", "accuracy": 0.7}, {"dataset": "elsewhere", "accuracy": 0.7}]
     options = SimpleNamespace(depth=DEPTHS["full"], whole_variants=True)
-    parts: dict[str, Any] = {
-        "data": data,
-        "baselines": SimpleNamespace(published=published),
-        "options": options,
-    }
-    run.suite = SimpleNamespace(**parts)  # type: ignore[assignment]
+    runner, baselines = SimpleNamespace(data=data, options=options), SimpleNamespace(published=published)
+    run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
     run.results, run.costs = {"vgg19": result()}, [cost(seconds=0.1)]
     run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "restorations")}
