@@ -28,7 +28,7 @@ from fer_models.errors import UnknownNameError
 #: Faces per split, and the first word of the seed of each of its faces.
 SPLITS: dict[str, int] = {"train": 4200, "validation": 1050, "test": 1050}
 #: The sha256 of all pixels of each split, one face after the other. The shipped weights were trained on these
-#: pixels and the baselines measured on them: a change means training anew.
+#: pixels and the baselines measured on them: a change needs new weights and baselines.
 PIXELS = {
     "train": "ccd3ad96a2bfac000db18a2942e1cbc7cb1f58e6b4a785f64955407c33b7a8ae",
     "validation": "7140baeef1191e1795ad9c465a26ff7abf601bc85d4afd5467a329a8a696159c",

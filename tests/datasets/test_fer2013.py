@@ -1,13 +1,9 @@
-"""FER-2013 has the same faces in all its forms, and a broken copy is refused with the row in the message."""
+"""FER-2013 has the same faces in all its forms."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,142 +11,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fer2013_files import (
+    FORMS,
+    TINY,
+    USAGES,
+    Row,
+    pixels_of,
+    refused,
+    rows_of,
+    write_csv,
+    write_folders,
+    write_icml,
+    write_kaggle,
+    write_parquet,
+    write_shard,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from fer_models.datasets import FaceSet, fer2013, fer2013_rows, synthetic_drawing
+from fer_models.datasets import fer2013, fer2013_rows
 from fer_models.emotions import LABELS
-from fer_models.errors import DatasetError, UnknownNameError, UsageError
-
-USAGES = {"train": "Training", "public_test": "PublicTest", "private_test": "PrivateTest"}
-FACES = [synthetic_drawing.draw("test", i) for i in range(14)]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One face of a tiny FER-2013: label, official split and pixels."""
-
-    label: int
-    split: str
-    pixels: np.ndarray
-
-    @property
-    def text(self) -> str:
-        return " ".join(map(str, self.pixels.ravel()))
-
-    def encoded(self, kind: str = "PNG") -> bytes:
-        data = io.BytesIO()
-        Image.fromarray(self.pixels).save(data, kind)
-        return data.getvalue()
-
-
-def rows_of(labels_and_splits: list[tuple[int, str]]) -> list[Row]:
-    """Rows with distinct synthetic faces; the top left pixel is the row number."""
-    rows = []
-    for i, (label, split) in enumerate(labels_and_splits):
-        pixels = FACES[i % 14].copy()
-        pixels[0, 0] = i
-        rows.append(Row(label, split, pixels))
-    return rows
-
-
-TINY = rows_of(list(zip((0, 4, 5, 6, 3, 1), ("train", "private_test", "public_test") * 2, strict=True)))
-
-
-# -- writers of the published forms ---------------------------------------------------
-
-
-def write_csv(root: Path, rows: list[Row], name: str = "fer2013.csv") -> Path:
-    with (root / name).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["emotion", "pixels", "Usage"])
-        writer.writerows([row.label, row.text, USAGES[row.split]] for row in rows)
-    return root / name
-
-
-def write_icml(root: Path, rows: list[Row]) -> None:
-    with (root / "icml_face_data.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["emotion", " Usage", " pixels"])
-        writer.writerows([row.label, USAGES[row.split], row.text] for row in reversed(rows))
-
-
-def write_kaggle(root: Path, rows: list[Row]) -> None:
-    for name, wanted in (
-        ("train.csv", [row for row in rows if row.split == "train"]),
-        ("test.csv", [row for row in rows if row.split != "train"]),
-    ):
-        with (root / name).open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["emotion", "pixels"] if name == "train.csv" else ["pixels"])
-            writer.writerows([row.label, row.text] if name == "train.csv" else [row.text] for row in wanted)
-
-
-def write_folders(root: Path, rows: list[Row], suffix: str = "png") -> None:
-    for i, row in enumerate(rows):
-        folder = root / ("train" if row.split == "train" else "test") / LABELS[row.label]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{USAGES[row.split]}_{i}.{suffix}").write_bytes(
-            row.encoded("PNG" if suffix == "png" else "JPEG")
-        )
-
-
-def write_shard(
-    path: Path,
-    rows: list[Row],
-    names: list[str] | None = None,
-    numbers: list[int] | None = None,
-    **columns: Any,
-) -> Path:
-    """Write a parquet file as the Hub does; with `names` its label is a ClassLabel in their order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = [names.index(LABELS[row.label]) if names else row.label for row in rows]
-    data: dict[str, Any] = {
-        "image": [{"bytes": row.encoded(), "path": None} for row in rows],
-        "label": labels,
-        **columns,
-    }
-    if numbers is not None:
-        data["row"] = numbers
-    table = pa.table({name: column for name, column in data.items() if column is not None})
-    if names:
-        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    pq.write_table(table, path)
-    return path
-
-
-def write_parquet(root: Path, rows: list[Row]) -> None:
-    for split in USAGES:
-        numbers = [i for i in reversed(range(len(rows))) if rows[i].split == split]
-        if numbers:
-            write_shard(
-                root / f"{split}-00000-of-00001.parquet", [rows[i] for i in numbers], sorted(LABELS), numbers
-            )
-
-
-FORMS: dict[str, Callable[[Path, list[Row]], Any]] = {
-    "csv": write_csv,
-    "icml": write_icml,
-    "parquet": write_parquet,
-    "folders": write_folders,
-}
-
-
-def refused(split: str, root: Path, message: str) -> str:
-    """Check that loading is refused on one line that matches `message`."""
-    with pytest.raises(DatasetError, match=message) as caught:
-        fer2013.load(split, root)
-    assert "\n" not in str(caught.value)
-    assert isinstance(caught.value, UsageError)
-    return str(caught.value)
-
-
-def pixels_of(faces: FaceSet) -> list[int]:
-    """The row numbers of faces, which `rows_of` wrote into the top left pixels."""
-    return [int(faces.images[i][0, 0]) for i in range(len(faces))]
-
 
 # -- one dataset, many forms ----------------------------------------------------------------------------
 
@@ -338,124 +218,6 @@ def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
     refused("public_test", tmp_path, "both claim to be public_test")
 
 
-# -- the votes of FER+ --------------------------------------------------------------------------------------
-
-
-def write_votes(root: Path, rows: list[Row]) -> None:
-    """Write the votes of FER+: i raters vote happy for row i, the others contempt."""
-    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
-    lines = [[USAGES[row.split], "", 0, i, 0, 0, 0, 0, 0, 10 - i, 0, 0] for i, row in enumerate(rows)]
-    with (root / "fer2013new.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header.split(","), *lines])
-
-
-def happy_votes(faces: FaceSet) -> list[int]:
-    """The votes for happy of each face, which are the row numbers of the votes."""
-    assert faces.votes is not None
-    assert faces.votes.shape == (len(faces), 10)
-    return faces.votes[:, 3].tolist()
-
-
-@pytest.mark.parametrize("write", [write_csv, write_parquet], ids=["csv", "parquet"])
-@pytest.mark.parametrize("split", fer2013_rows.SPLITS)
-def test_votes_are_joined_to_faces_with_row_numbers(
-    tmp_path: Path, write: Callable[[Path, list[Row]], Any], split: str
-) -> None:
-    write(tmp_path, TINY)
-    write_votes(tmp_path, TINY)
-    faces = fer2013.load(split, tmp_path)
-    assert happy_votes(faces) == pixels_of(faces)
-    assert happy_votes(faces.select([1])) == pixels_of(faces)[1:2]
-    assert not any("FER+" in note for note in faces.notes)
-
-
-def test_without_a_votes_file_there_are_no_votes_and_no_note(tmp_path: Path) -> None:
-    write_csv(tmp_path, TINY)
-    faces = fer2013.load("train", tmp_path)
-    assert faces.votes is None
-    assert not any("FER+" in note for note in faces.notes)
-
-
-def test_votes_are_found_in_the_folder_of_a_root_that_is_a_file(tmp_path: Path) -> None:
-    root = write_csv(tmp_path, TINY)
-    write_votes(tmp_path, TINY)
-    assert happy_votes(fer2013.load("public_test", root)) == [2, 5]
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        write_icml,
-        write_folders,
-        write_kaggle,
-        lambda root, rows: write_shard(root / "train.parquet", [rows[0], rows[3]]),
-    ],
-    ids=["icml", "folders", "kaggle", "parquet without rows"],
-)
-def test_a_form_without_row_numbers_gets_no_votes_but_a_note(
-    tmp_path: Path, write: Callable[[Path, list[Row]], Any]
-) -> None:
-    write(tmp_path, TINY)
-    write_votes(tmp_path, TINY)
-    faces = fer2013.load("train", tmp_path)
-    assert faces.votes is None
-    assert (
-        faces.notes[-1]
-        == "FER+ votes were found but not joined: this form does not have the row numbers of fer2013.csv"
-    )
-
-
-@pytest.mark.parametrize(
-    ("remaining", "message"),
-    [
-        ([0, 1, 2, 3, 4], "the csv file has 5 rows and the votes 6"),
-        ([0, 2, 3, 4, 5], "the csv file has 5 rows and the votes 6"),
-        ([1, 0, 2, 3, 4, 5], "row 1 is a face of train here, and one of private_test among the votes"),
-    ],
-    ids=["cut", "thinned", "reordered"],
-)
-def test_a_csv_file_with_other_rows_gets_no_votes_but_a_note(
-    tmp_path: Path, remaining: list[int], message: str
-) -> None:
-    write_csv(tmp_path, [TINY[i] for i in remaining])
-    write_votes(tmp_path, TINY)
-    faces = fer2013.load("train", tmp_path)
-    assert faces.votes is None
-    assert faces.notes[-1].startswith(f"FER+ votes were found but not joined: {message}")
-
-
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ([0, 9], "a face has row number 9"),
-        ([0, 1], "row 1 is a face of train here, and one of private_test"),
-        ([0, 0], "the same row"),
-    ],
-)
-def test_a_parquet_file_whose_rows_are_not_those_of_the_votes_gets_none_but_a_note(
-    tmp_path: Path, numbers: list[int], message: str
-) -> None:
-    write_shard(tmp_path / "train.parquet", TINY[:2], numbers=numbers)
-    write_votes(tmp_path, TINY)
-    faces = fer2013.load("train", tmp_path)
-    assert faces.votes is None
-    assert message in faces.notes[-1]
-
-
-def test_a_part_of_the_rows_in_a_parquet_file_keeps_its_votes(tmp_path: Path) -> None:
-    write_shard(tmp_path / "train.parquet", [TINY[3]], numbers=[3])
-    write_votes(tmp_path, TINY)
-    assert happy_votes(fer2013.load("train", tmp_path)) == [3]
-
-
-def test_a_broken_votes_file_is_an_error_not_a_note(tmp_path: Path) -> None:
-    write_csv(tmp_path, TINY)
-    write_votes(tmp_path, TINY)
-    path = tmp_path / "fer2013new.csv"
-    path.write_text(path.read_text().replace("contempt", "scorn"))
-    refused("train", tmp_path, "fer2013new.csv starts with the header")
-
-
 # -- official counts --------------------------------------------------------------------------------------
 
 
@@ -476,161 +238,3 @@ def test_official_counts_leave_no_note_and_one_face_less_does(tmp_path: Path) ->
     assert fer2013.load("private_test", tmp_path).notes == (
         "not the official fer2013/private_test: 3588 faces, officially 3589 (angry 490 instead of 491)",
     )
-
-
-# -- broken copies, one by one ------------------------------------------------------------------------------
-
-GOOD = f"3,{TINY[0].text},Training"
-HEADER = "emotion,pixels,Usage"
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (
-            [HEADER, GOOD, GOOD[:4000]],
-            r"fer2013.csv row 1 \(line 3\) has 2 columns instead of 3: the file was cut",
-        ),
-        (
-            [HEADER, GOOD, GOOD[:-4]],
-            r"row 1 \(line 3\) has the Usage 'Trai'; FER-2013 has Training, PublicTest, PrivateTest",
-        ),
-        (
-            [HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]},Training"],
-            r"row 0 \(line 2\) has 2303 pixels instead of 2304",
-        ),
-        ([HEADER, f"3,{TINY[0].text} 7,Training"], "row 0 .* has 2305 pixels instead of 2304"),
-        ([HEADER, "3,,Training"], "row 0 .* has 0 pixels instead of 2304"),
-        (
-            [HEADER, GOOD.replace("3", "9", 1)],
-            r"row 0 \(line 2\) has the label '9'; FER-2013 has the labels 0..6 \(angry, disgust",
-        ),
-        ([HEADER, GOOD.replace("3", "-1", 1)], "row 0 .* has the label '-1'"),
-        ([HEADER, GOOD.replace("3", "happy", 1)], "row 0 .* has the label 'happy'"),
-        (
-            [HEADER, f"3,{'300 ' + TINY[0].text.split(' ', 1)[1]},Training"],
-            r"row 0 \(line 2\): pixel 0 is '300', not an integer of 0..255",
-        ),
-        (
-            [HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} 1.5,Training"],
-            "row 0 .*: pixel 2303 is '1.5', not an integer",
-        ),
-        ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} -1,Training"], "pixel 2303 is '-1'"),
-        ([HEADER, f"3,{TINY[0].text.rsplit(' ', 1)[0]} x,Training"], "pixel 2303 is 'x'"),
-        ([HEADER, GOOD.replace("Training", "Validation")], "row 0 .* has the Usage 'Validation'"),
-        ([HEADER, "", GOOD], r"row 0 \(line 2\) has 0 columns"),
-        (
-            ["label,pixels,split", GOOD],
-            "fer2013.csv starts with the header 'label,pixels,split', not with emotion,pixels,Usage",
-        ),
-        ([GOOD], "fer2013.csv starts with the header '3,"),
-        ([HEADER], "fer2013.csv holds no face of fer2013/train"),
-        ([HEADER, f'3,"{TINY[0].text},Training'], "cannot be read as csv after line 1"),
-        ([HEADER, "3," + "1 " * 200_000 + ",Training"], "cannot be read as csv after line 1 .*field larger"),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
-def test_a_broken_csv_is_refused_by_row_and_line(tmp_path: Path, lines: list[str], message: str) -> None:
-    (tmp_path / "fer2013.csv").write_text("\n".join(lines))
-    refused("train", tmp_path, message)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [(b"", r"is empty \(0 bytes\)"), (b"\xff\xfe\x00\x9f" * 99, "cannot be read as csv")],
-    ids=["empty", "binary"],
-)
-def test_a_csv_that_is_no_text_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    (tmp_path / "fer2013.csv").write_bytes(data)
-    refused("train", tmp_path, message)
-
-
-def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> None:
-    (tmp_path / "fer2013.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{GOOD}\r\n".encode())
-    assert fer2013.load("train", tmp_path).labels.tolist() == [3]
-
-
-def test_a_row_of_another_split_is_checked_except_for_its_pixels(tmp_path: Path) -> None:
-    path = tmp_path / "fer2013.csv"
-    path.write_text("\n".join([HEADER, GOOD, "3,1 2 3,PublicTest"]))
-    assert len(fer2013.load("train", tmp_path)) == 1
-    refused("public_test", tmp_path, "row 1 .* has 3 pixels")
-    path.write_text("\n".join([HEADER, GOOD, "8,1 2 3,PublicTest"]))
-    refused("train", tmp_path, "row 1 .* has the label '8'")
-
-
-def test_a_cut_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
-    path = write_shard(tmp_path / "train-00000-of-00001.parquet", TINY)
-    content = path.read_bytes()
-    for cut in (b"", content[: len(content) // 2], content[:-1], b"PAR1" + content):
-        path.write_bytes(cut)
-        refused(
-            "train", tmp_path, rf"train-00000-of-00001.parquet \({len(cut)} bytes\) cannot be read as parquet"
-        )
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"label": None}, "has no column label or labels or emotion, only image"),
-        ({"image": None}, "has no column image or img, only label"),
-        ({"image": [b"not a picture", b"x"]}, "train.parquet row 0 cannot be read as an image"),
-        ({"image": [None, None]}, "train.parquet row 0 holds no image bytes"),
-        ({"image": [{"bytes": None, "path": "a.png"}] * 2}, "row 0 holds no image bytes"),
-        ({"label": [0, 7]}, "train.parquet row 1: .* has 7 classes"),
-        ({"label": [0, -1]}, "train.parquet row 1: .* got -1"),
-        ({"label": [0, None]}, "train.parquet row 1: a label must be .* got None"),
-        ({"label": ["sad", "hapy"]}, "train.parquet row 1: 'hapy' is not the name of an emotion"),
-        ({"row": ["a", "b"]}, "column 'row' must hold integers"),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
-def test_a_parquet_file_with_wrong_contents_is_refused_by_row(
-    tmp_path: Path, columns: dict[str, Any], message: str
-) -> None:
-    write_shard(tmp_path / "train.parquet", TINY[:2], **columns)
-    refused("train", tmp_path, message)
-
-
-def test_a_parquet_file_without_a_split_in_its_name_is_refused(tmp_path: Path) -> None:
-    write_shard(tmp_path / "faces.parquet", TINY)
-    refused("train", tmp_path, "its name contains no split. Name the files train-")
-
-
-def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
-    write_shard(tmp_path / "train.parquet", [Row(0, "train", np.zeros((64, 60), np.uint8))])
-    refused("train", tmp_path, "train.parquet row 0 is 60x64 pixels; FER-2013's faces are 48x48")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("train/happy/me.png", "me.png is not named Training_N, PublicTest_N or PrivateTest_N"),
-        ("train/contempt/Training_9.png", "contempt is not a class folder of FER-2013"),
-        ("train/hapy/Training_9.png", "'hapy' is not the name of an emotion"),
-        ("train/readme.txt", "readme.txt is not a class folder"),
-        ("train/happy/Training_9.png", "Training_9.png cannot be read as an image"),
-    ],
-)
-def test_an_invalid_file_in_the_class_folders_is_refused_by_name(
-    tmp_path: Path, name: str, message: str
-) -> None:
-    write_folders(tmp_path, TINY)
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_bytes(b"not a picture")
-    refused("train", tmp_path, message)
-
-
-def test_a_missing_root_and_an_empty_folder_are_refused_with_the_options(tmp_path: Path) -> None:
-    for root, message in (
-        (tmp_path / "gone", "gone does not exist"),
-        (tmp_path, "Looked for fer2013.csv, icml_face_data.csv, .*parquet, class folders"),
-    ):
-        text = refused("train", root, message)
-        assert "--data-root FOLDER" in text
-        assert "--download" in text
-
-
-def test_an_unknown_split_is_refused_with_a_suggestion(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'public_test'"):
-        fer2013.load("PublicTest", tmp_path)

@@ -510,7 +510,7 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, shard):
     shard_of(tmp_path, shard).write_bytes(b"")
     with (
         pytest.warns(DamagedFileWarning),
-        pytest.raises(StoreError, match=r"No space left on device.*free some space"),
+        pytest.raises(StoreError, match=r"No space left on device.*Free some space"),
     ):
         run(tmp_path, FACES, FullDisk(part))
     assert not part.is_symlink()
