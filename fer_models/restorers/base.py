@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -41,17 +41,6 @@ class Bicubic:
             np.asarray(Image.fromarray(f).resize((self.size, self.size), Image.Resampling.BICUBIC))
             for f in faces
         ]
-
-
-class CorruptThenRestore:
-    """Restorer of faces that are corrupted first."""
-
-    def __init__(self, transform: Callable[[Face], Face], restorer: Restorer) -> None:
-        self.transform, self.restorer = transform, restorer
-
-    def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
-        """Corrupt each face, then restore all."""
-        return self.restorer.restore([self.transform(face) for face in faces])
 
 
 def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:

@@ -127,8 +127,7 @@ def run(
     Args:
         predictions: real predictions of a model; those without probabilities are left out.
         plans: the sizes of the runs.
-        runs: full runs of each plan without a change; as many, but at most 150, make each point of a power
-            curve.
+        runs: full runs of each plan without a change; as many, at most 150, per point of a power curve.
         n: faces of the subjects that are evaluated on all faces.
         discordant: the share of faces that the versions' noise changes between correct and wrong.
         seed: the same seed gives the same results, in any number of processes.
@@ -140,7 +139,7 @@ def run(
     """
     if runs < 1 or n < 7:
         raise UsageError(
-            f"The simulation needs at least one run of at least seven faces, got {runs} runs of {n} faces."
+            f"The simulation needs at least 1 run of at least 7 faces, got {runs} runs of {n} faces."
         )
     source = power.Source.from_predictions(predictions)
     noise = power.calibrate(source, power.Scenario(0.0, discordant)).noise

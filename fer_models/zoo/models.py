@@ -159,14 +159,10 @@ def vlm_spec(
         assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
         return base.VlmClassifier(_load_vlm(folder, runtime, crops), used_question, answer_mode)
 
-    def change(**fields: Any) -> ModelSpec:
-        same: dict[str, Any] = {
-            "question": used_question,
-            "answer_mode": answer_mode,
-            "crops": crops,
-            "precision": precision,
-        }
-        return vlm_spec(name, description, weights, **(same | fields))
+    fields: dict[str, Any] = {"question": used_question, "answer_mode": answer_mode, "crops": crops}
+
+    def change(**changed: Any) -> ModelSpec:
+        return vlm_spec(name, description, weights, **{**fields, **changed}, precision=precision)
 
     def with_variant(variant: str) -> ModelSpec:
         mode = variant.removeprefix("+")
@@ -174,15 +170,13 @@ def vlm_spec(
             return change(answer_mode=mode)
         allowed = {f"+{n}{CROPS}": n for n in range(1, MAX_CROPS + 1)}
         if variant not in allowed:
-            raise UsageError(
-                f"{name}{one_line(variant)}: the number of crops can be +1{CROPS} to +{MAX_CROPS}{CROPS}."
-            )
+            limits = f"+1{CROPS} to +{MAX_CROPS}{CROPS}"
+            raise UsageError(f"{name}{one_line(variant)}: the number of crops can be {limits}.")
         return change(crops=allowed[variant])
 
     variants = [] if crops is None else [f"{crops}{CROPS}"]
-    if answer_mode == GENERATE:
-        method = "its generated reply is parsed"
-    else:
+    method = "its generated reply is parsed"
+    if answer_mode != GENERATE:
         variants.append(answer_mode)
         method = f"the probabilities of the seven replies are compared ({answer_mode})"
     return ModelSpec(
