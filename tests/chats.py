@@ -1,6 +1,4 @@
-"""Small models that read pictures and write, from the real classes: random networks in the files' own
-layout.
-"""
+"""Small random vision-language models of the real classes, in the layout of published files."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ def config(
     vision: dict | None = VISION,
     **more,
 ) -> dict:
-    """A config.json of the official form; `vision` None for the published tower."""
+    """A config.json of the official form; `vision` None for the published image encoder."""
     half = hidden // heads // 2
     scaling = {
         "type": "su",
@@ -70,22 +68,23 @@ def config(
 
 
 def checkpoint(folder: Path, seed: int = 0, spread: float = 0.4, dtype: str = "float32", **options) -> Path:
-    """A random checkpoint; `spread` makes its answers differ from face to face."""
+    """A random checkpoint; `spread` makes its predictions differ from face to face."""
     words = tokenizer(120)
-    own = config(words.get_vocab_size(), **options)
+    model_config = config(words.get_vocab_size(), **options)
     torch.manual_seed(seed)
-    network = phi3v.Phi3V(own)
+    network = phi3v.Phi3V(model_config)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=spread * parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else spread)
-    phi3v.save(network, own, words, folder, {}, dtype)
+    phi3v.save(network, model_config, words, folder, {}, dtype)
     return folder
 
 
 _TEMPLATE = (
-    "{% for message in messages %}<|user|>{% for part in message['content'] %}{% if part['type'] == 'image' %}PICTURE"
-    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|end|>{% endfor %}<|assistant|>"
+    "{% for message in messages %}<|user|>{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}PICTURE{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "<|end|>{% endfor %}<|assistant|>"
 )
 
 
@@ -102,13 +101,13 @@ def llava(folder: Path, seed: int = 0) -> Path:
         pad_token_id=0,
         initializer_range=0.3,
     )
-    own = transformers.LlavaConfig(
+    model_config = transformers.LlavaConfig(
         vision_config=vision, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>")
     )
     pictures = transformers.CLIPImageProcessor(
         size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}
     )
-    made = transformers.LlavaProcessor(
+    processor = transformers.LlavaProcessor(
         pictures,
         words,
         patch_size=8,
@@ -116,13 +115,13 @@ def llava(folder: Path, seed: int = 0) -> Path:
         chat_template=_TEMPLATE.replace("PICTURE", "<image>"),
         num_additional_image_tokens=1,
     )
-    return _saved(transformers.LlavaForConditionalGeneration, own, made, folder, seed)
+    return _saved(transformers.LlavaForConditionalGeneration, model_config, processor, folder, seed)
 
 
 def qwen(folder: Path, seed: int = 0) -> Path:
     """A random Qwen2-VL, whose positions have three axes, as transformers saves one."""
     words = _fast(("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"))
-    known = words.convert_tokens_to_ids
+    token_id = words.convert_tokens_to_ids
     text = {
         "vocab_size": len(words),
         "hidden_size": 32,
@@ -146,18 +145,18 @@ def qwen(folder: Path, seed: int = 0) -> Path:
         "patch_size": 8,
         "initializer_range": 0.3,
     }
-    marks = {"image_token_id": known("<|image_pad|>"), "video_token_id": known("<|video_pad|>")}
+    marks = {"image_token_id": token_id("<|image_pad|>"), "video_token_id": token_id("<|video_pad|>")}
     marks |= {
-        "vision_start_token_id": known("<|vision_start|>"),
-        "vision_end_token_id": known("<|vision_end|>"),
+        "vision_start_token_id": token_id("<|vision_start|>"),
+        "vision_end_token_id": token_id("<|vision_end|>"),
     }
-    own = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **marks)
+    model_config = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **marks)
     pictures = transformers.Qwen2VLImageProcessor(patch_size=8, min_pixels=32 * 32, max_pixels=64 * 64)
     template = _TEMPLATE.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>")
-    made = transformers.Qwen2VLProcessor(
+    processor = transformers.Qwen2VLProcessor(
         pictures, words, transformers.Qwen2VLVideoProcessor(patch_size=8), chat_template=template
     )
-    return _saved(transformers.Qwen2VLForConditionalGeneration, own, made, folder, seed)
+    return _saved(transformers.Qwen2VLForConditionalGeneration, model_config, processor, folder, seed)
 
 
 def _fast(more: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
@@ -179,20 +178,20 @@ def _fast(more: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
 
 def _saved(
     network: type,
-    own: transformers.PreTrainedConfig,
+    model_config: transformers.PreTrainedConfig,
     processor: transformers.ProcessorMixin,
     folder: Path,
     seed: int,
 ) -> Path:
     torch.manual_seed(seed)
-    model = network(own)
+    model = network(model_config)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
 def by_full_passes(chat, pictures, question, replies):
-    """One pass per reply over everything: what `score` says faster."""
+    """Log-likelihoods by one pass per reply over the complete prompt, as `loglikelihood` computes faster."""
     columns = []
     for reply in replies:
         ids = chat.tokenizer.encode(reply, add_special_tokens=False).ids

@@ -14,23 +14,23 @@ from fer_models.errors import DatasetError, PredictionError
 @given(st.permutations(LABELS), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_columns_are_mapped_by_name_whatever_their_order(order, n, seed):
     rows = np.random.default_rng(seed).dirichlet(np.ones(7), size=n)
-    said = Predictions.from_probabilities(rows, order)
+    predictions = Predictions.from_probabilities(rows, order)
     for emotion in EMOTIONS:
-        np.testing.assert_allclose(said.probabilities[:, emotion], rows[:, order.index(emotion.label)])
-    assert said.answer.tolist() == [int(Emotion[order[i].upper()]) for i in rows.argmax(axis=1)]
+        np.testing.assert_allclose(predictions.probabilities[:, emotion], rows[:, order.index(emotion.label)])
+    assert predictions.answer.tolist() == [int(Emotion[order[i].upper()]) for i in rows.argmax(axis=1)]
 
 
 def test_classes_outside_the_seven_are_dropped_and_the_rest_rescaled():
-    said = Predictions.from_probabilities([[0.5, 0.3, 0.2]], ["contempt", "happiness", "anger"])
-    assert said.probabilities[0, Emotion.HAPPY] == pytest.approx(0.6)
-    assert said.probabilities[0, Emotion.ANGRY] == pytest.approx(0.4)
+    predictions = Predictions.from_probabilities([[0.5, 0.3, 0.2]], ["contempt", "happiness", "anger"])
+    assert predictions.probabilities[0, Emotion.HAPPY] == pytest.approx(0.6)
+    assert predictions.probabilities[0, Emotion.ANGRY] == pytest.approx(0.4)
 
 
-def test_an_unanswered_face_has_no_answer_and_says_why():
-    said = Predictions.from_probabilities(np.full((2, 7), 1 / 7), unanswered={1: "refused"})
-    assert said.answer.tolist() == [0, -1]
-    assert said.status == ("ok", "refused")
-    assert np.isnan(said.probabilities[1]).all()
+def test_a_face_without_prediction_has_a_reason():
+    predictions = Predictions.from_probabilities(np.full((2, 7), 1 / 7), unanswered={1: "refused"})
+    assert predictions.answer.tolist() == [0, -1]
+    assert predictions.status == ("ok", "refused")
+    assert np.isnan(predictions.probabilities[1]).all()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_unknown_label_is_refused_by_name():
         Predictions.from_probabilities([[1.0]], ["joyous"])
 
 
-def test_the_oracle_is_always_right_and_the_constant_model_always_the_same(few):
+def test_the_oracle_is_always_correct_and_the_constant_model_predicts_one_emotion(few):
     faces = few.faces(range(len(few)))
     assert Oracle(oracle_labels(few)).predict(faces).answer.tolist() == few.labels.tolist()
     assert set(Constant(Emotion.FEAR).predict(faces).answer.tolist()) == {int(Emotion.FEAR)}
@@ -88,24 +88,24 @@ def lit(left, right):
     return face
 
 
-def test_a_mirrored_model_answers_the_mean_of_a_face_and_its_mirror_image():
-    said = flip_tta(LeftHanded()).predict([lit(90, 10), lit(0, 200)])
-    np.testing.assert_allclose(said.probabilities[:, Emotion.HAPPY], [0.5, 0.5])
+def test_flip_tta_predicts_the_mean_of_a_face_and_its_mirror_image():
+    predictions = flip_tta(LeftHanded()).predict([lit(90, 10), lit(0, 200)])
+    np.testing.assert_allclose(predictions.probabilities[:, Emotion.HAPPY], [0.5, 0.5])
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
-def test_a_mirrored_model_says_the_same_of_a_face_and_of_its_mirror_image(left, right):
+def test_flip_tta_predicts_the_same_for_a_face_and_its_mirror_image(left, right):
     both = flip_tta(LeftHanded()).predict([lit(left, right), lit(right, left)])
     np.testing.assert_allclose(both.probabilities[0], both.probabilities[1])
 
 
-def test_a_mirrored_model_stays_silent_where_the_model_is():
-    said = flip_tta(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
-    assert said.status == ("dark", "ok")
-    assert said.answer[0] == -1
+def test_flip_tta_predicts_nothing_where_the_model_does_not():
+    predictions = flip_tta(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
+    assert predictions.status == ("dark", "ok")
+    assert predictions.answer[0] == -1
 
 
-def test_a_mirrored_model_costs_twice_and_is_no_larger():
+def test_flip_tta_costs_twice_and_has_as_many_parameters():
     counted = flip_tta(LeftHanded())
     assert isinstance(counted, Profiled)
     assert (counted.parameters, counted.macs) == (3, 20)

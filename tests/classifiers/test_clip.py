@@ -1,9 +1,10 @@
-"""open_clip's models, small ones, with random weights: what we answer is what open_clip's own parts say."""
+"""Small open_clip models with random weights: our predictions are those of open_clip's functions."""
 
 import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -49,7 +50,7 @@ def nano(tmp_path_factory):
     return path
 
 
-def by_open_clip_alone(architecture, path, asked, faces):
+def by_open_clip_alone(architecture, path, prompt_set, faces):
     """A plain loop of open_clip's own functions in float32, as its README shows it."""
     model, _, transform = open_clip.create_model_and_transforms(
         architecture, pretrained=None, pretrained_text=False
@@ -60,7 +61,7 @@ def by_open_clip_alone(architecture, path, asked, faces):
     with torch.no_grad():
         columns = []
         for emotion in range(7):
-            texts = model.encode_text(tokenizer(asked.texts(emotion)))
+            texts = model.encode_text(tokenizer(prompt_set.texts(emotion)))
             texts /= texts.norm(dim=-1, keepdim=True)
             mean = texts.mean(dim=0)
             columns.append(mean / mean.norm())
@@ -71,10 +72,10 @@ def by_open_clip_alone(architecture, path, asked, faces):
 
 @pytest.mark.filterwarnings("ignore")  # open_clip's own, in its own loop
 @pytest.mark.parametrize("name", ["openai", "clip-benchmark", "plain", "descriptive"])
-def test_our_answers_are_those_of_a_plain_open_clip_loop_face_by_face(small, name):
-    asked, faces = prompts.load(name), drawn(42).faces(range(42))
-    ours = clip.load(small, asked, architecture="small-clip", device="cpu").predict(faces)
-    theirs = by_open_clip_alone("small-clip", small, asked, faces)
+def test_our_predictions_are_those_of_a_plain_open_clip_loop_face_by_face(small, name):
+    prompt_set, faces = prompts.load(name), drawn(42).faces(range(42))
+    ours = clip.load(small, prompt_set, architecture="small-clip", device="cpu").predict(faces)
+    theirs = by_open_clip_alone("small-clip", small, prompt_set, faces)
     np.testing.assert_allclose(ours.probabilities, theirs, atol=1e-5)
     np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
 
@@ -83,30 +84,37 @@ def test_our_answers_are_those_of_a_plain_open_clip_loop_face_by_face(small, nam
 @pytest.mark.parametrize("architecture", [clip.NANO, "ViT-B-32"])
 def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tmp_path):
     torch.manual_seed(2)
-    path, asked, faces = tmp_path / "random.safetensors", prompts.load("plain"), drawn(14).faces(range(14))
+    path, prompt_set, faces = (
+        tmp_path / "random.safetensors",
+        prompts.load("plain"),
+        drawn(14).faces(range(14)),
+    )
     save_file(clip.create(architecture).state_dict(), path)
-    ours = clip.load(path, asked, architecture=architecture, device="cpu").predict(faces)
-    theirs = by_open_clip_alone(architecture, path, asked, faces)
+    ours = clip.load(path, prompt_set, architecture=architecture, device="cpu").predict(faces)
+    theirs = by_open_clip_alone(architecture, path, prompt_set, faces)
     np.testing.assert_allclose(ours.probabilities, theirs, atol=1e-5)
     np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
 
 
-def test_with_one_word_each_our_directions_are_open_clips_zero_shot_classifier(small):
-    asked = prompts.load("clip-benchmark")
-    model = clip.load(small, asked, architecture="small-clip", device="cpu")
+def test_with_one_word_each_our_class_embeddings_are_open_clips_zero_shot_classifier(small):
+    prompt_set = prompts.load("clip-benchmark")
+    model = clip.load(small, prompt_set, architecture="small-clip", device="cpu")
     theirs = open_clip.build_zero_shot_classifier(
-        model.model, model.tokenizer, [w for (w,) in asked.words], [t.format for t in asked.templates]
+        model.model,
+        model.tokenizer,
+        [w for (w,) in prompt_set.words],
+        [t.format for t in prompt_set.templates],
     )
-    np.testing.assert_allclose(model.class_embeddings(asked), theirs.T.numpy(), atol=1e-6)
+    np.testing.assert_allclose(model.class_embeddings(prompt_set), theirs.T.numpy(), atol=1e-6)
 
 
-def test_a_file_of_ours_says_all_that_is_needed(nano):
+def test_a_file_of_ours_holds_everything_needed(nano):
     model = clip.load(nano, prompts.load("openai"), device="cpu")
     faces = drawn(14).faces(range(14))
-    said = model.predict(faces)
-    assert len(said) == 14
+    predictions = model.predict(faces)
+    assert len(predictions) == 14
     np.testing.assert_allclose(
-        model.classify(model.embed(faces)).probabilities, said.probabilities, atol=1e-6
+        model.classify(model.embed(faces)).probabilities, predictions.probabilities, atol=1e-6
     )
     assert model.preprocess(faces).shape == (14, 3, 48, 48)
     assert model.parameters == sum(
@@ -117,23 +125,23 @@ def test_a_file_of_ours_says_all_that_is_needed(nano):
     assert model.macs > 1e6
 
 
-def test_it_is_built_in_a_process_that_knows_no_other_network_of_ours():
-    told = subprocess.run(
+def test_it_is_built_in_a_process_that_imports_no_other_network_of_ours():
+    process = subprocess.run(
         [sys.executable, "-c", "from fer_models.classifiers import clip; clip.create(clip.NANO)"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert process.returncode == 0, process.stderr
 
 
-def test_weights_of_ones_own_are_asked_by_the_name_of_the_network_and_their_file(nano):
+def test_ones_own_weights_are_named_by_the_network_and_their_file(nano):
     spec = resolve.resolve_model(f"clip-nano@{nano}", models.MODELS)
     assert spec.has_embeddings
     assert len(spec.load(Runtime("cpu")).predict(drawn(7).faces(range(7)))) == 7
 
 
-def test_a_face_has_the_same_direction_whatever_is_asked(nano):
+def test_the_embedding_of_a_face_does_not_depend_on_prompts(nano):
     faces = drawn(7).faces(range(7))
     one, other = (clip.load(nano, prompts.load(name), device="cpu") for name in ("openai", "plain"))
     np.testing.assert_array_equal(one.embed(faces), other.embed(faces))
@@ -150,7 +158,7 @@ def test_a_text_is_encoded_once(nano, monkeypatch):
     model.class_embeddings(prompts.load("openai"))
 
 
-def test_packed_to_eight_bits_it_is_small_and_says_nearly_the_same(nano, tmp_path):
+def test_quantized_to_eight_bits_it_is_small_and_predicts_nearly_the_same(nano, tmp_path):
     state, metadata = safetensors_io.read(nano)
     safetensors_io.write(safetensors_io.quantize(state, 8), tmp_path / "packed.safetensors", metadata)
     assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
@@ -191,7 +199,7 @@ def test_another_activation_than_the_checkpoint_was_trained_with_is_refused():
 
 
 @pytest.mark.parametrize("spec", [s for s in models.CLIPS if s.name != "clip-nano"], ids=lambda s: s.name)
-def test_where_a_checkpoint_is_on_the_hub_is_what_open_clip_says(spec):
+def test_the_repository_of_a_checkpoint_is_that_of_open_clips_list(spec):
     architecture, tag = spec.settings["network"].rsplit("/", 1)
     repository, preprocess = clip.pretrained_config(architecture, tag)
     assert spec.weights.locate.__closure__ is not None
@@ -222,12 +230,12 @@ def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small
         ("open_clip:ViT-B-32@nowhere.safetensors", "does not exist"),
     ],
 )
-def test_a_clip_that_cannot_be_says_why(name, message):
+def test_an_impossible_clip_model_is_refused_with_the_reason(name, message):
     with pytest.raises(UsageError, match=message):
         resolve.resolve_model(name, models.MODELS)
 
 
-def test_a_checkpoint_that_is_not_here_names_the_command_and_the_network_is_not_asked(monkeypatch, tmp_path):
+def test_a_missing_checkpoint_names_the_command_and_nothing_is_downloaded(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("clip-vit-b-32", "open_clip:ViT-B-32-quickgelu/openai", "hf-hub:someone/something"):
@@ -249,14 +257,14 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
     spec = resolve.resolve_model("hf-hub:someone/small", models.MODELS)
     assert spec.weights_path() == folder / "open_clip_model.safetensors"
-    model = spec.load(Runtime(device="cpu"))
+    model: Any = spec.load(Runtime(device="cpu"))
     assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
     (folder / "open_clip_config.json").write_text("{}")
     with pytest.raises(WeightsError, match="no model of open_clip's"):
         spec.load(Runtime(device="cpu"))
 
 
-def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, monkeypatch):
+def test_another_prompt_set_is_another_subject_with_the_same_embeddings(nano, monkeypatch):
     plain = resolve.with_prompts(models.MODELS, prompts.load("plain"))
     one, other = models.MODELS["clip-vit-b-32"], plain["clip-vit-b-32"]
     assert (one.prompt, other.prompt) == ("openai", "plain")
@@ -267,7 +275,7 @@ def test_another_prompt_set_is_another_subject_with_the_same_directions(nano, mo
     assert one.embedding_identity(Runtime()) == other.embedding_identity(Runtime())
 
 
-def test_with_test_time_augmentation_it_is_asked_directly_and_keeps_it_under_other_prompts(nano, monkeypatch):
+def test_with_test_time_augmentation_it_has_no_embeddings_and_keeps_it_with_other_prompts(nano, monkeypatch):
     monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name, suffix=".safetensors": nano)
     both = resolve.resolve_model("clip-nano+tta", models.MODELS)
     assert not both.has_embeddings

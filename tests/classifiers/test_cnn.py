@@ -18,12 +18,12 @@ def saved(path, architecture=SMALL, labels=LABELS, bits=None, **metadata):
     torch.manual_seed(0)
     network = cnn.build(architecture, len(labels))
     state = network.state_dict() if bits is None else safetensors_io.quantize(network.state_dict(), bits)
-    said = {
+    metadata = {
         "format": cnn.FORMAT,
         "architecture": json.dumps(architecture.__dict__),
         "labels": json.dumps(list(labels)),
     } | metadata
-    safetensors_io.write(state, path, said)
+    safetensors_io.write(state, path, metadata)
     return network
 
 
@@ -50,19 +50,19 @@ def test_an_unknown_network_gets_a_suggestion():
         cnn.build(Architecture("efficientnet_b00"))
 
 
-def test_a_saved_network_answers_as_before(checkpoint, few):
+def test_a_saved_network_predicts_as_before(checkpoint, few):
     model = cnn.load(checkpoint, device="cpu")
     faces = few.faces(range(5))
-    said = model.predict(faces)
+    metadata = model.predict(faces)
     torch.manual_seed(0)
     network = cnn.build(SMALL).eval()
     expected = network(model.preprocess(faces)).softmax(1).detach().numpy()
-    np.testing.assert_allclose(said.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(metadata.probabilities, expected, atol=1e-5)
     assert model.parameters == sum(p.numel() for p in network.parameters())
     assert model.macs > 1e6
 
 
-def test_a_face_gets_the_same_answer_alone_and_among_others(checkpoint, few):
+def test_a_face_gets_the_same_prediction_alone_and_among_others(checkpoint, few):
     model = cnn.load(checkpoint, device="cpu")
     faces = few.faces(range(6))
     together = model.predict(faces).probabilities
@@ -84,7 +84,7 @@ def test_the_models_own_label_order_is_mapped_by_name(tmp_path, few):
 
 
 @pytest.mark.parametrize(("bits", "share", "error"), [(16, 0.55, 2e-3), (8, 0.35, 2e-2)])
-def test_packed_weights_are_smaller_and_close(tmp_path, bits, share, error):
+def test_quantized_weights_are_smaller_and_close(tmp_path, bits, share, error):
     whole, packed = tmp_path / "whole.safetensors", tmp_path / "packed.safetensors"
     saved(whole)
     saved(packed, bits=bits)
@@ -99,7 +99,7 @@ def test_packed_weights_are_smaller_and_close(tmp_path, bits, share, error):
             assert torch.equal(b[name], tensor)
 
 
-def test_bf16_answers_nearly_as_float32_does(checkpoint, few):
+def test_bf16_predicts_nearly_as_float32_does(checkpoint, few):
     faces = few.faces(range(4))
     full, half = (
         cnn.load(checkpoint, device="cpu", precision=p).predict(faces).probabilities
@@ -109,7 +109,7 @@ def test_bf16_answers_nearly_as_float32_does(checkpoint, few):
     np.testing.assert_allclose(full, half, atol=0.05)
 
 
-def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
+def test_a_third_party_checkpoint_needs_its_classes(tmp_path, few):
     path = tmp_path / "theirs.safetensors"
     network = cnn.build(Architecture("efficientnet_b0", channels=3), 7)
     safetensors_io.write(network.state_dict(), path, {})
@@ -132,20 +132,20 @@ def test_a_foreign_checkpoint_needs_to_be_told_its_classes(tmp_path, few):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
     state, _ = safetensors_io.read(checkpoint)
     other = tmp_path / "other.safetensors"
-    said = {
+    metadata = {
         "format": cnn.FORMAT,
         "architecture": json.dumps({"timm": "resnet18"}),
         "labels": json.dumps(list(LABELS)),
     }
-    safetensors_io.write(state, other, said)
+    safetensors_io.write(state, other, metadata)
     with pytest.raises(WeightsError, match="does not fit resnet18"):
         cnn.load(other)
     state.pop("classifier.weight")
-    safetensors_io.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    safetensors_io.write(state, other, metadata | {"architecture": json.dumps(SMALL.__dict__)})
     with pytest.raises(WeightsError, match=r"1 tensors missing \(classifier\.weight"):
         cnn.load(other)
     state["classifier.weight"] = torch.zeros(3, 3)
-    safetensors_io.write(state, other, said | {"architecture": json.dumps(SMALL.__dict__)})
+    safetensors_io.write(state, other, metadata | {"architecture": json.dumps(SMALL.__dict__)})
     with pytest.raises(WeightsError, match="has shape"):
         cnn.load(other)
 

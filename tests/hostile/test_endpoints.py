@@ -32,7 +32,7 @@ class Server:
     """
 
     def __init__(self, speak):
-        self.speak, self.asked, self.stopped = speak, 0, threading.Event()
+        self.speak, self.n_requests, self.stopped = speak, 0, threading.Event()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/v1"
         threading.Thread(target=self.accept, daemon=True).start()
@@ -58,7 +58,7 @@ class Server:
                 body = request.split(b"\r\n\r\n", 1)[1]
                 while len(body) < length:
                     body += connection.recv(65536)
-                self.asked += 1
+                self.n_requests += 1
                 self.speak(connection)
             except (OSError, IndexError, ValueError):
                 pass
@@ -105,9 +105,9 @@ def drips(first, drop, pause=0.2):
     return speak
 
 
-def predict(url, *, timeout=0.5, patience=0.7, faces=FACES):
+def predict(url, *, timeout=0.5, retry_timeout=0.7, faces=FACES):
     return predict_validated(
-        Endpoint(url, "m", QUESTION, timeout=timeout, retry_timeout=patience),
+        Endpoint(url, "m", QUESTION, timeout=timeout, retry_timeout=retry_timeout),
         "endpoint",
         models.VGG19.labels,
         list(faces),
@@ -131,7 +131,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("way", SLOW)
-def test_a_server_that_drips_is_given_up_within_the_patience(way):
+def test_a_server_that_drips_is_an_error_within_the_retry_timeout(way):
     with (
         Server(SLOW[way]) as server,
         no_hang(),
@@ -142,7 +142,7 @@ def test_a_server_that_drips_is_given_up_within_the_patience(way):
 
 
 @pytest.mark.parametrize("drop", [b"x", b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_a_server_that_drips_from_the_beginning_is_not_waited_for(drop):
+def test_a_server_that_drips_from_the_beginning_is_an_error(drop):
     def accept(listening):
         connection, _ = listening.accept()
         with connection:
@@ -161,7 +161,7 @@ def suppressed(function, *args):
         function(*args)
 
 
-#: Replies that are none. Each is asked for once, and quoted.
+#: Invalid responses. Each is requested once, and quoted.
 FOREIGN = {
     "nothing": b"",
     "blanks": b"  \n",
@@ -201,15 +201,15 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_reply_that_is_none_is_quoted_and_not_asked_for_again(name):
+def test_an_invalid_response_is_quoted_and_not_requested_again(name):
     with (
         Server(sends(response(FOREIGN[name]))) as server,
         no_hang(),
         pytest.raises(PredictionError, match="answered with") as caught,
     ):
-        predict(server.url, timeout=5, patience=8)
+        predict(server.url, timeout=5, retry_timeout=8)
     assert_sentence(caught.value)
-    assert server.asked == 1
+    assert server.n_requests == 1
     assert "did not answer" not in str(caught.value)
     start = FOREIGN[name][:12].decode(errors="replace").strip()
     assert not (start.isprintable() and len(start) > 3) or start[:10] in str(caught.value)
@@ -221,14 +221,14 @@ def test_a_flood_without_an_end_is_not_kept():
         no_hang(),
         pytest.raises(PredictionError, match="1,000,000 bytes"),
     ):
-        predict(server.url, timeout=8, patience=9)
-    assert server.asked == 1
+        predict(server.url, timeout=8, retry_timeout=9)
+    assert server.n_requests == 1
 
 
 @pytest.mark.parametrize(
     "status", [300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 422, 501, 505]
 )
-def test_a_refusal_is_quoted_and_not_asked_for_again(status):
+def test_a_refusal_is_quoted_and_not_requested_again(status):
     speak = sends(
         response(
             b"because\x1b[2J" + b"y" * 2_000_000, b"%d Nothing" % status, b"Location: http://192.0.2.1/\r\n"
@@ -239,14 +239,14 @@ def test_a_refusal_is_quoted_and_not_asked_for_again(status):
         no_hang(),
         pytest.raises(PredictionError, match=f"refuses the request .{status}") as caught,
     ):
-        predict(server.url, timeout=5, patience=8)
+        predict(server.url, timeout=5, retry_timeout=8)
     assert_sentence(caught.value)
     assert "because" in str(caught.value)
-    assert server.asked == 1
+    assert server.n_requests == 1
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_a_busy_server_is_asked_again_until_the_patience_ends(status):
+def test_a_request_to_a_busy_server_is_repeated_until_the_retry_timeout(status):
     with (
         Server(sends(response(b"later", b"%d Later" % status))) as server,
         no_hang(),
@@ -254,7 +254,7 @@ def test_a_busy_server_is_asked_again_until_the_patience_ends(status):
     ):
         predict(server.url)
     assert_sentence(caught.value)
-    assert server.asked > 1
+    assert server.n_requests > 1
 
 
 BROKEN = {
@@ -288,8 +288,8 @@ def test_a_connection_that_breaks_is_a_sentence(name):
 )
 def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
     monkeypatch.setenv(KEY, "secret")
-    seen = []
-    with Server(lambda connection: seen.append(1)) as other:
+    connections = []
+    with Server(lambda connection: connections.append(1)) as other:
         target = where.format(port=other.url.split(":")[2].split("/")[0])
         speak = sends(response(b"", status, b"Location: %s\r\n" % target.encode()))
         with (
@@ -299,8 +299,8 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
         ):
             predict(server.url)
         assert_sentence(caught.value)
-        assert other.asked == 0
-    assert not seen
+        assert other.n_requests == 0
+    assert not connections
 
 
 @pytest.mark.parametrize(
@@ -319,11 +319,11 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
 )
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
     with Server(sends(response(completion(text)))) as server, no_hang():
-        found = run(
+        predictions = run(
             tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
         ).predictions
-    assert len(found) == 2
-    for one in (*found.text, *found.status):
+    assert len(predictions) == 2
+    for one in (*predictions.text, *predictions.status):
         one.encode("utf-8")
         json.dumps(one, ensure_ascii=False).encode("utf-8")
 
@@ -333,11 +333,11 @@ def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
 def test_every_text_comes_back_encodable(text):
     from fer_models.classifiers.vlm.base import parse_responses
 
-    found = parse_responses([text], QUESTION)
-    found.text[0].encode("utf-8")
+    predictions = parse_responses([text], QUESTION)
+    predictions.text[0].encode("utf-8")
 
 
-def test_a_missing_text_is_no_answer(tmp_path):
+def test_a_missing_text_is_no_prediction(tmp_path):
     with Server(sends(response(b'{"choices": [{"message": {"content": null}}]}'))) as server, no_hang():
         assert predict(server.url).status == ("empty",)
 
@@ -348,8 +348,8 @@ def test_the_first_failure_of_a_batch_ends_it():
         no_hang(),
         pytest.raises(PredictionError, match="no JSON"),
     ):
-        predict(server.url, timeout=5, patience=8, faces=drawn(28).faces(range(28)))
-    assert server.asked <= 16
+        predict(server.url, timeout=5, retry_timeout=8, faces=drawn(28).faces(range(28)))
+    assert server.n_requests <= 16
 
 
 URLS = [
@@ -384,7 +384,7 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_what_is_no_address_is_refused_before_anything_is_sent(url):
+def test_an_invalid_address_is_refused_before_anything_is_sent(url):
     with no_hang(), pytest.raises(UsageError, match="is no address of a server") as caught:
         Endpoint(url, "m", QUESTION)
     assert_sentence(caught.value)
@@ -436,7 +436,7 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monke
         "endpoint:" + "m" * 5000 + "@http://x",
     ],
 )
-def test_a_name_of_an_endpoint_that_names_none_is_a_sentence(name):
+def test_an_invalid_name_of_an_endpoint_is_a_sentence(name):
     from fer_models.zoo.spec import Runtime
 
     with no_hang(), pytest.raises(FerModelsError) as caught:

@@ -1,6 +1,4 @@
-"""Names and options that no one would type, or only by mistake: one sentence, code 4, and files stay as they
-are.
-"""
+"""Unusual names and options: an error of one sentence, exit code 4, and files stay unchanged."""
 
 import os
 import re
@@ -27,21 +25,33 @@ assert_sentence = partial(guards.assert_sentence, longest=2500)
 
 
 NAMES = [
-    *("", " ", "@", "+", "++", "-probe", "@@", "+tta", "+likelihood", "@file", "+1crops", "vgg19+", "+vgg19", "vgg19++resnet50", "VGG19"),
-    *("vgg19@", "vgg19@/", "vgg19@.", "vgg19@nowhere", "vgg19@~nobodyhere/x", "vgg19@" + "x" * 5000, "vgg19@" + "x/" * 3000, "vgg19@\x00"),
-    *("vgg19+" * 500, "vgg19+" * 499 + "vgg19", "vgg19+tta" * 200, "vgg19" + "+tta" * 30, "vgg19+resnet50+" * 30 + "vgg19", "x" * 100_000),
-    *("vgg19-probe", "clip-nano-probe-probe", "resnet50+tta-probe", "vgg19+likelihood", "vgg19+4crops", "vgg19+0crops", "vgg19+tta+likelihood"),
-    *("phi3v-nano+99crops", "phi3v-nano+17crops", "phi3v-nano+100crops", "phi3v-nano+" + "9" * 90 + "crops", "phi3v-nano+" + "9" * 5000 + "crops"),
-    *("phi3v-nano+-1crops", "phi3v-nano+1.5crops", "phi3v-nano+01crops", "phi3v-nano+\u0664crops", "phi3v-nano@nowhere", "clip-nano@nowhere"),
-    *("hf-hub:", "hf-hub:/", "hf-hub:..", "hf-hub:../../etc", "hf-hub:a/b/c", "hf-hub:a//b", "hf-hub: ", "hf-hub:a/", "hf-hub:/a", "hf-hub:.git"),
+    *("", " ", "@", "+", "++", "-probe", "@@", "+tta", "+likelihood", "@file", "+1crops", "vgg19+"),
+    *("+vgg19", "vgg19++resnet50", "VGG19"),
+    *("phi3v-nano+likelihood+likelihood-calibrated", "phi3v-nano+4crops+16crops", "vgg19+ta", "open_clp:x/y"),
+    *("vgg19@", "vgg19@/", "vgg19@.", "vgg19@nowhere", "vgg19@~nobodyhere/x", "vgg19@" + "x" * 5000),
+    *("vgg19@" + "x/" * 3000, "vgg19@\x00"),
+    *("vgg19+" * 500, "vgg19+" * 499 + "vgg19", "vgg19+tta" * 200, "vgg19" + "+tta" * 30),
+    *("vgg19+resnet50+" * 30 + "vgg19", "x" * 100_000),
+    *("vgg19-probe", "clip-nano-probe-probe", "resnet50+tta-probe", "vgg19+likelihood", "vgg19+4crops"),
+    *("vgg19+0crops", "vgg19+tta+likelihood"),
+    *("phi3v-nano+99crops", "phi3v-nano+17crops", "phi3v-nano+100crops"),
+    *("phi3v-nano+" + "9" * 90 + "crops", "phi3v-nano+" + "9" * 5000 + "crops"),
+    *("phi3v-nano+-1crops", "phi3v-nano+1.5crops", "phi3v-nano+01crops", "phi3v-nano+\u0664crops"),
+    *("phi3v-nano@nowhere", "clip-nano@nowhere"),
+    *("hf-hub:", "hf-hub:/", "hf-hub:..", "hf-hub:../../etc", "hf-hub:a/b/c", "hf-hub:a//b", "hf-hub: "),
+    *("hf-hub:a/", "hf-hub:/a", "hf-hub:.git"),
     *("hf-hub:a/b.git", "hf-hub:a--b/c", "hf-hub:" + "a" * 97, "hf-hub:" + "a" * 5000, "hf-hub:\x00"),
     *("hf-hub:http://x", "hf-hub:a b", "hf-hub:\u00e9"),
-    *("hf-vlm:", "hf-vlm:/", "hf-vlm:..", "hf-vlm:../../etc", "hf-vlm:a/b/c", "hf-vlm:@", "hf-vlm:@nowhere", "hf-vlm:a@", "hf-vlm:a@/etc/passwd"),
-    *("hf-vlm:" + "a" * 5000, "hf-vlm:a@" + "x" * 5000, "hf-vlm:\ud83d", "hf-vlm:-a", "hf-vlm:a.", "hf-vlm:+tta", "hf-hub:+tta"),
+    *("hf-vlm:", "hf-vlm:/", "hf-vlm:..", "hf-vlm:../../etc", "hf-vlm:a/b/c", "hf-vlm:@"),
+    *("hf-vlm:@nowhere", "hf-vlm:a@", "hf-vlm:a@/etc/passwd"),
+    *("hf-vlm:" + "a" * 5000, "hf-vlm:a@" + "x" * 5000, "hf-vlm:\ud83d", "hf-vlm:-a", "hf-vlm:a."),
+    *("hf-vlm:+tta", "hf-hub:+tta"),
     *("open_clip:", "open_clip:/", "open_clip:ViT-B-32", "open_clip:ViT-B-32/", "open_clip:ViT-B-32/nothing"),
     *("open_clip:nothing/openai", "open_clip:@"),
-    *("open_clip:ViT-B-32@nowhere", "open_clip:../../x/openai", "open_clip:ViT-B-32/openai", "timm:", "timm:resnet18", "timm:@", "timm:x@nowhere"),
-    *("endpoint:", "endpoint:x", "endpoint:@", "endpoint:x@", "endpoint:@http://localhost", "\ud83d", "\x00", "\x1b[2J", "\n", "a\nb", "{}", "%s"),
+    *("open_clip:ViT-B-32@nowhere", "open_clip:../../x/openai", "open_clip:ViT-B-32/openai", "timm:"),
+    *("timm:resnet18", "timm:@", "timm:x@nowhere"),
+    *("endpoint:", "endpoint:x", "endpoint:@", "endpoint:x@", "endpoint:@http://localhost", "\ud83d"),
+    *("\x00", "\x1b[2J", "\n", "a\nb", "{}", "%s"),
     *("nobody.pyc", "../vgg19", "/etc/passwd", "~", "~nobodyhere", "vgg19;rm", "$(touch x)", "`x`", "vgg 19"),
     *("\u0435fficientnet_b0", "vgg\u200b19", "vgg19+tta+tta", "phi3v-nano+4crops+4crops"),
 ]  # fmt: skip
@@ -55,7 +65,7 @@ def test_a_name_that_names_no_model_is_a_sentence(name):
 
 
 def select_and_locate(name):
-    """The model of a name with its identity, which is where its weights would be looked for."""
+    """The model of a name, and its identity, for which its weights are located."""
     resolve.resolve_model(name, models.MODELS).identity(Runtime("cpu"))
 
 
@@ -98,7 +108,7 @@ FILES = [
 
 
 @pytest.mark.parametrize("name", FILES, ids=lambda name: ascii(name[:40]))
-def test_what_is_no_file_of_models_is_a_sentence_and_not_waited_for(name, tmp_path, monkeypatch):
+def test_an_invalid_file_of_models_is_a_sentence_without_delay(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("folder.py").mkdir()
     os.mkfifo("pipe.py")
@@ -135,7 +145,7 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize("name", FOLDERS, ids=lambda name: ascii(name[:40]))
-def test_what_is_no_dataset_is_a_sentence_and_not_waited_for(name, tmp_path, monkeypatch):
+def test_an_invalid_dataset_is_a_sentence_without_delay(name, tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "empty").mkdir()
@@ -167,7 +177,7 @@ CORRUPTIONS = [
 
 
 @pytest.mark.parametrize("text", CORRUPTIONS, ids=lambda text: ascii(text[:30]))
-def test_what_is_no_corruption_is_a_sentence(text):
+def test_an_invalid_corruption_is_a_sentence(text):
     with no_hang(), pytest.raises(UsageError) as caught:
         Corruption.parse(text)
     assert_sentence(caught.value)
@@ -191,7 +201,7 @@ def test_a_registry_never_holds_two_of_one_name():
         Registry("model", models.VGG19, models.VGG19)
 
 
-# -- whole runs --------------------------------------------------------------------------------------
+# -- complete runs ------------------------------------------------------------------------------------
 
 MODEL = """
 import numpy as np
@@ -225,9 +235,9 @@ def run_each(repository, folder, commands):
     (folder / "runs.py").write_text(SEVERAL_CODES.format(commands=commands))
     alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = run_python([str(folder / "runs.py")], repository, alone)
-    said = done.stdout.split("=-=-=")[1:]
-    assert len(said) == len(commands), done.stdout + done.stderr
-    return said
+    outputs = done.stdout.split("=-=-=")[1:]
+    assert len(outputs) == len(commands), done.stdout + done.stderr
+    return outputs
 
 
 def test_options_that_cannot_work_end_a_run_with_code_4_and_a_sentence(folder, repository):
@@ -269,8 +279,8 @@ def test_options_that_cannot_work_end_a_run_with_code_4_and_a_sentence(folder, r
         ["--restoration-limit", digits],
         ["--question-limit", "0"],
     ]
-    said = run_each(repository, folder, [command(folder, *arguments) for arguments in cases])
-    for arguments, text in zip(cases, said, strict=True):
+    outputs = run_each(repository, folder, [command(folder, *arguments) for arguments in cases])
+    for arguments, text in zip(cases, outputs, strict=True):
         assert text.strip().endswith("ended with 4"), (arguments, text[-3000:])
         assert "Traceback" not in text
         assert "INTERNALERROR" not in text

@@ -37,7 +37,7 @@ def words(**fields):
 
 
 DEEP = 100_000
-#: What a JSON file may hold that is not JSON, whatever it is for.
+#: Contents of a JSON file that are not JSON.
 NO_JSON: dict[str, Any] = {
     "nothing": "",
     "blanks": " \n ",
@@ -65,7 +65,7 @@ NO_JSON: dict[str, Any] = {
     "a zip": b"PK\x03\x04" + b"\x00" * 100,
     "control characters in a text": '{"a": "\x01"}',
 }
-#: What is JSON, and no set of prompts.
+#: JSON that is no prompt set.
 NO_SET = {
     "null": "null",
     "true": "true",
@@ -116,7 +116,7 @@ NO_SET = {
 
 
 @pytest.mark.parametrize("name", [*NO_JSON, *NO_SET])
-def test_what_is_no_set_of_prompts_is_refused_in_a_sentence(name, tmp_path):
+def test_an_invalid_prompt_set_is_refused_in_a_sentence(name, tmp_path):
     path, content = tmp_path / "mine.json", (NO_JSON | NO_SET)[name]
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     before = path.read_bytes()
@@ -133,10 +133,10 @@ def special_files(folder: Path) -> dict[str, Path]:
     (folder / "dangling").symlink_to(folder / "nowhere")
     (folder / "circle").symlink_to(folder / "circle")
     (folder / "to a pipe").symlink_to(folder / "pipe")
-    found = {
+    paths = {
         name: folder / name for name in ("pipe", "folder.json", "dangling", "circle", "to a pipe", "nothing")
     }
-    return found | {
+    return paths | {
         "zero": Path("/dev/zero"),
         "null": Path("/dev/null"),
         "random": Path("/dev/urandom"),
@@ -159,7 +159,7 @@ SPECIAL = (
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-def test_what_is_no_file_of_prompts_is_refused_and_not_waited_for(name, tmp_path):
+def test_an_invalid_file_of_prompts_is_refused_without_delay(name, tmp_path):
     with no_hang(), pytest.raises(UsageError) as caught:
         prompts.load(str(special_files(tmp_path)[name]))
     assert_sentence(caught.value)
@@ -212,7 +212,7 @@ def test_baselines_that_are_no_json_are_refused_and_stay(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder.json", "to a pipe", "zero", "random"])
-def test_what_is_no_file_of_baselines_is_refused_and_not_waited_for(name, tmp_path):
+def test_an_invalid_file_of_baselines_is_refused_without_delay(name, tmp_path):
     with no_hang(), pytest.raises(BaselinesError) as caught:
         baselines.read(special_files(tmp_path)[name])
     assert_sentence(caught.value)

@@ -215,7 +215,7 @@ def test_tensors_that_do_not_fit_are_a_sentence(name, state, tmp_path):
     assert_sentence(caught.value)
 
 
-#: What a sound file may say of itself.
+#: Metadata that a readable file may hold.
 SAYING = {
     "nothing": {},
     "another format": SAID | {"format": "somebody's"},
@@ -256,7 +256,7 @@ SAYING = {
 
 
 @pytest.mark.parametrize("name", SAYING)
-def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp_path):
+def test_invalid_metadata_of_a_file_is_a_sentence(name, state, tmp_path):
     path = tmp_path / "own.safetensors"
     safetensors_io.write(dict(state), path, SAYING[name])
     with no_hang(), pytest.raises(FerModelsError) as caught:
@@ -282,7 +282,7 @@ def test_a_file_that_says_nothing_sound_of_itself_is_a_sentence(name, state, tmp
         "\x00",
     ],
 )
-def test_a_file_beside_a_checkpoint_that_is_none_is_a_sentence(text, state, tmp_path):
+def test_an_invalid_file_next_to_a_checkpoint_is_a_sentence(text, state, tmp_path):
     path = tmp_path / "own.safetensors"
     safetensors_io.write(dict(state), path, {})
     path.with_suffix(".json").write_text(text)
@@ -330,7 +330,7 @@ def test_a_pth_with_a_known_sha256_runs_no_code(content, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*UNSOUND, "a network"])
-def test_a_restorers_file_that_is_none_is_a_sentence(name, sound, tmp_path):
+def test_an_invalid_file_of_a_restorer_is_a_sentence(name, sound, tmp_path):
     path = tmp_path / "own.safetensors"
     path.write_bytes(UNSOUND.get(name, sound))
     with no_hang(), pytest.raises(WeightsError) as caught:
@@ -339,7 +339,7 @@ def test_a_restorers_file_that_is_none_is_a_sentence(name, sound, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "metadata",
     [
         {},
         {"format": clip.FORMAT},
@@ -349,9 +349,9 @@ def test_a_restorers_file_that_is_none_is_a_sentence(name, sound, tmp_path):
     ],
     ids=str,
 )
-def test_a_clips_file_that_says_nothing_sound_is_a_sentence(said, tmp_path):
+def test_invalid_metadata_of_a_clip_file_is_a_sentence(metadata, tmp_path):
     path = tmp_path / "own.safetensors"
-    safetensors_io.write({"a": torch.zeros(2)}, path, said)
+    safetensors_io.write({"a": torch.zeros(2)}, path, metadata)
     with pytest.raises(FerModelsError) as caught:
         clip.load(path, prompts.load("openai"), device="cpu")
     assert_sentence(caught.value)
@@ -387,7 +387,7 @@ NO_FUSION = {
 
 
 @pytest.mark.parametrize("name", NO_FUSION)
-def test_what_is_no_fusion_is_a_sentence(name, tmp_path):
+def test_an_invalid_fusion_is_a_sentence(name, tmp_path):
     path = tmp_path / "a+b.json"
     path.write_text(NO_FUSION[name])
     with no_hang(), pytest.raises(WeightsError, match="is no fusion of models") as caught:
@@ -404,11 +404,11 @@ def test_a_fusion_that_is_sound_is_read(tmp_path):
 @pytest.mark.parametrize(
     "change", ["NaN", "infinity", "six rows", "a bias of eight", "integers", "base", "record"]
 )
-def test_what_is_no_probe_is_a_sentence(change, tmp_path):
+def test_an_invalid_probe_is_a_sentence(change, tmp_path):
     from safetensors.numpy import save_file
 
     matrix, bias = np.ones((7, 3), np.float32), np.zeros(7, np.float32)
-    said = {"format": probe.FORMAT, "base": "null", "record": "{}"}
+    metadata = {"format": probe.FORMAT, "base": "null", "record": "{}"}
     if change in ("NaN", "infinity"):
         matrix[0, 0] = {"NaN": np.nan, "infinity": np.inf}[change]
     elif change == "six rows":
@@ -418,15 +418,15 @@ def test_what_is_no_probe_is_a_sentence(change, tmp_path):
     elif change == "integers":
         matrix = matrix.astype(np.int64)
     else:
-        said[change] = "[" * 50_000
-    save_file({"weights": matrix, "bias": bias}, tmp_path / "p.safetensors", said)
+        metadata[change] = "[" * 50_000
+    save_file({"weights": matrix, "bias": bias}, tmp_path / "p.safetensors", metadata)
     with pytest.raises(WeightsError, match="is no linear probe") as caught:
         probe.read(tmp_path / "p.safetensors")
     assert_sentence(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "zero", "folder", "nothing", "circle"])
-def test_what_is_no_file_of_weights_is_refused_and_not_waited_for(kind, tmp_path):
+def test_an_invalid_file_of_weights_is_refused_without_delay(kind, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")

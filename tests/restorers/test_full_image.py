@@ -80,11 +80,11 @@ def files(tmp_path_factory):
         )
     for head in networks[0].ClassHead.parameters():  # else random weights see faces everywhere
         torch.nn.init.zeros_(head)
-    own = tmp_path_factory.mktemp("weights")
-    (own / full_image.FACE_DETECTION).mkdir()
+    weights_dir = tmp_path_factory.mktemp("weights")
+    (weights_dir / full_image.FACE_DETECTION).mkdir()
     for name, network in zip(FILES, networks, strict=True):
-        torch.save(network.state_dict(), own / full_image.FACE_DETECTION / name)
-    return own
+        torch.save(network.state_dict(), weights_dir / full_image.FACE_DETECTION / name)
+    return weights_dir
 
 
 @pytest.fixture
@@ -96,20 +96,19 @@ def helper(files, monkeypatch):
         "FILES",
         {name: ("v0", sha256_of(files / full_image.FACE_DETECTION / name)) for name in FILES},
     )
-    made = full_image.load_helper(2.0, torch.device("cpu"))
-    made.face_det, made.use_parse = Oracle(PLACE), False
-    return made
+    helper = full_image.load_helper(2.0, torch.device("cpu"))
+    helper.face_det, helper.use_parse = Oracle(PLACE), False
+    return helper
 
 
-def test_a_face_is_found_laid_straight_and_restored_and_the_rest_stays_as_it_is(helper):
+def test_a_face_is_detected_aligned_and_restored_and_the_rest_stays_unchanged(helper):
     restored = FullImageRestorer(Inverted(), "inverted", helper).restore(photograph())
     assert restored.photograph.shape == (560, 640, 3)
     ((before, after),) = restored.faces
     assert before.shape == after.shape == (512, 512, 3)
     np.testing.assert_array_equal(after, 255 - before)
-    assert (
-        abs(before.astype(int) - resize(drawn(1).face(0), 512)).mean() < 6
-    )  # the face of the photograph, whole
+    difference = before.astype(int) - resize(drawn(1).face(0), 512)
+    assert abs(difference).mean() < 6  # the complete face of the photograph
     middle = restored.photograph[2 * 140 - 40 : 2 * 140 + 40, 2 * 160 - 40 : 2 * 160 + 40].astype(int)
     plain = np.asarray(Image.fromarray(photograph()).resize((640, 560), Image.Resampling.LANCZOS)).astype(int)
     assert abs(middle - (255 - plain[2 * 140 - 40 : 2 * 140 + 40, 2 * 160 - 40 : 2 * 160 + 40])).mean() < 8
@@ -129,10 +128,10 @@ def test_two_faces_are_both_restored_and_a_photograph_without_one_is_only_enlarg
 
 
 def test_the_real_networks_run(files, helper):
-    made = full_image.load_helper(1.0, torch.device("cpu"))
-    assert FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces == ()
-    made.face_det = Oracle(PLACE)
-    assert len(FullImageRestorer(Raw(), "raw", made).restore(photograph()).faces) == 1
+    helper = full_image.load_helper(1.0, torch.device("cpu"))
+    assert FullImageRestorer(Raw(), "raw", helper).restore(photograph()).faces == ()
+    helper.face_det = Oracle(PLACE)
+    assert len(FullImageRestorer(Raw(), "raw", helper).restore(photograph()).faces) == 1
 
 
 def test_a_restorer_that_fails_is_an_error_and_not_the_face_itself(helper):
@@ -177,7 +176,7 @@ def command(helper, monkeypatch, tmp_path):
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
 
-def test_the_command_writes_the_photograph_and_a_picture_of_before_and_after(command, capsys, tmp_path):
+def test_the_command_writes_the_photograph_and_an_image_of_before_and_after(command, capsys, tmp_path):
     Image.fromarray(photograph()).save("family.jpg", quality=95)
     assert command("family.jpg") == 0
     assert "family.jpg: 1 face in " in capsys.readouterr().out
@@ -191,24 +190,26 @@ def test_the_command_writes_the_photograph_and_a_picture_of_before_and_after(com
 
 
 def test_a_photograph_on_its_side_is_put_upright(command):
-    turned = Image.fromarray(np.ascontiguousarray(np.rot90(photograph())))
-    exif = turned.getexif()
+    rotated = Image.fromarray(np.ascontiguousarray(np.rot90(photograph())))
+    exif = rotated.getexif()
     exif[0x0112] = 6  # a camera held upright writes so: show it turned clockwise
-    turned.save("phone.jpg", exif=exif, quality=95)
+    rotated.save("phone.jpg", exif=exif, quality=95)
     assert command("phone.jpg") == 0
     with Image.open("restored/phone.png") as picture:
         assert picture.size == (640, 560)
 
 
-def test_photographs_that_cannot_be_restored_are_told_and_the_others_go_on(command, capsys, helper):
+def test_photographs_that_cannot_be_restored_are_reported_and_the_others_are_restored(
+    command, capsys, helper
+):
     Image.fromarray(photograph()).save("good.png")
     with open("bad.jpg", "wb") as file:
         file.write(b"no picture")
     assert command("bad.jpg", "missing.png", "good.png") == 1
-    told = capsys.readouterr().out
-    assert "bad.jpg cannot be read as an image" in told
-    assert "missing.png cannot be opened" in told
-    assert "good.png: 1 face in" in told
+    output = capsys.readouterr().out
+    assert "bad.jpg cannot be read as an image" in output
+    assert "missing.png cannot be opened" in output
+    assert "good.png: 1 face in" in output
     helper.face_det = Oracle()
     assert command("good.png", "--output", "other") == 1
     assert "good.png: no face was found; nothing was written" in capsys.readouterr().out
@@ -224,11 +225,11 @@ def test_nothing_is_overwritten_that_was_given(command, capsys):
     assert command("a.png", "--upscale", "9") == 4
 
 
-# -- the picture of both
+# -- the before/after image
 # ------------------------------------------------------------------------------------------------
 
 
-def test_before_and_after_stand_side_by_side_with_the_faces_below():
+def test_before_and_after_are_side_by_side_with_the_faces_below():
     face = np.full((512, 512, 3), 7, np.uint8)
     sheet = before_after(photograph(), Restored(resize(photograph(), 400), ((face, 255 - face),)))
     assert sheet.shape[1] > 800
@@ -238,6 +239,6 @@ def test_before_and_after_stand_side_by_side_with_the_faces_below():
     assert max(before_after(tall, Restored(tall, ((face, face),) * 9)).shape) < 2200
 
 
-def test_the_folder_of_face_detection_lies_among_the_users_weights(monkeypatch, tmp_path):
+def test_the_folder_of_face_detection_is_in_the_users_weights_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     assert full_image.folder() == weights.user_weights_dir() / "face-detection"

@@ -30,7 +30,7 @@ FACES = drawn(6).faces(range(6))
 
 
 def random_network(shape=TINY, seed=0):
-    """A network with random weights, among them those of the noise, which a fresh one has at nought."""
+    """A network with random weights, also of the noise, which are 0 in a new network."""
     torch.manual_seed(seed)
     network = gfpgan.build(shape)
     for name, parameter in network.named_parameters():
@@ -107,9 +107,7 @@ def test_bf16_stays_near_float32_and_is_another_restorer():
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])
-def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_identity(
-    monkeypatch, fast, precision
-):
+def test_automatic_precision_is_fast_on_the_machine_and_part_of_the_identity(monkeypatch, fast, precision):
     monkeypatch.setattr("fer_models.zoo.spec.bf16_is_fast", lambda device: fast)
     assert restorers.GFPGAN.resolve(Runtime()).precision == precision
     assert restorers.GFPGAN.resolve(Runtime(precision="float32")).precision == "float32"
@@ -118,7 +116,6 @@ def test_automatic_precision_is_what_the_machine_is_fast_at_and_stands_in_the_id
 
 
 # -- files
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_our_own_file_restores_as_the_network_it_was_written_from(nano_file):
@@ -143,7 +140,7 @@ def test_nano_is_small_enough_to_ship():
     assert floats < 4e6
 
 
-def test_a_published_file_is_read_with_the_right_sha256_only(published_file):
+def test_a_published_file_is_read_with_its_sha256_only(published_file):
     loaded = gfpgan.load(published_file, sha256=sha256_of(published_file), device="cpu")
     np.testing.assert_array_equal(loaded.restore(FACES), restorer().restore(FACES))
     with pytest.raises(
@@ -222,30 +219,29 @@ def test_fp16_is_refused(nano_file):
 
 
 # -- failures
-# -----------------------------------------------------------------------------------------------------------
 
 
 class Greedy(nn.Module):
-    """A network that asks for more memory than there is: the allocator's own error."""
+    """A network that allocates more memory than there is: the allocator's error."""
 
-    def forward(self, x, **how):
+    def forward(self, x, **options):
         return (torch.empty(2**46, 3),)
 
 
 class Broken(nn.Module):
-    """A network whose answer is no number, or fails for a reason of its own."""
+    """A network whose output is no number, or that fails for another reason."""
 
     def __init__(self, error=None):
         super().__init__()
         self.error = error
 
-    def forward(self, x, **how):
+    def forward(self, x, **options):
         if self.error is not None:
             raise self.error
         return (x * float("nan"),)
 
 
-def test_too_little_memory_is_an_error_that_says_so_and_not_the_face_itself():
+def test_too_little_memory_is_an_error_and_not_the_unrestored_face():
     with pytest.raises(
         RestorationError,
         match=r"memory of cpu does not suffice to restore 1 faces of 16 pixels.+Close other programs",
@@ -253,7 +249,7 @@ def test_too_little_memory_is_an_error_that_says_so_and_not_the_face_itself():
         Gfpgan(Greedy(), 16, torch.device("cpu")).restore(FACES)
 
 
-def test_too_little_memory_on_a_gpu_is_told_with_what_to_do():
+def test_too_little_memory_on_a_gpu_is_an_error_with_advice():
     short = Gfpgan(
         Broken(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")),
         16,
@@ -271,7 +267,7 @@ def test_too_little_memory_on_a_gpu_is_told_with_what_to_do():
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
 
-def test_any_other_failure_keeps_its_own_words():
+def test_any_other_failure_keeps_its_message():
     with pytest.raises(
         RestorationError, match="'tiny' failed on a batch of 6 faces: RuntimeError: shapes differ"
     ):
@@ -284,7 +280,6 @@ def test_values_that_are_no_numbers_are_an_error():
 
 
 # -- the command
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_names(
@@ -329,8 +324,7 @@ def test_the_records_of_the_zoo_read_a_file_where_the_user_keeps_weights(spec, t
         spec.load(Runtime("cpu", "float32"))
 
 
-# -- the authors' own network
-# -------------------------------------------------------------------------------------------
+# -- the authors' network
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_a_file_of_ones_own_adds_models_and_restorers_and_its_content_is_part_of
     assert "mine" not in MODELS
 
 
-def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
+def test_a_model_of_the_same_name_replaces_the_zoos_with_a_note(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN.replace('"mine"', '"vgg19"'))
     models, _, notes = resolve.available_models([path])
@@ -132,7 +133,7 @@ def test_a_namesake_takes_the_place_of_the_zoos_model_and_says_so(tmp_path):
         ("def (", "SyntaxError"),
     ],
 )
-def test_a_file_that_offers_nothing_is_refused_by_name(tmp_path, text, message):
+def test_a_file_without_records_is_refused_by_name(tmp_path, text, message):
     path = tmp_path / "own.py"
     path.write_text(text)
     with pytest.raises(UsageError, match=message) as caught:
@@ -142,12 +143,12 @@ def test_a_file_that_offers_nothing_is_refused_by_name(tmp_path, text, message):
         registry.from_file(tmp_path / "none.py")
 
 
-def test_an_installed_package_offers_models_through_its_entry_point(monkeypatch):
+def test_an_installed_package_adds_models_through_its_entry_point(monkeypatch):
     class Point:
         name, value = "theirs", "theirs.module"
 
         def load(self):
-            module = type(sys)("theirs")
+            module: Any = type(sys)("theirs")
             module.__file__ = __file__
             module.MODELS = [constant("theirs")]
             return module
@@ -187,7 +188,8 @@ def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
     ],
 )
 def test_importing_what_does_not_compute_imports_no_torch(module):
-    code = f"import {module}, sys; print([m for m in ('torch', 'timm', 'transformers', 'open_clip') if m in sys.modules])"
+    heavy = ("torch", "timm", "transformers", "open_clip")
+    code = f"import {module}, sys; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )

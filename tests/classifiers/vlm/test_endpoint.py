@@ -1,4 +1,4 @@
-"""A server of others, stood in for by a small one on loopback that speaks as they do."""
+"""Endpoints, with a small OpenAI-compatible server on loopback."""
 
 import base64
 import io
@@ -23,11 +23,11 @@ ASKED = questions.load("one-word")
 
 
 class Server:
-    """Answers each request as `say` tells; counts them and keeps the last one."""
+    """Answers each request by `say`, counts the requests and keeps the last one."""
 
     def __init__(self, say, port=0):
         outer = self
-        self.asked, self.requests, self.headers = 0, [], []
+        self.n_requests, self.requests, self.headers = 0, [], []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
@@ -35,10 +35,10 @@ class Server:
 
             def do_POST(self):
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked += 1
+                outer.n_requests += 1
                 outer.requests.append(request)
                 outer.headers.append(dict(self.headers))
-                self.reply(*say(request, outer.asked))
+                self.reply(*say(request, outer.n_requests))
 
             def reply(self, code, body, headers=()):
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -75,61 +75,63 @@ def brightness(request):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).mean()
 
 
-def test_each_face_is_sent_as_it_is_and_its_reply_is_read_in_order():
+def test_each_face_is_sent_unchanged_and_replies_keep_their_order():
     faces = [np.full((48, 48, 3), 20 * i, dtype=np.uint8) for i in range(7)]
     with Server(
         lambda request, n: says(f"It looks {EMOTIONS[round(brightness(request) / 20)].label}.")
     ) as server:
-        said = Endpoint(server.url, "some/model", ASKED).predict(faces)
-        assert said.answer.tolist() == list(range(7))
-        assert said.text[3] == "It looks happy."
-        assert (said.probabilities.max(axis=1) == 1).all()
+        predictions = Endpoint(server.url, "some/model", ASKED).predict(faces)
+        assert predictions.answer.tolist() == list(range(7))
+        assert predictions.text[3] == "It looks happy."
+        assert (predictions.probabilities.max(axis=1) == 1).all()
         request = server.requests[0]
         assert (request["model"], request["temperature"]) == ("some/model", 0)
         assert request["messages"][0]["content"][1]["text"] == ASKED.render()
         assert "Authorization" not in server.headers[0]
 
 
-def test_a_reply_without_an_answer_has_its_reason_and_keeps_its_text():
-    said = parse_responses(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
-    assert said.status == ("empty", "refused", "ambiguous", "no emotion named", "ok")
-    assert said.answer.tolist() == [-1, -1, -1, -1, 4]
-    assert said.text[1] == "I cannot help with that."
+def test_a_reply_without_a_prediction_has_its_reason_and_keeps_its_text():
+    predictions = parse_responses(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
+    assert predictions.status == ("empty", "refused", "ambiguous", "no emotion named", "ok")
+    assert predictions.answer.tolist() == [-1, -1, -1, -1, 4]
+    assert predictions.text[1] == "I cannot help with that."
 
 
-def test_letters_are_read_in_the_order_in_which_they_were_listed():
+def test_letters_are_parsed_in_the_order_of_the_options():
     lettered = questions.load("multiple-choice")
-    turned = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
+    reversed_order = questions.Question("turned", lettered.text, True, order=EMOTIONS[::-1])
     assert parse_responses(["A", "(G)"], lettered).answer.tolist() == [0, 6]
-    assert parse_responses(["A", "(G)"], turned).answer.tolist() == [6, 0]
-    assert "A. neutral\nB. surprise" in turned.render()
+    assert parse_responses(["A", "(G)"], reversed_order).answer.tolist() == [6, 0]
+    assert "A. neutral\nB. surprise" in reversed_order.render()
 
 
-def test_a_busy_server_is_asked_again():
+def test_a_request_to_a_busy_server_is_repeated():
     with Server(lambda request, n: (503, b"loading") if n % 3 else says("happy")) as server:
-        said = Endpoint(server.url, "m", ASKED, max_concurrency=1).predict(drawn(4).faces(range(4)))
-        assert said.answer.tolist() == [3, 3, 3, 3]
-        assert server.asked == 12
+        predictions = Endpoint(server.url, "m", ASKED, max_concurrency=1).predict(drawn(4).faces(range(4)))
+        assert predictions.answer.tolist() == [3, 3, 3, 3]
+        assert server.n_requests == 12
 
 
-def test_a_server_that_is_killed_and_started_again_costs_no_answer():
+def test_a_server_that_is_killed_and_started_again_costs_no_prediction():
     faces = drawn(14).faces(range(14))
     first = Server(lambda request, n: says("happy"))
     model = Endpoint(first.url, "m", ASKED, max_concurrency=1)
-    said = []
-    worker = threading.Thread(target=lambda: said.append([model.predict([face]).answer[0] for face in faces]))
+    predictions = []
+    worker = threading.Thread(
+        target=lambda: predictions.append([model.predict([face]).answer[0] for face in faces])
+    )
     worker.start()
-    while first.asked < 3:
+    while first.n_requests < 3:
         time.sleep(0.005)
     first.__exit__()
     time.sleep(0.5)
     with Server(lambda request, n: says("sad"), first.port):
         worker.join(timeout=60)
-    assert len(said[0]) == 14
-    assert set(said[0]) == {3, 4}
+    assert len(predictions[0]) == 14
+    assert set(predictions[0]) == {3, 4}
 
 
-def test_a_server_that_stays_away_is_given_up_with_one_line():
+def test_a_server_that_stays_away_is_an_error_of_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
         model = Endpoint(server.url, "m", ASKED, retry_timeout=0.6)
@@ -137,7 +139,7 @@ def test_a_server_that_stays_away_is_given_up_with_one_line():
             model.predict(drawn(1).faces([0]))
 
 
-def test_when_nothing_listens_one_line_says_so():
+def test_a_server_that_does_not_listen_is_an_error_of_one_line():
     with Server(lambda request, n: says("")) as server:
         url = server.url
     with pytest.raises(PredictionError, match="Nothing listens at") as caught:
@@ -169,7 +171,7 @@ def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypa
         with pytest.raises(PredictionError, match="302"):
             Endpoint(server.url, "m", ASKED).predict(drawn(1).faces([0]))
         assert server.headers[0]["Authorization"] == "Bearer mine"
-        assert other.asked == 0
+        assert other.n_requests == 0
 
 
 def test_an_endpoint_is_a_model_like_any_other():

@@ -1,6 +1,7 @@
 """Vision-language models that transformers loads: tiny random ones, saved and read as anybody's."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,17 +44,17 @@ def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
         ids = torch.tensor(chat.tokenizer(reply, add_special_tokens=False)["input_ids"])
         rows = []
         for face in faces():
-            asked = chat._inputs([face], ASKED.render())
-            start = asked["input_ids"].shape[1]
+            inputs = chat._inputs([face], ASKED.render())
+            start = inputs["input_ids"].shape[1]
             for key, filling in (
                 ("input_ids", ids),
                 ("attention_mask", torch.ones_like(ids)),
                 ("mm_token_type_ids", torch.zeros_like(ids)),
             ):
-                if key in asked:
-                    asked[key] = torch.cat([asked[key], filling[None]], dim=1)
+                if key in inputs:
+                    inputs[key] = torch.cat([inputs[key], filling[None]], dim=1)
             with torch.inference_mode():
-                logits = chat.model(**asked).logits[0].log_softmax(-1)
+                logits = chat.model(**inputs).logits[0].log_softmax(-1)
             rows.append(sum(float(logits[start - 1 + j, token]) for j, token in enumerate(ids)))
         columns.append(rows)
     assert (np.ptp(together, axis=0) > 0.05).all()  # the faces matter
@@ -76,9 +77,9 @@ def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
 
 
 def test_what_is_written_is_what_transformers_generates(chat):
-    asked = chat._inputs(faces(2), ASKED.render())
-    expected = chat.model.generate(**asked, max_new_tokens=6, do_sample=False)[
-        :, asked["input_ids"].shape[1] :
+    inputs = chat._inputs(faces(2), ASKED.render())
+    expected = chat.model.generate(**inputs, max_new_tokens=6, do_sample=False)[
+        :, inputs["input_ids"].shape[1] :
     ]
     assert chat.generate(faces(2), ASKED.render(), 6) == [
         chat.tokenizer.decode(row, skip_special_tokens=True).strip() for row in expected
@@ -95,9 +96,9 @@ def test_a_model_in_a_folder_is_asked_by_its_name_in_every_declared_way(folder):
     assert likely.name == f"hf-vlm:mine+likelihood@{folder.name}"
     runtime = Runtime(device="cpu", precision="float32")
     assert plain.identity(runtime)["weights"] == likely.identity(runtime)["weights"] == sha256_of(folder)
-    said = likely.load(likely.resolve(runtime)).predict(faces(2))
-    assert said.probabilities.shape == (2, 7)
-    assert set(said.status) == {"ok"}
+    predictions = likely.load(likely.resolve(runtime)).predict(faces(2))
+    assert predictions.probabilities.shape == (2, 7)
+    assert set(predictions.status) == {"ok"}
     assert plain.prompt == "one-word"
     assert plain.with_question(questions.load("multiple-choice")).prompt == "multiple-choice"
 
@@ -108,10 +109,11 @@ def test_only_phi_takes_a_number_of_crops_and_only_chat_models_are_asked_how_lik
         cropped.load(Runtime(device="cpu", precision="float32"))
     with pytest.raises(UsageError, match=r"vgg19 has no variant \+likelihood"):
         resolve.resolve_model("vgg19+likelihood", models.MODELS)
-    own = checkpoint(tmp_path / "phi")
-    spec = resolve.resolve_model(f"hf-vlm:phi+likelihood+4crops@{own}", models.MODELS)
+    phi_folder = checkpoint(tmp_path / "phi")
+    spec = resolve.resolve_model(f"hf-vlm:phi+likelihood+4crops@{phi_folder}", models.MODELS)
     assert spec.name == "hf-vlm:phi+4crops+likelihood@phi"
-    assert spec.load(Runtime(device="cpu", precision="float32")).backend.num_crops == 4
+    model: Any = spec.load(Runtime(device="cpu", precision="float32"))
+    assert model.backend.num_crops == 4
 
 
 def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):

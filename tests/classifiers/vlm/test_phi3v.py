@@ -72,16 +72,16 @@ def hd_by_torchvision(pixels, num_crops, side):
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 2, 4, 7, 16]))
 def test_crops_are_the_tiles_of_the_enlarged_padded_picture(width, height, num_crops):
     pixels, side = picture(width, height), 24
-    whole, seen = hd_by_torchvision(pixels, num_crops, side), phi3v.hd_transform(pixels, num_crops, side)
-    assert (seen.down * side, seen.across * side) == whole.shape[1:]
-    assert seen.down * seen.across <= num_crops
-    for row in range(seen.down):
-        for column in range(seen.across):
+    whole, views = hd_by_torchvision(pixels, num_crops, side), phi3v.hd_transform(pixels, num_crops, side)
+    assert (views.down * side, views.across * side) == whole.shape[1:]
+    assert views.down * views.across <= num_crops
+    for row in range(views.down):
+        for column in range(views.across):
             tile = whole[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
-            own = seen.pixels[-seen.down * seen.across + row * seen.across + column]
+            own = views.pixels[-views.down * views.across + row * views.across + column]
             torch.testing.assert_close(own, tile, atol=1e-6, rtol=0)
     small = torch.nn.functional.interpolate(whole[None], size=(side, side), mode="bicubic")[0]
-    torch.testing.assert_close(seen.pixels[0], small, atol=1e-6, rtol=0)
+    torch.testing.assert_close(views.pixels[0], small, atol=1e-6, rtol=0)
 
 
 # -- the network, stage by stage ----------------------------------------------------------------------
@@ -217,12 +217,12 @@ def files(folder):
 )
 def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_crops):
     chat = phi3v.load(folder, num_crops=num_crops, device="cpu")
-    seen = phi3v.hd_transform(picture(shape[1], shape[0]), num_crops, 48)
-    features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in seen.pixels]
-    expected = joined_by_numpy(files, seen, features, 6)
+    views = phi3v.hd_transform(picture(shape[1], shape[0]), num_crops, 48)
+    features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in views.pixels]
+    expected = joined_by_numpy(files, views, features, 6)
     with torch.inference_mode():
-        (own,) = chat.network.image_tokens([seen])
-    assert len(own) == seen.tokens(6)
+        (own,) = chat.network.image_tokens([views])
+    assert len(own) == views.tokens(6)
     np.testing.assert_allclose(own.numpy(), expected, atol=2e-5)
 
 
@@ -249,9 +249,9 @@ def test_the_language_model_does_what_the_files_say(folder, files, original):
 def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
     before, after = chat.prompt(ASKED.render())
-    seen = phi3v.hd_transform(face, 1, 48)
+    views = phi3v.hd_transform(face, 1, 48)
     seen_tokens = joined_by_numpy(
-        files, seen, [tower_by_numpy(files, VISION, seen.pixels[0].double().numpy())], 6
+        files, views, [tower_by_numpy(files, VISION, views.pixels[0].double().numpy())], 6
     )
     words = files["model.embed_tokens.weight"]
     logits = phi3_by_numpy(files, c, np.concatenate([words[before], seen_tokens, words[after]]))
@@ -438,12 +438,12 @@ def test_a_missing_an_unexpected_and_a_misshapen_tensor_are_refused_by_name(fold
         shared, device="cpu"
     ).parameters  # the original shares this one, and some files hold it twice
     other = altered(folder, tmp_path / "c", lambda s: {**s, "lm_head.weight": torch.zeros(3, 3)})
-    for wrong, told in (
+    for wrong, message in (
         (without, r"lacks model\.norm\.weight"),
         (more, r"unexpectedly, .*adapter"),
         (other, r"lm_head\.weight \(3, 3\)"),
     ):
-        with pytest.raises(WeightsError, match=told):
+        with pytest.raises(WeightsError, match=message):
             phi3v.load(wrong, device="cpu")
 
 

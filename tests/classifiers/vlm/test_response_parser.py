@@ -36,8 +36,8 @@ EDGES = ("", ".", "!", "?", "...", " ", "\n")
     st.sampled_from(EDGES),
 )
 def test_every_emotion_comes_back_from_every_template_case_and_punctuation(emotion, template, case, edge):
-    found = parse_response(template.format(case(emotion.label)) + edge)
-    assert (found.emotion, found.status) == (emotion, "ok")
+    response = parse_response(template.format(case(emotion.label)) + edge)
+    assert (response.emotion, response.status) == (emotion, "ok")
 
 
 @settings(deadline=None)
@@ -49,14 +49,14 @@ def test_every_emotion_comes_back_from_every_template_case_and_punctuation(emoti
 def test_a_letter_means_the_option_that_was_listed_there(options, index, template):
     letter = "ABCDEFG"[index]
     for spoken in (letter, letter.lower()):
-        found = parse_response(template.format(spoken), options)
-        assert (found.emotion, found.status, found.match_type) == (options[index], "ok", "letter")
+        response = parse_response(template.format(spoken), options)
+        assert (response.emotion, response.status, response.match_type) == (options[index], "ok", "letter")
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_without_an_error(text):
-    found = parse_response(text, EMOTIONS)
-    assert (found.emotion is not None) == (found.status == "ok") == bool(found.match_type)
+    response = parse_response(text, EMOTIONS)
+    assert (response.emotion is not None) == (response.status == "ok") == bool(response.match_type)
 
 
 E = Emotion
@@ -130,8 +130,8 @@ REPLIES = [
 
 @pytest.mark.parametrize(("reply", "meant"), REPLIES, ids=[repr(r[:40]) for r, _ in REPLIES])
 def test_replies_as_models_write_them(reply, meant):
-    found = parse_response(reply, EMOTIONS)
-    assert (found.emotion, found.status) == ((None, meant) if isinstance(meant, str) else (meant, "ok"))
+    response = parse_response(reply, EMOTIONS)
+    assert (response.emotion, response.status) == ((None, meant) if isinstance(meant, str) else (meant, "ok"))
 
 
 def test_the_table_is_as_long_as_it_should_be():

@@ -76,17 +76,17 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = Server(llava(tmp_path_factory.mktemp("served")))
-    made.start()
+    server = Server(llava(tmp_path_factory.mktemp("served")))
+    server.start()
     try:
-        made.wait()
-        yield made
+        server.wait()
+        yield server
     finally:
-        made.kill()
+        server.kill()
 
 
-def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_again(server, tmp_path):
-    faces, asked = drawn(100), []
+def test_a_hundred_faces_are_predicted_though_the_server_is_killed_and_started_again(server, tmp_path):
+    faces, batch_sizes = drawn(100), []
     model = Endpoint(server.url, str(server.folder), ASKED, longest=4, retry_timeout=120)
     undisturbed = model.predict(faces.faces(range(12)))
 
@@ -95,12 +95,12 @@ def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_ag
         time.sleep(1)
         server.start()
 
-    def told(n):
-        asked.append(n)
-        if sum(asked) == 40:
+    def kill_server_after_40(n):
+        batch_sizes.append(n)
+        if sum(batch_sizes) == 40:
             threading.Thread(target=crash).start()
 
-    done = run(tmp_path, faces, model, progress=told)
+    done = run(tmp_path, faces, model, progress=kill_server_after_40)
     assert len(done.predictions) == 100
     assert any(done.predictions.text)
     by_face = dict(zip(done.predictions.faces, done.predictions.text, strict=True))
@@ -108,15 +108,15 @@ def test_a_hundred_faces_are_answered_though_the_server_is_killed_and_started_ag
     server.wait()
 
 
-def test_when_nothing_listens_one_line_says_so(server):
+def test_a_server_that_does_not_listen_is_an_error_of_one_line(server):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(PredictionError, match="Nothing listens at") as told:
+    with pytest.raises(PredictionError, match="Nothing listens at") as caught:
         Endpoint(f"http://127.0.0.1:{port}/v1", "any", ASKED)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_the_server_does_not_have_is_refused_in_its_own_words(server):
+def test_a_missing_model_is_refused_with_the_servers_message(server):
     with pytest.raises(PredictionError, match="refuses the request"):
         Endpoint(server.url, "no/such-model", ASKED, retry_timeout=5).predict(drawn(1).faces([0]))
