@@ -54,7 +54,7 @@ def measure_cost(request, evaluation, costs, benchmark):
             names = ", ".join(spec.name for spec in specs.values() if spec)
             with contained(FerModelsError, f"The {phase} of {names} cannot be timed"):
                 figures = time_step(build(), faces, rounds, name, profiled)
-            store.keep(step, figures)
+            store.save(step, figures)
         costs.append({"name": request.node.name, **name, **figures})
 
     def time_step(step, faces, rounds, name, profiled):

@@ -246,7 +246,8 @@ def test_a_fusion_alone_runs_its_components_and_predicts_the_same(tmp_path, fold
     run = suite.runner.predict((only.name, "raw"))
     assert Counting.n_predicted == 28
     assert suite.runner.completed() == [(only.name, "raw")]
-    direct = only.load(Runtime()).predict(suite.runner.data.faces.faces(range(28)))
+    faces = suite.runner.data.faces
+    direct = only.load(Runtime()).predict(faces.faces(range(len(faces))))
     assert isinstance(only.load(Runtime()), LateFusion)
     np.testing.assert_allclose(run.predictions.probabilities, direct.probabilities, atol=1e-6)
 

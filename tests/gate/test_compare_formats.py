@@ -205,7 +205,7 @@ def test_html_is_a_single_page_without_external_files(compare, tmp_path):
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
     assert not re.search(r"https?://|url\(|@import", output)
     assert "30 faces were right and are wrong now" in page.text
-    assert "add --dataset NAME" in page.text
+    assert "add their dataset to the command: --dataset NAME" in " ".join(page.text.split())
 
 
 # Pictures.
@@ -232,7 +232,7 @@ def test_with_the_dataset_the_page_shows_the_changed_faces(compare, tmp_path):
     output = compare(before, now, "--format", "html", "--dataset", dataset)[1]
     pictures = re.findall(r'<img src="data:image/png;base64,[A-Za-z0-9+/=]+" width="96" height="96"', output)
     assert len(pictures) == len(set(pictures)) == 3
-    assert "add --dataset" not in output
+    assert "add their dataset" not in output
     assert output == compare(before, now, "--format", "html", "--dataset", "faces", "--data-root", dataset)[1]
 
 

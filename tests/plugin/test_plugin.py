@@ -145,7 +145,7 @@ def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
 
 def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
     cases = {
-        "say where": ["--dataset", "fer2013"],
+        "give its folder": ["--dataset", "fer2013"],
         "nowhere": ["--dataset", "fer2013", "--data-root", "nowhere"],
         "Did you mean 'fer2013'": ["--dataset", "fer2014"],
         "Did you mean 'knowing'": ["--model", "knowin"],

@@ -260,7 +260,7 @@ def test_too_little_memory_on_a_gpu_is_an_error_with_advice():
     short.device = torch.device("cuda")
     with (
         pytest.raises(
-            RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the processor \(--device cpu\)"
+            RestorationError, match=r"restore 16 faces .+--batch-size 4\) or the CPU \(--device cpu\)"
         ),
         short._translate_oom(16),
     ):

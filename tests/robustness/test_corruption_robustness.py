@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from eval_reports import report, robustness_entry, subject
 from fakes import drawn
-from fer_models.report.corruptions import corruptions_html
 
 from fer_models.classifiers.base import Predictions
 from fer_models.corruptions import SEVERITIES, names
+from fer_models.report.html_report import section_html
 from fer_models.robustness.corruption_robustness import copies, measure
 
 FACES, TRUTH = drawn(14).faces(range(14)), drawn(14).labels
@@ -54,8 +55,8 @@ def test_a_subset_of_severities_has_the_same_accuracies():
 
 
 def test_the_page_shows_a_curve_and_a_table():
-    entry = {"subject": {"model": "<m>", "restoration": "raw"}, **measure(memorising, FACES, TRUTH).as_json()}
-    page = corruptions_html({"corruptions": [entry]})
+    entry = robustness_entry(subject=subject(model="<m>"), **measure(memorising, FACES, TRUTH).as_json())
+    page = section_html(report(corruptions=[entry]), "corruptions")
     assert "&lt;m&gt;-raw" in page
     assert page.count("<img") == 1
     assert "0.857" in page

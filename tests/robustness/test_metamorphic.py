@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from eval_reports import report, robustness_entry
 from fakes import drawn
-from fer_models.report.metamorphic import metamorphic_html
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS
+from fer_models.report.html_report import section_html
 from fer_models.robustness.metamorphic import COPIES, RELATIONS, Perturbation, measure, perturbations
 
 FACES = drawn(14).faces(range(14))
@@ -122,13 +123,9 @@ def test_flips_are_recorded_and_shown():
     assert result.figures()["metamorphic: flip rate, mirror image"].value == result.flip_rate["mirror image"]
     counts = result.figures()["metamorphic: flip rate, 1 pixel shift"]
     assert (counts.n, counts.denominator) == (len(FACES), 4)
-    entry = {
-        "id": "m",
-        "subject": {"model": "m", "restoration": "raw", "dataset": "d", "split": "s"},
-        **result.as_json(),
-    }
-    page = metamorphic_html({"metamorphic": [entry]})
+    entry = robustness_entry(**result.as_json())
+    page = section_html(report(metamorphic=[entry]), "metamorphic")
     assert page.count("<img") == 2 * len(result.flips)
     assert f"{EMOTIONS[result.flips[0].answer].label} \u2192" in page
     hostile = {**entry, "flips": [{**entry["flips"][0], "before": "https://x", "change": "<b>"}]}
-    assert "https" not in metamorphic_html({"metamorphic": [hostile]})
+    assert "https" not in section_html(report(metamorphic=[hostile]), "metamorphic")

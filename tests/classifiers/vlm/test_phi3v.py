@@ -344,7 +344,7 @@ def test_an_answer_ends_at_its_end_mark(chat):
         words.token_to_id("<|end|>"),
         *words.encode("sad").ids,
     ]
-    assert chat._said(ids) == "happy"
+    assert chat._decode(ids) == "happy"
 
 
 # -- files --------------------------------------------------------------------------------------------
