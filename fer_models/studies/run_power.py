@@ -138,9 +138,7 @@ def run(
         UsageError: no run or too few faces, or so much noise is impossible with these predictions.
     """
     if runs < 1 or n < 7:
-        raise UsageError(
-            f"The simulation needs at least 1 run of at least 7 faces, got {runs} runs of {n} faces."
-        )
+        raise UsageError(f"Simulate at least one run of at least seven faces, not {runs} runs of {n} faces.")
     source = power.Source.from_predictions(predictions)
     noise = power.calibrate(source, power.Scenario(0.0, discordant)).noise
     simulation = Simulation(
