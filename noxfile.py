@@ -8,6 +8,7 @@ Without these two options nox makes one environment per session, which takes a f
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -67,29 +68,28 @@ def coverage(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """The wheel alone: metadata, an evaluation in an empty folder, and the gate that `init` writes."""
     install(session)
-    work = Path(session.create_tmp())
-    session.run("python", "-m", "build", "--no-isolation", "--outdir", str(work / "dist"), ".", silent=True)
-    session.run("twine", "check", "--strict", *map(str, (work / "dist").iterdir()))
-    session.run("python", "-m", "venv", "--clear", str(work / "venv"))
-    python = str(work / "venv" / "bin" / "python")
-    packages = "import site; print(site.getsitepackages()[0])"
-    # The dependencies are those of this environment.
-    here = session.run("python", "-c", packages, silent=True) or ""
-    there = session.run(python, "-c", packages, silent=True, external=True) or ""
-    Path(there.strip(), "dependencies.pth").write_text(here)
-    (wheel,) = (work / "dist").glob("*.whl")
-    session.run(
-        python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", str(wheel), external=True
-    )
-    empty = work / "empty"
-    empty.mkdir(exist_ok=True)
-    session.chdir(empty)
-    command = str(work / "venv" / "bin" / "fer-models")
-    session.run(command, "eval", "-k", "accuracy and efficientnet_b0 and raw", "--limit", "70", external=True)
-    if not Path("reports", "evals.html").stat().st_size:
-        session.error("the page is empty")
-    session.run(command, "init", external=True)
-    session.run(python, "-m", "pytest", "-k", "raw", external=True)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", f"{work}/dist", ".", silent=True)
+        session.run("twine", "check", "--strict", *map(str, (work / "dist").iterdir()))
+        session.run("python", "-m", "venv", f"{work}/venv")
+        python, packages = f"{work}/venv/bin/python", "import site; print(site.getsitepackages()[0])"
+        # The dependencies are those of this environment.
+        here = session.run("python", "-c", packages, silent=True) or ""
+        there = session.run(python, "-c", packages, silent=True, external=True) or ""
+        Path(there.strip(), "dependencies.pth").write_text(here)
+        (wheel,) = (work / "dist").glob("*.whl")
+        pip = (python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall")
+        session.run(*pip, str(wheel), external=True)
+        (work / "empty").mkdir()
+        command = f"{work}/venv/bin/fer-models"
+        with session.chdir(work / "empty"):
+            selection = ("-k", "accuracy and efficientnet_b0 and raw", "--limit", "70")
+            session.run(command, "eval", *selection, external=True)
+            if not Path("reports", "evals.html").stat().st_size:
+                session.error("the page is empty")
+            session.run(command, "init", external=True)
+            session.run(python, "-m", "pytest", "-k", "raw", external=True)
 
 
 @nox.session(name="evals")
