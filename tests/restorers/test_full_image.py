@@ -172,7 +172,7 @@ def command(helper, monkeypatch, tmp_path):
     monkeypatch.setattr(
         restorers, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), ""))
     )
-    monkeypatch.setattr(full_image, "helper", lambda upscale, device: helper)
+    monkeypatch.setattr(full_image, "load_helper", lambda upscale, device: helper)
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
 
