@@ -100,7 +100,7 @@ class Degradation:
     is_significant: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return the part `drift` of a result in evals.json."""
+        """Return the part `log_loss` of a result in evals.json."""
         numbers = {name: getattr(self, name) for name in ("before", "now", "change", "low", "high", "p")}
         return {**numbers, "found": self.is_significant}
 
