@@ -7,7 +7,7 @@ a model is run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,14 @@ def load(
             incomplete, or it needs third-party code.
         PredictionError: the weights need more memory than is free.
     """
-    read_config(folder)
+    config = read_config(folder)
     files, labels = weight_files(folder), read_labels(folder, declaration)
     target, elements = safetensors_io.pick_device(device), safetensors_io.count_elements(files)
     # The weights stay in float32; a lower precision is that of the arithmetic.
     safetensors_io.require_memory(elements, torch.float32, target, folder.name)
-    classifier = HfImageClassifier(*_read(folder, elements), labels, target, precision)
+    # Without names of classes in config.json, transformers would build two outputs.
+    settings = {} if {"id2label", "pretrained_cfg"} & config.keys() else {"num_labels": len(labels)}
+    classifier = HfImageClassifier(*_read(folder, elements, settings), labels, target, precision)
     try:
         logits = classifier.logits(classifier.preprocess([_BLACK]))
     except Exception as error:  # processors and networks raise exceptions of many types for unfit settings
@@ -121,8 +123,13 @@ def load(
     return classifier
 
 
-def _read(folder: Path, elements: int) -> tuple[Any, Any]:
-    """The model and the image processor in a folder whose weights hold `elements` numbers.
+def _read(folder: Path, elements: int, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The model and the image processor in a folder.
+
+    Args:
+        folder: where the files are.
+        elements: how many numbers its weights hold.
+        settings: what its `config.json` lacks.
 
     Raises:
         WeightsError: transformers cannot load them, or tensors are missing or of another shape.
@@ -134,7 +141,7 @@ def _read(folder: Path, elements: int) -> tuple[Any, Any]:
         raise WeightsError(f"{folder} names an image processor that transformers does not have: {name}.")
     try:
         with _quiet():
-            config = AutoConfig.from_pretrained(folder, **local)
+            config = AutoConfig.from_pretrained(folder, **local, **settings)
             _require_parameters(config, elements, folder)
             processor = processor_class.from_pretrained(folder, **local)
             model, info = AutoModelForImageClassification.from_pretrained(

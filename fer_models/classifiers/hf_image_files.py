@@ -107,6 +107,11 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{path} names code that comes with the model (auto_map). Such code is never run. "
                 "Use a model of a class of transformers, or write a model file (--model-file)."
             )
+    if "transformers_weights" in config:
+        raise WeightsError(
+            f"{folder / CONFIG} names another file of weights (transformers_weights). Only {WEIGHTS} and the "
+            f"files of {INDEX} are read: rename the file, and remove this setting."
+        )
     if (folder / "adapter_config.json").exists():
         raise WeightsError(
             f"{folder} holds an adapter of another model (adapter_config.json). "
@@ -167,8 +172,10 @@ def _declared_names(path: Path) -> tuple[str, ...]:
 
 
 def _configured_names(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """The names of `id2label`, by index."""
+    """The names of `id2label` by index, or those of `label_names`, where timm writes them."""
     id2label = config.get("id2label")
+    if id2label is None and isinstance(timm_names := config.get("label_names"), list):
+        id2label = {str(i): name for i, name in enumerate(timm_names)}
     if id2label is None:
         raise WeightsError(f"{path} names no classes (id2label). {_DECLARE}")
     indices = [str(i) for i in range(len(id2label))] if isinstance(id2label, dict) else []
