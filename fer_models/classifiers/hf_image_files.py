@@ -117,9 +117,9 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} holds an adapter of another model (adapter_config.json). "
             "Merge them with peft's merge_and_unload(), and save the merged model."
         )
-    if (folder / WEIGHTS).exists():
+    if (folder / WEIGHTS).is_file():  # no pipe, which may never end
         return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
+    if (folder / INDEX).is_file():
         return _shards(folder)
     raise WeightsError(
         f"{folder} holds no {WEIGHTS}. Only safetensors are read, because reading other files can run code. "

@@ -1,7 +1,9 @@
 """Image classifiers of transformers: tiny random ones of the real classes, saved as published ones are."""
 
 import json
+import os
 import shutil
+import socket
 
 import image_classifiers
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 import transformers
 from fakes import drawn
+from guards import no_hang
 from image_classifiers import ALPHABETICAL
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -377,6 +380,16 @@ UNUSABLE = {
     "a network without a size": (lambda f: edit(f, hidden_size="x"), "hidden_size"),
     "a missing file": (lambda f: in_shards(f, b="two.safetensors"), r"two\.safetensors is missing \(1 of 2"),
     "a file of another folder": (lambda f: in_shards(f, b="../two.safetensors"), "no files of this folder"),
+    "weights in a pipe": (
+        lambda f: ((f / "model.safetensors").unlink(), os.mkfifo(f / "model.safetensors")), "holds no model"
+    ),
+    "weights that are a folder": (
+        lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()), "holds no model"
+    ),
+    "a declaration in a pipe": (lambda f: os.mkfifo(f / "fer-models.json"), "not a regular file"),
+    "preprocessing nested deeply": (
+        lambda f: (f / "preprocessor_config.json").write_text("[" * 100_000), "nested too deeply"
+    ),
     "an empty index": (
         lambda f: (in_shards(f), (f / "model.safetensors.index.json").write_text("{}")), "no files of this"
     ),
@@ -387,12 +400,20 @@ UNUSABLE = {
 def test_a_model_that_cannot_be_used_is_refused_in_one_sentence(name, vit, capfd):
     change, message = UNUSABLE[name]
     change(vit)
-    with pytest.raises(WeightsError, match=message) as caught:
+    with no_hang(60), pytest.raises(WeightsError, match=message) as caught:
         hf_image.load(vit, device="cpu")
     text = str(caught.value)
     assert text.isprintable()
     assert len(text) < 1200
     assert "".join(capfd.readouterr()) == ""  # no table of transformers
+
+
+def test_loading_a_model_opens_no_connection(vit, monkeypatch):
+    connections = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: connections.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: connections.append(address))
+    hf_image.load(vit, device="cpu").predict(faces())
+    assert connections == []
 
 
 @pytest.mark.parametrize("suffix", ["bin", "pth", "pt"])
