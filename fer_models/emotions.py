@@ -39,7 +39,7 @@ LABELS: tuple[str, ...] = tuple(emotion.label for emotion in EMOTIONS)
 
 #: Names of states outside the seven emotions. Faces with such labels are dropped, and counted.
 OUTSIDE: frozenset[str] = frozenset(
-    {"contempt", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"}
+    {"contempt", "ahegao", "unknown", "none", "nf", "no-face", "noface", "uncertain", "other"}
 )
 
 _SYNONYMS: dict[str, Emotion] = {
@@ -49,8 +49,8 @@ _SYNONYMS: dict[str, Emotion] = {
     **dict.fromkeys(("afraid", "fearful", "af", "fe", "scared"), Emotion.FEAR),
     **dict.fromkeys(("happiness", "ha", "joy", "hap"), Emotion.HAPPY),
     **dict.fromkeys(("sadness", "sa"), Emotion.SAD),
-    **dict.fromkeys(("surprised", "su", "sur"), Emotion.SURPRISE),
-    **dict.fromkeys(("ne", "neutrality", "neu"), Emotion.NEUTRAL),
+    **dict.fromkeys(("surprised", "suprise", "su", "sur"), Emotion.SURPRISE),
+    **dict.fromkeys(("normal", "ne", "neutrality", "neu"), Emotion.NEUTRAL),
 }
 
 

@@ -13,7 +13,8 @@ from datetime import date
 from typing import Any
 
 from fer_models.config import EvalConfig, ShowProgress, no_progress
-from fer_models.errors import FerModelsError
+from fer_models.emotions import LabelSpace
+from fer_models.errors import FerModelsError, one_line
 from fer_models.gate import baselines as records
 from fer_models.gate import gate
 from fer_models.gate.judge import Judge
@@ -234,6 +235,7 @@ class Scores:
         data, (model, _) = self._runner.data, combination
         fitted = self._runner.models[model].settings.get("fitted_on", {})
         notes = list(self._runner.dataset_of(combination).faces.notes)
+        notes += _notes_on_classes(self._runner.models[model].labels)
         if fitted.get("fingerprint") == data.full_split.fingerprint:
             notes.append(
                 f"{model}: its components were weighed on these very faces, "
@@ -242,6 +244,22 @@ class Scores:
         if combination in self._runner.changed_models:
             notes.append(self._runner.changed_models[combination])
         return [*notes, data.leak_check_error] if data.leak_check_error else notes
+
+
+def _notes_on_classes(labels: Sequence[str]) -> list[str]:
+    """Sentences on the classes of a model that are no emotion, and on the emotions that it lacks."""
+    space = LabelSpace.from_names("the model's labels", labels)
+    outside = [name for name, emotion in zip(labels, space.order, strict=True) if emotion is None]
+    notes = []
+    if outside:
+        notes.append(
+            f"the model also has classes outside the seven emotions ({one_line(', '.join(outside))}): their "
+            "probabilities are dropped, and the others are rescaled to sum to 1"
+        )
+    if space.missing:
+        missing = ", ".join(emotion.label for emotion in space.missing)
+        notes.append(f"the model has no class for {missing}, and never predicts it")
+    return notes
 
 
 class BaselineCoverage:

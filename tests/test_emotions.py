@@ -18,7 +18,9 @@ SYNONYMS = {
     "joy": Emotion.HAPPY,
     "sadness": Emotion.SAD,
     "surprised": Emotion.SURPRISE,
+    "suprise": Emotion.SURPRISE,
     "neutrality": Emotion.NEUTRAL,
+    "normal": Emotion.NEUTRAL,
 }
 orders = st.lists(st.sampled_from([*LABELS, None]), min_size=1, max_size=9).filter(
     lambda names: len({n for n in names if n}) == sum(map(bool, names))

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import UsageError, WeightsError, one_line
 
-_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 
 def check_repository(name: str, form: str) -> str:
@@ -60,8 +60,13 @@ def find_cached_model(repository: str) -> Path | None:
     return folder if is_complete else None
 
 
-def fetch_model(repository: str) -> Path:
+def fetch_model(repository: str, files: Sequence[str] = _MODEL_FILES, excluded: Sequence[str] = ()) -> Path:
     """Download a model in transformers' layout: safetensors, settings and vocabulary, and no code.
+
+    Args:
+        repository: its name.
+        files: patterns of the files to download, in which `*` also matches `/`.
+        excluded: patterns of the files among them that are not downloaded.
 
     Raises:
         WeightsError: the Hub cannot be reached, or has no such model.
@@ -69,7 +74,9 @@ def fetch_model(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=_MODEL_FILES))
+        folder = Path(
+            snapshot_download(repository, allow_patterns=list(files), ignore_patterns=list(excluded))
+        )
     except (OSError, ValueError) as error:
         raise _download_error(repository, f"hf download {repository}", error) from error
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):

@@ -2,7 +2,7 @@
 
     name      = component { "+" component }                          late fusion, if more than one
     component = [source ":"] network ["-probe"] { "+" variant } ["@" checkpoint]
-    source    = "timm" | "open_clip" | "hf-hub" | "hf-vlm" | "endpoint"
+    source    = "timm" | "open_clip" | "hf-hub" | "hf-vlm" | "hf" | "endpoint"
     variant   = "tta" | "likelihood" | "likelihood-normalized" | "likelihood-calibrated" | NUMBER "crops"
 
 Everything after the first `@` is the checkpoint (a file, a folder or a server's URL), so only a name without
@@ -33,6 +33,7 @@ class Source(str, Enum):
     OPEN_CLIP = "open_clip"
     HF_HUB = "hf-hub"
     HF_VLM = "hf-vlm"
+    HF_IMAGE = "hf"
     ENDPOINT = "endpoint"
     ZOO = "zoo"
     PYTHON_FILE = "python file"

@@ -162,6 +162,8 @@ def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> M
     | `NAME@FILE`, `timm:NETWORK@FILE` | a network with a checkpoint of one's own |
     | `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE`, `hf-hub:ORGANISATION/NAME` | open_clip |
     | `hf-vlm:ORGANISATION/NAME`, `hf-vlm:NAME@FOLDER` | a vision-language model of transformers |
+    | `hf:ORGANISATION/NAME`, `hf:NAME@FOLDER` | an image classifier of transformers |
+    | `hf:ORGANISATION/NAME@FILE.json` | the same, with its classes declared in a file |
     | `endpoint:MODEL@URL` | a model behind an OpenAI-compatible server |
     | `NAME+tta` | test-time augmentation: the mean of a face and its mirror image |
     | `NAME+likelihood` (`-normalized`, `-calibrated`) | the likelihood of the seven replies |

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from fer_models.artifacts import hub, weights
 from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.classifiers import hf_image_files
 from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
-from fer_models.errors import FerModelsError, UsageError, one_line
+from fer_models.errors import FerModelsError, UsageError, WeightsError, one_line
 from fer_models.zoo.model_name import ModelName, Source
 from fer_models.zoo.models import (
     CLIP_NANO,
@@ -174,6 +175,48 @@ def _hf_vlm(name: ModelName, lookup: Lookup) -> ModelSpec:
     )
 
 
+def _hf_image(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """An image classifier of transformers: a repository on the Hub, or a folder.
+
+    `@FILE.json` after a repository's name declares its classes; `fer-models.json` in a folder does so there.
+    """
+    path = None if name.checkpoint is None else Path(name.checkpoint)
+    declaration = path if path is not None and os.path.isfile(path) else None
+    if path is None or declaration:
+        repository = hub.check_repository(name.network, "hf:ORGANISATION/NAME")
+        where = Weights(
+            lambda: hub.find_cached_model(repository),
+            f"fer-models weights fetch {replace(name, checkpoint=None)}",
+            # `*` also matches folders, such as those of checkpoints during training.
+            lambda: hub.fetch_model(repository, hf_image_files.PATTERNS, excluded=["*/*"]),
+        )
+        description, printed = f"{repository} on the Hub (transformers)", str(name)
+        if declaration:
+            printed = _printed_name(name, declaration, declaration.stem, lookup)
+    else:
+        if not os.path.isfile(path / "config.json"):
+            raise UsageError(
+                f"--model {_excerpt(lookup.text)}: '{_excerpt(path)}' holds no config.json. Give a folder "
+                "with a model as transformers saves one, or the JSON file of labels of a model on the Hub."
+            )
+        real = path.resolve()
+        where = Weights(lambda: real, f"put the model at {path}")
+        description = f"the image classifier in {real.name} (transformers)"
+        printed = _printed_name(name, real, real.name, lookup)
+
+    def load(runtime: Runtime) -> Classifier:
+        from fer_models.classifiers import hf_image
+
+        folder = where.locate()
+        assert folder is not None  # `ModelSpec.weights_path` has refused missing files before
+        return hf_image.load(
+            folder, declaration=declaration, device=runtime.device, precision=runtime.precision
+        )
+
+    labels = _hf_image_labels(where.locate(), declaration)
+    return ModelSpec(printed, load, description, labels=labels, weights=where)
+
+
 def _endpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     """A model behind an OpenAI-compatible server."""
     if not name.network or not name.checkpoint:
@@ -212,6 +255,7 @@ _SOURCES: Mapping[Source, Callable[[ModelName, Lookup], ModelSpec]] = {
     Source.OPEN_CLIP: _open_clip_model,
     Source.HF_HUB: _hub_clip,
     Source.HF_VLM: _hf_vlm,
+    Source.HF_IMAGE: _hf_image,
     Source.ENDPOINT: _endpoint,
     Source.PYTHON_FILE: _python_file,
 }
@@ -250,4 +294,15 @@ def _declared_labels(path: Path, sidecar: Path) -> tuple[str, ...]:
         LabelSpace.from_names("labels", labels)
         return labels
     except (FerModelsError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return LABELS
+
+
+def _hf_image_labels(folder: Path | None, declaration: Path | None) -> tuple[str, ...]:
+    """The label order of an image classifier on this machine; ours where there is none, or an invalid one.
+
+    An invalid order is an error of `hf_image.load`.
+    """
+    try:
+        return LABELS if folder is None else hf_image_files.read_labels(folder, declaration)
+    except WeightsError:
         return LABELS

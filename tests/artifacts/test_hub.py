@@ -1,4 +1,4 @@
-"""Downloads from the Hub: parquet files only, and errors with the command that helps."""
+"""Downloads from the Hub: the files that are needed only, and errors with the command that helps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from fer_models.artifacts import hub as models_hub
+from fer_models.classifiers import hf_image_files
 from fer_models.datasets import hub
-from fer_models.errors import DatasetError
+from fer_models.errors import DatasetError, WeightsError
+from fer_models.zoo import models, resolve
 
 
 @pytest.fixture
@@ -95,3 +98,53 @@ def test_the_real_library_accepts_our_arguments() -> None:
     assert {"repo_id", "repo_type", "cache_dir", "allow_patterns"} <= set(
         inspect.signature(snapshot_download).parameters
     )
+
+
+#: Files of a published repository, and whether an image classifier needs them.
+PUBLISHED = {
+    "config.json": True,
+    "preprocessor_config.json": True,
+    "processor_config.json": True,
+    "model.safetensors": True,
+    "model-00001-of-00002.safetensors": True,
+    "model.safetensors.index.json": True,
+    "README.md": False,
+    "pytorch_model.bin": False,
+    "training_args.bin": False,
+    "optimizer.pt": False,
+    "trainer_state.json": False,
+    "modeling_evil.py": False,
+    "checkpoint-500/model.safetensors": False,
+    "onnx/config.json": False,
+    "onnx/model.onnx": False,
+}
+
+
+def test_an_image_classifier_is_downloaded_without_what_it_does_not_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    def snapshot_download(repo_id: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        assert repo_id == "someone/faces"
+        patterns = {"allow_patterns": allow_patterns, "ignore_patterns": ignore_patterns}
+        for name in filter_repo_objects(PUBLISHED, **patterns):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    weights = resolve.resolve_model("hf:someone/faces", models.MODELS).weights
+    assert weights is not None
+    assert weights.fetch is not None
+    assert weights.fetch() == tmp_path
+    downloaded = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert downloaded == {name for name, is_needed in PUBLISHED.items() if is_needed}
+
+
+def test_a_repository_without_safetensors_is_no_model(
+    hub_calls: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_calls["file"] = "config.json"
+    with pytest.raises(WeightsError, match=r"someone/faces holds no model in safetensors.*Only safetensors"):
+        models_hub.fetch_model("someone/faces", hf_image_files.PATTERNS)

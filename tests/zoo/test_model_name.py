@@ -79,6 +79,8 @@ def test_a_parsed_text_prints_the_same(text):
         ("timm:resnet18@a/x.safetensors", ModelName("resnet18", Source.TIMM, "a/x.safetensors")),
         ("open_clip:ViT-B-32/openai", ModelName("ViT-B-32/openai", Source.OPEN_CLIP)),
         ("hf-hub:someone/model", ModelName("someone/model", Source.HF_HUB)),
+        ("hf:someone/model", ModelName("someone/model", Source.HF_IMAGE)),
+        ("hf:mine+tta@folder", ModelName("mine", Source.HF_IMAGE, "folder", ("tta",))),
         (
             "hf-vlm:mine+4crops+likelihood@folder",
             ModelName("mine", Source.HF_VLM, "folder", ("4crops", "likelihood")),
@@ -150,6 +152,7 @@ def test_a_models_record_has_the_name_by_which_it_was_found(text):
         ("clip-nano-probe-probe", "clip-nano-probe"),
         ("open_clp:ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
         ("hf-vml:someone/model", "hf-vlm:someone/model"),
+        ("HF:someone/model", "hf:someone/model"),
     ],
 )
 def test_a_near_miss_gets_a_suggestion(text, suggestion):
