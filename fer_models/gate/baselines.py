@@ -13,7 +13,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +110,9 @@ class Baselines:
     measured: tuple[BaselineRecord, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
 
-    @cached_property
-    def _by_subject(self) -> dict[Subject, BaselineRecord]:
-        return {record.subject: record for record in self.measured}
-
     def find(self, subject: Subject) -> BaselineRecord | None:
         """Find the record of `subject`, or None."""
-        return self._by_subject.get(subject)
+        return next((record for record in self.measured if record.subject == subject), None)
 
     def updated(self, records: Iterable[BaselineRecord]) -> Baselines:
         """Replace the records of the same subjects by `records`, and add the others.
@@ -125,7 +120,7 @@ class Baselines:
         A floor that somebody set stays. A record with the same measurements stays as it was, date included,
         so that recording twice writes the same bytes.
         """
-        by_subject = dict(self._by_subject)
+        by_subject = {record.subject: record for record in self.measured}
         for new in records:
             old = by_subject.get(new.subject)
             merged = new if old is None else _merge(old, new)
