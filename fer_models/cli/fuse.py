@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.classifiers import fusion
 
     components = _components(args)
-    name = "+".join(model.name for model in components)
+    name = _fusion_name(components)
     files = [model.weights_path() for model in components]
     validation = datasets.training_splits(args.dataset, args.data_root)[1]
     runner, screen = fitting_runner(args, validation, components), console()
@@ -74,12 +74,18 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
     available = resolve.available_models(args.model_file)[0]
     components = [resolve.resolve_model(name, available) for name in args.models]
-    name = "+".join(model.name for model in components)
+    name = _fusion_name(components)
     if "@" in name:
         raise UsageError(
             f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
         )
     return components
+
+
+def _fusion_name(components: list[ModelSpec]) -> str:
+    from fer_models.zoo.model_name import ModelName
+
+    return str(ModelName(components=tuple(ModelName.parse(model.name) for model in components)))
 
 
 def _predict(runner: Runner, components: list[ModelSpec]) -> list[PredictionTable]:

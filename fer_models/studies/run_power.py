@@ -63,8 +63,15 @@ class Plan:
 #: `pytest evals` on the synthetic faces with the shipped models: five networks and a second answer mode, each
 #: with two restorations.
 PLANS: tuple[Plan, ...] = (
-    Plan(STANDARD, 5, 13, {"corruptions": 5, "metamorphic": 5, "prompting": 1, "questioning": 1}),
-    Plan(FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompting": 1, "questioning": 2}),
+    Plan(
+        STANDARD,
+        5,
+        13,
+        {"corruptions": 5, "metamorphic": 5, "prompt_robustness": 1, "question_robustness": 1},
+    ),
+    Plan(
+        FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompt_robustness": 1, "question_robustness": 2}
+    ),
 )
 
 #: Reasons for a run to fail.
@@ -259,7 +266,7 @@ def _faces_of(plan: Plan, kind: str, n: int) -> int:
     limits = {
         "corruptions": depth.corruption_limit,
         "metamorphic": depth.metamorphic_limit,
-        "questioning": depth.question_limit,
+        "question_robustness": depth.question_limit,
     }
     return min(n, limits.get(kind, n))
 

@@ -92,16 +92,16 @@ def test_a_fall_on_few_faces_is_inconclusive_and_the_message_has_the_minimum_det
     assert result.status == gate.INCONCLUSIVE
     assert result.minimum_detectable_fall > 0.02
     assert "cannot establish" in verdicts.message(result)
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
-    assert verdicts.why_not(result, "accuracy", strict=True) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
+    assert verdicts.failure_text(result, "accuracy", strict=True) is not None
 
 
 def test_without_a_record_the_verdict_is_new_and_fails_only_when_strict():
     predictions = model_predictions(n=70)
     result = gate.judge([compare_with(None, predictions)])[0]
     assert result.status == gate.NEW
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
-    assert "--update-baselines" in verdicts.why_not(result, "accuracy", strict=True)
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
+    assert "--update-baselines" in verdicts.failure_text(result, "accuracy", strict=True)
 
 
 def test_accuracy_under_the_floor_fails_whatever_the_tests_result_in():
@@ -109,7 +109,7 @@ def test_accuracy_under_the_floor_fails_whatever_the_tests_result_in():
     comparison = compare(before, before, floor=0.9)
     result = gate.judge([comparison])[0]
     assert result.status == gate.FAIL
-    assert "hard floor" in verdicts.why_not(result, "accuracy", strict=False)
+    assert "hard floor" in verdicts.failure_text(result, "accuracy", strict=False)
 
 
 def on_some_faces(before, rows):
@@ -151,8 +151,8 @@ def test_one_emotion_that_is_not_recognized_any_more_fails_by_its_recall():
     answer[rows], answer[gained] = 0, before.truth[gained]
     result = verdict(before, answers_of(before.truth, answer))
     assert [c.metric for c in result.failed_checks] == ["recall:disgust"]
-    assert verdicts.why_not(result, "recall", strict=False) is not None
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
+    assert verdicts.failure_text(result, "recall", strict=False) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
     assert result.worst_class[0] == "disgust"
 
 
@@ -211,9 +211,9 @@ def test_degradation_is_detected_where_accuracy_is_unchanged():
     assert result.comparison.degradation.now < result.comparison.degradation.before
     assert "DEGRADED" in verdicts.message(result)
     assert "fails with --strict-gate" in verdicts.message(result)
-    assert verdicts.why_not(result, "log_loss", strict=False) is None
-    assert verdicts.why_not(result, "log_loss", strict=True) is not None
-    assert verdicts.why_not(result, "accuracy", strict=True) is None
+    assert verdicts.failure_text(result, "log_loss", strict=False) is None
+    assert verdicts.failure_text(result, "log_loss", strict=True) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=True) is None
 
 
 def test_a_change_too_small_to_be_relevant_is_no_degradation_however_significant_it_is():

@@ -75,7 +75,7 @@ def test_a_corruption_error_that_rose_a_lot_on_21_faces_fails_in_a_whole_run():
     said = verdict(ERROR, corrupted(), harder(corrupted(), 10), others=76)
     assert said.status == FAIL
     assert said.low > 0
-    text = robustness.why_not("net-raw on drawn/test", [said], strict=False)
+    text = robustness.failure_text("net-raw on drawn/test", [said], strict=False)
     assert text.startswith(
         "net-raw on drawn/test: robustness got worse than its baseline by 2 points or more."
     )
@@ -100,8 +100,8 @@ def test_seven_faces_cannot_fail_and_say_what_it_takes():
     assert said.minimum_detectable_change is None
     text = robustness.message("net", [said])
     assert "7 faces cannot establish a change; at least 15 must change" in text
-    assert robustness.why_not("net", [said], strict=False) is None
-    assert robustness.why_not("net", [said], strict=True) == text
+    assert robustness.failure_text("net", [said], strict=False) is None
+    assert robustness.failure_text("net", [said], strict=True) == text
 
 
 def test_a_change_of_less_than_two_points_passes_however_sure_it_is():
@@ -133,8 +133,10 @@ def test_what_has_no_record_is_new_and_fails_only_when_strict():
     (said,) = judge([compare("net", ERROR, corrupted(), FACES, None)])
     (other,) = judge([compare("net", ERROR, corrupted(), FACES, record({ACCURACY: corrupted()}))])
     assert said.status == other.status == NEW
-    assert robustness.why_not("net", [said], strict=False) is None
-    assert "no baseline yet for corruptions: mean error" in robustness.why_not("net", [said], strict=True)
+    assert robustness.failure_text("net", [said], strict=False) is None
+    assert "no baseline yet for corruptions: mean error" in robustness.failure_text(
+        "net", [said], strict=True
+    )
 
 
 def test_figures_without_a_record_are_no_part_of_the_family():

@@ -28,8 +28,8 @@ from fer_models.errors import FerModelsError, PredictionError, RestorationError,
 from fer_models.inference.loader import Loader
 from fer_models.inference.pipeline import predict_validated, validate_embeddings, validate_predictions
 from fer_models.inference.runner import Runner
-from fer_models.restorers.base import restore_checked
-from fer_models.third_party_code import contained, prevent_exit
+from fer_models.restorers.base import restore_validated
+from fer_models.third_party_code import prevent_exit, wrap_errors
 from fer_models.zoo import registry, resolve
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RESTORERS
@@ -115,7 +115,7 @@ DOORS = {
         "mine+likelihood", Registry("model", constant(with_variant=away))
     ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
-    "restore": lambda away, _: restore_checked(
+    "restore": lambda away, _: restore_validated(
         SimpleNamespace(restore=away), "mine", drawn(7).faces(range(3))
     ),
     "an entry point": through_entry_point,
@@ -144,14 +144,14 @@ def test_a_file_of_models_that_escapes_is_an_error_of_the_command_line(way, tmp_
 
 
 def test_the_user_may_interrupt():
-    for door in (contained(PredictionError, "x"), prevent_exit()):
+    for door in (wrap_errors(PredictionError, "x"), prevent_exit()):
         with pytest.raises(KeyboardInterrupt), door:
             raise KeyboardInterrupt
 
 
 def test_an_error_of_this_project_passes_as_it_is():
     error = WeightsError("as it is")
-    with pytest.raises(WeightsError) as caught, contained(PredictionError, "x"):
+    with pytest.raises(WeightsError) as caught, wrap_errors(PredictionError, "x"):
         raise error
     assert caught.value is error
 
@@ -189,7 +189,7 @@ def test_a_thread_that_a_model_started_cannot_end_the_run_as_a_success():
 
 def test_what_a_model_imported_stays_refused_after_the_door():
     kept = []
-    with contained(PredictionError, "x"):
+    with wrap_errors(PredictionError, "x"):
         kept.append(os._exit)
     with pytest.raises(RuntimeError, match="without a verdict"):
         kept[0](0)
@@ -392,7 +392,7 @@ WRONG_FACES = {
 @pytest.mark.parametrize("name", WRONG_FACES)
 def test_what_is_no_face_is_refused_in_a_sentence(name):
     with pytest.raises(RestorationError) as caught:
-        restore_checked(
+        restore_validated(
             SimpleNamespace(restore=lambda faces: WRONG_FACES[name]), "mine", drawn(N).faces(range(N))
         )
     assert_sentence(caught.value)

@@ -105,7 +105,7 @@ def test_the_plans_have_the_sizes_of_the_depths():
     for plan in PLANS:
         assert plan.subjects + plan.variants == 18
     assert run_power._faces_of(PLANS[0], "corruptions", 3589) == 7
-    assert run_power._faces_of(PLANS[1], "prompting", 3589) == 3589
+    assert run_power._faces_of(PLANS[1], "prompt_robustness", 3589) == 3589
 
 
 @pytest.mark.parametrize(
