@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import unsure
+from fakes import calibrated_predictions
 
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
 from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario, SimulationOptions
 from fer_models.store.predictions import PredictionTable
 
-SOURCE = power.Source.from_predictions(unsure())
+SOURCE = power.Source.from_predictions(calibrated_predictions())
 
 
 @pytest.mark.parametrize("kind", [DIFFUSE, CONCENTRATED])
@@ -26,14 +26,18 @@ def test_simulated_runs_have_the_fall_and_the_discordant_share_of_their_scenario
 
 
 def test_without_a_fall_the_log_score_does_not_change_and_the_gate_rarely_fails():
-    (result,) = power.run(unsure(), SimulationOptions(60, 1000), scenarios=[Scenario(0.0, 0.10)])
+    (result,) = power.run(
+        calibrated_predictions(), SimulationOptions(60, 1000), scenarios=[Scenario(0.0, 0.10)]
+    )
     assert abs(result.log_score) < 0.005
     assert result.rates["FAIL"].value <= 0.05
     assert result.rates["DEGRADED"].value <= 0.05
 
 
 def test_the_log_score_detects_a_fall_that_accuracy_does_not():
-    (result,) = power.run(unsure(), SimulationOptions(40, 2000), scenarios=[Scenario(0.01, 0.10)])
+    (result,) = power.run(
+        calibrated_predictions(), SimulationOptions(40, 2000), scenarios=[Scenario(0.01, 0.10)]
+    )
     assert result.rates["DEGRADED"].value > result.rates["McNemar"].value + 0.3
     assert result.rates["FAIL or DEGRADED"].value >= max(
         result.rates["FAIL"].value, result.rates["DEGRADED"].value
@@ -56,7 +60,7 @@ def test_the_simulated_verdict_is_the_verdict_of_the_gate():
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     scenarios, options = [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], SimulationOptions(5, 300)
     alone, several, other_seed = (
-        power.run(unsure(600), each, scenarios=scenarios)
+        power.run(calibrated_predictions(600), each, scenarios=scenarios)
         for each in (options, replace(options, processes=2), replace(options, seed=1))
     )
     assert [r.as_json() for r in alone] == [r.as_json() for r in several]
@@ -84,7 +88,7 @@ def test_the_minimum_detectable_fall_is_interpolated_on_the_power_curve():
 )
 def test_an_impossible_simulation_is_an_error(runs, scenario, message):
     with pytest.raises(UsageError, match=message):
-        power.run(unsure(200), SimulationOptions(runs), scenarios=[scenario])
+        power.run(calibrated_predictions(200), SimulationOptions(runs), scenarios=[scenario])
 
 
 def test_a_fall_cannot_be_simulated_from_certain_predictions():

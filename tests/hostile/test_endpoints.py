@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from fakes import drawn, run
+from fakes import run, toy_faces
 from guards import assert_sentence, no_hang
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ from fer_models.inference.pipeline import predict_validated
 from fer_models.zoo import models, resolve
 
 QUESTION = questions.load("one-word")
-FACES = drawn(7).faces(range(1))
+FACES = toy_faces(7).faces(range(1))
 GUARD = 10
 
 
@@ -320,7 +320,7 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
     with Server(sends(response(completion(text)))) as server, no_hang():
         predictions = run(
-            tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
+            tmp_path, toy_faces(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
         ).predictions
     assert len(predictions) == 2
     for one in (*predictions.text, *predictions.status):
@@ -348,7 +348,7 @@ def test_the_first_failure_of_a_batch_ends_it():
         no_hang(),
         pytest.raises(PredictionError, match="no JSON"),
     ):
-        predict(server.url, timeout=5, retry_timeout=8, faces=drawn(28).faces(range(28)))
+        predict(server.url, timeout=5, retry_timeout=8, faces=toy_faces(28).faces(range(28)))
     assert server.n_requests <= 16
 
 

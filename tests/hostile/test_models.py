@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bench import SEVERAL_CODES, write_faces
-from fakes import drawn, run
+from fakes import run, toy_faces
 from guards import assert_sentence
 from processes import run_python
 
@@ -97,7 +97,7 @@ def through_entry_point(away, monkeypatch):
 #: Where third-party code is called: each takes the escape and what the test has at hand.
 DOORS = {
     "predict": lambda away, _: predict_validated(
-        SimpleNamespace(predict=away), "mine", LABELS, drawn(7).faces(range(3))
+        SimpleNamespace(predict=away), "mine", LABELS, toy_faces(7).faces(range(3))
     ),
     "classify": lambda away, _: validate_predictions(lambda: away(None), "mine", LABELS, 3),
     "embed": lambda away, _: validate_embeddings(lambda: away(None), "mine", 3),
@@ -116,7 +116,7 @@ DOORS = {
     ),
     "the search for weights": lambda away, _: constant(weights=Weights(away, "get them")).identity(Runtime()),
     "restore": lambda away, _: restore_validated(
-        SimpleNamespace(restore=away), "mine", drawn(7).faces(range(3))
+        SimpleNamespace(restore=away), "mine", toy_faces(7).faces(range(3))
     ),
     "an entry point": through_entry_point,
 }
@@ -167,8 +167,10 @@ def test_a_child_of_a_model_may_end_as_it_likes():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         return Constant(Emotion.SAD).predict(faces)
 
-    found = predict_validated(SimpleNamespace(predict=forks), "mine", LABELS, drawn(7).faces(range(3)))
-    assert found.answer.tolist() == [4, 4, 4]
+    predictions = predict_validated(
+        SimpleNamespace(predict=forks), "mine", LABELS, toy_faces(7).faces(range(3))
+    )
+    assert predictions.answer.tolist() == [4, 4, 4]
 
 
 def test_a_thread_that_a_model_started_cannot_end_the_run_as_a_success():
@@ -188,11 +190,11 @@ def test_a_thread_that_a_model_started_cannot_end_the_run_as_a_success():
 
 
 def test_what_a_model_imported_stays_refused_after_the_door():
-    kept = []
+    functions = []
     with wrap_errors(PredictionError, "x"):
-        kept.append(os._exit)
+        functions.append(os._exit)
     with pytest.raises(RuntimeError, match="without a verdict"):
-        kept[0](0)
+        functions[0](0)
 
 
 # -- predictions that are none ---------------------------------------------------------------------
@@ -297,36 +299,37 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_prediction_is_refused_in_a_sentence_and_stored_nowhere(name, tmp_path):
     with pytest.raises(PredictionError) as caught:
-        run(tmp_path, drawn(N), SimpleNamespace(predict=WRONG[name]))
+        run(tmp_path, toy_faces(N), SimpleNamespace(predict=WRONG[name]))
     assert_sentence(caught.value)
     assert "'fake'" in str(caught.value)
     assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_rows_without_an_answer_keep_no_number(tmp_path):
-    found = run(
-        tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: forged(status=("tired",) * N))
+    predictions = run(
+        tmp_path, toy_faces(N), SimpleNamespace(predict=lambda faces: forged(status=("tired",) * N))
     ).predictions
-    assert found.answer.tolist() == [-1] * N
-    assert np.isnan(found.probabilities).all()
+    assert predictions.answer.tolist() == [-1] * N
+    assert np.isnan(predictions.probabilities).all()
 
 
 @pytest.mark.parametrize(
     "text", ["\ud83d", "a\udcffb", "\x00", "\x1b[2J", "\u202eevil", "x" * 100_000, "</script><script>"]
 )
 def test_any_text_of_a_model_can_be_stored_and_read_again(text, tmp_path):
-    found = run(
+    predictions = run(
         tmp_path,
-        drawn(N),
+        toy_faces(N),
         SimpleNamespace(predict=lambda faces: Predictions.from_probabilities(GOOD, text=[text] * N)),
     ).predictions
-    assert found.text[0] == text.replace("\ud83d", "\ufffd").replace("\udcff", "\ufffd")
+    assert predictions.text[0] == text.replace("\ud83d", "\ufffd").replace("\udcff", "\ufffd")
 
 
 def test_a_reason_with_half_a_character_can_be_stored(tmp_path):
     answer = Predictions.from_probabilities(GOOD, unanswered={0: "\ud83d"})
     assert (
-        "\ufffd" in run(tmp_path, drawn(N), SimpleNamespace(predict=lambda faces: answer)).predictions.status
+        "\ufffd"
+        in run(tmp_path, toy_faces(N), SimpleNamespace(predict=lambda faces: answer)).predictions.status
     )
 
 
@@ -338,8 +341,8 @@ def test_a_model_that_uses_its_array_again_gets_no_number_of_another_batch(tmp_p
         calls.append(1)
         return forged(probabilities=rows)
 
-    found = run(tmp_path, drawn(2 * N), SimpleNamespace(predict=reuses)).predictions
-    assert found.answer.tolist() == [0] * N + [1] * N
+    predictions = run(tmp_path, toy_faces(2 * N), SimpleNamespace(predict=reuses)).predictions
+    assert predictions.answer.tolist() == [0] * N + [1] * N
 
 
 WRONG_EMBEDDINGS = {
@@ -393,7 +396,7 @@ WRONG_FACES = {
 def test_what_is_no_face_is_refused_in_a_sentence(name):
     with pytest.raises(RestorationError) as caught:
         restore_validated(
-            SimpleNamespace(restore=lambda faces: WRONG_FACES[name]), "mine", drawn(N).faces(range(N))
+            SimpleNamespace(restore=lambda faces: WRONG_FACES[name]), "mine", toy_faces(N).faces(range(N))
         )
     assert_sentence(caught.value)
 
@@ -540,10 +543,10 @@ def test_a_model_in_place_of_one_of_an_entry_point_is_announced(tmp_path, monkey
     ]
 
 
-@pytest.mark.parametrize("found", ["model.safetensors", 3, b"x", [], True])
-def test_weights_that_are_found_as_no_path_are_refused(found):
+@pytest.mark.parametrize("path", ["model.safetensors", 3, b"x", [], True])
+def test_weights_that_are_found_as_no_path_are_refused(path):
     with pytest.raises(WeightsError) as caught:
-        constant(weights=Weights(lambda: found, "get them")).weights_path()
+        constant(weights=Weights(lambda: path, "get them")).weights_path()
     assert_sentence(caught.value)
 
 
@@ -643,9 +646,9 @@ def test_no_model_ends_a_run_green(folder, repository):
         ]
     (folder / "runs.py").write_text(SEVERAL_CODES.format(commands=commands))
     done = in_a_process(repository, [str(folder / "runs.py")])
-    said = done.stdout.split("=-=-=")[1:]
-    assert len(said) == len(commands), done.stdout + done.stderr
-    for text in said:
+    outputs = done.stdout.split("=-=-=")[1:]
+    assert len(outputs) == len(commands), done.stdout + done.stderr
+    for text in outputs:
         assert text.strip().endswith(("ended with 1", "ended with 4")), text
         assert "Traceback" not in text
         assert "INTERNALERROR" not in text

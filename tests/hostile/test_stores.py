@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from fakes import drawn, full_disk, in_order, oracle_labels, pipeline, run
+from fakes import full_disk, in_canonical_order, oracle_labels, pipeline, run, toy_faces
 from filelock import FileLock
 
 from fer_models import cli
@@ -43,8 +43,8 @@ from fer_models.store import partition as stores
 from fer_models.store.partition import Store, load_partition
 from fer_models.store.subject import Subject
 
-FACES = drawn(28)
-SUBJECT = Subject("drawn", "validation", "raw", "fake")
+FACES = toy_faces(28)
+SUBJECT = Subject("toy", "validation", "raw", "fake")
 COLUMNS = ("face", "index", "truth", "answer", "p_sad", "status", "text")
 #: What the model of these tests answers: wrong on one face in four.
 ANSWERS = {
@@ -71,7 +71,7 @@ def hang_guard():
     signal.signal(signal.SIGALRM, before)
 
 
-def asked(root, model=None):
+def predict(root, model=None):
     """The answers of a run over the store at `root`, and what it warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -88,7 +88,7 @@ def content_of(root):
     return {p.relative_to(root): p.read_bytes() for p in files}
 
 
-def told_or(read):
+def result_or_none(read):
     """What `read` gives; None where it raises an error of this package, on one line."""
     try:
         return read()
@@ -255,16 +255,16 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_a_sealed_shard_with_wrong_content_is_not_believed(tmp_path, edit):
-    expected, _ = asked(tmp_path)
+    expected, _ = predict(tmp_path)
     whole = content_of(tmp_path)
     path = shard_of(tmp_path)
     sealed = seal(path, checksummed_files.to_parquet(edit(checksummed_files.from_parquet(path.read_bytes()))))
-    told_or(
+    result_or_none(
         lambda: load_partition(sealed.parent)
     )  # outside a run some of these are sound answers about other faces
-    answers, told = asked(tmp_path)
-    assert len(told) == 1
-    assert f"{sealed} is damaged: " in told[0]
+    answers, messages = predict(tmp_path)
+    assert len(messages) == 1
+    assert f"{sealed} is damaged: " in messages[0]
     same(answers, expected)
     assert content_of(tmp_path) == whole
     same(load_partition(sealed.parent)[0], expected)
@@ -294,7 +294,7 @@ BYTES = {
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "sealed"])
 @pytest.mark.parametrize("damage", BYTES.values(), ids=BYTES)
 def test_a_shard_of_wrong_bytes_is_not_believed(tmp_path, damage, sealed):
-    expected, _ = asked(tmp_path)
+    expected, _ = predict(tmp_path)
     whole, path = content_of(tmp_path), shard_of(tmp_path, 1)
     content = damage(path.read_bytes())
     if sealed:
@@ -304,8 +304,8 @@ def test_a_shard_of_wrong_bytes_is_not_believed(tmp_path, damage, sealed):
     with pytest.raises(StoreError, match=r"is damaged: .*Run `pytest evals` again") as caught:
         load_partition(path.parent)
     assert "\n" not in str(caught.value)
-    answers, told = asked(tmp_path)
-    assert [text.startswith(f"{path} is damaged: ") for text in told] == [True]
+    answers, messages = predict(tmp_path)
+    assert [text.startswith(f"{path} is damaged: ") for text in messages] == [True]
     same(answers, expected)
     assert content_of(tmp_path) == whole
 
@@ -338,11 +338,11 @@ def another_checksum(root):
 
 def another_subjects(root):
     with tempfile.TemporaryDirectory() as elsewhere:
-        order, hashes, truth = in_order(FACES)
+        order, hashes, truth = in_canonical_order(FACES)
         partition = Store(Path(elsewhere)).partition(
             replace(SUBJECT, model="other"), "o" * 64, hashes, truth, order
         )
-        answers, _ = asked(root)
+        answers, _ = predict(root)
         with partition.locked():
             partition.write(0, answers.select(np.arange(16)), {}, 0.1)
         path = shard_of(root)
@@ -421,19 +421,19 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES, ids=[place.__name__ for place in PLACES])
 def test_a_shard_out_of_place_is_computed_anew(tmp_path, place):
-    expected, _ = asked(tmp_path)
+    expected, _ = predict(tmp_path)
     whole, name = content_of(tmp_path), shard_of(tmp_path).parent
     place(tmp_path)
-    if (found := told_or(lambda: load_partition(name))) is not None:
-        same(found[0], expected)
-    answers, told = asked(tmp_path)
-    assert all("is damaged" in text for text in told)
+    if (actual := result_or_none(lambda: load_partition(name))) is not None:
+        same(actual[0], expected)
+    answers, messages = predict(tmp_path)
+    assert all("is damaged" in text for text in messages)
     same(answers, expected)
     assert whole.items() <= content_of(tmp_path).items()
 
 
 def test_a_folder_with_the_name_of_a_shard_is_told_and_stays(tmp_path):
-    asked(tmp_path)
+    predict(tmp_path)
     path = shard_of(tmp_path)
     path.unlink()
     (path / "somebodys").mkdir(parents=True)
@@ -446,7 +446,7 @@ def test_a_folder_with_the_name_of_a_shard_is_told_and_stays(tmp_path):
 
 @pytest.mark.parametrize("what", ["store", "parent", "subject", "lock"])
 def test_a_store_that_cannot_be_one_is_told_in_a_sentence(tmp_path, what):
-    asked(tmp_path / "right")
+    predict(tmp_path / "right")
     subject = shard_of(tmp_path / "right").parent.name
     place = {"store": "s", "parent": "p", "subject": f"s/{subject}", "lock": f"s/{subject}/.lock"}[what]
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -460,13 +460,13 @@ def test_a_store_that_cannot_be_one_is_told_in_a_sentence(tmp_path, what):
 
 @pytest.mark.parametrize("part", ["store", "subject"])
 def test_a_linked_folder_is_as_good_as_its_own(tmp_path, part):
-    expected, _ = asked(tmp_path / "store")
+    expected, _ = predict(tmp_path / "store")
     linked = tmp_path / "store" if part == "store" else shard_of(tmp_path / "store").parent
     linked.rename(tmp_path / "elsewhere")
     linked.symlink_to(tmp_path / "elsewhere")
     shard_of(tmp_path / "elsewhere").write_bytes(b"")
-    answers, told = asked(tmp_path / "store")
-    assert len(told) == 1
+    answers, messages = predict(tmp_path / "store")
+    assert len(messages) == 1
     same(answers, expected)
 
 
@@ -474,16 +474,16 @@ def test_a_linked_folder_is_as_good_as_its_own(tmp_path, part):
     "edit", ["every answer as labelled", "metadata b'[]'", "no column face", "a null face"]
 )
 def test_compare_says_what_is_wrong_in_one_line(tmp_path, capsys, edit):
-    asked(tmp_path / "a")
-    asked(tmp_path / "b")
+    predict(tmp_path / "a")
+    predict(tmp_path / "b")
     path = shard_of(tmp_path / "b")
     sealed = seal(
         path, checksummed_files.to_parquet(EDITS[edit](checksummed_files.from_parquet(path.read_bytes())))
     )
     assert cli.main(["compare", str(shard_of(tmp_path / "a").parent), str(sealed.parent)]) == 1
-    said = capsys.readouterr().err
-    assert "is damaged" in said
-    assert said.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert "is damaged" in stderr
+    assert stderr.count("\n") == 1
     assert sealed.exists()
 
 
@@ -505,7 +505,7 @@ class FullDisk(Oracle):
 
 @pytest.mark.parametrize("shard", [0, 1])
 def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, shard):
-    expected, _ = asked(tmp_path)
+    expected, _ = predict(tmp_path)
     part, whole = shard_of(tmp_path).parent / f"part-{shard:05d}.{os.getpid()}.part", content_of(tmp_path)
     shard_of(tmp_path, shard).write_bytes(b"")
     with (
@@ -516,14 +516,14 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, shard):
     assert not part.is_symlink()
     assert content_of(tmp_path).items() <= whole.items()
     assert len(content_of(tmp_path)) == 1
-    same(asked(tmp_path)[0], expected)
+    same(predict(tmp_path)[0], expected)
     assert content_of(tmp_path) == whole
 
 
 def test_times_that_cannot_be_written_cost_no_answer(tmp_path):
-    expected, _ = asked(tmp_path / "right")
+    expected, _ = predict(tmp_path / "right")
     place = tmp_path / "full" / shard_of(tmp_path / "right").parent.name
-    answers, _ = asked(tmp_path / "full", FullDisk(place / f"seconds.{os.getpid()}.part"))
+    answers, _ = predict(tmp_path / "full", FullDisk(place / f"seconds.{os.getpid()}.part"))
     same(answers, expected)
     assert len(list(place.glob("part-*.parquet"))) == 2
 
@@ -534,7 +534,7 @@ def somebody():
     place = Path(tempfile.mkdtemp())
     place.chmod(0o755)
     try:
-        asked(place)  # everything is imported now
+        predict(place)  # everything is imported now
         yield place
     finally:
         os.system(f"chmod -R u+rwX {place}")
@@ -557,8 +557,8 @@ def test_a_complete_store_that_is_read_only_is_read():
     with somebody() as place:
         shard_of(place).parent.chmod(0o555)
         with without_rights():
-            answers, told = asked(place, model="nobody is asked")
-        assert told == []
+            answers, messages = predict(place, model="nobody is asked")
+        assert messages == []
         assert len(answers) == 28
 
 
@@ -581,9 +581,9 @@ def test_a_shard_that_cannot_be_read_is_computed_anew():
         with without_rights():
             with pytest.raises(StoreError, match="Permission denied"):
                 load_partition(path.parent)
-            answers, told = asked(place)
-        assert len(told) == 1
-        assert "Permission denied" in told[0]
+            answers, messages = predict(place)
+        assert len(messages) == 1
+        assert "Permission denied" in messages[0]
         if expected is not None:
             same(answers, expected)
 
@@ -606,7 +606,7 @@ def hold(path, ready, seconds):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["released", "killed"])
 def test_a_lock_that_another_process_holds_is_waited_for(tmp_path, killed):
-    expected, _ = asked(tmp_path)
+    expected, _ = predict(tmp_path)
     path = shard_of(tmp_path)
     path.write_bytes(b"")
     context = multiprocessing.get_context("fork")
@@ -616,9 +616,9 @@ def test_a_lock_that_another_process_holds_is_waited_for(tmp_path, killed):
     assert ready.wait(5)
     if killed:
         process.kill()
-    answers, told = asked(tmp_path)
+    answers, messages = predict(tmp_path)
     process.join()
-    assert len(told) == 1
+    assert len(messages) == 1
     same(answers, expected)
 
 
@@ -633,8 +633,8 @@ class Looking:
 
 
 def embedded(root):
-    order, hashes, _ = in_order(FACES)
-    partition = embeddings.embedding_partition(root, "drawn", {"model": 1}, hashes)
+    order, hashes, _ = in_canonical_order(FACES)
+    partition = embeddings.embedding_partition(root, "toy", {"model": 1}, hashes)
     return embeddings.embed_missing_shards(
         partition, FACES.select(order), lambda: pipeline(Looking(), name="looking"), batch_size=8
     )
@@ -648,18 +648,18 @@ def sharp(faces):
 
 def predicted(root):
     memory = PredictionCache(root, "model", {"model": 1}, LABELS, sharp)
-    found = memory.predict(FACES.faces(range(9)))
+    predictions = memory.predict(FACES.faces(range(9)))
     memory.save()
-    return [found.probabilities, *found.status, *found.text]
+    return [predictions.probabilities, *predictions.status, *predictions.text]
 
 
 def prompted(root):
     memory = PromptCache(
-        root, "prompts", {"model": 1}, lambda asked: np.arange(28) % 7 - (len(asked.templates) > 1)
+        root, "prompts", {"model": 1}, lambda prompt_set: np.arange(28) % 7 - (len(prompt_set.templates) > 1)
     )
-    found = [memory.classify(prompts.load(name)) for name in ("plain", "openai")]
+    actual = [memory.classify(prompts.load(name)) for name in ("plain", "openai")]
     memory.save()
-    return found
+    return actual
 
 
 class Negative:
@@ -683,11 +683,11 @@ def cost(root):
 
 def searched(root):
     truth = np.arange(70) % 7
-    answer = lambda asked: truth if "blurry" not in asked.texts(0)[0] else (truth + 1) % 7  # noqa: E731
-    found = prompt_search.search(
+    answer = lambda prompt_set: truth if "blurry" not in prompt_set.texts(0)[0] else (truth + 1) % 7  # noqa: E731
+    result = prompt_search.search(
         answer, prompts.load("plain"), truth, examples=60, breaking_file=root / "search.json"
     )
-    return [found.as_json()]
+    return [result.as_json()]
 
 
 def table_edit(edit):
@@ -785,10 +785,10 @@ CASES = [
 ]
 
 
-def assert_equal(found, expected):
+def assert_equal(actual, expected):
     if isinstance(expected, dict):
-        assert found == expected
-    for one, other in zip(found, expected, strict=True):
+        assert actual == expected
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -801,9 +801,9 @@ def test_what_is_wrong_in_a_cache_is_computed_anew(tmp_path, make, change, seale
     path = seal(path, content) if sealed else path
     path.write_bytes(content)
     with pytest.warns(DamagedFileWarning) as caught:
-        found = make(tmp_path)
+        actual = make(tmp_path)
     assert [str(w.message).startswith(f"{path} is damaged: ") for w in caught] == [True]
-    assert_equal(found, expected)
+    assert_equal(actual, expected)
     assert content_of(tmp_path) == whole
 
 

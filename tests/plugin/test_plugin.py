@@ -72,7 +72,7 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
     assert result["metrics"]["accuracy_without_leaks"]["n"] == FACES - 6
     page = (bench.folder / "reports" / "evals.html").read_text()
     assert "Leaks and label noise" in page
-    done = bench.ask(
+    done = bench.run_python(
         [
             "-m",
             "pytest",
@@ -99,15 +99,15 @@ def test_strict_makes_new_fail_and_says_how_to_record(bench):
 
 def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    said = "import os; print(len(faces), os.environ.get('OMP_NUM_THREADS'), file=file)"
-    bench.write_model(body=f"with open({str(bench.folder / 'asked')!r}, 'a') as file: {said}")
+    statement = "import os; print(len(faces), os.environ.get('OMP_NUM_THREADS'), file=file)"
+    bench.write_model(body=f"with open({str(bench.folder / 'batches')!r}, 'a') as file: {statement}")
     bench.run("-n", 2, questions="accuracy or recall or macro or plausible")
     several = bench.report()["results"]
-    asked = [line.split() for line in (bench.folder / "asked").read_text().splitlines()]
+    batches = [line.split() for line in (bench.folder / "batches").read_text().splitlines()]
     assert (
-        sum(int(n) for n, _ in asked) == FACES + 2 * 64
+        sum(int(n) for n, _ in batches) == FACES + 2 * 64
     )  # each process predicts the sample that shows a changed model
-    assert {threads for _, threads in asked} == {str(max(1, os.cpu_count() // 2))}
+    assert {threads for _, threads in batches} == {str(max(1, os.cpu_count() // 2))}
     (bench.folder / "store").rename(bench.folder / "old")
     bench.run(questions="accuracy or recall or macro or plausible")
     alone = bench.report()["results"]
@@ -118,8 +118,8 @@ def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench,
 
 def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
     bench.write_model(
-        body="KNOWN.update({k: (v + 3) % 7 for k, v in KNOWN.items()}) if 'done' not in globals() else None; "
-        "globals()['done'] = 1"
+        body="LABELS.update({k: (v + 3) % 7 for k, v in LABELS.items()}) "
+        "if 'done' not in globals() else None; globals()['done'] = 1"
     )
     done = bench.run(questions="plausible", code=1)
     assert "its columns are probably not in the declared order" in done.stdout
@@ -136,8 +136,8 @@ def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
     }
     for i, (body, extra) in enumerate(cases.values()):
         bench.write_model(f"model{i}.py", body=body, extra=extra)
-    said = bench.run_each(*(bench.command(model=f"model{i}.py") for i in range(len(cases))), code=1)
-    for message, text in zip(cases, said, strict=True):
+    outputs = bench.run_each(*(bench.command(model=f"model{i}.py") for i in range(len(cases))), code=1)
+    for message, text in zip(cases, outputs, strict=True):
         assert message in text
         assert "Traceback" not in text
     assert not list((bench.folder / "store").rglob("*.parquet"))
@@ -154,8 +154,8 @@ def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
         "tset": ["--split", "tset"],
         "--batch-size must be at least 1": ["--batch-size", "0"],
     }
-    said = bench.run_each(*(bench.command(*arguments) for arguments in cases.values()), code=4)
-    for message, text in zip(cases, said, strict=True):
+    outputs = bench.run_each(*(bench.command(*arguments) for arguments in cases.values()), code=4)
+    for message, text in zip(cases, outputs, strict=True):
         errors = [line for line in text.splitlines() if line.startswith("ERROR")]
         assert len(errors) == 1, text
         assert message.lower() in errors[0].lower()
@@ -245,17 +245,17 @@ from fer_models import ModelSpec, Predictions
 from fer_models.classifiers import prompts
 from fer_models.images import face_hash
 
-KNOWN = json.loads(Path({labels!r}).read_text())
+LABELS = json.loads(Path({labels!r}).read_text())
 
 class Reading:
-    def __init__(self, asked):
-        self.asked = asked
+    def __init__(self, prompt_set):
+        self.prompt_set = prompt_set
 
     def embed(self, faces):
-        return np.eye(7, dtype=np.float32)[[KNOWN.get(face_hash(face), 0) for face in faces]]
+        return np.eye(7, dtype=np.float32)[[LABELS.get(face_hash(face), 0) for face in faces]]
 
-    def classify(self, features, asked=None):
-        templates = (asked or self.asked).templates
+    def classify(self, features, prompt_set=None):
+        templates = (prompt_set or self.prompt_set).templates
         weak = np.mean([{weak!r} in template for template in templates])
         turned = np.arange(len(features)) < weak * len(features)
         seen = np.where(turned[:, None], np.roll(features, 1, axis=1), features)
@@ -264,10 +264,10 @@ class Reading:
     def predict(self, faces):
         return self.classify(self.embed(faces))
 
-def spec(asked):
-    settings = {{"prompts": asked.as_json()}}
-    made = ModelSpec("reading", lambda runtime: Reading(asked), settings=settings, has_embeddings=True)
-    made = replace(made, prompt=asked.name)
+def spec(prompt_set):
+    settings = {{"prompts": prompt_set.as_json()}}
+    made = ModelSpec("reading", lambda runtime: Reading(prompt_set), settings=settings, has_embeddings=True)
+    made = replace(made, prompt=prompt_set.name)
     return replace(made, with_prompts=spec)
 
 MODELS = [spec(prompts.load("openai"))]
@@ -275,7 +275,7 @@ MODELS = [spec(prompts.load("openai"))]
 
 
 def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(bench):
-    def ask(weak, *arguments, code=0):
+    def evaluate(weak, *arguments, code=0):
         (bench.folder / "reader.py").write_text(
             READER.format(labels=str(bench.folder / "labels.json"), weak=weak)
         )
@@ -283,15 +283,15 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
             "--model", "reading", "--prompt-search-examples", "40", *arguments, model="reader.py"
         )
         command[command.index("-k") + 1] = "prompt_robustness"
-        return bench.ask(["-m", "pytest", *command], code).stdout
+        return bench.run_python(["-m", "pytest", *command], code).stdout
 
-    first = ask("never said", "--update-baselines")
+    first = evaluate("never said", "--update-baselines")
     assert "single templates 1.000 to 1.000" in first
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"][0]
     assert recorded["prompt"] == "openai"
     assert recorded["metrics"]["prompts: accuracy of the worst template"] == 1.0
-    assert "5 passed" in ask("never said")
-    worse = ask("look at how", code=1)
+    assert "5 passed" in evaluate("never said")
+    worse = evaluate("look at how", code=1)
     assert "robustness got worse than its baseline by 2 points or more." in worse
     assert re.search(r"> prompts: accuracy of the worst template +105 +0.000 +1.000 +-1.000", worse)
     assert (
@@ -306,7 +306,7 @@ def test_a_model_that_is_asked_in_words_is_held_to_what_its_words_did_before(ben
     assert verdicts["prompts: accuracy of the worst template"] == "FAIL"
     assert verdicts["prompts: flip rate, order of the list"] == "PASS"
     assert "look at how" in (bench.folder / "reports" / "evals.html").read_text()
-    plain = ask("never said", "--prompts", "plain", "--update-baselines")
+    plain = evaluate("never said", "--prompts", "plain", "--update-baselines")
     assert "reading-raw \u00b7 plain" in plain
     assert len(json.loads((bench.folder / "baselines.json").read_text())["measured"]) == 2
 
@@ -329,13 +329,13 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     with (bench.folder / "model.py").open("a") as file:
         file.write(CHANGING)
 
-    def ask(questions, *arguments, code=0):
+    def evaluate(questions, *arguments, code=0):
         command = bench.command("--metamorphic-limit", "14", *arguments)
         command[command.index("-k") + 1] = questions
-        return bench.ask(["-m", "pytest", *command], code).stdout
+        return bench.run_python(["-m", "pytest", *command], code).stdout
 
-    told = ask("(test_restoration and darker) or metamorphic", "--update-baselines")
-    assert "darker against raw, knowing: harms (" in told
+    output = evaluate("(test_restoration and darker) or metamorphic", "--update-baselines")
+    assert "darker against raw, knowing: harms (" in output
     report = bench.report()
     (effect,) = report["restorations"]
     assert (effect["verdict"], effect["corrected"] > effect["broken"]) == ("harms", False)
@@ -352,7 +352,7 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(
         changes["flip_rate"]["mirror image"], abs=1e-6
     )
-    assert "passed" in ask("metamorphic")
+    assert "passed" in evaluate("metamorphic")
 
 
 PAIR = """
@@ -362,7 +362,7 @@ import numpy as np
 from fer_models import ModelSpec, Predictions
 from fer_models.images import face_hash
 
-KNOWN = json.loads(Path({labels!r}).read_text())
+LABELS = json.loads(Path({labels!r}).read_text())
 
 class Model:
     def __init__(self, name):
@@ -370,7 +370,7 @@ class Model:
 
     def predict(self, faces):
         changed = Path({flag!r}).exists()
-        if self.name == "broken" and changed and any(face_hash(face) not in KNOWN for face in faces):
+        if self.name == "broken" and changed and any(face_hash(face) not in LABELS for face in faces):
             raise ValueError("the server is gone")
         noisy = self.name == "noisy" and changed
         answers = [int(face[:, 20:].astype(int).sum()) % 7 if noisy else 3 for face in faces]
@@ -391,10 +391,10 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
     (bench.folder / "pair.py").write_text(PAIR.format(flag=str(flag), labels=str(labels)))
     names = [argument for name in ("calm", "noisy", "broken") for argument in ("--model", name)]
 
-    def ask(*arguments, code=0, questions="metamorphic or (corruption and raw)"):
+    def evaluate(*arguments, code=0, questions="metamorphic or (corruption and raw)"):
         command = bench.command(*names, "--depth", "full", *arguments, model="pair.py")
         command[command.index("-k") + 1] = questions
-        return bench.ask(["-m", "pytest", *command], code).stdout
+        return bench.run_python(["-m", "pytest", *command], code).stdout
 
     def verdicts():
         entries = [entry for section in ("metamorphic", "corruptions") for entry in bench.report()[section]]
@@ -404,13 +404,13 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
             for figure in entry["figures"]
         }
 
-    def of_model(found, name):
-        return {status for (subject, _), (status, _) in found.items() if subject.startswith(name)}
+    def of_model(verdicts, name):
+        return {status for (subject, _), (status, _) in verdicts.items() if subject.startswith(name)}
 
-    assert "robustness: 18 NEW of 18 figures" in ask("--update-baselines")
-    assert "robustness: 18 PASS of 18 figures" in ask()
+    assert "robustness: 18 NEW of 18 figures" in evaluate("--update-baselines")
+    assert "robustness: 18 PASS of 18 figures" in evaluate()
     flag.touch()
-    told = ask(code=1)
+    output = evaluate(code=1)
     alone = verdicts()
     assert of_model(alone, "noisy") == {
         "FAIL",
@@ -418,12 +418,12 @@ def test_all_robustness_figures_of_a_run_are_judged_together_and_a_failing_model
     }  # a random answer is right as often as always the same one
     assert of_model(alone, "calm") == {"PASS"}
     assert of_model(alone, "broken") == set()
-    assert "the server is gone" in told
-    assert "Traceback" not in told
+    assert "the server is gone" in output
+    assert "Traceback" not in output
     assert any("metamorphic of broken" in error["subject"] for error in bench.report()["errors"])
-    ask("-n", "2", code=1)
+    evaluate("-n", "2", code=1)
     assert verdicts() == alone
-    one = ask(code=1, questions="mirror and noisy")
+    one = evaluate(code=1, questions="mirror and noisy")
     assert "> metamorphic: flip rate, mirror image" in one
     few = {name: p for name, (_, p) in verdicts().items()}
     assert all(p <= alone[name][1] for name, p in few.items())  # a smaller family
@@ -433,37 +433,37 @@ def test_what_few_faces_cannot_establish_fails_only_when_strict_and_a_part_of_th
     flag, labels = bench.folder / "flag", bench.folder / "labels.json"
     (bench.folder / "pair.py").write_text(PAIR.format(flag=str(flag), labels=str(labels)))
 
-    def ask(*arguments, code=0):
+    def evaluate(*arguments, code=0):
         command = bench.command("--model", "noisy", *arguments, model="pair.py")
         command[command.index("-k") + 1] = "metamorphic"
-        return bench.ask(["-m", "pytest", *command], code).stdout
+        return bench.run_python(["-m", "pytest", *command], code).stdout
 
-    ask("--update-baselines")
+    evaluate("--update-baselines")
     flag.touch()
-    assert "INCONCLUSIVE" in ask()
-    assert "7 faces cannot establish a change" in ask("--strict-gate", code=1)
+    assert "INCONCLUSIVE" in evaluate()
+    assert "7 faces cannot establish a change" in evaluate("--strict-gate", code=1)
     assert "cannot establish a change" in (bench.folder / "reports" / "evals.html").read_text()
-    assert "robustness: 5 NEW of 5 figures" in ask("--limit", "14", "--metamorphic-limit", "9")
+    assert "robustness: 5 NEW of 5 figures" in evaluate("--limit", "14", "--metamorphic-limit", "9")
 
 
 def test_a_record_without_counts_per_face_is_refused_until_it_is_recorded_again(bench):
-    def ask(*arguments, code=0):
+    def evaluate(*arguments, code=0):
         command = bench.command(*arguments)
         command[command.index("-k") + 1] = "mirror"
-        return bench.ask(["-m", "pytest", *command], code).stdout
+        return bench.run_python(["-m", "pytest", *command], code).stdout
 
-    ask("--update-baselines")
+    evaluate("--update-baselines")
     path = bench.folder / "baselines.json"
     recorded = path.read_text()
     data = json.loads(recorded)
     del data["measured"][0]["face_counts"]
     path.write_text(json.dumps(data))
-    told = ask(code=1)
-    assert "has no counts per face" in told
-    assert "--update-baselines" in told
-    ask("--update-baselines", code=1)
+    output = evaluate(code=1)
+    assert "has no counts per face" in output
+    assert "--update-baselines" in output
+    evaluate("--update-baselines", code=1)
     assert json.loads(path.read_text()) == json.loads(recorded)
-    ask()
+    evaluate()
 
 
 def test_corrupted_faces_are_subjects_of_their_own(bench):
@@ -491,7 +491,7 @@ def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
     def evaluate(*arguments, questions="accuracy or controls or metamorphic or corruption or cost"):
         command = bench.command(*arguments)
         command[command.index("-k") + 1] = f"({questions}) and knowing and not bicubic and not gfpgan"
-        bench.ask(["-m", "pytest", *command], 0)
+        bench.run_python(["-m", "pytest", *command], 0)
 
     evaluate()
     first, costs = bench.report(), bench.report()["costs"]
@@ -527,7 +527,7 @@ def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
     def evaluate(*arguments):
         command = bench.command("--restoration-limit", "14", *arguments)
         command[command.index("-k") + 1] = "(accuracy or effect) and bicubic"
-        return bench.ask(["-m", "pytest", *command], 0).stdout
+        return bench.run_python(["-m", "pytest", *command], 0).stdout
 
     def numbers():
         return {r["subject"]["restoration"]: (r["n"], r["of"]) for r in bench.report()["results"]}
@@ -550,12 +550,12 @@ def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
 
 def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench, repository):
     command = ["-m", "pytest", "evals", "-p", "no:cacheprovider", "--collect-only", "-q", "--depth", "quick"]
-    done = bench.ask([*command, "--model-file", str(bench.folder / "model.py")], 0)
+    done = bench.run_python([*command, "--model-file", str(bench.folder / "model.py")], 0)
     tests = [line for line in done.stdout.splitlines() if "::" in line]
     models = {name.partition("[")[2].removesuffix("]") for name in tests if "test_accuracy[" in name}
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
-    named = bench.ask(
+    named = bench.run_python(
         [*command, "-k", "VGG and accuracy and not macro and not recall and not loss and not one_prediction"],
         0,
     )
@@ -589,9 +589,9 @@ def test_a_suite_of_ones_own_ends_in_one_sentence_where_its_faces_cannot_be_read
         for dataset in (bench.folder / "faces", bench.folder / "gone")
         for workers in ([], ["-n", "2"])
     ]
-    said = bench.run_each(*commands, code=4)
+    outputs = bench.run_each(*commands, code=4)
     for text, reason in zip(
-        said, ["1 of 106 pictures cannot be read"] * 2 + ["No dataset or folder named"] * 2, strict=True
+        outputs, ["1 of 106 pictures cannot be read"] * 2 + ["No dataset or folder named"] * 2, strict=True
     ):
         assert text.count(reason) == 1
         assert "Traceback" not in text

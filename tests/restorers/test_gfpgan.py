@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from torch import nn
 
 from fer_models import cli
@@ -26,7 +26,7 @@ from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec, Runtime, Weights
 
 TINY = GfpganConfig(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
-FACES = drawn(6).faces(range(6))
+FACES = toy_faces(6).faces(range(6))
 
 
 def random_network(shape=TINY, seed=0):

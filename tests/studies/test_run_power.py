@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import unsure
+from fakes import calibrated_predictions
 
 from fer_models.depth import FULL, STANDARD
 from fer_models.errors import UsageError
@@ -26,7 +26,7 @@ SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(CHECKS, 1))
 
 @pytest.fixture(scope="module")
 def simulation():
-    source = power.Source.from_predictions(unsure())
+    source = power.Source.from_predictions(calibrated_predictions())
     noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
     return Simulation(
         source, noise, 700, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE}
@@ -86,9 +86,9 @@ def test_a_full_run_without_a_change_rarely_fails(simulation):
 
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     options = SimulationOptions(3, 140)
-    (alone,) = run_power.run(unsure(600), options, plans=[SMALL])
+    (alone,) = run_power.run(calibrated_predictions(600), options, plans=[SMALL])
     assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DEGRADED"}
-    (several,) = run_power.run(unsure(600), replace(options, processes=2), plans=[SMALL])
+    (several,) = run_power.run(calibrated_predictions(600), replace(options, processes=2), plans=[SMALL])
     assert several.as_json() == alone.as_json()
 
 
@@ -114,4 +114,4 @@ def test_the_plans_have_the_sizes_of_the_depths():
 )
 def test_an_impossible_simulation_is_an_error(options, message):
     with pytest.raises(UsageError, match=message):
-        run_power.run(unsure(200), options)
+        run_power.run(calibrated_predictions(200), options)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from chats import VISION, by_full_passes, checkpoint, config
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,7 +21,7 @@ from fer_models.classifiers.vlm import phi3v, questions
 from fer_models.classifiers.vlm.base import VlmClassifier
 from fer_models.errors import PredictionError, UsageError, WeightsError
 
-ASKED = questions.load("one-word")
+QUESTION = questions.load("one-word")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def chat(folder):
 
 
 def faces(n=4):
-    return drawn(n).faces(range(n))
+    return toy_faces(n).faces(range(n))
 
 
 def picture(width, height, seed=0):
@@ -78,8 +78,8 @@ def test_crops_are_the_tiles_of_the_enlarged_padded_picture(width, height, num_c
     for row in range(views.down):
         for column in range(views.across):
             tile = whole[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
-            own = views.pixels[-views.down * views.across + row * views.across + column]
-            torch.testing.assert_close(own, tile, atol=1e-6, rtol=0)
+            view = views.pixels[-views.down * views.across + row * views.across + column]
+            torch.testing.assert_close(view, tile, atol=1e-6, rtol=0)
     small = torch.nn.functional.interpolate(whole[None], size=(side, side), mode="bicubic")[0]
     torch.testing.assert_close(views.pixels[0], small, atol=1e-6, rtol=0)
 
@@ -221,9 +221,9 @@ def test_tower_and_projector_do_what_the_files_say(folder, files, shape, num_cro
     features = [tower_by_numpy(files, VISION, view.double().numpy()) for view in views.pixels]
     expected = joined_by_numpy(files, views, features, 6)
     with torch.inference_mode():
-        (own,) = chat.network.image_tokens([views])
-    assert len(own) == views.tokens(6)
-    np.testing.assert_allclose(own.numpy(), expected, atol=2e-5)
+        (actual,) = chat.network.image_tokens([views])
+    assert len(actual) == views.tokens(6)
+    np.testing.assert_allclose(actual.numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("original", [4096, 40], ids=["short factors", "long factors"])
@@ -241,14 +241,14 @@ def test_the_language_model_does_what_the_files_say(folder, files, original):
         {names[official]: tensor for official, tensor in load_file(folder / "model.safetensors").items()}
     )
     with torch.inference_mode():
-        own = network.language(input_ids=torch.tensor(ids)[None]).logits[0]
+        actual = network.language(input_ids=torch.tensor(ids)[None]).logits[0]
     expected = phi3_by_numpy(files, c, files["model.embed_tokens.weight"][ids])
-    np.testing.assert_allclose(own.numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(actual.numpy(), expected, atol=1e-4)
 
 
 def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     c, (face,) = json.loads((folder / "config.json").read_text()), faces(1)
-    before, after = chat.prompt(ASKED.render())
+    before, after = chat.prompt(QUESTION.render())
     views = phi3v.hd_transform(face, 1, 48)
     seen_tokens = joined_by_numpy(
         files, views, [tower_by_numpy(files, VISION, views.pixels[0].double().numpy())], 6
@@ -256,11 +256,11 @@ def test_end_to_end_the_logits_are_those_of_the_files(folder, files, chat):
     words = files["model.embed_tokens.weight"]
     logits = phi3_by_numpy(files, c, np.concatenate([words[before], seen_tokens, words[after]]))
     expected = logits[-1] - np.log(np.exp(logits[-1] - logits[-1].max()).sum()) - logits[-1].max()
-    replies = [reply for reply in ASKED.replies if chat.lengths([reply])[0] == 1]
+    replies = [reply for reply in QUESTION.replies if chat.lengths([reply])[0] == 1]
     first = [chat.tokenizer.encode(reply, add_special_tokens=False).ids[0] for reply in replies]
     assert len(replies) > 1
     np.testing.assert_allclose(
-        chat.loglikelihood([face], ASKED.render(), replies)[0], expected[first], atol=1e-4
+        chat.loglikelihood([face], QUESTION.render(), replies)[0], expected[first], atol=1e-4
     )
 
 
@@ -283,9 +283,9 @@ def mixed(n=6):
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "A", "happy or sad"]
-    together = chat.loglikelihood(mixed(), ASKED.render(), replies)
+    together = chat.loglikelihood(mixed(), QUESTION.render(), replies)
     with torch.inference_mode():
-        apart = by_full_passes(chat, mixed(), ASKED.render(), replies)
+        apart = by_full_passes(chat, mixed(), QUESTION.render(), replies)
     assert (np.ptp(together, axis=0) > 0.02).all()  # the faces matter
     np.testing.assert_allclose(together, apart, atol=1e-4)
 
@@ -295,7 +295,7 @@ def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monke
     monkeypatch.setattr(
         "fer_models.classifiers.vlm.base.MAX_REPLY_TOKENS", 8
     )  # random weights never stop by themselves
-    model = VlmClassifier(phi3v.load(folder, num_crops=4, device="cpu"), ASKED, way)
+    model = VlmClassifier(phi3v.load(folder, num_crops=4, device="cpu"), QUESTION, way)
     whole = model.predict(mixed())
     for start in range(0, 6, 2):
         part = model.predict(mixed()[start : start + 2])
@@ -306,7 +306,7 @@ def test_neighbours_in_the_batch_and_padding_change_no_answer(folder, way, monke
 
 def test_the_cost_of_a_face_is_counted(chat):
     """Nearly all of it are the matrices of tower and language model, each applied to every token."""
-    model = VlmClassifier(chat, ASKED)
+    model = VlmClassifier(chat, QUESTION)
     tower = sum(
         p.numel() for name, p in chat.network.named_parameters() if p.ndim == 2 and "encoder.layers" in name
     )
@@ -315,7 +315,7 @@ def test_the_cost_of_a_face_is_counted(chat):
         for name, p in chat.network.named_parameters()
         if p.ndim == 2 and "language.model.layers" in name
     )
-    read, patches = chat._embed_prompts(faces(1), ASKED.render(), 1)[0].shape[1], 37
+    read, patches = chat._embed_prompts(faces(1), QUESTION.render(), 1)[0].shape[1], 37
     attention = (
         3 * 2 * patches**2 * VISION["hidden_size"] + 2 * 2 * read**2 * 32
     )  # layers, two products each, of every pair of tokens
@@ -327,14 +327,14 @@ def test_an_answer_that_would_cross_the_change_of_positions_is_refused(tmp_path,
     """What was kept of the prompt has the short factors; beyond the original length all of it would need the
     long ones.
     """
-    length = chat._embed_prompts(faces(1), ASKED.render(), 1)[0].shape[1]
+    length = chat._embed_prompts(faces(1), QUESTION.render(), 1)[0].shape[1]
     short = checkpoint(
         tmp_path, original_max_position_embeddings=length + 2, max_position_embeddings=100 * length
     )
     tight = phi3v.load(short, device="cpu")
-    assert tight.loglikelihood(faces(1), ASKED.render(), ["happy"]).shape == (1, 1)
+    assert tight.loglikelihood(faces(1), QUESTION.render(), ["happy"]).shape == (1, 1)
     with pytest.raises(PredictionError, match=f"A prompt of {length} tokens leaves no room"):
-        tight.generate(faces(1), ASKED.render(), 3)
+        tight.generate(faces(1), QUESTION.render(), 3)
 
 
 def test_an_answer_ends_at_its_end_mark(chat):
@@ -381,10 +381,10 @@ def test_the_whole_list_of_official_names_loads_and_nothing_else(tmp_path):
 
 def test_the_published_widths_are_those_of_the_files(tmp_path):
     """One layer of everything at full width, as the official config.json says, without its numbers."""
-    own = config(32064, hidden=3072, layers=1, heads=32, vision=None, intermediate_size=8192)
+    configuration = config(32064, hidden=3072, layers=1, heads=32, vision=None, intermediate_size=8192)
     with torch.device("meta"):
-        shapes = {name: tuple(t.shape) for name, t in phi3v.Phi3V(own).state_dict().items()}
-        names = phi3v.official_names(phi3v.Phi3V(own))
+        shapes = {name: tuple(t.shape) for name, t in phi3v.Phi3V(configuration).state_dict().items()}
+        names = phi3v.official_names(phi3v.Phi3V(configuration))
     official = {name: shapes[here] for name, here in names.items()}
     tower = "model.vision_embed_tokens.img_processor.vision_model"
     assert official["model.layers.0.self_attn.qkv_proj.weight"] == (9216, 3072)
@@ -411,7 +411,7 @@ def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
     chat = phi3v.load(wide, device="cpu", precision="bf16")
     assert {p.dtype for p in chat.network.parameters()} == {torch.bfloat16}
     assert chat.network.image_tokens([phi3v.hd_transform(faces(1)[0], 1, 336)])[0].shape == (313, 3072)
-    scores = chat.loglikelihood(faces(1), ASKED.render(), ASKED.replies)
+    scores = chat.loglikelihood(faces(1), QUESTION.render(), QUESTION.replies)
     assert np.isfinite(scores).all()
 
 
@@ -486,8 +486,8 @@ def test_a_model_split_over_several_files_is_the_same_model(folder, chat, tmp_pa
     )
     again = phi3v.load(split, device="cpu")
     np.testing.assert_array_equal(
-        again.loglikelihood(faces(), ASKED.render(), ASKED.replies),
-        chat.loglikelihood(faces(), ASKED.render(), ASKED.replies),
+        again.loglikelihood(faces(), QUESTION.render(), QUESTION.replies),
+        chat.loglikelihood(faces(), QUESTION.render(), QUESTION.replies),
     )
 
 
