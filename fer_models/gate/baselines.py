@@ -109,10 +109,14 @@ class Baselines:
 
     measured: tuple[BaselineRecord, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
+    _by_subject: Mapping[Subject, BaselineRecord] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_subject", {record.subject: record for record in self.measured})
 
     def find(self, subject: Subject) -> BaselineRecord | None:
         """Find the record of `subject`, or None."""
-        return next((record for record in self.measured if record.subject == subject), None)
+        return self._by_subject.get(subject)
 
     def updated(self, records: Iterable[BaselineRecord]) -> Baselines:
         """Replace the records of the same subjects by `records`, and add the others.
@@ -120,7 +124,7 @@ class Baselines:
         A floor that somebody set stays. A record with the same measurements stays as it was, date included,
         so that recording twice writes the same bytes.
         """
-        by_subject = {record.subject: record for record in self.measured}
+        by_subject = dict(self._by_subject)
         for new in records:
             old = by_subject.get(new.subject)
             merged = new if old is None else _merge(old, new)
