@@ -15,7 +15,7 @@ from fer_models.classifiers.base import Preprocessable, Profiled
 from fer_models.cost import measurement
 from fer_models.errors import FerModelsError
 from fer_models.scoring.metrics import measure_predictions
-from fer_models.third_party_code import contained
+from fer_models.third_party_code import wrap_errors
 
 BATCH = 32
 #: A stored cost is not timed again.
@@ -52,7 +52,7 @@ def measure_cost(request, evaluation, costs, benchmark):
             return
         if figures is None:
             names = ", ".join(spec.name for spec in specs.values() if spec)
-            with contained(FerModelsError, f"The {phase} of {names} cannot be timed"):
+            with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
                 figures = time_step(build(), faces, rounds, name, profiled)
             store.save(step, figures)
         costs.append({"name": request.node.name, **name, **figures})

@@ -1,8 +1,8 @@
 """Safe calls of third-party code: models, restorers, and the files and packages that define them.
 
 Such code may raise anything, and some exceptions end a test run with success: `SystemExit`, pytest's skip,
-xfail and exit. It may also end the process before a verdict is given. Inside `contained` both become an error
-of this project.
+xfail and exit. It may also end the process before a verdict is given. Inside `wrap_errors` both become an
+error of this project.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def prevent_exit() -> Iterator[None]:
 
 
 @contextmanager
-def contained(error: type[FerModelsError], failed: str, hint: str = "") -> Iterator[None]:
+def wrap_errors(error: type[FerModelsError], failed: str, hint: str = "") -> Iterator[None]:
     """Convert exceptions of third-party code to an error with a sentence.
 
     Args:

@@ -14,7 +14,7 @@ from fer_models.images import Face
 from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness import corruption_robustness, metamorphic, question_robustness
 from fer_models.robustness.checks import Check
-from fer_models.third_party_code import contained
+from fer_models.third_party_code import wrap_errors
 
 _Step = Callable[[Sequence[Face]], Any]
 #: Faces in the measurement of a model; one that needs more than `_SLOW` seconds for a face is measured on
@@ -40,8 +40,8 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
     Args:
         runner: the subjects of the run.
         combinations: those whose predictions the selected tests need.
-        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `questioning`, `predict`
-            and `costs`.
+        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`,
+            `predict` and `costs`.
     """
     missing = {combination for combination in combinations if _is_missing(runner, combination)}
     faces: dict[str, int] = {}
@@ -96,7 +96,7 @@ def _check_faces(runner: Runner, kind: str, combination: Combination) -> int:
         return corruption_robustness.copies(depth.severities) * depth.corruption_limit
     if kind == "metamorphic":
         return metamorphic.COPIES * depth.metamorphic_limit + depth.searched_faces * depth.search_examples
-    if kind == "questioning" and question is not None:
+    if kind == "question_robustness" and question is not None:
         return len(question_robustness.variants(question)) * depth.question_limit
     if kind == "costs":
         return _COST_FACES * (1 + depth.cost_rounds)
@@ -107,7 +107,7 @@ def _seconds_per_face(load: Callable[[], _Step], faces: Sequence[Face]) -> float
     """Seconds per face of the step that `load` returns; 0 where it fails, which its own tests report."""
     with (
         suppress(FerModelsError),
-        contained(FerModelsError, "A model cannot be timed"),
+        wrap_errors(FerModelsError, "A model cannot be timed"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

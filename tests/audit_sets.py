@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.datasets import FaceSet
 from fer_models.datasets.audit_results import Audit
 
-FACES = np.asarray(drawn(28).images)
+FACES = np.asarray(toy_faces(28).images)
 
 
 def face_set(

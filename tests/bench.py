@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakes import drawn, oracle_labels
+from fakes import oracle_labels, toy_faces
 from PIL import Image
 from processes import run_python
 
@@ -22,22 +22,22 @@ import numpy as np
 from fer_models import ModelSpec, Predictions
 from fer_models.images import face_hash
 
-KNOWN = json.loads(Path({labels!r}).read_text())
+LABELS = json.loads(Path({labels!r}).read_text())
 TURNED = {turned}
 
-class Knowing:
+class Oracle:
     def predict(self, faces):
         {body}
         rows = np.full((len(faces), 7), 0.05)
         for row, face in zip(rows, faces):
             name = face_hash(face)
-            truth = KNOWN.get(name, 0)
-            wrong = int(name, 16) % 5 == 0 or sorted(KNOWN).index(name) < TURNED if name in KNOWN else False
+            truth = LABELS.get(name, 0)
+            wrong = int(name, 16) % 5 == 0 or sorted(LABELS).index(name) < TURNED if name in LABELS else False
             row[:] = (1 - {sure}) / 6
             row[(truth + 1) % 7 if wrong else truth] = {sure}
         return Predictions.from_probabilities(rows)
 
-MODELS = [ModelSpec("knowing", load=lambda runtime: Knowing(){extra})]
+MODELS = [ModelSpec("knowing", load=lambda runtime: Oracle(){extra})]
 """
 
 
@@ -92,14 +92,14 @@ class Bench:
         return [*map(str, command), *map(str, arguments)]
 
     def run(self, *arguments, code=0, **options):
-        return self.ask(["-m", "pytest", *self.command(*arguments, **options)], code)
+        return self.run_python(["-m", "pytest", *self.command(*arguments, **options)], code)
 
     def run_each(self, *commands, code):
         """Several runs in one process, for what ends before the first test; what each of them printed."""
         (self.folder / "runs.py").write_text(SEVERAL.format(commands=commands))
-        return self.ask([str(self.folder / "runs.py")], code).stdout.split("=-=-=")[1:]
+        return self.run_python([str(self.folder / "runs.py")], code).stdout.split("=-=-=")[1:]
 
-    def ask(self, command, code):
+    def run_python(self, command, code):
         done = self.start(command)
         assert done.returncode == code, done.stdout + done.stderr
         return done
@@ -121,8 +121,8 @@ class Bench:
 
 
 def write_faces(root: Path, n: int) -> FaceSet:
-    """Write the first `n` drawn faces as class folders under `root`; the faces."""
-    faces = drawn(n)
+    """Write the first `n` synthetic faces as class folders under `root`; the faces."""
+    faces = toy_faces(n)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
         folder = root / LABELS[label]
         folder.mkdir(parents=True, exist_ok=True)

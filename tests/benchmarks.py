@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from chats import by_full_passes, checkpoint
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.artifacts.device import bf16_is_fast
 from fer_models.classifiers import clip, prompts
 from fer_models.classifiers.vlm import phi3v, questions
 from fer_models.restorers import full_image, gfpgan
 
-ASKED = questions.load("one-word")
+QUESTION = questions.load("one-word")
 
 
 def seconds(benchmark, step, rounds=5):
@@ -48,10 +48,10 @@ def chat(tmp_path_factory):
 @pytest.mark.benchmark(group="seven replies")
 @pytest.mark.parametrize("way", ["separate passes", "one shared prompt"])
 def test_scoring_seven_replies(benchmark, chat, way):
-    faces, asked = drawn(4).faces(range(4)), ASKED.render()
+    faces, question = toy_faces(4).faces(range(4)), QUESTION.render()
     ways = {
-        "separate passes": lambda: by_full_passes(chat, faces, asked, ASKED.replies),
-        "one shared prompt": lambda: chat.loglikelihood(faces, asked, ASKED.replies),
+        "separate passes": lambda: by_full_passes(chat, faces, question, QUESTION.replies),
+        "one shared prompt": lambda: chat.loglikelihood(faces, question, QUESTION.replies),
     }
     with torch.inference_mode():
         seconds(benchmark, ways[way])
@@ -60,9 +60,9 @@ def test_scoring_seven_replies(benchmark, chat, way):
 
 @pytest.mark.benchmark(group="prompt sets")
 @pytest.mark.parametrize("sets", [1, 24])
-def test_asking_many_prompt_sets(benchmark, sets):
-    """As many faces as the embedded default has, looked at once, with one prompt set or 24: `image_passes`
-    counts faces that the image tower saw.
+def test_many_prompt_sets(benchmark, sets):
+    """As many faces as the embedded default has, encoded once, with one prompt set or 24: `image_passes`
+    counts faces that the image encoder encoded.
     """
     torch.manual_seed(0)
     model = clip.Clip(
@@ -71,24 +71,24 @@ def test_asking_many_prompt_sets(benchmark, sets):
         prompts.load("openai"),
         torch.device("cpu"),
     )
-    faces, fresh, passes = drawn(1050, "test").faces(range(1050)), itertools.count(), 0
-    looking = model._encode
+    faces, fresh, passes = toy_faces(1050, "test").faces(range(1050)), itertools.count(), 0
+    encode = model._encode
 
     def counted(batch):
         nonlocal passes
         passes += len(batch)
-        return looking(batch)
+        return encode(batch)
 
     model._encode = counted
 
-    def ask():
+    def classify_all():
         features = model.embed(faces)
         for _ in range(sets):
             model.classify(
                 features, replace(prompts.load("plain"), templates=(f"{next(fresh)} a {{}} face",))
             )
 
-    seconds(benchmark, ask, rounds=3)
+    seconds(benchmark, classify_all, rounds=3)
     benchmark.extra_info["image_passes"] = passes / 4  # three rounds and the warm-up
 
 
@@ -106,20 +106,20 @@ def their_gfpganer(tmp_path_factory):
     from facexlib.parsing.parsenet import ParseNet
 
     folder = tmp_path_factory.mktemp("gfpgan")
-    own, found = (
+    file, folder_of_detectors = (
         folder / "GFPGAN.pth",
         folder / "gfpgan" / "weights",
     )  # where it looks for what finds faces, under the working directory
-    found.mkdir(parents=True)
+    folder_of_detectors.mkdir(parents=True)
     torch.manual_seed(0)
     network = gfpgan.build(gfpgan.FULL)
-    torch.save({"params_ema": network.state_dict()}, own)
+    torch.save({"params_ema": network.state_dict()}, file)
     finders = (RetinaFace("resnet50", device="cpu"), ParseNet(in_size=512, out_size=512, parsing_ch=19))
     for name, finder in zip(full_image.FILES, finders, strict=True):
-        torch.save(finder.state_dict(), found / name)
+        torch.save(finder.state_dict(), folder_of_detectors / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return theirs.GFPGANer(str(own), upscale=1, device=torch.device("cpu")), network
+        return theirs.GFPGANer(str(file), upscale=1, device=torch.device("cpu")), network
 
 
 @pytest.mark.filterwarnings("ignore")  # of packages that are years old
@@ -130,7 +130,7 @@ def test_restoring_faces(benchmark, their_gfpganer, way):
     in steps of 255.
     """
     theirs, network = their_gfpganer
-    faces = drawn(3).faces(range(3))
+    faces = toy_faces(3).faces(range(3))
 
     def enhanced():
         return [theirs.enhance(face[:, :, ::-1].copy(), has_aligned=True)[1][0][:, :, ::-1] for face in faces]

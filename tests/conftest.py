@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench, make_bench
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import settings
 
 from fer_models.datasets.base import FaceSet
@@ -20,7 +20,7 @@ os.environ["FER_MODELS_WEIGHTS"] = os.devnull  # weights that happen to be on th
 @pytest.fixture(scope="session")
 def few() -> FaceSet:
     """28 faces, four of each emotion."""
-    return drawn(28)
+    return toy_faces(28)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What the tests share: drawn faces, answers without pixels, and a process of its own."""
+"""What the tests share: synthetic faces, predictions without pixels, tiny models."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fer_models.zoo.spec import ModelSpec
 
 
 @lru_cache
-def drawn(n: int, split: str = "validation") -> FaceSet:
-    """The first `n` drawn faces of a split, without drawing the rest."""
+def toy_faces(n: int, split: str = "validation") -> FaceSet:
+    """Render the first `n` synthetic faces of a split, and no others."""
     images = np.stack([synthetic_drawing.draw(split, i) for i in range(n)])
-    return FaceSet("drawn", split, images, np.arange(n, dtype=np.int64) % 7, [f"drawn {i}" for i in range(n)])
+    return FaceSet("toy", split, images, np.arange(n, dtype=np.int64) % 7, [f"toy {i}" for i in range(n)])
 
 
-def answers_of(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) -> PredictionTable:
-    """Answers in canonical order to faces that need no pixels."""
+def prediction_table(truth: np.ndarray, answer: np.ndarray, certainty: float = 0.7) -> PredictionTable:
+    """Predictions in canonical order for faces without pixels."""
     n = len(truth)
     p = np.full((n, 7), (1 - certainty) / 6)
     p[np.arange(n), np.maximum(answer, 0)] = certainty
@@ -52,7 +52,7 @@ def oracle_labels(faces: FaceSet) -> dict[str, Emotion]:
     return {h: Emotion(int(label)) for h, label in zip(faces.hashes, faces.labels, strict=True)}
 
 
-def in_order(faces: FaceSet) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+def in_canonical_order(faces: FaceSet) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Rows, hashes and labels in canonical order."""
     order = canonical_order(faces.hashes, faces.labels)
     return order, tuple(faces.hashes[i] for i in order), faces.labels[order]
@@ -60,7 +60,7 @@ def in_order(faces: FaceSet) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """A disk that takes `size` bytes per file and no more: the system itself refuses the rest."""
+    """Simulate a full disk: the system refuses to write more than `size` bytes per file."""
     import resource  # not on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -79,8 +79,8 @@ def pipeline(model, restorer=None, name="fake", corruption=None):
 
 def run(root, faces, model, restorer=None, progress=no_count, batch_size=4):
     """Predict faces with `model` through the store at `root`."""
-    order, hashes, truth = in_order(faces)
-    subject = Subject("drawn", "validation", "raw", "fake")
+    order, hashes, truth = in_canonical_order(faces)
+    subject = Subject("toy", "validation", "raw", "fake")
     partition = Store(root).partition(subject, "k" * 64, hashes, truth, order)
     ordered = faces.select(order)
 
@@ -91,8 +91,8 @@ def run(root, faces, model, restorer=None, progress=no_count, batch_size=4):
     return predict_missing_shards(partition, load, dict, progress)
 
 
-def run_and_count(root, counter):
-    """What a second process does: ask the constant model, and count the faces it was asked about."""
+def predict_and_count(root, counter):
+    """Predict with a constant model, and count its faces: what a second process runs."""
 
     class Shared:
         def predict(self, faces):
@@ -100,11 +100,11 @@ def run_and_count(root, counter):
                 counter.value += len(faces)
             return Constant(Emotion.SAD).predict(faces)
 
-    run(root, drawn(28), Shared())
+    run(root, toy_faces(28), Shared())
 
 
-def unsure(n=2000, seed=0):
-    """Answers of a model that is right on about two faces of three, and knows how sure it is."""
+def calibrated_predictions(n=2000, seed=0):
+    """Predictions of a calibrated model that is correct on about two faces of three."""
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(7, 0.35), n)
     truth = np.array([rng.choice(7, p=row) for row in p])
@@ -113,13 +113,13 @@ def unsure(n=2000, seed=0):
     )
 
 
-class Eyes:
-    """Sees a face as eight by eight grey values, and reads nothing out of it."""
+class TinyEncoder:
+    """Embeds a face as eight by eight grey values, and predicts all emotions alike."""
 
-    looked = 0
+    embedded = 0
 
     def embed(self, faces):
-        Eyes.looked += len(faces)
+        TinyEncoder.embedded += len(faces)
         return np.array([face[::6, ::6, 0].ravel()[:64] / 255 for face in faces], dtype=np.float32)
 
     def classify(self, features):

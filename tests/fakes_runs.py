@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fakes import answers_of
+from fakes import prediction_table
 
 from fer_models.gate import baselines
 from fer_models.scoring.metrics import measure
@@ -16,8 +16,8 @@ from fer_models.store.partition import Store
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
-SUBJECT = Subject("drawn", "validation", "raw", "net")
-OTHER = Subject("drawn", "validation", "bicubic", "net")
+SUBJECT = Subject("toy", "validation", "raw", "net")
+OTHER = Subject("toy", "validation", "bicubic", "net")
 
 
 def predictions_of(wrong: int = 0, n: int = 490, seed: int | None = None) -> PredictionTable:
@@ -27,7 +27,7 @@ def predictions_of(wrong: int = 0, n: int = 490, seed: int | None = None) -> Pre
     predicted[::3] = (truth[::3] + 1) % 7
     rows = np.flatnonzero(predicted == truth)[:wrong]
     predicted[rows] = (truth[rows] + 1) % 7
-    table = answers_of(truth, predicted)
+    table = prediction_table(truth, predicted)
     if seed is None:
         return table
     certainty = np.random.default_rng(seed).uniform(0.3, 0.9, n)

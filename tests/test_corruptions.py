@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -30,8 +30,8 @@ pictures = (
     .map(to_rgb)
 )
 any_corruption = st.builds(Corruption, st.sampled_from(NAMES), st.sampled_from(SEVERITIES))
-#: The version of each corruption, and its distortion of `drawn(14)` at severity 3. Another distortion needs
-#: another version, so that no stored prediction for other pixels is used.
+#: The version of each corruption, and its distortion of `toy_faces(14)` at severity 3. Another distortion
+#: needs another version, so that no stored prediction for other pixels is used.
 VERSIONS = {
     "gaussian-noise": (1, 23.927),
     "shot-noise": (1, 18.613),
@@ -86,7 +86,7 @@ def test_conversion_to_floating_point_and_back_changes_no_pixel(face):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_severity_distorts_synthetic_faces_more_than_the_one_before(name):
-    faces = drawn(28).faces(range(28))
+    faces = toy_faces(28).faces(range(28))
     grades = [distortion(name, severity, faces) for severity in (0, *SEVERITIES)]
     assert grades[0] == 0
     assert all(a < b for a, b in pairwise(grades)), grades
@@ -94,20 +94,20 @@ def test_each_severity_distorts_synthetic_faces_more_than_the_one_before(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_synthetic_face_is_changed_from_severity_1_on(name):
-    for face in drawn(28).faces(range(28)):
+    for face in toy_faces(28).faces(range(28)):
         assert (Corruption(name, 1).apply(face) != face).any()
 
 
 @pytest.mark.parametrize("name", ["defocus-blur", "motion-blur", "low-resolution", "mask", "sunglasses"])
 def test_lengths_follow_the_size_of_the_face(name):
     """A face twice as large is distorted about as much: blur and glasses are twice as large."""
-    small = drawn(14).faces(range(14))
+    small = toy_faces(14).faces(range(14))
     large = [resize(face, 96) for face in small]
     assert distortion(name, 4, large) == pytest.approx(distortion(name, 4, small), rel=0.2)
 
 
 def test_noise_depends_on_the_face_and_the_seed_alone():
-    one, other = drawn(2).faces(range(2))
+    one, other = toy_faces(2).faces(range(2))
     noise = Corruption("gaussian-noise", 3)
     of_one = noise.apply(one).astype(int) - one
     noise.apply(other)  # calls in between do not matter
@@ -134,7 +134,7 @@ def test_gaussian_noise_has_its_documented_deviation():
 )
 def test_a_cover_hides_its_own_part_of_the_face_and_no_other(name, covered, uncovered):
     row, column = covered
-    for face in drawn(7).faces(range(7)):
+    for face in toy_faces(7).faces(range(7)):
         corrupted = Corruption(name, 4).apply(face)
         assert (corrupted[uncovered] == face[uncovered]).all()
         assert len(np.unique(corrupted[row - 1 : row + 2, column - 1 : column + 2])) == 1
@@ -145,7 +145,7 @@ def test_other_pixels_need_another_version(name):
     version, expected = VERSIONS[name]
     assert Corruption(name, 3).versioned_id == f"{name}@3 version {version}"
     # Noise and JPEG may differ a little between library versions.
-    assert distortion(name, 3, drawn(14).faces(range(14))) == pytest.approx(expected, rel=0.02)
+    assert distortion(name, 3, toy_faces(14).faces(range(14))) == pytest.approx(expected, rel=0.02)
 
 
 def test_another_version_is_another_key_in_the_store_under_the_same_id(monkeypatch):

@@ -1,7 +1,7 @@
 """Training of a tiny network on a few synthetic faces, and a kill of a training run."""
 
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.classifiers.architecture import Architecture
 from fer_models.training.recipes import Recipe
@@ -16,7 +16,7 @@ TINY = Recipe(
     sizes=((0.0, 24), (0.6, 32)),
     validate_from=0.5,
 )
-DATA = TrainingData([drawn(42), drawn(14, "train")], drawn(28, "test"))
+DATA = TrainingData([toy_faces(42), toy_faces(14, "train")], toy_faces(28, "test"))
 
 
 def train(folder, recipe=TINY, data=DATA, **options):

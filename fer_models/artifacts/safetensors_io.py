@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.device import free_memory
 from fer_models.errors import PredictionError, UsageError, WeightsError, one_line
 
@@ -66,11 +67,9 @@ def _invalid_file(path: Path, error: Exception) -> WeightsError:
 
 def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
-    part.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all users
-    part.replace(path)
+    with atomic_write(path) as part:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
+        part.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all users
 
 
 def quantize(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from fer_models.datasets.base import FaceSet
+    from fer_models.inference.runner import Runner
+    from fer_models.zoo.spec import ModelSpec
 
 USAGE_CODE = 4  # as pytest's
 VERDICT_CODE = 1
@@ -61,6 +64,46 @@ def model_file_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="add the models of a Python file (repeatable)",
     )
+
+
+def fitting_options(parser: argparse.ArgumentParser, output: str, store: str) -> None:
+    """Add the options of a command that fits weights to what models compute for a dataset.
+
+    Args:
+        parser: the command's parser.
+        output: what is fitted, for the help text.
+        store: what `--store` is used for, for the help text.
+    """
+    data_options(parser, default="fer2013")
+    model_file_option(parser)
+    default = Path(".evals/store")
+    store_help = f"{store} (default: {default})"
+    parser.add_argument("--store", type=Path, default=default, metavar="FOLDER", help=store_help)
+    output_help = f"folder of the fitted {output} (default: the user's weights folder)"
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
+    parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")
+
+
+def fitting_runner(
+    args: argparse.Namespace, split: str, models: Sequence[ModelSpec], limit: int | None = None
+) -> Runner:
+    """Make a runner over one split from `fitting_options`."""
+    from fer_models.config import EvalConfig
+    from fer_models.inference.runner import Runner
+    from fer_models.zoo import restorers
+    from fer_models.zoo.registry import Registry
+    from fer_models.zoo.spec import Runtime
+
+    options = EvalConfig(
+        args.dataset,
+        args.data_root,
+        split,
+        limit,
+        Runtime(args.device, download=args.download),
+        store=args.store,
+        label_scheme=args.label_scheme,
+    )
+    return Runner(options, Registry("model", *models), restorers.RESTORERS)
 
 
 def console() -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, console, data_options, model_file_option
+from fer_models.cli.common import Commands, console, fitting_options, fitting_runner
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
@@ -21,26 +20,22 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("fuse", help=help_text)
     models_help = "two or more names from `fer-models list`, with +tta if wanted"
     parser.add_argument("models", nargs="+", metavar="MODEL", help=models_help)
-    data_options(parser, default="fer2013")
-    model_file_option(parser)
-    store, store_help = Path(".evals/store"), "folder of stored predictions (default: .evals/store)"
-    parser.add_argument("--store", type=Path, default=store, metavar="FOLDER", help=store_help)
-    output_help = "folder of the fitted weights (default: the user's weights folder)"
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
-    parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")
+    fitting_options(parser, "weights", store="folder of stored predictions")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Fit on the validation split, and print the scores there."""
+    from fer_models import datasets
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
 
     components = _components(args)
-    name = "+".join(model.name for model in components)
+    name = _fusion_name(components)
     files = [model.weights_path() for model in components]
-    runner, screen = _runner(args, components), console()
+    validation = datasets.training_splits(args.dataset, args.data_root)[1]
+    runner, screen = fitting_runner(args, validation, components), console()
     tables = _predict(runner, components)
     truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
     exponents = fusion.fit(predictions, truth)
@@ -79,7 +74,7 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
     available = resolve.available_models(args.model_file)[0]
     components = [resolve.resolve_model(name, available) for name in args.models]
-    name = "+".join(model.name for model in components)
+    name = _fusion_name(components)
     if "@" in name:
         raise UsageError(
             f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
@@ -87,25 +82,10 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
     return components
 
 
-def _runner(args: argparse.Namespace, components: list[ModelSpec]) -> Runner:
-    """A runner over the validation split."""
-    from fer_models import datasets
-    from fer_models.config import EvalConfig
-    from fer_models.inference.runner import Runner
-    from fer_models.zoo import restorers
-    from fer_models.zoo.registry import Registry
-    from fer_models.zoo.spec import Runtime
+def _fusion_name(components: list[ModelSpec]) -> str:
+    from fer_models.zoo.model_name import ModelName
 
-    split = datasets.training_splits(args.dataset, args.data_root)[1]
-    options = EvalConfig(
-        args.dataset,
-        args.data_root,
-        split,
-        runtime=Runtime(args.device, download=args.download),
-        store=args.store,
-        label_scheme=args.label_scheme,
-    )
-    return Runner(options, Registry("model", *components), restorers.RESTORERS)
+    return str(ModelName(components=tuple(ModelName.parse(model.name) for model in components)))
 
 
 def _predict(runner: Runner, components: list[ModelSpec]) -> list[PredictionTable]:

@@ -120,27 +120,18 @@ def _simulate(
     scenarios = [
         replace(s, discordant=discordant) if s.discordant == _DISCORDANT else s for s in power.SCENARIOS
     ]
-    processes = os.cpu_count() or 1
+    options = power.SimulationOptions(args.runs, args.n, args.seed, processes=os.cpu_count() or 1)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{len(scenarios)} scenarios, {args.runs} runs each", total=len(scenarios))
         results = power.run(
-            predictions,
-            scenarios=scenarios,
-            runs=args.runs,
-            n=args.n,
-            seed=args.seed,
-            processes=min(len(scenarios), processes),
-            progress=lambda done: bar.advance(task, done),
+            predictions, options, scenarios=scenarios, progress=lambda done: bar.advance(task, done)
         )
         steps = run_power.tasks(args.whole_runs)
         full = bar.add_task(f"{args.whole_runs} full runs per depth", total=steps)
         runs = run_power.run(
             predictions,
-            runs=args.whole_runs,
-            n=args.n,
+            replace(options, runs=args.whole_runs),
             discordant=discordant,
-            seed=args.seed,
-            processes=processes,
             progress=lambda done: bar.advance(full, done),
         )
     return results, runs

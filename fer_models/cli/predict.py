@@ -31,14 +31,14 @@ def run(args: argparse.Namespace) -> int:
     from fer_models import images
     from fer_models.errors import PredictionError, printable
     from fer_models.inference.pipeline import predict_validated
-    from fer_models.third_party_code import contained
+    from fer_models.third_party_code import wrap_errors
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
     spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     faces = [images.read(path) for path in args.pictures]
     spec.weights_path()
-    with contained(PredictionError, f"The model {spec.name!r} cannot be loaded"):
+    with wrap_errors(PredictionError, f"The model {spec.name!r} cannot be loaded"):
         classifier = spec.load(spec.resolve(Runtime(device=args.device)))
     predictions = predict_validated(classifier, spec.name, spec.labels, faces)
     for i, picture in enumerate(map(printable, args.pictures)):

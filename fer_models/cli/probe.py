@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, console, data_options, model_file_option
-
-if TYPE_CHECKING:
-    from fer_models.inference.runner import Runner
-    from fer_models.zoo.spec import ModelSpec
+from fer_models.cli.common import Commands, console, fitting_options, fitting_runner
 
 
 def add(commands: Commands) -> None:
@@ -18,15 +12,9 @@ def add(commands: Commands) -> None:
     help_text = "fit a linear probe to the face embeddings of a CLIP model; the probe is a model NAME-probe"
     parser = commands.add_parser("probe", help=help_text)
     parser.add_argument("model", help="a CLIP model from `fer-models list`")
-    data_options(parser, default="fer2013")
-    model_file_option(parser)
+    fitting_options(parser, "probe", store="embeddings are stored next to it")
     limit_help = "use N faces of each split only, stratified by emotion"
     parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
-    store, store_help = Path(".evals/store"), "embeddings are stored next to it (default: .evals/store)"
-    parser.add_argument("--store", type=Path, default=store, metavar="FOLDER", help=store_help)
-    output_help = "folder of the fitted probe (default: the user's weights folder)"
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
-    parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")
     parser.set_defaults(run=run)
 
 
@@ -45,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{model.name} has no face embeddings to probe. Take a CLIP model: clip-nano")
     file, screen, fitted = model.weights_path(), console(), []
     for split in datasets.training_splits(args.dataset, args.data_root):
-        runner = _runner(args, model, split)
+        runner = fitting_runner(args, split, [model], args.limit)
         faces = runner.data.faces
         message = f"{model.name} embeds {faces.name}: {len(faces)} faces; stored embeddings are used"
         screen.print(message, highlight=False)
@@ -65,23 +53,3 @@ def run(args: argparse.Namespace) -> int:
     command = f"pytest evals --model {model.name}-probe --dataset {args.dataset} …"
     screen.print(f"Evaluate it: {command}", highlight=False)
     return 0
-
-
-def _runner(args: argparse.Namespace, model: ModelSpec, split: str) -> Runner:
-    """A runner over one split."""
-    from fer_models.config import EvalConfig
-    from fer_models.inference.runner import Runner
-    from fer_models.zoo import restorers
-    from fer_models.zoo.registry import Registry
-    from fer_models.zoo.spec import Runtime
-
-    options = EvalConfig(
-        args.dataset,
-        args.data_root,
-        split,
-        args.limit,
-        Runtime(args.device, download=args.download),
-        store=args.store,
-        label_scheme=args.label_scheme,
-    )
-    return Runner(options, Registry("model", model), restorers.RESTORERS)

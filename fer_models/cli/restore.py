@@ -122,6 +122,7 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
     from PIL import Image
 
     from fer_models import images
+    from fer_models.artifacts.atomic_write import atomic_write
     from fer_models.errors import RestorationError, UsageError
     from fer_models.restorers.full_image import before_after
 
@@ -135,11 +136,9 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
     comparison = output.with_name(f"{output.stem}-before-after.png")
     pictures = {output: restored.photograph, comparison: before_after(photograph, restored)}
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         for target, picture in pictures.items():
-            part = target.with_suffix(".part")
-            Image.fromarray(picture).save(part, "PNG")
-            part.replace(target)
+            with atomic_write(target) as part:
+                Image.fromarray(picture).save(part, "PNG")
     except OSError as error:
         raise UsageError(
             f"{output} cannot be written ({error.strerror}). Choose another: --output FOLDER"

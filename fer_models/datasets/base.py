@@ -26,9 +26,12 @@ class Images(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FaceSet:
     """The labelled faces of one split, in the order of their source.
+
+    No attribute changes after construction. The hashes, which need every image, and the fingerprint are
+    computed at first use, and kept.
 
     Attributes:
         dataset: the dataset's name in subjects and baselines, such as `fer2013`.
@@ -52,12 +55,12 @@ class FaceSet:
     notes: tuple[str, ...] = ()
     votes: NDArray[np.int64] | None = None
     options: str = ""
-    _hashes: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _hashes: tuple[str, ...] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dataset", printable(self.dataset))
-        object.__setattr__(self, "sources", [printable(source) for source in self.sources])
-        object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
+        self.dataset = printable(self.dataset)
+        self.sources = [printable(source) for source in self.sources]
+        self.notes = tuple(printable(note) for note in self.notes)
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
             others = f"{len(self.labels)} labels and {len(self.sources)} sources"
@@ -96,7 +99,7 @@ class FaceSet:
         Raises:
             UnreadableFacesError: some pictures cannot be read. The text names them.
         """
-        if "all" not in self._hashes:
+        if self._hashes is None:
             hashes, unreadable = [], []
             for i in range(len(self)):
                 try:
@@ -105,8 +108,8 @@ class FaceSet:
                     unreadable.append((self.source(i), str(error)))
             if unreadable:
                 raise UnreadableFacesError(self.name, len(self), unreadable, self.options)
-            self._hashes["all"] = tuple(hashes)
-        return self._hashes["all"]
+            self._hashes = tuple(hashes)
+        return self._hashes
 
     def source(self, index: int) -> str:
         """The name of face `index` in messages and reports."""
@@ -125,7 +128,7 @@ class FaceSet:
     def select(self, rows: Sequence[int] | NDArray[np.int64], note: str = "") -> FaceSet:
         """Select `rows`, in their order, with one more note."""
         rows = np.asarray(rows, dtype=np.int64)
-        return FaceSet(
+        subset = FaceSet(
             self.dataset,
             self.split,
             _Subset(self.images, rows),
@@ -134,8 +137,10 @@ class FaceSet:
             (*self.notes, note) if note else self.notes,
             None if self.votes is None else self.votes[rows],
             self.options,
-            {"all": tuple(self._hashes["all"][i] for i in rows)} if "all" in self._hashes else {},
         )
+        if self._hashes is not None:
+            subset._hashes = tuple(self._hashes[i] for i in rows)
+        return subset
 
     def stratified_rows(self, n: int) -> NDArray[np.int64]:
         """Rows of a stratified subset: the first faces of each emotion, about `n` in all.

@@ -7,7 +7,6 @@ user's cache folder. Cached pixels are used only if they have the pinned sha256;
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import lru_cache
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.hashing import sha256_of_sources, warn_damaged
 from fer_models.artifacts.resources import ASSETS
 from fer_models.datasets.base import FaceSet
@@ -126,13 +126,7 @@ def _read_cache(split: str) -> NDArray[np.uint8] | None:
 def _write_cache(split: str, images: NDArray[np.uint8]) -> None:
     """Cache the pixels of a split. Where that fails, the next process draws them again."""
     path = _cache_path(split)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
     if path.exists() and _read_cache(split) is None:
         warn_damaged(path, "its pixels do not have the known sha256")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError), atomic_write(path) as part:
         part.write_bytes(images.tobytes())
-        part.replace(path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

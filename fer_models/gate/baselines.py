@@ -9,11 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.corruptions import Corruption
 from fer_models.emotions import EMOTIONS
@@ -110,10 +109,10 @@ class Baselines:
 
     measured: tuple[BaselineRecord, ...] = ()
     published: tuple[Mapping[str, Any], ...] = ()
+    _by_subject: Mapping[Subject, BaselineRecord] = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def _by_subject(self) -> dict[Subject, BaselineRecord]:
-        return {record.subject: record for record in self.measured}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_subject", {record.subject: record for record in self.measured})
 
     def find(self, subject: Subject) -> BaselineRecord | None:
         """Find the record of `subject`, or None."""
@@ -140,13 +139,8 @@ class Baselines:
             "measured": [asdict(r) for r in self.measured],
             "published": list(self.published),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def by_name(subject: Subject) -> tuple[str, ...]:

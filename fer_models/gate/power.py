@@ -104,6 +104,23 @@ class ScenarioResult:
         }
 
 
+@dataclass(frozen=True)
+class SimulationOptions:
+    """Size of a simulation, here and in `fer_models.studies.run_power`.
+
+    Attributes:
+        runs: simulated runs, at least one.
+        n: faces per run, drawn with replacement.
+        seed: the same seed gives the same results, in any number of processes.
+        processes: number of tasks that are computed in parallel.
+    """
+
+    runs: int
+    n: int = 3589
+    seed: int = 0
+    processes: int = 1
+
+
 class Source(NamedTuple):
     """Faces to simulate from: logits up to a constant (n, 7), labels (n,)."""
 
@@ -149,36 +166,31 @@ class _SimulatedRun(NamedTuple):
 
 def run(
     predictions: PredictionTable,
+    options: SimulationOptions,
     *,
     scenarios: Sequence[Scenario] = SCENARIOS,
-    runs: int = 2000,
-    n: int = 3589,
-    seed: int = 0,
-    processes: int = 1,
     progress: Callable[[int], None] = lambda scenarios: None,
 ) -> list[ScenarioResult]:
     """Simulate and judge runs of each scenario.
 
     Args:
         predictions: real predictions of a model; those without probabilities are left out.
+        options: the runs per scenario; each is judged as one run of the gate with one subject.
         scenarios: the true changes.
-        runs: simulated runs per scenario; each is judged as one run of the gate with one subject.
-        n: faces per run, drawn with replacement.
-        seed: the same seed gives the same results, in any number of processes.
-        processes: number of scenarios that are simulated in parallel.
         progress: called with the number of scenarios that were completed since the last call.
 
     Raises:
         UsageError: no run, no face, or a scenario that is impossible with these predictions (such as a fall
             larger than the share of discordant faces).
     """
+    runs, n = options.runs, options.n
     if runs < 1 or n < 1:
         raise UsageError(
             f"The simulation needs at least one run of at least one face, got {runs} runs of {n} faces."
         )
     source = Source.from_predictions(predictions)
-    tasks = [(source, scenario, runs, n, (seed, i)) for i, scenario in enumerate(scenarios)]
-    parallel = Parallel(n_jobs=processes, return_as="generator")
+    tasks = [(source, scenario, runs, n, (options.seed, i)) for i, scenario in enumerate(scenarios)]
+    parallel = Parallel(n_jobs=min(options.processes, len(tasks)), return_as="generator")
     results = []
     for result in parallel(delayed(_simulate_scenario)(*task) for task in tasks):
         results.append(result)

@@ -25,7 +25,7 @@ from fer_models.store.partition import ShardedFolder
 _METADATA = b"fer-models-features"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
     """Embeddings of one set of faces by one model after one restoration."""
 

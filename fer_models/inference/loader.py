@@ -14,9 +14,9 @@ from fer_models.errors import PredictionError
 from fer_models.images import Face, face_hash
 from fer_models.inference.pipeline import Pipeline, restore_corrupted
 from fer_models.inference.restoration_cache import CachedRestorer
-from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.restorers.base import Restorer, restore_validated
 from fer_models.store.code_identity import code_identity
-from fer_models.third_party_code import contained
+from fer_models.third_party_code import wrap_errors
 from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
 
 _Loaded = TypeVar("_Loaded")
@@ -79,7 +79,7 @@ class Loader:
                 f"Model {model.name!r} declares a question, but takes no other: "
                 "it has no method with_question."
             )
-        with contained(PredictionError, f"Model {model.name!r} failed to take another question"):
+        with wrap_errors(PredictionError, f"Model {model.name!r} failed to take another question"):
             return classifier.with_question(question)
 
     def restorer(self, restorer: RestorerSpec) -> Restorer:
@@ -138,7 +138,7 @@ class Loader:
         if self.options.cached_only:
             return ""
         if restorer.name not in self._restorer_tokens:
-            restored = restore_checked(self.restorer(restorer), restorer.name, self._sample())
+            restored = restore_validated(self.restorer(restorer), restorer.name, self._sample())
             digest = hashlib.sha256("".join(face_hash(face) for face in restored).encode())
             self._restorer_tokens[restorer.name] = digest.hexdigest()
         return self._restorer_tokens[restorer.name]
@@ -150,5 +150,5 @@ def _loaded(name: str, load: Callable[[], _Loaded]) -> _Loaded:
     Raises:
         PredictionError: it raised something; an error of this package passes as it is.
     """
-    with paused_garbage_collection(), contained(PredictionError, f"The {name} cannot be loaded"):
+    with paused_garbage_collection(), wrap_errors(PredictionError, f"The {name} cannot be loaded"):
         return load()

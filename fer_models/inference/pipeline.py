@@ -13,8 +13,8 @@ from fer_models.classifiers.base import Classifier, Embedding, Predictions
 from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, PredictionError, PromptTooLongError
 from fer_models.images import Face
-from fer_models.restorers.base import Restorer, restore_checked
-from fer_models.third_party_code import contained
+from fer_models.restorers.base import Restorer, restore_validated
+from fer_models.third_party_code import wrap_errors
 from fer_models.zoo.spec import ModelSpec
 
 
@@ -55,9 +55,9 @@ class Pipeline:
 def restore_corrupted(
     corruption: Corruption | None, restorer: Restorer, name: str, faces: Sequence[Face]
 ) -> list[Face]:
-    """The faces after corruption and restoration. Raises as `restore_checked`."""
+    """The faces after corruption and restoration. Raises as `restore_validated`."""
     images = faces if corruption is None else [corruption.apply(face) for face in faces]
-    return restore_checked(restorer, name, images)
+    return restore_validated(restorer, name, images)
 
 
 def predict_validated(
@@ -82,7 +82,7 @@ def validate_predictions(
         PredictionError: it raised, or what it returned is not one valid prediction per face in the declared
             label order.
     """
-    with contained(PredictionError, f"Model {name!r} failed on a batch of {n} faces"):
+    with wrap_errors(PredictionError, f"Model {name!r} failed on a batch of {n} faces"):
         try:
             predictions = predict()
             if not isinstance(predictions, Predictions):
@@ -113,7 +113,7 @@ def validate_embeddings(embed: Callable[[], NDArray[np.float32]], name: str, n: 
     Raises:
         PredictionError: it raised, or what it returned is not one vector of finite numbers per face.
     """
-    with contained(PredictionError, f"Model {name!r} failed to embed {n} faces"):
+    with wrap_errors(PredictionError, f"Model {name!r} failed to embed {n} faces"):
         returned = np.asarray(embed())
     if returned.dtype.kind not in "fiu":
         raise PredictionError(

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from fer_models.artifacts.checksummed_files import find, locked_directory, write
 from fer_models.images import Face, face_hash
-from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.restorers.base import Restorer, restore_validated
 
 #: Faces that are restored before they are written: what a killed run can lose, and one batch of a GPU.
 BATCH_SIZE = 16
@@ -70,7 +70,7 @@ class CachedRestorer:
             for start in range(0, len(missing), BATCH_SIZE):
                 batch = missing[start : start + BATCH_SIZE]
                 assert restorer is not None
-                restored = restore_checked(restorer, self.name, [faces[h] for h in batch])
+                restored = restore_validated(restorer, self.name, [faces[h] for h in batch])
                 for face, pixels in zip(batch, restored, strict=True):
                     self._write(face, pixels)
                     cached[face] = pixels

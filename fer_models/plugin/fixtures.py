@@ -39,7 +39,7 @@ class Gate:
         __tracebackhide__ = True
         from fer_models.report import verdicts
 
-        reason = verdicts.why_not(self.verdict, metric, self.state.strict)
+        reason = verdicts.failure_text(self.verdict, metric, self.state.strict)
         if reason is not None:
             pytest.fail(reason, pytrace=False)
 
@@ -80,7 +80,7 @@ class RobustnessGate:
         subject = self.state.evaluation.runner.subject(self.combination).id
         if not figures:
             pytest.skip(f"{subject}: this check has no figure with {part!r} in its name")
-        reason = robustness.why_not(subject, figures, self.state.strict)
+        reason = robustness.failure_text(subject, figures, self.state.strict)
         if reason is not None:
             pytest.fail(reason, pytrace=False)
 
@@ -213,15 +213,15 @@ def training_record(request: pytest.FixtureRequest, model: ModelSpec) -> dict[st
 
 
 @pytest.fixture
-def prompting(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
+def prompt_robustness(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
     """Prompt robustness of a zero-shot model; tests of other models are deselected."""
-    return RobustnessGate(state_of(request.config), raw_combination, "prompting")
+    return RobustnessGate(state_of(request.config), raw_combination, "prompt_robustness")
 
 
 @pytest.fixture
-def questioning(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
+def question_robustness(request: pytest.FixtureRequest, raw_combination: Combination) -> RobustnessGate:
     """Question robustness of a vision-language model; tests of other models are deselected."""
-    return RobustnessGate(state_of(request.config), raw_combination, "questioning")
+    return RobustnessGate(state_of(request.config), raw_combination, "question_robustness")
 
 
 @pytest.fixture

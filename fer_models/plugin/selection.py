@@ -35,8 +35,8 @@ _NEED_MODEL = frozenset(
         "load_classifier",
         "predict",
         "costs",
-        "prompting",
-        "questioning",
+        "prompt_robustness",
+        "question_robustness",
         "metamorphic",
         "robustness",
     }
@@ -46,7 +46,7 @@ _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
 #: Fixtures whose cost in predictions the expected time counts.
-_COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
+_COUNTED = ("robustness", "metamorphic", "question_robustness", "predict", "costs")
 
 
 def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
@@ -141,12 +141,12 @@ def _not_applicable(state: State, item: pytest.Function) -> bool:
 def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
     """Whether one of the fixtures does not exist for a model."""
     runtime = state.evaluation.runner.options.runtime
-    zero_shot = {"prompting", "load_zero_shot_classifier"}
+    zero_shot = {"prompt_robustness", "load_zero_shot_classifier"}
     return bool(
         ("training_step" in fixtures and model.name not in RECIPES)
         or ("training_record" in fixtures and model.name not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or (zero_shot & fixtures and not _is_promptable(model))
-        or ("questioning" in fixtures and not _takes_questions(model))
+        or ("question_robustness" in fixtures and not _takes_questions(model))
         or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )
 

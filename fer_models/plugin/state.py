@@ -22,14 +22,27 @@ from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
 from fer_models.report import html_report, json_fields, report_file, robustness, verdicts
 from fer_models.report.eval_report import SCHEMA, EvalReport
-from fer_models.report.report_entries import Cost
+from fer_models.report.report_entries import Cost, Result
+from fer_models.report.robustness_entries import (
+    CorruptionResult,
+    MetamorphicResult,
+    PromptResult,
+    QuestionResult,
+    RestorationResult,
+    RobustnessEntry,
+)
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.studies import grim
 from fer_models.zoo import resolve
 
-#: The section of evals.json with the effects of restorations, and all sections with entries by name.
+#: The section of evals.json with the effects of restorations, and what each section with named entries holds.
 _EFFECTS = "restorations"
-_SECTIONS = (*dict.fromkeys(kind.section for kind in ROBUSTNESS_CHECKS.values()), _EFFECTS)
+_SECTIONS: dict[str, Any] = {
+    "prompts": PromptResult | QuestionResult,
+    "metamorphic": MetamorphicResult,
+    "corruptions": CorruptionResult,
+    _EFFECTS: RestorationResult,
+}
 
 
 class State:
@@ -49,10 +62,12 @@ class State:
         self.evaluation = Evaluation(
             options.read(config), self.models, self.restorers, progress(config), models.names
         )
-        self.results: dict[str, dict[str, Any]] = {}
+        self.results: dict[str, Result] = {}
         self.records: dict[str, baselines.BaselineRecord] = {}
         self.costs: list[dict[str, Any]] = []
-        self.sections: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _SECTIONS}
+        self.sections: dict[str, dict[str, RobustnessEntry | RestorationResult]] = {
+            name: {} for name in _SECTIONS
+        }
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
@@ -79,16 +94,15 @@ class State:
         if evaluation.is_judged(combination):
             with suppress(FerModelsError):  # the result has the error as its message
                 message = verdicts.message(evaluation.verdict(combination), self.strict)
-        result = evaluation.result(combination, message, self.strict)
-        self.merge(result)
+        self.add_result(evaluation.result(combination, message, self.strict))
         if self.update and evaluation.runner.dataset_of(combination).subset_indices is None:
-            self.records[result["id"]] = evaluation.record(combination)
+            self.records[evaluation.runner.subject(combination).id] = evaluation.record(combination)
 
     def _collect_robustness(self) -> None:
         checks, runner = self.evaluation.robustness, self.evaluation.runner
         for (kind, combination), measured, figures in checks.results():
             subject = runner.subject(combination)
-            self.sections[ROBUSTNESS_CHECKS[kind].section][subject.id] = {
+            entry = {
                 "subject": subject.as_json(),
                 "id": subject.id,
                 **measured.as_json(),
@@ -96,6 +110,7 @@ class State:
                 "fails": any(figure.fails(self.strict) for figure in figures),
                 "message": robustness.message(subject.id, figures),
             }
+            self._add_entry(ROBUSTNESS_CHECKS[kind].section, subject.id, entry)
         for (kind, combination), reason in checks.errors().items():
             name = f"{ROBUSTNESS_CHECKS[kind].section} of {runner.subject(combination).id}"
             self.errors[name] = str(reason) or type(reason).__name__
@@ -106,91 +121,103 @@ class State:
         face_set = {"dataset": faces.dataset, "split": faces.split, "corruption": corruption}
         for effect in effects.all():
             key = f"{effect.restoration} against {effect.against}: {effect.model}"
-            self.sections[_EFFECTS][key] = {
+            entry = {
                 "subject": face_set,
                 **effect.as_json(),
                 "macro_f1": effect.macro_f1 or None,  # not defined for the mean of all models
                 "faces": effects.flipped_faces(effect),
             }
+            self._add_entry(_EFFECTS, key, entry)
 
-    def merge(self, result: dict[str, Any]) -> None:
-        """Keep one result per subject; one predicted in this run replaces one read from the store."""
-        if result["id"] not in self.results or not result["from_store"]:
-            self.results[result["id"]] = result
+    def add_result(self, value: dict[str, Any]) -> None:
+        """Add a result; one predicted in this run replaces one of the same subject read from the store."""
+        result: Result | None = self._decoded(Result, value, f"results[{value['id']}]")
+        if result is not None and (result.id not in self.results or not result.from_store):
+            self.results[result.id] = result
+
+    def _add_entry(self, section: str, key: str, value: dict[str, Any]) -> None:
+        """Add an entry of a section. One that was measured but not judged replaces none."""
+        entry = self._decoded(_SECTIONS[section], value, f"{section}[{key}]")
+        if entry is not None and (key not in self.sections[section] or getattr(entry, "figures", None)):
+            self.sections[section][key] = entry
+
+    def _decoded(self, kind: Any, value: Any, path: str, advice: str = "") -> Any:
+        """A typed entry of evals.json; None for an invalid one, which becomes an error of the run."""
+        try:
+            return json_fields.decode(kind, value, path)
+        except UsageError as error:
+            self.errors[path] = f"{error}{advice}"
+            return None
 
     def failures(self) -> dict[str, str]:
         """The messages of verdicts that fail the run, by name: of subjects and of robustness checks."""
-        failed = {name: result["message"] for name, result in self.results.items() if result["fails"]}
+        failed = {name: result.message for name, result in self.results.items() if result.fails}
         for section, entries in self.sections.items():
-            failed |= {f"{section} of {k}": e["message"] for k, e in entries.items() if e.get("fails")}
+            checks = {key: entry for key, entry in entries.items() if isinstance(entry, RobustnessEntry)}
+            failed |= {f"{section} of {key}": check.message for key, check in checks.items() if check.fails}
         return failed
 
     def refuse(self, error: DatasetError) -> None:
         """Write a report with `error` alone, for faces that cannot be read, in place of an earlier report."""
         self.errors[printable(self.evaluation.runner.options.dataset)] = str(error)
-        report = self._error_report()
+        report = self._report_without_results()
         report_file.write_report(report, self.report_dir / "evals.json")
         html_report.write_html(report, self.report_dir / "evals.html")
 
     def report(self) -> EvalReport:
-        """The report of the run. Entries that are no valid report become an error of the run."""
+        """The report of the run. Invalid costs, and invalid faces, become errors of the run."""
         costs = self._valid_costs()
         dataset = self.evaluation.runner.data.faces.dataset
         published = [p for p in self.evaluation.baselines.published if p.get("dataset") in (None, dataset)]
-        content = {
-            "results": [self.results[k] for k in sorted(self.results)],
-            "costs": costs,
-            **{name: [entries[k] for k in sorted(entries)] for name, entries in self.sections.items()},
-            "data": self.evaluation.runner.data.as_json(),
-            "not_judged": self.left_out,
-            "published": [grim.annotate(p) for p in published],
-        }
         try:
-            return EvalReport.from_json({**self._frame(), **content})
+            report = self._report_without_results(
+                data=self.evaluation.runner.data.as_json(),
+                not_judged=self.left_out,
+                published=[grim.annotate(p) for p in published],
+            )
         except UsageError as error:
             self.errors["the report"] = str(error)
-            return self._error_report()
+            return self._report_without_results()
+        sections: dict[str, Any] = {
+            name: tuple(entries[k] for k in sorted(entries)) for name, entries in self.sections.items()
+        }
+        results = tuple(self.results[k] for k in sorted(self.results))
+        return replace(report, results=results, costs=costs, **sections)
 
-    def _valid_costs(self) -> list[dict[str, Any]]:
+    def _valid_costs(self) -> tuple[Cost, ...]:
         """The costs without invalid entries, which a suite may have appended: those are errors."""
-        valid = []
-        for i, cost in enumerate(self.costs):
-            try:
-                json_fields.decode(Cost, cost, f"costs[{i}]")
-                valid.append(cost)
-            except UsageError as error:
-                self.errors[f"costs[{i}]"] = f"{error} Correct the test that appends it to `costs`."
-        return valid
+        advice = " Correct the test that appends it to `costs`."
+        costs = [self._decoded(Cost, cost, f"costs[{i}]", advice) for i, cost in enumerate(self.costs)]
+        return tuple(cost for cost in costs if cost is not None)
 
-    def _error_report(self) -> EvalReport:
-        """A report with the errors of the run, and without results."""
-        empty = dict.fromkeys(("results", "costs", *self.sections, "not_judged", "published"), ())
-        return EvalReport.from_json({**self._frame(), **empty, "data": {}})
-
-    def _frame(self) -> dict[str, Any]:
-        """The fields of evals.json that do not depend on results."""
+    def _report_without_results(self, **content: Any) -> EvalReport:
+        """A report with the errors of the run and `content`. Raises UsageError where that is invalid."""
         command = " ".join(["pytest", *map(str, self.config.invocation_params.args)])
         options = self.evaluation.runner.options
-        return {
+        empty = dict.fromkeys(("results", "costs", *_SECTIONS, "not_judged", "published"), ())
+        return EvalReport.from_json({
             "schema": SCHEMA,
             "depth": {"name": options.depth.name, "left_out": options.depth.left_out(options.whole_variants)},
             "environment": {**environment(), "command": printable(command)},
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": text} for name, text in sorted(self.errors.items())],
-        }
+            **empty,
+            "data": {},
+            **content,
+        })  # fmt: skip
 
     # -- between processes ------------------------------------------------------------------------
 
     def to_worker_output(self) -> str:
         """Encode what a worker measured, for `merge_worker_output`."""
         return json.dumps({
-            "results": list(self.results.values()),
+            "results": json_fields.encode(list(self.results.values()), "results"),
             "records": [{"id": k, "record": asdict(r)} for k, r in self.records.items()],
             "skipped": self.skipped,
             "errors": self.errors,
             "left_out": self.left_out,
             "costs": self.costs,
-            "sections": self.sections,
+            "sections": json_fields.encode(self.sections, "sections"),
             "audit": self.evaluation.runner.data.audit_result,
         })  # fmt: skip
 
@@ -198,7 +225,7 @@ class State:
         """Add what a worker measured."""
         measured = json.loads(output)
         for result in measured["results"]:
-            self.merge(result)
+            self.add_result(result)
         for entry in measured["records"]:
             self._merge_record(entry["id"], entry["record"])
         self.skipped |= measured["skipped"]
@@ -207,9 +234,7 @@ class State:
         self.costs += measured["costs"]
         for name, entries in measured["sections"].items():
             for key, entry in entries.items():
-                # A worker may have measured an entry without judging it.
-                if key not in self.sections[name] or entry.get("figures"):
-                    self.sections[name][key] = entry
+                self._add_entry(name, key, entry)
         self.evaluation.runner.data.audit_result = (
             self.evaluation.runner.data.audit_result or measured["audit"]
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from fer_models.errors import UsageError
@@ -84,7 +83,7 @@ class EvalReport:
 
     @classmethod
     def from_json(cls, value: Any) -> EvalReport:
-        """Decode the content of evals.json, or the dictionary that a run collected.
+        """Decode the content of evals.json.
 
         Raises:
             UsageError: it is not a report of this schema; the message names the field.
@@ -106,7 +105,7 @@ class EvalReport:
         """
         return {"schema": SCHEMA, **encode(self, "")}
 
-    @cached_property
+    @property
     def ranked(self) -> dict[str, list[Result]]:
         """The results by their faces: full splits first, the best accuracy first within each."""
         groups: dict[str, list[Result]] = {}

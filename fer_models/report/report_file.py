@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json
 from fer_models.errors import UsageError
 from fer_models.report.eval_report import EvalReport
@@ -24,13 +24,8 @@ def write_report(report: EvalReport, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write a file in UTF-8 atomically. Its folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_report(path: Path) -> EvalReport:

@@ -14,7 +14,7 @@ from fer_models.report.robustness_entries import VERDICT_ORDER, Figure
 from fer_models.report.verdicts import HINT
 
 
-def why_not(subject: str, figures: Sequence[RobustnessFigure], strict: bool) -> str | None:
+def failure_text(subject: str, figures: Sequence[RobustnessFigure], strict: bool) -> str | None:
     """The failure text if a figure fails, else None; INCONCLUSIVE and NEW fail under `strict` only."""
     return message(subject, [f for f in figures if f.fails(strict)]) or None
 

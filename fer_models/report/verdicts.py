@@ -42,7 +42,7 @@ def degradation_line(verdict: Verdict) -> str:
     )
 
 
-def why_not(verdict: Verdict, metric: str, strict: bool) -> str | None:
+def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
     """The failure text if a metric fails the gate, else None.
 
     The record's floor and the bound on faces without a prediction belong to accuracy, and so do NEW and

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fer_models.errors import RestorationError
 from fer_models.images import Face
-from fer_models.third_party_code import contained
+from fer_models.third_party_code import wrap_errors
 
 
 class Restorer(Protocol):
@@ -43,14 +43,14 @@ class Bicubic:
         ]
 
 
-def restore_checked(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:
+def restore_validated(restorer: Restorer, name: str, faces: Sequence[Face]) -> list[Face]:
     """Restore faces, and check the contract of the restorer.
 
     Raises:
         RestorationError: it raised, or returned another number of faces or something that is not a face.
         FerModelsError: it raised an error of this package (such as a StoreError of cached faces).
     """
-    with contained(RestorationError, f"Restorer {name!r} failed on a batch of {len(faces)} faces"):
+    with wrap_errors(RestorationError, f"Restorer {name!r} failed on a batch of {len(faces)} faces"):
         restored = list(restorer.restore(faces))
     if len(restored) != len(faces):
         raise RestorationError(

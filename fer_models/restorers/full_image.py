@@ -21,7 +21,7 @@ from fer_models.artifacts import download, weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.images import Face, resize
-from fer_models.restorers.base import Restorer, restore_checked
+from fer_models.restorers.base import Restorer, restore_validated
 
 _RELEASES = "https://github.com/xinntao/facexlib/releases/download"
 #: Weights of face detection and parsing: release and sha256 of each file; facexlib is MIT-licensed.
@@ -88,7 +88,7 @@ class FullImageRestorer:
             helper.get_face_landmarks_5(eye_dist_threshold=_MIN_EYE_DISTANCE)
             helper.align_warp_face()
             faces = [np.ascontiguousarray(face[:, :, ::-1]) for face in helper.cropped_faces]
-            restored = restore_checked(self.restorer, self.name, faces) if faces else []
+            restored = restore_validated(self.restorer, self.name, faces) if faces else []
             restored = [resize(face, SIDE) for face in restored]
             for face in restored:
                 helper.add_restored_face(np.ascontiguousarray(face[:, :, ::-1]))

@@ -123,8 +123,8 @@ def _corruption_faces(runner: Runner, combination: Combination) -> EvalDataset:
 
 #: Every kind of check, by the name of its fixture.
 ROBUSTNESS_CHECKS: Mapping[str, RobustnessCheck] = {
-    "prompting": RobustnessCheck("prompts", _measure_prompts, Runner.dataset_of),
-    "questioning": RobustnessCheck("prompts", _measure_questions, _question_faces),
+    "prompt_robustness": RobustnessCheck("prompts", _measure_prompts, Runner.dataset_of),
+    "question_robustness": RobustnessCheck("prompts", _measure_questions, _question_faces),
     "metamorphic": RobustnessCheck("metamorphic", _measure_metamorphic, _metamorphic_faces),
     "robustness": RobustnessCheck("corruptions", _measure_corruptions, _corruption_faces),
 }

@@ -12,7 +12,7 @@ from fer_models.gate import restoration_effect
 from fer_models.gate.restoration_effect import RestorationEffect
 from fer_models.images import data_url, resize
 from fer_models.inference.runner import Combination, Runner
-from fer_models.restorers.base import restore_checked
+from fer_models.restorers.base import restore_validated
 from fer_models.store.predictions import PredictionTable
 from fer_models.zoo.model_name import ModelName
 
@@ -124,14 +124,14 @@ class RestorationEffects:
 
         def measure_time() -> dict[str, float]:
             restorer = runner.restorer(name)
-            restore_checked(restorer, name, faces[:1])  # a warm-up
+            restore_validated(restorer, name, faces[:1])  # a warm-up
             started = time.perf_counter()
-            restore_checked(restorer, name, faces)
+            restore_validated(restorer, name, faces)
             return {"seconds_per_face": (time.perf_counter() - started) / len(faces)}
 
         runtime = runner.options.runtime
         identity = runner.restorers[name].identity(runtime)
         step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
-        restored = restore_checked(runner.cached_restorer(name), name, faces)
+        restored = restore_validated(runner.cached_restorer(name), name, faces)
         seconds = float(runner.costs.get_or_measure(step, measure_time)["seconds_per_face"])
         return seconds, restoration_effect.image_fidelity(faces, restored)

@@ -76,11 +76,12 @@ class Store:
 _Shard = TypeVar("_Shard")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ShardedFolder(ABC, Generic[_Shard]):
     """A folder of files with `SHARD` faces each, written atomically by one process at a time.
 
     A file is read and validated once. This object then keeps its content, also if the file changes later.
+    No attribute changes after construction.
 
     Attributes:
         folder: made when it is first locked.
@@ -91,7 +92,7 @@ class ShardedFolder(ABC, Generic[_Shard]):
     folder: Path
     key: str
     faces: tuple[str, ...]
-    _valid: dict[int, _Shard] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _valid: dict[int, _Shard] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shards(self) -> int:
@@ -147,7 +148,7 @@ class ShardedFolder(ABC, Generic[_Shard]):
         write(self.folder, self._name(shard), to_parquet(table), _CONTENT)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
     """Predictions of one subject on disk.
 

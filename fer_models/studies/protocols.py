@@ -14,7 +14,6 @@ measured.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.device import resolve_precision
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
@@ -219,7 +219,8 @@ def _run_protocol(protocol: Protocol, recipe: Recipe, folder: Path, options: Run
         if cached.get("inputs") == inputs:
             return ProtocolResult(**cached["result"])
     result = _measure(protocol, recipe, folder, options)
-    _write(path, json.dumps({"inputs": inputs, "result": asdict(result)}, indent=1))
+    with atomic_write(path) as part:
+        part.write_text(json.dumps({"inputs": inputs, "result": asdict(result)}, indent=1))
     return ProtocolResult(**json.loads(path.read_text())["result"])
 
 
@@ -262,12 +263,6 @@ def _measure(protocol: Protocol, recipe: Recipe, folder: Path, options: RunOptio
 
 def _accuracy(n_correct: int, n: int) -> dict[str, float]:
     return {**wilson_interval(n_correct, n).as_json(), "n": n}
-
-
-def _write(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(text)
-    Path(part.name).replace(path)
 
 
 def markdown_table(results: Sequence[ProtocolResult]) -> str:

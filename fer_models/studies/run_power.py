@@ -63,8 +63,15 @@ class Plan:
 #: `pytest evals` on the synthetic faces with the shipped models: five networks and a second answer mode, each
 #: with two restorations.
 PLANS: tuple[Plan, ...] = (
-    Plan(STANDARD, 5, 13, {"corruptions": 5, "metamorphic": 5, "prompting": 1, "questioning": 1}),
-    Plan(FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompting": 1, "questioning": 2}),
+    Plan(
+        STANDARD,
+        5,
+        13,
+        {"corruptions": 5, "metamorphic": 5, "prompt_robustness": 1, "question_robustness": 1},
+    ),
+    Plan(
+        FULL, 18, 0, {"corruptions": 18, "metamorphic": 6, "prompt_robustness": 1, "question_robustness": 2}
+    ),
 )
 
 #: Reasons for a run to fail.
@@ -113,30 +120,26 @@ def tasks(runs: int, plans: Sequence[Plan] = PLANS) -> int:
 
 def run(
     predictions: PredictionTable,
+    options: power.SimulationOptions,
     *,
     plans: Sequence[Plan] = PLANS,
-    runs: int = 1000,
-    n: int = 3589,
     discordant: float = 0.10,
-    seed: int = 0,
-    processes: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[DepthPower]:
     """Simulate and judge full runs of each plan.
 
     Args:
         predictions: real predictions of a model; those without probabilities are left out.
+        options: the full runs of each plan without a change, and as many, at most 150, per point of a power
+            curve; the faces of the subjects that are evaluated on all faces.
         plans: the sizes of the runs.
-        runs: full runs of each plan without a change; as many, at most 150, per point of a power curve.
-        n: faces of the subjects that are evaluated on all faces.
         discordant: the share of faces that the versions' noise changes between correct and wrong.
-        seed: the same seed gives the same results, in any number of processes.
-        processes: number of tasks that are computed in parallel.
         progress: called with the number of `tasks` that were completed since the last call.
 
     Raises:
         UsageError: no run or too few faces, or so much noise is impossible with these predictions.
     """
+    runs, n, seed = options.runs, options.n, options.seed
     if runs < 1 or n < 7:
         raise UsageError(f"Simulate at least one run of at least seven faces, not {runs} runs of {n} faces.")
     source = power.Source.from_predictions(predictions)
@@ -145,7 +148,7 @@ def run(
         source, noise, n, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE}
     )
     results = []
-    with Parallel(n_jobs=processes, return_as="generator") as parallel:
+    with Parallel(n_jobs=options.processes, return_as="generator") as parallel:
         for number, plan in enumerate(plans):
             sizes = [min(_BATCH_SIZE, runs - start) for start in range(0, runs, _BATCH_SIZE)]
             counts = parallel(
@@ -263,7 +266,7 @@ def _faces_of(plan: Plan, kind: str, n: int) -> int:
     limits = {
         "corruptions": depth.corruption_limit,
         "metamorphic": depth.metamorphic_limit,
-        "questioning": depth.question_limit,
+        "question_robustness": depth.question_limit,
     }
     return min(n, limits.get(kind, n))
 

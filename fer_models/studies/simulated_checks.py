@@ -39,8 +39,8 @@ Harm: TypeAlias = Callable[[FloatArray, IntArray, float, np.random.Generator], N
 NOISE_CORRELATION: Mapping[str, float] = {
     "corruptions": 0.25,
     "metamorphic": 0.82,
-    "prompting": 0.86,
-    "questioning": 0.60,
+    "prompt_robustness": 0.86,
+    "question_robustness": 0.60,
 }
 #: The share of copies whose prediction differs from that of the face, in one version; about as in the records
 #: of the shipped models (mean error 0.25 to 0.38; one pixel of shift 0.01 to 0.11; one template 0.01 to 0.04,
@@ -48,8 +48,8 @@ NOISE_CORRELATION: Mapping[str, float] = {
 DISTURBED_SHARE: Mapping[str, float] = {
     "corruptions": 0.30,
     "metamorphic": 0.05,
-    "prompting": 0.05,
-    "questioning": 0.10,
+    "prompt_robustness": 0.05,
+    "question_robustness": 0.10,
 }
 #: Prompts in a simulated search for the worst prompt, at most; the real number would take minutes.
 _SEARCHED = 20
@@ -182,15 +182,15 @@ def _metamorphic(
     return versions
 
 
-def _prompting(
+def _prompt_robustness(
     simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
 ) -> Versions:
     truth, logits = draw_faces(simulation, rng, simulation.n)
-    small, large = simulation.disturbance["prompting"], simulation.disturbance["questioning"]
+    small, large = simulation.disturbance["prompt_robustness"], simulation.disturbance["question_robustness"]
     n_searched = min(_SEARCHED, depth.prompt_search_examples)
     sizes = [1, _TEMPLATES, sum(_WORDS.values()), len(prompt_robustness.INVARIANCES), n_searched]
     copies = [0.0, *[small] * sum(sizes[1:4]), *[large] * n_searched]
-    both = _Draw(simulation, rng, harm, size).predict("prompting", logits, truth, copies)
+    both = _Draw(simulation, rng, harm, size).predict("prompt_robustness", logits, truth, copies)
     baseline, candidate = (_prompt_counts(truth, predicted, sizes) for predicted in both)
     return {f"{prompt_robustness.PREFIX}{name}": (baseline[name], candidate[name]) for name in baseline}
 
@@ -212,12 +212,12 @@ _QUESTION = QUESTIONS["one-word"]
 _VARIANTS = question_robustness.variants(_QUESTION)
 
 
-def _questioning(
+def _question_robustness(
     simulation: Simulation, depth: Depth, rng: np.random.Generator, harm: Harm | None, size: float
 ) -> Versions:
     truth, logits = check_faces(simulation, rng, depth.question_limit)
-    copies = [0.0, *[simulation.disturbance["questioning"]] * (len(_VARIANTS) - 1)]
-    both = _Draw(simulation, rng, harm, size).predict("questioning", logits, truth, copies)
+    copies = [0.0, *[simulation.disturbance["question_robustness"]] * (len(_VARIANTS) - 1)]
+    both = _Draw(simulation, rng, harm, size).predict("question_robustness", logits, truth, copies)
     names = [question.name for question in _VARIANTS]
     baseline, candidate = (
         question_robustness.counts_of(dict(zip(names, predicted, strict=True)), _QUESTION, truth)
@@ -230,8 +230,8 @@ def _questioning(
 CHECKS = {
     "corruptions": _corruptions,
     "metamorphic": _metamorphic,
-    "prompting": _prompting,
-    "questioning": _questioning,
+    "prompt_robustness": _prompt_robustness,
+    "question_robustness": _question_robustness,
 }
 
 
@@ -267,7 +267,10 @@ def _prefer_first_option(logits: FloatArray, truth: IntArray, size: float, rng: 
 HARMS: dict[str, tuple[str, Harm]] = {
     f"{corruption_robustness.PREFIX}mean error": ("corruptions", _on_all_copies),
     f"{metamorphic.PREFIX}flip rate, 1 pixel shift": ("metamorphic", _disturb_copies),
-    f"{prompt_robustness.PREFIX}accuracy of the worst template": ("prompting", _on_one_template),
-    f"{prompt_robustness.PREFIX}flip rate, another order": ("questioning", _disturb_copies),
-    f"{prompt_robustness.PREFIX}position bias in multiple-choice": ("questioning", _prefer_first_option),
+    f"{prompt_robustness.PREFIX}accuracy of the worst template": ("prompt_robustness", _on_one_template),
+    f"{prompt_robustness.PREFIX}flip rate, another order": ("question_robustness", _disturb_copies),
+    f"{prompt_robustness.PREFIX}position bias in multiple-choice": (
+        "question_robustness",
+        _prefer_first_option,
+    ),
 }

@@ -17,6 +17,7 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import UsageError, WeightsMissingError
 from fer_models.training.recipes import VOTES, Recipe
+from fer_models.zoo.model_name import ModelName
 
 
 def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> torch.Tensor:
@@ -85,9 +86,10 @@ def _predict_probabilities(
 def _find_teachers(recipe: Recipe) -> dict[str, Path]:
     """The weights of the recipe's teachers, by name."""
     teachers: dict[str, Path] = {}
-    for name in (recipe.teacher or "").split("+"):
-        if not name:
-            continue
+    if recipe.teacher is None:
+        return teachers
+    model = ModelName.parse(recipe.teacher)
+    for name in map(str, model.components or (model,)):
         if (path := weights.find(name)) is None:
             problem = f"The weights of {name}, a teacher of this recipe, are not on this machine."
             raise WeightsMissingError(f"{problem} Train it first: fer-models train {name}")

@@ -20,7 +20,7 @@ from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import LABELS, LabelSpace
 from fer_models.errors import FerModelsError, UsageError, WeightsError, WeightsMissingError, one_line
 from fer_models.restorers.base import Restorer
-from fer_models.third_party_code import contained, describe_exception
+from fer_models.third_party_code import describe_exception, wrap_errors
 
 PRECISIONS = ("float32", "bf16", "fp16")
 #: The precision of a model that depends on the machine.
@@ -254,7 +254,7 @@ def _locate_weights(name: str, weights: Weights | None) -> Path | None:
     """
     if weights is None:
         return None
-    with contained(
+    with wrap_errors(
         WeightsError, f"The weights of {name} cannot be searched for, because Weights.locate failed"
     ):
         path = weights.locate()
@@ -300,9 +300,9 @@ def derive(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> Mo
 
 @contextmanager
 def defining_records(failed: str, hint: str = "") -> Iterator[None]:
-    """Run code that defines records, as `contained`; every error becomes a `UsageError`."""
+    """Run code that defines records, as `wrap_errors`; every error becomes a `UsageError`."""
     try:
-        with contained(UsageError, failed, hint):
+        with wrap_errors(UsageError, failed, hint):
             yield
     except UsageError:
         raise

@@ -10,7 +10,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -73,7 +73,7 @@ def by_open_clip_alone(architecture, path, prompt_set, faces):
 @pytest.mark.filterwarnings("ignore")  # open_clip's own, in its own loop
 @pytest.mark.parametrize("name", ["openai", "clip-benchmark", "plain", "descriptive"])
 def test_our_predictions_are_those_of_a_plain_open_clip_loop_face_by_face(small, name):
-    prompt_set, faces = prompts.load(name), drawn(42).faces(range(42))
+    prompt_set, faces = prompts.load(name), toy_faces(42).faces(range(42))
     ours = clip.load(small, prompt_set, architecture="small-clip", device="cpu").predict(faces)
     theirs = by_open_clip_alone("small-clip", small, prompt_set, faces)
     np.testing.assert_allclose(ours.probabilities, theirs, atol=1e-5)
@@ -87,7 +87,7 @@ def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tm
     path, prompt_set, faces = (
         tmp_path / "random.safetensors",
         prompts.load("plain"),
-        drawn(14).faces(range(14)),
+        toy_faces(14).faces(range(14)),
     )
     save_file(clip.create(architecture).state_dict(), path)
     ours = clip.load(path, prompt_set, architecture=architecture, device="cpu").predict(faces)
@@ -110,7 +110,7 @@ def test_with_one_word_each_our_class_embeddings_are_open_clips_zero_shot_classi
 
 def test_a_file_of_ours_holds_everything_needed(nano):
     model = clip.load(nano, prompts.load("openai"), device="cpu")
-    faces = drawn(14).faces(range(14))
+    faces = toy_faces(14).faces(range(14))
     predictions = model.predict(faces)
     assert len(predictions) == 14
     np.testing.assert_allclose(
@@ -138,11 +138,11 @@ def test_it_is_built_in_a_process_that_imports_no_other_network_of_ours():
 def test_ones_own_weights_are_named_by_the_network_and_their_file(nano):
     spec = resolve.resolve_model(f"clip-nano@{nano}", models.MODELS)
     assert spec.has_embeddings
-    assert len(spec.load(Runtime("cpu")).predict(drawn(7).faces(range(7)))) == 7
+    assert len(spec.load(Runtime("cpu")).predict(toy_faces(7).faces(range(7)))) == 7
 
 
 def test_the_embedding_of_a_face_does_not_depend_on_prompts(nano):
-    faces = drawn(7).faces(range(7))
+    faces = toy_faces(7).faces(range(7))
     one, other = (clip.load(nano, prompts.load(name), device="cpu") for name in ("openai", "plain"))
     np.testing.assert_array_equal(one.embed(faces), other.embed(faces))
     np.testing.assert_array_equal(
@@ -162,7 +162,7 @@ def test_quantized_to_eight_bits_it_is_small_and_predicts_nearly_the_same(nano, 
     state, metadata = safetensors_io.read(nano)
     safetensors_io.write(safetensors_io.quantize(state, 8), tmp_path / "packed.safetensors", metadata)
     assert (tmp_path / "packed.safetensors").stat().st_size < 10 * 2**20
-    faces = drawn(14).faces(range(14))
+    faces = toy_faces(14).faces(range(14))
     exact, packed = (
         clip.load(p, prompts.load("plain"), device="cpu").predict(faces)
         for p in (nano, tmp_path / "packed.safetensors")
@@ -213,7 +213,7 @@ def test_the_repository_of_a_checkpoint_is_that_of_open_clips_list(spec):
 @pytest.mark.filterwarnings("ignore")
 def test_any_architecture_of_open_clips_runs_with_a_checkpoint_of_ones_own(small):
     spec = resolve.resolve_model(f"open_clip:small-clip@{small}", models.MODELS)
-    faces = drawn(7).faces(range(7))
+    faces = toy_faces(7).faces(range(7))
     np.testing.assert_allclose(
         spec.load(Runtime(device="cpu")).predict(faces).probabilities,
         by_open_clip_alone("small-clip", small, prompts.load("openai"), faces),
@@ -283,7 +283,7 @@ def test_with_test_time_augmentation_it_has_no_embeddings_and_keeps_it_with_othe
         both.with_prompts(prompts.load("plain")).name,
         both.with_prompts(prompts.load("plain")).prompt,
     ) == ("clip-nano+tta", "plain")
-    face = drawn(1).faces([0])
+    face = toy_faces(1).faces([0])
     plain = models.CLIP_NANO.load(Runtime(device="cpu"))
     mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2
     np.testing.assert_allclose(both.load(Runtime(device="cpu")).predict(face).probabilities, mean, atol=1e-6)

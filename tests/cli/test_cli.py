@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models import cli
@@ -22,7 +22,7 @@ from fer_models.zoo.models import MODELS
 def faces(tmp_path):
     """A class folder with train, validation and test."""
     for split, n in (("train", 42), ("val", 14), ("test", 14)):
-        split_faces = drawn(n)
+        split_faces = toy_faces(n)
         for i, (image, label) in enumerate(zip(split_faces.images, split_faces.labels, strict=True)):
             folder = tmp_path / "faces" / split / LABELS[label]
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def test_a_trained_restorer_is_found_by_the_evals(capsys, faces, tmp_path, monke
     assert "dB on faces/validation" in output
     assert "kept epoch 1 (" in output
     restorer = restorers.GFPGAN_NANO.load(restorers.GFPGAN_NANO.resolve(Runtime("cpu")))
-    assert [face.shape for face in restorer.restore(drawn(2).faces([0, 1]))] == [(16, 16, 3)] * 2
+    assert [face.shape for face in restorer.restore(toy_faces(2).faces([0, 1]))] == [(16, 16, 3)] * 2
     assert cli.main(["weights", "provenance", "gfpgan-nano"]) == 0
     assert json.loads(capsys.readouterr().out)["recipe"]["batch_size"] == 14
     assert cli.main([*common, "--teacher", "vgg19"]) == 4
@@ -152,7 +152,7 @@ def predictions():
 
 def store(root, predictions, restoration="raw", model="net"):
     """Write the partition of one subject."""
-    subject, p = Subject("drawn", "test", restoration, model), predictions
+    subject, p = Subject("toy", "test", restoration, model), predictions
     partition = Store(root).partition(subject, "k" * 64, p.faces, p.truth, p.index)
     with partition.locked():
         for shard in range(partition.shards):
@@ -213,7 +213,7 @@ def test_the_help_names_every_label_scheme(capsys):
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_a_picture_whose_name_is_no_utf8_is_predicted(tmp_path, capsys, form):
     path = tmp_path / "\udcff\n.png"
-    Image.fromarray(drawn(1).face(0)).save(path)
+    Image.fromarray(toy_faces(1).face(0)).save(path)
     assert cli.main(["predict", "efficientnet_b0", str(path), *form]) == 0
     output = capsys.readouterr().out
     assert "\\udcff" in output

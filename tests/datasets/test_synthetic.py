@@ -89,7 +89,7 @@ def test_a_split_is_drawn_once_and_cached_for_the_next_process(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_anew()
-    assert [file.suffix for file in (small / ".cache" / "fer-models" / "drawn").iterdir()] == [".uint8"]
+    assert [file.suffix for file in (small / ".cache" / "fer-models" / "synthetic").iterdir()] == [".uint8"]
     monkeypatch.setattr(synthetic, "draw", lambda split, index: pytest.fail("drawn again"))
     assert load_anew().fingerprint == first.fingerprint
 
@@ -97,7 +97,7 @@ def test_a_split_is_drawn_once_and_cached_for_the_next_process(
 @pytest.mark.parametrize("damage", ["truncated", "empty", "one pixel", "other faces", "more", "a folder"])
 def test_a_damaged_cache_is_not_used(small: Path, damage: str) -> None:
     expected = load_anew()
-    (cache,) = (small / ".cache" / "fer-models" / "drawn").iterdir()
+    (cache,) = (small / ".cache" / "fer-models" / "synthetic").iterdir()
     content = cache.read_bytes()
     damaged = {
         "truncated": content[:1000],
@@ -134,7 +134,7 @@ def test_a_home_that_cannot_be_written_costs_only_time(small: Path) -> None:
 def test_a_full_disk_costs_only_time(small: Path) -> None:
     with full_disk(500):
         assert len(load_anew()) == 21
-    assert not list((small / ".cache" / "fer-models" / "drawn").iterdir())
+    assert not list((small / ".cache" / "fer-models" / "synthetic").iterdir())
     assert len(load_anew()) == 21
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of
+from fakes import prediction_table
 from hypothesis import given
 
 from fer_models.errors import BaselinesError
@@ -15,18 +15,18 @@ from fer_models.store.subject import Subject
 
 def record(predictions, model="net", recorded=None):
     measured = measure(predictions.truth, predictions.answer, predictions.probabilities, resamples=100)
-    subject, recorded = Subject("drawn", "test", "raw", model), recorded or {"date": "2026-01-01"}
+    subject, recorded = Subject("toy", "test", "raw", model), recorded or {"date": "2026-01-01"}
     return baselines.record_of(subject, "f" * 64, predictions, measured, recorded)
 
 
 def random_predictions(n=21, seed=0):
     rng = np.random.default_rng(seed)
-    return answers_of(np.arange(n) % 7, rng.integers(-1, 7, n))
+    return prediction_table(np.arange(n) % 7, rng.integers(-1, 7, n))
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=50))
 def test_a_record_decodes_to_every_prediction_and_each_probability_within_a_step(rows):
-    predictions = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
+    predictions = prediction_table(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
     new = record(predictions)
     assert new.decode_predictions().tolist() == predictions.answer.tolist()
     assert np.abs(new.decode_p_true() - predictions.p_true).max() <= 0.5 / 64 + 1e-12
@@ -38,8 +38,8 @@ def test_baselines_are_read_as_they_were_written(tmp_path):
     content = baselines.Baselines((record(random_predictions()),), (published,))
     content.write(path)
     assert baselines.read(path) == content
-    assert content.find(Subject("drawn", "test", "raw", "net")) == content.measured[0]
-    assert content.find(Subject("drawn", "test", "raw", "other")) is None
+    assert content.find(Subject("toy", "test", "raw", "net")) == content.measured[0]
+    assert content.find(Subject("toy", "test", "raw", "other")) is None
 
 
 def test_recording_twice_writes_the_same_bytes_even_on_another_day(tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of
+from fakes import prediction_table
 from fakes_runs import OTHER, SUBJECT, predictions_of, record_of, shard_file, write_baselines, write_partition
 from hypothesis import given, settings
 
@@ -154,7 +154,7 @@ def test_a_revision_with_broken_baselines_is_named(compare, repository_of_two):
 
 
 def test_every_subject_of_both_sides_is_compared_and_the_others_are_listed(compare, tmp_path):
-    third, fourth = (Subject("drawn", "validation", "raw", name) for name in ("gone", "new"))
+    third, fourth = (Subject("toy", "validation", "raw", name) for name in ("gone", "new"))
     for root, subjects in (("a", (SUBJECT, OTHER, third)), ("b", (SUBJECT, OTHER, fourth))):
         for subject in subjects:
             write_partition(
@@ -163,14 +163,14 @@ def test_every_subject_of_both_sides_is_compared_and_the_others_are_listed(compa
     code, output, _ = compare(tmp_path / "a", tmp_path / "b", "--all")
     assert code == 1
     assert "2 subjects compared: 1 FAIL, 1 PASS" in output
-    assert f"Only in {tmp_path / 'a'}: gone-raw on drawn/validation" in output
-    assert f"Only in {tmp_path / 'b'}: new-raw on drawn/validation" in output
+    assert f"Only in {tmp_path / 'a'}: gone-raw on toy/validation" in output
+    assert f"Only in {tmp_path / 'b'}: new-raw on toy/validation" in output
     counted = compare(tmp_path / "a", tmp_path / "b")[1]
     assert f"Only in {tmp_path / 'a'}: 1 subject (--all lists them)" in counted
     assert "gone-raw" not in counted
-    found = json.loads(compare(tmp_path / "a", tmp_path / "b", "--format", "json")[1])
-    assert [r["verdict"] for r in found["results"]] == ["FAIL", "PASS"]
-    assert (found["only_before"], found["only_after"]) == ([third.as_json()], [fourth.as_json()])
+    output = json.loads(compare(tmp_path / "a", tmp_path / "b", "--format", "json")[1])
+    assert [r["verdict"] for r in output["results"]] == ["FAIL", "PASS"]
+    assert (output["only_before"], output["only_after"]) == ([third.as_json()], [fourth.as_json()])
 
 
 def test_all_subjects_are_judged_together(compare, tmp_path):
@@ -237,18 +237,18 @@ def test_sides_without_a_common_subject_list_their_subjects(compare, tmp_path):
     )
     code, _, error = compare(before.parent, now)
     assert code == 4
-    assert "net-bicubic on drawn/validation" in error
-    assert "net-raw on drawn/validation" in error
+    assert "net-bicubic on toy/validation" in error
+    assert "net-raw on toy/validation" in error
 
 
 def test_two_models_are_compared_when_both_folders_are_given(compare, tmp_path):
-    rival = Subject("drawn", "validation", "raw", "rival")
+    rival = Subject("toy", "validation", "raw", "rival")
     code, output, _ = compare(
         write_partition(tmp_path / "a", predictions_of()),
         write_partition(tmp_path / "b", predictions_of(30), rival),
     )
     assert code == 1
-    assert "net-raw on drawn/validation -> rival-raw on drawn/validation" in output
+    assert "net-raw on toy/validation -> rival-raw on toy/validation" in output
 
 
 # Faces that differ.
@@ -259,19 +259,19 @@ def test_runs_on_different_faces_are_not_compared(compare, tmp_path):
     code, output, error = compare(before, write_partition(tmp_path / "b", predictions_of(n=70)))
     assert (code, output) == (1, "")
     assert "different faces" in error
-    assert "490 of drawn/validation" in error
-    assert "70 of drawn/validation" in error
+    assert "490 of toy/validation" in error
+    assert "70 of toy/validation" in error
 
 
 def test_runs_on_different_splits_are_not_compared_even_if_the_faces_are_the_same(compare, tmp_path):
-    elsewhere = Subject("drawn", "test", "raw", "net")
+    elsewhere = Subject("toy", "test", "raw", "net")
     code, _, error = compare(
         write_partition(tmp_path / "a", predictions_of()),
         write_partition(tmp_path / "b", predictions_of(), elsewhere),
     )
     assert code == 1
-    assert "drawn/validation" in error
-    assert "drawn/test" in error
+    assert "toy/validation" in error
+    assert "toy/test" in error
     assert "Accuracies on different splits or sizes cannot be compared" in error
 
 
@@ -283,7 +283,7 @@ def test_among_others_a_subject_with_different_faces_is_listed_and_is_no_pass(co
     assert code == 1
     assert "1 subject compared: 1 PASS" in output
     assert (
-        "Not compared: net-bicubic on drawn/validation: the two sides have predictions for different faces"
+        "Not compared: net-bicubic on toy/validation: the two sides have predictions for different faces"
         in output
     )
 
@@ -301,10 +301,10 @@ def test_a_part_of_a_records_faces_is_compared_with_that_part_of_the_record(comp
     assert "2 subjects compared: 2 PASS" in output
     write_partition(tmp_path / "worse", full)
     truth = full.truth
-    write_partition(tmp_path / "worse", answers_of(truth, (truth + 1) % 7).select(rows), OTHER)
+    write_partition(tmp_path / "worse", prediction_table(truth, (truth + 1) % 7).select(rows), OTHER)
     code, output, _ = compare(before, tmp_path / "worse")
     assert code == 1
-    assert "net-bicubic on drawn/validation: accuracy" in output
+    assert "net-bicubic on toy/validation: accuracy" in output
 
 
 def test_a_part_without_predictions_for_all_faces_is_not_compared(compare, tmp_path):
@@ -365,7 +365,8 @@ def test_positive_flips_start_with_the_greatest_gain_and_no_prediction_is_none()
 def test_flips_are_exactly_the_faces_whose_correctness_changed(rows):
     truth, was, now = (np.array(column) for column in zip(*rows, strict=True))
     earlier, later = (
-        RunSource(name, {SUBJECT: answers_of(truth, answer)}) for name, answer in (("a", was), ("b", now))
+        RunSource(name, {SUBJECT: prediction_table(truth, answer)})
+        for name, answer in (("a", was), ("b", now))
     )
     negative, positive = sides.flips(sides.match_subjects(earlier, later).pairs[0])
     assert {flip.index for flip in negative} == {i for i, (t, b, n) in enumerate(rows) if b == t != n}

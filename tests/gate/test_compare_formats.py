@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of, drawn, in_order
+from fakes import in_canonical_order, prediction_table, toy_faces
 from fakes_runs import SUBJECT, predictions_of, write_partition
 from hypothesis import example, given, settings
 from markdown_it import MarkdownIt
@@ -43,9 +43,9 @@ def test_json_has_every_number_and_the_verdict(compare, tmp_path):
         write_partition(tmp_path / "b", predictions_of(30)),
     )
     code, output, _ = compare(before, now, "--format", "json")
-    found = json.loads(output)
-    result = found["results"][0]
-    assert (code, found["failed"], result["verdict"], result["n"]) == (1, True, gate.FAIL, 490)
+    comparison = json.loads(output)
+    result = comparison["results"][0]
+    assert (code, comparison["failed"], result["verdict"], result["n"]) == (1, True, gate.FAIL, 490)
     assert result["subject"] == result["before_subject"] == SUBJECT.as_json()
     assert result["metrics"]["accuracy"]["before"] == pytest.approx(predictions_of().correct.mean())
     assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(predictions_of(30).correct.mean())
@@ -113,7 +113,7 @@ def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_
     )[1]
     summary, flips = tables_in(output)
     assert summary[0] == ["subject", "n", "before", "now", "change", "p", "verdict"]
-    assert summary[1][:2] == ["net-raw on drawn/validation", "490"]
+    assert summary[1][:2] == ["net-raw on toy/validation", "490"]
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", summary[1][3])
     assert summary[1][-1] == "FAIL"
     assert len(flips) == 1 + 5
@@ -213,14 +213,14 @@ def test_html_is_a_single_page_without_external_files(compare, tmp_path):
 
 def with_faces(tmp_path, n=28):
     """A folder of class folders, and predictions for its test split before and now."""
-    faces = drawn(n)
+    faces = toy_faces(n)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
         folder = tmp_path / "faces" / "test" / LABELS[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{i:03d}.png")
-    order, hashes, truth = in_order(faces)
+    order, hashes, truth = in_canonical_order(faces)
     now = np.where(np.arange(n) < 3, (truth + 1) % 7, truth)
-    same, worse = (answers_of(truth, answer) for answer in (truth, now))
+    same, worse = (prediction_table(truth, answer) for answer in (truth, now))
     subject = Subject("faces", "test", "raw", "net")
     tables = {root: replace(table, faces=hashes, index=order) for root, table in (("a", same), ("b", worse))}
     folders = [write_partition(tmp_path / root, table, subject) for root, table in tables.items()]
@@ -238,7 +238,7 @@ def test_with_the_dataset_the_page_shows_the_changed_faces(compare, tmp_path):
 
 def test_faces_that_the_dataset_does_not_have_are_counted(compare, tmp_path):
     dataset, *_ = with_faces(tmp_path)
-    elsewhere = Subject("drawn", "test", "raw", "net")
+    elsewhere = Subject("toy", "test", "raw", "net")
     before, now = (
         write_partition(tmp_path / root, predictions_of(k), elsewhere) for root, k in (("c", 0), ("d", 5))
     )

@@ -3,7 +3,7 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of
+from fakes import prediction_table
 from hypothesis import given, settings
 
 from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
@@ -13,7 +13,7 @@ from fer_models.report import verdicts
 from fer_models.scoring.metrics import measure
 from fer_models.store.subject import Subject
 
-SUBJECT = Subject("drawn", "test", "raw", "net")
+SUBJECT = Subject("toy", "test", "raw", "net")
 FINGERPRINT = "f" * 64
 
 
@@ -46,14 +46,14 @@ def model_predictions(n=1400, accuracy=0.7, seed=0):
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % 7
     answer = np.where(rng.random(n) < accuracy, truth, (truth + rng.integers(1, 7, n)) % 7)
-    return answers_of(truth, answer)
+    return prediction_table(truth, answer)
 
 
 def flip(predictions, rows):
     """The same predictions, but wrong on `rows`."""
     answer = predictions.answer.copy()
     answer[rows] = (predictions.truth[rows] + 1) % 7
-    return answers_of(predictions.truth, answer)
+    return prediction_table(predictions.truth, answer)
 
 
 def first_correct(predictions, k):
@@ -73,7 +73,7 @@ def test_three_percent_of_negative_flips_fail_with_the_message_of_the_contract()
     )
     assert result.status == gate.FAIL
     text = verdicts.message(result)
-    assert text.splitlines()[0].startswith("net-raw on drawn/test: ")
+    assert text.splitlines()[0].startswith("net-raw on toy/test: ")
     assert "fell below" in text
     assert "> accuracy" in text
     assert "faces were right and are wrong now, 0 the other way" in text
@@ -92,16 +92,16 @@ def test_a_fall_on_few_faces_is_inconclusive_and_the_message_has_the_minimum_det
     assert result.status == gate.INCONCLUSIVE
     assert result.minimum_detectable_fall > 0.02
     assert "cannot establish" in verdicts.message(result)
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
-    assert verdicts.why_not(result, "accuracy", strict=True) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
+    assert verdicts.failure_text(result, "accuracy", strict=True) is not None
 
 
 def test_without_a_record_the_verdict_is_new_and_fails_only_when_strict():
     predictions = model_predictions(n=70)
     result = gate.judge([compare_with(None, predictions)])[0]
     assert result.status == gate.NEW
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
-    assert "--update-baselines" in verdicts.why_not(result, "accuracy", strict=True)
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
+    assert "--update-baselines" in verdicts.failure_text(result, "accuracy", strict=True)
 
 
 def test_accuracy_under_the_floor_fails_whatever_the_tests_result_in():
@@ -109,12 +109,12 @@ def test_accuracy_under_the_floor_fails_whatever_the_tests_result_in():
     comparison = compare(before, before, floor=0.9)
     result = gate.judge([comparison])[0]
     assert result.status == gate.FAIL
-    assert "hard floor" in verdicts.why_not(result, "accuracy", strict=False)
+    assert "hard floor" in verdicts.failure_text(result, "accuracy", strict=False)
 
 
 def on_some_faces(before, rows):
     """The verdict on `rows` of the record's faces, where no prediction changed."""
-    now = answers_of(before.truth[rows], before.answer[rows])
+    now = prediction_table(before.truth[rows], before.answer[rows])
     compared = compare_with(record_of(before, floor=0.65), now, before.truth, rows=rows, resamples=999)
     return gate.judge([compared])[0]
 
@@ -130,7 +130,7 @@ def test_unchanged_predictions_pass_on_some_of_the_faces_also_where_most_of_the_
     before = model_predictions()
     answer = before.answer.copy()
     answer[np.flatnonzero(~before.correct)[:20]] = -1
-    before = answers_of(before.truth, answer)
+    before = prediction_table(before.truth, answer)
     assert on_some_faces(before, np.arange(70)).status == gate.PASS
 
 
@@ -138,7 +138,7 @@ def test_more_faces_without_a_prediction_than_the_bound_fail():
     before = model_predictions()
     answer = before.answer.copy()
     answer[np.flatnonzero(~before.correct)[:20]] = -1  # all were wrong already: accuracy does not change
-    result = verdict(before, answers_of(before.truth, answer))
+    result = verdict(before, prediction_table(before.truth, answer))
     assert result.status == gate.FAIL
     assert "have no prediction" in result.problems[0]
 
@@ -149,16 +149,16 @@ def test_one_emotion_that_is_not_recognized_any_more_fails_by_its_recall():
     gained = np.flatnonzero(~before.correct & (before.truth != 1))[:40]
     answer = before.answer.copy()
     answer[rows], answer[gained] = 0, before.truth[gained]
-    result = verdict(before, answers_of(before.truth, answer))
+    result = verdict(before, prediction_table(before.truth, answer))
     assert [c.metric for c in result.failed_checks] == ["recall:disgust"]
-    assert verdicts.why_not(result, "recall", strict=False) is not None
-    assert verdicts.why_not(result, "accuracy", strict=False) is None
+    assert verdicts.failure_text(result, "recall", strict=False) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=False) is None
     assert result.worst_class[0] == "disgust"
 
 
 def test_other_faces_are_an_error_with_the_expected_ones():
     predictions = model_predictions(n=70)
-    with pytest.raises(FacesDifferError, match="computed over 70 faces of drawn/test"):
+    with pytest.raises(FacesDifferError, match="computed over 70 faces of toy/test"):
         compare_with(record_of(predictions), predictions, fingerprint="0" * 64)
 
 
@@ -172,7 +172,7 @@ def test_a_record_that_contradicts_itself_is_an_error():
 def test_a_part_of_the_faces_is_compared_with_the_same_part_of_the_record():
     full = model_predictions(n=140)
     rows = np.arange(0, 140, 3)
-    part = answers_of(full.truth[rows], full.answer[rows])
+    part = prediction_table(full.truth[rows], full.answer[rows])
     comparison = compare_with(record_of(full), part, full.truth, rows=rows)
     assert comparison.negative_flips == comparison.positive_flips == 0
 
@@ -211,9 +211,9 @@ def test_degradation_is_detected_where_accuracy_is_unchanged():
     assert result.comparison.degradation.now < result.comparison.degradation.before
     assert "DEGRADED" in verdicts.message(result)
     assert "fails with --strict-gate" in verdicts.message(result)
-    assert verdicts.why_not(result, "log_loss", strict=False) is None
-    assert verdicts.why_not(result, "log_loss", strict=True) is not None
-    assert verdicts.why_not(result, "accuracy", strict=True) is None
+    assert verdicts.failure_text(result, "log_loss", strict=False) is None
+    assert verdicts.failure_text(result, "log_loss", strict=True) is not None
+    assert verdicts.failure_text(result, "accuracy", strict=True) is None
 
 
 def test_a_change_too_small_to_be_relevant_is_no_degradation_however_significant_it_is():
@@ -298,7 +298,8 @@ def test_the_order_of_faces_changes_no_verdict(seed):
     order = np.random.default_rng(seed).permutation(140)
     a = verdict(before, now)
     b = verdict(
-        answers_of(before.truth[order], before.answer[order]), answers_of(now.truth[order], now.answer[order])
+        prediction_table(before.truth[order], before.answer[order]),
+        prediction_table(now.truth[order], now.answer[order]),
     )
     assert a.status == b.status
     assert [c.p for c in a.comparison.checks] == pytest.approx([c.p for c in b.comparison.checks], abs=1e-12)

@@ -1,13 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fakes import unsure
+from fakes import calibrated_predictions
 
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
-from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario
+from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario, SimulationOptions
 from fer_models.store.predictions import PredictionTable
 
-SOURCE = power.Source.from_predictions(unsure())
+SOURCE = power.Source.from_predictions(calibrated_predictions())
 
 
 @pytest.mark.parametrize("kind", [DIFFUSE, CONCENTRATED])
@@ -24,14 +26,18 @@ def test_simulated_runs_have_the_fall_and_the_discordant_share_of_their_scenario
 
 
 def test_without_a_fall_the_log_score_does_not_change_and_the_gate_rarely_fails():
-    (result,) = power.run(unsure(), scenarios=[Scenario(0.0, 0.10)], runs=60, n=1000)
+    (result,) = power.run(
+        calibrated_predictions(), SimulationOptions(60, 1000), scenarios=[Scenario(0.0, 0.10)]
+    )
     assert abs(result.log_score) < 0.005
     assert result.rates["FAIL"].value <= 0.05
     assert result.rates["DEGRADED"].value <= 0.05
 
 
 def test_the_log_score_detects_a_fall_that_accuracy_does_not():
-    (result,) = power.run(unsure(), scenarios=[Scenario(0.01, 0.10)], runs=40, n=2000)
+    (result,) = power.run(
+        calibrated_predictions(), SimulationOptions(40, 2000), scenarios=[Scenario(0.01, 0.10)]
+    )
     assert result.rates["DEGRADED"].value > result.rates["McNemar"].value + 0.3
     assert result.rates["FAIL or DEGRADED"].value >= max(
         result.rates["FAIL"].value, result.rates["DEGRADED"].value
@@ -52,11 +58,10 @@ def test_the_simulated_verdict_is_the_verdict_of_the_gate():
 
 
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
-    options = {"scenarios": [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], "runs": 5, "n": 300}
-    alone = power.run(unsure(600), **options)
-    several, other_seed = (
-        power.run(unsure(600), processes=2, **options),
-        power.run(unsure(600), seed=1, **options),
+    scenarios, options = [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], SimulationOptions(5, 300)
+    alone, several, other_seed = (
+        power.run(calibrated_predictions(600), each, scenarios=scenarios)
+        for each in (options, replace(options, processes=2), replace(options, seed=1))
     )
     assert [r.as_json() for r in alone] == [r.as_json() for r in several]
     assert [r.as_json() for r in alone] != [r.as_json() for r in other_seed]
@@ -74,16 +79,16 @@ def test_the_minimum_detectable_fall_is_interpolated_on_the_power_curve():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("runs", "scenario", "message"),
     [
-        ({"runs": 0}, "at least one run"),
-        ({"scenarios": [Scenario(0.2, 0.1)]}, "needs more discordant faces"),
-        ({"scenarios": [Scenario(0.0, 0.6)]}, "at most half"),
+        (0, Scenario(0.0, 0.1), "at least one run"),
+        (2000, Scenario(0.2, 0.1), "needs more discordant faces"),
+        (2000, Scenario(0.0, 0.6), "at most half"),
     ],
 )
-def test_an_impossible_simulation_is_an_error(options, message):
+def test_an_impossible_simulation_is_an_error(runs, scenario, message):
     with pytest.raises(UsageError, match=message):
-        power.run(unsure(200), **options)
+        power.run(calibrated_predictions(200), SimulationOptions(runs), scenarios=[scenario])
 
 
 def test_a_fall_cannot_be_simulated_from_certain_predictions():
@@ -92,9 +97,9 @@ def test_a_fall_cannot_be_simulated_from_certain_predictions():
     faces = tuple(map(str, range(n)))
     predictions = PredictionTable(faces, np.arange(n), labels, labels, certain, ("ok",) * n, ("",) * n)
     with pytest.raises(UsageError, match="too many of them are certain"):
-        power.run(predictions, scenarios=[Scenario(0.0, 0.5)], runs=1, n=70)
+        power.run(predictions, SimulationOptions(1, 70), scenarios=[Scenario(0.0, 0.5)])
     abstained = PredictionTable(
         ("0",), np.arange(1), np.zeros(1, int), np.full(1, -1), np.full((1, 7), np.nan), ("no",), ("",)
     )
     with pytest.raises(UsageError, match="no probabilities"):
-        power.run(abstained, runs=1)
+        power.run(abstained, SimulationOptions(1))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from eval_reports import report
-from fakes import answers_of, drawn
+from fakes import prediction_table, toy_faces
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,7 +32,7 @@ def wrong_on(faces):
     """Predictions that are correct on all faces except `faces`."""
     predicted, rows = TRUTH.copy(), list(faces)
     predicted[rows] = (predicted[rows] + 1) % 7
-    return answers_of(TRUTH, predicted)
+    return prediction_table(TRUTH, predicted)
 
 
 @given(st.sets(st.integers(0, 209), max_size=60), st.sets(st.integers(0, 209), max_size=60))
@@ -108,7 +108,7 @@ def test_over_all_models_a_face_counts_once():
 
 
 def test_other_faces_are_refused():
-    few = answers_of(TRUTH[:7], TRUTH[:7])
+    few = prediction_table(TRUTH[:7], TRUTH[:7])
     with pytest.raises(FacesDifferError, match="the same faces"):
         measure_effect("m", "r", "raw", few, wrong_on([]))
     pair = (wrong_on([]), wrong_on([]))
@@ -117,7 +117,7 @@ def test_other_faces_are_refused():
 
 
 def test_fidelity_is_one_for_the_same_face_and_low_for_another():
-    faces = drawn(7).faces(range(7))
+    faces = toy_faces(7).faces(range(7))
     assert image_fidelity(faces, faces) == pytest.approx(1)
     large = [np.asarray(Image.fromarray(face).resize((192, 192), Image.Resampling.BICUBIC)) for face in faces]
     assert image_fidelity(faces, large) > 0.98

@@ -3,7 +3,7 @@
 import eval_reports
 import numpy as np
 import pytest
-from fakes import answers_of
+from fakes import prediction_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +29,9 @@ def counted(counts, of=1):
 
 def record(figures, faces=FACES):
     """A record of some figures."""
-    answers = answers_of(np.arange(7), np.arange(7))
+    answers = prediction_table(np.arange(7), np.arange(7))
     made = baselines.record_of(
-        Subject("drawn", "test", "raw", "net"),
+        Subject("toy", "test", "raw", "net"),
         FACES,
         answers,
         measure(answers.truth, answers.answer, None, resamples=10),
@@ -43,7 +43,7 @@ def record(figures, faces=FACES):
 
 
 def figure(name, before, now):
-    return compare("net-raw on drawn/test", name, now, FACES, record({name: before}))
+    return compare("net-raw on toy/test", name, now, FACES, record({name: before}))
 
 
 def verdict(name, before, now, others=0):
@@ -67,18 +67,16 @@ def harder(counts, by):
 
 @pytest.mark.parametrize("name", [ERROR, ACCURACY])
 def test_identical_predictions_pass(name):
-    said = verdict(name, corrupted(), corrupted(), others=50)
-    assert (said.status, said.change, said.p, said.low, said.high) == (PASS, 0.0, 1.0, 0.0, 0.0)
+    result = verdict(name, corrupted(), corrupted(), others=50)
+    assert (result.status, result.change, result.p, result.low, result.high) == (PASS, 0.0, 1.0, 0.0, 0.0)
 
 
 def test_a_corruption_error_that_rose_a_lot_on_21_faces_fails_in_a_whole_run():
-    said = verdict(ERROR, corrupted(), harder(corrupted(), 10), others=76)
-    assert said.status == FAIL
-    assert said.low > 0
-    text = robustness.why_not("net-raw on drawn/test", [said], strict=False)
-    assert text.startswith(
-        "net-raw on drawn/test: robustness got worse than its baseline by 2 points or more."
-    )
+    result = verdict(ERROR, corrupted(), harder(corrupted(), 10), others=76)
+    assert result.status == FAIL
+    assert result.low > 0
+    text = robustness.failure_text("net-raw on toy/test", [result], strict=False)
+    assert text.startswith("net-raw on toy/test: robustness got worse than its baseline by 2 points or more.")
     assert "> corruptions: mean error" in text
     assert "21 faces can establish a change of" in text
     assert text.endswith("then review the diff of baselines.json.")
@@ -95,13 +93,13 @@ def test_an_accuracy_that_fell_fails_and_one_that_rose_passes():
 
 
 def test_seven_faces_cannot_fail_and_say_what_it_takes():
-    said = verdict(ERROR, counted([3] * 7, 10), counted([10] * 7, 10), others=52)
-    assert said.status == INCONCLUSIVE
-    assert said.minimum_detectable_change is None
-    text = robustness.message("net", [said])
+    result = verdict(ERROR, counted([3] * 7, 10), counted([10] * 7, 10), others=52)
+    assert result.status == INCONCLUSIVE
+    assert result.minimum_detectable_change is None
+    text = robustness.message("net", [result])
     assert "7 faces cannot establish a change; at least 15 must change" in text
-    assert robustness.why_not("net", [said], strict=False) is None
-    assert robustness.why_not("net", [said], strict=True) == text
+    assert robustness.failure_text("net", [result], strict=False) is None
+    assert robustness.failure_text("net", [result], strict=True) == text
 
 
 def test_a_change_of_less_than_two_points_passes_however_sure_it_is():
@@ -119,10 +117,10 @@ def test_the_more_figures_a_run_has_the_surer_each_must_be():
 def test_a_model_that_likes_one_place_of_the_list_more_than_before_fails():
     rng = np.random.default_rng(0)
     even, first = rng.multinomial(7, np.ones(7) / 7, 70), rng.multinomial(7, [0.4] + [0.1] * 6, 70)
-    said = verdict(BIAS, counted(even, 7), counted(first, 7), others=60)
-    assert said.status == FAIL
-    assert said.low < said.change < said.high
-    assert 0 < said.minimum_detectable_change < 0.5
+    result = verdict(BIAS, counted(even, 7), counted(first, 7), others=60)
+    assert result.status == FAIL
+    assert result.low < result.change < result.high
+    assert 0 < result.minimum_detectable_change < 0.5
     assert verdict(BIAS, counted(first, 7), counted(even, 7)).status == PASS
     assert verdict(BIAS, counted(even, 7), counted(even, 7)).status == PASS
     few = verdict(BIAS, counted(even[:7], 7), counted(first[:7], 7), others=60)
@@ -130,11 +128,13 @@ def test_a_model_that_likes_one_place_of_the_list_more_than_before_fails():
 
 
 def test_what_has_no_record_is_new_and_fails_only_when_strict():
-    (said,) = judge([compare("net", ERROR, corrupted(), FACES, None)])
+    (result,) = judge([compare("net", ERROR, corrupted(), FACES, None)])
     (other,) = judge([compare("net", ERROR, corrupted(), FACES, record({ACCURACY: corrupted()}))])
-    assert said.status == other.status == NEW
-    assert robustness.why_not("net", [said], strict=False) is None
-    assert "no baseline yet for corruptions: mean error" in robustness.why_not("net", [said], strict=True)
+    assert result.status == other.status == NEW
+    assert robustness.failure_text("net", [result], strict=False) is None
+    assert "no baseline yet for corruptions: mean error" in robustness.failure_text(
+        "net", [result], strict=True
+    )
 
 
 def test_figures_without_a_record_are_no_part_of_the_family():

@@ -11,7 +11,7 @@ from contextlib import suppress
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of, full_disk
+from fakes import full_disk, prediction_table
 from hypothesis import given, settings
 
 from fer_models.errors import BaselinesError
@@ -27,9 +27,9 @@ def valid():
     """The content of a baselines file with two records and a published claim."""
     rng = np.random.default_rng(0)
     truth = np.arange(N) % 7
-    predictions = answers_of(truth, np.where(rng.random(N) < 0.7, truth, -1))
+    predictions = prediction_table(truth, np.where(rng.random(N) < 0.7, truth, -1))
     measured = measure(predictions.truth, predictions.answer, predictions.probabilities, resamples=50)
-    subjects, recorded = [Subject("drawn", "test", "raw", name) for name in "ab"], {"date": "2026-11-25"}
+    subjects, recorded = [Subject("toy", "test", "raw", name) for name in "ab"], {"date": "2026-11-25"}
     one, two = (baselines.record_of(s, "f" * 64, predictions, measured, recorded) for s in subjects)
     return {
         "schema": 2,

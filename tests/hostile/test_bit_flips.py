@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import drawn, oracle_labels
+from fakes import oracle_labels, toy_faces
 from PIL import Image
 
 from fer_models import datasets
@@ -48,9 +48,9 @@ FLIPS = {
     "costs": 130,
     "cache": 40,
     "prompts": 20,
-    "drawn": 10,
+    "synthetic": 10,
 }
-FACES = drawn(56)
+FACES = toy_faces(56)
 PAIRS = (("sharp", "raw"), ("reader", "raw"))
 SETS = [
     prompts.load("plain"),
@@ -84,8 +84,8 @@ class Reader:
             [[part.mean() / 255 for part in np.array_split(face, 9)] for face in faces], dtype=np.float32
         )
 
-    def classify(self, features, asked=None):
-        words = "" if asked is None else " ".join(asked.texts(0))
+    def classify(self, features, prompt_set=None):
+        words = "" if prompt_set is None else " ".join(prompt_set.texts(0))
         weight = np.random.RandomState(sum(words.encode()) % 1000).normal(size=(9, 7))
         rows = np.exp(features @ weight)
         return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True))
@@ -172,10 +172,10 @@ class Caches:
     def predictions(self):
         runner, darker = self.evaluation().runner, [face // 2 for face in self.faces.faces(range(20))]
         with runner.predictor(("sharp", "raw")) as predict:
-            found = predict(darker)
+            predictions = predict(darker)
         with runner.prompt_classifier(("reader", "raw")) as classify:
-            answers = [classify(asked) for asked in SETS]
-        return found.probabilities, found.status, found.text, answers
+            answers = [classify(prompt_set) for prompt_set in SETS]
+        return predictions.probabilities, predictions.status, predictions.text, answers
 
     def costs(self):
         costs = self.evaluation().runner.costs
@@ -192,7 +192,7 @@ class Caches:
         return data.train_hashes, data.audit()
 
     def prompts(self):
-        answer = lambda asked: Reader().classify(features, asked).answer  # noqa: E731
+        answer = lambda prompt_set: Reader().classify(features, prompt_set).answer  # noqa: E731
         features = Reader().embed(self.faces.faces(range(len(self.faces))))
         truth = (
             Reader()
@@ -203,7 +203,7 @@ class Caches:
             answer, SETS[0], truth, examples=25, breaking_file=self.home / "evals" / "prompts" / "reader.json"
         ).as_json()
 
-    def drawn(self):
+    def synthetic(self):
         synthetic._render.cache_clear()
         return np.stack([synthetic.load("test").images[i] for i in range(21)])
 
@@ -213,7 +213,7 @@ class Caches:
 
     def files(self, kind: str) -> list[Path]:
         """The files of one cache, without those that only lock."""
-        root = self.home / ".cache" if kind == "drawn" else self.home / "evals" / kind
+        root = self.home / ".cache" if kind == "synthetic" else self.home / "evals" / kind
         return sorted(path for path in root.rglob("*") if path.is_file() and path.name != ".lock")
 
     def everything(self):
@@ -227,19 +227,19 @@ def caches(home):
     return made
 
 
-def assert_equal(found, expected, where):
+def assert_equal(actual, expected, where):
     """Equal to the last bit, however deep."""
     if isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        found, expected = list(found.values()), list(expected.values())
+        assert actual.keys() == expected.keys(), where
+        actual, expected = list(actual.values()), list(expected.values())
     if isinstance(expected, np.ndarray):
-        np.testing.assert_array_equal(found, expected, err_msg=where)
+        np.testing.assert_array_equal(actual, expected, err_msg=where)
     elif isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected), where
-        for one, other in zip(found, expected, strict=True):
+        assert len(actual) == len(expected), where
+        for one, other in zip(actual, expected, strict=True):
             assert_equal(one, other, where)
     else:
-        assert found == expected, where
+        assert actual == expected, where
 
 
 def flip(path: Path, bit: int) -> bytes:
@@ -269,10 +269,10 @@ def test_no_flipped_bit_changes_what_a_cache_gives(caches, kind):
         whole, where = flip(path, bit), f"bit {bit} of {path}"
         with warnings.catch_warnings(record=True) as caught:
             assert_equal(getattr(caches, kind)(), expected, where)
-        told = [str(w.message) for w in caught if w.category is DamagedFileWarning]
-        assert len(told) == 1, (where, told)
-        assert told[0].startswith(f"{path} is damaged: "), where
-        assert told[0].endswith("Its content is computed anew."), where
+        messages = [str(w.message) for w in caught if w.category is DamagedFileWarning]
+        assert len(messages) == 1, (where, messages)
+        assert messages[0].startswith(f"{path} is damaged: "), where
+        assert messages[0].endswith("Its content is computed anew."), where
         assert path.read_bytes() == whole, where
         assert caches.files(kind) == sorted({*caches.files(kind), *files}), where
 
@@ -284,8 +284,8 @@ def test_a_flipped_bit_in_the_times_makes_them_unknown_and_nothing_else(caches):
     for _ in range(50):
         path = rng.choice(files)
         whole = flip(path, rng.randrange(8 * path.stat().st_size))
-        found = caches.seconds()
-        assert Counter(found) == Counter([None, *[s for s in expected if s in found]])
+        actual = caches.seconds()
+        assert Counter(actual) == Counter([None, *[s for s in expected if s in actual]])
         assert_equal(caches.store(), answers, path)
         path.write_bytes(whole)
 
@@ -300,8 +300,8 @@ def test_a_bit_flipped_in_every_file_at_once_changes_no_result(caches, seed):
         for path in caches.files(kind)
     }
     with pytest.warns(DamagedFileWarning):
-        found = caches.everything()
-    assert_equal(found, expected, seed)
+        actual = caches.everything()
+    assert_equal(actual, expected, seed)
     again = [caches.evaluation().result(pair) for pair in PAIRS]
     times = ("inference_seconds", "from_store")
     assert [{k: v for k, v in r.items() if k not in times} for r in again] == [

@@ -1,5 +1,5 @@
-"""Files of weights that are cut, forged, foreign or full of NaN: a sentence, no number, and nothing is run or
-waited for.
+"""Files of weights that are cut, forged, of another format or full of NaN: an error of one sentence, no
+number, and nothing is run or waited for.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import guards
-import numpy as np
 import pytest
 import torch
 from guards import no_hang
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 from fer_models.artifacts import safetensors_io, weights
 from fer_models.artifacts.hashing import sha256_of
-from fer_models.classifiers import clip, cnn, fusion, probe, prompts
+from fer_models.classifiers import clip, cnn, probe, prompts
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError, WeightsError
@@ -30,7 +29,6 @@ from fer_models.zoo.spec import Runtime
 
 SMALL = Architecture("lcnet_035", size=32)
 SAID = {"format": cnn.FORMAT, "architecture": json.dumps(SMALL.__dict__), "labels": json.dumps(list(LABELS))}
-
 assert_sentence = partial(guards.assert_sentence, longest=1500)
 
 
@@ -354,74 +352,6 @@ def test_invalid_metadata_of_a_clip_file_is_a_sentence(metadata, tmp_path):
     safetensors_io.write({"a": torch.zeros(2)}, path, metadata)
     with pytest.raises(FerModelsError) as caught:
         clip.load(path, prompts.load("openai"), device="cpu")
-    assert_sentence(caught.value)
-
-
-FUSION = {
-    "format": fusion.FORMAT,
-    "components": ["a", "b"],
-    "exponents": [1, 1],
-    "weights": [None, None],
-    "fitted_on": {},
-}
-NO_FUSION = {
-    "nothing": "",
-    "null": "null",
-    "a list": "[]",
-    "deep": "[" * 50_000,
-    "NaN": '{"format": NaN}',
-    "an integer of 5,000 digits": "1" * 5000,
-    **{f"{key} missing": json.dumps({k: v for k, v in FUSION.items() if k != key}) for key in FUSION},
-    **{
-        f"exponents {value}": json.dumps(FUSION | {"exponents": value})
-        for value in (None, 3, [], [1], [1, 1, 1], [0, 0])
-    },
-    **{
-        f"exponents {value}": json.dumps(FUSION | {"exponents": value})
-        for value in ([-1, 1], ["x", 1], [None, 1], "11x")
-    },
-    **{f"components {value}": json.dumps(FUSION | {"components": value}) for value in (None, 3, [], ["a"])},
-    **{f"fitted_on {value}": json.dumps(FUSION | {"fitted_on": value}) for value in (None, 3, ["x"])},
-    "an exponent that is infinite": json.dumps(FUSION).replace("[1, 1]", "[1e999, 1]"),
-}
-
-
-@pytest.mark.parametrize("name", NO_FUSION)
-def test_an_invalid_fusion_is_a_sentence(name, tmp_path):
-    path = tmp_path / "a+b.json"
-    path.write_text(NO_FUSION[name])
-    with no_hang(), pytest.raises(WeightsError, match="is no fusion of models") as caught:
-        fusion.read(path)
-    assert_sentence(caught.value)
-
-
-def test_a_fusion_that_is_sound_is_read(tmp_path):
-    path = tmp_path / "a+b.json"
-    path.write_text(json.dumps(FUSION))
-    assert fusion.read(path).components == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    "change", ["NaN", "infinity", "six rows", "a bias of eight", "integers", "base", "record"]
-)
-def test_an_invalid_probe_is_a_sentence(change, tmp_path):
-    from safetensors.numpy import save_file
-
-    matrix, bias = np.ones((7, 3), np.float32), np.zeros(7, np.float32)
-    metadata = {"format": probe.FORMAT, "base": "null", "record": "{}"}
-    if change in ("NaN", "infinity"):
-        matrix[0, 0] = {"NaN": np.nan, "infinity": np.inf}[change]
-    elif change == "six rows":
-        matrix = matrix[:6].copy()
-    elif change == "a bias of eight":
-        bias = np.zeros(8, np.float32)
-    elif change == "integers":
-        matrix = matrix.astype(np.int64)
-    else:
-        metadata[change] = "[" * 50_000
-    save_file({"weights": matrix, "bias": bias}, tmp_path / "p.safetensors", metadata)
-    with pytest.raises(WeightsError, match="is no linear probe") as caught:
-        probe.read(tmp_path / "p.safetensors")
     assert_sentence(caught.value)
 
 

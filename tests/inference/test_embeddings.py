@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from fakes import drawn, in_order, pipeline
+from fakes import in_canonical_order, pipeline, toy_faces
 
 from fer_models.artifacts import checksummed_files
 from fer_models.classifiers.base import Predictions
@@ -29,9 +29,9 @@ class StripeModel:
             [[float(part.mean()) for part in np.array_split(face, 3)] for face in faces], dtype=np.float32
         )
 
-    def classify(self, known):
-        rows = np.full((len(known), 7), 0.05)
-        rows[np.arange(len(known)), (known.argmax(axis=1) + self.first) % 7] = 0.7
+    def classify(self, features):
+        rows = np.full((len(features), 7), 0.05)
+        rows[np.arange(len(features)), (features.argmax(axis=1) + self.first) % 7] = 0.7
         return Predictions.from_probabilities(rows, LABELS)
 
     def predict(self, faces):
@@ -43,12 +43,12 @@ def from_zero(monkeypatch):
     monkeypatch.setattr(StripeModel, "n_embedded", 0)
 
 
-FACES = drawn(SHARD + 20)
+FACES = toy_faces(SHARD + 20)
 
 
 def embed(root, model, faces=FACES, parts=None):
-    order, hashes, _ = in_order(faces)
-    partition = embeddings.embedding_partition(root, "drawn faces/of a test", parts or {"model": 1}, hashes)
+    order, hashes, _ = in_canonical_order(faces)
+    partition = embeddings.embedding_partition(root, "toy faces/of a test", parts or {"model": 1}, hashes)
     ordered = faces.select(order)
     return partition, embeddings.embed_missing_shards(
         partition, ordered, lambda: pipeline(model, name="stripes"), batch_size=32
@@ -62,7 +62,7 @@ def shard(partition, number):
 
 
 def test_faces_are_embedded_once_in_canonical_order(tmp_path):
-    order, _, _ = in_order(FACES)
+    order, _, _ = in_canonical_order(FACES)
     _, first = embed(tmp_path, StripeModel())
     np.testing.assert_array_equal(first, StripeModel().embed(FACES.faces(order)))
     n_before = StripeModel.n_embedded
@@ -89,7 +89,7 @@ def test_a_killed_run_resumes_with_the_missing_shards(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no parquet"])
 def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
-    partition, known = embed(tmp_path, StripeModel())
+    partition, features = embed(tmp_path, StripeModel())
     path = shard(partition, 0)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
@@ -97,13 +97,13 @@ def test_damaged_embeddings_are_named_and_computed_anew(tmp_path, damage):
     with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged"):
         _, again = embed(tmp_path, StripeModel())
     assert StripeModel.n_embedded - n_before == SHARD
-    np.testing.assert_array_equal(again, known)
+    np.testing.assert_array_equal(again, features)
     assert path.read_bytes() == whole
 
 
 def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
     one, _ = embed(tmp_path, StripeModel())
-    other = embeddings.embedding_partition(tmp_path, "drawn faces/of a test", {"model": 2}, one.faces)
+    other = embeddings.embedding_partition(tmp_path, "toy faces/of a test", {"model": 2}, one.faces)
     other.folder.mkdir(parents=True)
     for part in one.folder.glob("*.parquet"):
         (other.folder / part.name).write_bytes(part.read_bytes())
@@ -114,10 +114,10 @@ def test_embeddings_of_another_model_or_other_faces_are_not_used(tmp_path):
 
 
 def test_embeddings_are_plain_parquet(tmp_path):
-    partition, known = embed(tmp_path, StripeModel())
+    partition, features = embed(tmp_path, StripeModel())
     table = checksummed_files.from_parquet(shard(partition, 0).read_bytes())
     assert table.column_names == ["face", "features"]
-    np.testing.assert_allclose(np.array(table["features"].to_pylist()), known[:SHARD])
+    np.testing.assert_allclose(np.array(table["features"].to_pylist()), features[:SHARD])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def runner(tmp_path, *specs):
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: drawn(70))
+    monkeypatch.setattr("fer_models.datasets.synthetic.load", lambda split: toy_faces(70))
 
 
 def test_another_prompt_set_embeds_no_face_again(tmp_path, few):

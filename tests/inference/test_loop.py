@@ -2,7 +2,7 @@ import multiprocessing
 
 import numpy as np
 import pytest
-from fakes import oracle_labels, run, run_and_count
+from fakes import oracle_labels, predict_and_count, run
 
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Abstainer, Constant, Oracle
@@ -132,7 +132,7 @@ def test_bicubic_hands_over_larger_faces(few):
 def test_two_processes_share_a_store_and_predict_no_face_twice(tmp_path):
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)
-    processes = [context.Process(target=run_and_count, args=(tmp_path, counter)) for _ in range(2)]
+    processes = [context.Process(target=predict_and_count, args=(tmp_path, counter)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

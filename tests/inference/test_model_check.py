@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from bench import write_faces
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.dummy import Constant
@@ -43,7 +43,7 @@ class Brighter:
         add("restored", "x" * len(faces))
         return [(face // 2 + by).astype("uint8") for face in faces]
 
-RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), cached={kept})]
+RESTORERS = [RestorerSpec("brighter", load=lambda runtime: Brighter(), cached={cached})]
 """
 
 
@@ -53,11 +53,11 @@ def dataset(tmp_path):
     return tmp_path
 
 
-def run(folder, emotion="helper.EMOTION", kept=False, combination=("mine", "raw"), **options):
+def run(folder, emotion="helper.EMOTION", cached=False, combination=("mine", "raw"), **options):
     """One run of a model from a file, as a new process would do it; the answers, and the messages on changed
     models.
     """
-    (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, kept=kept))
+    (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, cached=cached))
     models, restorers = from_file(folder / "model.py")
     runner = Runner(
         EvalConfig(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
@@ -116,17 +116,17 @@ def test_a_run_from_the_store_alone_loads_no_model(dataset, monkeypatch):
     assert (dataset / "loads").read_text() == loads
 
 
-@pytest.mark.parametrize("kept", [False, True], ids=["computed each time", "with its faces cached"])
-def test_a_third_party_restorer_that_changed_is_noticed(dataset, monkeypatch, kept):
+@pytest.mark.parametrize("cached", [False, True], ids=["computed each time", "with its faces cached"])
+def test_a_third_party_restorer_that_changed_is_noticed(dataset, monkeypatch, cached):
     change_helper(dataset, monkeypatch, "SAD")
     combination = ("mine", "brighter")
-    before = run(dataset, kept=kept, combination=combination)
+    before = run(dataset, cached=cached, combination=combination)
     assert before[1] is False
     restored = len((dataset / "restored").read_text())
     monkeypatch.setenv("FER_TEST_BY", "9")
-    run(dataset, kept=kept, combination=combination)
+    run(dataset, cached=cached, combination=combination)
     assert len((dataset / "restored").read_text()) > restored
-    if kept:
+    if cached:
         assert len(list((dataset / ".evals" / "restored").glob("brighter-*"))) == 2
 
 
@@ -168,8 +168,8 @@ DAMAGED = (
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_makes_the_model_a_new_one(tmp_path, content):
     check = ModelCheck(tmp_path, "mine-raw", {"model": "mine"})
-    token, _ = check.token(lambda: Constant(Emotion.SAD).predict(drawn(3).images), 1e-3)
+    token, _ = check.token(lambda: Constant(Emotion.SAD).predict(toy_faces(3).images), 1e-3)
     (file,) = tmp_path.glob("*.json")
     file.write_text(content)
     with pytest.warns(DamagedFileWarning, match="computed anew"):
-        assert check.token(lambda: Constant(Emotion.SAD).predict(drawn(3).images), 1e-3)[0] == token
+        assert check.token(lambda: Constant(Emotion.SAD).predict(toy_faces(3).images), 1e-3)[0] == token

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import drawn, full_disk
+from fakes import full_disk, toy_faces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from fer_models.errors import DamagedFileWarning, PromptTooLongError, StoreError
 from fer_models.images import face_hash
 from fer_models.inference.prediction_cache import PredictionCache, PromptCache
 
-FACES = drawn(14).faces(range(14))
+FACES = toy_faces(14).faces(range(14))
 
 
 class ByBrightness:

@@ -5,7 +5,7 @@ import multiprocessing
 
 import numpy as np
 import pytest
-from fakes import drawn, full_disk
+from fakes import full_disk, toy_faces
 from PIL import Image
 
 from fer_models.artifacts import checksummed_files
@@ -19,7 +19,7 @@ from fer_models.zoo.registry import Registry
 from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
 
-FACES = drawn(28)
+FACES = toy_faces(28)
 
 
 class Negative:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from eval_reports import report
-from fakes import drawn, oracle_labels
+from fakes import oracle_labels, toy_faces
 
 from fer_models import cli
 from fer_models.classifiers.base import Predictions
@@ -27,19 +27,19 @@ from fer_models.zoo.spec import ModelSpec
 
 #: What is computed from probabilities.
 FROM_PROBABILITIES = {"ece", "nll", "brier"}
-FACES = drawn(70)
+FACES = toy_faces(70)
 
 
 class Writer:
     """Names the emotion of four faces in five, calls the others sad, and refuses every 16th."""
 
     def __init__(self):
-        self.known = oracle_labels(FACES)
+        self.labels = oracle_labels(FACES)
 
     def predict(self, faces):
         numbers = [int(face_hash(face), 16) for face in faces]
         replies = [
-            self.known[face_hash(face)].label if n % 5 else "sad"
+            self.labels[face_hash(face)].label if n % 5 else "sad"
             for face, n in zip(faces, numbers, strict=True)
         ]
         replies = [reply if n % 16 else "I cannot tell." for reply, n in zip(replies, numbers, strict=True)]

@@ -22,7 +22,7 @@ def evaluate(bench):
     """
 
     def run(keyword, *arguments, code=0, **options):
-        text = bench.ask(
+        text = bench.run_python(
             ["-m", "pytest", *select(bench.command(*arguments, **options), keyword)], code
         ).stdout
         report = bench.report()
@@ -56,7 +56,7 @@ def write_model(bench, large):
         "name = face_hash(face)", "side = face.shape[0] // 48; name = face_hash(face[::side, ::side].copy())"
     )
     path.write_text(
-        text.replace("truth = KNOWN.get(name, 0)", f"truth = KNOWN[name] if side == 1 else {large}")
+        text.replace("truth = LABELS.get(name, 0)", f"truth = LABELS[name] if side == 1 else {large}")
         + DOUBLING
     )
 
@@ -65,9 +65,9 @@ def write_model(bench, large):
 def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_tests_is_selected(
     bench, evaluate, processes
 ):
-    write_model(bench, "KNOWN[name]")
+    write_model(bench, "LABELS[name]")
     evaluate("(accuracy or restor) and (raw or bicubic)", "--update-baselines")
-    write_model(bench, "6 - KNOWN[name]")
+    write_model(bench, "6 - LABELS[name]")
     text, verdicts, _ = evaluate("(accuracy and raw) or (restor and bicubic)", *processes, code=1)
     assert verdicts == {"raw": "PASS", "bicubic": "FAIL"}
     assert "failed, although no selected test asserts it: knowing-bicubic on faces" in text

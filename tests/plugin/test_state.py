@@ -23,9 +23,10 @@ def state() -> State:
     runner, baselines = SimpleNamespace(data=data, options=options), SimpleNamespace(published=published)
     run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
-    run.results, run.costs = {"vgg19": result()}, [cost(seconds=0.1)]
+    run.results, run.costs = {}, [cost(seconds=0.1)]
     run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "restorations")}
     run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]
+    run.add_result(result())
     return run
 
 
@@ -57,9 +58,27 @@ def test_an_invalid_cost_of_a_suite_is_an_error_and_the_rest_is_reported(
     assert (len(report.costs), len(report.results)) == (1, 1)
 
 
+def test_an_invalid_result_is_an_error_and_the_others_are_reported(state: State) -> None:
+    state.add_result({**result("resnet50"), "n": "many"})
+    report = state.report()
+    assert [entry.name for entry in report.results] == ["vgg19-raw"]
+    (name,) = state.errors.keys() - {"d"}
+    assert f"{name}.n is 'many', but it must be an integer" in state.errors[name]
+    assert [error.subject for error in report.errors] == ["d", name]
+
+
 def test_a_run_that_makes_no_valid_report_leaves_one_with_the_error(state: State) -> None:
-    state.results["vgg19"]["n"] = "many"
+    faces = {**face_set(), "n": "many"}
+    state.evaluation.runner.data.as_json = lambda: {"fer2013/private_test": faces}  # type: ignore[method-assign]
     report = state.report()
     assert report.results == ()
-    assert "results[0].n is 'many', but it must be an integer" in state.errors["the report"]
+    assert "n is 'many', but it must be an integer" in state.errors["the report"]
     assert [error.subject for error in report.errors] == ["d", "the report"]
+
+
+def test_what_a_worker_collected_arrives_typed(state: State) -> None:
+    state.evaluation.runner.data.audit_result, state.records = None, {}
+    output, report = state.to_worker_output(), state.report()
+    state.results, state.costs = {}, []
+    state.merge_worker_output(output)
+    assert state.report() == report

@@ -18,8 +18,8 @@ import numpy as np
 from fer_models import ModelSpec, Predictions, RestorerSpec
 from fer_models.images import face_hash
 
-KNOWN = json.loads(Path({labels!r}).read_text())
-RANK = {{name: i for i, name in enumerate(sorted(KNOWN))}}
+LABELS = json.loads(Path({labels!r}).read_text())
+RANK = {{name: i for i, name in enumerate(sorted(LABELS))}}
 WRONG = {wrong!r}
 
 class Knowing:
@@ -33,7 +33,7 @@ class Knowing:
         for row, face in zip(rows, faces):
             side = max(1, face.shape[0] // 48)
             name = face_hash(face[::side, ::side].copy())
-            row[(KNOWN.get(name, 0) + (RANK.get(name, 999) < self.wrong)) % 7] = 0.7
+            row[(LABELS.get(name, 0) + (RANK.get(name, 999) < self.wrong)) % 7] = 0.7
         return Predictions.from_probabilities(rows)
 
 class Doubling:
@@ -73,7 +73,9 @@ def bench(tmp_path_factory, repository):
     """A bench with a record of each model, most of which have changed since."""
     bench = make_bench(tmp_path_factory.mktemp("verdicts"), repository)
     write_models(bench, dict.fromkeys(NAMES, 0))
-    bench.ask(["-m", "pytest", *command(bench, "accuracy or mirror", "first", "--update-baselines")], 0)
+    bench.run_python(
+        ["-m", "pytest", *command(bench, "accuracy or mirror", "first", "--update-baselines")], 0
+    )
     write_models(bench, {"steady": 0, "regressed": 30, "borderline": 9, "failing": None})
     return bench
 
@@ -95,7 +97,7 @@ def command(bench, keyword, report, *arguments):
 def run_all(bench, commands):
     """Exit code and output of each command, in one process."""
     (bench.folder / "runs.py").write_text(SEVERAL_CODES.format(commands=commands))
-    text = bench.ask([str(bench.folder / "runs.py")], 0).stdout
+    text = bench.run_python([str(bench.folder / "runs.py")], 0).stdout
     outputs = text.split("=-=-=")[1:]
     return [(int(output.rpartition("ended with ")[2]), output) for output in outputs]
 

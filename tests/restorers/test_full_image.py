@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models import cli
@@ -60,7 +60,7 @@ def photograph() -> Face:
     """A face on a grey wall, 320 x 280 pixels, in colour."""
     picture = np.full((280, 320, 3), (90, 110, 130), np.uint8)
     x, y = PLACE
-    picture[y : y + 200, x : x + 200] = resize(drawn(1).face(0), 200)
+    picture[y : y + 200, x : x + 200] = resize(toy_faces(1).face(0), 200)
     return picture
 
 
@@ -107,7 +107,7 @@ def test_a_face_is_detected_aligned_and_restored_and_the_rest_stays_unchanged(he
     ((before, after),) = restored.faces
     assert before.shape == after.shape == (512, 512, 3)
     np.testing.assert_array_equal(after, 255 - before)
-    difference = before.astype(int) - resize(drawn(1).face(0), 512)
+    difference = before.astype(int) - resize(toy_faces(1).face(0), 512)
     assert abs(difference).mean() < 6  # the complete face of the photograph
     middle = restored.photograph[2 * 140 - 40 : 2 * 140 + 40, 2 * 160 - 40 : 2 * 160 + 40].astype(int)
     plain = np.asarray(Image.fromarray(photograph()).resize((640, 560), Image.Resampling.LANCZOS)).astype(int)

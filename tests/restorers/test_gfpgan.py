@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from torch import nn
 
 from fer_models import cli
@@ -19,14 +19,14 @@ from fer_models.artifacts import download, safetensors_io, weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, UsageError, WeightsError
 from fer_models.restorers import gfpgan
-from fer_models.restorers.base import restore_checked
+from fer_models.restorers.base import restore_validated
 from fer_models.restorers.gfpgan import FULL, NANO, Gfpgan, GfpganConfig
 from fer_models.zoo import restorers
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec, Runtime, Weights
 
 TINY = GfpganConfig(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
-FACES = drawn(6).faces(range(6))
+FACES = toy_faces(6).faces(range(6))
 
 
 def random_network(shape=TINY, seed=0):
@@ -61,7 +61,7 @@ def published_file(tmp_path, monkeypatch):
 
 def test_faces_of_any_size_come_back_restored_at_the_networks_size():
     faces = [FACES[0], FACES[1][:30], np.zeros((16, 16, 3), np.uint8), np.full((1, 200, 3), 255, np.uint8)]
-    restored = restore_checked(restorer(), "tiny", faces)
+    restored = restore_validated(restorer(), "tiny", faces)
     assert [face.shape for face in restored] == [(16, 16, 3)] * 4
     assert all(face.dtype == np.uint8 for face in restored)
 
@@ -271,7 +271,9 @@ def test_any_other_failure_keeps_its_message():
     with pytest.raises(
         RestorationError, match="'tiny' failed on a batch of 6 faces: RuntimeError: shapes differ"
     ):
-        restore_checked(Gfpgan(Broken(RuntimeError("shapes differ")), 16, torch.device("cpu")), "tiny", FACES)
+        restore_validated(
+            Gfpgan(Broken(RuntimeError("shapes differ")), 16, torch.device("cpu")), "tiny", FACES
+        )
 
 
 def test_values_that_are_no_numbers_are_an_error():

@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 from eval_reports import report, robustness_entry, subject
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.classifiers.base import Predictions
 from fer_models.corruptions import SEVERITIES, names
 from fer_models.report.html_report import section_html
 from fer_models.robustness.corruption_robustness import copies, measure
 
-FACES, TRUTH = drawn(14).faces(range(14)), drawn(14).labels
+FACES, TRUTH = toy_faces(14).faces(range(14)), toy_faces(14).labels
 
 
 def memorising(faces):
     """Knows faces by their pixels, whatever order they come in, and answers angry for all others."""
-    known = {face.tobytes(): label for face, label in zip(FACES, TRUTH, strict=True)}
+    labels = {face.tobytes(): label for face, label in zip(FACES, TRUTH, strict=True)}
     return Predictions.from_probabilities(
-        np.eye(7)[[known.get(face.tobytes(), 0) for face in faces]] * 0.93 + 0.01
+        np.eye(7)[[labels.get(face.tobytes(), 0) for face in faces]] * 0.93 + 0.01
     )
 
 

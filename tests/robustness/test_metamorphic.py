@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from eval_reports import report, robustness_entry
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +12,8 @@ from fer_models.emotions import EMOTIONS
 from fer_models.report.html_report import section_html
 from fer_models.robustness.metamorphic import COPIES, RELATIONS, Perturbation, measure, perturbations
 
-FACES = drawn(14).faces(range(14))
-NAMES = [(h, i) for i, h in enumerate(drawn(14).hashes)]
+FACES = toy_faces(14).faces(range(14))
+NAMES = [(h, i) for i, h in enumerate(toy_faces(14).hashes)]
 
 
 def predicting(answers, sure=0.9):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fakes import answers_of, drawn
+from fakes import prediction_table, toy_faces
 from hypothesis import given, settings
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
@@ -18,7 +18,7 @@ from fer_models.scoring import leakage
 
 def predictions_of(correct):
     truth = np.zeros(len(correct), dtype=np.int64)
-    return answers_of(truth, np.where(correct, 0, 1))
+    return prediction_table(truth, np.where(correct, 0, 1))
 
 
 def test_accuracy_is_given_with_and_without_the_faces_that_are_in_train():
@@ -74,7 +74,7 @@ def test_the_interval_of_the_difference_is_paired():
 
 @pytest.fixture
 def folder(tmp_path):
-    faces = drawn(28)
+    faces = toy_faces(28)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
         place = tmp_path / "faces" / ("train" if i < 21 else "test") / LABELS[label]
         place.mkdir(parents=True, exist_ok=True)
@@ -90,10 +90,10 @@ def data(folder, tmp_path, split="test"):
 
 
 def test_the_faces_of_train_are_cached_until_a_file_changes(folder, tmp_path):
-    assert data(folder, tmp_path).train_hashes == frozenset(drawn(28).hashes[:21])
+    assert data(folder, tmp_path).train_hashes == frozenset(toy_faces(28).hashes[:21])
     cached = list((tmp_path / "cache" / "train").glob("*.txt"))
     assert len(cached) == 1
-    assert data(folder, tmp_path).train_hashes == frozenset(drawn(28).hashes[:21])
+    assert data(folder, tmp_path).train_hashes == frozenset(toy_faces(28).hashes[:21])
     assert list((tmp_path / "cache" / "train").glob("*.txt")) == cached
     next((folder / "train").rglob("*.png")).unlink()
     assert len(data(folder, tmp_path).train_hashes) == 20

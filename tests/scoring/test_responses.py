@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from eval_reports import report, result
-from fakes import answers_of
+from fakes import prediction_table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ MULTIPLE_CHOICE = questions.load("multiple-choice")
 
 def parsed(replies, question=MULTIPLE_CHOICE):
     predictions = base.parse_responses(replies, question)
-    table = answers_of(np.zeros(len(replies), dtype=int), predictions.answer)
+    table = prediction_table(np.zeros(len(replies), dtype=int), predictions.answer)
     return replace(table, status=predictions.status, text=predictions.text)
 
 
@@ -46,7 +46,7 @@ def test_entries_have_the_match_type_and_the_most_frequent_replies():
 
 
 def test_a_model_with_probabilities_has_no_summary():
-    assert response_summary(answers_of(np.zeros(3, dtype=int), np.zeros(3, dtype=int)), None) is None
+    assert response_summary(prediction_table(np.zeros(3, dtype=int), np.zeros(3, dtype=int)), None) is None
 
 
 def test_replies_are_escaped_on_the_page():

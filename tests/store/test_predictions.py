@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
-from fakes import answers_of
+from fakes import prediction_table
 from hypothesis import given, settings
 
 from fer_models.artifacts import checksummed_files
@@ -15,7 +15,7 @@ from fer_models.store.partition import Store, load_partition, read_shard
 from fer_models.store.predictions import canonical_order
 from fer_models.store.subject import Subject
 
-SUBJECT = Subject("drawn", "validation", "raw", "oracle")
+SUBJECT = Subject("toy", "validation", "raw", "oracle")
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 
 
@@ -49,7 +49,7 @@ def assert_same(a, b):
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6), texts, texts), min_size=1, max_size=40))
 def test_predictions_are_read_as_they_were_written_whatever_a_model_replies(tmp_path_factory, rows):
     root = tmp_path_factory.mktemp("store")
-    plain = answers_of(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
+    plain = prediction_table(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]))
     status = tuple("ok" if emotion >= 0 else f"because {reason}" for _, emotion, reason, _ in rows)
     text, has_probabilities = tuple(r[3] for r in rows), len(rows) % 2 == 0
     predictions = replace(plain, status=status, text=text, has_probabilities=has_probabilities)
@@ -60,7 +60,7 @@ def test_predictions_are_read_as_they_were_written_whatever_a_model_replies(tmp_
 
 def test_a_subject_is_cut_into_shards_and_missing_ones_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "SHARD", 10)
-    predictions = answers_of(np.arange(25) % 7, np.zeros(25, dtype=int))
+    predictions = prediction_table(np.arange(25) % 7, np.zeros(25, dtype=int))
     partition = partition_of(tmp_path, predictions)
     assert partition.missing() == [0, 1, 2]
     write(partition, predictions)
@@ -78,7 +78,7 @@ def test_a_subject_is_cut_into_shards_and_missing_ones_are_listed(tmp_path, monk
 
 
 def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
-    predictions = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    predictions = prediction_table(np.arange(20) % 7, np.arange(20) % 5)
     partition = partition_of(tmp_path, predictions)
     partition.folder.mkdir(parents=True)
     (partition.folder / "part-00000.123.part").write_bytes(b"half")
@@ -88,7 +88,7 @@ def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
 
 
 def test_the_same_predictions_make_the_same_bytes(tmp_path):
-    predictions = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    predictions = prediction_table(np.arange(20) % 7, np.arange(20) % 5)
     one, two = partition_of(tmp_path / "a", predictions), partition_of(tmp_path / "b", predictions)
     write(one, predictions)
     write(two, predictions)
@@ -106,7 +106,7 @@ def test_the_same_predictions_make_the_same_bytes(tmp_path):
     ],
 )
 def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, damage):
-    predictions = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    predictions = prediction_table(np.arange(20) % 7, np.arange(20) % 5)
     partition = partition_of(tmp_path, predictions)
     write(partition, predictions)
     (path,) = shard_files(partition)
@@ -126,7 +126,7 @@ def test_a_damaged_shard_is_missing_and_written_again_with_a_warning(tmp_path, d
 
 
 def test_damage_is_a_warning_also_where_warnings_are_errors(tmp_path):
-    predictions = answers_of(np.arange(20) % 7, np.arange(20) % 5)
+    predictions = prediction_table(np.arange(20) % 7, np.arange(20) % 5)
     write(partition_of(tmp_path, predictions), predictions)
     again = partition_of(tmp_path, predictions)
     shard_files(again)[0].write_bytes(b"")
@@ -138,7 +138,7 @@ def test_damage_is_a_warning_also_where_warnings_are_errors(tmp_path):
 
 
 def test_an_edited_prediction_is_rejected_although_its_file_has_the_correct_checksum(tmp_path):
-    predictions = answers_of(np.arange(70) % 7, np.zeros(70, dtype=int))
+    predictions = prediction_table(np.arange(70) % 7, np.zeros(70, dtype=int))
     partition = partition_of(tmp_path, predictions)
     write(partition, predictions)
     (path,) = shard_files(partition)
@@ -154,7 +154,7 @@ def test_an_edited_prediction_is_rejected_although_its_file_has_the_correct_chec
 
 
 def test_predictions_that_no_reader_would_accept_are_not_written(tmp_path):
-    predictions = answers_of(np.arange(7), np.arange(7))
+    predictions = prediction_table(np.arange(7), np.arange(7))
     partition = partition_of(tmp_path, predictions)
     message = "'oracle' gave predictions that cannot be stored"
     with partition.locked(), pytest.raises(PredictionError, match=message):
@@ -163,7 +163,7 @@ def test_predictions_that_no_reader_would_accept_are_not_written(tmp_path):
 
 
 def test_a_third_party_parquet_file_is_not_used(tmp_path):
-    predictions = answers_of(np.arange(5), np.arange(5))
+    predictions = prediction_table(np.arange(5), np.arange(5))
     partition = partition_of(tmp_path, predictions)
     partition.folder.mkdir(parents=True)
     content = checksummed_files.to_parquet(pa.table({"a": [1]}))
@@ -176,7 +176,7 @@ def test_a_third_party_parquet_file_is_not_used(tmp_path):
 
 
 def test_another_subjects_shard_is_not_used(tmp_path):
-    predictions = answers_of(np.arange(5), np.arange(5))
+    predictions = prediction_table(np.arange(5), np.arange(5))
     one = partition_of(tmp_path, predictions, key="a" * 64)
     write(one, predictions)
     two = partition_of(tmp_path, predictions, key="b" * 64)
@@ -190,14 +190,14 @@ def test_another_subjects_shard_is_not_used(tmp_path):
 
 def test_rows_are_the_current_ones_of_the_dataset(tmp_path):
     """The key does not depend on the order of the dataset's rows, so a shard may have other ones."""
-    predictions = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    predictions = prediction_table(np.arange(14) % 7, np.arange(14) % 7)
     write(partition_of(tmp_path, predictions), predictions)
     reordered = partition_of(tmp_path, replace(predictions, index=predictions.index[::-1].copy()))
     assert reordered.read().index.tolist() == predictions.index[::-1].tolist()
 
 
 def test_a_store_that_is_complete_need_not_be_writable(tmp_path):
-    predictions = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    predictions = prediction_table(np.arange(14) % 7, np.arange(14) % 7)
     partition = partition_of(tmp_path, predictions)
     write(partition, predictions)
     (partition.folder / ".lock").unlink()
@@ -206,7 +206,7 @@ def test_a_store_that_is_complete_need_not_be_writable(tmp_path):
 
 
 def test_the_time_of_a_run_is_unknown_where_it_is_damaged(tmp_path):
-    predictions = answers_of(np.arange(14) % 7, np.arange(14) % 7)
+    predictions = prediction_table(np.arange(14) % 7, np.arange(14) % 7)
     partition = partition_of(tmp_path, predictions)
     write(partition, predictions)
     assert partition.seconds() == 0.5
@@ -223,7 +223,7 @@ def test_the_time_of_a_run_is_unknown_where_it_is_damaged(tmp_path):
 
 
 def test_a_folder_of_predictions_names_its_subject(tmp_path):
-    predictions = answers_of(np.arange(7), np.arange(7))
+    predictions = prediction_table(np.arange(7), np.arange(7))
     partition = partition_of(tmp_path, predictions)
     write(partition, predictions)
     loaded, subject = load_partition(partition.folder)
@@ -235,7 +235,7 @@ def test_a_folder_of_predictions_names_its_subject(tmp_path):
 
 def test_a_store_that_cannot_be_written_is_an_error_that_names_the_option(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    partition = partition_of(tmp_path / "file", answers_of(np.arange(3), np.arange(3)))
+    partition = partition_of(tmp_path / "file", prediction_table(np.arange(3), np.arange(3)))
     with pytest.raises(StoreError, match="--store"), partition.locked():
         pass
 
@@ -253,7 +253,7 @@ def test_canonical_order_does_not_depend_on_the_order_of_rows(rows, random):
 
 @given(st.text("abc/ é:\\", min_size=1, max_size=8))
 def test_a_subjects_folder_name_is_safe_and_its_key_is_unique(name):
-    subject = Subject("drawn", "test", "raw", name)
+    subject = Subject("toy", "test", "raw", name)
     folder = subject.folder(subject.key({}))
     assert "/" not in folder
     assert "\\" not in folder

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import drawn, oracle_labels
+from fakes import oracle_labels, toy_faces
 
 from fer_models.classifiers.dummy import Constant, Oracle
 from fer_models.config import EvalConfig
@@ -16,7 +16,7 @@ from fer_models.zoo.restorers import BICUBIC, RAW
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Sorted by emotion, so that the faces of a limited run are not the first rows.
-FACES = drawn(210).select(np.argsort(drawn(210).labels, kind="stable"))
+FACES = toy_faces(210).select(np.argsort(toy_faces(210).labels, kind="stable"))
 
 
 class Negative:

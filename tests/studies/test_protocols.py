@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 from tiny_training import kill
 
@@ -28,7 +28,7 @@ TINY = Recipe(
 
 @pytest.fixture(scope="module")
 def sets():
-    faces = drawn(140)
+    faces = toy_faces(140)
     uneven = np.flatnonzero(
         (faces.labels != 1) | (np.arange(140) < 21)
     )  # few of one emotion, as FER-2013 has few disgusted faces
@@ -118,7 +118,7 @@ def test_a_killed_study_resumes_without_training_again(sets, tmp_path):
 
 def test_the_command_writes_a_table_and_its_numbers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(protocols, "RECIPE", replace(TINY, epochs=1))
-    faces = drawn(42)
+    faces = toy_faces(42)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
         folder = tmp_path / "faces" / ("train", "validation", "test")[i // 7 % 3] / LABELS[label]
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import unsure
+from fakes import calibrated_predictions
 
 from fer_models.depth import FULL, STANDARD
 from fer_models.errors import UsageError
 from fer_models.gate import power
+from fer_models.gate.power import SimulationOptions
 from fer_models.studies import run_power, simulated_checks
 from fer_models.studies.run_power import PLANS, Plan
 from fer_models.studies.simulated_checks import (
@@ -25,7 +26,7 @@ SMALL = Plan(replace(FULL, variant_limit=49), 1, 1, dict.fromkeys(CHECKS, 1))
 
 @pytest.fixture(scope="module")
 def simulation():
-    source = power.Source.from_predictions(unsure())
+    source = power.Source.from_predictions(calibrated_predictions())
     noise = power.calibrate(source, power.Scenario(0.0, 0.10)).noise
     return Simulation(
         source, noise, 700, {kind: calibrate_disturbance(source, noise, kind) for kind in DISTURBED_SHARE}
@@ -84,10 +85,10 @@ def test_a_full_run_without_a_change_rarely_fails(simulation):
 
 
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
-    options = {"plans": [SMALL], "runs": 3, "n": 140}
-    (alone,) = run_power.run(unsure(600), **options)
+    options = SimulationOptions(3, 140)
+    (alone,) = run_power.run(calibrated_predictions(600), options, plans=[SMALL])
     assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DEGRADED"}
-    (several,) = run_power.run(unsure(600), processes=2, **options)
+    (several,) = run_power.run(calibrated_predictions(600), replace(options, processes=2), plans=[SMALL])
     assert several.as_json() == alone.as_json()
 
 
@@ -104,12 +105,13 @@ def test_the_plans_have_the_sizes_of_the_depths():
     for plan in PLANS:
         assert plan.subjects + plan.variants == 18
     assert run_power._faces_of(PLANS[0], "corruptions", 3589) == 7
-    assert run_power._faces_of(PLANS[1], "prompting", 3589) == 3589
+    assert run_power._faces_of(PLANS[1], "prompt_robustness", 3589) == 3589
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"runs": 0}, "at least one run"), ({"n": 3}, "at least seven faces")]
+    ("options", "message"),
+    [(SimulationOptions(0), "at least one run"), (SimulationOptions(1000, 3), "at least seven faces")],
 )
-def test_what_cannot_be_simulated_is_said(options, message):
+def test_an_impossible_simulation_is_an_error(options, message):
     with pytest.raises(UsageError, match=message):
-        run_power.run(unsure(200), **options)
+        run_power.run(calibrated_predictions(200), options)

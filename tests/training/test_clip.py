@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from tiny_training import kill
 
 from fer_models import cli
@@ -18,7 +18,7 @@ from fer_models.training.clip import ClipTraining, ContrastiveRecipe
 from fer_models.training.session import RunOptions, TrainingData
 
 FEW = ContrastiveRecipe(views=2, epochs=3, batch_size=28)
-DATA = TrainingData([drawn(42), drawn(21, "train")], drawn(28, "test"))
+DATA = TrainingData([toy_faces(42), toy_faces(21, "train")], toy_faces(28, "test"))
 
 
 def train(folder, recipe=FEW, data=DATA, **options):
@@ -38,7 +38,7 @@ def test_the_image_tower_has_the_features_of_the_trained_network():
     model = clip.create(clip.NANO, clip_training._PREPROCESS)
     clip_training.load_image_encoder(model, path)
     classifier = clip.Clip(model, None, prompts.load("plain"), torch.device("cpu"))
-    faces = drawn(7).faces(range(7))
+    faces = toy_faces(7).faces(range(7))
     with torch.no_grad():
         features = network.network.forward_features(network.preprocess(faces))
         expected = network.network.forward_head(features, pre_logits=True)
@@ -50,7 +50,7 @@ def test_the_image_tower_has_the_features_of_the_trained_network():
 
 def test_the_trained_weights_have_the_accuracy_of_the_validation(trained):
     result, _ = trained
-    faces = drawn(28, "test")
+    faces = toy_faces(28, "test")
     model = clip.load(result.weights, prompts.load("openai"), device="cpu")
     accuracy = (model.predict(faces.faces(range(28))).answer == faces.labels).mean()
     assert accuracy == pytest.approx(result.best_accuracy)
@@ -69,7 +69,7 @@ def test_the_record_names_data_captions_and_image_tower(trained):
     path = weights.find("efficientnet_b0")
     assert record["image_tower"] == {"model": "efficientnet_b0", "sha256": sha256_of(path)}
     assert record["captions"] == prompts.load("captions").as_json()
-    assert record["training_data"][0]["fingerprint"] == drawn(42).fingerprint
+    assert record["training_data"][0]["fingerprint"] == toy_faces(42).fingerprint
     assert record["validation_data"]["n"] == 28
     assert all(epoch["seconds"] > 0 for epoch in record["history"])
     expected = {"embed view 1", "embed view 2", "epoch 1", "epoch 2", "epoch 3"}
@@ -78,7 +78,7 @@ def test_the_record_names_data_captions_and_image_tower(trained):
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path):
-    short, data = replace(FEW, epochs=1, views=1), TrainingData([drawn(28)], drawn(14, "test"))
+    short, data = replace(FEW, epochs=1, views=1), TrainingData([toy_faces(28)], toy_faces(14, "test"))
     first, second = (train(tmp_path / str(i), short, data) for i in range(2))
     a, b = (safetensors_io.read(result.weights)[0] for result in (first, second))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
@@ -113,7 +113,7 @@ def test_an_image_tower_that_is_missing_or_does_not_fit_is_an_error(tmp_path, mo
         clip_training.load_image_encoder(clip.create(clip.NANO), weights.find("vgg19"))
     monkeypatch.setattr("fer_models.artifacts.weights.find", lambda name: None)
     with pytest.raises(WeightsMissingError, match="fer-models train efficientnet_b0"):
-        train(tmp_path, FEW, TrainingData([drawn(7)], drawn(7)))
+        train(tmp_path, FEW, TrainingData([toy_faces(7)], toy_faces(7)))
 
 
 def test_the_command_refuses_options_that_this_recipe_lacks(capsys):

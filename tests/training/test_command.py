@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models import cli
@@ -25,7 +25,7 @@ def vision_encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
     recipe = replace(RECIPES[VISION_ENCODER], epochs=1, batch_size=14, teacher=None, hint=None)
     monkeypatch.setitem(RECIPES, VISION_ENCODER, recipe)
-    data, options = TrainingData([drawn(14)], drawn(7, "test")), RunOptions(device="cpu")
+    data, options = TrainingData([toy_faces(14)], toy_faces(7, "test")), RunOptions(device="cpu")
     SupervisedTraining(VISION_ENCODER, recipe, data, options).run(tmp_path / "weights")
 
 
@@ -33,7 +33,7 @@ def vision_encoder(tmp_path, monkeypatch):
 def folder(tmp_path):
     """A folder with a dataset."""
     for split, n in (("train", 28), ("val", 14), ("test", 7)):
-        for i, (image, label) in enumerate(zip(drawn(n).images, drawn(n).labels, strict=True)):
+        for i, (image, label) in enumerate(zip(toy_faces(n).images, toy_faces(n).labels, strict=True)):
             path = tmp_path / "faces" / split / LABELS[label] / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 
 from fer_models.artifacts import weights
 from fer_models.classifiers.cnn import build, normalise
@@ -27,7 +27,7 @@ def student():
 
 
 def batch(n=14):
-    return as_tensor(drawn(n), 3, 48).float()
+    return as_tensor(toy_faces(n), 3, 48).float()
 
 
 def test_a_few_steps_bring_the_tokens_closer_to_the_features_at_their_places(student):
@@ -64,10 +64,10 @@ def test_the_place_of_a_token_matters(student):
 
 def test_a_run_with_feature_distillation_records_the_teacher(tmp_path):
     recipe = replace(RECIPE, epochs=1, batch_size=14, teacher=None, precision="float32")
-    data = TrainingData([drawn(28)], drawn(14, "test"))
+    data = TrainingData([toy_faces(28)], toy_faces(14, "test"))
     result = SupervisedTraining("vision", recipe, data, RunOptions(device="cpu")).run(tmp_path)
     provenance = weights.metadata(result.weights)["provenance"]
-    assert describe_targets([drawn(28)], recipe)["hint"]["sha256"] in provenance
+    assert describe_targets([toy_faces(28)], recipe)["hint"]["sha256"] in provenance
 
 
 def test_a_missing_teacher_is_named_with_its_command():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import kill
@@ -30,7 +30,7 @@ TINY = RestorationRecipe(
 )
 
 
-DATA = TrainingData([drawn(42), drawn(14, "train")], drawn(14, "test"))
+DATA = TrainingData([toy_faces(42), toy_faces(14, "train")], toy_faces(14, "test"))
 
 
 def session(recipe=TINY, data=DATA, **options):
@@ -73,8 +73,8 @@ def test_the_weights_have_the_score_of_the_validation(trained):
 def test_the_record_names_data_and_degradation(trained):
     result, _ = trained
     record = json.loads(weights.metadata(result.weights)["provenance"])
-    assert record["training_data"][0]["fingerprint"] == drawn(42).fingerprint
-    assert record["validation_data"]["fingerprint"] == drawn(14, "test").fingerprint
+    assert record["training_data"][0]["fingerprint"] == toy_faces(42).fingerprint
+    assert record["validation_data"]["fingerprint"] == toy_faces(14, "test").fingerprint
     assert record["recipe"]["degradation"]["jpeg"] == [25, 95]
     assert {f"validation_{name}": value for name, value in record["unrestored"].items()} == result.reference
     assert len(record["history"]) == result.best_epoch
@@ -138,7 +138,7 @@ def test_a_recognition_network_brings_its_features_closer(tmp_path, trained):
 
 
 def test_identical_faces_have_no_distance_in_recognition_features():
-    few = TrainingData([drawn(7)], drawn(14, "test"))
+    few = TrainingData([toy_faces(7)], toy_faces(14, "test"))
     with_features = session(replace(TINY, recogniser="efficientnet_b0"), few)
     degraded, target = next(with_features.validation_batches())
     assert with_features.distance(target, target) == pytest.approx(0, abs=1e-6)
@@ -155,7 +155,7 @@ def test_a_missing_recognition_network_is_named_with_its_command(tmp_path):
 @given(st.integers(0, 10_000), st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
 def test_a_degraded_face_is_grey_of_the_same_size_and_the_same_for_a_seed(index, seed):
-    face = drawn(14).face(index % 14)
+    face = toy_faces(14).face(index % 14)
     first, second = (Degradation().apply(face, np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.shape == face.shape
@@ -164,7 +164,7 @@ def test_a_degraded_face_is_grey_of_the_same_size_and_the_same_for_a_seed(index,
 
 
 def test_each_step_degrades_by_itself():
-    face, rng = drawn(1).face(0), np.random.default_rng(0)
+    face, rng = toy_faces(1).face(0), np.random.default_rng(0)
     nothing = {"blur": (0.0, 0.0), "side": (48, 48), "noise": (0.0, 0.0), "jpeg": (100, 100), "likely": 1.0}
     least = np.abs(Degradation(**nothing).apply(face, rng).astype(int) - face).mean()
     assert least < 1  # the best JPEG loses a little

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from tiny_training import kill
 
 from fer_models.training.schedule import build_adamw, warmup_cosine
@@ -24,7 +24,7 @@ class OneWeight(Session):
     scores = (0.25, 0.75, 0.75, 0.5)
 
     def __init__(self, **options):
-        data, cpu = TrainingData([drawn(14)], drawn(7, "test")), torch.device("cpu")
+        data, cpu = TrainingData([toy_faces(14)], toy_faces(7, "test")), torch.device("cpu")
         super().__init__("one", Recipe(), data, RunOptions(**options), cpu)
         self.network = torch.nn.Linear(1, 1, bias=False)
         self.optimizer, self.warmup = build_adamw(self.network.parameters(), 0.5, 0.0, beta2=0.99), 2

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from tiny_training import DATA, TINY, kill, train
 
 from fer_models.artifacts import safetensors_io
@@ -29,11 +29,11 @@ def test_the_trained_weights_load_and_name_their_provenance(tmp_path):
     steps = []
     result = train(tmp_path, report=lambda title, step, of, metrics: steps.append((title, step, of)))
     model = cnn.load(result.weights, device="cpu")
-    faces = drawn(28, "test")
+    faces = toy_faces(28, "test")
     accuracy = (model.predict(faces.faces(range(28))).answer == faces.labels).mean()
     assert accuracy == pytest.approx(result.best_accuracy)
     provenance = read_provenance(result.weights)
-    assert provenance["training_data"][0]["fingerprint"] == drawn(42).fingerprint
+    assert provenance["training_data"][0]["fingerprint"] == toy_faces(42).fingerprint
     assert provenance["validation_data"]["n"] == 28
     assert provenance["recipe"]["lr"] == TINY.lr
     is_scored = ["validation_accuracy" in record for record in provenance["history"]]
@@ -87,12 +87,14 @@ def test_teacher_predictions_are_mixed_into_the_targets_and_recorded(tmp_path, m
 
 def test_two_teachers_give_the_mean_of_their_predictions(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
-    recipe, data = replace(TINY, epochs=1), TrainingData([drawn(96)], drawn(48, "validation"))
+    recipe, data = replace(TINY, epochs=1), TrainingData([toy_faces(96)], toy_faces(48, "validation"))
     for seed, name in enumerate(("tiny", "other")):
         options = RunOptions(seed=seed, device="cpu")
         supervised.SupervisedTraining(name, recipe, data, options).run(tmp_path)
     first, second, both = (
-        compute_targets([drawn(12)], replace(TINY, teacher=teacher, teacher_share=1.0), torch.device("cpu"))
+        compute_targets(
+            [toy_faces(12)], replace(TINY, teacher=teacher, teacher_share=1.0), torch.device("cpu")
+        )
         for teacher in ("tiny", "other", "tiny+other")
     )
     assert not torch.equal(first, second)
@@ -104,7 +106,7 @@ def with_votes(faces, votes):
 
 
 def test_votes_become_shares_where_most_raters_chose_one_of_the_seven_emotions():
-    faces = drawn(4)
+    faces = toy_faces(4)
     votes = [
         [5, 0, 5, 0, 0, 0, 0, 0, 0, 0],
         [0, 0, 0, 3, 0, 0, 3, 1, 2, 1],
@@ -124,7 +126,7 @@ def test_a_recipe_with_votes_needs_some_and_records_which(tmp_path):
         train(tmp_path / "none", by_votes)
     votes = np.zeros((42, 10), dtype=np.int64)
     votes[:, 3] = 10
-    sets = [with_votes(drawn(42), votes), drawn(14, "train")]
+    sets = [with_votes(toy_faces(42), votes), toy_faces(14, "train")]
     result = train(tmp_path / "some", by_votes, replace(DATA, training=sets))
     by_labels = train(tmp_path / "labels", replace(TINY, epochs=1))
     assert result.history[0]["loss"] != by_labels.history[0]["loss"]
@@ -214,6 +216,6 @@ def test_values_of_the_user_replace_those_of_the_recipe():
 
 
 def test_a_single_step_for_timing_is_a_real_update():
-    step, batch = supervised.single_step(TINY, drawn(14), "cpu")
+    step, batch = supervised.single_step(TINY, toy_faces(14), "cpu")
     assert batch == 14
     assert step() != step()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes import drawn
+from fakes import toy_faces
 from tiny_training import kill
 
 from fer_models import cli
@@ -22,7 +22,7 @@ from fer_models.training.supervised import SupervisedTraining
 from fer_models.training.vlm import VlmRecipe, VlmTraining
 
 FEW = VlmRecipe(hidden=48, layers=1, heads=2, intermediate=64, views=1, epochs=24, batch_size=14, lr=6e-3)
-DATA = TrainingData([drawn(56)], drawn(28, "test"))
+DATA = TrainingData([toy_faces(56)], toy_faces(28, "test"))
 
 
 def train(folder, recipe=FEW, data=DATA, **options):
@@ -36,7 +36,7 @@ def home(tmp_path_factory):
     recipe = replace(
         RECIPES[VISION_ENCODER], epochs=2, batch_size=14, teacher=None, precision="float32", validate_from=0
     )
-    data = TrainingData([drawn(42)], drawn(14, "test"))
+    data = TrainingData([toy_faces(42)], toy_faces(14, "test"))
     SupervisedTraining(VISION_ENCODER, recipe, data, RunOptions(device="cpu")).run(folder)
     return folder
 
@@ -63,7 +63,7 @@ def test_the_image_tower_has_the_features_of_the_vision_encoder(home):
     encoder = cnn.load(home / f"{VISION_ENCODER}.safetensors", device="cpu")
     network = phi3v.Phi3V(vlm.build_config(FEW, 300))
     vlm.load_image_encoder(network, home / f"{VISION_ENCODER}.safetensors")
-    faces = drawn(5).faces(range(5))
+    faces = toy_faces(5).faces(range(5))
     with torch.no_grad():
         expected = encoder.network.forward_features(encoder.preprocess(faces))[:, 1:]
         features = network.encode_image(
@@ -82,7 +82,7 @@ def test_training_writes_a_folder_of_the_official_layout_that_predicts(trained, 
     assert files == ["config.json", "model.safetensors", "tokenizer.json"]
     assert result.history[-1]["loss"] < 0.7 * result.history[0]["loss"]
     assert titles[0] == "embed view 1"
-    backend, faces = phi3v.load(result.weights, device="cpu"), drawn(28, "test")
+    backend, faces = phi3v.load(result.weights, device="cpu"), toy_faces(28, "test")
     question = questions.load("one-word")
     generated = base.VlmClassifier(backend, question).predict(faces.faces(range(14)))
     assert set(generated.text) <= set(question.replies)  # it has learned no other replies
@@ -104,7 +104,7 @@ def test_the_record_names_the_vision_encoder_and_its_training(trained, home):
     assert record["image_tower"]["sha256"] == sha256_of(home / f"{VISION_ENCODER}.safetensors")
     assert record["image_tower"]["provenance"]["model"] == VISION_ENCODER
     assert record["recipe"]["kept_back"] == "feeling"
-    assert record["training_data"][0]["fingerprint"] == drawn(56).fingerprint
+    assert record["training_data"][0]["fingerprint"] == toy_faces(56).fingerprint
 
 
 @pytest.mark.usefixtures("vision_encoder")
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_the_loss_is_that_of_the_replies_alone(trained):
     """Compared with `loglikelihood`, another implementation; the end token counts as a token."""
     backend, question = phi3v.load(trained[0].weights, device="cpu"), questions.load("one-word")
-    faces, replies = drawn(3).faces(range(3)), ["happy", "surprise", "sad"]
+    faces, replies = toy_faces(3).faces(range(3)), ["happy", "surprise", "sad"]
     embeddings = backend.network.encode_image(
         torch.cat([phi3v_image.hd_transform(face, 1, 48).pixels for face in faces])
     )
@@ -167,7 +167,7 @@ def test_a_vision_encoder_that_is_missing_or_does_not_fit_is_an_error(home, tmp_
         vlm.load_image_encoder(network, weights.find("vgg19"))
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissingError, match=f"fer-models train {VISION_ENCODER}"):
-        train(tmp_path, FEW, TrainingData([drawn(7)], drawn(7)))
+        train(tmp_path, FEW, TrainingData([toy_faces(7)], toy_faces(7)))
 
 
 def test_the_command_refuses_options_that_this_recipe_lacks(capsys):

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models.classifiers.vlm import questions
@@ -19,7 +19,7 @@ from fer_models.errors import PredictionError, UsageError
 from fer_models.zoo import models, resolve
 from fer_models.zoo.spec import Runtime
 
-ASKED = questions.load("one-word")
+QUESTION = questions.load("one-word")
 
 
 class Server:
@@ -80,18 +80,18 @@ def test_each_face_is_sent_unchanged_and_replies_keep_their_order():
     with Server(
         lambda request, n: says(f"It looks {EMOTIONS[round(brightness(request) / 20)].label}.")
     ) as server:
-        predictions = Endpoint(server.url, "some/model", ASKED).predict(faces)
+        predictions = Endpoint(server.url, "some/model", QUESTION).predict(faces)
         assert predictions.answer.tolist() == list(range(7))
         assert predictions.text[3] == "It looks happy."
         assert (predictions.probabilities.max(axis=1) == 1).all()
         request = server.requests[0]
         assert (request["model"], request["temperature"]) == ("some/model", 0)
-        assert request["messages"][0]["content"][1]["text"] == ASKED.render()
+        assert request["messages"][0]["content"][1]["text"] == QUESTION.render()
         assert "Authorization" not in server.headers[0]
 
 
 def test_a_reply_without_a_prediction_has_its_reason_and_keeps_its_text():
-    predictions = parse_responses(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], ASKED)
+    predictions = parse_responses(["", "I cannot help with that.", "sad or happy", "a face", "Sad"], QUESTION)
     assert predictions.status == ("empty", "refused", "ambiguous", "no emotion named", "ok")
     assert predictions.answer.tolist() == [-1, -1, -1, -1, 4]
     assert predictions.text[1] == "I cannot help with that."
@@ -107,15 +107,17 @@ def test_letters_are_parsed_in_the_order_of_the_options():
 
 def test_a_request_to_a_busy_server_is_repeated():
     with Server(lambda request, n: (503, b"loading") if n % 3 else says("happy")) as server:
-        predictions = Endpoint(server.url, "m", ASKED, max_concurrency=1).predict(drawn(4).faces(range(4)))
+        predictions = Endpoint(server.url, "m", QUESTION, max_concurrency=1).predict(
+            toy_faces(4).faces(range(4))
+        )
         assert predictions.answer.tolist() == [3, 3, 3, 3]
         assert server.n_requests == 12
 
 
 def test_a_server_that_is_killed_and_started_again_costs_no_prediction():
-    faces = drawn(14).faces(range(14))
+    faces = toy_faces(14).faces(range(14))
     first = Server(lambda request, n: says("happy"))
-    model = Endpoint(first.url, "m", ASKED, max_concurrency=1)
+    model = Endpoint(first.url, "m", QUESTION, max_concurrency=1)
     predictions = []
     worker = threading.Thread(
         target=lambda: predictions.append([model.predict([face]).answer[0] for face in faces])
@@ -134,16 +136,16 @@ def test_a_server_that_is_killed_and_started_again_costs_no_prediction():
 def test_a_server_that_stays_away_is_an_error_of_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
-        model = Endpoint(server.url, "m", ASKED, retry_timeout=0.6)
+        model = Endpoint(server.url, "m", QUESTION, retry_timeout=0.6)
         with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*continues from there"):
-            model.predict(drawn(1).faces([0]))
+            model.predict(toy_faces(1).faces([0]))
 
 
 def test_a_server_that_does_not_listen_is_an_error_of_one_line():
     with Server(lambda request, n: says("")) as server:
         url = server.url
     with pytest.raises(PredictionError, match="Nothing listens at") as caught:
-        Endpoint(url, "m", ASKED)
+        Endpoint(url, "m", QUESTION)
     assert "\n" not in str(caught.value)
 
 
@@ -158,7 +160,7 @@ def test_a_server_that_does_not_listen_is_an_error_of_one_line():
 )
 def test_a_server_that_refuses_is_quoted(answer, message):
     with Server(lambda request, n: answer) as server, pytest.raises(PredictionError, match=message):
-        Endpoint(server.url, "m", ASKED, retry_timeout=0.5).predict(drawn(1).faces([0]))
+        Endpoint(server.url, "m", QUESTION, retry_timeout=0.5).predict(toy_faces(1).faces([0]))
 
 
 def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypatch):
@@ -169,7 +171,7 @@ def test_a_key_comes_from_its_own_variable_and_goes_to_no_other_address(monkeypa
         Server(lambda request, n: (302, b"", {"Location": f"{other.url}/x"})) as server,
     ):
         with pytest.raises(PredictionError, match="302"):
-            Endpoint(server.url, "m", ASKED).predict(drawn(1).faces([0]))
+            Endpoint(server.url, "m", QUESTION).predict(toy_faces(1).faces([0]))
         assert server.headers[0]["Authorization"] == "Bearer mine"
         assert other.n_requests == 0
 
@@ -178,7 +180,7 @@ def test_an_endpoint_is_a_model_like_any_other():
     with Server(lambda request, n: says("fear")) as server:
         spec = resolve.resolve_model(f"endpoint:some/model@{server.url}", models.MODELS)
         assert spec.prompt == "one-word"
-        assert spec.load(Runtime()).predict(drawn(2).faces(range(2))).answer.tolist() == [2, 2]
+        assert spec.load(Runtime()).predict(toy_faces(2).faces(range(2))).answer.tolist() == [2, 2]
         other = spec.with_question(questions.load("described"))
         assert other.identity(Runtime()) != spec.identity(Runtime())
         assert "wrinkled nose" in other.settings["question"]["text"]
@@ -189,4 +191,4 @@ def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
     with pytest.raises(UsageError, match="endpoint:MODEL@URL"):
         resolve.resolve_model(name, models.MODELS)
     with pytest.raises(UsageError, match="no address"):
-        Endpoint("file:///etc/passwd", "m", ASKED)
+        Endpoint("file:///etc/passwd", "m", QUESTION)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from chats import checkpoint, llava, qwen
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models.artifacts.hashing import sha256_of
@@ -20,7 +20,7 @@ from fer_models.errors import UsageError, WeightsError
 from fer_models.zoo import models, resolve
 from fer_models.zoo.spec import Runtime
 
-ASKED = questions.load("one-word")
+QUESTION = questions.load("one-word")
 
 
 @pytest.fixture(scope="module", params=[llava, qwen], ids=["llava", "qwen2-vl"])
@@ -34,17 +34,17 @@ def chat(folder):
 
 
 def faces(n=4):
-    return drawn(n).faces(range(n))
+    return toy_faces(n).faces(range(n))
 
 
 def test_replies_scored_together_have_the_scores_of_separate_passes(chat):
     replies = ["happy", "neutral", "surprise", "happy or sad"]
-    together, columns = chat.loglikelihood(faces(), ASKED.render(), replies), []
+    together, columns = chat.loglikelihood(faces(), QUESTION.render(), replies), []
     for reply in replies:
         ids = torch.tensor(chat.tokenizer(reply, add_special_tokens=False)["input_ids"])
         rows = []
         for face in faces():
-            inputs = chat._inputs([face], ASKED.render())
+            inputs = chat._inputs([face], QUESTION.render())
             start = inputs["input_ids"].shape[1]
             for key, filling in (
                 ("input_ids", ids),
@@ -66,7 +66,7 @@ def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
     monkeypatch.setattr(
         "fer_models.classifiers.vlm.base.MAX_REPLY_TOKENS", 8
     )  # random weights never stop by themselves
-    model = VlmClassifier(chat, ASKED, way)
+    model = VlmClassifier(chat, QUESTION, way)
     small = np.asarray(Image.fromarray(faces(1)[0]).resize((40, 60)))
     pictures = [*faces(3), small]
     whole = model.predict(pictures)
@@ -77,11 +77,11 @@ def test_neighbours_in_the_batch_change_no_answer(chat, way, monkeypatch):
 
 
 def test_what_is_written_is_what_transformers_generates(chat):
-    inputs = chat._inputs(faces(2), ASKED.render())
+    inputs = chat._inputs(faces(2), QUESTION.render())
     expected = chat.model.generate(**inputs, max_new_tokens=6, do_sample=False)[
         :, inputs["input_ids"].shape[1] :
     ]
-    assert chat.generate(faces(2), ASKED.render(), 6) == [
+    assert chat.generate(faces(2), QUESTION.render(), 6) == [
         chat.tokenizer.decode(row, skip_special_tokens=True).strip() for row in expected
     ]
 

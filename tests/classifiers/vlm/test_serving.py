@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 from chats import llava
-from fakes import drawn, run
+from fakes import run, toy_faces
 
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.endpoint import Endpoint
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     bool(needed), reason=f"transformers serve needs {', '.join(needed)}: pip install 'transformers[serving]'"
 )
 
-ASKED = questions.load("one-word")
+QUESTION = questions.load("one-word")
 
 
 class Server:
@@ -86,8 +86,8 @@ def server(tmp_path_factory):
 
 
 def test_a_hundred_faces_are_predicted_though_the_server_is_killed_and_started_again(server, tmp_path):
-    faces, batch_sizes = drawn(100), []
-    model = Endpoint(server.url, str(server.folder), ASKED, longest=4, retry_timeout=120)
+    faces, batch_sizes = toy_faces(100), []
+    model = Endpoint(server.url, str(server.folder), QUESTION, longest=4, retry_timeout=120)
     undisturbed = model.predict(faces.faces(range(12)))
 
     def crash():
@@ -113,10 +113,10 @@ def test_a_server_that_does_not_listen_is_an_error_of_one_line(server):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(PredictionError, match="Nothing listens at") as caught:
-        Endpoint(f"http://127.0.0.1:{port}/v1", "any", ASKED)
+        Endpoint(f"http://127.0.0.1:{port}/v1", "any", QUESTION)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_model_is_refused_with_the_servers_message(server):
     with pytest.raises(PredictionError, match="refuses the request"):
-        Endpoint(server.url, "no/such-model", ASKED, retry_timeout=5).predict(drawn(1).faces([0]))
+        Endpoint(server.url, "no/such-model", QUESTION, retry_timeout=5).predict(toy_faces(1).faces([0]))

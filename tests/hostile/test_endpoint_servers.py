@@ -1,28 +1,27 @@
-"""Servers that drip, flood, lie and redirect: a sentence within the deadline, and no face or key for anybody
-else.
+"""Servers that drip, flood, redirect and send anything: an error within the deadline, and no face or key for
+anybody else.
 """
 
 import json
-import os
 import socket
 import threading
 import time
 from contextlib import suppress
 
 import pytest
-from fakes import drawn, run
+from fakes import run, toy_faces
 from guards import assert_sentence, no_hang
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.endpoint import KEY, Endpoint
-from fer_models.errors import FerModelsError, PredictionError, UsageError
+from fer_models.errors import PredictionError
 from fer_models.inference.pipeline import predict_validated
-from fer_models.zoo import models, resolve
+from fer_models.zoo import models
 
 QUESTION = questions.load("one-word")
-FACES = drawn(7).faces(range(1))
+FACES = toy_faces(7).faces(range(1))
 GUARD = 10
 
 
@@ -320,7 +319,7 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
 def test_any_text_of_a_reply_can_be_stored_read_and_shown(text, tmp_path):
     with Server(sends(response(completion(text)))) as server, no_hang():
         predictions = run(
-            tmp_path, drawn(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
+            tmp_path, toy_faces(2), Endpoint(server.url, "m", QUESTION, timeout=5, retry_timeout=5)
         ).predictions
     assert len(predictions) == 2
     for one in (*predictions.text, *predictions.status):
@@ -348,62 +347,8 @@ def test_the_first_failure_of_a_batch_ends_it():
         no_hang(),
         pytest.raises(PredictionError, match="no JSON"),
     ):
-        predict(server.url, timeout=5, retry_timeout=8, faces=drawn(28).faces(range(28)))
+        predict(server.url, timeout=5, retry_timeout=8, faces=toy_faces(28).faces(range(28)))
     assert server.n_requests <= 16
-
-
-URLS = [
-    *(
-        "",
-        "localhost",
-        "localhost:8000",
-        "ftp://localhost",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "http:/localhost",
-        "http://",
-        "https://",
-    ),
-    *(
-        "http://:8000",
-        "http://localhost:0",
-        "http://localhost:99999",
-        "http://localhost:-1",
-        "http://localhost:abc",
-        "http://[::1",
-        "http://]",
-    ),
-    *(
-        "http://localhost:" + "1" * 5000,
-        "http://local\nhost",
-        "http://local\x00host",
-        "\ud83d",
-        "HTTP//localhost",
-    ),
-]
-
-
-@pytest.mark.parametrize("url", URLS)
-def test_an_invalid_address_is_refused_before_anything_is_sent(url):
-    with no_hang(), pytest.raises(UsageError, match="is no address of a server") as caught:
-        Endpoint(url, "m", QUESTION)
-    assert_sentence(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1:1/v1",
-        "http://nowhere.invalid/v1",
-        "http://" + "a" * 64 + ".invalid/",
-        "http://" + "a." * 60 + "invalid/",
-        "https://127.0.0.1:1/",
-    ],
-)
-def test_an_address_where_nobody_listens_is_a_sentence(url):
-    with no_hang(), pytest.raises(PredictionError, match="Nothing listens") as caught:
-        Endpoint(url, "m", QUESTION, timeout=3)
-    assert_sentence(caught.value)
 
 
 def test_plain_http_behind_https_is_a_sentence():
@@ -413,32 +358,4 @@ def test_plain_http_behind_https_is_a_sentence():
         pytest.raises(PredictionError, match="Nothing listens") as caught,
     ):
         Endpoint(server.url.replace("http:", "https:"), "m", QUESTION, timeout=0.5)
-    assert_sentence(caught.value)
-
-
-@pytest.mark.parametrize("key", ["line\nbreak", "caf\u00e9", "\x1b", "tab\t", "carriage\rreturn: x"])
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monkeypatch):
-    monkeypatch.setitem(os.environ, KEY, key)
-    with pytest.raises(UsageError, match=KEY) as caught:
-        Endpoint("http://127.0.0.1:1/v1", "m", QUESTION)
-    assert key not in str(caught.value)
-    assert_sentence(caught.value)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "endpoint:",
-        "endpoint:m",
-        "endpoint:@http://localhost",
-        "endpoint:m@",
-        "endpoint:m@http://" + "a" * 300,
-        "endpoint:" + "m" * 5000 + "@http://x",
-    ],
-)
-def test_an_invalid_name_of_an_endpoint_is_a_sentence(name):
-    from fer_models.zoo.spec import Runtime
-
-    with no_hang(), pytest.raises(FerModelsError) as caught:
-        resolve.resolve_model(name, models.MODELS).load(Runtime())
     assert_sentence(caught.value)
