@@ -9,12 +9,28 @@ import pytest
 from bench import Bench, make_bench
 from fakes import toy_faces
 from hypothesis import settings
+from processes import share_compiled_modules
 
 from fer_models.datasets.base import FaceSet
 
 settings.register_profile("untimed", deadline=None)  # how fast this machine is decides no test
 settings.load_profile("untimed")
 os.environ["FER_MODELS_WEIGHTS"] = os.devnull  # weights that happen to be on this machine decide no test
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process of `-n` neighbouring tests: most fixtures of a module are then set up once."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "worksteal"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_modules(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Share one folder of compiled modules among the processes that these tests start."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    share_compiled_modules(folder / "compiled-modules")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 Three of the four seconds that `pytest evals` takes for a few faces are imports of scikit-learn, SciPy and
 matplotlib. One process imports these, without this package or pytest, and is forked for each new process of a
-test.
+test. Where Python must not write compiled modules next to the sources (PYTHONDONTWRITEBYTECODE), pytest would
+compile its plugins and this package anew in each process: these processes share a folder of compiled modules.
 """
 
 import multiprocessing
@@ -26,6 +27,15 @@ _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windo
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
     _CONTEXT.set_forkserver_preload(_LARGE)
+#: Where these processes keep compiled modules; None for Python's own choice.
+_compiled: Path | None = None
+
+
+def share_compiled_modules(folder: Path) -> None:
+    """Let new processes share compiled modules in `folder`, where Python is told not to write any."""
+    global _compiled
+    if sys.dont_write_bytecode:
+        _compiled = folder
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ def run_python(arguments: list[str], folder: Path, environment: dict[str, str], 
     """
     with tempfile.TemporaryDirectory() as streams:
         out, error = Path(streams, "stdout"), Path(streams, "stderr")
-        process = _CONTEXT.Process(target=_run, args=(arguments, folder, environment, out, error))
+        process = _CONTEXT.Process(target=_run, args=(arguments, folder, environment, out, error, _compiled))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -57,12 +67,21 @@ def run_python(arguments: list[str], folder: Path, environment: dict[str, str], 
         return Done(process.exitcode, out.read_text(), error.read_text())
 
 
-def _run(arguments: list[str], folder: Path, environment: dict[str, str], out: Path, error: Path) -> None:
+def _run(
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    out: Path,
+    error: Path,
+    compiled: Path | None,
+) -> None:
     for path, stream in ((out, 1), (error, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if compiled is not None:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(compiled)
     module = arguments[0] == "-m"
     sys.argv = arguments[1:] if module else arguments
     sys.path[0] = str(folder if module else Path(arguments[0]).parent)

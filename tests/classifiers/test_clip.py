@@ -87,7 +87,7 @@ def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tm
     path, prompt_set, faces = (
         tmp_path / "random.safetensors",
         prompts.load("plain"),
-        toy_faces(14).faces(range(14)),
+        toy_faces(7).faces(range(7)),
     )
     save_file(clip.create(architecture).state_dict(), path)
     ours = clip.load(path, prompt_set, architecture=architecture, device="cpu").predict(faces)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from fakes import drawn
+from fakes import toy_faces
 from guards import no_hang
 from image_classifiers import ALPHABETICAL
 from PIL import Image
@@ -44,7 +44,7 @@ def vit(folders, tmp_path):
 def faces():
     """Faces of several sizes, and one of noise."""
     sizes = [(48, 48), (20, 70), (224, 200), (3, 5)]
-    resized = [np.asarray(Image.fromarray(drawn(4).faces([i])[0]).resize(s)) for i, s in enumerate(sizes)]
+    resized = [np.asarray(Image.fromarray(toy_faces(4).faces([i])[0]).resize(s)) for i, s in enumerate(sizes)]
     return [*resized, np.random.default_rng(0).integers(0, 256, (60, 61, 3), dtype=np.uint8)]
 
 

@@ -161,7 +161,8 @@ def store(root, predictions, restoration="raw", model="net"):
     return partition.folder
 
 
-def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, predictions):
+def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, predictions, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no other processes: starting them takes longer
     folder = store(tmp_path, predictions)
     options = ["--runs", "3", "--whole-runs", "2", "--n", "300", "--json"]
     assert cli.main(["gate", "power", "--store", str(tmp_path), *options]) == 0

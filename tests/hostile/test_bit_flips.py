@@ -41,14 +41,14 @@ from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: Flips of a bit by cache; those whose content is slow to make get fewer.
 FLIPS = {
-    "store": 500,
-    "restored": 500,
-    "features": 400,
-    "predictions": 400,
-    "costs": 130,
-    "cache": 40,
-    "prompts": 20,
-    "synthetic": 10,
+    "store": 200,
+    "restored": 600,
+    "features": 500,
+    "predictions": 500,
+    "costs": 150,
+    "cache": 30,
+    "prompts": 12,
+    "synthetic": 8,
 }
 FACES = toy_faces(56)
 PAIRS = (("sharp", "raw"), ("reader", "raw"))
