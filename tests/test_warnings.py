@@ -14,7 +14,7 @@ import pytest
         "fer_models",
         "fer_models.images",
         "tests.test_images",
-        "tests.classifiers.vlm.test_phi3v",
+        "tests.classifiers.vlm.test_phi3v_network",
         "test_clip",
         "conftest",
     ],

@@ -109,7 +109,7 @@ def source_sha256() -> str:
 
 
 def _cache_path(split: str) -> Path:
-    return Path.home() / ".cache" / "fer-models" / "drawn" / f"{split}-{PIXELS[split][:16]}.uint8"
+    return Path.home() / ".cache" / "fer-models" / "synthetic" / f"{split}-{PIXELS[split][:16]}.uint8"
 
 
 def _read_cache(split: str) -> NDArray[np.uint8] | None:
