@@ -1,32 +1,29 @@
-"""Networks in files: what a file and its description tell, and predictions of any runtime.
+"""Description of a network in a file: its tensors, its metadata, and the JSON file next to it.
 
-`onnx_file`, `onnx` and `tflite` read the files and run the networks; all that they share is here.
+`onnx_file` and `tflite_file` read the files; `network_classifier` predicts.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.network_format import NetworkFormat, missing
 from fer_models.emotions import LABELS
-from fer_models.errors import FerModelsError, PredictionError, UsageError, one_line
-from fer_models.images import Face
+from fer_models.errors import FerModelsError, UsageError, WeightsError, one_line
 
 #: The key of the description in the metadata of an ONNX or TFLite file.
 METADATA_KEY = "fer_models"
 #: The types of an input: uint8 and int8 only for pixels or with a quantization.
 INPUT_TYPES = ("float32", "float16", "float64", "uint8", "int8")
+#: The largest fixed batch: missing faces are filled up, so a larger one would only use memory.
+LARGEST_BATCH = 1024
 #: The largest sidecar, in bytes.
 _LARGEST_SIDECAR = 1_000_000
 _EXAMPLE: Mapping[str, Any] = {
@@ -59,6 +56,11 @@ class Tensor:
     is_softmax: bool = False
 
     @property
+    def batch_size(self) -> int | None:
+        """The size of the first axis; None if it is free or unknown."""
+        return self.shape[0] if self.shape else None
+
+    @property
     def shown_shape(self) -> str:
         """The shape in a message, such as `? x 3 x 48 x 48`."""
         if self.shape is None:
@@ -72,35 +74,51 @@ class NetworkFile:
 
     Attributes:
         path: the file.
-        inputs, outputs: its tensors, at least one of each.
+        input: its only input.
+        outputs: its outputs, at least one.
         description: the JSON in its metadata; None without it.
         data_files: further files with weights.
     """
 
     path: Path
-    inputs: tuple[Tensor, ...]
+    input: Tensor
     outputs: tuple[Tensor, ...]
     description: str | None = None
     data_files: tuple[Path, ...] = ()
 
-    def input(self, name: str | None) -> Tensor:
-        """The input named `name`, or the only one."""
-        return self._select("input", self.inputs, name)
-
     def output(self, name: str | None) -> Tensor:
-        """The output named `name`, or the only one."""
-        return self._select("output", self.outputs, name)
+        """The output named `name`, or the only one.
 
-    def _select(self, kind: str, tensors: Sequence[Tensor], name: str | None) -> Tensor:
-        selected = [tensor for tensor in tensors if name in (None, tensor.name)]
+        Raises:
+            UsageError: no such output, or several.
+        """
+        selected = [tensor for tensor in self.outputs if name in (None, tensor.name)]
         if len(selected) == 1:
             return selected[0]
-        names = _listing([tensor.name for tensor in tensors])
-        given = "" if name is None else f"; '{one_line(name, 60)}' is not one of them"
         raise UsageError(
-            f"{self.path} has the {kind}s {names}{given}. "
-            f"Give one of these names as {kind}_name in {sidecar(self.path)}."
+            f"{self.path}: its output_name must be one of {_listing(self.outputs)}"
+            + ("." if name is None else f"; '{one_line(name, 60)}' is none of them.")
         )
+
+
+def network_file(
+    path: Path,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    description: str | None,
+    *data_files: Path,
+) -> NetworkFile:
+    """What the file of a network with one input tells.
+
+    Raises:
+        WeightsError: it has no input, several inputs, or no output.
+    """
+    if len(inputs) == 1 and outputs:
+        return NetworkFile(path, inputs[0], tuple(outputs), description, data_files)
+    raise WeightsError(
+        f"{path} has {len(inputs)} inputs ({_listing(inputs)}) and {len(outputs)} outputs. "
+        "A network that predicts from a face has one input. Export it again."
+    )
 
 
 def sidecar(path: Path) -> Path:
@@ -117,15 +135,15 @@ def read_format(file: NetworkFile) -> NetworkFormat:
     """
     metadata = _parse(file.description, f"The metadata '{METADATA_KEY}' of {file.path}")
     values = {**metadata, **_sidecar_values(file.path)}
-    names = {"input_name": file.inputs, "output_name": file.outputs}
-    unnamed = {key: [tensor.name for tensor in tensors] for key, tensors in names.items() if len(tensors) > 1}
-    unnamed = {key: choices for key, choices in unnamed.items() if key not in values}
-    source, target = (_named_or_first(tensors, values.get(key)) for key, tensors in names.items())
-    values = {**_known_values(source, target, values.get("layout")), **values}
-    if absent := [*missing(values), *unnamed]:
-        first = {key: choices[0] for key, choices in unnamed.items()}
+    is_ambiguous = len(file.outputs) > 1 and "output_name" not in values
+    target = next(
+        (tensor for tensor in file.outputs if tensor.name == values.get("output_name")), file.outputs[0]
+    )
+    values = {**_known_values(file.input, target, values.get("layout")), **values}
+    if absent := [*missing(values), *(["output_name"] if is_ambiguous else [])]:
+        first = {"output_name": target.name} if is_ambiguous else {}
         example = json.dumps({**_EXAMPLE, **first, **values}, ensure_ascii=False)
-        choices = "".join(f" {key} is one of {_listing(choices)}." for key, choices in unnamed.items())
+        choices = f" output_name is one of {_listing(file.outputs)}." if is_ambiguous else ""
         raise UsageError(
             f"{file.path} does not tell everything about its input and output: {', '.join(absent)} must be "
             f"given.{choices} Write {sidecar(file.path)}, for example {one_line(example, 2000)} and check "
@@ -147,12 +165,14 @@ def check_format(file: NetworkFile, network_format: NetworkFormat) -> None:
     Raises:
         UsageError: they contradict each other.
     """
-    source, target = file.input(network_format.input_name), file.output(network_format.output_name)
+    source, target = file.input, file.output(network_format.output_name)
     declared = (None, *network_format.input_shape)
     problem = ""
     if source.shape is not None and not _agree(source.shape, declared):
         expected = Tensor("", declared, "").shown_shape
         problem = f"its input is {source.shown_shape}, by its description {expected}"
+    elif (source.batch_size or 1) > LARGEST_BATCH:
+        problem = f"it takes {source.batch_size:,} faces at once, at most {LARGEST_BATCH:,} are allowed"
     elif source.dtype not in INPUT_TYPES:
         problem = f"its input has the type {one_line(source.dtype, 40)}; known are {', '.join(INPUT_TYPES)}"
     elif source.dtype == "uint8" and not source.scale and not _takes_pixels(network_format):
@@ -169,107 +189,6 @@ def check_format(file: NetworkFile, network_format: NetworkFormat) -> None:
         problem = "its outputs come from a softmax, so they are probabilities, not logits"
     if problem:
         raise UsageError(f"{file.path} cannot be used: {problem}. Correct {sidecar(file.path)} or the file.")
-
-
-class NetworkClassifier:
-    """Classifier around a network that maps a batch of inputs to its outputs."""
-
-    def __init__(
-        self,
-        file: NetworkFile,
-        network_format: NetworkFormat,
-        run: Callable[[NDArray[Any]], NDArray[Any]],
-        batch_size: int | None,
-    ) -> None:
-        """Compose the classifier.
-
-        Args:
-            file: the file, for the types of its tensors and for messages.
-            network_format: its input and output.
-            run: maps inputs (n, …) of the input's type to outputs (n, …) of the output's type.
-            batch_size: the only n that `run` accepts; None for any n above 0.
-
-        Raises:
-            UsageError: format and file contradict each other.
-        """
-        check_format(file, network_format)
-        self.network_format = network_format
-        self._path, self._run, self._batch_size = file.path, run, batch_size
-        self._input = file.input(network_format.input_name)
-        self._output = file.output(network_format.output_name)
-
-    def preprocess(self, faces: Sequence[Face], /) -> NDArray[Any]:
-        """Preprocess n faces to the input of the network, in its type."""
-        values = self.network_format.preprocess(faces)
-        if self._input.scale:
-            return quantize(values, self._input)
-        inputs: NDArray[Any] = values.astype(self._input.dtype, copy=False)
-        return inputs
-
-    def infer(self, batch: NDArray[Any], /) -> Predictions:
-        """Predict from a preprocessed batch."""
-        step = self._batch_size or max(len(batch), 1)
-        outputs = [self._run_padded(batch[i : i + step]) for i in range(0, len(batch), step)]
-        labels = self.network_format.labels
-        columns = np.concatenate(outputs) if outputs else np.zeros((0, len(labels)))
-        rows = self.network_format.probabilities(columns)
-        if self._output.scale and self.network_format.output == "probabilities":
-            rows = _rescale_rounded(rows, self._output.scale)
-        return Predictions.from_probabilities(rows, labels)
-
-    def predict(self, faces: Sequence[Face], /) -> Predictions:
-        """See `Classifier.predict`."""
-        return self.infer(self.preprocess(faces))
-
-    def _run_padded(self, chunk: NDArray[Any]) -> NDArray[np.float64]:
-        """Outputs (n, columns) for a chunk; it is filled up with its last input to a fixed batch size."""
-        n = len(chunk)
-        padding = (self._batch_size or n) - n
-        outputs = self._run(
-            np.concatenate([chunk, np.repeat(chunk[-1:], padding, axis=0)]) if padding else chunk
-        )
-        columns, batch = len(self.network_format.labels), n + padding
-        has_batch_axis = outputs.shape[:1] == (batch,) and columns in (*outputs.shape[1:], 1)
-        is_single_row = batch == 1 and columns in outputs.shape
-        if outputs.size != batch * columns or not (has_batch_axis or is_single_row):
-            raise PredictionError(
-                f"{self._path} returns an array of shape {outputs.shape} for {batch} faces and {columns} "
-                "labels. Export it with a free batch axis, or with a batch of 1."
-            )
-        rows = outputs.reshape(batch, columns)[:n]
-        return dequantize(rows, self._output) if self._output.scale else rows.astype(np.float64)
-
-
-def quantize(values: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
-    """Quantize values: `round(value / scale) + zero_point`, limited to the range of the tensor's type."""
-    limits = np.iinfo(tensor.dtype)
-    steps = np.rint(values / tensor.scale) + tensor.zero_point
-    quantized: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
-    return quantized
-
-
-def dequantize(steps: NDArray[Any], tensor: Tensor) -> NDArray[np.float64]:
-    """The values of quantized steps: `(step - zero_point) * scale`."""
-    return (steps.astype(np.float64) - tensor.zero_point) * tensor.scale
-
-
-def _rescale_rounded(rows: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Rescale rows to sum to 1 where quantization, half a step per column, explains that they do not."""
-    total = rows.sum(axis=1, keepdims=True)
-    return np.where(
-        np.abs(total - 1) <= rows.shape[1] * scale / 2, rows / np.where(total > 0, total, 1), rows
-    )
-
-
-def fixed_batch_size(tensor: Tensor) -> int | None:
-    """The size of the batch axis; None if it is free or unknown."""
-    return tensor.shape[0] if tensor.shape else None
-
-
-def threads() -> int:
-    """The number of threads of torch where it is loaded, else of processor cores."""
-    torch = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch is not None else os.cpu_count() or 1
 
 
 def _sidecar_values(network: Path) -> dict[str, Any]:
@@ -299,12 +218,8 @@ def _parse(text: str | None, source: str) -> dict[str, Any]:
     return values
 
 
-def _named_or_first(tensors: Sequence[Tensor], name: Any) -> Tensor:
-    return next((tensor for tensor in tensors if tensor.name == name), tensors[0])
-
-
-def _listing(names: Sequence[str]) -> str:
-    return ", ".join(f"'{one_line(name, 60)}'" for name in names[:20])
+def _listing(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(f"'{one_line(tensor.name, 60)}'" for tensor in tensors[:20]) or "none"
 
 
 def _known_values(source: Tensor, target: Tensor, layout: Any) -> dict[str, Any]:

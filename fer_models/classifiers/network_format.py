@@ -30,7 +30,7 @@ RESAMPLINGS = {
 #: The largest side of an input, in pixels.
 LARGEST_SIZE = 2048
 #: Fields with a default: every other one must be given.
-OPTIONAL = ("color_order", "mean", "std", "resample", "input_name", "output_name", "same_as")
+OPTIONAL = ("color_order", "mean", "std", "resample", "output_name", "same_as")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class NetworkFormat:
         color_order: `rgb` or `bgr`; without meaning for one channel.
         mean, std: per channel, in the order of the input; one number for all.
         resample: the filter that resizes a face: `nearest`, `bilinear` or `bicubic`.
-        input_name, output_name: the tensors of a file with several inputs or outputs; None for the only one.
+        output_name: the output of a file with several; None for the only one.
         same_as: the model that this file was exported from, such as `vgg19`; None for any other.
 
     Raises:
@@ -66,7 +66,6 @@ class NetworkFormat:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     resample: str = "bicubic"
-    input_name: str | None = None
     output_name: str | None = None
     same_as: str | None = None
 
@@ -92,7 +91,7 @@ class NetworkFormat:
             _check(len(values) in (1, self.channels), name, getattr(self, name), allowed_counts)
             object.__setattr__(self, name, values)
         _check(all(std > 0 for std in self.std), "std", self.std, "numbers above 0")
-        for name, kind in (("input_name", "tensor"), ("output_name", "tensor"), ("same_as", "model")):
+        for name, kind in (("output_name", "output"), ("same_as", "model")):
             text = getattr(self, name)
             _check(text is None or isinstance(text, str), name, text, f"the name of a {kind}")
         object.__setattr__(self, "range", low_high)

@@ -10,7 +10,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from fer_models.classifiers import onnx_file
-from fer_models.classifiers.network_file import NetworkClassifier, fixed_batch_size, threads
+from fer_models.classifiers.network_classifier import NetworkClassifier, threads
+from fer_models.classifiers.network_file import check_format
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.errors import UsageError, WeightsError, one_line
 
@@ -33,17 +34,17 @@ def load(path: Path, network_format: NetworkFormat, device: str = "auto") -> Net
         UsageError: no such device, or the format contradicts the file.
     """
     file = onnx_file.read(path)
+    check_format(file, network_format)
     session = _session(path, _providers(device))
     if device == "cuda" and _PROVIDERS["cuda"] not in session.get_providers():
         raise UsageError("ONNX Runtime cannot use a GPU of this machine. Use --device cpu.")
-    source = file.input(network_format.input_name)
-    target = file.output(network_format.output_name)
+    source, target = file.input, file.output(network_format.output_name)
 
     def run(batch: NDArray[Any]) -> NDArray[Any]:
         outputs: NDArray[Any] = session.run([target.name], {source.name: batch})[0]
         return outputs
 
-    return NetworkClassifier(file, network_format, run, fixed_batch_size(source))
+    return NetworkClassifier(file, network_format, run, source.batch_size)
 
 
 def _providers(device: str) -> list[str]:

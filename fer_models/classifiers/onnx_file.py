@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
-from fer_models.classifiers.network_file import METADATA_KEY, NetworkFile, Tensor
+from fer_models.classifiers.network_file import METADATA_KEY, NetworkFile, Tensor, network_file
 from fer_models.errors import WeightsError, one_line
 
 #: The size in bytes that no ONNX file has: protobuf's limit. Larger networks have data files.
@@ -23,7 +23,7 @@ def read(path: Path) -> NetworkFile:
     """Read the tensors, the description and the names of the data files of a network, without its weights.
 
     Raises:
-        WeightsError: no ONNX file, no inputs or outputs, or weights outside the folder of the file.
+        WeightsError: no ONNX file, not one input, no output, or weights outside the folder of the file.
     """
     try:
         if (size := path.stat().st_size) >= LARGEST_FILE:
@@ -36,14 +36,11 @@ def read(path: Path) -> NetworkFile:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}  # older files list them among the inputs, too
     softmaxes = {name for node in graph.node if node.op_type == "Softmax" for name in node.output}
-    inputs = tuple(_tensor(value) for value in graph.input if value.name not in weights)
-    outputs = tuple(_tensor(value, is_softmax=value.name in softmaxes) for value in graph.output)
-    if not inputs or not outputs:
-        raise WeightsError(f"{path} has no network: {len(inputs)} inputs, {len(outputs)} outputs.")
+    inputs = [_tensor(value) for value in graph.input if value.name not in weights]
+    outputs = [_tensor(value, is_softmax=value.name in softmaxes) for value in graph.output]
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    locations = sorted({location for location in _external_locations(model)})
-    data_files = tuple(_data_file(path, location) for location in locations)
-    return NetworkFile(path, inputs, outputs, metadata.get(METADATA_KEY), data_files)
+    data_files = [_data_file(path, location) for location in sorted(set(_external_locations(model)))]
+    return network_file(path, inputs, outputs, metadata.get(METADATA_KEY), *data_files)
 
 
 def _tensor(value: onnx.ValueInfoProto, is_softmax: bool = False) -> Tensor:

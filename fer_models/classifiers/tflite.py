@@ -10,7 +10,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from fer_models.classifiers import tflite_file
-from fer_models.classifiers.network_file import NetworkClassifier, NetworkFile, fixed_batch_size, threads
+from fer_models.classifiers.network_classifier import NetworkClassifier, threads
+from fer_models.classifiers.network_file import NetworkFile, check_format
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.errors import WeightsError
 from fer_models.third_party_code import contained
@@ -36,7 +37,8 @@ def load(path: Path, network_format: NetworkFormat) -> NetworkClassifier:
         UsageError: the format contradicts the file.
     """
     file = tflite_file.read(path)
-    fixed = fixed_batch_size(file.input(network_format.input_name))
+    check_format(file, network_format)
+    fixed = file.input.batch_size
     network = _Network(file, network_format)
     with contained(WeightsError, f"LiteRT cannot load {path}", _HINT):
         network.resize(fixed or 1)
@@ -51,9 +53,9 @@ class _Network:
     def __init__(self, file: NetworkFile, network_format: NetworkFormat) -> None:
         with contained(WeightsError, f"LiteRT cannot load {file.path}", _HINT):
             self._interpreter = Interpreter(model_path=str(file.path), num_threads=threads())
-        source, target = file.input(network_format.input_name), file.output(network_format.output_name)
-        self._input = self._interpreter.get_input_details()[file.inputs.index(source)]
-        self._output = self._interpreter.get_output_details()[file.outputs.index(target)]
+        output = file.outputs.index(file.output(network_format.output_name))
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[output]
         self._shape = network_format.input_shape
         self._batch_size: int | None = None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from fer_models.classifiers.network_file import METADATA_KEY, NetworkFile, Tensor
+from fer_models.classifiers.network_file import METADATA_KEY, NetworkFile, Tensor, network_file
 from fer_models.errors import WeightsError, one_line
 
 #: The size in bytes that no file has: the limit of FlatBuffers.
@@ -34,7 +34,7 @@ def read(path: Path) -> NetworkFile:
     """Read the tensors and the description of a network.
 
     Raises:
-        WeightsError: no TFLite file, or no inputs or outputs.
+        WeightsError: no TFLite file, not one input, or no output.
     """
     try:
         if (size := path.stat().st_size) >= LARGEST_FILE:
@@ -60,12 +60,10 @@ def _read(path: Path, data: bytes) -> NetworkFile:
         # Operators up to 127 are in the older field, others in the newer one; each is 0 without a value.
         if max(code.DeprecatedBuiltinCode(), code.BuiltinCode()) == schema.BuiltinOperator.SOFTMAX:
             softmaxes.add(operator.Outputs(0))
-    inputs = tuple(_tensor(graph.Tensors(graph.Inputs(i))) for i in range(graph.InputsLength()))
+    inputs = [_tensor(graph.Tensors(graph.Inputs(i))) for i in range(graph.InputsLength())]
     targets = [graph.Outputs(i) for i in range(graph.OutputsLength())]
-    outputs = tuple(_tensor(graph.Tensors(i), is_softmax=i in softmaxes) for i in targets)
-    if not inputs or not outputs:
-        raise ValueError(f"its network has {len(inputs)} inputs and {len(outputs)} outputs")
-    return NetworkFile(path, inputs, outputs, _description(model))
+    outputs = [_tensor(graph.Tensors(i), is_softmax=i in softmaxes) for i in targets]
+    return network_file(path, inputs, outputs, _description(model))
 
 
 def _tensor(tensor: Any, is_softmax: bool = False) -> Tensor:

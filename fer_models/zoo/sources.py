@@ -206,16 +206,16 @@ def _endpoint_spec(model: str, url: str, name: str, question: Question) -> Model
 
 def _network_file(name: ModelName, lookup: Lookup) -> ModelSpec:
     """A network in an ONNX or TFLite file, with the description of its input and output."""
-    kind, package = _NETWORK_FILES[name.source]
+    kind, packages = _NETWORK_FILES[name.source]
     if name.checkpoint is None:
         raise UsageError(
             f"'{_excerpt(lookup.text)}': all after {name.source.prefix} is the path of one file, "
             "so such a model cannot be a part of a fusion."
         )
     path = _checkpoint_file(name, lookup, kind)
-    if importlib.util.find_spec(package) is None:
+    if absent := [package for package in packages if importlib.util.find_spec(package) is None]:
         raise UsageError(
-            f"--model {_excerpt(lookup.text)} needs the package {package}: "
+            f"--model {_excerpt(lookup.text)} needs the package {absent[0]}: "
             f'pip install "fer-models[{name.source.value}]"'
         )
     file = _read_network_file(name.source, path)
@@ -269,8 +269,11 @@ _SOURCES: Mapping[Source, Callable[[ModelName, Lookup], ModelSpec]] = {
     Source.TFLITE: _network_file,
     Source.PYTHON_FILE: _python_file,
 }
-#: What such a file is, and the package that runs it.
-_NETWORK_FILES = {Source.ONNX: ("an ONNX", "onnxruntime"), Source.TFLITE: ("a TFLite", "ai_edge_litert")}
+#: The kind of such a file, and the packages that read and run it.
+_NETWORK_FILES = {
+    Source.ONNX: ("an ONNX", ("onnx", "onnxruntime")),
+    Source.TFLITE: ("a TFLite", ("ai_edge_litert",)),
+}
 
 
 def _checkpoint_file(name: ModelName, lookup: Lookup, kind: str = "a safetensors") -> Path:

@@ -132,7 +132,7 @@ def test_one_of_several_outputs_is_chosen_by_name(tmp_path):
     assert_predicts_like_numpy(model_file(tmp_path, DESCRIPTION | {"output_name": "logits"}, outputs=outputs))
     with pytest.raises(UsageError, match="output_name is one of 'probabilities', 'logits'"):
         spec_of(model_file(tmp_path, outputs=outputs))
-    with pytest.raises(UsageError, match="'x' is not one of them"):
+    with pytest.raises(UsageError, match="'x' is none of them"):
         spec_of(model_file(tmp_path, DESCRIPTION | {"output_name": "x"}, outputs=outputs))
 
 
@@ -228,6 +228,7 @@ def test_one_message_asks_for_all_that_is_missing_with_an_example_that_is_comple
         ({"channels": 1}, "by its description . x 1 x"),
         ({"layout": "nhwc"}, "by its description . x 4 x 4 x 3"),
         ({"labels": ["happy", "sad"]}, "7 outputs, and its description 2 labels"),
+        ({"labels": [*LABELS, "contempt"]}, "7 outputs, and its description 8 labels"),
         ({"output": "scores"}, "output is 'scores'; it must be logits or probabilities"),
         ({"colour": "rgb"}, "'colour' is unknown"),
     ],
@@ -317,6 +318,14 @@ def test_a_network_in_a_file_is_no_part_of_a_fusion(tmp_path):
         resolve_model(f"vgg19+onnx:{model_file(tmp_path)}", MODELS)
 
 
+def test_a_network_of_two_inputs_is_refused(tmp_path):
+    model = onnx_files.dense_model(WEIGHTS, BIAS, ("n", 3, SIZE, SIZE))
+    model.graph.input.add().CopyFrom(model.graph.input[0])
+    model.graph.input[1].name = "mask"
+    with pytest.raises(WeightsError, match=r"2 inputs \('image', 'mask'\)"):
+        spec_of(onnx_files.save(model, tmp_path / "two.onnx"))
+
+
 # -- damaged and hostile files -----------------------------------------------------------------------
 
 
@@ -385,6 +394,11 @@ def test_a_file_that_claims_two_gigabytes_is_refused_unread(tmp_path):
         file.truncate(2**31)
     with pytest.raises(WeightsError, match="2,147,483,648 bytes"):
         spec_of(tmp_path / "x.onnx")
+
+
+def test_a_batch_that_only_uses_memory_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="1,000,000,000 faces at once"):
+        spec_of(model_file(tmp_path, shape=(10**9, 3, SIZE, SIZE)))
 
 
 def test_weights_that_claim_more_numbers_than_there_are_are_a_sentence(tmp_path):
