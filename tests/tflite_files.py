@@ -102,9 +102,13 @@ class TFLiteWriter:
 
     def bytes(self, inputs, outputs) -> bytes:
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed(self.model)
+
+
+def packed(model) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def dense_network(

@@ -51,11 +51,11 @@ class _Network:
     """Interpreter of one input and one output, for batches of any size that the network accepts."""
 
     def __init__(self, file: NetworkFile, network_format: NetworkFormat) -> None:
+        output = file.outputs.index(file.output(network_format.output_name))
         with contained(WeightsError, f"LiteRT cannot load {file.path}", _HINT):
             self._interpreter = Interpreter(model_path=str(file.path), num_threads=threads())
-        output = file.outputs.index(file.output(network_format.output_name))
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[output]
+            self._input = self._interpreter.get_input_details()[0]
+            self._output = self._interpreter.get_output_details()[output]
         self._shape = network_format.input_shape
         self._batch_size: int | None = None
 

@@ -142,9 +142,10 @@ def test_no_faces_give_no_predictions(tmp_path):
 
 def test_preprocessing_and_network_can_be_timed_separately(tmp_path):
     classifier = load(model_file(tmp_path))
-    assert isinstance(classifier, Preprocessable)
     batch = faces(3)
-    together, apart = classifier.predict(batch), classifier.infer(classifier.preprocess(batch))
+    together = classifier.predict(batch)
+    assert isinstance(classifier, Preprocessable)
+    apart = classifier.infer(classifier.preprocess(batch))
     np.testing.assert_array_equal(together.probabilities, apart.probabilities)
 
 

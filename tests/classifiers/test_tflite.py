@@ -21,7 +21,7 @@ from fer_models.zoo.resolve import resolve_model
 from fer_models.zoo.spec import Runtime
 
 pytest.importorskip("ai_edge_litert", reason='not installed: pip install "fer-models[tflite]"')
-from tflite_files import TFLiteWriter, dense_network, quantized_network
+from tflite_files import TFLiteWriter, dense_network, packed, quantized_network
 
 from fer_models.classifiers import tflite, tflite_file
 
@@ -204,6 +204,21 @@ def test_without_the_extra_the_command_that_installs_it_is_given(tmp_path, monke
         spec_of(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": "nchw"}, "its input is 1 x 4 x 4 x 3, by its description . x 3 x 4 x 4"),
+        ({"labels": ["happy", "sad"]}, "7 outputs, and its description 2 labels"),
+        ({"output": "logits"}, "they are probabilities, not logits"),
+        ({"output_name": "other"}, "'other' is none of them"),
+    ],
+)
+def test_a_description_that_contradicts_the_file_is_a_sentence(tmp_path, change, message):
+    description = DESCRIPTION | {"output": "probabilities"} | change
+    with pytest.raises(UsageError, match=message):
+        spec_of(model_file(tmp_path, None, description, softmax=True))
+
+
 def test_a_description_is_read_without_the_interpreter(tmp_path):
     code = (
         "import sys; from fer_models.zoo import models, resolve; "
@@ -222,6 +237,13 @@ def test_a_description_is_read_without_the_interpreter(tmp_path):
 def test_a_file_of_another_kind_is_a_sentence(tmp_path, content):
     with pytest.raises(WeightsError, match=r"my\.tflite cannot be read as a TFLite file"):
         spec_of(model_file(tmp_path, content))
+
+
+def test_a_file_without_a_network_is_a_sentence(tmp_path):
+    writer = TFLiteWriter()
+    writer.model.subgraphs = None  # LiteRT 2.3.0 ends the process when it loads such a file
+    with pytest.raises(WeightsError, match=r"my\.tflite cannot be read as a TFLite file"):
+        spec_of(model_file(tmp_path, packed(writer.model)))
 
 
 def test_a_file_that_claims_two_gigabytes_is_refused_unread(tmp_path):
