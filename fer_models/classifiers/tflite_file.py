@@ -17,6 +17,8 @@ from fer_models.errors import WeightsError, one_line
 
 #: The size in bytes that no file has: the limit of FlatBuffers.
 LARGEST_FILE = 2**31
+#: The most numbers of one tensor: a gigabyte in float32, more than any network for one face needs.
+LARGEST_TENSOR = 2**28
 #: NumPy's names of the types of tensors; all others are `other`.
 _TYPES = {
     schema.TensorType.FLOAT32: "float32",
@@ -53,6 +55,7 @@ def read(path: Path) -> NetworkFile:
 def _read(path: Path, data: bytes) -> NetworkFile:
     model = schema.Model.GetRootAs(data, 0)
     graph: Any = model.Subgraphs(0)
+    _check_sizes(graph)
     softmaxes = set()
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
@@ -80,6 +83,17 @@ def _tensor(tensor: Any, is_softmax: bool = False) -> Tensor:
     if not 0 < scale < math.inf:
         raise ValueError(f"the scale of '{one_line(name, 60)}' is {scale}")
     return Tensor(name, shape, dtype, scale, zero_point, is_softmax)
+
+
+def _check_sizes(graph: Any) -> None:
+    """Refuse a network before LiteRT allocates tensors of any size that the file claims."""
+    for i in range(graph.TensorsLength()):
+        tensor = graph.Tensors(i)
+        numbers = math.prod(abs(tensor.Shape(axis)) for axis in range(tensor.ShapeLength()))
+        if numbers > LARGEST_TENSOR:
+            raise ValueError(
+                f"it claims a tensor of {numbers:,} numbers, at most {LARGEST_TENSOR:,} are allowed"
+            )
 
 
 def _description(model: Any) -> str | None:

@@ -254,6 +254,14 @@ def test_a_file_that_claims_two_gigabytes_is_refused_unread(tmp_path):
         spec_of(path)
 
 
+def test_a_tensor_that_only_uses_memory_is_a_sentence(tmp_path):
+    writer = TFLiteWriter()
+    image, scores = writer.tensor("image", SHAPE), writer.tensor("logits", [2**20, 2**10])
+    writer.softmax(image, scores)
+    with pytest.raises(WeightsError, match="a tensor of 1,073,741,824 numbers"):
+        spec_of(model_file(tmp_path, writer.bytes([image], [scores])))
+
+
 @pytest.mark.parametrize(("code", "custom"), [(32, "FlexErf"), (32, "MyOperator"), (250, None)])
 def test_operators_that_are_not_built_in_are_a_sentence(tmp_path, code, custom):
     writer = TFLiteWriter()
