@@ -14,7 +14,7 @@ from fer_models.classifiers.network_classifier import NetworkClassifier, threads
 from fer_models.classifiers.network_file import NetworkFile, check_format
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.errors import WeightsError
-from fer_models.third_party_code import contained
+from fer_models.third_party_code import wrap_errors
 
 _HINT = (
     "Get a valid copy, or convert the network with built-in operators only: operators of TensorFlow (Flex) "
@@ -40,7 +40,7 @@ def load(path: Path, network_format: NetworkFormat) -> NetworkClassifier:
     check_format(file, network_format)
     fixed = file.input.batch_size
     network = _Network(file, network_format)
-    with contained(WeightsError, f"LiteRT cannot load {path}", _HINT):
+    with wrap_errors(WeightsError, f"LiteRT cannot load {path}", _HINT):
         network.resize(fixed or 1)
     if fixed in (None, 1):
         fixed = None if _Network(file, network_format).accepts(2) else 1
@@ -52,7 +52,7 @@ class _Network:
 
     def __init__(self, file: NetworkFile, network_format: NetworkFormat) -> None:
         output = file.outputs.index(file.output(network_format.output_name))
-        with contained(WeightsError, f"LiteRT cannot load {file.path}", _HINT):
+        with wrap_errors(WeightsError, f"LiteRT cannot load {file.path}", _HINT):
             self._interpreter = Interpreter(model_path=str(file.path), num_threads=threads())
             self._input = self._interpreter.get_input_details()[0]
             self._output = self._interpreter.get_output_details()[output]

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from PIL import Image
 
 from fer_models.classifiers import third_party

@@ -33,7 +33,7 @@ def test_a_network_in_a_file_is_evaluated_and_its_predictions_are_stored(bench, 
     command = ["-m", "pytest", "evals", "-p", "no:cacheprovider", "--work-dir", bench.folder, "--limit", 21]
     command += ["--model", f"{source}:{path}", "-k", "accuracy and raw"]
     for from_store in (False, True):
-        bench.ask(list(map(str, command)), 0)
+        bench.run_python(list(map(str, command)), 0)
         (result,) = bench.report()["results"]
         assert result["subject"]["model"] == f"{source}:mine"
         assert (result["n"], result["unanswered"], result["from_store"]) == (21, 0, from_store)
