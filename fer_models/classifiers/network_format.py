@@ -30,7 +30,7 @@ RESAMPLINGS = {
 #: The largest side of an input, in pixels.
 LARGEST_SIZE = 2048
 #: Fields with a default: every other one must be given.
-OPTIONAL = ("color_order", "mean", "std", "resample", "same_as")
+OPTIONAL = ("color_order", "mean", "std", "resample", "output_name", "same_as")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class NetworkFormat:
         color_order: `rgb` or `bgr`; without meaning for one channel.
         mean, std: per channel, in the order of the input; one number for all.
         resample: the filter that resizes a face: `nearest`, `bilinear` or `bicubic`.
+        output_name: the output of a file with several; None for the only one.
         same_as: the model that this file was exported from, such as `vgg19`; None for any other.
 
     Raises:
@@ -65,6 +66,7 @@ class NetworkFormat:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     resample: str = "bicubic"
+    output_name: str | None = None
     same_as: str | None = None
 
     def __post_init__(self) -> None:
@@ -89,9 +91,9 @@ class NetworkFormat:
             _check(len(values) in (1, self.channels), name, getattr(self, name), allowed_counts)
             object.__setattr__(self, name, values)
         _check(all(std > 0 for std in self.std), "std", self.std, "numbers above 0")
-        _check(
-            self.same_as is None or isinstance(self.same_as, str), "same_as", self.same_as, "a model's name"
-        )
+        for name, kind in (("output_name", "output"), ("same_as", "model")):
+            text = getattr(self, name)
+            _check(text is None or isinstance(text, str), name, text, f"the name of a {kind}")
         object.__setattr__(self, "range", low_high)
         object.__setattr__(self, "labels", tuple(self.labels))
 
@@ -114,6 +116,12 @@ class NetworkFormat:
         """The fields as JSON values, for `from_json`."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of the input of one face: (channels, size, size), or (size, size, channels)."""
+        square = (self.size, self.size)
+        return (self.channels, *square) if self.layout == "nchw" else (*square, self.channels)
+
     def preprocess(self, faces: Sequence[Face]) -> NDArray[np.float32]:
         """Preprocess n faces: float32 (n, channels, size, size), or (n, size, size, channels)."""
         resized = [_resize(face, self.size, self.resample) for face in faces]
@@ -123,8 +131,9 @@ class NetworkFormat:
         elif self.color_order == "bgr":
             pixels = pixels[..., ::-1]
         low, high = self.range
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        values = (np.float32(low) + pixels.astype(np.float32) / 255 * np.float32(high - low) - mean) / std
+        scaled = low + np.arange(256)[:, None] / 255 * (high - low)  # each pixel value once, in float64
+        table = ((scaled - np.broadcast_to(self.mean, self.channels)) / self.std).astype(np.float32)
+        values = table[pixels, np.arange(self.channels)]
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if self.layout == "nchw" else values)
 
     def probabilities(self, outputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -132,8 +141,9 @@ class NetworkFormat:
         columns = np.asarray(outputs, dtype=np.float64)
         if self.output == "probabilities":
             return columns
-        exponentials = np.exp(columns - columns.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # infinite logits become NaN, which `Predictions` refuses
+            exponentials = np.exp(columns - columns.max(axis=1, keepdims=True, initial=-np.inf))
+            shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return shares
 
 

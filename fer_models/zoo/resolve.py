@@ -2,7 +2,7 @@
 
 A name is enough: `vgg19`, `vgg19@my.safetensors`, `timm:resnet18@my.safetensors`, `vgg19+tta`,
 `vgg19+resnet50`, `clip-nano-probe`, `open_clip:ViT-B-32/laion2b_s34b_b79k`, `hf-hub:someone/model`,
-`endpoint:model@http://localhost:8000/v1`. `model_name` has the grammar.
+`endpoint:model@http://localhost:8000/v1`, `onnx:my.onnx`. `model_name` has the grammar.
 """
 
 from __future__ import annotations
@@ -163,6 +163,7 @@ def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> M
     | `open_clip:ARCHITECTURE/TAG`, `open_clip:ARCHITECTURE@FILE`, `hf-hub:ORGANISATION/NAME` | open_clip |
     | `hf-vlm:ORGANISATION/NAME`, `hf-vlm:NAME@FOLDER` | a vision-language model of transformers |
     | `endpoint:MODEL@URL` | a model behind an OpenAI-compatible server |
+    | `onnx:FILE`, `tflite:FILE` | a network in a file that describes its input and output |
     | `NAME+tta` | test-time augmentation: the mean of a face and its mirror image |
     | `NAME+likelihood` (`-normalized`, `-calibrated`) | the likelihood of the seven replies |
     | `NAME+4crops` | Phi-3.5-vision with several crops per image |
@@ -180,12 +181,13 @@ def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> M
     Raises:
         UnknownNameError, UsageError: no such model, or no such file.
     """
-    if text not in models and len(names := text.partition("@")[0]) > LONGEST_NAME:
+    name = ModelName.parse(text)
+    if text not in models and len(names := str(replace(name, checkpoint=None))) > LONGEST_NAME:
         raise UsageError(
             f"--model '{one_line(text, 60)}': its name has {len(names):,} characters, "
             f"{LONGEST_NAME} are allowed."
         )
-    return _resolve(ModelName.parse(text), Lookup(text, models, folders))
+    return _resolve(name, Lookup(text, models, folders))
 
 
 def _resolve(name: ModelName, lookup: Lookup) -> ModelSpec:

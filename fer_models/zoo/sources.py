@@ -1,15 +1,18 @@
-"""Model records by the source in their names: timm, open_clip, the Hub, servers, one's own checkpoints."""
+"""Model records by the source in their names: timm, open_clip, the Hub, servers, one's own files."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_models.artifacts import hub, weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.network_file import NetworkFile, read_format
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm import questions
 from fer_models.classifiers.vlm.questions import Question
@@ -201,6 +204,55 @@ def _endpoint_spec(model: str, url: str, name: str, question: Question) -> Model
     )
 
 
+def _network_file(name: ModelName, lookup: Lookup) -> ModelSpec:
+    """A network in an ONNX or TFLite file, with the description of its input and output."""
+    kind, packages = _NETWORK_FILES[name.source]
+    if name.checkpoint is None:
+        raise UsageError(
+            f"'{_excerpt(lookup.text)}': all after {name.source.prefix} is the path of one file, "
+            "so such a model cannot be a part of a fusion."
+        )
+    path = _checkpoint_file(name, lookup, kind)
+    if absent := [package for package in packages if importlib.util.find_spec(package) is None]:
+        raise UsageError(
+            f"--model {_excerpt(lookup.text)} needs the package {absent[0]}: "
+            f'pip install "fer-models[{name.source.value}]"'
+        )
+    file = _read_network_file(name.source, path)
+    network_format = read_format(file)
+
+    def load(runtime: Runtime) -> Classifier:
+        if name.source is Source.TFLITE:
+            from fer_models.classifiers import tflite
+
+            return tflite.load(path, network_format)
+        from fer_models.classifiers import onnx
+
+        return onnx.load(path, network_format, runtime.device)
+
+    return ModelSpec(
+        _printed_name(name, path, path.stem, lookup),
+        load,
+        f"the network in {path.name}",
+        labels=network_format.labels,
+        weights=Weights(lambda: path, f"put the file at {path}"),
+        settings={
+            "format": network_format.as_json() | {"same_as": None},  # no prediction depends on it
+            "data_files": {data.name: sha256_of(data) for data in file.data_files},
+        },
+    )
+
+
+def _read_network_file(source: Source, path: Path) -> NetworkFile:
+    if source is Source.TFLITE:
+        from fer_models.classifiers import tflite_file
+
+        return tflite_file.read(path)
+    from fer_models.classifiers import onnx_file
+
+    return onnx_file.read(path)
+
+
 def _python_file(name: ModelName, lookup: Lookup) -> ModelSpec:
     """A Python file defines models, it is none: `resolve.selected_models` takes those it defines."""
     raise unknown_model(name.network, lookup.text, lookup.models)
@@ -213,16 +265,23 @@ _SOURCES: Mapping[Source, Callable[[ModelName, Lookup], ModelSpec]] = {
     Source.HF_HUB: _hub_clip,
     Source.HF_VLM: _hf_vlm,
     Source.ENDPOINT: _endpoint,
+    Source.ONNX: _network_file,
+    Source.TFLITE: _network_file,
     Source.PYTHON_FILE: _python_file,
+}
+#: The kind of such a file, and the packages that read and run it.
+_NETWORK_FILES = {
+    Source.ONNX: ("an ONNX", ("onnx", "onnxruntime")),
+    Source.TFLITE: ("a TFLite", ("ai_edge_litert",)),
 }
 
 
-def _checkpoint_file(name: ModelName, lookup: Lookup) -> Path:
+def _checkpoint_file(name: ModelName, lookup: Lookup, kind: str = "a safetensors") -> Path:
     path = Path(name.checkpoint or "")
     if not os.path.isfile(path):
         raise UsageError(
             f"--model {_excerpt(lookup.text)}: '{_excerpt(path)}' does not exist, or is no file. "
-            "Give a safetensors file."
+            f"Give {kind} file."
         )
     return path
 

