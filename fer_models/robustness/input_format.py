@@ -20,10 +20,11 @@ import numpy as np
 
 from fer_models.classifiers.base import Reformattable
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.errors import PredictionError, one_line
+from fer_models.errors import PredictionError, UsageError, one_line
 from fer_models.images import Face
 from fer_models.inference.runner import Combination, Runner
 from fer_models.scoring.plausibility import ALPHA, Alternative, IntArray, best_alternative, chance_p_value
+from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.spec import ModelSpec
 
 #: At most so many faces are predicted with each alternative.
@@ -159,11 +160,11 @@ def _answers(
     faces: Sequence[Face],
     network_format: NetworkFormat | None = None,
 ) -> IntArray:
-    """The predicted emotions of one alternative; -1 where the network computes no numbers from such input."""
+    """The predicted emotions of one alternative; -1 if the network cannot take it, or computes no numbers."""
     try:
         with runner.predictor(combination, network_format=network_format) as predict:
             return predict(faces).answer
-    except PredictionError:  # the faces as they are were predicted without one
+    except (PredictionError, UsageError):  # as declared, the same faces were predicted without an error
         return np.full(len(faces), -1, dtype=np.int64)
 
 
@@ -186,5 +187,6 @@ def _file(model: ModelSpec) -> str:
     path, weights = model.source, model.weights_path()
     if path is None and weights is not None:
         sidecar = weights.with_suffix(".json")
-        path = sidecar if sidecar.is_file() else None
+        has_description = sidecar.is_file() or ModelName.parse(model.name).source.is_network_file
+        path = sidecar if has_description else None
     return "its preprocessing" if path is None else one_line(path.name, 120)

@@ -215,6 +215,32 @@ def test_an_alternative_that_gives_no_numbers_is_no_better(tmp_path):
     assert result.best.gain == 0
 
 
+def test_mistakes_in_the_description_of_an_onnx_file_are_named(tmp_path):
+    pytest.importorskip("onnx", reason="needs the package onnx")
+    pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
+    import onnx_files
+
+    right = {"labels": list(LABELS), "size": 2, "channels": 3, "layout": "nchw", "range": [0, 1]}
+    right["output"] = "logits"
+    network_format = NetworkFormat.from_json(right)
+    pixels = network_format.preprocess([face(i, 1) for i in range(140)]).reshape(140, -1)
+    fit = LogisticRegression(C=100, max_iter=1000).fit(pixels, np.arange(140) % 7)
+    faces = write_faces(tmp_path / "faces")
+    for name, (wrong, named) in {"right": ({}, ""), **MISTAKES}.items():
+        description = json.dumps(right | wrong)
+        model = onnx_files.dense_model(
+            fit.coef_, fit.intercept_, ["n", 3, 2, 2], dtype=np.float32, description=description
+        )
+        path = onnx_files.save(model, tmp_path / f"{name}.onnx")
+        failure = check(tmp_path / name, faces, f"onnx:{path}").failure
+        if wrong:
+            assert failure is not None
+            assert named in failure
+            assert failure.endswith(f"Make this change in {name}.json.")
+        else:
+            assert failure is None
+
+
 def test_a_model_without_a_declared_format_is_tried_with_exchanged_channels(declare, tmp_path):
     declare("right")
     write_faces(tmp_path / "faces")
