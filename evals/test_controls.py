@@ -4,19 +4,15 @@ A model above chance without a face has learnt the test set, not faces. The scor
 depend on the other faces of a batch is invalid.
 """
 
-import math
+import warnings
 
 import numpy as np
 import pytest
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
 from fer_models.classifiers.dummy import Abstainer, Constant
 from fer_models.emotions import EMOTIONS
 from fer_models.scoring.metrics import measure
-
-#: Level of the tests of the controls: one false alarm in ten thousand.
-ALPHA = 1e-4
+from fer_models.scoring.plausibility import ALPHA, best_label_order, chance_p_value
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +24,7 @@ def sample(faces, evaluation):
 
 def assert_at_chance(predictions, truth, images):
     n_correct = int((predictions.answer == truth).sum())
-    share = np.bincount(truth).max() / len(truth)
-    p = binomtest(n_correct, len(truth), share, alternative="greater").pvalue
+    p, share = chance_p_value(n_correct, truth), np.bincount(truth).max() / len(truth)
     assert p > ALPHA, (
         f"{n_correct} of {len(truth)} predictions are correct on {images}, "
         f"where at most {share:.0%} can be expected (p = {p:.1g})"
@@ -71,31 +66,22 @@ def test_predictions_in_lower_precision_match_float32(predict, predict_in_float3
 
 def test_label_order_is_plausible(predictions, model):
     """No permutation of the labels has a far better score: that would be the sign of a wrong label order."""
-    answered = predictions.answer >= 0
-    truth, answer = predictions.truth[answered], predictions.answer[answered]
-    confusion = np.zeros((len(EMOTIONS), len(EMOTIONS)), dtype=int)
-    np.add.at(confusion, (truth, answer), 1)
-    true_labels, columns = linear_sum_assignment(-confusion)
-    permuted = true_labels[np.argsort(columns)][answer]
-    corrected = int(((permuted == truth) & (answer != truth)).sum())
-    broken = int(((permuted != truth) & (answer == truth)).sum())
-    p = 1.0
-    if corrected > broken:  # the best of 5,040 orders was chosen: Bonferroni
-        p = binomtest(corrected, corrected + broken, 0.5, alternative="greater").pvalue
-        p *= math.factorial(len(EMOTIONS))
-    if p < ALPHA and corrected - broken > 0.05 * len(truth):
-        renamed = ", ".join(
-            f"{EMOTIONS[t].label} instead of {EMOTIONS[c].label}"
-            for t, c in zip(true_labels, columns, strict=True)
-            if t != c
-        )
-        n_correct = int(np.trace(confusion))
+    best = best_label_order(predictions.truth, predictions.answer)
+    if best.is_far_better:
         pytest.fail(
-            f"{n_correct} of {len(truth)} predictions of {model.name} are correct, "
-            f"but {n_correct + corrected - broken} would be with {renamed}: "
+            f"{best.n_correct} of {best.n} predictions of {model.name} are correct, "
+            f"but {best.n_correct + best.gain} would be with {best.name}: "
             f"its columns are probably not in the declared order ({', '.join(model.labels)}).",
             pytrace=False,
         )
+
+
+def test_input_format_is_plausible(input_plausibility):
+    """For third-party models: with no other channel order, range, mean and std is the score far better."""
+    if input_plausibility.failure is not None:
+        pytest.fail(input_plausibility.failure, pytrace=False)
+    if input_plausibility.remark is not None:
+        warnings.warn(input_plausibility.remark, stacklevel=1)
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS, ids=str)

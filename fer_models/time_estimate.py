@@ -12,7 +12,7 @@ from typing import Any
 from fer_models.errors import FerModelsError
 from fer_models.images import Face
 from fer_models.inference.runner import Combination, Runner
-from fer_models.robustness import corruption_robustness, metamorphic, question_robustness
+from fer_models.robustness import corruption_robustness, input_format, metamorphic, question_robustness
 from fer_models.robustness.checks import Check
 from fer_models.third_party_code import wrap_errors
 
@@ -40,8 +40,8 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
     Args:
         runner: the subjects of the run.
         combinations: those whose predictions the selected tests need.
-        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`,
-            `predict` and `costs`.
+        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`, `predict`,
+            `input_plausibility` and `costs`.
     """
     missing = {combination for combination in combinations if _is_missing(runner, combination)}
     faces: dict[str, int] = {}
@@ -100,6 +100,8 @@ def _check_faces(runner: Runner, kind: str, combination: Combination) -> int:
         return len(question_robustness.variants(question)) * depth.question_limit
     if kind == "costs":
         return _COST_FACES * (1 + depth.cost_rounds)
+    if kind == "input_plausibility":
+        return input_format.FACES * (1 + input_format.MOST_ALTERNATIVES)
     return 2 * depth.control_limit if kind == "predict" else 0
 
 

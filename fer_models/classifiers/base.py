@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS, LabelSpace
@@ -264,4 +265,18 @@ class QuestionAnswering(Protocol):
 
     def with_question(self, question: Question, /) -> Classifier:
         """The same model with another question."""
+        ...
+
+
+@runtime_checkable
+class Reformattable(Protocol):
+    """Classifier that preprocesses faces by a declared format, which may be wrong."""
+
+    @property
+    def network_format(self) -> NetworkFormat:
+        """The declared format of the network's input and output."""
+        ...
+
+    def with_format(self, network_format: NetworkFormat, /) -> Classifier:
+        """The same network with another preprocessing; the weights are not loaded again."""
         ...

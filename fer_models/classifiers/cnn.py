@@ -7,11 +7,11 @@ One safetensors file holds a network and everything needed to use it: the tensor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from timm.layers import ClassifierHead  # type: ignore[attr-defined]
@@ -25,12 +25,15 @@ from fer_models.classifiers import (
 )
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.emotions import EMOTIONS, LabelSpace
-from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
-from fer_models.images import Face, grey, resize
+from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, one_line
+from fer_models.images import Face
 
 #: The format of this package's files, in their metadata.
 FORMAT = "fer-models-cnn"
+#: What a sidecar may declare of the input in addition to the fields of `Architecture`.
+_DECLARED_INPUT = ("range", "color_order", "resample")
 
 
 def build(architecture: Architecture, classes: int = len(EMOTIONS), **options: Any) -> nn.Module:
@@ -74,21 +77,24 @@ class CNN:
         self,
         network: nn.Module,
         architecture: Architecture,
-        labels: Sequence[str],
+        network_format: NetworkFormat,
         device: torch.device,
         precision: str = "float32",
     ) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
-        self.architecture, self.labels = architecture, tuple(labels)
+        self.architecture, self.network_format = architecture, network_format
         self.device, self.precision = device, precision
+
+    def with_format(self, network_format: NetworkFormat, /) -> CNN:
+        """See `Reformattable.with_format`."""
+        classifier = copy.copy(self)
+        classifier.network_format = network_format
+        return classifier
 
     def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
         """Preprocess faces: float32 (n, channels, size, size) on the device."""
-        size = self.architecture.size
-        batch = np.stack([resize(face, size) for face in faces])
-        batch = grey(batch)[:, None] if self.architecture.channels == 1 else batch.transpose(0, 3, 1, 2)
-        on_device = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).float()
-        return normalise(on_device, self.architecture).contiguous(memory_format=torch.channels_last)
+        batch = torch.from_numpy(self.network_format.preprocess(faces)).to(self.device)
+        return batch.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def infer(self, batch: torch.Tensor) -> Predictions:
@@ -96,7 +102,9 @@ class CNN:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
             logits = self.network(batch)
-        return Predictions.from_probabilities(logits.float().softmax(dim=1).cpu().numpy(), self.labels)
+        return Predictions.from_probabilities(
+            logits.float().softmax(dim=1).cpu().numpy(), self.network_format.labels
+        )
 
     def predict(self, faces: Sequence[Face]) -> Predictions:
         """See `Classifier.predict`."""
@@ -132,6 +140,7 @@ def load(
         WeightsError: the file is unsound or incomplete, or does not fit the network.
     """
     state, metadata = safetensors_io.read(path)
+    declared: Mapping[str, Any] = {}
     if metadata.get("format") == FORMAT:
         try:
             architecture = Architecture(**parse_json(metadata["architecture"]))
@@ -142,11 +151,12 @@ def load(
                 f"{path} does not say what its network is ({reason}). Get a sound copy."
             ) from error
     else:
-        architecture, labels = _read_sidecar(path, timm_name)
+        architecture, labels, declared = _read_sidecar(path, timm_name)
     try:
         LabelSpace.from_names(f"labels of {path}", labels)
     except (FerModelsError, AttributeError) as error:
         raise WeightsError(f"{path} declares classes that are no emotions: {one_line(str(error))}") from error
+    network_format = _input_format(path, architecture, labels, declared)
     try:
         network = build(architecture, len(labels))
     except FerModelsError:
@@ -157,11 +167,37 @@ def load(
         ) from error
     safetensors_io.check_state_dict(network, state, architecture.timm, path)
     network.load_state_dict(state)
-    return CNN(network, architecture, labels, safetensors_io.pick_device(device), precision)
+    return CNN(network, architecture, network_format, safetensors_io.pick_device(device), precision)
 
 
-def _read_sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str]]:
-    """Architecture and labels of a third-party checkpoint, from `FILE.json`.
+def _input_format(
+    path: Path, architecture: Architecture, labels: Sequence[str], declared: Mapping[str, Any]
+) -> NetworkFormat:
+    """The format of a checkpoint's input; `declared` are fields that an `Architecture` does not have.
+
+    Raises:
+        WeightsError: a value is wrong.
+    """
+    try:
+        return NetworkFormat.from_json(
+            {
+                "labels": labels,
+                "size": architecture.size,
+                "channels": architecture.channels,
+                "mean": architecture.mean,
+                "std": architecture.std,
+                "layout": "nchw",
+                "range": (0, 1),
+                "output": "logits",
+                **declared,
+            }
+        )
+    except UsageError as error:
+        raise WeightsError(f"The input declared for {path} is wrong: {error}") from error
+
+
+def _read_sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str], dict[str, Any]]:
+    """Architecture, labels and `_DECLARED_INPUT` of a third-party checkpoint, from `FILE.json`.
 
     Size and normalisation default to timm's for the network.
     """
@@ -178,7 +214,8 @@ def _read_sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list
         defaults: dict[str, Any] = {"channels": 3}
         if config is not None:
             defaults |= {"size": config.input_size[-1], "mean": config.mean, "std": config.std}
-        return Architecture(timm_name, **(defaults | metadata)), labels
+        declared = {key: metadata.pop(key) for key in _DECLARED_INPUT if key in metadata}
+        return Architecture(timm_name, **(defaults | metadata)), labels, declared
     except FileNotFoundError:
         raise WeightsError(
             f"{path} does not say what its classes are. Write {sidecar}, such as {example}."

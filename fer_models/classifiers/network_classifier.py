@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.network_file import NetworkFile, Tensor
+from fer_models.classifiers.network_file import NetworkFile, Tensor, check_format
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.errors import PredictionError
 from fer_models.images import Face
@@ -36,9 +37,16 @@ class NetworkClassifier:
             batch_size: the only n that `run` accepts; None for any n above 0.
         """
         self.network_format = network_format
-        self._path, self._run, self._batch_size = file.path, run, batch_size
+        self._file, self._run, self._batch_size = file, run, batch_size
         self._input = file.input
         self._output = file.output(network_format.output_name)
+
+    def with_format(self, network_format: NetworkFormat, /) -> NetworkClassifier:
+        """See `Reformattable.with_format`. Raises UsageError: the format contradicts the file."""
+        check_format(self._file, network_format)
+        classifier = copy.copy(self)
+        classifier.network_format = network_format
+        return classifier
 
     def preprocess(self, faces: Sequence[Face], /) -> NDArray[Any]:
         """Preprocess n faces to the input of the network, in its type."""
@@ -75,8 +83,8 @@ class NetworkClassifier:
         is_single_row = batch == 1 and columns in outputs.shape
         if outputs.size != batch * columns or not (has_batch_axis or is_single_row):
             raise PredictionError(
-                f"{self._path} returns an array of shape {outputs.shape} for {batch} faces and {columns} "
-                "labels. Export it with a free batch axis, or with a batch of 1."
+                f"{self._file.path} returns an array of shape {outputs.shape} for {batch} faces and "
+                f"{columns} labels. Export it with a free batch axis, or with a batch of 1."
             )
         rows = outputs.reshape(batch, columns)[:n]
         return dequantize(rows, self._output) if self._output.scale else rows.astype(np.float64)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fer_models.artifacts.device import paused_garbage_collection
-from fer_models.classifiers.base import Classifier, Embedding, QuestionAnswering
+from fer_models.classifiers.base import Classifier, Embedding, QuestionAnswering, Reformattable
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.config import EvalConfig
 from fer_models.errors import PredictionError
@@ -81,6 +82,20 @@ class Loader:
             )
         with wrap_errors(PredictionError, f"Model {model.name!r} failed to take another question"):
             return classifier.with_question(question)
+
+    def with_format(self, model: ModelSpec, network_format: NetworkFormat) -> Classifier:
+        """The loaded model with another preprocessing.
+
+        Raises:
+            PredictionError: as `classifier`, or it has no declared format.
+        """
+        classifier = self.classifier(model)
+        if not isinstance(classifier, Reformattable):
+            raise PredictionError(
+                f"Model {model.name!r} takes no other input format: it has no method with_format."
+            )
+        with contained(PredictionError, f"Model {model.name!r} failed to take another input format"):
+            return classifier.with_format(network_format)
 
     def restorer(self, restorer: RestorerSpec) -> Restorer:
         """The loaded restorer itself, without a cache. Raises as `classifier`."""

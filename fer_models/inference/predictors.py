@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.classifiers.base import Predictions, Promptable
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.config import EvalConfig
@@ -43,6 +44,7 @@ class CachedPredictors:
         *,
         question: Question | None = None,
         precision: str | None = None,
+        network_format: NetworkFormat | None = None,
         variant: str = "",
         progress: Progress = no_count,
     ) -> Iterator[Predict]:
@@ -54,6 +56,7 @@ class CachedPredictors:
             known: the model's predictions for the dataset, which are not computed again.
             question: see `Runner.predictor`.
             precision: see `Runner.predictor`.
+            network_format: see `Runner.predictor`.
             variant: see `Runner.predictor`.
             progress: called with the number of faces predicted.
         """
@@ -65,10 +68,14 @@ class CachedPredictors:
             self.options.runtime if precision is None else replace(self.options.runtime, precision=precision)
         )
         identity = self._identities.identity(spec, restorer, runtime=spec.resolve(runtime))
+        if network_format is not None:
+            identity = {**identity, "network_format": network_format.as_json()}
 
         def compute(faces: Sequence[Face]) -> Predictions:
             if other_question is not None:
                 classifier = self._loader.with_question(model, other_question)
+            elif network_format is not None:
+                classifier = self._loader.with_format(model, network_format)
             else:
                 classifier = self._loader.classifier(model, runtime)
             pipeline, size = self._loader.pipeline(spec, restorer, classifier), self.options.batch_size
@@ -78,7 +85,11 @@ class CachedPredictors:
         name, folder = f"{spec.name}-{restorer.name}", self.options.predictions
         new = PredictionCache(folder, name, {**identity, "variant": variant}, spec.labels, compute)
         cached = self._caches.setdefault(new.key, new)
-        if cached is new and known is not None and not (other_question or precision or variant):
+        if (
+            cached is new
+            and known is not None
+            and not (other_question or precision or network_format or variant)
+        ):
             cached.add(known.faces, known.to_predictions())
 
         def predict(faces: Sequence[Face]) -> Predictions:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Classifier, Predictions
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.cost.store import CostStore
@@ -324,6 +325,7 @@ class Runner:
         *,
         question: Question | None = None,
         precision: str | None = None,
+        network_format: NetworkFormat | None = None,
         variant: str = "",
         progress: Progress = no_count,
     ) -> Iterator[Predict]:
@@ -333,6 +335,8 @@ class Runner:
             combination: a model after a restoration.
             question: another question than the model's own, for a model that has one.
             precision: another precision than the model's own.
+            network_format: another preprocessing than the declared one, for a `Reformattable` model, in the
+                precision of the run.
             variant: a name for predictions that must not be taken from others, such as those of reversed
                 batches.
             progress: called with the number of faces predicted.
@@ -347,6 +351,7 @@ class Runner:
             known,
             question=question,
             precision=precision,
+            network_format=network_format,
             variant=variant,
             progress=progress,
         ) as predict:

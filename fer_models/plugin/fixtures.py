@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # heavy imports: a pytest run without these fixtures does not
     from fer_models.inference.runner import Combination
     from fer_models.plugin.state import State
     from fer_models.robustness.base import RobustnessResult
+    from fer_models.robustness.input_format import InputPlausibility
     from fer_models.store.predictions import PredictionTable
 
 
@@ -183,6 +184,14 @@ def predict_in_float32(raw_combination: Combination, evaluation: Evaluation) -> 
     """`predict` in float32; tests of models that run in float32 anyway are deselected."""
     with evaluation.runner.predictor(raw_combination, precision="float32") as function:
         yield function
+
+
+@pytest.fixture
+def input_plausibility(raw_combination: Combination, evaluation: Evaluation) -> InputPlausibility:
+    """Whether a third-party model is far better with another input format; tests of others are deselected."""
+    from fer_models.robustness.input_format import check_input
+
+    return check_input(evaluation.runner, raw_combination)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ _NEED_MODEL = frozenset(
         "classifier",
         "load_classifier",
         "predict",
+        "input_plausibility",
         "costs",
         "prompt_robustness",
         "question_robustness",
@@ -46,7 +47,7 @@ _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
 _CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
 #: Fixtures whose cost in predictions the expected time counts.
-_COUNTED = ("robustness", "metamorphic", "question_robustness", "predict", "costs")
+_COUNTED = ("robustness", "metamorphic", "question_robustness", "predict", "input_plausibility", "costs")
 
 
 def deselected(state: State, items: Sequence[pytest.Function]) -> set[pytest.Function]:
@@ -147,6 +148,7 @@ def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
         or ("training_record" in fixtures and model.name not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or (zero_shot & fixtures and not _is_promptable(model))
         or ("question_robustness" in fixtures and not _takes_questions(model))
+        or ("input_plausibility" in fixtures and not _has_third_party_input(model))
         or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )
 
@@ -193,3 +195,14 @@ def _is_promptable(model: ModelSpec) -> bool:
 def _takes_questions(model: ModelSpec) -> bool:
     """Whether a vision-language model takes other questions."""
     return model.question is not None and TTA not in ModelName.parse(model.name).variants
+
+
+def _has_third_party_input(model: ModelSpec) -> bool:
+    """Whether a user declared or wrote the preprocessing of the model.
+
+    Zero-shot models bring theirs with their weights, and a variant or fusion has that of its models.
+    """
+    name = ModelName.parse(model.name)
+    is_zero_shot = model.question is not None or _is_promptable(model)
+    is_derived = bool(name.variants or model.components)
+    return (model.source is not None or name.source is not Source.ZOO) and not (is_zero_shot or is_derived)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ import torch
 from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
+from fer_models.classifiers.base import Reformattable
 from fer_models.emotions import LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError
+from fer_models.training.face_tensors import as_tensor
 
 #: The real classes, at their real widths, are small enough to build; what is slow is their size in pixels.
 SMALL = Architecture("efficientnet_b0", size=32, stem_stride=1)
@@ -127,6 +130,35 @@ def test_a_third_party_checkpoint_needs_its_classes(tmp_path, few):
     path.with_suffix(".json").write_text('{"labels": ["neutral"], "colour": 3}')
     with pytest.raises(WeightsError, match="cannot be used"):
         cnn.load(path, timm_name="efficientnet_b0")
+
+
+def test_a_third_party_checkpoint_declares_range_and_order_of_channels(tmp_path, few):
+    path = tmp_path / "theirs.safetensors"
+    network = cnn.build(Architecture("test_resnet", channels=3), 7)
+    safetensors_io.write(network.state_dict(), path, {})
+    sidecar = {"labels": list(LABELS), "size": 48, "mean": 0, "std": 1}
+    path.with_suffix(".json").write_text(
+        json.dumps(sidecar | {"range": [0, 255], "color_order": "bgr", "resample": "bilinear"})
+    )
+    model = cnn.load(path, device="cpu", timm_name="test_resnet")
+    face = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    assert isinstance(model, Reformattable)
+    assert model.network_format.resample == "bilinear"
+    np.testing.assert_allclose(model.preprocess([face])[0], face.transpose(2, 0, 1)[::-1], atol=1e-3)
+    rgb = model.with_format(replace(model.network_format, color_order="rgb"))
+    np.testing.assert_array_equal(rgb.preprocess([face]), model.preprocess([face]).flip(1))
+    assert rgb.network is model.network
+    assert model.network_format.color_order == "bgr"
+    for wrong in ({"range": [1, 0]}, {"color_order": "gbr"}, {"channels": 4}, {"std": 0}, {"mean": "x"}):
+        path.with_suffix(".json").write_text(json.dumps(sidecar | wrong))
+        with pytest.raises(WeightsError, match=rf"theirs.*{next(iter(wrong))} is "):
+            cnn.load(path, device="cpu", timm_name="test_resnet")
+
+
+def test_faces_are_preprocessed_as_in_training(checkpoint, few):
+    model = cnn.load(checkpoint, device="cpu")
+    trained = cnn.normalise(as_tensor(few, channels=1, side=SMALL.size).float(), SMALL)
+    torch.testing.assert_close(model.preprocess(few.faces(range(len(few)))), trained, rtol=0, atol=1e-6)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
