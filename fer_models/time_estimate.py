@@ -40,8 +40,8 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
     Args:
         runner: the subjects of the run.
         combinations: those whose predictions the selected tests need.
-        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`, `predict`,
-            `input_plausibility` and `costs`.
+        checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`,
+            `predict`, `input_plausibility` and `costs`.
     """
     missing = {combination for combination in combinations if _is_missing(runner, combination)}
     faces: dict[str, int] = {}

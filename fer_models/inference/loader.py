@@ -94,7 +94,7 @@ class Loader:
             raise PredictionError(
                 f"Model {model.name!r} takes no other input format: it has no method with_format."
             )
-        with contained(PredictionError, f"Model {model.name!r} failed to take another input format"):
+        with wrap_errors(PredictionError, f"Model {model.name!r} failed to take another input format"):
             return classifier.with_format(network_format)
 
     def restorer(self, restorer: RestorerSpec) -> Restorer:

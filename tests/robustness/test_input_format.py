@@ -170,7 +170,7 @@ def test_every_mistake_is_named_in_a_run_of_the_evals(declare, bench, network):
     chosen = [argument for name in [*names, "efficientnet_b0"] for argument in ("--model", name)]
     command = bench.command(*chosen, "-v", faces=faces.name)
     command[command.index("-k") + 1] = "input_format or (label_order and raw and labels)"
-    output = bench.ask(["-m", "pytest", *command], code=1).stdout
+    output = bench.run_python(["-m", "pytest", *command], code=1).stdout
     for name, (_, named) in MISTAKES.items():
         message = next(line for line in output.splitlines() if named in line)
         assert f"of 70 predictions of timm:{NETWORK}@{name} are correct" in message
