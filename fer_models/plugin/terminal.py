@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from fer_models.plugin.state import State
-from fer_models.report.eval_report import EvalReport
 
 
 def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
@@ -21,11 +22,13 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     searched.
     """
     from fer_models.report import robustness, tables
+    from fer_models.report.leaderboard import leaderboard
 
     report = state.report()
     reporter.section("fer-models")
     if state.results:
-        reporter.write_line(_leaderboard(reporter, report))
+        lines = leaderboard(report, reporter._tw.fullwidth)
+        reporter.write_line(rendered(reporter, lines))
     results = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
     for line in (*results, *tables.skips(report), *_failures(reporter, state), *tables.left_out(report)):
         reporter.write_line(_wrapped(reporter, line))
@@ -35,15 +38,12 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     reporter.write_line(f"numbers: {state.report_dir / 'evals.json'}")
 
 
-def _leaderboard(reporter: Any, report: EvalReport) -> str:
-    from rich.console import Console
-
-    from fer_models.report.leaderboard import leaderboard
-
+def rendered(reporter: Any, lines: Iterable[Text]) -> str:
+    """The lines as one text, with colours where the terminal has them."""
     text, has_colour = io.StringIO(), reporter._tw.hasmarkup
     colours = "standard" if has_colour else None
     console = Console(file=text, force_terminal=has_colour, color_system=colours)  # type: ignore[arg-type]
-    for line in leaderboard(report, reporter._tw.fullwidth):
+    for line in lines:
         console.print(line, no_wrap=True, overflow="ignore", crop=False)
     return text.getvalue().rstrip()
 
