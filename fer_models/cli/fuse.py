@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, console, data_options, model_file_option
+from fer_models.cli.common import Commands, add_command, console, data_options, model_file_option
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add its parser."""
     help_text = "fit the weights of a late fusion of several models; the fusion is a model NAME+NAME"
-    parser = commands.add_parser("fuse", help=help_text)
+    example = "fer-models fuse vgg19 resnet50 --dataset fer2013 --data-root FOLDER"
+    parser = add_command(commands, "fuse", help_text, (example,))
     models_help = "two or more names from `fer-models list`, with +tta if wanted"
     parser.add_argument("models", nargs="+", metavar="MODEL", help=models_help)
     data_options(parser, default="fer2013")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, console, data_options, model_file_option
+from fer_models.cli.common import Commands, add_command, console, data_options, model_file_option
 
 if TYPE_CHECKING:
     from fer_models.inference.runner import Runner
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add its parser."""
     help_text = "fit a linear probe to the face embeddings of a CLIP model; the probe is a model NAME-probe"
-    parser = commands.add_parser("probe", help=help_text)
+    example = "fer-models probe clip-vit-b-32 --dataset fer2013 --data-root FOLDER"
+    parser = add_command(commands, "probe", help_text, (example,))
     parser.add_argument("model", help="a CLIP model from `fer-models list`")
     data_options(parser, default="fer2013")
     model_file_option(parser)
