@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STORE = Path(".evals/store")
 
 _EXAMPLES = (
-    "fer-models compare main                     # with baselines.json of a git revision",
+    "fer-models compare main                  # baselines.json of a git revision",
     "fer-models compare OTHER/.evals/store --format markdown",
     "fer-models compare main --format html --output flips.html",
 )
