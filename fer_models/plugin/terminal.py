@@ -31,9 +31,9 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
         reporter.write_line(rendered(reporter, lines))
     results = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
     for line in (*results, *tables.skips(report), *_failures(reporter, state), *tables.left_out(report)):
-        reporter.write_line(_wrapped(reporter, line))
+        reporter.write_line(wrapped(reporter, line))
     for line in _baselines(state):
-        reporter.write_line(_wrapped(reporter, line))
+        reporter.write_line(wrapped(reporter, line))
     reporter.write_line(f"page:    {config.getoption('htmlpath', None) or 'none'}")
     reporter.write_line(f"numbers: {state.report_dir / 'evals.json'}")
 
@@ -48,7 +48,7 @@ def rendered(reporter: Any, lines: Iterable[Text]) -> str:
     return text.getvalue().rstrip()
 
 
-def _wrapped(reporter: Any, text: str) -> str:
+def wrapped(reporter: Any, text: str) -> str:
     """The text with its long lines wrapped to a terminal; a table in it, whose lines are short, stays."""
     width = reporter._tw.fullwidth
     if not reporter.isatty:
