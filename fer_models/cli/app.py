@@ -9,13 +9,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer_models import __version__
-from fer_models.cli import compare, data, fuse, gate, predict, probe, restore, study, train, weights
+from fer_models.cli import (
+    compare,
+    completion,
+    data,
+    doctor,
+    fuse,
+    gate,
+    predict,
+    probe,
+    restore,
+    study,
+    train,
+    weights,
+)
 from fer_models.cli import eval as evaluation
 from fer_models.cli import init as initialisation
 from fer_models.cli import list as listing
-from fer_models.cli.common import USAGE_CODE, VERDICT_CODE
+from fer_models.cli.common import USAGE_CODE, VERDICT_CODE, HelpFormatter, epilog
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.report.formatting import clean
+
+_EXAMPLES = (
+    "fer-models doctor                          # can this machine run the evals?",
+    "fer-models eval --depth quick              # evaluate the fastest models",
+    "fer-models predict vgg19 face.jpg",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["eval"]:
         return evaluation.run(arguments[1:])  # every option is pytest's or the plugin's
-    args = _parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     try:
         return int(args.run(args))
     except UsageError as error:
@@ -49,12 +68,34 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE_CODE, f"{self.prog}: {message}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
+    """Build the parser of the command line.
+
+    Args:
+        with_eval_options: `eval` has its options too, which is slow: pytest parses those of a run.
+    """
     description = "Evaluate facial emotion recognition models, and fail when one got worse."
-    parser = _Parser(prog="fer-models", description=description)
+    parser = _Parser(
+        prog="fer-models", description=description, epilog=epilog(_EXAMPLES), formatter_class=HelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"fer-models {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    first = (evaluation, initialisation, listing)
-    for command in (*first, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
+    first = (evaluation, initialisation, doctor, listing)
+    for command in (
+        *first,
+        data,
+        weights,
+        train,
+        fuse,
+        probe,
+        study,
+        predict,
+        restore,
+        compare,
+        gate,
+        completion,
+    ):
         command.add(commands)
+    if with_eval_options:
+        evaluation.add_options(commands.choices["eval"])
     return parser

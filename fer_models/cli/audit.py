@@ -17,6 +17,10 @@ def add(commands: Commands) -> None:
         commands,
         "audit",
         "find exact and near duplicates within and across splits, contradicting labels, broken images",
+        (
+            "fer-models data audit --dataset fer2013 --data-root FOLDER",
+            "fer-models data audit --dataset CLASS_FOLDERS --split train --split test",
+        ),
         argument_default=argparse.SUPPRESS,
     )
     dataset_help = "synthetic (default), fer2013, or a class-folder dataset"

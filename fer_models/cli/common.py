@@ -16,13 +16,46 @@ if TYPE_CHECKING:
 USAGE_CODE = 4  # as pytest's
 VERDICT_CODE = 1
 
+#: The first line of the examples in a help.
+_EXAMPLES = "examples:"
 #: Where commands add their parsers.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def add_command(commands: Commands, name: str, text: str, **settings: Any) -> argparse.ArgumentParser:
-    """Add the parser of a command; `text` is its line in the list of commands and the head of its help."""
-    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", **settings)
+def add_command(
+    commands: Commands, name: str, text: str, examples: Sequence[str] = (), **settings: Any
+) -> argparse.ArgumentParser:
+    """Add the parser of a command.
+
+    Args:
+        commands: where it is added.
+        name: the name of the command.
+        text: its line in the list of commands, and the head of its help.
+        examples: complete command lines, for the end of its help.
+        settings: those of the parser.
+    """
+    return commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog(examples),
+        formatter_class=HelpFormatter,
+        **settings,
+    )
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Formatter that wraps descriptions, and keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return "\n".join(f"{indent}{line}" for line in text.split("\n"))
+        return super()._fill_text(text, width, indent)
+
+
+def epilog(examples: Sequence[str]) -> str | None:
+    """The end of a help: examples, one per line."""
+    return "\n".join([_EXAMPLES, *(f"  {example}" for example in examples)]) if examples else None
 
 
 def data_options(parser: argparse.ArgumentParser, default: str = "synthetic") -> None:

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 _STORE = Path(".evals/store")
 
+_EXAMPLES = (
+    "fer-models compare main                  # baselines.json of a git revision",
+    "fer-models compare OTHER/.evals/store --format markdown",
+    "fer-models compare main --format html --output flips.html",
+)
+
 
 def add(commands: Commands) -> None:
     """Add the parser of `compare`."""
-    parser = add_command(
-        commands, "compare", "compare two runs, face by face; exit code 1 when the second is worse"
-    )
+    text = "compare two runs, face by face; exit code 1 when the second is worse"
+    parser = add_command(commands, "compare", text, _EXAMPLES)
     parser.add_argument(
         "before",
         metavar="BEFORE",

@@ -9,10 +9,17 @@ from typing import Any
 from fer_models.cli import audit, check_claim
 from fer_models.cli.common import Commands, add_command, data_options, load_faces
 
+_EXAMPLES = (
+    "fer-models data --dataset fer2013 --data-root FOLDER",
+    "fer-models data --dataset CLASS_FOLDERS --sheet faces.png",
+    "fer-models data audit --dataset fer2013 --data-root FOLDER",
+)
+
 
 def add(commands: Commands) -> None:
     """Add the parser of `data` and of its actions."""
-    parser = add_command(commands, "data", "describe a dataset: counts, fingerprint, notes, a sheet of faces")
+    text = "describe a dataset: counts, fingerprint, notes, a sheet of faces"
+    parser = add_command(commands, "data", text, _EXAMPLES)
     data_options(parser)
     parser.add_argument("--split", metavar="NAME", help="one split (default: all)")
     parser.add_argument(

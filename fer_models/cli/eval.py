@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.artifacts import resources
-from fer_models.cli.common import Commands
+from fer_models.cli.common import Commands, HelpFormatter, epilog
+
+_EXAMPLES = (
+    "fer-models eval -k vgg19",
+    "fer-models eval --depth quick --dataset CLASS_FOLDERS",
+    "fer-models eval --model my_models.py --update-baselines",
+)
 
 
 def add(commands: Commands) -> None:
     """Add the line in `fer-models --help`: all arguments of this command go to `run`."""
     commands.add_parser("eval", help="evaluate models: run pytest on the packaged evals")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of an evaluation to a parser that shows or completes them."""
+    from fer_models.plugin import options
+
+    options.add(_ArgparseGroups(parser))  # type: ignore[arg-type]
 
 
 class _ArgparseGroups:
@@ -47,16 +60,16 @@ def pytest_arguments(arguments: Sequence[str], folder: Path) -> list[str]:
 
 
 def _help() -> argparse.ArgumentParser:
-    from fer_models.plugin import options
-
     parser = argparse.ArgumentParser(
         "fer-models eval",
         usage="fer-models eval [OPTION ...]",
         description="Evaluate models with the packaged evals. Write reports and .evals here. "
         "Read baselines.json of the current folder, or the packaged baselines where there is no such file. "
         "Every option of pytest works (`pytest --help`), such as -k NAME, -n 2, -x, -q.",
+        epilog=epilog(_EXAMPLES),
+        formatter_class=HelpFormatter,
     )
-    options.add(_ArgparseGroups(parser))  # type: ignore[arg-type]
+    add_options(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, console, fitting_options, fitting_runner
+from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add its parser."""
     help_text = "fit the weights of a late fusion of several models; the fusion is a model NAME+NAME"
-    parser = commands.add_parser("fuse", help=help_text)
+    example = "fer-models fuse vgg19 resnet50 --dataset fer2013 --data-root FOLDER"
+    parser = add_command(commands, "fuse", help_text, (example,))
     models_help = "two or more names from `fer-models list`, with +tta if wanted"
     parser.add_argument("models", nargs="+", metavar="MODEL", help=models_help)
     fitting_options(parser, "weights", store="folder of stored predictions")

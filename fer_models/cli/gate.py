@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 #: The share of discordant faces of those scenarios that `--discordant` changes.
 _DISCORDANT = 0.10
 
+_EXAMPLES = ("fer-models gate power", "fer-models gate power --n 1050 --runs 500 --json")
+
 
 def add(commands: Commands) -> None:
     """Add the parser of `gate` and of its action."""
-    parser = add_command(commands, "gate", "estimate how often the gate is wrong")
+    parser = add_command(commands, "gate", "estimate how often the gate is wrong", _EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    power = add_command(
-        actions, "power", "simulate runs, and print the false-positive rate and the power of the gate"
-    )
+    text = "simulate runs, and print the false-positive rate and the power of the gate"
+    power = add_command(actions, "power", text, _EXAMPLES)
     power.add_argument(
         "folder",
         type=Path,

@@ -24,7 +24,10 @@ _PLUGIN_LINE = 'pytest_plugins = ["fer_models.plugin"]'
 def add(commands: Commands) -> None:
     """Add the parser of `init`."""
     parser = add_command(
-        commands, "init", "write the files of a gate for your own models into the current folder"
+        commands,
+        "init",
+        "write the files of a gate for your own models into the current folder",
+        ("mkdir gate && cd gate && fer-models init && pytest test_evals.py -k raw",),
     )
     parser.set_defaults(run=run)
 

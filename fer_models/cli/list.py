@@ -6,10 +6,14 @@ import argparse
 
 from fer_models.cli.common import Commands, add_command, console, model_file_option
 
+_EXAMPLES = ("fer-models list", "fer-models list --model-file my_models.py")
+
 
 def add(commands: Commands) -> None:
     """Add the parser of `list`."""
-    parser = add_command(commands, "list", "list models and restorations, and whether weights are here")
+    parser = add_command(
+        commands, "list", "list models and restorations, and whether weights are here", _EXAMPLES
+    )
     model_file_option(parser)
     parser.set_defaults(run=run)
 

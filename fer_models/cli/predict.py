@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, add_command, model_file_option
+from fer_models.cli.common import USAGE_CODE, Commands, add_command, console, model_file_option
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
-    from fer_models.zoo.spec import ModelSpec
+    from fer_models.images import Face
+
+_EXAMPLES = (
+    "fer-models predict vgg19 face.jpg",
+    "fer-models predict vgg19 --output predicted *.jpg",
+    "fer-models predict efficientnet_b0 face.jpg --json",
+)
+#: Columns of a bar, and the longest part of a file name in the name of a picture.
+_BAR, _LONGEST_STEM = 40, 60
 
 
 def add(commands: Commands) -> None:
     """Add the parser of `predict`."""
-    parser = add_command(commands, "predict", "predict the emotions of faces in image files")
+    text = "predict the emotions of faces in image files"
+    parser = add_command(commands, "predict", text, _EXAMPLES)
     parser.add_argument(
         "model", metavar="MODEL", help="a name from `fer-models list`, NAME@FILE or timm:NETWORK@FILE"
     )
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="an image file of one face")
     model_file_option(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
-    parser.add_argument("--json", action="store_true", help="print JSON, with all seven probabilities")
+    output_help = "also write a picture of each face with its probabilities into this folder"
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
+    parser.add_argument("--json", action="store_true", help="print JSON, one line per picture")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one prediction per picture."""
-    from fer_models import images
+    """Print one prediction per picture; a picture that cannot be read does not stop the others."""
     from fer_models.errors import PredictionError, printable
     from fer_models.inference.pipeline import predict_validated
     from fer_models.third_party_code import wrap_errors
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
-    spec: ModelSpec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
-    faces = [images.read(path) for path in args.pictures]
-    spec.weights_path()
-    with wrap_errors(PredictionError, f"The model {spec.name!r} cannot be loaded"):
-        classifier = spec.load(spec.resolve(Runtime(device=args.device)))
-    predictions = predict_validated(classifier, spec.name, spec.labels, faces)
-    for i, picture in enumerate(map(printable, args.pictures)):
-        print(_json(picture, predictions, i) if args.json else _text(picture, predictions, i))
-    return 0
+    spec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
+    faces, errors = _read(args.pictures)
+    if faces:
+        spec.weights_path()
+        with wrap_errors(PredictionError, f"The model {spec.name!r} cannot be loaded"):
+            classifier = spec.load(spec.resolve(Runtime(device=args.device)))
+        pictures = [face for _, face in faces]
+        predictions = predict_validated(classifier, spec.name, spec.labels, pictures)
+        for i, (path, _) in enumerate(faces):
+            if args.json:
+                print(_json(printable(path), predictions, i))
+            else:
+                _print(printable(path), predictions, i)
+        if args.output is not None:
+            _write_pictures(args.output, faces, predictions)
+    for error in errors:
+        print(f"fer-models: {error}", file=sys.stderr)
+    return USAGE_CODE if errors else 0
+
+
+def _read(paths: list[Path]) -> tuple[list[tuple[Path, Face]], list[str]]:
+    """The faces that can be read, with their paths, and the errors of the others."""
+    from fer_models import images
+    from fer_models.errors import ImageError
+
+    faces, errors = [], []
+    for path in paths:
+        try:
+            faces.append((path, images.read(path)))
+        except ImageError as error:
+            errors.append(str(error))
+    return faces, errors
 
 
 def _json(picture: str, predictions: Predictions, i: int) -> str:
@@ -64,10 +99,72 @@ def _json(picture: str, predictions: Predictions, i: int) -> str:
     )
 
 
-def _text(picture: str, predictions: Predictions, i: int) -> str:
+def _print(picture: str, predictions: Predictions, i: int) -> None:
+    """Print the emotion, and a bar per emotion."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    from fer_models.emotions import LABELS
+
+    print(f"{picture}: {_headline(predictions, i)}")
+    probabilities = _probabilities(predictions, i)
+    if probabilities is None:
+        return
+    table = Table.grid(padding=(0, 2))
+    for label, p in zip(LABELS, probabilities, strict=True):
+        table.add_row(f"  {label}", f"{p:.2f}", ProgressBar(total=1, completed=p, width=_BAR))
+    console().print(table)
+
+
+def _headline(predictions: Predictions, i: int) -> str:
     from fer_models.emotions import EMOTIONS
+    from fer_models.errors import one_line
 
     emotion = int(predictions.answer[i])
     if emotion < 0:
-        return f"{picture}: no prediction ({predictions.status[i]})"
-    return f"{picture}: {EMOTIONS[emotion].label} ({predictions.probabilities[i, emotion]:.0%})"
+        return f"no prediction ({one_line(predictions.status[i])})"
+    if not predictions.has_probabilities:
+        return f"{EMOTIONS[emotion].label} (this model gives no probabilities)"
+    return f"{EMOTIONS[emotion].label} ({predictions.probabilities[i, emotion]:.0%})"
+
+
+def _probabilities(predictions: Predictions, i: int) -> list[float] | None:
+    """The seven probabilities of a face; None where the model gave none."""
+    if int(predictions.answer[i]) < 0 or not predictions.has_probabilities:
+        return None
+    row: list[float] = predictions.probabilities[i].tolist()
+    return row
+
+
+def _write_pictures(folder: Path, faces: list[tuple[Path, Face]], predictions: Predictions) -> None:
+    """Write a picture of each face.
+
+    Raises:
+        UsageError: the folder cannot be written, or a picture would overwrite an input.
+    """
+    from fer_models.errors import UsageError
+    from fer_models.report.prediction_picture import draw
+
+    outputs = [folder / picture_name(i, path) for i, (path, _) in enumerate(faces, 1)]
+    for output in outputs:
+        if output.exists() and any(output.samefile(path) for path, _ in faces):
+            raise UsageError(
+                f"{output} is an input, and would be overwritten. Choose another: --output FOLDER"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, output in enumerate(outputs):
+            title, part = _headline(predictions, i), output.with_suffix(".part")
+            part.write_bytes(draw(faces[i][1], title, _probabilities(predictions, i)))
+            part.replace(output)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}). Choose another: --output FOLDER"
+        ) from error
+    print(f"{len(outputs)} picture{'s' * (len(outputs) > 1)} in {folder}", file=sys.stderr)
+
+
+def picture_name(number: int, path: Path) -> str:
+    """The name of a face's picture: a number, which makes it unique, and the safe part of a file's name."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:_LONGEST_STEM]
+    return f"{number:03d}-{stem}.png"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import Commands, console, fitting_options, fitting_runner
+from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner
 
 
 def add(commands: Commands) -> None:
     """Add its parser."""
     help_text = "fit a linear probe to the face embeddings of a CLIP model; the probe is a model NAME-probe"
-    parser = commands.add_parser("probe", help=help_text)
+    example = "fer-models probe clip-vit-b-32 --dataset fer2013 --data-root FOLDER"
+    parser = add_command(commands, "probe", help_text, (example,))
     parser.add_argument("model", help="a CLIP model from `fer-models list`")
     fitting_options(parser, "probe", store="embeddings are stored next to it")
     limit_help = "use N faces of each split only, stratified by emotion"

@@ -12,7 +12,9 @@ from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console
 
 def add(commands: Commands) -> None:
     """Add the parser of `restore`."""
-    parser = add_command(commands, "restore", "restore the faces in photographs (extra: gfpgan)")
+    text = "restore the faces in photographs (extra: gfpgan)"
+    examples = ("fer-models restore group.jpg", "fer-models restore *.jpg --output restored --upscale 1")
+    parser = add_command(commands, "restore", text, examples)
     parser.add_argument(
         "photographs", nargs="+", type=Path, metavar="PHOTO", help="an image file with one or more faces"
     )

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, console, data_options, load_faces
+from fer_models.cli.common import Commands, add_command, console, data_options, load_faces
+
+_EXAMPLES = (
+    "fer-models study protocols --dataset fer2013 --data-root FOLDER",
+    "fer-models study protocols --dataset synthetic --limit 350 --epochs 2",
+)
 
 
 def add(commands: Commands) -> None:
     """Add the parser of the command."""
-    parser = commands.add_parser("study", help="experiments that explain published numbers")
+    parser = add_command(commands, "study", "experiments that explain published numbers", _EXAMPLES)
     studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
-    protocols = studies.add_parser(
+    protocols = add_command(
+        studies,
         "protocols",
-        help="train one network by several protocols: official splits, a random split, augmented copies "
+        "train one network by several protocols: official splits, a random split, augmented copies "
         "before the split; and choose the epoch on the validation or the test faces",
+        _EXAMPLES,
     )
     data_options(protocols, default="fer2013")
     protocols.add_argument(

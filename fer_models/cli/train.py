@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_models.cli.common import Commands, console, data_options, load_faces
+from fer_models.cli.common import Commands, add_command, console, data_options, load_faces
 from fer_models.training.recipes import CLIP_NANO, GFPGAN_NANO, PHI3V_NANO, RECIPES
 
 if TYPE_CHECKING:
@@ -31,12 +31,16 @@ _METRICS = {
     "validation_psnr": "PSNR {:.2f} dB",
 }
 
+_EXAMPLES = (
+    "fer-models train vgg19 --dataset fer2013 --data-root FOLDER",
+    "fer-models train resnet50 --dataset CLASS_FOLDERS --output weights",
+)
+
 
 def add(commands: Commands) -> None:
     """Add the parser of the command."""
-    parser = commands.add_parser(
-        "train", help="train a network by its recipe; start a killed run again to resume it"
-    )
+    text = "train a network by its recipe; start a killed run again to resume it"
+    parser = add_command(commands, "train", text, _EXAMPLES)
     parser.add_argument(
         "model",
         help="vgg19, resnet50, efficientnet_b0, clip-nano, phi3v-nano-vision, phi3v-nano or gfpgan-nano; "

@@ -11,21 +11,26 @@ from fer_models.cli.common import Commands, add_command
 if TYPE_CHECKING:
     from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
+_EXAMPLES = (
+    "fer-models weights list",
+    "fer-models weights fetch clip-vit-b-32",
+    "fer-models weights quantize vgg19.safetensors --bits 8",
+)
+
 
 def add(commands: Commands) -> None:
     """Add the parser of `weights` and of its actions."""
-    parser = add_command(commands, "weights", "list, fetch, average or quantize weights")
+    parser = add_command(commands, "weights", "list, fetch, average or quantize weights", _EXAMPLES)
     parser.set_defaults(run=list_weights)
     actions = parser.add_subparsers(metavar="ACTION")
-    add_command(actions, "list", "print the paths of weights and their sha256 (default)").set_defaults(
-        run=list_weights
-    )
-    one = add_command(actions, "fetch", "download weights; no other command does")
+    listing = "print the paths of weights and their sha256 (default)"
+    add_command(actions, "list", listing, ("fer-models weights list",)).set_defaults(run=list_weights)
+    one = add_command(actions, "fetch", "download weights; no other command does", _EXAMPLES[1:2])
     one.add_argument("name", metavar="NAME", help="a model, a restoration, or face-detection")
     one.set_defaults(run=fetch)
-    mean = add_command(
-        actions, "average", "write the mean of several trainings of one network from the same start"
-    )
+    text = "write the mean of several trainings of one network from the same start"
+    example = "fer-models weights average a.safetensors b.safetensors"
+    mean = add_command(actions, "average", text, (example,))
     mean.add_argument(
         "files", type=Path, nargs="+", metavar="FILE", help="safetensors files that `fer-models train` wrote"
     )
@@ -33,7 +38,7 @@ def add(commands: Commands) -> None:
         "--output", type=Path, metavar="FILE", help="the new file (default: LAST-average.safetensors)"
     )
     mean.set_defaults(run=average)
-    small = add_command(actions, "quantize", "write weights in 16 or 8 bits")
+    small = add_command(actions, "quantize", "write weights in 16 or 8 bits", _EXAMPLES[2:])
     small.add_argument(
         "file", type=Path, metavar="FILE", help="a safetensors file that `fer-models train` wrote"
     )
@@ -48,9 +53,8 @@ def add(commands: Commands) -> None:
         "--output", type=Path, metavar="FILE", help="the new file (default: FILE-16bit.safetensors)"
     )
     small.set_defaults(run=quantize)
-    record = add_command(
-        actions, "provenance", "print the training record of weights: data, recipe, versions, curve (JSON)"
-    )
+    text = "print the training record of weights: data, recipe, versions, curve (JSON)"
+    record = add_command(actions, "provenance", text, ("fer-models weights provenance vgg19",))
     record.add_argument("name", metavar="NAME", help="a model or a restoration")
     record.set_defaults(run=provenance)
 

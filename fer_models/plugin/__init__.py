@@ -25,7 +25,7 @@ from fer_models.third_party_code import prevent_exit
 if TYPE_CHECKING:
     from fer_models.evaluation import Requested  # noqa: F401 (in a string)
 
-pytest_plugins = ["fer_models.plugin.parametrized", "fer_models.plugin.fixtures"]
+pytest_plugins = [f"fer_models.plugin.{module}" for module in ("parametrized", "fixtures", "benchmark_table")]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
 
 

@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from fer_models.plugin.state import State
-from fer_models.report.eval_report import EvalReport
 
 
 def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
-    """Write the summary of a run that evaluated, skipped or failed something."""
+    """Write the summary of a run that evaluated, skipped or failed something.
+
+    On a terminal, long lines are wrapped between words. Elsewhere each message stays on one line: a log is
+    searched.
+    """
     from fer_models.report import robustness, tables
+    from fer_models.report.leaderboard import leaderboard
 
     report = state.report()
     reporter.section("fer-models")
     if state.results:
-        reporter.write_line(_leaderboard(reporter, report))
+        lines = leaderboard(report, reporter._tw.fullwidth)
+        reporter.write_line(rendered(reporter, lines))
     results = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
     for line in (*results, *tables.skips(report), *_failures(reporter, state), *tables.left_out(report)):
-        reporter.write_line(line)
+        reporter.write_line(wrapped(reporter, line))
     for line in _baselines(state):
-        reporter.write_line(line)
-    page = config.getoption("htmlpath", None) or "none"
-    reporter.write_line(f"page: {page}   numbers: {state.report_dir / 'evals.json'}")
+        reporter.write_line(wrapped(reporter, line))
+    reporter.write_line(f"page:    {config.getoption('htmlpath', None) or 'none'}")
+    reporter.write_line(f"numbers: {state.report_dir / 'evals.json'}")
 
 
-def _leaderboard(reporter: Any, report: EvalReport) -> str:
-    from rich.console import Console
-
-    from fer_models.report import tables
-
+def rendered(reporter: Any, lines: Iterable[Text]) -> str:
+    """The lines as one text, with colours where the terminal has them."""
     text, has_colour = io.StringIO(), reporter._tw.hasmarkup
-    width, colours = max(reporter._tw.fullwidth, 100), "standard" if has_colour else None
-    console = Console(file=text, width=width, force_terminal=has_colour, color_system=colours)  # type: ignore[arg-type]
-    console.print(tables.leaderboard(report))
+    colours = "standard" if has_colour else None
+    console = Console(file=text, force_terminal=has_colour, color_system=colours)  # type: ignore[arg-type]
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)
     return text.getvalue().rstrip()
+
+
+def wrapped(reporter: Any, text: str) -> str:
+    """The text with its long lines wrapped to a terminal; a table in it, whose lines are short, stays."""
+    width = reporter._tw.fullwidth
+    if not reporter.isatty:
+        return text
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    lines = text.split("\n")
+    return "\n".join(wrapper.fill(line) if cell_len(line) > width else line for line in lines)
 
 
 def _failures(reporter: Any, state: State) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rich.cells import cell_len
+
 #: What stands in place of a value that was not measured.
 NOTHING = "-"
 #: Control characters (all but tab and newline), lone surrogates and direction overrides: no page or terminal
@@ -86,3 +88,13 @@ def kilowatt_hours(joules: float | None) -> str:
 def count(n: int, noun: str) -> str:
     """`1 face`, `2 faces`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def shorten(text: str, width: int) -> str:
+    """Replace the middle of a text by an ellipsis where it is wider than `width` terminal columns."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = text[: width // 2], text[len(text) - (width - 1) // 2 :]
+    while cell_len(f"{head}…{tail}") > width:  # characters of two columns
+        head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
+    return f"{head}…{tail}"

@@ -5,75 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from fer_models.gate.restoration_effect import NOTHING_SHOWN
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import NOTHING, clean, number, one_line, p_value, seconds, signed
-from fer_models.report.report_entries import MeasuredValue, Result
+from fer_models.report.formatting import NOTHING, clean, number, one_line, p_value, signed
 from fer_models.report.robustness_entries import PromptResult, QuestionResult, RestorationResult
 
-_VERDICT_STYLES = {
-    "PASS": "green",
-    "FAIL": "bold red",
-    "ERROR": "bold red",
-    "INCONCLUSIVE": "yellow",
-    "NEW": "cyan",
-}
-
 # The terminal.
-
-
-def leaderboard(report: EvalReport) -> Table:
-    """Build the table at the end of a run, best accuracy first; it is readable at 100 columns."""
-    groups = report.ranked
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
-    )
-    table.add_column("model", overflow="fold")
-    for heading in ("n", "accuracy", "macro F1", "change"):
-        table.add_column(heading, justify="right" if heading in ("n", "change") else "left", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    if len(groups) == 1:
-        table.title = Text(clean(next(iter(groups))))
-    for face_set, results in groups.items():
-        if len(groups) > 1:
-            table.add_section()
-            table.add_row(Text(clean(face_set), style="bold"))
-        for result in results:
-            table.add_row(*_leaderboard_row(result))
-        for reference in report.references(face_set):
-            cells = (reference.name, reference.n, _compact(reference.accuracy))
-            table.add_row(*(Text(clean(cell), style="dim") for cell in cells))
-    return table
-
-
-def _leaderboard_row(result: Result) -> list[Text]:
-    metrics = result.metrics
-    cells = (
-        *(result.name, result.n, _compact(metrics.get("accuracy")), _compact(metrics.get("macro_f1"))),
-        signed(result.change()),
-    )
-    verdict = result.verdict or NOTHING
-    style = _VERDICT_STYLES["INCONCLUSIVE"] if result.is_degraded else _VERDICT_STYLES.get(verdict, "dim")
-    time = "stored" if result.from_store else seconds(result.inference_seconds)
-    # Text and not str: a name with brackets in it is a name, not rich's markup.
-    return [
-        *(Text(clean(cell)) for cell in cells),
-        Text(f"{verdict}, DEGRADED" if result.is_degraded else verdict, style),
-        Text(time, "dim"),
-    ]
-
-
-def _compact(value: MeasuredValue | None) -> str:
-    """`0.668 [.652, .683]`: bounds without the leading zero, so that two intervals fit in 100 columns."""
-    if value is None:
-        return NOTHING
-    low, high = (number(bound).removeprefix("0") for bound in (value.low, value.high))
-    return f"{number(value.value)} [{low}, {high}]"
 
 
 def prompts(report: EvalReport) -> list[str]:

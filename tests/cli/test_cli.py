@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -208,14 +207,3 @@ def test_the_help_names_every_label_scheme(capsys):
         cli.main(["data", "--help"])
     output = " ".join(capsys.readouterr().out.split())
     assert f"{', '.join(SCHEMES)}, or a JSON file" in output
-
-
-@pytest.mark.skipif(os.name != "posix", reason="names of POSIX")
-@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
-def test_a_picture_whose_name_is_no_utf8_is_predicted(tmp_path, capsys, form):
-    path = tmp_path / "\udcff\n.png"
-    Image.fromarray(toy_faces(1).face(0)).save(path)
-    assert cli.main(["predict", "efficientnet_b0", str(path), *form]) == 0
-    output = capsys.readouterr().out
-    assert "\\udcff" in output
-    assert len(output.encode().splitlines()) == 1

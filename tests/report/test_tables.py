@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 from eval_reports import baseline, changes, cost, face_set, report, result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-from rich.table import Table
 
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
@@ -28,13 +25,6 @@ def page(section: str, **sections: Any) -> str:
 def per_class(**changed: Any) -> str:
     (entry,) = report(results=[result(**changed)]).results
     return render("per_class", result=entry)
-
-
-def printed(table: Table, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(table)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text
 
 
 def test_a_failure_reads_exactly_as_the_design_shows_it() -> None:
@@ -114,67 +104,6 @@ def test_seconds_are_written_in_the_unit_that_fits(value: float | None, words: s
 )
 def test_amounts_keep_three_digits_and_a_prefix(value: float | None, words: str) -> None:
     assert formatting.amount(value) == words
-
-
-def test_the_terminal_ranks_by_accuracy_and_shows_change_verdict_and_time() -> None:
-    regressed = result("resnet50", 0.7, verdict="FAIL", baseline=baseline(0.727), from_store=True)
-    text = printed(tables.leaderboard(report(results=[result("vgg19", 0.6), regressed])))
-    assert text.index("resnet50-raw") < text.index("vgg19-raw")
-    line = next(line for line in text.splitlines() if "resnet50-raw" in line)
-    assert line.split() == [
-        "resnet50-raw",
-        "3589",
-        "0.700",
-        "[.684,",
-        ".715]",
-        "0.700",
-        "[.684,",
-        ".715]",
-        "-0.027",
-        "FAIL",
-        "stored",
-    ]
-
-
-def test_the_terminal_names_the_faces_once_and_groups_by_them() -> None:
-    alone = printed(tables.leaderboard(report(results=[result("a"), result("b")])))
-    assert alone.count("fer2013/private_test") == 1
-    both = printed(
-        tables.leaderboard(
-            report(results=[result("a", 0.4), result("b", 0.9, corruption="blur:3"), result("c", 0.5)])
-        )
-    )
-    order = [
-        both.index(word)
-        for word in ("fer2013/private_test\n", "c-raw", "a-raw", "fer2013/private_test, blur:3", "b-raw")
-        if word in both
-    ]
-    assert order == sorted(order)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4),
-    st.sampled_from(["INCONCLUSIVE", None]),
-)
-def test_the_terminal_table_fits_100_columns_whatever_the_names(
-    names: list[str], verdict: str | None
-) -> None:
-    results = [
-        result(name, 1.0, verdict=verdict, baseline=baseline(0.5), inference_seconds=7000) for name in names
-    ]
-    lines = printed(tables.leaderboard(report(results=results))).splitlines()
-    assert any("1.000" in line and "+0.500" in line and "116 min 40 s" in line for line in lines)
-
-
-def test_brackets_in_a_name_are_not_markup_in_the_terminal() -> None:
-    assert "[red]x-raw" in printed(tables.leaderboard(report(results=[result("[red]x")])))
-
-
-def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal() -> None:
-    skipped = [{"model": "m\x1b]0;x\x07", "reason": "r"}]
-    hostile = report(results=[result("\x1b[31mred")], skipped=skipped)
-    assert "\x1b" not in printed(tables.leaderboard(hostile)) + "".join(tables.skips(hostile))
 
 
 def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
@@ -279,7 +208,6 @@ NULLS = ("leakage", "responses", "votes", "verdict", "baseline", "changes", "log
 def test_values_that_were_not_measured_leave_cells_empty() -> None:
     unmeasured = result(metrics={}, **dict.fromkeys(NULLS))
     empty = report(results=[unmeasured], costs=[cost(model=None)], published=[{}], environment={"gpu": None})
-    printed(tables.leaderboard(empty))
     for section in ("leaderboard", "costs", "published", "environment", "faces", "labels"):
         assert "None" not in section_html(empty, section)
 
