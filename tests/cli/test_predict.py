@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import drawn
+from fakes import toy_faces
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,7 +24,7 @@ MODEL = "efficientnet_b0"
 @pytest.fixture
 def picture(tmp_path):
     path = tmp_path / "face.png"
-    Image.fromarray(drawn(1).face(0)).save(path)
+    Image.fromarray(toy_faces(1).face(0)).save(path)
     return path
 
 
