@@ -1,0 +1,1 @@
+"""Networks inside published packages, one module per network. No code of these packages runs."""

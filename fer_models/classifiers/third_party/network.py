@@ -1,0 +1,79 @@
+"""Classifier around the rebuilt network of a package: the package's preprocessing, then torch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fer_models.artifacts import safetensors_io
+from fer_models.classifiers.third_party.packages import PublishedModel
+from fer_models.classifiers.torch_classifier import TorchClassifier
+from fer_models.errors import WeightsError, one_line
+from fer_models.images import Face
+
+#: float32 (n, channels, height, width) of n faces.
+Preprocess = Callable[[Sequence[Face]], NDArray[np.float32]]
+
+
+class ThirdPartyClassifier(TorchClassifier):
+    """Network of a package with the package's preprocessing.
+
+    Args:
+        network: see `TorchClassifier`.
+        preprocess: the package's preprocessing.
+        labels: see `TorchClassifier`.
+        input_shape: see `TorchClassifier`.
+        device: a name of `safetensors_io.pick_device`.
+        precision: see `TorchClassifier`.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        labels: Sequence[str],
+        input_shape: tuple[int, int, int],
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(network, labels, input_shape, safetensors_io.pick_device(device), precision)
+        self._preprocess = preprocess
+
+    def preprocess(self, faces: Sequence[Face], /) -> torch.Tensor:
+        """See `TorchClassifier.preprocess`."""
+        return torch.from_numpy(np.ascontiguousarray(self._preprocess(faces))).to(self.device)
+
+
+def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], name: str, path: Path) -> nn.Module:
+    """Load the tensors of `path` into the rebuilt network of the package `name`, and return it.
+
+    Raises:
+        WeightsError: they do not fit it.
+    """
+    safetensors_io.check_state_dict(network, dict(state), name, path)
+    network.load_state_dict(state)
+    return network
+
+
+def read_checkpoint(path: Path, model: PublishedModel) -> Any:
+    """Read a file of `torch.save`: its content is checked first, and then only tensors are loaded.
+
+    Raises:
+        WeightsError: it is not the published file, or holds something else than tensors.
+    """
+    data = model.files[0].read(path, model.install_hint)
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises exceptions of many types for a file that is no checkpoint
+        reason = one_line(str(error), 200) or type(error).__name__
+        raise WeightsError(f"{path} holds no tensors that torch can load ({reason}).") from error
