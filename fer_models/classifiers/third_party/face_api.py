@@ -136,8 +136,9 @@ def _resize(face: Face) -> NDArray[np.float32]:
 
     Pixel i of n is taken at i * n / 112 (not at pixel centres), and nothing is smoothed.
     """
-    weights = _interpolation(len(face))
-    resized: NDArray[np.float32] = np.einsum("ih,hwc,jw->ijc", weights, face.astype(np.float32), weights)
+    weights, side = _interpolation(len(face)), len(face)
+    rows = (weights @ face.astype(np.float32).reshape(side, -1)).reshape(SIDE, side, 3)
+    resized: NDArray[np.float32] = weights @ rows
     return resized
 
 

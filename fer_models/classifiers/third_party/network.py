@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,15 @@ class ThirdPartyClassifier(TorchClassifier):
         return torch.from_numpy(np.ascontiguousarray(self._preprocess(faces))).to(self.device)
 
 
-def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], name: str, path: Path) -> nn.Module:
+def load_state(network: nn.Module, state: Any, name: str, path: Path) -> nn.Module:
     """Load the tensors of `path` into the rebuilt network of the package `name`, and return it.
 
     Raises:
-        WeightsError: they do not fit it.
+        WeightsError: `state` is no dictionary of tensors, or does not fit the network.
     """
-    safetensors_io.check_state_dict(network, dict(state), name, path)
+    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise WeightsError(f"{path} holds no dictionary of tensors, which {name} needs.")
+    safetensors_io.check_state_dict(network, state, name, path)
     network.load_state_dict(state)
     return network
 

@@ -1,39 +1,24 @@
 """Files inside an archive that `npm pack` wrote (.tgz), read into memory by name.
 
-Nothing is extracted to disk, and no link is followed. Members that were not named are skipped without being
-kept.
+Nothing is extracted to disk, and no link is followed.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fer_models.classifiers.third_party.packages import PinnedFile
 from fer_models.errors import WeightsError, one_line
 
-#: The most bytes of an archive after decompression, 128 MiB: face-api's has 24 MB. It bounds the memory and
-#: the time of an archive that decompresses to far more than its size.
+#: The most bytes of an archive after decompression, 128 MiB: face-api's has 24 MB. It bounds the memory for
+#: an archive that decompresses to far more than its size.
 LARGEST = 2**27
 #: The most members of an archive; face-api's has 254.
 MOST_MEMBERS = 10_000
-
-
-class _Limited:
-    """Readable stream that refuses to give more than `LARGEST` bytes."""
-
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self._stream, self._left = stream, LARGEST
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(min(size, self._left + 1))
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError(f"it decompresses to more than {LARGEST:,} bytes")
-        return data
 
 
 def read_members(archive: Path, files: Sequence[PinnedFile], install_hint: str) -> list[bytes]:
@@ -54,7 +39,7 @@ def read_members(archive: Path, files: Sequence[PinnedFile], install_hint: str) 
     wanted = {file.name: file for file in files}
     contents: dict[str, bytes] = {}
     try:
-        with gzip.open(archive) as stream, _open(_Limited(stream)) as members:
+        with tarfile.open(fileobj=io.BytesIO(_decompress(archive)), mode="r:") as members:
             for count, member in enumerate(members, 1):
                 if count > MOST_MEMBERS:
                     raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
@@ -74,9 +59,13 @@ def read_members(archive: Path, files: Sequence[PinnedFile], install_hint: str) 
     return [contents[file.name] for file in files]
 
 
-def _open(stream: Any) -> tarfile.TarFile:
-    """Open a stream that has only `read`, to be read once from its start."""
-    return tarfile.open(fileobj=stream, mode="r|")
+def _decompress(archive: Path) -> bytes:
+    """Decompress the whole archive, and so check its checksum too."""
+    with gzip.open(archive) as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it decompresses to more than {LARGEST:,} bytes")
+    return data
 
 
 def _content(members: tarfile.TarFile, member: tarfile.TarInfo, file: PinnedFile) -> bytes:

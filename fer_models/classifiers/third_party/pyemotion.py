@@ -13,7 +13,6 @@ from torch import nn
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.third_party.network import ThirdPartyClassifier, load_state, read_checkpoint
 from fer_models.classifiers.third_party.packages import PYEMOTION, PublishedModel
-from fer_models.errors import WeightsError
 from fer_models.images import Face, grey, to_rgb
 
 SIDE = 48
@@ -54,7 +53,6 @@ def load(
         WeightsError: it is not the published file, or does not fit the network.
     """
     checkpoint = read_checkpoint(path, model)
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network"), dict):
-        raise WeightsError(f"{path} holds no tensors under the name 'network'. {model.install_hint}")
-    network = load_state(build(), checkpoint["network"], model.package, path)
+    state = checkpoint.get("network") if isinstance(checkpoint, dict) else None
+    network = load_state(build(), state, model.package, path)
     return ThirdPartyClassifier(network, preprocess, model.labels, (1, SIDE, SIDE), device, precision)
