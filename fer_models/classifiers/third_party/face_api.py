@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import relu
 
 from fer_models.classifiers.third_party import npm_archive, tfjs
-from fer_models.classifiers.third_party.network import ThirdPartyClassifier, load_state
+from fer_models.classifiers.third_party.network import TorchClassifier, load_state
 from fer_models.classifiers.third_party.packages import FACE_API, PublishedModel
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
@@ -98,14 +98,14 @@ def read(path: Path, model: PublishedModel = FACE_API) -> dict[str, torch.Tensor
 
 def load(
     path: Path, model: PublishedModel = FACE_API, *, device: str = "auto", precision: str = "float32"
-) -> ThirdPartyClassifier:
+) -> TorchClassifier:
     """The classifier in the archive of `npm pack`.
 
     Raises:
         WeightsError: the archive is damaged, or holds another network.
     """
     network = load_state(build(), read(path, model), model.package, path)
-    return ThirdPartyClassifier(network, preprocess, model.labels, (3, SIDE, SIDE), device, precision)
+    return TorchClassifier(network, preprocess, model.labels, (3, SIDE, SIDE), device, precision)
 
 
 def _to_torch(name: str, array: NDArray[np.float32]) -> tuple[str, torch.Tensor]:

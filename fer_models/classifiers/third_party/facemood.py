@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.classifiers.third_party.network import ThirdPartyClassifier, load_state
+from fer_models.classifiers.third_party.network import TorchClassifier, load_state
 from fer_models.classifiers.third_party.packages import FACEMOOD, PublishedModel
 from fer_models.errors import WeightsError, one_line
 
 SIDE = 170
 #: The package resizes whole camera pictures so; here every image is a face.
-FORMAT = NetworkFormat(FACEMOOD.labels, SIDE, 3, "nchw", (0.0, 1.0), output="logits", resample="bicubic")
+FORMAT = NetworkFormat(
+    FACEMOOD.labels, size=SIDE, channels=3, layout="nchw", range=(0, 1), output="logits", resample="bicubic"
+)
 _WIDTHS = (3, 32, 60, 80, 100, 120)
 #: Side of the last feature map: 170 pixels after five convolutions without padding and poolings by 2.
 _LAST_SIDE = 3
@@ -84,14 +86,14 @@ def read(path: Path, model: PublishedModel = FACEMOOD) -> dict[str, torch.Tensor
 
 def load(
     path: Path, model: PublishedModel = FACEMOOD, *, device: str = "auto", precision: str = "float32"
-) -> ThirdPartyClassifier:
+) -> TorchClassifier:
     """The classifier in the package's file `model__version1.0.0__.h5`.
 
     Raises:
         WeightsError: it is not the published file, or does not fit the network.
     """
     network = load_state(build(), read(path, model), model.package, path)
-    return ThirdPartyClassifier(network, FORMAT.preprocess, model.labels, (3, SIDE, SIDE), device, precision)
+    return TorchClassifier(network, FORMAT.preprocess, model.labels, (3, SIDE, SIDE), device, precision)
 
 
 def _to_torch(layer: str, array: NDArray[np.float32]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fer_models.artifacts import safetensors_io
+from fer_models.classifiers import flops
+from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.third_party.packages import PublishedModel
-from fer_models.classifiers.torch_classifier import TorchClassifier
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
 
@@ -22,16 +24,16 @@ from fer_models.images import Face
 Preprocess = Callable[[Sequence[Face]], NDArray[np.float32]]
 
 
-class ThirdPartyClassifier(TorchClassifier):
-    """Network of a package with the package's preprocessing.
+class TorchClassifier:
+    """Preprocessing of a package, one forward pass, softmax in float32.
 
     Args:
-        network: see `TorchClassifier`.
+        network: float32 (n, *input_shape) to logits (n, classes).
         preprocess: the package's preprocessing.
-        labels: see `TorchClassifier`.
-        input_shape: see `TorchClassifier`.
+        labels: the name of each class, in the order of the logits.
+        input_shape: the shape of one preprocessed face: (channels, height, width).
         device: a name of `safetensors_io.pick_device`.
-        precision: see `TorchClassifier`.
+        precision: `float32`, or `bf16` or `fp16` for autocast.
 
     Raises:
         UsageError: this machine has no such device.
@@ -46,12 +48,36 @@ class ThirdPartyClassifier(TorchClassifier):
         device: str = "auto",
         precision: str = "float32",
     ) -> None:
-        super().__init__(network, labels, input_shape, safetensors_io.pick_device(device), precision)
+        self.device = safetensors_io.pick_device(device)
+        self.network = network.eval().to(self.device)
+        self.labels, self.input_shape, self.precision = tuple(labels), input_shape, precision
         self._preprocess = preprocess
 
     def preprocess(self, faces: Sequence[Face], /) -> torch.Tensor:
-        """See `TorchClassifier.preprocess`."""
-        return torch.from_numpy(np.ascontiguousarray(self._preprocess(faces))).to(self.device)
+        """Preprocess faces: float32 (n, *input_shape) on the device."""
+        return torch.from_numpy(self._preprocess(faces)).to(self.device)
+
+    @torch.inference_mode()
+    def infer(self, batch: torch.Tensor, /) -> Predictions:
+        """Predict from a preprocessed batch."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+            logits = self.network(batch)
+        return Predictions.from_probabilities(logits.float().softmax(dim=1).cpu().numpy(), self.labels)
+
+    def predict(self, faces: Sequence[Face], /) -> Predictions:
+        """See `Classifier.predict`."""
+        return self.infer(self.preprocess(faces))
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one face; see `flops.macs`."""
+        return flops.macs(lambda: self.network(torch.zeros(1, *self.input_shape, device=self.device)))
 
 
 def load_state(network: nn.Module, state: Any, name: str, path: Path) -> nn.Module:

