@@ -21,6 +21,7 @@ from fer_models.classifiers.vlm.base import GENERATE
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.errors import UsageError, WeightsError, one_line
 from fer_models.zoo.model_name import CROPS, ModelName
+from fer_models.zoo.published import PUBLISHED
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
 
@@ -288,7 +289,7 @@ VLMS = tuple(
 )
 
 MODELS: Registry[ModelSpec] = Registry(
-    "model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION
+    "model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION, *PUBLISHED
 )
 
 #: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).

@@ -1,0 +1,72 @@
+"""Models of published packages, to compare one's own models with them face by face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fer_models.artifacts import weights
+from fer_models.classifiers.base import Classifier
+from fer_models.classifiers.third_party import packages
+from fer_models.classifiers.third_party.packages import PublishedModel, installed_file
+from fer_models.zoo.spec import ModelSpec, Runtime, Weights
+
+
+def published_spec(
+    model: PublishedModel, locate: Callable[[], Path | None], load: Callable[[Path, Runtime], Classifier]
+) -> ModelSpec:
+    """The record of a published model; `load` makes it from the file that `locate` finds."""
+
+    def load_model(runtime: Runtime) -> Classifier:
+        path = locate()
+        assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
+        return load(path, runtime)
+
+    return ModelSpec(
+        model.name,
+        load_model,
+        model.description,
+        labels=model.labels,
+        weights=Weights(locate, model.install_hint),
+    )
+
+
+def _what_the_face(path: Path, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers.third_party import what_the_face
+
+    return what_the_face.load(path, device=runtime.device, precision=runtime.precision)
+
+
+def _pyemotion(path: Path, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers.third_party import pyemotion
+
+    return pyemotion.load(path, device=runtime.device, precision=runtime.precision)
+
+
+def _facemood(path: Path, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers.third_party import facemood
+
+    return facemood.load(path, device=runtime.device, precision=runtime.precision)
+
+
+def _face_api(path: Path, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers.third_party import face_api
+
+    return face_api.load(path, device=runtime.device, precision=runtime.precision)
+
+
+#: The published models, without mini-xception.
+PUBLISHED = (
+    published_spec(
+        packages.WHAT_THE_FACE,
+        lambda: installed_file("what_the_face_classification", "active_model.pth"),
+        _what_the_face,
+    ),
+    published_spec(
+        packages.PYEMOTION, lambda: installed_file("PyEmotion", "model/main_model.pkl"), _pyemotion
+    ),
+    published_spec(
+        packages.FACEMOOD, lambda: installed_file("facemood", "model__version1.0.0__.h5", "h5py"), _facemood
+    ),
+    published_spec(packages.FACE_API, lambda: weights.find("vladmandic-face-api-1.7.15", ".tgz"), _face_api),
+)
