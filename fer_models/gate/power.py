@@ -23,13 +23,11 @@ from statsmodels.stats.proportion import proportions_ztest
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks
 from fer_models.gate.baselines import quantize_probability
+from fer_models.gate.calibration import CalibrationFaces, FloatArray, IntArray
 from fer_models.gate.metric_checks import ALPHA, DEGRADED_MARGIN, MetricCheck
 from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.paired_tests import mcnemar_exact
 from fer_models.store.predictions import PredictionTable
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 #: The tests that are compared, and when each of them detects a fall.
 TESTS: dict[str, str] = {
@@ -314,20 +312,20 @@ def calibrate(source: Source, scenario: Scenario) -> _Change:
             f"got {scenario.discordant:.1%}."
         )
 
-    def excess_fall(change: _Change) -> float:
-        return _effect(source, change)[0] - scenario.fall
+    faces = CalibrationFaces.draw(source.logits, source.truth)
 
     def change_with(noise: float) -> _Change:
         if not scenario.fall:
             return _Change(noise, 0.0, 1.0)
+        versions = faces.versions(noise)
         if scenario.kind == CONCENTRATED:
-            change = _Change(noise, CONCENTRATED_LOSS, 1.0)
-            return change._replace(share=find_root(lambda x: excess_fall(change._replace(share=x)), 0.0, 1.0))
-        change = _Change(noise, 0.0, 1.0)
-        return change._replace(loss=find_root(lambda x: excess_fall(change._replace(loss=x)), 0.0, 8.0))
+            loss = CONCENTRATED_LOSS
+            return _Change(noise, loss, find_root(lambda x: versions.fall(loss, x) - scenario.fall, 0.0, 1.0))
+        return _Change(noise, find_root(lambda x: versions.fall(x, 1.0) - scenario.fall, 0.0, 8.0), 1.0)
 
     def excess_discordance(noise: float) -> float:
-        return _effect(source, change_with(noise))[1] - scenario.discordant
+        _, loss, share = change_with(noise)
+        return faces.versions(noise).discordance(loss, share) - scenario.discordant
 
     try:
         return change_with(find_root(excess_discordance, 0.0, 8.0))
@@ -349,21 +347,3 @@ def version(
 def find_root(f: Callable[[float], float], low: float, high: float) -> float:
     """Find a root of `f` between two ends. Raises ValueError where `f` has the same sign at both."""
     return float(brentq(f, low, high, xtol=1e-4, rtol=1e-4))
-
-
-def _effect(source: Source, change: _Change, draws: int = 40_000) -> tuple[float, float]:
-    """Estimate the fall of accuracy and the share of discordant faces.
-
-    The same random numbers each time make both vary smoothly. The fall is the effect of the loss with one and
-    the same noise: two noises differ by chance, far more than by a small loss.
-    """
-    rows = np.resize(np.random.default_rng(0).permutation(len(source.truth)), draws)
-    truth, logits = source.truth[rows], source.logits[rows]
-
-    def correct(loss: float, seed: int) -> NDArray[np.bool_]:
-        rng = np.random.default_rng(seed)
-        return np.equal(_version(logits, truth, change._replace(loss=loss), rng)[0], truth)
-
-    baseline, candidate = correct(0.0, 1), correct(change.loss, 2)
-    fall = float(correct(0.0, 2).mean() - candidate.mean())
-    return fall, float((baseline != candidate).mean())

@@ -6,6 +6,7 @@ from fakes import calibrated_predictions
 
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
+from fer_models.gate.calibration import CalibrationFaces
 from fer_models.gate.power import CONCENTRATED, DIFFUSE, Scenario, SimulationOptions
 from fer_models.store.predictions import PredictionTable
 
@@ -23,6 +24,21 @@ def test_simulated_runs_have_the_fall_and_the_discordant_share_of_their_scenario
         faces += len(truth)
     assert (negative - positive) / faces == pytest.approx(0.02, abs=0.003)
     assert (negative + positive) / faces == pytest.approx(0.10, abs=0.005)
+
+
+@pytest.mark.parametrize(("loss", "share"), [(0.0, 1.0), (0.3, 1.0), (4.0, 0.1)])
+def test_scenarios_are_calibrated_on_versions_like_those_of_the_simulated_runs(loss, share):
+    faces = CalibrationFaces.draw(*SOURCE, n=3000)
+    assert len(faces.truth) == 3000
+
+    def correct(seed, loss):
+        change, rng = power._Change(0.5, loss, share), np.random.default_rng(seed)
+        return power.version(faces.logits, faces.truth, change, rng)[0] == faces.truth
+
+    baseline, without, candidate = correct(1, 0.0), correct(2, 0.0), correct(2, loss)
+    versions = faces.versions(0.5)
+    assert versions.fall(loss, share) == without.mean() - candidate.mean()
+    assert versions.discordance(loss, share) == (baseline != candidate).mean()
 
 
 def test_without_a_fall_the_log_score_does_not_change_and_the_gate_rarely_fails():
