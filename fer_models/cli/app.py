@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer_models import __version__
-from fer_models.cli import compare, data, fuse, gate, predict, probe, restore, study, train, weights
+from fer_models.cli import compare, data, export, fuse, gate, predict, probe, restore, study, train, weights
 from fer_models.cli import eval as evaluation
 from fer_models.cli import init as initialisation
 from fer_models.cli import list as listing
@@ -55,6 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fer-models {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     first = (evaluation, initialisation, listing)
-    for command in (*first, data, weights, train, fuse, probe, study, predict, restore, compare, gate):
+    for command in (
+        *first,
+        data,
+        weights,
+        train,
+        fuse,
+        probe,
+        export,
+        study,
+        predict,
+        restore,
+        compare,
+        gate,
+    ):
         command.add(commands)
     return parser

@@ -1,0 +1,69 @@
+"""ONNX graphs of torch networks, by torch's own exporter. Metadata holds the format and the provenance."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from fer_models.export.networks import ExportableNetwork
+
+#: The version of ONNX's operators: the default of torch 2.14, known to ONNX Runtime 1.18 and later.
+OPSET = 20
+#: Keys of the file's metadata: the JSON of `NetworkFormat`, and the JSON of how the file was made.
+FORMAT_KEY, PROVENANCE_KEY = "fer_models", "fer_models_provenance"
+INPUT, OUTPUT = "faces", "logits"
+
+
+def write_graph(network: ExportableNetwork, path: Path) -> None:
+    """Write the graph of a network with a free batch axis; weights are float32 and inside the file."""
+    module, network_format = (
+        network.module.eval().to(memory_format=torch.contiguous_format),
+        network.network_format,
+    )
+    size = network_format.size
+    # A batch of two: torch takes an axis of one for a constant.
+    example = torch.zeros(2, network_format.channels, size, size)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            verbose=False,
+        )
+    assert program is not None  # None only without dynamo
+    program.save(path, external_data=False)
+
+
+def add_metadata(path: Path, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add JSON objects to the metadata of an ONNX file."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {key: json.dumps(dict(value)) for key, value in values.items()})
+    onnx.save(model, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter: its warnings are about operators of torchvision, and its own deprecations."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
