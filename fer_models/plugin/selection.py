@@ -39,12 +39,13 @@ _NEED_MODEL = frozenset(
         "questioning",
         "metamorphic",
         "robustness",
+        "parity_of_speed",
     }
 )
 #: Fixtures that compare or show the predictions for the dataset. Robustness checks are judged apart.
 _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
-_CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
+_CHECKS = _NEED_MODEL | {"effect", "audit", "sample", "parity"}
 #: Fixtures whose cost in predictions the expected time counts.
 _COUNTED = ("robustness", "metamorphic", "questioning", "predict", "costs")
 
@@ -101,6 +102,11 @@ def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
     return list(dict.fromkeys(checks))
 
 
+def judged_exports(items: Sequence[pytest.Function]) -> list[Combination]:
+    """The exports that the tests compare with their references."""
+    return [check.combination for check in robustness_checks(items) if check.kind == "parity"]
+
+
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
     """A line with the expected time of the tests on this machine."""
     combinations, checks = set(), set()
@@ -146,6 +152,7 @@ def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
         ("training_step" in fixtures and model.name not in RECIPES)
         or ("training_record" in fixtures and model.name not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or (zero_shot & fixtures and not _is_promptable(model))
+        or ({"parity", "parity_of_speed"} & fixtures and model.same_as is None)
         or ("questioning" in fixtures and not _takes_questions(model))
         or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )

@@ -20,7 +20,7 @@ from fer_models.inference.runner import Combination
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, json_fields, report_file, robustness, verdicts
+from fer_models.report import html_report, json_fields, parity, report_file, robustness, verdicts
 from fer_models.report.eval_report import SCHEMA, EvalReport
 from fer_models.report.report_entries import Cost
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
@@ -42,12 +42,14 @@ class State:
         self.update: bool = option("--update-baselines")
         self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes, self.models = chosen(config)
+        known = models.copy()
+        known.override(*self.models)  # as named, before `--prompts`: exports are compared with these
         if option("--prompts") is not None:
             self.models = resolve.with_prompts(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
             self.models = resolve.with_question(self.models, questions.load(option("--question")))
         self.evaluation = Evaluation(
-            options.read(config), self.models, self.restorers, progress(config), models.names
+            options.read(config), self.models, self.restorers, progress(config), known
         )
         self.results: dict[str, dict[str, Any]] = {}
         self.records: dict[str, baselines.BaselineRecord] = {}
@@ -66,6 +68,7 @@ class State:
         for combination in runner.completed():
             self._collect_result(combination)
         self._collect_robustness()
+        self._collect_parity()
         if evaluation.effects.is_used:
             self._collect_effects()
         self.errors |= {runner.subject(c).id: str(error) for c, error in runner.failed().items()}
@@ -99,6 +102,23 @@ class State:
         for (kind, combination), reason in checks.errors().items():
             name = f"{ROBUSTNESS_CHECKS[kind].section} of {runner.subject(combination).id}"
             self.errors[name] = str(reason) or type(reason).__name__
+
+    def _collect_parity(self) -> None:
+        """Add the verdicts and times to the entries of exports."""
+        exports, runner = self.evaluation.parity, self.evaluation.runner
+        for combination in exports.judge.family:
+            subject = runner.subject(combination).id
+            entry = self.sections["parity"].get(subject)
+            try:
+                if entry is not None:
+                    verdict = exports.verdict(combination)
+                    entry |= parity.verdict_json(verdict, exports.seconds(combination))
+                    texts = (parity.message(verdict), entry["message"])
+                    entry["message"] = "\n".join(text for text in texts if text)
+                    entry["fails"] = entry["fails"] or verdict.fails(self.strict)
+            except Exception as error:
+                del self.sections["parity"][subject]
+                self.errors[f"parity of {subject}"] = str(error) or type(error).__name__
 
     def _collect_effects(self) -> None:
         runner, effects = self.evaluation.runner, self.evaluation.effects

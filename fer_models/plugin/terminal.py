@@ -14,13 +14,16 @@ from fer_models.report.eval_report import EvalReport
 
 def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     """Write the summary of a run that evaluated, skipped or failed something."""
-    from fer_models.report import robustness, tables
+    from fer_models.report import parity, robustness, tables
 
     report = state.report()
     reporter.section("fer-models")
     if state.results:
         reporter.write_line(_leaderboard(reporter, report))
-    results = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
+    results = (
+        *(*parity.lines(report), *robustness.lines(report)),
+        *(*tables.prompts(report), *tables.restorations(report)),
+    )
     for line in (*results, *tables.skips(report), *_failures(reporter, state), *tables.left_out(report)):
         reporter.write_line(line)
     for line in _baselines(state):
