@@ -22,15 +22,21 @@ FORMAT_KEY, PROVENANCE_KEY = "fer_models", "fer_models_provenance"
 INPUT, OUTPUT = "faces", "logits"
 
 
-def write_graph(network: ExportableNetwork, path: Path) -> None:
-    """Write the graph of a network with a free batch axis; weights are float32 and inside the file."""
+def write_graph(network: ExportableNetwork, path: Path, *, single_face: bool = False) -> None:
+    """Write the graph of a network; weights are float32 and inside the file.
+
+    Args:
+        network: the network.
+        path: the file to write.
+        single_face: the batch axis is 1; by default it is free.
+    """
     module, network_format = (
         network.module.eval().to(memory_format=torch.contiguous_format),
         network.network_format,
     )
     size = network_format.size
-    # A batch of two: torch takes an axis of one for a constant.
-    example = torch.zeros(2, network_format.channels, size, size)
+    # Two faces for a free axis: torch takes an axis of one for a constant.
+    example = torch.zeros(1 if single_face else 2, network_format.channels, size, size)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
@@ -39,7 +45,7 @@ def write_graph(network: ExportableNetwork, path: Path) -> None:
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamic_shapes=None if single_face else ({0: torch.export.Dim("n")},),
             verbose=False,
         )
     assert program is not None  # None only without dynamo
