@@ -79,7 +79,7 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".export-", dir=folder) as working_folder:
             part = Path(working_folder) / path.name
-            _write(network, classifier, part, method, calibration)
+            _write(network, part, method, calibration)
             described = replace(network.network_format, quantization=method)
             provenance = _provenance(spec, method, calibration)
             onnx_graph.add_metadata(
@@ -102,20 +102,20 @@ def file_name(model: str, method: str | None) -> str:
     return f"{stem}{f'-{method}' if method else ''}.onnx"
 
 
-def _write(
-    network: ExportableNetwork, classifier: Any, path: Path, method: str | None, calibration: FaceSet | None
-) -> None:
+def _write(network: ExportableNetwork, path: Path, method: str | None, calibration: FaceSet | None) -> None:
     """Write the graph, quantized by `method`."""
+    network_format, float32 = network.network_format, path.with_name("float32.onnx")
+    with contained(UsageError, f"torch cannot export {network_format.same_as} to ONNX"):
+        # A dynamic range is that of the whole batch: with several faces in a batch, a prediction would
+        # depend on the other faces.
+        onnx_graph.write_graph(network, float32, single_face=method == quantization.DYNAMIC)
     if method is None:
-        with contained(UsageError, f"torch cannot export {network.network_format.same_as} to ONNX"):
-            onnx_graph.write_graph(network, path)
+        float32.replace(path)
         return
     batch = None
     if calibration is not None:
-        batch = network.network_format.preprocess(calibration.faces(range(len(calibration))))
-    whole = path.with_name("float32.onnx")
-    _write(network, classifier, whole, None, None)
-    quantization.quantize(whole, path, method, batch)
+        batch = network_format.preprocess(calibration.faces(range(len(calibration))))
+    quantization.quantize(float32, path, method, batch)
 
 
 def compare(classifier: Classifier, path: Path) -> Agreement:
