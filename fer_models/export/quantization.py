@@ -26,7 +26,8 @@ from fer_models.export.onnx_graph import INPUT
 from fer_models.third_party_code import contained
 
 DYNAMIC, STATIC, FP16 = "int8-dynamic", "int8-static", "fp16"
-_BATCH = 32
+#: Calibration faces per batch.
+_BATCH = 8
 
 
 def quantize(source: Path, target: Path, method: str, calibration: NDArray[np.float32] | None = None) -> None:
@@ -71,7 +72,11 @@ def _static(source: Path, target: Path, calibration: NDArray[np.float32] | None)
     assert calibration is not None  # `export.export` requires calibration faces
     # Signed 8-bit activations and weights, one scale per output channel: what ONNX Runtime recommends first
     # for CPUs (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
-    quantize_static(source, target, _Batches(calibration), per_channel=True)
+    # The range of an activation is the mean over batches of its range: with the range over all faces, a few
+    # faces with extreme activations take most of the 256 steps (EfficientNet-B0: 26 % of the answers are
+    # those of float32, instead of 97 %).
+    options = {"CalibMovingAverage": True}
+    quantize_static(source, target, _Batches(calibration), per_channel=True, extra_options=options)
 
 
 def _half(source: Path, target: Path) -> None:
