@@ -83,7 +83,7 @@ def export(
             described = replace(network.network_format, quantization=method)
             provenance = _provenance(spec, method, calibration)
             onnx_graph.add_metadata(
-                part, {onnx_graph.FORMAT_KEY: described.as_json(), onnx_graph.PROVENANCE_KEY: provenance}
+                part, {network_file.METADATA_KEY: described.as_json(), onnx_graph.PROVENANCE_KEY: provenance}
             )
             agreement = compare(classifier, part)
             if method is None and not agreement.is_exact:

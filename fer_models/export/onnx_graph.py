@@ -17,8 +17,9 @@ from fer_models.export.networks import ExportableNetwork
 
 #: The version of ONNX's operators: the default of torch 2.14, known to ONNX Runtime 1.18 and later.
 OPSET = 20
-#: Keys of the file's metadata: the JSON of `NetworkFormat`, and the JSON of how the file was made.
-FORMAT_KEY, PROVENANCE_KEY = "fer_models", "fer_models_provenance"
+#: The key in the file's metadata for the JSON of how it was made; `network_file.METADATA_KEY` is that of its
+#: `NetworkFormat`.
+PROVENANCE_KEY = "fer_models_provenance"
 INPUT, OUTPUT = "faces", "logits"
 
 
