@@ -15,9 +15,7 @@ from fer_models.emotions import LABELS
 from fer_models.zoo.spec import ModelSpec, Weights
 
 #: The labels are in no usual order, and the channels have different means: nothing passes by accident.
-ARCHITECTURE = Architecture(
-    "efficientnet_b0", size=32, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25), stem_stride=1
-)
+ARCHITECTURE = Architecture("resnet10t", size=32, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
 ORDER = (*LABELS[3:], *LABELS[:3])
 
 
@@ -27,7 +25,7 @@ def small_network() -> torch.nn.Module:
     network = cnn.build(ARCHITECTURE, len(ORDER)).eval()
     model = cnn.CNN(network, ARCHITECTURE, ORDER, torch.device("cpu"))
     batch = model.preprocess(colour_faces(64, seed=1))
-    head = network.classifier
+    head = network.get_submodule("fc")
     assert isinstance(head, torch.nn.Linear)
     with torch.no_grad():
         head.weight *= 3 / network(batch).std(0).mean()

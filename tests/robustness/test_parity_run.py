@@ -46,15 +46,21 @@ def folder(small, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The store of all runs: the reference is predicted once."""
+    return tmp_path_factory.mktemp("runs") / "store"
+
+
 @pytest.fixture
-def judged(small, folder, tmp_path):
+def judged(small, folder, store, tmp_path):
     """A function from an exported file to the verdict on it; the run names the export only."""
 
-    def judge(path, **changed):
+    def judge(path):
         spec = resolve_model(f"onnx:{path}", MODELS)
         models = Registry("model", spec)
         available = Registry("model", small, spec)
-        options = EvalConfig(str(folder), store=tmp_path / "store", baselines=tmp_path / "none.json")
+        options = EvalConfig(str(folder), store=store, baselines=tmp_path / "none.json")
         run = Evaluation(options, models, RESTORERS, available_models=available)
         combination = Combination(spec.name, "raw")
         run.robustness.judge.select([("parity", combination)])
