@@ -20,6 +20,7 @@ from fer_models.gate import gate
 from fer_models.gate.judge import Judge
 from fer_models.inference.runner import Combination, Runner
 from fer_models.robustness.checks import RobustnessRun
+from fer_models.robustness.parity_run import ParityRun
 from fer_models.robustness.restorations import RestorationEffects
 from fer_models.scoring import annotators, leakage, metrics
 from fer_models.scoring.responses import response_summary
@@ -52,6 +53,7 @@ class Evaluation:
         scores: metrics of the predictions.
         effects: effects of restorations.
         robustness: robustness checks, with a judge of their own.
+        parity: exports next to the models that they were exported from, with a judge of their own.
         judge: judges accuracy, macro-F1, recalls and log loss of the selected combinations as one family.
         coverage: which baselines this run judges.
     """
@@ -62,7 +64,7 @@ class Evaluation:
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
-        available_models: Collection[str] | None = None,
+        available_models: Registry[ModelSpec] | None = None,
     ) -> None:
         """A run over some models and restorers.
 
@@ -71,18 +73,19 @@ class Evaluation:
             models: the models of this run.
             restorers: the restorations of this run.
             show: shows the progress of each step.
-            available_models: the names of all available models; None if they are those of this run.
+            available_models: all available models; None if they are those of this run.
         """
-        self.runner = Runner(options, models, restorers, show)
+        self.runner = Runner(options, models, restorers, show, available_models)
         self.baselines = records.read(options.baselines_source)
         self.scores = Scores(self.runner)
         self.effects = RestorationEffects(self.runner)
         self.robustness = RobustnessRun(self.runner, self.find_record)
+        self.parity = ParityRun(self.runner, self.robustness, self.scores.metrics, self.find_record)
         self.judge: Judge[Combination, gate.GateComparison, gate.Verdict] = Judge(
             self._predict_available, self._compare, gate.judge
         )
-        known = models.names if available_models is None else available_models
-        self.coverage = BaselineCoverage(self.runner, self.baselines, known)
+        known = models if available_models is None else available_models
+        self.coverage = BaselineCoverage(self.runner, self.baselines, known.names)
 
     def select(
         self, combinations: Iterable[Combination], requested: Requested | None = None, start: int = 0

@@ -110,6 +110,7 @@ def content(**sections: Any) -> dict[str, Any]:
         "prompts": [],
         "metamorphic": [],
         "corruptions": [],
+        "parity": [],
         "restorations": [],
         "data": {},
         "skipped": [],
@@ -257,6 +258,19 @@ def corruption_entry() -> dict[str, Any]:
     return robustness_entry(clean=0.7, accuracy=accuracy, severities=[1, 3], mean_error=0.45)
 
 
+def parity_entry() -> dict[str, Any]:
+    change = {"before": 0.7, "after": 0.659, "change": -0.041, "low": -0.05, "high": -0.03}
+    flip = {"index": 7, "truth": "sad", "reference_answer": "sad", "answer": None}
+    return robustness_entry(
+        **{"reference": "vgg19", "quantization": "int8-static", "disagreements": 1},
+        **{"largest_difference": 0.3, "mean_difference": 0.01, "unanswered": 1, "reference_unanswered": 0},
+        **{"accuracy": change, "macro_f1": change, "flips": [flip]},
+        **{"bytes": 20_200_000, "reference_bytes": 80_200_000, "verdict": "FAIL", "p": 0.001},
+        **{"negative_flips": 1, "positive_flips": 0},
+        **{"seconds_per_face": 0.001, "reference_seconds_per_face": None},
+    )
+
+
 def restoration_entry() -> dict[str, Any]:
     change = {"before": 0.7, "after": 0.659, "change": -0.041, "low": -0.05, "high": -0.03}
     face = {"index": 7, "truth": "sad", "answers": ["sad", None], "pictures": [PICTURE, PICTURE]}
@@ -287,6 +301,7 @@ def full_content() -> dict[str, Any]:
         prompts=[prompt_entry(), question_entry()],
         metamorphic=[metamorphic_entry()],
         corruptions=[corruption_entry()],
+        parity=[parity_entry()],
         restorations=[restoration_entry()],
         data={"fer2013/private_test": face_set(notes=["ok"], references=[majority], audit=audit())},
         skipped=[

@@ -61,9 +61,8 @@ class Clip:
         """`model` comes from `open_clip.create_model`; its own image preprocessing is used."""
         self.model: Any = model.eval().to(device)
         self.tokenizer, self.prompts, self.device, self.precision = tokenizer, prompts, device, precision
-        self.transform = image_transform_v2(
-            PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False
-        )
+        self.preprocess_config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+        self.transform = image_transform_v2(self.preprocess_config, is_train=False)
         self._texts: dict[str, NDArray[np.float32]] = {}
 
     # -- images -----------------------------------------------------------------------------------

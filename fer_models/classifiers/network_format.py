@@ -30,7 +30,7 @@ RESAMPLINGS = {
 #: The largest side of an input, in pixels.
 LARGEST_SIZE = 2048
 #: Fields with a default: every other one must be given.
-OPTIONAL = ("color_order", "mean", "std", "resample", "output_name", "same_as")
+OPTIONAL = ("color_order", "mean", "std", "resample", "output_name", "same_as", "quantization")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class NetworkFormat:
         resample: the filter that resizes a face: `nearest`, `bilinear` or `bicubic`.
         output_name: the output of a file with several; None for the only one.
         same_as: the model that this file was exported from, such as `vgg19`; None for any other.
+        quantization: how its numbers were made smaller, such as `int8-dynamic`; None for float32.
 
     Raises:
         UsageError: a value of another type, or outside its range.
@@ -68,6 +69,7 @@ class NetworkFormat:
     resample: str = "bicubic"
     output_name: str | None = None
     same_as: str | None = None
+    quantization: str | None = None
 
     def __post_init__(self) -> None:
         _check_labels(self.labels)
@@ -91,7 +93,7 @@ class NetworkFormat:
             _check(len(values) in (1, self.channels), name, getattr(self, name), allowed_counts)
             object.__setattr__(self, name, values)
         _check(all(std > 0 for std in self.std), "std", self.std, "numbers above 0")
-        for name, kind in (("output_name", "output"), ("same_as", "model")):
+        for name, kind in (("output_name", "output"), ("same_as", "model"), ("quantization", "method")):
             text = getattr(self, name)
             _check(text is None or isinstance(text, str), name, text, f"the name of a {kind}")
         object.__setattr__(self, "range", low_high)

@@ -1,4 +1,4 @@
-"""Cost of a step: peak memory, and the cost of a training. Times are measured by pytest-benchmark."""
+"""Cost of a step: peak memory, and the cost of a training. pytest-benchmark times single steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ctypes
 import gc
 import json
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,25 @@ def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return run
+
+
+def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
+    """Measure the median seconds of each step, all steps in turns: a busy machine slows all of them alike.
+
+    Args:
+        steps: each is called once before, as a warm-up.
+        rounds: how many times each step is timed.
+    """
+    timed = [synchronized(step) for step in steps]
+    for step in timed:
+        step()
+    seconds: list[list[float]] = [[] for _ in timed]
+    for _ in range(rounds):
+        for step, values in zip(timed, seconds, strict=True):
+            started = time.perf_counter()
+            step()
+            values.append(time.perf_counter() - started)
+    return [median(values) for values in seconds]
 
 
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -34,7 +35,7 @@ class Loader:
             sample: returns faces of this run, by which a changed third-party restorer is detected.
         """
         self.options, self._sample = options, sample
-        self._models: dict[tuple[str, Runtime], Any] = {}
+        self._models: dict[tuple[str, str, Runtime], Any] = {}
         self._restorers: dict[str, Any] = {}
         self._restorer_tokens: dict[str, str] = {}
 
@@ -49,10 +50,11 @@ class Loader:
             PredictionError: it cannot be loaded; or the error of this package that its `load` raises.
         """
         resolved = model.resolve(runtime or self.options.runtime)
-        if (model.name, resolved) not in self._models:
-            classifier = _loaded(f"model {model.name!r}", lambda: model.load(resolved))
-            self._models[model.name, resolved] = classifier
-        loaded: Classifier = self._models[model.name, resolved]
+        # Two models can have one name: a model with the prompts of this run, and the reference of an export.
+        key = (model.name, json.dumps(dict(model.settings), sort_keys=True), resolved)
+        if key not in self._models:
+            self._models[key] = _loaded(f"model {model.name!r}", lambda: model.load(resolved))
+        loaded: Classifier = self._models[key]
         return loaded
 
     def embedding(self, model: ModelSpec) -> Embedding:

@@ -40,6 +40,7 @@ from fer_models.inference.model_check import SAMPLE
 from fer_models.inference.pipeline import validate_predictions
 from fer_models.inference.prediction_cache import Classify, Predict
 from fer_models.inference.predictors import CachedPredictors
+from fer_models.inference.references import References
 from fer_models.progress import Progress
 from fer_models.restorers.base import Restorer
 from fer_models.store.partition import Partition, ShardedFolder, Store
@@ -58,6 +59,7 @@ class Runner:
     Attributes:
         options: what the run evaluates, and where files are stored.
         models, restorers: by name.
+        references: the models that others were exported from.
         data: the faces.
         costs: measured costs.
         show: shows the progress of a step.
@@ -69,9 +71,11 @@ class Runner:
         models: Registry[ModelSpec],
         restorers: Registry[RestorerSpec],
         show: ShowProgress = no_progress,
+        available_models: Registry[ModelSpec] | None = None,
     ) -> None:
-        """A run over `models` and `restorers`."""
+        """A run over `models` and `restorers`; `available_models` are all known models, else `models`."""
         self.options, self.models, self.restorers, self.show = options, models, restorers, show
+        self.references = References(self, models if available_models is None else available_models)
         self.data = EvalDataset(options, show)
         self.costs = CostStore(options.costs, measure_anew=options.measure_costs)
         self._variant_data: EvalDataset | None = None
@@ -125,14 +129,17 @@ class Runner:
         Raises:
             FerModelsError: weights are there and cannot be used.
         """
-        model, restoration = combination
+        return self.unavailable_reason_of(self.models[combination[0]], combination)
+
+    def unavailable_reason_of(self, model: ModelSpec, combination: Combination) -> str | None:
+        """As `unavailable_reason`, for any model on the faces of a combination and after its restoration."""
         try:
-            self.models[model].weights_path()
+            model.weights_path()
         except WeightsMissingError as missing:
             return str(missing)
-        reason = self.restorer_unavailable_reason(restoration)
+        reason = self.restorer_unavailable_reason(combination[1])
         if reason is None and self.options.cached_only:
-            partition = self.partition(combination)
+            partition = self._partition(model, self.restorers[combination[1]], self.dataset_of(combination))
             if absent := len(partition.missing()):
                 return (
                     f"{partition.subject.id}: {absent} of {partition.shards} shards are not in the store, "
@@ -164,7 +171,11 @@ class Runner:
 
     def classifier(self, model: str) -> Classifier:
         """The model, loaded once. Raises as `Loader.classifier`."""
-        return self._loader.classifier(self.models[model])
+        return self.load_model(self.models[model])
+
+    def load_model(self, model: ModelSpec) -> Classifier:
+        """As `classifier`, for any model."""
+        return self._loader.classifier(model)
 
     def restorer(self, restoration: str) -> Restorer:
         """The restorer itself, without a cache, loaded once. Raises as `classifier`."""
@@ -261,7 +272,7 @@ class Runner:
     ) -> PredictionRun:
         """The late fusion of the predictions of several models."""
         exponents = fusion.read(cast(Path, model.weights_path())).exponents
-        runs = [self._component_run(component, restorer, data) for component in model.components]
+        runs = [self.predict_model(component, restorer, data) for component in model.components]
 
         def pool(rows: slice) -> Predictions:
             return fusion.pool([run.predictions.to_predictions(rows) for run in runs], exponents)
@@ -272,8 +283,8 @@ class Runner:
         total = sum(known) if len(known) == len(seconds) else None
         return replace(fused, seconds=total, from_store=all(run.from_store for run in runs))
 
-    def _component_run(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
-        """The predictions of a fusion's component; those of this run where it evaluates the component too."""
+    def predict_model(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
+        """The predictions of another model for `data`; those of this run where it evaluates the model too."""
         run = self._runs.get(Combination(model.name, restorer.name))
         is_of_run = model.name in self.models and self.models[model.name] is model
         is_same = is_of_run and self._dataset(model, restorer) is data

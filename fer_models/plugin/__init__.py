@@ -199,6 +199,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     requested, start = session.config.stash[_REQUESTED], int(worker.removeprefix("gw"))
     state.evaluation.select(selection.judged_combinations(ours), requested, start)
     state.evaluation.robustness.judge.select(selection.robustness_checks(ours), start)
+    state.evaluation.parity.judge.select(selection.judged_exports(ours), start)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from fer_models.zoo.spec import ModelSpec, RestorerSpec
 if TYPE_CHECKING:  # heavy imports: a pytest run without these fixtures does not need them
     from fer_models.evaluation import Evaluation
     from fer_models.gate import gate
+    from fer_models.gate.parity import ParityVerdict
     from fer_models.gate.restoration_effect import RestorationEffect
     from fer_models.gate.robustness_gate import RobustnessFigure
     from fer_models.inference.prediction_cache import Predict
@@ -84,6 +86,35 @@ class RobustnessGate:
         reason = robustness.failure_text(subject, figures, self.state.strict)
         if reason is not None:
             pytest.fail(reason, pytrace=False)
+
+
+class ParityGate:
+    """The gate for one export next to its reference."""
+
+    def __init__(self, state: State, combination: Combination) -> None:
+        self.state, self.combination = state, combination
+
+    @property
+    def verdict(self) -> ParityVerdict:
+        """The verdict as a value, for tests of your own."""
+        return self.state.evaluation.parity.verdict(self.combination)
+
+    def assert_not_worse(self) -> None:
+        """Fail the test, with a table and without a traceback, if the export is worse than its reference."""
+        __tracebackhide__ = True
+        from fer_models.report import parity
+
+        if self.verdict.paired.fails(self.state.strict):
+            pytest.fail(parity.paired_message(self.verdict), pytrace=False)
+
+    def assert_agreement(self) -> None:
+        """Fail the test if an export in float32 disagrees with its reference, or more than recorded."""
+        __tracebackhide__ = True
+        from fer_models.report import parity
+
+        if self.verdict.disagreement is not None:
+            pytest.fail(parity.disagreement_message(self.verdict), pytrace=False)
+        RobustnessGate(self.state, self.combination, "parity").assert_no_regression("disagreement")
 
 
 @pytest.fixture(scope="session")
@@ -243,6 +274,30 @@ def metamorphic(request: pytest.FixtureRequest, raw_combination: Combination) ->
 def robustness(request: pytest.FixtureRequest, combination: Combination) -> RobustnessGate:
     """Corruption robustness of the combination."""
     return RobustnessGate(state_of(request.config), combination, "robustness")
+
+
+@pytest.fixture
+def parity(request: pytest.FixtureRequest, combination: Combination) -> ParityGate:
+    """An export next to the model that it was exported from; tests of other models are deselected."""
+    return ParityGate(state_of(request.config), _with_reference(request, combination))
+
+
+@pytest.fixture
+def parity_of_speed(
+    request: pytest.FixtureRequest, raw_combination: Combination, evaluation: Evaluation
+) -> Callable[..., None]:
+    """A function that times an export and its reference in turns; see `ParityRun.measure_seconds`."""
+    return partial(evaluation.parity.measure_seconds, _with_reference(request, raw_combination))
+
+
+def _with_reference(request: pytest.FixtureRequest, combination: Combination) -> Combination:
+    """The combination. Skip the test if the weights of its reference are missing."""
+    state, references = state_of(request.config), state_of(request.config).evaluation.runner.references
+    reason = references.unavailable_reason(combination)
+    if reason is not None:
+        state.skipped[f"parity of {combination.model}"] = reason
+        pytest.skip(reason)
+    return combination
 
 
 @pytest.fixture

@@ -40,12 +40,13 @@ _NEED_MODEL = frozenset(
         "question_robustness",
         "metamorphic",
         "robustness",
+        "parity_of_speed",
     }
 )
 #: Fixtures that compare or show the predictions for the dataset. Robustness checks are judged apart.
 _PREDICTIONS = frozenset({"gate", "predictions", "effect"})
 #: Fixtures of what `Depth.checks` switches off.
-_CHECKS = _NEED_MODEL | {"effect", "audit", "sample"}
+_CHECKS = _NEED_MODEL | {"effect", "audit", "sample", "parity"}
 #: Fixtures whose cost in predictions the expected time counts.
 _COUNTED = ("robustness", "metamorphic", "question_robustness", "predict", "input_plausibility", "costs")
 
@@ -102,6 +103,11 @@ def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
     return list(dict.fromkeys(checks))
 
 
+def judged_exports(items: Sequence[pytest.Function]) -> list[Combination]:
+    """The exports that the tests compare with their references."""
+    return [check.combination for check in robustness_checks(items) if check.kind == "parity"]
+
+
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
     """A line with the expected time of the tests on this machine."""
     combinations, checks = set(), set()
@@ -149,6 +155,7 @@ def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
         or (zero_shot & fixtures and not _is_promptable(model))
         or ("question_robustness" in fixtures and not _takes_questions(model))
         or ("input_plausibility" in fixtures and not _has_third_party_input(model))
+        or ({"parity", "parity_of_speed"} & fixtures and model.same_as is None)
         or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )
 

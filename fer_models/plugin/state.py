@@ -20,7 +20,7 @@ from fer_models.inference.runner import Combination
 from fer_models.plugin import options
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, json_fields, report_file, robustness, verdicts
+from fer_models.report import html_report, json_fields, parity, report_file, robustness, verdicts
 from fer_models.report.eval_report import SCHEMA, EvalReport
 from fer_models.report.report_entries import Cost, Result
 from fer_models.report.robustness_entries import (
@@ -55,12 +55,14 @@ class State:
         self.update: bool = option("--update-baselines")
         self.strict: bool = option("--strict-gate")
         models, self.restorers, self.notes, self.models = chosen(config)
+        known = models.copy()
+        known.override(*self.models)  # as named, before `--prompts`: exports are compared with these
         if option("--prompts") is not None:
             self.models = resolve.with_prompts(self.models, prompts.load(option("--prompts")))
         if option("--question") is not None:
             self.models = resolve.with_question(self.models, questions.load(option("--question")))
         self.evaluation = Evaluation(
-            options.read(config), self.models, self.restorers, progress(config), models.names
+            options.read(config), self.models, self.restorers, progress(config), known
         )
         self.results: dict[str, Result] = {}
         self.records: dict[str, baselines.BaselineRecord] = {}
@@ -102,7 +104,7 @@ class State:
         checks, runner = self.evaluation.robustness, self.evaluation.runner
         for (kind, combination), measured, figures in checks.results():
             subject = runner.subject(combination)
-            entry = {
+            entry: dict[str, Any] = {
                 "subject": subject.as_json(),
                 "id": subject.id,
                 **measured.as_json(),
@@ -110,10 +112,30 @@ class State:
                 "fails": any(figure.fails(self.strict) for figure in figures),
                 "message": robustness.message(subject.id, figures),
             }
-            self._add_entry(ROBUSTNESS_CHECKS[kind].section, subject.id, entry)
+            judged = self._with_parity_verdict(combination, entry) if kind == "parity" else entry
+            if judged is not None:
+                self._add_entry(ROBUSTNESS_CHECKS[kind].section, subject.id, judged)
         for (kind, combination), reason in checks.errors().items():
             name = f"{ROBUSTNESS_CHECKS[kind].section} of {runner.subject(combination).id}"
             self.errors[name] = str(reason) or type(reason).__name__
+
+    def _with_parity_verdict(self, combination: Combination, entry: dict[str, Any]) -> dict[str, Any] | None:
+        """The entry of an export with its verdict and times; None where it cannot be judged."""
+        exports = self.evaluation.parity
+        if combination not in exports.judge.family:
+            return entry
+        try:
+            verdict = exports.verdict(combination)
+        except Exception as error:
+            self.errors[f"parity of {entry['id']}"] = str(error) or type(error).__name__
+            return None
+        texts = (parity.message(verdict), entry["message"])
+        return {
+            **entry,
+            **parity.verdict_json(verdict, exports.seconds(combination)),
+            "message": "\n".join(text for text in texts if text),
+            "fails": entry["fails"] or verdict.fails(self.strict),
+        }
 
     def _collect_effects(self) -> None:
         runner, effects = self.evaluation.runner, self.evaluation.effects

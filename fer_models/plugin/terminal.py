@@ -21,7 +21,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     On a terminal, long lines are wrapped between words. Elsewhere each message stays on one line: a log is
     searched.
     """
-    from fer_models.report import robustness, tables
+    from fer_models.report import parity, robustness, tables
     from fer_models.report.leaderboard import leaderboard
 
     report = state.report()
@@ -29,7 +29,10 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     if state.results:
         lines = leaderboard(report, reporter._tw.fullwidth)
         reporter.write_line(rendered(reporter, lines))
-    results = (*robustness.lines(report), *tables.prompts(report), *tables.restorations(report))
+    results = (
+        *(*parity.lines(report), *robustness.lines(report)),
+        *(*tables.prompts(report), *tables.restorations(report)),
+    )
     for line in (*results, *tables.skips(report), *_failures(reporter, state), *tables.left_out(report)):
         reporter.write_line(wrapped(reporter, line))
     for line in _baselines(state):

@@ -28,6 +28,7 @@ from fer_models.report.robustness_entries import (
     CorruptionResult,
     Figure,
     MetamorphicResult,
+    ParityEntry,
     PromptResult,
     QuestionResult,
     RestorationResult,
@@ -59,6 +60,7 @@ class EvalReport:
         prompts: robustness against other prompts or questions.
         metamorphic: robustness against small perturbations.
         corruptions: robustness against corruptions.
+        parity: exports next to the models that they were exported from.
         restorations: effects of restorations.
         data: the faces, by `dataset/split`.
         skipped: models that are not on this machine.
@@ -74,6 +76,7 @@ class EvalReport:
     prompts: tuple[PromptResult | QuestionResult, ...]
     metamorphic: tuple[MetamorphicResult, ...]
     corruptions: tuple[CorruptionResult, ...]
+    parity: tuple[ParityEntry, ...]
     restorations: tuple[RestorationResult, ...]
     data: Mapping[str, FaceSetDescription]
     skipped: tuple[Skip, ...]
@@ -126,7 +129,7 @@ class EvalReport:
     @property
     def robustness(self) -> Iterator[tuple[RobustnessEntry, Figure]]:
         """Every judged robustness figure with its entry."""
-        for entry in (*self.prompts, *self.metamorphic, *self.corruptions):
+        for entry in (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity):
             yield from ((entry, figure) for figure in entry.figures)
 
     @property

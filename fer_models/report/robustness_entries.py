@@ -222,6 +222,57 @@ class ScoreChange:
 
 
 @dataclass(frozen=True)
+class DifferentAnswer:
+    """A face that an export predicts differently from its reference; None for no prediction."""
+
+    index: int
+    truth: str
+    reference_answer: str | None
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class ParityEntry(RobustnessEntry):
+    """An export next to its reference; see `robustness.parity`.
+
+    Verdict, p and flips are None where no selected test judges the export.
+
+    Attributes:
+        disagreements: faces with another answer.
+        largest_difference, mean_difference: of the probabilities, absolute.
+        flips: the first of these faces.
+        bytes, reference_bytes: sizes of the weights.
+        p: adjusted p-value of a fall of accuracy, by McNemar's exact test.
+        seconds_per_face, reference_seconds_per_face: timed in turns; None where that was not measured.
+    """
+
+    reference: str
+    quantization: str | None
+    disagreements: int
+    largest_difference: float
+    mean_difference: float
+    unanswered: int
+    reference_unanswered: int
+    accuracy: ScoreChange
+    macro_f1: ScoreChange
+    flips: tuple[DifferentAnswer, ...]
+    bytes: int | None
+    reference_bytes: int | None
+    verdict: VerdictName | None
+    p: float | None
+    negative_flips: int | None
+    positive_flips: int | None
+    seconds_per_face: float | None
+    reference_seconds_per_face: float | None
+
+    @property
+    def worst_verdict(self) -> VerdictName:
+        """The worse of the verdict and of those of the figures."""
+        verdicts = {self.verdict, super().worst_verdict}
+        return next((verdict for verdict in VERDICT_ORDER if verdict in verdicts), "PASS")
+
+
+@dataclass(frozen=True)
 class ClassEffect:
     """Recall of one emotion before and after a restoration, with corrected and broken predictions."""
 

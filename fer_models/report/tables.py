@@ -113,7 +113,14 @@ class FailureRow:
     failed: bool
 
 
-def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Iterable[str], hint: str) -> str:
+def failure_table(
+    id: str,
+    headline: str,
+    rows: Sequence[FailureRow],
+    facts: Iterable[str],
+    hint: str,
+    before: str = "baseline",
+) -> str:
     """Format the text of a failure, to be read without a traceback.
 
     Args:
@@ -122,11 +129,9 @@ def failure_table(id: str, headline: str, rows: Sequence[FailureRow], facts: Ite
         rows: the compared metrics; those that failed are marked with `>`.
         facts: further lines, each a sentence.
         hint: the command that comes next.
+        before: the heading of `FailureRow.baseline`.
     """
-    table = [
-        ("metric", "now", "95 % interval", "baseline", "change", "p (paired)"),
-        *map(_failure_cells, rows),
-    ]
+    table = [("metric", "now", "95 % interval", before, "change", "p (paired)"), *map(_failure_cells, rows)]
     return marked_table(id, headline, table, [row.failed for row in rows], [*facts, hint])
 
 

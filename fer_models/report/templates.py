@@ -53,6 +53,7 @@ def _environment() -> Environment:
     ):
         environment.filters[function.__name__] = function
     more: dict[str, Callable[..., Any]] = {
+        "bytes_as_mb": lambda n: formatting.number(None if n is None else n / 1e6, 1),
         "emotion": lambda i: LABELS[i] if 0 <= i < len(LABELS) else "no answer",
         "heat_style": _heat_style,
         "keys_in_order": _keys_in_order,

@@ -62,8 +62,15 @@ def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
     return None
 
 
-def table(verdict: Verdict, headline: str = "") -> str:
-    """The failure table of a verdict that has a record, under a headline."""
+def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str = "baseline") -> str:
+    """The failure table of a verdict that has a record, under a headline.
+
+    Args:
+        verdict: of one subject.
+        headline: a sentence.
+        hint: what to do next.
+        recorded: the heading above the values of the record.
+    """
     c = verdict.comparison
     shown = [k for k in c.checks if not k.metric.startswith("recall:") or k.failed]
     rows = [
@@ -80,7 +87,7 @@ def table(verdict: Verdict, headline: str = "") -> str:
     facts += [f"{problem}." for problem in verdict.problems]
     if (fall := verdict.minimum_detectable_fall) is not None:
         facts.append(f"n = {c.metrics.n} can establish a fall of {100 * fall:.1f} points")
-    return failure_table(c.subject.id, headline, rows, facts, HINT)
+    return failure_table(c.subject.id, headline, rows, facts, hint, recorded)
 
 
 def _fall_headline(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Robustness checks: prompts, questions, metamorphic relations, corruptions."""
+"""Robustness checks: prompts, questions, metamorphic relations, corruptions, engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.inference.dataset import EvalDataset
 from fer_models.inference.runner import Combination, Runner
-from fer_models.robustness import corruption_robustness, metamorphic, prompt_robustness, question_robustness
+from fer_models.robustness import (
+    corruption_robustness,
+    metamorphic,
+    parity,
+    prompt_robustness,
+    question_robustness,
+)
 from fer_models.scoring.face_counts import FaceCounts
 
 
@@ -37,11 +43,13 @@ class RobustnessCheck:
         section: its section in evals.json.
         measure: measures it for a combination that was predicted already. Raises as `Runner.predict`.
         faces: the faces that it is computed over.
+        is_available: whether this machine can measure it.
     """
 
     section: str
     measure: Callable[[Runner, Combination], RobustnessResult]
     faces: Callable[[Runner, Combination], EvalDataset]
+    is_available: Callable[[Runner, Combination], bool] = Runner.is_available
 
 
 def _measure_prompts(runner: Runner, combination: Combination) -> prompt_robustness.PromptRobustness:
@@ -127,4 +135,5 @@ ROBUSTNESS_CHECKS: Mapping[str, RobustnessCheck] = {
     "question_robustness": RobustnessCheck("prompts", _measure_questions, _question_faces),
     "metamorphic": RobustnessCheck("metamorphic", _measure_metamorphic, _metamorphic_faces),
     "robustness": RobustnessCheck("corruptions", _measure_corruptions, _corruption_faces),
+    "parity": RobustnessCheck("parity", parity.measure, Runner.dataset_of, parity.is_available),
 }

@@ -113,7 +113,8 @@ class RobustnessRun:
 
         Those that another process measures at the moment come last: their predictions are cached by then.
         """
-        available = [check for check in checks if self._runner.is_available(check.combination)]
+        runner, kinds = self._runner, ROBUSTNESS_CHECKS
+        available = [check for check in checks if kinds[check.kind].is_available(runner, check.combination)]
         postponed = [check for check in available if not self._measure_locked(check, wait=False)]
         if postponed:
             self._runner.reread_predictions()

@@ -20,6 +20,7 @@ AFTER_PREDICTION = (
     "datasets/audit.py",
     "depth.py",
     "evaluation.py",
+    "export",
     "gate",
     "parametrized_fixtures.py",
     "plugin",

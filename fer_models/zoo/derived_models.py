@@ -66,6 +66,7 @@ def _with_flip_tta(spec: ModelSpec) -> ModelSpec:
         with_variant=_augmenting(spec.with_variant),
         has_embeddings=False,  # the mirror image has an embedding of its own, so both faces are predicted
         is_fusion=False,
+        same_as=None,
     )
 
 

@@ -280,9 +280,12 @@ def _network_file(name: ModelName, lookup: Lookup) -> ModelSpec:
         labels=network_format.labels,
         weights=Weights(lambda: path, f"put the file at {path}"),
         settings={
-            "format": network_format.as_json() | {"same_as": None},  # no prediction depends on it
+            # No prediction depends on the last two.
+            "format": network_format.as_json() | {"same_as": None, "quantization": None},
             "data_files": {data.name: sha256_of(data) for data in file.data_files},
         },
+        same_as=network_format.same_as,
+        quantization=network_format.quantization,
     )
 
 

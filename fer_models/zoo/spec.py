@@ -78,6 +78,8 @@ _MODEL_FIELDS: Mapping[str, Any] = {
     "with_variant": Callable | None,
     "has_embeddings": bool,
     "is_fusion": bool,
+    "same_as": str | None,
+    "quantization": str | None,
 }
 
 
@@ -108,6 +110,10 @@ class ModelSpec:
             `fusion.FusionWeights`.
         components: the models it is made of: those of a fusion, or the model whose embeddings a linear probe
             uses.
+        same_as: the name of the model that it was exported from, such as `vgg19`: the parity check compares
+            both. No prediction depends on it, so it is not part of the identity.
+        quantization: how the numbers of an export were made smaller, such as `int8-static`; None for an
+            export in float32, which must agree with `same_as`.
     """
 
     name: str
@@ -126,6 +132,8 @@ class ModelSpec:
     has_embeddings: bool = False
     is_fusion: bool = False
     components: tuple[ModelSpec, ...] = ()
+    same_as: str | None = None
+    quantization: str | None = None
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)

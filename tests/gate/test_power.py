@@ -33,7 +33,7 @@ def test_scenarios_are_calibrated_on_versions_like_those_of_the_simulated_runs(l
 
     def correct(seed, loss):
         change, rng = power._Change(0.5, loss, share), np.random.default_rng(seed)
-        return power.version(faces.logits, faces.truth, change, rng)[0] == faces.truth
+        return power._version(faces.logits, faces.truth, change, rng)[0] == faces.truth
 
     baseline, without, candidate = correct(1, 0.0), correct(2, 0.0), correct(2, loss)
     versions = faces.versions(0.5)

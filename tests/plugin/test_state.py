@@ -24,7 +24,7 @@ def state() -> State:
     run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
     run.results, run.costs = {}, [cost(seconds=0.1)]
-    run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "restorations")}
+    run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "parity", "restorations")}
     run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]
     run.add_result(result())
     return run

@@ -158,6 +158,7 @@ def test_the_sections_stand_in_the_order_of_what_matters() -> None:
         "Prompts and questions",
         "Corruption robustness",
         "Metamorphic robustness",
+        "Engines and precision",
         "Costs",
         "Skipped",
         "Published claims, not measured here",
