@@ -23,7 +23,7 @@ def small_network() -> torch.nn.Module:
     """A random network whose answers are of several emotions, with confident probabilities."""
     torch.manual_seed(0)
     network = cnn.build(ARCHITECTURE, len(ORDER)).eval()
-    model = cnn.CNN(network, ARCHITECTURE, ORDER, torch.device("cpu"))
+    model = classifier(network)
     batch = model.preprocess(colour_faces(64, seed=1))
     head = network.get_submodule("fc")
     assert isinstance(head, torch.nn.Linear)
@@ -31,6 +31,12 @@ def small_network() -> torch.nn.Module:
         head.weight *= 3 / network(batch).std(0).mean()
         head.bias -= network(batch).mean(0)
     return network
+
+
+def classifier(network: torch.nn.Module) -> cnn.CNN:
+    """The classifier around a network with the architecture and the labels of this module."""
+    network_format = cnn.input_format(ARCHITECTURE, ORDER)
+    return cnn.CNN(network, ARCHITECTURE, network_format, torch.device("cpu"))
 
 
 def small_checkpoint(path: Path) -> ModelSpec:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import timm
@@ -156,7 +157,10 @@ def load(
         LabelSpace.from_names(f"labels of {path}", labels)
     except (FerModelsError, AttributeError) as error:
         raise WeightsError(f"{path} declares classes that are no emotions: {one_line(str(error))}") from error
-    network_format = _input_format(path, architecture, labels, declared)
+    try:
+        network_format = input_format(architecture, labels, declared)
+    except UsageError as error:
+        raise WeightsError(f"The input declared for {path} is wrong: {error}") from error
     try:
         network = build(architecture, len(labels))
     except FerModelsError:
@@ -170,30 +174,32 @@ def load(
     return CNN(network, architecture, network_format, safetensors_io.pick_device(device), precision)
 
 
-def _input_format(
-    path: Path, architecture: Architecture, labels: Sequence[str], declared: Mapping[str, Any]
+def input_format(
+    architecture: Architecture, labels: Sequence[str], declared: Mapping[str, Any] = MappingProxyType({})
 ) -> NetworkFormat:
-    """The format of a checkpoint's input; `declared` are fields that an `Architecture` does not have.
+    """The format of a network's input and output.
+
+    Args:
+        architecture: the network and its preprocessing.
+        labels: the name of each output column.
+        declared: fields of the format that an `Architecture` does not have, or other values.
 
     Raises:
-        WeightsError: a value is wrong.
+        UsageError: a value is wrong.
     """
-    try:
-        return NetworkFormat.from_json(
-            {
-                "labels": labels,
-                "size": architecture.size,
-                "channels": architecture.channels,
-                "mean": architecture.mean,
-                "std": architecture.std,
-                "layout": "nchw",
-                "range": (0, 1),
-                "output": "logits",
-                **declared,
-            }
-        )
-    except UsageError as error:
-        raise WeightsError(f"The input declared for {path} is wrong: {error}") from error
+    return NetworkFormat.from_json(
+        {
+            "labels": labels,
+            "size": architecture.size,
+            "channels": architecture.channels,
+            "mean": architecture.mean,
+            "std": architecture.std,
+            "layout": "nchw",
+            "range": (0, 1),
+            "output": "logits",
+            **declared,
+        }
+    )
 
 
 def _read_sidecar(path: Path, timm_name: str | None) -> tuple[Architecture, list[str], dict[str, Any]]:

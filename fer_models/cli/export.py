@@ -20,9 +20,15 @@ _BF16 = (
 )
 
 
+_EXAMPLES = (
+    "fer-models export vgg19",
+    "fer-models export vgg19 --quantize int8-static --output exports",
+)
+
+
 def add(commands: Commands) -> None:
     """Add its parser."""
-    parser = add_command(commands, "export", "write a model as an ONNX file (extra: export)")
+    parser = add_command(commands, "export", "write a model as an ONNX file (extra: export)", _EXAMPLES)
     model_help = "a CNN, a CLIP model or its linear probe: a name from `fer-models list`, NAME@FILE, …"
     parser.add_argument("model", metavar="MODEL", help=model_help)
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the format (default: onnx)")

@@ -26,6 +26,7 @@ from fer_models.report.report_entries import Cost, Result
 from fer_models.report.robustness_entries import (
     CorruptionResult,
     MetamorphicResult,
+    ParityEntry,
     PromptResult,
     QuestionResult,
     RestorationResult,
@@ -41,6 +42,7 @@ _SECTIONS: dict[str, Any] = {
     "prompts": PromptResult | QuestionResult,
     "metamorphic": MetamorphicResult,
     "corruptions": CorruptionResult,
+    "parity": ParityEntry,
     _EFFECTS: RestorationResult,
 }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from bench import write_faces
 from fakes import toy_faces
-from small_networks import ARCHITECTURE, ORDER, colour_faces, small_checkpoint, small_network
+from small_networks import ORDER, classifier, colour_faces, small_checkpoint, small_network
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "fer-models[export]"')
 pytest.importorskip("onnxruntime", reason='not installed: pip install "fer-models[export]"')
@@ -17,7 +17,6 @@ onnx = pytest.importorskip("onnx", reason='not installed: pip install "fer-model
 from fer_models import cli  # noqa: E402
 from fer_models.artifacts.hashing import sha256_of  # noqa: E402
 from fer_models.classifiers import clip, prompts  # noqa: E402
-from fer_models.classifiers.cnn import CNN  # noqa: E402
 from fer_models.classifiers.dummy import Constant  # noqa: E402
 from fer_models.classifiers.probe import LinearProbe, Probe  # noqa: E402
 from fer_models.classifiers.tta import flip_tta  # noqa: E402
@@ -60,8 +59,8 @@ def loaded(path):
     return resolve_model(f"onnx:{path}", MODELS).load(Runtime("cpu"))
 
 
-def assert_same_predictions(path, classifier, faces):
-    one, two = loaded(path).predict(faces), classifier.predict(faces)
+def assert_same_predictions(path, reference, faces):
+    one, two = loaded(path).predict(faces), reference.predict(faces)
     np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-5)
     assert len(set(two.answer.tolist())) > 1
 
@@ -147,10 +146,10 @@ class ChangedWhenExported(torch.nn.Module):
 
 
 def test_an_export_that_predicts_otherwise_is_not_written(tmp_path):
-    classifier = CNN(ChangedWhenExported(), ARCHITECTURE, ORDER, torch.device("cpu"))
+    changed = classifier(ChangedWhenExported())
     (tmp_path / "changed.onnx").write_text("an earlier one")
     with pytest.raises(PredictionError, match="does not predict as changed does"):
-        export(ModelSpec("changed", lambda runtime: classifier), tmp_path, overwrite=True)
+        export(ModelSpec("changed", lambda runtime: changed), tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["changed.onnx"]
     assert (tmp_path / "changed.onnx").read_text() == "an earlier one"
 

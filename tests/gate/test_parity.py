@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import prediction_table, unsure
+from fakes import calibrated_predictions, prediction_table
 from fakes_runs import SUBJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ def parity_of(reference, export, quantization=None):
 
 
 def test_identical_predictions_have_no_disagreement_and_pass():
-    table = unsure(700)
+    table = calibrated_predictions(700)
     (verdict,) = gate.judge([compared(table, table)])
     measured = parity_of(table, table)
     assert verdict.status == gate.PASS
