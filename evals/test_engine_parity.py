@@ -8,6 +8,7 @@ import pytest
 
 #: Faces per forward pass of the timing.
 BATCH = 32
+pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
 
 def test_export_is_not_worse_than_its_reference(parity):
@@ -19,7 +20,6 @@ def test_export_agrees_with_its_reference(parity):
     parity.assert_agreement()
 
 
-@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 def test_parity_of_speed(parity_of_speed, benchmark):
     """Both are timed in turns, for the page; no verdict depends on it."""
     parity_of_speed(BATCH, only_stored=benchmark.disabled)
