@@ -20,10 +20,7 @@ _BF16 = (
 )
 
 
-_EXAMPLES = (
-    "fer-models export vgg19",
-    "fer-models export vgg19 --quantize int8-static --output exports",
-)
+_EXAMPLES = ("fer-models export vgg19", "fer-models export vgg19 --quantize int8-static --output exports")
 
 
 def add(commands: Commands) -> None:
