@@ -103,7 +103,7 @@ def pyemotion_in_numpy(image, state):
         stride = 1 if i == 1 else 2
         image = convolve(image, hwio(state[f"conv_{i}.1.weight"]), t[f"conv_{i}.1.bias"], stride)
         parameters = ("running_mean", "running_var", "weight", "bias")
-        image = relu(normalise(image, *(t[f"conv_{i}.2.{name}"] for name in parameters), 1e-5))
+        image = relu(normalise(image, *(t[f"conv_{i}.2.{name}"] for name in parameters), epsilon=1e-5))
     x = relu(t["linear.0.weight"] @ image.transpose(2, 0, 1).ravel() + t["linear.0.bias"])
     scores = 1 / (1 + np.exp(-(t["linear.2.weight"] @ x + t["linear.2.bias"])))
     return np.exp(scores) / np.exp(scores).sum()
@@ -121,7 +121,7 @@ def facemood_in_numpy(image, arrays):
 
 def keras_normalise(x, norm):
     names = ("moving_mean:0", "moving_variance:0", "gamma:0", "beta:0")
-    return normalise(x, *(norm[name] for name in names), 1e-3)
+    return normalise(x, *(norm[name] for name in names), epsilon=1e-3)
 
 
 def face_api_in_numpy(image, tensors):
