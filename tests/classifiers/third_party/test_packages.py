@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_models.classifiers.third_party.packages import FACE_API, PinnedFile, installed_file
+from fer_models.classifiers.third_party.packages import (
+    FACE_API,
+    FACEMOOD,
+    PYEMOTION,
+    WHAT_THE_FACE,
+    PinnedFile,
+    installed_file,
+)
 from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.zoo.models import MODELS
@@ -80,12 +87,13 @@ def test_the_claim_of_pyemotion_is_shown():
     assert "0.9566" in MODELS["pyemotion"].description
 
 
-def test_the_documented_table_has_every_record(repository):
+@pytest.mark.parametrize(
+    "model", [WHAT_THE_FACE, PYEMOTION, FACEMOOD, FACE_API], ids=lambda model: model.name
+)
+def test_the_documentation_has_package_source_and_licence_of_every_record(model, repository):
     document = (repository / "docs" / "third-party-models.md").read_text(encoding="utf-8")
-    for spec in PUBLISHED:
-        assert f"`{spec.name}`" in document
-        package = spec.description.split("; ")[1].split(" (")[0].split(" ", 1)[1]
-        assert package in document
+    assert f"| `{model.name}` | [{model.package}]({model.source}) | {model.licence} |" in document
+    assert model.description == MODELS[model.name].description
 
 
 @pytest.mark.parametrize("spec", PUBLISHED, ids=NAMES)
