@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fer_models.classifiers.base import Classifier
-from fer_models.errors import FerModelsError, UsageError, one_line
+from fer_models.errors import FerModelsError, UnknownNameError, UsageError, one_line
 from fer_models.inference.identity import Combination
 from fer_models.inference.loop import PredictionRun
 from fer_models.zoo import resolve
+from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec
 
@@ -24,16 +25,20 @@ class References:
         self._runner, self._available_models = runner, available_models
 
     def model(self, combination: Combination) -> ModelSpec:
-        """The model that the model of a combination was exported from.
+        """The model that the model of a combination was exported from: a known one, or made of known ones.
 
         Raises:
             UsageError: no known model has this name, or it is the export itself.
         """
-        export = self._runner.models[combination[0]]
-        problem = f"{export.name} is declared to be the same as '{one_line(str(export.same_as), 100)}'"
+        export, available = self._runner.models[combination[0]], self._available_models
+        name = str(export.same_as)
+        problem = f"{export.name} is declared to be the same as '{one_line(name, 100)}'"
         hint = "Add this model with --model or --model-file, or correct same_as in the export's description."
         try:
-            reference = resolve.resolve_model(str(export.same_as), self._available_models)
+            # The name comes from a file: it must not open other files, or send faces to a server.
+            if not ModelName.parse(name).is_made_of(available.names):
+                raise UnknownNameError("model", name, available.names)
+            reference = resolve.resolve_model(name, available)
         except UsageError as error:
             raise UsageError(f"{problem}. {error} {hint}") from error
         if reference.name == export.name:

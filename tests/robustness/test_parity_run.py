@@ -119,6 +119,19 @@ def test_permuted_labels_of_a_quantized_export_fail_by_the_paired_test(judged, e
     assert "accuracy" in [check.metric for check in verdict.paired.failed_checks]
 
 
+@pytest.mark.parametrize(
+    "name", ["endpoint:m@http://localhost:1/v1", "timm:resnet18@{file}", "hf-hub:someone/model", "{file}.py"]
+)
+def test_a_description_cannot_name_a_server_or_another_file(judged, exported, tmp_path, name):
+    with pytest.raises(UsageError, match="No model named"):
+        judged(spoiled(exported, tmp_path, same_as=name.format(file=exported)))
+
+
+def test_an_export_is_not_its_own_reference(judged, exported, tmp_path):
+    with pytest.raises(UsageError, match="its own name"):
+        judged(spoiled(exported, tmp_path, same_as="onnx:spoiled"))
+
+
 def test_a_reference_that_is_not_known_is_one_clear_error(judged, exported, tmp_path):
     with pytest.raises(UsageError, match=r"declared to be the same as 'smal'.*Did you mean 'small'"):
         judged(spoiled(exported, tmp_path, same_as="smal"))
