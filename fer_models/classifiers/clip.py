@@ -31,6 +31,7 @@ from fer_models.classifiers import (
 )
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
+from fer_models.classifiers.torch_network import autocast, parameter_count
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError, one_line
 from fer_models.images import Face
@@ -74,7 +75,7 @@ class Clip:
 
     @torch.inference_mode()
     def _encode(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        with self._autocast():
+        with autocast(self.device, self.precision):
             features = self.model.encode_image(batch)
         return _unit_length(features)
 
@@ -94,7 +95,7 @@ class Clip:
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
-            with self._autocast():
+            with autocast(self.device, self.precision):
                 features = self.model.encode_text(self._tokenize(part).to(self.device))
             self._texts |= zip(part, _unit_length(features), strict=True)
         return np.stack([self._texts[text] for text in texts])
@@ -144,7 +145,7 @@ class Clip:
     @property
     def parameters(self) -> int:
         """Number of parameters of both encoders."""
-        return sum(p.numel() for p in self.model.parameters())
+        return parameter_count(self.model)
 
     @property
     def macs(self) -> int:
@@ -152,10 +153,6 @@ class Clip:
         return flops.macs(
             lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]))
         )
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext()
 
 
 def _unit_length(features: torch.Tensor) -> NDArray[np.float32]:

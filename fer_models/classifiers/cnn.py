@@ -6,7 +6,6 @@ One safetensors file holds a network and everything needed to use it: the tensor
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from fer_models.classifiers import (
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.network_format import NetworkFormat
+from fer_models.classifiers.torch_network import autocast, parameter_count
 from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, one_line
 from fer_models.images import Face
@@ -100,8 +100,7 @@ class CNN:
     @torch.inference_mode()
     def infer(self, batch: torch.Tensor) -> Predictions:
         """Predict from a preprocessed batch."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+        with autocast(self.device, self.precision):
             logits = self.network(batch)
         return Predictions.from_probabilities(
             logits.float().softmax(dim=1).cpu().numpy(), self.network_format.labels
@@ -114,7 +113,7 @@ class CNN:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(p.numel() for p in self.network.parameters())
+        return parameter_count(self.network)
 
     @property
     def macs(self) -> int:

@@ -22,6 +22,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.hf_image_files import read_config, read_labels, renamed_processor, weight_files
+from fer_models.classifiers.torch_network import autocast, parameter_count
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face, grey
 
@@ -57,8 +58,7 @@ class HfImageClassifier:
     @torch.inference_mode()
     def logits(self, batch: Any) -> torch.Tensor:
         """The outputs of the network for a preprocessed batch: float32 (n, classes)."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+        with autocast(self.device, self.precision):
             logits: torch.Tensor = self.model(**batch).logits
         return logits.float()
 
@@ -73,7 +73,7 @@ class HfImageClassifier:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(p.numel() for p in self.model.parameters())
+        return parameter_count(self.model)
 
     @property
     def macs(self) -> int:
@@ -182,7 +182,7 @@ def _require_parameters(config: Any, elements: int, folder: Path) -> None:
     build: Any = AutoModelForImageClassification.from_config
     with torch.device("meta"):
         network = build(config, trust_remote_code=False)
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = parameter_count(network)
     if parameters > elements:
         raise WeightsError(
             f"{folder}: the network of config.json has {parameters:,} parameters, its weights hold "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.third_party.packages import PublishedModel
+from fer_models.classifiers.torch_network import autocast, parameter_count
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
 
@@ -60,8 +60,7 @@ class TorchClassifier:
     @torch.inference_mode()
     def infer(self, batch: torch.Tensor, /) -> Predictions:
         """Predict from a preprocessed batch."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        with torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext():
+        with autocast(self.device, self.precision):
             logits = self.network(batch)
         return Predictions.from_probabilities(logits.float().softmax(dim=1).cpu().numpy(), self.labels)
 
@@ -72,7 +71,7 @@ class TorchClassifier:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(p.numel() for p in self.network.parameters())
+        return parameter_count(self.network)
 
     @property
     def macs(self) -> int:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.safetensors_io import pick_device
+from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
 from fer_models.errors import WeightsError
 from fer_models.images import Face
@@ -117,7 +118,7 @@ class HfVlm:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(p.numel() for p in self.model.parameters())
+        return parameter_count(self.model)
 
 
 def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> HfVlm:

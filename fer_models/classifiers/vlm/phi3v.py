@@ -21,6 +21,7 @@ from transformers import DynamicCache
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.safetensors_io import pick_device
+from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
 from fer_models.classifiers.vlm.phi3v_files import official_names, read_config, read_tensors, save
 from fer_models.classifiers.vlm.phi3v_image import hd_transform
@@ -145,7 +146,7 @@ class Phi3VBackend:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(p.numel() for p in self.network.parameters())
+        return parameter_count(self.network)
 
 
 def _reply_mask(
@@ -190,7 +191,7 @@ def load(
     except Exception as error:  # tokenizers raises no subclass, and transformers' configs any exception
         reason = one_line(str(error), 200)
         raise WeightsError(f"{folder} is no Phi-3.5-vision ({reason}). Fetch it anew.") from error
-    safetensors_io.require_memory(sum(p.numel() for p in network.parameters()), dtype, target, folder.name)
+    safetensors_io.require_memory(parameter_count(network), dtype, target, folder.name)
     network.load_state_dict(read_tensors(folder, network, dtype), assign=True)
     _restore_buffers(network)
     return Phi3VBackend(network.to(target), tokenizer, num_crops)
