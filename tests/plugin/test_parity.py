@@ -1,7 +1,7 @@
 """Exports through `pytest evals`: which tests run, what fails, and what the report has."""
 
 COPY = """
-class Copy(Knowing):
+class Copy(Oracle):
     def predict(self, faces):
         rows = super().predict(faces).probabilities.copy()
         rows[: {wrong}] = np.roll(rows[: {wrong}], 1, axis=1)
