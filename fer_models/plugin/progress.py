@@ -18,7 +18,7 @@ from fer_models.config import ShowProgress
 from fer_models.progress import Progress
 from fer_models.report.formatting import count, rate, seconds, shorten
 
-#: Columns of a terminal: of the numbers beside the title of a step, and of the bar; and the width from which
+#: Columns of a terminal: of the numbers next to the title of a step, and of the bar; and the width from which
 #: on there is a bar. On a narrower terminal the name of the model is worth more.
 _NUMBERS, _BAR, _WIDE = 24, 20, 100
 

@@ -24,7 +24,7 @@ _HEADINGS = ("accuracy", "macro F1", " change", "verdict", " time")
 def leaderboard(report: EvalReport, width: int = MIN_WIDTH) -> Sequence[Text]:
     """Build the lines of the table, best accuracy first, of at most max(`width`, `MIN_WIDTH`) columns.
 
-    The interval of macro F1, and then the time, are left out where they do not fit beside the names.
+    The interval of macro F1, and then the time, are left out where they do not fit next to the names.
     """
     for with_interval, with_time in ((True, True), (False, True), (False, False)):
         headings = _HEADINGS if with_time else _HEADINGS[:-1]

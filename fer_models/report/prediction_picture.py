@@ -14,7 +14,7 @@ _BLUE, _FAINT = "#2563a8", "#9aa4b0"
 
 
 def draw(face: Face, title: str, probabilities: Sequence[float] | None) -> bytes:
-    """Draw a PNG: the face, and a bar per emotion beside it.
+    """Draw a PNG: the face, and a bar per emotion next to it.
 
     Args:
         face: uint8 RGB (h, w, 3).
@@ -34,7 +34,7 @@ def draw(face: Face, title: str, probabilities: Sequence[float] | None) -> bytes
         colours = [_BLUE if p == highest else _FAINT for p in probabilities]
         bars.set_axis_on()
         bars.barh(LABELS, probabilities, color=colours)
-        bars.set_xlim(0, 1.15)  # room for the number beside a bar of 1
+        bars.set_xlim(0, 1.15)  # room for the number next to a bar of 1
         bars.set_xticks([])
         bars.invert_yaxis()
         bars.spines[["top", "right", "bottom"]].set_visible(False)

@@ -1,6 +1,6 @@
 """Tables that fit the width of a terminal.
 
-A name is never broken: one that does not fit beside its cells has a line of its own. Only a name that is
+A name is never broken: one that does not fit next to its cells has a line of its own. Only a name that is
 longer than a line is shortened, with an ellipsis in its middle.
 """
 
@@ -46,7 +46,7 @@ class TerminalTable:
 
     @property
     def fits(self) -> bool:
-        """Whether every name fits beside its cells."""
+        """Whether every name fits next to its cells."""
         return all(cell_len(row.name.plain) <= self._room for row in self._rows)
 
     def lines(self) -> Iterator[Text]:

@@ -219,7 +219,7 @@ def _subject(
     """
     versions = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
     (baseline, p_baseline), (candidate, p_candidate) = versions
-    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as in `evaluation.Suite`
+    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as in `evaluation.Evaluation`
     p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=199).p
     if p < 0.02:
         p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=resamples).p
