@@ -30,7 +30,8 @@ from fer_models.zoo.spec import Runtime
 
 NAMES = [spec.name for spec in PUBLISHED]
 #: Probabilities of `faces()`, to six digits (`test_mini_xception.py` has an oracle of its own):
-#: what-the-face and pyemotion by the oracles of `test_networks.py` and Pillow; facemood by Keras 3.15.1 on torch; face-api by the operations of TensorFlow.js 4.22.0.
+#: what-the-face and pyemotion by the oracles of `test_networks.py` and Pillow; facemood by Keras
+#: 3.15.1 on torch; face-api by the operations of TensorFlow.js 4.22.0.
 PROBABILITIES = {
     "what-the-face": [
         [0.002721, 0.000055, 0.102121, 0.007615, 0.066592, 0.797933, 0.022963],
