@@ -118,7 +118,7 @@ def peers(session: nox.Session) -> None:
         else:
             session.log("npm is not installed: face-api is left out")
         session.env.update({"FER_MODELS_PEERS": folder, "FER_MODELS_WEIGHTS": folder})
-        tests = ("tests/classifiers/third_party",)
+        tests = ("tests/published_networks",)
         session.run("python", "-m", "pytest", *tests, "-q", "-rs")
         records = "benchmarks/peers-baselines.json"
         selection = [option for model in models for option in ("--model", model)]

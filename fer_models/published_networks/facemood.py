@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.classifiers.third_party.network import TorchClassifier, load_state
-from fer_models.classifiers.third_party.packages import FACEMOOD, PublishedModel
 from fer_models.errors import WeightsError, one_line
+from fer_models.published_networks.network import TorchClassifier, load_state
+from fer_models.published_networks.packages import FACEMOOD, PublishedModel
 
 SIDE = 170
 #: The package resizes whole camera pictures so; here every image is a face.

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from fer_models.classifiers.third_party.network import TorchClassifier, load_state, read_checkpoint
-from fer_models.classifiers.third_party.packages import WHAT_THE_FACE, PublishedModel
 from fer_models.images import Face
+from fer_models.published_networks.network import TorchClassifier, load_state, read_checkpoint
+from fer_models.published_networks.packages import WHAT_THE_FACE, PublishedModel
 
 SIDE = 48
 

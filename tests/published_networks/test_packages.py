@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_models.classifiers.third_party.packages import (
+from fer_models.emotions import EMOTIONS, LabelSpace
+from fer_models.errors import WeightsError, WeightsMissingError
+from fer_models.published_networks.packages import (
     FACE_API,
     FACEMOOD,
     MINI_XCEPTION,
@@ -22,8 +24,6 @@ from fer_models.classifiers.third_party.packages import (
     PinnedFile,
     installed_file,
 )
-from fer_models.emotions import EMOTIONS, LabelSpace
-from fer_models.errors import WeightsError, WeightsMissingError
 from fer_models.zoo.models import MODELS
 from fer_models.zoo.published import PUBLISHED
 from fer_models.zoo.spec import Runtime

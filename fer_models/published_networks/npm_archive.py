@@ -11,8 +11,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_models.classifiers.third_party.packages import PinnedFile
 from fer_models.errors import WeightsError, one_line
+from fer_models.published_networks.packages import PinnedFile
 
 #: The most bytes of an archive after decompression, 128 MiB: face-api's has 24 MB. It bounds the memory for
 #: an archive that decompresses to far more than its size.

@@ -15,11 +15,11 @@ from timm.layers import SeparableConv2d, create_conv2d  # type: ignore[attr-defi
 from torch import nn
 from torch.nn.functional import relu
 
-from fer_models.classifiers.third_party import npm_archive, tfjs
-from fer_models.classifiers.third_party.network import TorchClassifier, load_state
-from fer_models.classifiers.third_party.packages import FACE_API, PublishedModel
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
+from fer_models.published_networks import npm_archive, tfjs
+from fer_models.published_networks.network import TorchClassifier, load_state
+from fer_models.published_networks.packages import FACE_API, PublishedModel
 
 SIDE = 112
 #: Subtracted from the channels (red, green, blue) of 0..255, before the division by 255.
