@@ -180,9 +180,9 @@ def test_a_device_that_onnx_runtime_does_not_have_is_a_sentence(tmp_path):
 
 def test_metadata_and_sidecar_describe_the_same_network(tmp_path):
     inside = spec_of(model_file(tmp_path, name="inside.onnx"))
-    beside = model_file(tmp_path, None, name="beside.onnx")
-    beside.with_suffix(".json").write_text(json.dumps(DESCRIPTION))
-    assert inside.settings == spec_of(beside).settings
+    described = model_file(tmp_path, None, name="described.onnx")
+    described.with_suffix(".json").write_text(json.dumps(DESCRIPTION))
+    assert inside.settings == spec_of(described).settings
     assert inside.labels == LABELS
 
 

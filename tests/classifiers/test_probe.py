@@ -80,45 +80,50 @@ def encoder(tmp_path, monkeypatch):
         "fer_models.datasets.synthetic.load",
         lambda split: toy_faces(140, "train" if split == "train" else "validation"),
     )
-    file = tmp_path / "eyes.bin"
-    file.write_bytes(b"eyes")
+    file = tmp_path / "encoder.bin"
+    file.write_bytes(b"encoder")
     return ModelSpec(
-        "eyes", lambda runtime: TinyEncoder(), weights=Weights(lambda: file, "nowhere"), has_embeddings=True
+        "encoder",
+        lambda runtime: TinyEncoder(),
+        weights=Weights(lambda: file, "nowhere"),
+        has_embeddings=True,
     )
 
 
 def fitted(encoder, tmp_path):
     x, y = random_embeddings(140, d=64)
-    fit(x, y, x, y, base=sha256_of(tmp_path / "eyes.bin"), strengths=(1.0,)).write(
-        tmp_path / "weights" / "eyes-probe.safetensors"
+    fit(x, y, x, y, base=sha256_of(tmp_path / "encoder.bin"), strengths=(1.0,)).write(
+        tmp_path / "weights" / "encoder-probe.safetensors"
     )
 
 
 def test_a_probe_shares_its_models_embeddings(encoder, tmp_path):
     fitted(encoder, tmp_path)
     models = Registry("model", encoder)
-    models.add(resolve.resolve_model("eyes-probe", models))
+    models.add(resolve.resolve_model("encoder-probe", models))
     runner = Runner(
         EvalConfig("synthetic", split="validation", store=tmp_path / "store"), models, restorers.RESTORERS
     )
-    runner.predict(("eyes", "raw"))
-    predictions = runner.predict(("eyes-probe", "raw")).predictions
+    runner.predict(("encoder", "raw"))
+    predictions = runner.predict(("encoder-probe", "raw")).predictions
     assert TinyEncoder.embedded == 140
     direct = (
-        models["eyes-probe"].load(Runtime()).predict(runner.data.faces.faces(range(len(runner.data.faces))))
+        models["encoder-probe"]
+        .load(Runtime())
+        .predict(runner.data.faces.faces(range(len(runner.data.faces))))
     )
     np.testing.assert_array_equal(predictions.answer, direct.answer)
     np.testing.assert_array_equal(
-        runner.embeddings(("eyes-probe", "raw")), runner.embeddings(("eyes", "raw"))
+        runner.embeddings(("encoder-probe", "raw")), runner.embeddings(("encoder", "raw"))
     )
 
 
 def test_a_probe_of_other_weights_counts_as_none(encoder, tmp_path):
     fitted(encoder, tmp_path)
-    spec = resolve.resolve_model("eyes-probe", Registry("model", encoder))
+    spec = resolve.resolve_model("encoder-probe", Registry("model", encoder))
     assert spec.weights_path() is not None
-    (tmp_path / "eyes.bin").write_bytes(b"other eyes")
-    with pytest.raises(WeightsMissingError, match="fer-models probe eyes"):
+    (tmp_path / "encoder.bin").write_bytes(b"other encoder")
+    with pytest.raises(WeightsMissingError, match="fer-models probe encoder"):
         spec.weights_path()
 
 
@@ -131,12 +136,13 @@ def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nfrom fakes import TinyEncoder\nfrom fer_models import ModelSpec\n"
         "from fer_models.zoo.spec import Weights\n"
-        f"weights = Weights(lambda: Path({str(tmp_path / 'eyes.bin')!r}), 'x')\n"
-        "MODELS = [ModelSpec('eyes', lambda runtime: TinyEncoder(), weights=weights, has_embeddings=True)]\n"
+        f"weights = Weights(lambda: Path({str(tmp_path / 'encoder.bin')!r}), 'x')\n"
+        "MODELS = [ModelSpec('encoder', lambda runtime: TinyEncoder(), weights=weights, "
+        "has_embeddings=True)]\n"
     )
     command = [
         "probe",
-        "eyes",
+        "encoder",
         "--dataset",
         "synthetic",
         "--model-file",
@@ -146,8 +152,8 @@ def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     ]
     assert cli.main(command) == 0
     output = capsys.readouterr().out
-    assert "pytest evals --model eyes-probe" in output
-    fitted_probe = probe.read(tmp_path / "weights" / "eyes-probe.safetensors")
+    assert "pytest evals --model encoder-probe" in output
+    fitted_probe = probe.read(tmp_path / "weights" / "encoder-probe.safetensors")
     assert fitted_probe.record["fitted_to"]["n"] == 140
     assert fitted_probe.record["chosen_on"]["name"] == "toy/validation"
     assert json.dumps(dict(fitted_probe.record))

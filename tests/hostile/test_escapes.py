@@ -152,7 +152,7 @@ def test_an_error_of_this_project_passes_as_it_is():
 def test_a_child_of_a_model_may_end_as_it_likes():
     def forks(faces):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads, from Python 3.12 on
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from Python 3.12 on
             child = os.fork()
         if child == 0:
             os._exit(0)

@@ -27,17 +27,17 @@ def forged(**fields):
     return made
 
 
-def spoilt(row, column, value):
+def with_value(row, column, value):
     rows = GOOD.copy()
     rows[row, column] = value
     return rows
 
 
 WRONG_ROWS = {
-    "NaN": spoilt(1, 2, np.nan),
-    "infinity": spoilt(1, 2, np.inf),
-    "minus infinity": spoilt(1, 2, -np.inf),
-    "negative": spoilt(1, 2, -0.1),
+    "NaN": with_value(1, 2, np.nan),
+    "infinity": with_value(1, 2, np.inf),
+    "minus infinity": with_value(1, 2, -np.inf),
+    "negative": with_value(1, 2, -0.1),
     "logits": GOOD * 9,
     "percent": GOOD * 100,
     "zeros": GOOD * 0,

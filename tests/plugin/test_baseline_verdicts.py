@@ -61,8 +61,8 @@ def test_strict_makes_new_fail_and_says_how_to_record(bench):
 
 def test_corrupted_faces_are_subjects_of_their_own(bench):
     clean = bench.run("--update-baselines")
-    spoilt = bench.run("--corruption", "low-light@4", "--update-baselines")
-    assert "NEW" in spoilt.stdout
+    corrupted = bench.run("--corruption", "low-light@4", "--update-baselines")
+    assert "NEW" in corrupted.stdout
     (result,) = bench.report()["results"]
     assert result["subject"]["corruption"] == "low-light@4"
     assert result["metrics"]["accuracy"]["value"] < 0.5
