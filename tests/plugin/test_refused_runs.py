@@ -48,7 +48,7 @@ def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
         assert message.lower() in errors[0].lower()
 
 
-def test_spoilt_baselines_end_with_code_4_and_stay_as_they_are(bench):
+def test_damaged_baselines_end_with_code_4_and_stay_as_they_are(bench):
     path = bench.folder / "baselines.json"
     path.write_text('{"schema": 2, "measured": [],}')
     done = bench.run("--update-baselines", code=4)

@@ -70,10 +70,10 @@ def judged(small, folder, store, tmp_path):
     return judge
 
 
-def spoiled(exported, folder, **description):
+def altered(exported, folder, **description):
     """A copy of an export whose description is changed by a file next to it."""
-    path = shutil.copy(exported, folder / "spoiled.onnx")
-    (folder / "spoiled.json").write_text(json.dumps(description))
+    path = shutil.copy(exported, folder / "altered.onnx")
+    (folder / "altered.json").write_text(json.dumps(description))
     return path
 
 
@@ -98,7 +98,7 @@ def test_a_sound_export_passes(judged, exported):
     ids=["mean and std swapped", "ImageNet's mean and std", "BGR", "labels permuted", "range", "resample"],
 )
 def test_a_wrong_description_fails(judged, exported, tmp_path, description):
-    verdict = judged(spoiled(exported, tmp_path, **description))
+    verdict = judged(altered(exported, tmp_path, **description))
     assert verdict.status == gate.FAIL
     assert "differ" in verdict.disagreement
 
@@ -113,7 +113,7 @@ def test_a_layer_that_is_two_percent_off_fails(judged, exported, tmp_path):
 
 
 def test_permuted_labels_of_a_quantized_export_fail_by_the_paired_test(judged, exported, tmp_path):
-    path = spoiled(exported, tmp_path, labels=list(LABELS), quantization="int8-dynamic")
+    path = altered(exported, tmp_path, labels=list(LABELS), quantization="int8-dynamic")
     verdict = judged(path)
     assert (verdict.disagreement, verdict.status) == (None, gate.FAIL)
     assert "accuracy" in [check.metric for check in verdict.paired.failed_checks]
@@ -124,14 +124,14 @@ def test_permuted_labels_of_a_quantized_export_fail_by_the_paired_test(judged, e
 )
 def test_a_description_cannot_name_a_server_or_another_file(judged, exported, tmp_path, name):
     with pytest.raises(UsageError, match="No model named"):
-        judged(spoiled(exported, tmp_path, same_as=name.format(file=exported)))
+        judged(altered(exported, tmp_path, same_as=name.format(file=exported)))
 
 
 def test_an_export_is_not_its_own_reference(judged, exported, tmp_path):
     with pytest.raises(UsageError, match="its own name"):
-        judged(spoiled(exported, tmp_path, same_as="onnx:spoiled"))
+        judged(altered(exported, tmp_path, same_as="onnx:altered"))
 
 
 def test_a_reference_that_is_not_known_is_one_clear_error(judged, exported, tmp_path):
     with pytest.raises(UsageError, match=r"declared to be the same as 'smal'.*Did you mean 'small'"):
-        judged(spoiled(exported, tmp_path, same_as="smal"))
+        judged(altered(exported, tmp_path, same_as="smal"))
