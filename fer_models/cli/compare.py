@@ -114,7 +114,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _judge(matched: MatchedRuns) -> list[ComparedModel]:
-    from fer_models.gate import compare, gate
+    from fer_models.gate import gate
+    from fer_models.gate.flips import flips_of_match
     from fer_models.report.comparison import ComparedModel
     from fer_models.scoring import metrics
 
@@ -133,7 +134,7 @@ def _judge(matched: MatchedRuns) -> list[ComparedModel]:
         for pair in matched.pairs
     ]
     verdicts = zip(matched.pairs, gate.judge(comparisons), strict=True)
-    return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in verdicts]
+    return [ComparedModel(pair.baseline, verdict, *flips_of_match(pair)) for pair, verdict in verdicts]
 
 
 def _pictures(args: argparse.Namespace, result: RunComparison) -> dict[str, Face]:

@@ -17,7 +17,7 @@ from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines
 from fer_models.inference.environment import environment
 from fer_models.inference.runner import Combination
-from fer_models.plugin import options
+from fer_models.plugin import options, reproduction
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
 from fer_models.report import html_report, json_fields, parity, report_file, robustness, verdicts
@@ -98,7 +98,8 @@ class State:
         if evaluation.is_judged(combination):
             with suppress(FerModelsError):  # the result has the error as its message
                 message = verdicts.message(evaluation.verdict(combination), self.strict)
-        self.add_result(evaluation.result(combination, message, self.strict))
+        result = evaluation.result(combination, message, self.strict)
+        self.add_result({**result, "command": reproduction.command(self.config, combination)})
         if self.update and evaluation.runner.dataset_of(combination).subset_indices is None:
             self.records[evaluation.runner.subject(combination).id] = evaluation.record(combination)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from fer_models.gate.compare import PredictionFlip
+from fer_models.gate.flips import PredictionFlip
 from fer_models.gate.gate import PASS
 from fer_models.images import Face, data_url, resize
 from fer_models.report import verdicts

@@ -143,6 +143,59 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """One bin of the reliability diagram; see `scoring.reliability.ReliabilityBin`."""
+
+    lower: float
+    upper: float
+    n: int
+    confidence: float
+    accuracy: MeasuredValue
+
+
+@dataclass(frozen=True)
+class TrueProbability:
+    """The probability of the true emotion before and now."""
+
+    before: float
+    now: float
+
+
+@dataclass(frozen=True)
+class ChangedFace:
+    """A face whose prediction changed between correct and wrong since the baseline.
+
+    Attributes:
+        index: its row in the full split.
+        face: the first characters of its pixel hash.
+        truth: its label.
+        before, now: the predicted emotions, None for no prediction.
+        p_true: the probability of its label.
+        probabilities: of each emotion now; None for a model without probabilities.
+        picture: a data URL, or None.
+    """
+
+    index: int
+    face: str
+    truth: str
+    before: str | None
+    now: str | None
+    p_true: TrueProbability
+    probabilities: Mapping[str, float] | None
+    picture: str | None
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether the prediction was correct and is wrong now."""
+        return self.before == self.truth
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The picture, if there is one."""
+        return () if self.picture is None else (self.picture,)
+
+
+@dataclass(frozen=True)
 class LogLoss:
     """The change of the mean log score in nats, and the mean probabilities of the true emotion.
 
@@ -196,6 +249,9 @@ class Result(Entry):
         message: the failure text, or empty.
         changes: None without a baseline.
         log_loss: None where probabilities cannot be compared.
+        flips: the faces with the greatest changes, those that became wrong first; not all of them.
+        reliability: empty for a model without probabilities.
+        command: evaluates this subject again.
         key: of the partition in the store.
     """
 
@@ -214,6 +270,9 @@ class Result(Entry):
     baseline: Baseline | None
     changes: Changes | None
     log_loss: LogLoss | None
+    flips: tuple[ChangedFace, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    command: str
     inference_seconds: float | None
     from_store: bool
     notes: tuple[str, ...]

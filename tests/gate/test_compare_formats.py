@@ -132,7 +132,7 @@ def judged():
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
     options = {"fingerprint": a.fingerprint, "labels": a.truth, "resamples": 99}
     comparison = gate.compare(SUBJECT, a, measured, pair.record, **options)
-    return gate.judge([comparison])[0], sides.flips(pair)
+    return gate.judge([comparison])[0], flips_of_match(pair)
 
 
 def compared(name):
