@@ -12,7 +12,9 @@ from fer_models.inference.runner import Combination
 from fer_models.plugin import options
 
 #: Options that do not change a result, or that the command sets itself.
-_LEFT_OUT = frozenset({"--update-baselines", "--measure-costs", "--report-dir", "--cached-only", "--batch-size"})
+_LEFT_OUT = frozenset(
+    {"--update-baselines", "--measure-costs", "--report-dir", "--cached-only", "--batch-size"}
+)
 #: Names that `-k` can search for (pytest's grammar of expressions).
 _SEARCHABLE = re.compile(r"[\w:+\-.\[\]\\/]+")
 
