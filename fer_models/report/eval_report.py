@@ -127,9 +127,14 @@ class EvalReport:
         return self.data[face_set].references if face_set in self.data else ()
 
     @property
+    def checks(self) -> tuple[RobustnessEntry, ...]:
+        """All robustness checks."""
+        return (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity)
+
+    @property
     def robustness(self) -> Iterator[tuple[RobustnessEntry, Figure]]:
         """Every judged robustness figure with its entry."""
-        for entry in (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity):
+        for entry in self.checks:
             yield from ((entry, figure) for figure in entry.figures)
 
     @property
