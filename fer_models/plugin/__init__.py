@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # OpenMP's threads wait for each other busily: with more of them than cores a network takes several
         # times its own time. torch, which is imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    if _is_evals_run(config) and getattr(config.option, "htmlpath", None):
-        config.option.self_contained_html = True
+    if getattr(config.option, "htmlpath", None):
+        config.option.self_contained_html = True  # the page is one file
     if html_report.wanted(config):
         config.pluginmanager.register(html_report.PageStarter(config))
-    config.pluginmanager.register(html_report.PageErrors())
+    config.pluginmanager.register(html_report.PageWriter())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -302,18 +303,10 @@ def pytest_html_report_title(report: Any) -> None:
     report.title = "fer-models: evaluation of facial emotion recognition models"
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_html_results_summary(
-    prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session
-) -> None:
-    """Insert the report at the top of the page."""
-    state = known_state(session.config)
-    if state is not None and (
-        state.results
-        or state.sections["prompts"]
-        or state.skipped
-        or state.evaluation.runner.data.audit_result
-    ):
-        from fer_models.report import html_report as page
-
-        prefix.append(page.summary_html(state.report()))
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
+    """Escape the id of a test: it contains names from outside, and pytest-html writes it as it is."""
+    start, end = '<td class="col-testId">', "</td>"
+    for i, cell in enumerate(cells):
+        if isinstance(cell, str) and cell.startswith(start) and report.nodeid in cell:
+            cells[i] = f"{start}{escape(cell[len(start) : -len(end)])}{end}"

@@ -20,7 +20,15 @@ from fer_models.inference.runner import Combination
 from fer_models.plugin import options, reproduction
 from fer_models.plugin.progress import progress
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, json_fields, parity, report_file, robustness, verdicts
+from fer_models.report import (
+    html_report,
+    json_fields,
+    parity,
+    published_claims,
+    report_file,
+    robustness,
+    verdicts,
+)
 from fer_models.report.eval_report import SCHEMA, EvalReport
 from fer_models.report.report_entries import Cost, Result
 from fer_models.report.robustness_entries import (
@@ -192,13 +200,15 @@ class State:
     def report(self) -> EvalReport:
         """The report of the run. Invalid costs, and invalid faces, become errors of the run."""
         costs = self._valid_costs()
-        dataset = self.evaluation.runner.data.faces.dataset
-        published = [p for p in self.evaluation.baselines.published if p.get("dataset") in (None, dataset)]
+        recorded = self.evaluation.baselines
+        claims = published_claims.with_results(
+            recorded.published, list(self.results.values()), recorded.measured
+        )
         try:
             report = self._report_without_results(
                 data=self.evaluation.runner.data.as_json(),
                 not_judged=self.left_out,
-                published=[grim.annotate(p) for p in published],
+                published=[grim.annotate(claim) for claim in claims],
             )
         except UsageError as error:
             self.errors["the report"] = str(error)

@@ -8,7 +8,7 @@ so that nothing in a file of another version is lost in silence. Open by design 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from fer_models.report.robustness_entries import (
 )
 
 SCHEMA = 2
+_NAMES_IN_NOTES = 4
 #: The order of costs in tables: that of the steps of an evaluation.
 PHASES = (
     "preprocessing",
@@ -127,6 +128,12 @@ class EvalReport:
         return self.data[face_set].references if face_set in self.data else ()
 
     @property
+    def failures(self) -> list[Result | RobustnessEntry]:
+        """The results and robustness checks that fail the run."""
+        failed: list[Result | RobustnessEntry] = [result for result in self.ranked_results if result.fails]
+        return [*failed, *(check for check in self.checks if check.fails)]
+
+    @property
     def checks(self) -> tuple[RobustnessEntry, ...]:
         """All robustness checks."""
         return (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity)
@@ -164,7 +171,13 @@ class EvalReport:
         for result in self.ranked_results:
             for note in result.notes:
                 subjects.setdefault(note, []).append(result.name)
-        return [f"{note} ({', '.join(dict.fromkeys(names))})" for note, names in subjects.items()]
+        return [f"{note} ({_listed(list(dict.fromkeys(names)))})" for note, names in subjects.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _NAMES_IN_NOTES
+    return ", ".join((*names[:_NAMES_IN_NOTES], *([f"{more} more"] if more > 0 else [])))
 
 
 def _by_accuracy(result: Result) -> float:

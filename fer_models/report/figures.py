@@ -221,7 +221,8 @@ def severities(entries: Sequence[CorruptionResult]) -> Picture:
             label=shorten_label(entry.name),
             **style,
         )
-    ax.set_ylim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.set_xticks([0, *(entries[0].severities if entries else ())])
     ax.yaxis.set_major_formatter(percent_tick)
     ax.set_xlabel("severity", fontsize=9, color=MUTED)
     ax.set_ylabel("accuracy", fontsize=9, color=MUTED)

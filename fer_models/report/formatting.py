@@ -86,8 +86,8 @@ def kilowatt_hours(joules: float | None) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """`1 face`, `2 faces`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+    """`1 face`, `1,050 faces`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def shorten(text: str, width: int) -> str:

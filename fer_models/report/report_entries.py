@@ -17,6 +17,8 @@ from fer_models.store.subject import Subject
 #: The closed list of verdicts. Each has a style in the terminal and on the page.
 VerdictName = Literal["PASS", "FAIL", "ERROR", "INCONCLUSIVE", "NEW"]
 TRAINING = "training"
+#: The start of the name of an emotion's recall among the changes.
+_RECALL = "recall:"
 
 
 def subject_name(subject: Subject) -> str:
@@ -301,7 +303,10 @@ class Result(Entry):
         return f"{super().face_set}{part}"
 
     def value(self, metric: str) -> float | None:
-        """The value of a metric, or None if it was not measured."""
+        """The value of a metric, None if it was not measured; `recall:fear` is the recall of an emotion."""
+        if metric.startswith(_RECALL):
+            scores = self.per_class.get(metric.removeprefix(_RECALL))
+            return None if scores is None else scores.recall
         measured = self.metrics.get(metric)
         return None if measured is None else measured.value
 
@@ -319,9 +324,22 @@ class Result(Entry):
         split the baseline is the value minus this change.
         """
         now = self.value(metric)
-        if self.is_part and now is not None and self.changes is not None and metric in self.changes.metrics:
+        is_derived = self.is_part or metric.startswith(_RECALL)  # a record has no recalls
+        if is_derived and now is not None and self.changes is not None and metric in self.changes.metrics:
             return now - self.changes.metrics[metric].change
         return self._recorded(metric)
+
+    def has_failed(self, metric: str) -> bool:
+        """Whether the fall of a metric fails the gate."""
+        change = None if self.changes is None else self.changes.metrics.get(metric)
+        return change is not None and change.failed
+
+    @property
+    def failed_metrics(self) -> list[str]:
+        """The metrics that fail the gate, in words."""
+        changes = {} if self.changes is None else self.changes.metrics
+        failed = [name for name, change in changes.items() if change.failed]
+        return [name.replace(_RECALL, "recall of ").replace("_", " ") for name in failed]
 
     def p(self, metric: str = "accuracy") -> float | None:
         """The adjusted p-value of a metric's fall, or None without a baseline."""

@@ -29,7 +29,12 @@ def verdict_sentence(report: EvalReport, quote: Callable[[str], str] = one_line)
         report: of the run.
         quote: formats each text from outside, such as the name of a model; by default it is shown as it is.
     """
-    return " ".join(_Verdict(report, quote).sentences())
+    return " ".join(verdict_sentences(report, quote))
+
+
+def verdict_sentences(report: EvalReport, quote: Callable[[str], str] = one_line) -> list[str]:
+    """The sentences of `verdict_sentence`, at least one; the first is the most important."""
+    return list(_Verdict(report, quote).sentences())
 
 
 @dataclass(frozen=True)
