@@ -144,6 +144,7 @@ def full_result(model: str, verdict: str | None = "PASS", message: str = "") -> 
     return result(
         model,
         prompt="plain",
+        id=f"{model}-raw (plain) on fer2013/private_test",
         unanswered=3,
         metrics=dict.fromkeys(names, counted(3000)),
         per_class=dict.fromkeys(LABELS, per_class),
@@ -160,8 +161,21 @@ def full_result(model: str, verdict: str | None = "PASS", message: str = "") -> 
             "one_annotator": counted(3589),
             "strata": {"9-10": counted(5), "0-5": None},
         },
+        flips=[changed_face()],
+        reliability=[{"lower": 0.6, "upper": 0.66, "n": 9, "confidence": 0.63, "accuracy": SCORE}],
         notes=["its prompt was chosen on public_test"],
     )
+
+
+def changed_face(**changed: Any) -> dict[str, Any]:
+    fields = {
+        **{"index": 12, "face": "ab12cd34ef56", "truth": "fear", "before": "fear", "now": "sad"},
+        "p_true": {"before": 0.81, "now": 0.3},
+        "probabilities": {"sad": 0.6, "fear": 0.3, "neutral": 0.1},
+        "picture": PICTURE,
+    }
+    assert changed.keys() <= fields.keys()
+    return {**fields, **changed}
 
 
 def counted(n: int) -> dict[str, Any]:

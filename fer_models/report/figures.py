@@ -258,7 +258,9 @@ def reliability(result: Result) -> Picture | None:
     ax.grid(color=RULE, linewidth=0.8)
     ax.set_xlabel("confidence", fontsize=9, color=MUTED)
     ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
-    return to_picture(figure, "Accuracy against confidence; the numbers are in the table below.")
+    return to_picture(
+        figure, f"{result.id}: accuracy against confidence; the numbers are in the table below."
+    )
 
 
 def _is_corrupted(result: Result) -> bool:

@@ -50,7 +50,7 @@ def page_html(report: EvalReport, tests: TestsPage | None = None) -> str:
 
 def section_html(report: EvalReport, name: str) -> str:
     """Render one template of `assets/report` about a report, such as `costs`; empty without content."""
-    return render(name, report=report, charts=figures, anchors=subject_anchors(report))
+    return _render(name, report, subject_anchors(report))
 
 
 def write_html(report: EvalReport, path: Path, tests: TestsPage | None = None) -> None:
@@ -70,10 +70,14 @@ def subject_anchors(report: EvalReport) -> dict[str, str]:
     return anchors
 
 
+def _render(name: str, report: EvalReport, anchors: Mapping[str, str]) -> str:
+    return render(name, report=report, results=report.ranked_results, charts=figures, anchors=anchors)
+
+
 def _rendered(report: EvalReport, anchors: Mapping[str, str]) -> Iterator[tuple[Section, Markup]]:
     """Each section that has content, with it."""
     for section in SECTIONS:
-        content = render(section.template, report=report, charts=figures, anchors=anchors)
+        content = _render(section.template, report, anchors)
         if content:
             yield section, Markup(content)
 

@@ -85,13 +85,18 @@ def percent_tick(value: float, position: float) -> str:
 
 
 def to_picture(figure: Figure, description: str) -> Picture:
-    """Draw the figure. The same figure gives the same text."""
+    """Draw the figure. The same figure gives the same text.
+
+    Args:
+        figure: from `new_figure`.
+        description: for readers who cannot see it, and unique in the page: ids in the figure are made of it.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     FigureCanvasSVG(figure)
     text = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "fer-models"}  # text as text; the same ids each time
+    settings = {"svg.fonttype": "none", "svg.hashsalt": description}  # text as text; the same ids each time
     with warnings.catch_warnings(), matplotlib.rc_context(settings):
         # A letter that the font does not have is measured as a box, and long names crowd the figure. The
         # table has them in full, and a run must not end over them where warnings are errors.

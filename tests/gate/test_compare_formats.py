@@ -18,6 +18,7 @@ from PIL import Image
 from fer_models.emotions import LABELS
 from fer_models.gate import compare as sides
 from fer_models.gate import gate
+from fer_models.gate.flips import flips_of_match
 from fer_models.gate.run_sources import RunSource
 from fer_models.report import comparison as report
 from fer_models.scoring.metrics import measure
