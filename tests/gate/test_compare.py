@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from fer_models.emotions import LABELS
 from fer_models.gate import compare as sides
+from fer_models.gate.flips import flips_of_match
 from fer_models.gate.run_sources import RunSource
 from fer_models.store.partition import SHARD
 from fer_models.store.subject import Subject
