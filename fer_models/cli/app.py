@@ -19,6 +19,7 @@ from fer_models.cli import (
     gate,
     predict,
     probe,
+    report,
     restore,
     study,
     train,
@@ -94,6 +95,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         predict,
         restore,
         compare,
+        report,
         gate,
         completion,
     ):

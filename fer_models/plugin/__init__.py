@@ -285,9 +285,12 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         return
     if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
-    from fer_models.plugin import terminal
+    from fer_models.plugin import github, terminal
 
     terminal.write_summary(terminalreporter, config, state)
+    reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    for line in github.lines(state.report(), [report.nodeid for report in reports]):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest collects garbage several times after that

@@ -48,13 +48,12 @@ def _sections(report: EvalReport, with_interval: bool, columns: int) -> dict[str
 
 def _row(result: Result, with_interval: bool, columns: int) -> Row:
     metrics, f1 = result.metrics, result.metrics.get("macro_f1")
-    verdict = result.verdict or NOTHING
-    style = _VERDICT_STYLES["INCONCLUSIVE"] if result.is_degraded else _VERDICT_STYLES.get(verdict, "dim")
+    style = _VERDICT_STYLES.get("INCONCLUSIVE" if result.is_degraded else result.verdict or "", "dim")
     cells = (
         Text(_compact(metrics.get("accuracy"))),
         Text(_compact(f1) if with_interval else number(None if f1 is None else f1.value)),
         Text(signed(result.change())),
-        Text(f"{verdict}, DEGRADED" if result.is_degraded else verdict, style),
+        Text(result.label, style),
         Text("stored" if result.from_store else seconds(result.inference_seconds), "dim"),
     )
     # Text and not str: a name with brackets in it is a name, not rich's markup.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from fer_models.datasets.audit_results import Audit
+from fer_models.report.formatting import NOTHING
 from fer_models.report.json_fields import decode, decode_fields, encode, encode_fields, optional, require_json
 from fer_models.store.subject import Subject
 
@@ -295,6 +296,12 @@ class Result(Entry):
         """Whether DEGRADED is shown with the verdict: FAIL and ERROR say more."""
         has_worse = self.verdict in ("FAIL", "ERROR")
         return self.log_loss is not None and self.log_loss.is_degraded and not has_worse
+
+    @property
+    def label(self) -> str:
+        """The verdict, with DEGRADED where it is shown: `PASS, DEGRADED`; a dash for none."""
+        verdict = self.verdict or NOTHING
+        return f"{verdict}, DEGRADED" if self.is_degraded else verdict
 
     @property
     def face_set(self) -> str:

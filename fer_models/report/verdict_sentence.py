@@ -120,7 +120,7 @@ class _Verdict:
     def _regression(self, result: Result) -> str:
         metric = _failed_metric(result)
         if metric is None:  # the floor, or faces without a prediction
-            reason = result.message.partition("\n")[0].removeprefix(f"{result.id}: ").rstrip(".")
+            reason = result.message.strip().partition("\n")[0].removeprefix(f"{result.id}: ").rstrip(".")
             return f"{self._on(result, 'failed')}{f': {self.quote(reason)}' if reason else ''}."
         name = _METRICS.get(metric) or self.quote(metric.replace("recall:", "recall of "))
         before, now = result.baseline_value(metric), result.value(metric)
