@@ -25,6 +25,12 @@ def subject_name(subject: Subject) -> str:
     return f"{subject.model}-{subject.restoration}{prompt}"
 
 
+def face_set_name(subject: Subject) -> str:
+    """`dataset/split`, with the corruption if there is one."""
+    corruption = f", {subject.corruption}" if subject.corruption else ""
+    return f"{subject.dataset}/{subject.split}{corruption}"
+
+
 @dataclass(frozen=True)
 class MeasuredValue:
     """A metric with its 95 % interval; `n` faces where they are not those of the result."""
@@ -177,8 +183,7 @@ class Entry:
     @property
     def face_set(self) -> str:
         """`dataset/split`, with the corruption if there is one: results on the same faces are ranked."""
-        corruption = f", {self.subject.corruption}" if self.subject.corruption else ""
-        return f"{self.subject.dataset}/{self.subject.split}{corruption}"
+        return face_set_name(self.subject)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,11 @@ class Skeleton(HTMLParser):
 
 
 #: Values of closed lists: anything else is refused before there is a page.
-CLOSED = {"verdict": ("PASS", "FAIL", "INCONCLUSIVE"), "kind": ("conflict", "near")}
+CLOSED = {
+    "verdict": ("PASS", "FAIL", "INCONCLUSIVE"),
+    "kind": ("conflict", "near"),
+    "time": ("2026-01-01T12:30:00+00:00", "2026-01-02T12:30:00+00:00"),
+}
 #: Keys of objects whose keys come from outside.
 FREE = ("environment", "templates", "words", "invariances", "questions", "shuffles", "orders", "rotations",
         "flip_rate", "strata", "per_class")  # fmt: skip
