@@ -17,6 +17,7 @@ from fer_models.cli import (
     export,
     fuse,
     gate,
+    history,
     predict,
     probe,
     restore,
@@ -94,6 +95,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         predict,
         restore,
         compare,
+        history,
         gate,
         completion,
     ):

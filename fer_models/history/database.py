@@ -28,7 +28,15 @@ _SCHEMA = 1
 #: How long a process waits for the others, in seconds.
 _PATIENCE = 30
 _NAME = "history.sqlite"
-_ADVICE = "Move this file away: the next run makes a new one."
+_ADVICE = "Move this file away, or name another one: `pytest evals` makes a new one beside its store."
+_NOT_WRITABLE = "Make the file and its folder writable, or choose another store: --store FOLDER"
+_ADVICE_BY_REASON = {
+    "disk is full": "Free some space on its disk.",
+    "disk I/O error": "Free some space on its disk, or check the disk.",
+    "locked": "Another process uses it. Try again when that one has ended.",
+    "readonly": _NOT_WRITABLE,
+    "unable to open": _NOT_WRITABLE,
+}
 
 _TABLES = (
     """CREATE TABLE runs (
@@ -126,8 +134,9 @@ class History:
                 connection.row_factory = sqlite3.Row
                 yield connection
         except (sqlite3.Error, OSError) as error:
+            reason = one_line(str(error))
             raise UsageError(
-                f"The history {self.path} cannot be used ({one_line(str(error))}). {_ADVICE}"
+                f"The history {self.path} cannot be used ({reason}). {_advice(reason)}"
             ) from error
 
     def _has_tables(self, connection: sqlite3.Connection) -> bool:
@@ -146,9 +155,17 @@ class History:
         if schema != _SCHEMA:
             raise UsageError(
                 f"The history {self.path} has schema {schema}, but this version of fer-models reads schema "
-                f"{_SCHEMA}. Update fer-models. Or move this file away: the next run makes a new one."
+                f"{_SCHEMA}. Update fer-models. {_ADVICE}"
             )
         return True
+
+
+def _advice(reason: str) -> str:
+    """What to do about an error of SQLite or of the system."""
+    for words, advice in _ADVICE_BY_REASON.items():
+        if words in reason:
+            return advice
+    return _ADVICE
 
 
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
