@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
+from rich.console import Console
 from rich.text import Text
 
 from fer_models.report.formatting import NOTHING, count, one_line, shorten, signed
@@ -40,9 +40,9 @@ def runs(trend: Trend, last: int, width: int = MIN_WIDTH) -> Iterator[Text]:
     for (run, _), row in zip(shown, rows, strict=True):
         yield row
         if run.changed:
-            phrases = f"changed: {one_line(', '.join(run.changed))}"
-            wrapped = textwrap.wrap(phrases, width - 2, subsequent_indent="  ", break_on_hyphens=False)
-            yield from (Text(f"  {line}", "yellow") for line in wrapped)
+            changed = Text(f"changed: {one_line(', '.join(run.changed))}", "yellow")
+            for number, line in enumerate(changed.wrap(Console(), width - 4)):  # wide characters count twice
+                yield Text.assemble("    " if number else "  ", line)
     if hidden := len(trend.runs) - len(shown):
         yield Text(f"{count(hidden, 'earlier run')}: --limit {len(trend.runs)}", "dim")
 
