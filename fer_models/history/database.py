@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.errors import UsageError, encodable, one_line
-from fer_models.history.records import Entry, RunRecord, SubjectRecord
+from fer_models.history.records import Entry, RunRecord, Series, SubjectRecord
 from fer_models.store.subject import Subject
 
 #: In the header of the file: that it is a history of this project, and the version of its tables.
@@ -61,9 +61,10 @@ _ADD_SUBJECT = """INSERT INTO subjects VALUES (
     :accuracy, :low, :high, :macro_f1, :verdict, :change, :from_store, :device, :key, :fingerprint,
     :inputs)"""
 _ENTRIES = "SELECT * FROM subjects JOIN runs ON runs.id = subjects.run"
-_OF_SUBJECT = """ WHERE model = :model AND dataset = :dataset AND split = :split
-    AND restoration = :restoration AND corruption IS :corruption AND prompt IS :prompt"""
-_IN_ORDER = " ORDER BY runs.id, subjects.rowid"
+_OF_SERIES = """ WHERE model = :model AND dataset = :dataset AND split = :split
+    AND restoration = :restoration AND corruption IS :corruption AND prompt IS :prompt
+    AND (CASE WHEN faces < faces_of_split THEN faces END) IS :limit"""
+_NEWEST_FIRST = " ORDER BY runs.id DESC, subjects.rowid DESC LIMIT :last"
 
 
 def beside(store: Path) -> Path:
@@ -100,8 +101,12 @@ class History:
                 del fields["subject"]
                 connection.execute(_ADD_SUBJECT, _parameters(fields))
 
-    def entries(self, subject: Subject | None = None) -> list[Entry]:
-        """All entries, or those of a subject, in the order in which their runs were appended.
+    def entries(self, series: Series | None = None, last: int | None = None) -> list[Entry]:
+        """Read entries, in the order in which their runs were appended.
+
+        Args:
+            series: the series that is read; None for all.
+            last: the most entries, those appended last; None for all.
 
         Raises:
             UsageError: the file does not exist, cannot be read, or is no history of this version.
@@ -111,13 +116,17 @@ class History:
                 f"There is no history {self.path}. `pytest evals` makes one beside its store. "
                 "For another one: --store FOLDER or --history FILE"
             )
-        query = _ENTRIES + ("" if subject is None else _OF_SUBJECT) + _IN_ORDER
+        query = _ENTRIES
+        values: dict[str, Any] = {"last": -1 if last is None else last}
+        if series is not None:
+            query += _OF_SERIES
+            values |= {**series.subject.as_json(), "limit": series.limit}
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
             if not self._has_tables(connection):
                 return []
-            rows = connection.execute(query, {} if subject is None else _parameters(subject.as_json()))
+            rows = connection.execute(query + _NEWEST_FIRST, _parameters(values))
             try:
-                return [_entry(dict(row)) for row in rows]
+                return [_entry(dict(row)) for row in rows][::-1]
             except (ValueError, KeyError) as error:
                 reason = one_line(str(error))
                 raise UsageError(f"The history {self.path} is damaged: {reason}. {_ADVICE}") from error

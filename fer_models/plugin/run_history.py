@@ -16,7 +16,7 @@ from fer_models.history.inputs import digests, stored_provenance
 from fer_models.history.records import Entry, RunRecord, SubjectRecord, series_of
 from fer_models.inference.environment import environment
 from fer_models.report.report_entries import Result
-from fer_models.report.trend_entries import Trend, trend
+from fer_models.report.trend_entries import LONGEST, Trend, trend
 from fer_models.store.code_identity import library_versions
 
 
@@ -64,12 +64,8 @@ class RunHistory:
             self.problem = f"this run is not in it. {error}"
 
     def _earlier(self, entry: Entry) -> list[Entry]:
-        """The earlier entries of the same series."""
-        if not self.path.exists():
-            return []
-        series = series_of(entry.scores)
-        earlier = self._history.entries(entry.scores.subject)
-        return [each for each in earlier if series_of(each.scores).limit == series.limit]
+        """The earlier entries of the same series, of which the first only tells what changed after it."""
+        return self._history.entries(series_of(entry.scores), LONGEST) if self.path.exists() else []
 
     def _scores(self, result: Result, fingerprint: str) -> SubjectRecord:
         provenance = stored_provenance(self._store, result.subject, result.key)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from fakes import full_disk
 from guards import outcome
-from history_runs import RUN, SCORES, SUBJECT, entry, write_history
+from history_runs import RUN, SCORES, entry, write_history
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_models.errors import UsageError, encodable
 from fer_models.history.database import History, beside
-from fer_models.history.records import Entry, RunRecord, SubjectRecord
+from fer_models.history.records import Entry, RunRecord, SubjectRecord, series_of
 from fer_models.store.subject import Subject
 
 TEXT = st.text().map(encodable)
@@ -65,21 +65,25 @@ def test_what_is_appended_is_read_back_in_order(
         history.append(run, subjects)
     expected = [Entry(run, scores) for run, subjects in runs for scores in subjects]
     assert (history.entries() if runs else []) == expected
-    for subject in {scores.subject for _, scores in expected}:
-        assert history.entries(subject) == [each for each in expected if each.scores.subject == subject]
+    for series in {series_of(scores) for _, scores in expected}:
+        of_series = [each for each in expected if series_of(each.scores) == series]
+        assert history.entries(series) == of_series
+        assert history.entries(series, last=1) == of_series[-1:]
 
 
 @pytest.mark.parametrize("name", ["'); DROP TABLE runs; --", "%", "\x00", "日本", "a" * 10_000])
 def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
     history = write_history(tmp_path / "h.sqlite", entry(model=name), entry(model="other"))
     assert [each.scores.subject.model for each in history.entries()] == [name, "other"]
-    assert [each.scores.subject.model for each in history.entries(entry(model=name).scores.subject)] == [name]
+    assert [each.scores.subject.model for each in history.entries(series_of(entry(model=name).scores))] == [
+        name
+    ]
 
 
 def test_a_name_that_is_no_unicode_is_found_again(tmp_path: Path) -> None:
     named = entry(model="\udcff")
     history = write_history(tmp_path / "h.sqlite", named)
-    (found,) = history.entries(named.scores.subject)
+    (found,) = history.entries(series_of(named.scores))
     assert found.scores.subject.model == "\ufffd"
 
 
@@ -225,7 +229,7 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_a_read_only_history_is_read_and_not_written(tmp_path: Path) -> None:
     history = write_history(tmp_path / "h.sqlite", entry())
     history.path.chmod(0o444)
-    assert len(history.entries(SUBJECT)) == 1
+    assert len(history.entries(series_of(SCORES))) == 1
     text = outcome(lambda: history.append(RUN, [SCORES]))
     assert "readonly" in text
     assert "writable" in text

@@ -3,8 +3,10 @@
 import sqlite3
 
 import pytest
+from eval_reports import report, result
 
 from fer_models.history.database import History
+from fer_models.plugin.run_history import RunHistory, run_record
 
 
 @pytest.fixture
@@ -21,9 +23,9 @@ def test_each_run_is_appended_once_and_the_report_has_the_trend(bench, history):
     done = bench.run()
     assert lines(done.stdout) == [f"history: {history.path}"]
     ((run, scores),) = history.entries()
-    result = bench.report()["results"][0]
-    assert (scores.subject.model, scores.n, scores.key) == ("knowing", 105, result["key"])
-    assert scores.accuracy == result["metrics"]["accuracy"]["value"]
+    written = bench.report()["results"][0]
+    assert (scores.subject.model, scores.n, scores.key) == ("knowing", 105, written["key"])
+    assert scores.accuracy == written["metrics"]["accuracy"]["value"]
     assert (run.exit_code, run.depth, run.cached_only, run.verdicts) == (0, "standard", False, {"NEW": 1})
     assert (scores.device, scores.from_store) == ("cpu", False)
     assert run.versions.keys() >= {"python", "torch", "numpy", "scikit-learn"}
@@ -101,7 +103,18 @@ def test_a_history_that_cannot_be_used_costs_no_report_and_no_verdict(bench, his
     (line,) = lines(done.stdout)
     assert line.startswith("history: this run is not in it. ")
     assert words in line
-    report = bench.report()
-    assert (report["trends"], report["errors"]) == ([], [])
-    assert [result["verdict"] for result in report["results"]] == ["NEW"]
+    written = bench.report()
+    assert (written["trends"], written["errors"]) == ([], [])
+    assert [each["verdict"] for each in written["results"]] == ["NEW"]
     assert (history.path.read_bytes() if history.path.is_file() else None) == before
+
+
+def test_a_run_that_cannot_be_appended_is_told_and_is_not_an_error(tmp_path):
+    results = report(results=[result()]).results
+    run = RunHistory(tmp_path / "store")
+    run.read(run_record(results, command="pytest", depth="full", cached_only=False), results, "9c11")
+    assert [trend.name for trend in run.trends] == ["vgg19-raw"]
+    write_text(run.path)
+    run.append(exit_code=0)
+    assert run.problem.startswith("this run is not in it. The history")
+    assert "file is not a database" in run.problem
