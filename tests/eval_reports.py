@@ -90,6 +90,25 @@ def face_set(**changed: Any) -> dict[str, Any]:
     return {**fields, **changed}
 
 
+def trend_run(accuracy: float | None = 0.668, day: int = 1, **changed: Any) -> dict[str, Any]:
+    fields = {
+        "time": f"2026-01-{day:02d}T12:30:00+00:00",
+        "n": 3589,
+        "accuracy": None if accuracy is None else score(accuracy),
+        "verdict": "PASS",
+        "from_store": False,
+        "cached_only": False,
+        "changed": [],
+    }
+    assert changed.keys() <= fields.keys()
+    return {**fields, **changed}
+
+
+def trend(*runs: dict[str, Any], limit: int | None = None, **names: Any) -> dict[str, Any]:
+    """The trend of a subject; keywords replace the fields of the subject."""
+    return {"subject": subject(**names), "limit": limit, "runs": list(runs)}
+
+
 def robustness_entry(**more: Any) -> dict[str, Any]:
     return {
         "subject": subject(),
@@ -120,6 +139,7 @@ def content(**sections: Any) -> dict[str, Any]:
         "not_judged": [],
         "errors": [],
         "published": [],
+        "trends": [],
     }
     assert sections.keys() <= empty.keys()
     return {**empty, **sections}
@@ -339,6 +359,7 @@ def full_content() -> dict[str, Any]:
                 "protocol": "split not stated",
             }
         ],
+        trends=[trend(trend_run(0.66), trend_run(0.64, 2, verdict="FAIL", changed=["weights"]))],
     )
 
 

@@ -17,6 +17,7 @@ from fer_models.cli import (
     export,
     fuse,
     gate,
+    history,
     predict,
     probe,
     report,
@@ -96,6 +97,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         restore,
         compare,
         report,
+        history,
         gate,
         completion,
     ):

@@ -236,7 +236,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write evals.json (before pytest-html writes the page), and the baselines with --update-baselines."""
+    """Write evals.json before pytest-html writes the page, and append the run to the history."""
     if _USAGE_ERROR in session.config.stash:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if hasattr(session.config, "workeroutput"):
@@ -247,9 +247,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would predict what is missing
         return
-    from fer_models.gate import baselines
-    from fer_models.report import report_file
-
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
@@ -257,16 +254,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
             return
-        report_file.write_report(state.report(), state.report_dir / "evals.json")
-        if state.records:
-            baselines.update(
-                state.evaluation.runner.options.baselines, state.records.values(), state.evaluation.baselines
-            )
+        state.write()
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
     # A failed verdict on the page fails the run, also where no selected test asserts it.
     if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if state.is_written:
+        state.history.append(int(session.exitstatus))
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

@@ -19,6 +19,7 @@ from fer_models.inference.environment import environment
 from fer_models.inference.runner import Combination
 from fer_models.plugin import options, reproduction
 from fer_models.plugin.progress import progress
+from fer_models.plugin.run_history import RunHistory, run_record
 from fer_models.plugin.session import chosen
 from fer_models.report import (
     html_report,
@@ -83,6 +84,8 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
+        self.history = RunHistory(self.evaluation.runner.options.store)
+        self.is_written = False
 
     # -- the report -------------------------------------------------------------------------------
 
@@ -217,7 +220,33 @@ class State:
             name: tuple(entries[k] for k in sorted(entries)) for name, entries in self.sections.items()
         }
         results = tuple(self.results[k] for k in sorted(self.results))
-        return replace(report, results=results, costs=costs, **sections)
+        return replace(report, results=results, costs=costs, trends=self.history.trends, **sections)
+
+    def write(self) -> None:
+        """Write evals.json, with the earlier runs of its subjects, and the baselines with --update-baselines.
+
+        Raises:
+            BaselinesError, UsageError, OSError: one of them cannot be written.
+        """
+        self._read_history()
+        report_file.write_report(self.report(), self.report_dir / "evals.json")
+        self.is_written = True
+        if self.records:
+            path, recorded = self.evaluation.runner.options.baselines, self.evaluation.baselines
+            baselines.update(path, self.records.values(), recorded)
+
+    def _read_history(self) -> None:
+        if not self.results:
+            return
+        runner, results = self.evaluation.runner, [self.results[k] for k in sorted(self.results)]
+        options = runner.options
+        settings = {"depth": options.depth.name, "cached_only": options.cached_only}
+        run = run_record(results, command=self._command(), **settings)
+        self.history.read(run, results, runner.data.full_split.fingerprint)
+
+    def _command(self) -> str:
+        """The command line, printable."""
+        return printable(" ".join(["pytest", *map(str, self.config.invocation_params.args)]))
 
     def _valid_costs(self) -> tuple[Cost, ...]:
         """The costs without invalid entries, which a suite may have appended: those are errors."""
@@ -227,13 +256,12 @@ class State:
 
     def _report_without_results(self, **content: Any) -> EvalReport:
         """A report with the errors of the run and `content`. Raises UsageError where that is invalid."""
-        command = " ".join(["pytest", *map(str, self.config.invocation_params.args)])
         options = self.evaluation.runner.options
         empty = dict.fromkeys(("results", "costs", *_SECTIONS, "not_judged", "published"), ())
         return EvalReport.from_json({
             "schema": SCHEMA,
             "depth": {"name": options.depth.name, "left_out": options.depth.left_out(options.whole_variants)},
-            "environment": {**environment(), "command": printable(command)},
+            "environment": {**environment(), "command": self._command()},
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": text} for name, text in sorted(self.errors.items())],
             **empty,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_models.errors import UsageError
-from fer_models.report.json_fields import decode, encode, require_object
+from fer_models.report.json_fields import decode, encode, optional, require_object
 from fer_models.report.report_entries import (
     TRAINING,
     Cost,
@@ -34,6 +34,7 @@ from fer_models.report.robustness_entries import (
     RestorationResult,
     RobustnessEntry,
 )
+from fer_models.report.trend_entries import Trend
 
 SCHEMA = 2
 _NAMES_IN_NOTES = 4
@@ -68,6 +69,7 @@ class EvalReport:
         not_judged: ids of recorded subjects that the selection of tests leaves out.
         errors: what could not be judged.
         published: claims of publications, as baselines.json has them.
+        trends: the last runs of each subject, with this one; empty without a history.
     """
 
     depth: DepthSummary
@@ -84,6 +86,7 @@ class EvalReport:
     not_judged: tuple[str, ...]
     errors: tuple[ReportedError, ...]
     published: tuple[Mapping[str, Any], ...]
+    trends: tuple[Trend, ...] = optional(())
 
     @classmethod
     def from_json(cls, value: Any) -> EvalReport:

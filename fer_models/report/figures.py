@@ -13,12 +13,11 @@ from fer_models.report.report_entries import Result
 from fer_models.report.robustness_entries import CorruptionResult
 from fer_models.report.svg import (
     BLUE,
-    FAIL,
-    INCONCLUSIVE,
     INK,
     MUTED,
     RULE,
     SURFACE,
+    VERDICT_COLOURS,
     Picture,
     new_figure,
     percent_tick,
@@ -31,7 +30,6 @@ if TYPE_CHECKING:  # matplotlib is imported when a chart is drawn, at the end of
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-_VERDICT_COLOURS = {"FAIL": FAIL, "INCONCLUSIVE": INCONCLUSIVE}
 _MAX_LINES = 40  # in one panel; the table has the others
 #: Lines that one figure compares: more cannot be told apart.
 MOST_COMPARED = 8
@@ -120,7 +118,7 @@ def _draw_panel(ax: Axes, faces: str, lines: Mapping[str, _Line], majority: floa
 
 
 def _draw_result(ax: Axes, y: int, result: Result) -> None:
-    colour = _VERDICT_COLOURS.get(str(result.verdict), BLUE)
+    colour = VERDICT_COLOURS.get(str(result.verdict), BLUE)
     accuracy, baseline = result.metrics["accuracy"], result.baseline_value()
     bar: dict[str, Any] = {"linewidth": 2.2, "alpha": 0.45, "solid_capstyle": "round"}
     ax.plot([accuracy.low, accuracy.high], [y, y], color=colour, zorder=3, **bar)

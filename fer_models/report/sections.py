@@ -53,6 +53,7 @@ _CORRUPTIONS = "How does accuracy fall when pictures get worse?"
 _METAMORPHIC = "How often does a small change that should not matter change a prediction?"
 _PARITY = "Does an export predict what its model predicts?"
 _COSTS = "What does accuracy cost? Times on this machine."
+_HISTORY = "How did accuracy change from run to run, and what else changed?"
 _PUBLISHED = (
     "What do publications claim, under which protocol, is it possible, and what was measured here? "
     "No verdict depends on it."
@@ -71,6 +72,7 @@ SECTIONS = (
     Section("metamorphic", "Metamorphic robustness", _METAMORPHIC, "metamorphic_robustness"),
     Section("parity", "Engines and precision", _PARITY, "engines"),
     Section("costs", "Costs", _COSTS, "costs"),
+    Section("history", "History", _HISTORY, "trend"),
     Section("published", "Published claims", _PUBLISHED, "published"),
     Section("data", "Faces", _DATA, "data"),
     Section("setup", "Environment", "With what was it run?", "environment"),

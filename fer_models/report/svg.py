@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn, at the end o
 
 BLUE, INK, MUTED, RULE, SURFACE = "#2563a8", "#24292f", "#6e7781", "#e4e7eb", "#fefefe"
 FAIL, INCONCLUSIVE = "#c62828", "#b26a00"
+#: The colours of results that are no PASS.
+VERDICT_COLOURS = {"FAIL": FAIL, "INCONCLUSIVE": INCONCLUSIVE}
 #: The CSS variable of each colour; a figure uses no other one.
 COLOURS = {
     BLUE: "accent",

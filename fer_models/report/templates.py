@@ -17,7 +17,7 @@ from fer_models.artifacts.resources import ASSETS
 from fer_models.datasets.audit_results import Example
 from fer_models.emotions import LABELS
 from fer_models.gate.restoration_effect import ALL_MODELS, NOTHING_SHOWN
-from fer_models.report import first_screen, formatting
+from fer_models.report import first_screen, formatting, trend_figure
 from fer_models.report.cost_points import cost_points
 from fer_models.report.matrix import matrices
 from fer_models.report.prompt_diff import prompt_diff
@@ -55,6 +55,7 @@ def _environment() -> Environment:
         "cost_points": cost_points,
         "facts": first_screen.facts,
         "matrices": matrices,
+        "trend_chart": trend_figure.trend,
     }
     environment.tests["has_embedded_pictures"] = _has_embedded_pictures
     environment.tests["is_measured_here"] = lambda claim: bool(_measured_here(claim))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from eval_reports import cost, face_set, result
 
 from fer_models.depth import DEPTHS
+from fer_models.plugin.run_history import RunHistory
 from fer_models.plugin.state import State
 
 
@@ -23,6 +25,7 @@ def state() -> State:
     runner, baselines = SimpleNamespace(data=data, options=options), SimpleNamespace(published=published)
     run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
+    run.history = RunHistory(Path("nowhere/store"))
     run.results, run.costs = {}, [cost(seconds=0.1)]
     run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "parity", "restorations")}
     run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]

@@ -64,7 +64,11 @@ OPEN = {
 def may_be_missing(path: tuple[Any, ...], parent: Any) -> bool:
     """Whether JSON at a path is free, or optional by the design of the file."""
     *above, key = path
-    if isinstance(key, int) or {"environment", "published", "recorded"} & set(path) or path == ("schema",):
+    if (
+        isinstance(key, int)
+        or {"environment", "published", "recorded"} & set(path)
+        or path in (("schema",), ("trends",))
+    ):
         return True
     if above and above[0] == "costs":
         return key not in ("name", "phase", "model", "restoration")

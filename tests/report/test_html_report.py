@@ -60,7 +60,11 @@ class Skeleton(HTMLParser):
 
 
 #: Values of closed lists: anything else is refused before there is a page.
-CLOSED = {"verdict": ("PASS", "FAIL", "INCONCLUSIVE", "helps", "harms"), "kind": ("conflict", "near")}
+CLOSED = {
+    "verdict": ("PASS", "FAIL", "INCONCLUSIVE", "helps", "harms"),
+    "kind": ("conflict", "near"),
+    "time": ("2026-01-01T12:30:00+00:00", "2026-01-02T12:30:00+00:00"),
+}
 #: Keys of objects whose keys come from outside.
 FREE = ("environment", "templates", "words", "invariances", "questions", "shuffles", "orders", "rotations",
         "flip_rate", "strata", "per_class")  # fmt: skip
@@ -164,7 +168,7 @@ def test_the_sections_stand_in_the_order_of_what_matters_and_the_contents_link_t
     page = page_html(full_report())
     assert sections_of(page) == [
         *("summary", "regressions", "leaderboard", "changed-faces", "subjects", "restoration", "prompts"),
-        *("corruptions", "metamorphic", "parity", "costs", "published", "data", "setup"),
+        *("corruptions", "metamorphic", "parity", "costs", "history", "published", "data", "setup"),
     ]
     contents = page.split("<nav")[1].split("</nav>")[0]
     assert re.findall(r'href="#([^"]*)"', contents) == sections_of(page)
