@@ -18,6 +18,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"  # it has pip, which `peers` runs
 nox.options.reuse_existing_virtualenvs = True
 
+#: What checks the accessibility of the page.
+AXE = "axe-core@4.14.1"
 #: What CI evaluates on the real faces.
 REAL_FACES = "(accuracy and raw) or data or (controls and not bicubic and not gfpgan)"
 
@@ -123,6 +125,20 @@ def peers(session: nox.Session) -> None:
         records = "benchmarks/peers-baselines.json"
         selection = [option for model in models for option in ("--model", model)]
         evals(session, *selection, "--baselines", records, "-k", "accuracy")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The page in a real browser: Chromium of this machine, driven by playwright, and axe-core from npm."""
+    install(session)
+    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[browser]")
+    with tempfile.TemporaryDirectory() as folder:
+        if shutil.which("npm"):
+            session.run("npm", "pack", "--silent", AXE, "--pack-destination", folder, external=True)
+            session.env["FER_MODELS_AXE"] = folder
+        else:
+            session.log("npm is not installed: what assistive technology finds is not checked")
+        session.run("python", "-m", "pytest", "tests/browser", "-q", "-rs")
 
 
 @nox.session
