@@ -1,7 +1,7 @@
 """Screenshots of the page for the documentation: `docs/images`.
 
-Two reports are needed, of a passing and of a failing run on the synthetic faces, so that no photograph of a person
-is in a picture:
+Two reports are needed, of a passing and of a failing run on the synthetic faces, so that no picture has a
+photograph of a person:
     python benchmarks/page_screenshots.py PASSING/evals.html FAILING/evals.html docs/images
 """
 
