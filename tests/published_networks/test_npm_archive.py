@@ -117,7 +117,11 @@ def test_a_cut_archive_is_refused(share, tmp_path):
     refused(tmp_path / "a.tgz", content[: int(len(content) * share)])
 
 
-@pytest.mark.parametrize("content", [b"no archive", gzip.compress(b"no tar" * 1000), tar(regular(NAME))])
+@pytest.mark.parametrize(
+    "content",
+    [b"no archive", gzip.compress(b"no tar" * 1000), tar(regular(NAME))],
+    ids=["text", "compressed text", "a tar file"],  # a compressed file begins with the time: no name for a test
+)
 def test_a_file_that_is_no_archive_of_npm_is_refused(content, tmp_path):
     refused(tmp_path / "a.tgz", content)
 
