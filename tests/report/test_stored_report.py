@@ -150,10 +150,20 @@ def test_the_command_takes_the_store_its_baselines_and_a_selection(
     assert "net-raw regressed" in Path("reports/stored.html").read_text(encoding="utf-8")
 
 
+def test_with_the_strict_gate_a_subject_without_a_baseline_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_partition(tmp_path, predictions_of())
+    for options, failures in ([], 0), (["--strict-gate"], 1):
+        assert cli.main(["report", "--store", str(tmp_path), "--format", "junit", *options]) == 0
+        assert capsys.readouterr().out.count("<failure") == failures
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--model", "net"], "Add --store FOLDER"),
+        (["--strict-gate"], "--strict-gate: only for stored predictions"),
         (["evals.json", "--store", "store"], "not both"),
         (["--store", "store", "--baselines", "nowhere.json"], "no such file"),
     ],
