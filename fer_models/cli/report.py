@@ -50,6 +50,8 @@ def add(commands: Commands) -> None:
     )
     for name in ("--model", "--dataset", "--split"):
         parser.add_argument(name, metavar="NAME", help=f"with --store: only this {name.removeprefix('--')}")
+    strict = "with --store: INCONCLUSIVE, NEW and DEGRADED are failures too"
+    parser.add_argument("--strict-gate", action="store_true", help=strict)
     parser.add_argument(
         "--format",
         choices=("html", "markdown", "json", "junit"),
@@ -62,10 +64,10 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report."""
-    selection = {name: getattr(args, name) for name in ("baselines", "model", "dataset", "split")}
     if args.store is None:
-        if given := [f"--{name}" for name, value in selection.items() if value is not None]:
-            raise UsageError(f"{', '.join(given)} selects stored predictions. Add --store FOLDER.")
+        names = ("baselines", "model", "dataset", "split", "strict_gate")
+        if given := [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]:
+            raise UsageError(f"{', '.join(given)}: only for stored predictions. Add --store FOLDER.")
         from fer_models.report.report_file import read_report
 
         path = args.report or _REPORT
@@ -89,7 +91,10 @@ def _of_store(args: argparse.Namespace) -> EvalReport:
     records = baselines.read(path if path.is_file() else resources.shipped_baselines())
     wanted = {name: getattr(args, name) for name in ("model", "dataset", "split") if getattr(args, name)}
     return stored_report(
-        args.store, records, lambda subject: all(getattr(subject, k) == v for k, v in wanted.items())
+        args.store,
+        records,
+        lambda subject: all(getattr(subject, name) == value for name, value in wanted.items()),
+        args.strict_gate,
     )
 
 

@@ -87,6 +87,55 @@ def test_a_model_is_selected_and_a_selection_without_predictions_is_refused(tmp_
         stored_report(tmp_path / "nowhere", Baselines())
 
 
+def test_a_record_that_contradicts_itself_is_an_error_of_its_subject_alone(tmp_path: Path) -> None:
+    write_partition(tmp_path, predictions_of())
+    write_partition(tmp_path, predictions_of(), OTHER, key="l")
+    false = record_of(predictions_of(), metrics={"accuracy": 0.99, "macro_f1": 0.99})
+    report = stored_report(tmp_path, Baselines((false, record_of(predictions_of(), OTHER))))
+    assert by_id(report) == {SUBJECT.id: "ERROR", OTHER.id: "PASS"}
+    assert "contradicts itself" in report.failures[0].message
+
+
+def test_a_selection_is_judged_as_part_of_the_split_that_other_models_predicted(tmp_path: Path) -> None:
+    """A record does not name faces; the predictions of another model for all faces do."""
+    whole, other = predictions_of(), replace(SUBJECT, model="other")
+    write_partition(tmp_path, whole, other, key="l")
+    write_partition(tmp_path, whole.select(np.arange(70)))
+    records = Baselines((record_of(whole), record_of(whole, other)))
+    report = stored_report(tmp_path, records, lambda subject: subject.model == SUBJECT.model)
+    assert by_id(report) == {SUBJECT.id: "PASS"}
+    (result,) = report.results
+    assert result.baseline is not None
+    assert result.baseline.metrics == records.measured[0].metrics, "that of the whole split, as in a run"
+
+
+def test_a_part_of_a_split_of_unknown_size_is_no_full_split(tmp_path: Path) -> None:
+    part = predictions_of().select(np.arange(0, 490, 7))
+    write_partition(tmp_path, part)
+    report = stored_report(tmp_path, Baselines())
+    (result,) = report.results
+    assert result.is_part
+    (faces,) = report.data.values()
+    assert (faces.n, faces.of) == (70, 484)
+    assert "484 or more" in faces.notes[-1]
+
+
+def test_a_record_of_the_same_faces_without_stored_predictions_is_named(tmp_path: Path) -> None:
+    write_partition(tmp_path, predictions_of())
+    elsewhere = replace(SUBJECT, split="test")
+    records = Baselines(tuple(record_of(predictions_of(), one) for one in (SUBJECT, OTHER, elsewhere)))
+    assert stored_report(tmp_path, records).not_judged == (OTHER.id,)
+    assert stored_report(tmp_path, records, lambda one: one == SUBJECT).not_judged == ()
+
+
+def test_replies_to_an_unknown_question_are_not_counted_as_something_else(tmp_path: Path) -> None:
+    table = replace(predictions_of(), text=("B",) * 490)
+    write_partition(tmp_path, table, replace(SUBJECT, prompt="of my own"))
+    (result,) = stored_report(tmp_path, Baselines()).results
+    assert result.responses is None
+    assert "its replies are not shown" in result.notes[0]
+
+
 def test_the_command_takes_the_store_its_baselines_and_a_selection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,10 +150,20 @@ def test_the_command_takes_the_store_its_baselines_and_a_selection(
     assert "net-raw regressed" in Path("reports/stored.html").read_text(encoding="utf-8")
 
 
+def test_with_the_strict_gate_a_subject_without_a_baseline_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_partition(tmp_path, predictions_of())
+    for options, failures in ([], 0), (["--strict-gate"], 1):
+        assert cli.main(["report", "--store", str(tmp_path), "--format", "junit", *options]) == 0
+        assert capsys.readouterr().out.count("<failure") == failures
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--model", "net"], "Add --store FOLDER"),
+        (["--strict-gate"], "--strict-gate: only for stored predictions"),
         (["evals.json", "--store", "store"], "not both"),
         (["--store", "store", "--baselines", "nowhere.json"], "no such file"),
     ],
