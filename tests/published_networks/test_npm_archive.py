@@ -120,7 +120,7 @@ def test_a_cut_archive_is_refused(share, tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"no archive", gzip.compress(b"no tar" * 1000), tar(regular(NAME))],
-    ids=["text", "compressed text", "a tar file"],  # a compressed file begins with the time: no name for a test
+    ids=["text", "compressed text", "a tar file"],  # a compressed file contains the time: its bytes are no id
 )
 def test_a_file_that_is_no_archive_of_npm_is_refused(content, tmp_path):
     refused(tmp_path / "a.tgz", content)
