@@ -93,6 +93,15 @@ def package(session: nox.Session) -> None:
             session.run(python, "-m", "pytest", "-k", "raw", external=True)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site without a warning, and every command and code block of README.md and docs/."""
+    install(session)
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", folder)
+    session.run("python", "-m", "pytest", "tests/documentation.py", "-n", "2", "--dist", "loadgroup", "-q")
+
+
 @nox.session(name="evals")
 def embedded_evals(session: nox.Session) -> None:
     """The embedded default, one model at full depth, and the embedded default again, from the store."""

@@ -1,13 +1,15 @@
 """Run the code blocks of README.md and of `docs/`: `pytest tests/documentation.py`, by `nox -s docs`. Not part
 of `pytest tests`.
 
-The blocks of a page run one after another in a folder of their own: a copy of what the evals need, and files
-with the names that the pages use. `FOLDER` in a command is a small FER-2013 of synthetic faces. Runs evaluate
-14 faces unless their command has a number. The predictions are shared by all pages.
+The blocks of a page run one after another, in a folder with what the evals need of a clone, or (a page about
+a repository of your own) in an empty one. Files with the names that the pages use are there. `FOLDER` in a
+command is a small FER-2013 of synthetic faces. A run evaluates 14 faces at depth `quick`, unless its command
+says otherwise; only `--update-baselines` needs all faces. All pages share one store.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from doc_blocks import RUNNABLE, Block, check_data, missing_lines, read_blocks
 from fer2013_files import Row, write_csv
@@ -23,13 +26,14 @@ from onnx_files import dense_model, save
 from PIL import Image
 
 from fer_models.datasets import synthetic_drawing
+from fer_models.emotions import LABELS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-#: Pages about a repository of your own: their folder is empty.
+#: Pages about a repository of your own.
 WITHOUT_CLONE = ("docs/ci-gate.md", "docs/writing-evals.md")
-CLONE = ("evals", "benchmarks", "conftest.py", "pyproject.toml", "baselines.json")
-FACES_OF_A_RUN = "--limit 14 --depth quick -p no:cacheprovider"
+CLONE = ("evals", "benchmarks", "docs", "conftest.py", "pyproject.toml")
+FEW_FACES = "--limit 14 --depth quick"
 BLOCKS = [
     block
     for page in PAGES
@@ -45,11 +49,11 @@ def parameter(block: Block):
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory) -> Path:
-    """A folder for all processes of `-n`: the store."""
+def store(tmp_path_factory) -> Path:
+    """The folder `.evals` of all pages, in all processes of `-n`."""
     folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared"
-    (folder / "evals").mkdir(parents=True, exist_ok=True)
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "evals"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -57,75 +61,92 @@ def shared(tmp_path_factory) -> Path:
 def fer2013(tmp_path_factory) -> Path:
     """A FER-2013 of 70 + 35 + 35 synthetic faces."""
     folder = tmp_path_factory.mktemp("fer2013")
-    splits = [*["train"] * 70, *["public_test"] * 35, *["private_test"] * 35]
-    write_csv(folder, [Row(i % 7, s, synthetic_drawing.draw("test", i)) for i, s in enumerate(splits)])
+    splits = ["train"] * 70 + ["public_test"] * 35 + ["private_test"] * 35
+    rows = [Row(i % 7, split, synthetic_drawing.draw("test", i)) for i, split in enumerate(splits)]
+    write_csv(folder, rows)
     return folder
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory, shared) -> dict[str, Path]:
-    """The folder of each page, and (as `output of PAGE`) the file with the output of its last block."""
-    folders = {}
-    for page in {block.page for block in BLOCKS}:
-        folder = tmp_path_factory.mktemp(Path(page).stem)
-        (folder / ".evals").symlink_to(shared / "evals")
-        for name in CLONE if page not in WITHOUT_CLONE else ():
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, folder / name)
-        folders[page] = folder
-    return folders
+def folders(tmp_path_factory, store):
+    """A function that returns the folders of a page: a clone, and an empty repository."""
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def of(page: str) -> tuple[Path, Path]:
+        if page not in made:
+            folder = tmp_path_factory.mktemp(Path(page).stem)
+            made[page] = folder / "clone", folder / "repository"
+            for each in made[page]:
+                each.mkdir()
+                (each / ".evals").symlink_to(store)
+                add_pictures(each)
+            copy_clone(made[page][0], with_fer2013=page == "docs/results.md")
+        return made[page]
+
+    return of
 
 
-@pytest.fixture
-def folder(request, folders, fer2013) -> Path:
-    """The folder of a block's page."""
-    block = request.node.callspec.params["block"]
-    page_folder = folders[block.page]
-    if not (page_folder / "face.jpg").exists():
-        add_files(page_folder)
-    return page_folder
+def copy_clone(folder: Path, *, with_fer2013: bool) -> None:
+    """What the evals need of a clone. The records of FER-2013 are about other faces than those here."""
+    for name in CLONE:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    records = json.loads((ROOT / "baselines.json").read_text(encoding="utf-8"))
+    records["measured"] = [r for r in records["measured"] if with_fer2013 or r["dataset"] == "synthetic"]
+    (folder / "baselines.json").write_text(json.dumps(records), encoding="utf-8")
 
 
-def add_files(folder: Path) -> None:
-    """The files that the pages name."""
-    for i, name in enumerate(("face.jpg", "holiday.jpg", "party.jpg")):
-        Image.fromarray(synthetic_drawing.draw("test", i)).convert("RGB").save(folder / name)
+def add_pictures(folder: Path) -> None:
+    """Pictures, and class folders with names and with numbers."""
+    picture = Image.fromarray(synthetic_drawing.draw("test", 3)).convert("RGB")
+    picture.save(folder / "face.jpg")
+    for i in range(14):
+        picture = Image.fromarray(synthetic_drawing.draw("test", i))
+        for name in (f"my-faces/{LABELS[i % 7]}", f"my-numbered-faces/{i % 3}"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            picture.save(folder / name / f"{i}.png")
 
 
-@pytest.mark.parametrize("block", map(parameter, BLOCKS))
-def test_a_block_works_as_it_is_shown(block, folder, fer2013):
-    if block.language not in RUNNABLE:
-        last = folder / "output of the last block"
-        if block.language == "text":
-            assert not (missing := missing_lines(block.text, last.read_text())), missing
-        else:
-            check_data(block)
+def add_networks(folder: Path, text: str) -> None:
+    """The networks that a block names."""
+    if "my-vit" in text and not (folder / "my-vit").exists():
+        vit(folder / "my-vit")
+    if "my.onnx" in text:
+        weights = np.random.default_rng(0).normal(size=(7, 3 * 112 * 112)) / 500
+        save(dense_model(weights, np.zeros(7), ["n", 3, 112, 112]), folder / "my.onnx")
+
+
+@pytest.mark.parametrize("block", [parameter(block) for block in BLOCKS])
+def test_a_block_works_as_it_is_shown(block, folders, fer2013):
+    clone, repository = folders(block.page)
+    own = block.page in WITHOUT_CLONE or "fer-models init" in block.text
+    folder = repository if own else clone
+    last_output = folder / "output-of-the-last-block.txt"
     if block.title:
         (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.title).write_text(block.text, encoding="utf-8")
     if block.language in RUNNABLE:
-        run(block, folder, fer2013)
+        add_networks(folder, block.text)
+        last_output.write_text(run(block, folder, fer2013), encoding="utf-8")
+    elif block.language == "text":
+        assert not (missing := missing_lines(block.text, last_output.read_text(encoding="utf-8"))), missing
+    else:
+        check_data(block)
 
 
-def run(block: Block, folder: Path, fer2013: Path) -> None:
+def run(block: Block, folder: Path, fer2013: Path) -> str:
+    """Run a block; returns its output. A command that fails fails the test, with the output."""
+    few = "" if "--update-baselines" in block.text else FEW_FACES
     environment = os.environ | {
-        "PYTEST_ADDOPTS": FACES_OF_A_RUN,
         "FER_MODELS_WEIGHTS": str(folder / "weights"),
         "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT)]),
+        "PYTEST_ADDOPTS": f"-p no:cacheprovider {few}",
+        "PYTHONPATH": str(ROOT),
     }
+    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_XDIST")}
     text = re.sub(r"\bFOLDER\b", str(fer2013), block.text)
-    command = (
-        ["bash", "-euo", "pipefail", "-c", text] if block.language == "sh" else [sys.executable, "-c", text]
-    )
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-    )
-    (folder / "output of the last block").write_text(done.stdout)
+    program = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 240}
+    done = subprocess.run([*program, text], cwd=folder, env=environment, **options)
     assert done.returncode == 0, f"{text}\nended with {done.returncode}:\n{done.stdout[-4000:]}"
+    return done.stdout
