@@ -3,9 +3,10 @@
     python benchmarks/results_page.py                       # from baselines.json and benchmarks/results.json
     python benchmarks/results_page.py --data-root FOLDER    # compute benchmarks/results.json again first
 
-It runs no model: predictions are those in `baselines.json` and `benchmarks/peers-baselines.json`. They contain
-no labels. What needs the labels of FER-2013 (macro-F1 with its interval, accuracy without leaked faces, paired
-comparisons) is kept in `benchmarks/results.json`, with a hash of the predictions that it was computed from.
+It runs no model: predictions are those in `baselines.json` and `benchmarks/peers-baselines.json`. They
+contain no labels. What needs the labels of FER-2013 (macro-F1 with its interval, accuracy without leaked
+faces, paired comparisons) is kept in `benchmarks/results.json`, with a hash of the predictions that it was
+computed from.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _check_workflow(block: Block, workflow: dict) -> None:
 
 
 def missing_lines(shown: str, output: str) -> list[str]:
-    """The lines of `shown` that `output` does not contain, numbers and blanks apart; `…` stands for any lines."""
+    """The lines of `shown` that `output` lacks, numbers and blanks apart; `…` stands for any lines."""
     printed = {_pattern(line) for line in output.splitlines()}
     return [line for line in shown.splitlines() if line.strip(" …") and _pattern(line) not in printed]
 

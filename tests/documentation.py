@@ -1,10 +1,11 @@
-"""Run the code blocks of README.md and of `docs/`: `pytest tests/documentation.py`, by `nox -s docs`. Not part
-of `pytest tests`.
+"""Run the code blocks of README.md and of `docs/`: `pytest tests/documentation.py`, by `nox -s docs`.
+
+Not part of `pytest tests`.
 
 The blocks of a page run one after another, in a folder with what the evals need of a clone, or (a page about
 a repository of your own) in an empty one. Files with the names that the pages use are there. `FOLDER` in a
 command is a small FER-2013 of synthetic faces. A run evaluates 14 faces at depth `quick`, unless its command
-says otherwise; only `--update-baselines` needs all faces. All pages share one store.
+says otherwise or needs another depth. All clones share one store.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Pages about a repository of your own.
 WITHOUT_CLONE = ("docs/ci-gate.md", "docs/writing-evals.md")
 CLONE = ("evals", "benchmarks", "docs", "conftest.py", "pyproject.toml")
-FEW_FACES = "--limit 14 --depth quick"
+
+#: Words in a command -> what makes its run short. The first that occurs counts.
+SHORT_RUNS = {
+    "--update-baselines": "",  # it records whole splits only
+    "restoration)": "--limit 14",  # depth `quick` has no such checks
+    "parity": "--limit 14",
+    "": "--limit 14 --depth quick",
+}
 BLOCKS = [
     block
     for page in PAGES
@@ -42,19 +50,14 @@ BLOCKS = [
 
 
 def parameter(block: Block):
-    marks = [pytest.mark.xdist_group(block.page)]
-    if block.note:
-        marks.append(pytest.mark.skip(reason=block.note.strip("*")))
+    marks = [pytest.mark.skip(reason=block.note.strip("*"))] if block.note else []
     return pytest.param(block, id=block.id, marks=marks)
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
-    """The folder `.evals` of all pages, in all processes of `-n`."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "evals"
-    folder.mkdir(exist_ok=True)
-    return folder
+    """The folder `.evals` of all clones."""
+    return tmp_path_factory.mktemp("evals")
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +81,8 @@ def folders(tmp_path_factory, store):
             made[page] = folder / "clone", folder / "repository"
             for each in made[page]:
                 each.mkdir()
-                (each / ".evals").symlink_to(store)
                 add_pictures(each)
+            (made[page][0] / ".evals").symlink_to(store)
             copy_clone(made[page][0], with_fer2013=page == "docs/results.md")
         return made[page]
 
@@ -136,14 +139,13 @@ def test_a_block_works_as_it_is_shown(block, folders, fer2013):
 
 def run(block: Block, folder: Path, fer2013: Path) -> str:
     """Run a block; returns its output. A command that fails fails the test, with the output."""
-    few = "" if "--update-baselines" in block.text else FEW_FACES
+    short = next(options for word, options in SHORT_RUNS.items() if word in block.text)
     environment = os.environ | {
         "FER_MODELS_WEIGHTS": str(folder / "weights"),
         "HF_HUB_OFFLINE": "1",
-        "PYTEST_ADDOPTS": f"-p no:cacheprovider {few}",
+        "PYTEST_ADDOPTS": f"-p no:cacheprovider {short}",
         "PYTHONPATH": str(ROOT),
     }
-    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_XDIST")}
     text = re.sub(r"\bFOLDER\b", str(fer2013), block.text)
     program = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 240}

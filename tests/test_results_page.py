@@ -29,3 +29,9 @@ def test_a_new_record_needs_the_labels_again(results_page, monkeypatch):
     monkeypatch.setattr(results_page, "records", lambda: changed)
     with pytest.raises(SystemExit, match=r"results_page\.py --data-root FOLDER"):
         results_page.page()
+
+
+def test_the_readme_names_the_recorded_accuracy(results_page, repository):
+    (record,) = (r for r in results_page.records() if results_page.key(r) == "private_test vgg19 raw")
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    assert f"predicts {record.metrics['accuracy']:.1%} of the faces" in readme.replace(" %", "%")
