@@ -49,14 +49,16 @@ def main() -> None:
 
 
 def records() -> list[BaselineRecord]:
-    """All records: ours by accuracy on PrivateTest, and then those of published packages, likewise."""
+    """The records of faces as they are: ours, and those of published packages."""
     ours = baselines.read(ROOT / "baselines.json").measured
     peers = baselines.read(ROOT / "benchmarks" / "peers-baselines.json").measured
-    return [*ours, *peers]
+    return [record for record in (*ours, *peers) if record.corruption is None]
 
 
-def key(record: BaselineRecord) -> str:
-    return f"{record.split} {record.model} {record.restoration}"
+def key(record: BaselineRecord, split: str | None = None) -> str:
+    """The name of a record in benchmarks/results.json, or of the same subject on another split."""
+    prompt = "" if record.prompt is None else f" {record.prompt}"
+    return f"{split or record.split} {record.model} {record.restoration}{prompt}"
 
 
 def fingerprint(record: BaselineRecord) -> str:
@@ -146,7 +148,7 @@ def page() -> str:
     tables = {
         "OURS": main_table(subjects, by_key, stored),
         "PEERS": main_table([r for r in peers if r.restoration == "raw"], by_key, stored),
-        "PAIRED": paired_table([r for r in peers if r.restoration == "raw"], stored),
+        "PAIRED": paired_table([r for r in (*subjects, *peers) if r.restoration == "raw"], stored),
         "ANNOTATORS": show(stored["annotators"]),
         **{f"FLIPS {n}": flips_text(stored["third_party"]["mini-xception"][n]) for n in OURS},
     }
@@ -161,31 +163,32 @@ def main_table(rows: list[BaselineRecord], by_key: dict[str, BaselineRecord], st
     lines = [table_row((*header, "`public_test` accuracy", "synthetic faces")), "|---" * 7 + "|"]
     for record in sorted(rows, key=by_accuracy(rows)):
         computed = stored["scores"][key(record)]
-        elsewhere = [
-            by_key.get(f"{split} {record.model} {record.restoration}") for split in ("public_test", "test")
-        ]
+        elsewhere = [by_key.get(key(record, split)) for split in ("public_test", "test")]
         cells = [f"`{record.model}`", record.restoration, accuracy(record)]
-        cells += [f"{computed['without_leaks']['value']:.3f}", show(computed["macro_f1"])]
+        cells += [show(computed["without_leaks"]), show(computed["macro_f1"])]
         lines.append(table_row([*cells, *("" if r is None else accuracy(r) for r in elsewhere)]))
     return "\n".join(lines)
 
 
 def paired_table(rows: list[BaselineRecord], stored: Scores) -> str:
-    """Change of accuracy from ours to each published network, and its recall of disgust."""
+    """Recall of disgust, and the change of accuracy from ours to each published network."""
     header = ("model", "recall of disgust", *(f"against `{name}`" for name in OURS))
     lines = [table_row(header), "|---" * len(header) + "|"]
     for record in sorted(rows, key=by_accuracy(rows)):
-        changes = [stored["third_party"][record.model][name] for name in OURS]
+        changes = stored["third_party"].get(record.model)
+        if changes is None and record.model not in OURS:
+            continue
+        cells = ["" if changes is None else show_change(changes[name]) for name in OURS]
         disgust = show(stored["scores"][key(record)]["disgust"])
-        lines.append(table_row((f"`{record.model}`", disgust, *map(show_change, changes))))
+        lines.append(table_row((f"`{record.model}`", disgust, *cells)))
     return "\n".join(lines)
 
 
 def by_accuracy(rows: list[BaselineRecord]) -> Any:
     """A sort key: models by their accuracy without restoration, restorations of one model together."""
     raw = {r.model: r.metrics["accuracy"] for r in rows if r.restoration == "raw"}
-    order = ("raw", "bicubic", "gfpgan-nano")
-    return lambda r: (-raw[r.model], r.model, order.index(r.restoration))
+    first = {"raw": 0, "bicubic": 1}
+    return lambda r: (-raw[r.model], r.model, first.get(r.restoration, 2), r.restoration)
 
 
 def accuracy(record: BaselineRecord) -> str:
