@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from fer_models.changed_faces import flip_examples
 from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.emotions import LabelSpace
 from fer_models.errors import FerModelsError, one_line
@@ -23,6 +24,7 @@ from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.parity_run import ParityRun
 from fer_models.robustness.restorations import RestorationEffects
 from fer_models.scoring import annotators, leakage, metrics
+from fer_models.scoring.reliability import reliability_bins
 from fer_models.scoring.responses import response_summary
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
@@ -193,6 +195,7 @@ class Evaluation:
             "baseline": baseline,
             "changes": verdict.changes_json() if verdict else None,
             "log_loss": degradation.as_json() if degradation else None,
+            "flips": flip_examples(self.runner, combination, record) if verdict and record else [],
         }
 
 
@@ -227,6 +230,7 @@ class Scores:
             "leakage": leaked.as_json() if leaked else None,
             "responses": response_summary(run.predictions, self._runner.models[combination[0]].question),
             "votes": None if votes is None else annotators.score(run.predictions, votes).as_json(),
+            "reliability": [one.as_json() for one in reliability_bins(run.predictions)],
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
             "notes": self._notes(combination),

@@ -99,15 +99,15 @@ class Bench:
         (self.folder / "runs.py").write_text(SEVERAL.format(commands=commands))
         return self.run_python([str(self.folder / "runs.py")], code).stdout.split("=-=-=")[1:]
 
-    def run_python(self, command, code):
-        done = self.start(command)
+    def run_python(self, command, code, **environment):
+        done = self.start(command, **environment)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
-    def start(self, command):
+    def start(self, command, **environment):
         """A run of its own, also where these tests themselves run in several processes; however it ends."""
         alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        return run_python(command, self.repository, alone)
+        return run_python(command, self.repository, alone | environment)
 
     def report(self):
         return json.loads((self.folder / "reports" / "evals.json").read_text())

@@ -16,6 +16,11 @@ from fer_models.datasets.base import FaceSet
 settings.register_profile("untimed", deadline=None)  # how fast this machine is decides no test
 settings.load_profile("untimed")
 os.environ["FER_MODELS_WEIGHTS"] = os.devnull  # weights that happen to be on this machine decide no test
+for _name in (
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+):  # the runs of these tests are no results of a workflow
+    os.environ.pop(_name, None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -49,6 +49,9 @@ def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dic
         "baseline": None,
         "changes": None,
         "log_loss": None,
+        "flips": [],
+        "reliability": [],
+        "command": f"pytest evals -k '{model}-raw and accuracy'",
         "inference_seconds": 3.14,
         "from_store": False,
         "notes": [],
@@ -87,6 +90,25 @@ def face_set(**changed: Any) -> dict[str, Any]:
     return {**fields, **changed}
 
 
+def trend_run(accuracy: float | None = 0.668, day: int = 1, **changed: Any) -> dict[str, Any]:
+    fields = {
+        "time": f"2026-01-{day:02d}T12:30:00+00:00",
+        "n": 3589,
+        "accuracy": None if accuracy is None else score(accuracy),
+        "verdict": "PASS",
+        "from_store": False,
+        "cached_only": False,
+        "changed": [],
+    }
+    assert changed.keys() <= fields.keys()
+    return {**fields, **changed}
+
+
+def trend(*runs: dict[str, Any], limit: int | None = None, **names: Any) -> dict[str, Any]:
+    """The trend of a subject; keywords replace the fields of the subject."""
+    return {"subject": subject(**names), "limit": limit, "runs": list(runs)}
+
+
 def robustness_entry(**more: Any) -> dict[str, Any]:
     return {
         "subject": subject(),
@@ -117,6 +139,7 @@ def content(**sections: Any) -> dict[str, Any]:
         "not_judged": [],
         "errors": [],
         "published": [],
+        "trends": [],
     }
     assert sections.keys() <= empty.keys()
     return {**empty, **sections}
@@ -141,6 +164,7 @@ def full_result(model: str, verdict: str | None = "PASS", message: str = "") -> 
     return result(
         model,
         prompt="plain",
+        id=f"{model}-raw (plain) on fer2013/private_test",
         unanswered=3,
         metrics=dict.fromkeys(names, counted(3000)),
         per_class=dict.fromkeys(LABELS, per_class),
@@ -157,8 +181,21 @@ def full_result(model: str, verdict: str | None = "PASS", message: str = "") -> 
             "one_annotator": counted(3589),
             "strata": {"9-10": counted(5), "0-5": None},
         },
+        flips=[changed_face()],
+        reliability=[{"lower": 0.6, "upper": 0.66, "n": 9, "confidence": 0.63, "accuracy": SCORE}],
         notes=["its prompt was chosen on public_test"],
     )
+
+
+def changed_face(**changed: Any) -> dict[str, Any]:
+    fields = {
+        **{"index": 12, "face": "ab12cd34ef56", "truth": "fear", "before": "fear", "now": "sad"},
+        "p_true": {"before": 0.81, "now": 0.3},
+        "probabilities": {"sad": 0.6, "fear": 0.3, "neutral": 0.1},
+        "picture": PICTURE,
+    }
+    assert changed.keys() <= fields.keys()
+    return {**fields, **changed}
 
 
 def counted(n: int) -> dict[str, Any]:
@@ -322,6 +359,7 @@ def full_content() -> dict[str, Any]:
                 "protocol": "split not stated",
             }
         ],
+        trends=[trend(trend_run(0.66), trend_run(0.64, 2, verdict="FAIL", changed=["weights"]))],
     )
 
 

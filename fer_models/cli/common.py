@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
     from fer_models.datasets.base import FaceSet
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 USAGE_CODE = 4  # as pytest's
 VERDICT_CODE = 1
+#: The name of standard output among files.
+STANDARD_OUTPUT = Path("-")
 
 #: The first line of the examples in a help.
 _EXAMPLES = "examples:"
@@ -85,6 +90,36 @@ def load_faces(args: argparse.Namespace, split: str) -> FaceSet:
     return datasets.load(
         args.dataset, split, args.data_root, download=args.download, label_scheme=args.label_scheme
     )
+
+
+def output_option(parser: argparse.ArgumentParser, default: str = "standard output") -> None:
+    """Add the option for the file that a command writes; `-` is standard output."""
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"the file (default: {default})")
+
+
+def write_output(text: str, path: Path | None) -> None:
+    """Write a text to a file in UTF-8, or to standard output for None and `-`. The folder is made.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if path is None or path == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        return
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Raise UsageError where the file at `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}). Choose another: --output FILE"
+        ) from error
 
 
 def model_file_option(parser: argparse.ArgumentParser) -> None:

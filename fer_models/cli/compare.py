@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command, load_faces, scheme_option
+from fer_models.cli.common import (
+    VERDICT_CODE,
+    Commands,
+    add_command,
+    load_faces,
+    output_option,
+    scheme_option,
+    write_output,
+)
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +67,7 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="text (default), markdown for a pull request, json or html",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the file (default: standard output)")
+    output_option(parser)
     parser.add_argument(
         "--flips",
         type=int,
@@ -96,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         formats = {"text": report.text, "markdown": report.markdown, "json": report.as_json}
         text = formats[args.format](result)
-    _write(text, args.output)
+    write_output(text, args.output)
     return VERDICT_CODE if result.failed else 0
 
 
@@ -114,7 +121,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _judge(matched: MatchedRuns) -> list[ComparedModel]:
-    from fer_models.gate import compare, gate
+    from fer_models.gate import gate
+    from fer_models.gate.flips import flips_of_match
     from fer_models.report.comparison import ComparedModel
     from fer_models.scoring import metrics
 
@@ -133,7 +141,7 @@ def _judge(matched: MatchedRuns) -> list[ComparedModel]:
         for pair in matched.pairs
     ]
     verdicts = zip(matched.pairs, gate.judge(comparisons), strict=True)
-    return [ComparedModel(pair.baseline, verdict, *compare.flips(pair)) for pair, verdict in verdicts]
+    return [ComparedModel(pair.baseline, verdict, *flips_of_match(pair)) for pair, verdict in verdicts]
 
 
 def _pictures(args: argparse.Namespace, result: RunComparison) -> dict[str, Face]:
@@ -148,16 +156,3 @@ def _pictures(args: argparse.Namespace, result: RunComparison) -> dict[str, Face
         faces = load_faces(args, split)
         pictures |= {face: faces.face(row) for row, face in enumerate(faces.hashes) if face in hashes}
     return pictures
-
-
-def _write(text: str, path: Path | None) -> None:
-    if path is None:
-        sys.stdout.write(text)
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}). Choose another: --output FILE"
-        ) from error

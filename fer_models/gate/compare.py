@@ -1,4 +1,4 @@
-"""Comparison of two runs: matches their subjects and lists the faces whose correctness changed.
+"""Comparison of two runs: matches their subjects, on the same faces.
 
 `match_subjects` joins two sources of `fer_models.gate.run_sources`; `fer_models.gate.gate` judges the result.
 """
@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.emotions import LABELS
 from fer_models.errors import FacesDifferError, UsageError
 from fer_models.gate import baselines
 from fer_models.gate.baselines import BaselineRecord, by_name
@@ -178,63 +177,3 @@ def _faces(side: Baseline) -> tuple[int, str]:
 def _describe(subject: Subject, side: Baseline) -> str:
     n, fingerprint = _faces(side)
     return f"{n} of {subject.dataset}/{subject.split} (fingerprint {fingerprint[:12]}…)"
-
-
-@dataclass(frozen=True)
-class PredictionFlip:
-    """A face whose prediction changed between correct and wrong.
-
-    Attributes:
-        index: its row in its dataset.
-        face: the sha256 of its pixels.
-        truth: its label.
-        before: the emotion predicted by the first side, None for no prediction.
-        now: the emotion predicted by the second side, None for no prediction.
-        p_before: the probability of its label in the first side, 0..1.
-        p_now: the probability of its label in the second side, 0..1.
-    """
-
-    index: int
-    face: str
-    truth: str
-    before: str | None
-    now: str | None
-    p_before: float
-    p_now: float
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the fields, with the first twelve characters of the hash."""
-        return {
-            "index": self.index,
-            "face": self.face[:12],
-            "truth": self.truth,
-            "before": self.before,
-            "now": self.now,
-            "p_true": {"before": round(self.p_before, 4), "now": round(self.p_now, 4)},
-        }
-
-
-def flips(pair: MatchedSubject) -> tuple[tuple[PredictionFlip, ...], tuple[PredictionFlip, ...]]:
-    """List the negative flips (correct before, wrong now), then the positive ones.
-
-    Each list starts with the greatest change of the label's probability, in the direction of the flip.
-    """
-    table, old = pair.predictions, pair.record.decode_predictions()
-    p_old, p_new = pair.p_baseline, table.p_true
-    was_correct = old == table.truth
-
-    def flip(i: int) -> PredictionFlip:
-        truth, before, now = LABELS[table.truth[i]], _label(old[i]), _label(table.answer[i])
-        index, p_before, p_now = int(table.index[i]), float(p_old[i]), float(p_new[i])
-        return PredictionFlip(index, table.faces[i], truth, before, now, p_before, p_now)
-
-    def ordered(rows: NDArray[np.bool_], change: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
-        indices = np.flatnonzero(rows).tolist()
-        return tuple(flip(i) for i in sorted(indices, key=lambda i: (change[i], table.faces[i])))
-
-    negative = ordered(was_correct & ~table.correct, p_new - p_old)
-    return negative, ordered(~was_correct & table.correct, p_old - p_new)
-
-
-def _label(emotion: int) -> str | None:
-    return LABELS[emotion] if emotion >= 0 else None

@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # OpenMP's threads wait for each other busily: with more of them than cores a network takes several
         # times its own time. torch, which is imported with the first model, reads this.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    if _is_evals_run(config) and getattr(config.option, "htmlpath", None):
-        config.option.self_contained_html = True
+    if getattr(config.option, "htmlpath", None):
+        config.option.self_contained_html = True  # the page is one file
     if html_report.wanted(config):
         config.pluginmanager.register(html_report.PageStarter(config))
-    config.pluginmanager.register(html_report.PageErrors())
+    config.pluginmanager.register(html_report.PageWriter())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -235,7 +236,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write evals.json (before pytest-html writes the page), and the baselines with --update-baselines."""
+    """Write evals.json before pytest-html writes the page, and append the run to the history."""
     if _USAGE_ERROR in session.config.stash:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if hasattr(session.config, "workeroutput"):
@@ -246,9 +247,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would predict what is missing
         return
-    from fer_models.gate import baselines
-    from fer_models.report import report_file
-
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
@@ -256,16 +254,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             return
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
             return
-        report_file.write_report(state.report(), state.report_dir / "evals.json")
-        if state.records:
-            baselines.update(
-                state.evaluation.runner.options.baselines, state.records.values(), state.evaluation.baselines
-            )
+        state.write()
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)
     # A failed verdict on the page fails the run, also where no selected test asserts it.
     if session.exitstatus == pytest.ExitCode.OK and (state.failures() or state.errors):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if state.is_written:
+        state.history.append(int(session.exitstatus))
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
@@ -284,9 +280,12 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         return
     if not (state.results or state.skipped or state.errors or state.sections["prompts"]):
         return
-    from fer_models.plugin import terminal
+    from fer_models.plugin import github, terminal
 
     terminal.write_summary(terminalreporter, config, state)
+    reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    for line in github.lines(state.report(), [report.nodeid for report in reports]):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest collects garbage several times after that
@@ -302,18 +301,10 @@ def pytest_html_report_title(report: Any) -> None:
     report.title = "fer-models: evaluation of facial emotion recognition models"
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_html_results_summary(
-    prefix: list[str], summary: list[str], postfix: list[str], session: pytest.Session
-) -> None:
-    """Insert the report at the top of the page."""
-    state = known_state(session.config)
-    if state is not None and (
-        state.results
-        or state.sections["prompts"]
-        or state.skipped
-        or state.evaluation.runner.data.audit_result
-    ):
-        from fer_models.report import html_report as page
-
-        prefix.append(page.summary_html(state.report()))
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
+    """Escape the id of a test: it contains names from outside, and pytest-html writes it as it is."""
+    start, end = '<td class="col-testId">', "</td>"
+    for i, cell in enumerate(cells):
+        if isinstance(cell, str) and cell.startswith(start) and report.nodeid in cell:
+            cells[i] = f"{start}{escape(cell[len(start) : -len(end)])}{end}"

@@ -1,4 +1,4 @@
-"""Start of the HTML page, at the first test that uses this plugin's fixtures.
+"""The HTML page of a run. It starts at the first test that uses this plugin's fixtures.
 
 A run without such a test leaves an earlier page as it is: `-k` with a spelling mistake, `--collect-only`,
 or a suite that only loads the plugin.
@@ -6,13 +6,18 @@ or a suite that only loads the plugin.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fer_models.plugin import options
 from fer_models.plugin.session import known_state
+
+if TYPE_CHECKING:
+    from fer_models.plugin.state import State
 
 #: Attribute of a test report whose test uses this plugin's fixtures; workers transmit it.
 MARK = "uses_fer_models"
@@ -48,23 +53,45 @@ class PageStarter:
             started.pytest_runtest_logreport(report)  # pluggy calls it from the next report on
 
 
-class PageErrors:
-    """A page that cannot be written fails the run with a sentence, and takes nothing else with it."""
+class PageWriter:
+    """Write the page: the report, with the table of tests that pytest-html writes in a tab.
+
+    A page that cannot be written fails the run with a sentence, and takes nothing else with it.
+    """
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # inside the summary in the terminal, around pytest-html
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Let pytest-html write the page."""
+        """Let pytest-html write its page, and put the report into it."""
+        state, path = known_state(session.config), session.config.getoption("htmlpath", None)
         try:
-            return (yield)
+            result = yield
+            if state is not None and path is not None and not hasattr(session.config, "workerinput"):
+                _write_page(state, Path(os.path.expandvars(path)).expanduser())
+            return result
         except OSError as error:
-            path = session.config.getoption("htmlpath", None)
-            state = known_state(session.config)
             if path is None or state is None:
                 raise
             hint = "Free some space, or choose --report-dir FOLDER."
             state.errors["the page"] = f"{path} cannot be written ({error.strerror or error}). {hint}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return None
+
+
+def _write_page(state: State, path: Path) -> None:
+    """Replace the page of pytest-html by ours, if the run evaluated or skipped something.
+
+    A page of a form that is not known stays as it is, next to ours, as `…-tests.html`.
+    """
+    is_empty = not (state.results or state.sections["prompts"] or state.skipped)
+    if not path.is_file() or (is_empty and not state.evaluation.runner.data.audit_result):
+        return
+    from fer_models.report import html_report
+    from fer_models.report.tests_page import TestsPage
+
+    tests = TestsPage.parse(path.read_text(encoding="utf-8"))
+    if tests is None:
+        path.rename(path.with_name(f"{path.stem}-tests{path.suffix}"))
+    html_report.write_html(state.report(), path, tests)
 
 
 def wanted(config: pytest.Config) -> bool:

@@ -46,9 +46,13 @@ def _sizes(field: str) -> str:
 def add(parser: pytest.Parser) -> None:
     """Add every option of a run."""
     group = parser.getgroup("fer-models", "fer-models: evaluation of facial emotion recognition models")
-    for options in (_faces(), _models(), _depths(), _files()):
-        for name, settings in options.items():
-            group.addoption(name, **settings)
+    for name, settings in all_options().items():
+        group.addoption(name, **settings)
+
+
+def all_options() -> dict[str, dict[str, Any]]:
+    """Every option of a run with its settings, as argparse takes them."""
+    return {**_faces(), **_models(), **_depths(), **_files()}
 
 
 def _text(metavar: str, help_text: str, **settings: Any) -> dict[str, Any]:

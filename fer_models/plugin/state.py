@@ -17,10 +17,19 @@ from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines
 from fer_models.inference.environment import environment
 from fer_models.inference.runner import Combination
-from fer_models.plugin import options
+from fer_models.plugin import options, reproduction
 from fer_models.plugin.progress import progress
+from fer_models.plugin.run_history import RunHistory, run_record
 from fer_models.plugin.session import chosen
-from fer_models.report import html_report, json_fields, parity, report_file, robustness, verdicts
+from fer_models.report import (
+    html_report,
+    json_fields,
+    parity,
+    published_claims,
+    report_file,
+    robustness,
+    verdicts,
+)
 from fer_models.report.eval_report import SCHEMA, EvalReport
 from fer_models.report.report_entries import Cost, Result
 from fer_models.report.robustness_entries import (
@@ -75,6 +84,8 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
+        self.history = RunHistory(self.evaluation.runner.options.store)
+        self.is_written = False
 
     # -- the report -------------------------------------------------------------------------------
 
@@ -98,7 +109,8 @@ class State:
         if evaluation.is_judged(combination):
             with suppress(FerModelsError):  # the result has the error as its message
                 message = verdicts.message(evaluation.verdict(combination), self.strict)
-        self.add_result(evaluation.result(combination, message, self.strict))
+        result = evaluation.result(combination, message, self.strict)
+        self.add_result({**result, "command": reproduction.command(self.config, combination)})
         if self.update and evaluation.runner.dataset_of(combination).subset_indices is None:
             self.records[evaluation.runner.subject(combination).id] = evaluation.record(combination)
 
@@ -191,13 +203,15 @@ class State:
     def report(self) -> EvalReport:
         """The report of the run. Invalid costs, and invalid faces, become errors of the run."""
         costs = self._valid_costs()
-        dataset = self.evaluation.runner.data.faces.dataset
-        published = [p for p in self.evaluation.baselines.published if p.get("dataset") in (None, dataset)]
+        recorded = self.evaluation.baselines
+        claims = published_claims.with_results(
+            recorded.published, list(self.results.values()), recorded.measured
+        )
         try:
             report = self._report_without_results(
                 data=self.evaluation.runner.data.as_json(),
                 not_judged=self.left_out,
-                published=[grim.annotate(p) for p in published],
+                published=[grim.annotate(claim) for claim in claims],
             )
         except UsageError as error:
             self.errors["the report"] = str(error)
@@ -206,7 +220,33 @@ class State:
             name: tuple(entries[k] for k in sorted(entries)) for name, entries in self.sections.items()
         }
         results = tuple(self.results[k] for k in sorted(self.results))
-        return replace(report, results=results, costs=costs, **sections)
+        return replace(report, results=results, costs=costs, trends=self.history.trends, **sections)
+
+    def write(self) -> None:
+        """Write evals.json, with the earlier runs of its subjects, and the baselines with --update-baselines.
+
+        Raises:
+            BaselinesError, UsageError, OSError: one of them cannot be written.
+        """
+        self._read_history()
+        report_file.write_report(self.report(), self.report_dir / "evals.json")
+        self.is_written = True
+        if self.records:
+            path, recorded = self.evaluation.runner.options.baselines, self.evaluation.baselines
+            baselines.update(path, self.records.values(), recorded)
+
+    def _read_history(self) -> None:
+        if not self.results:
+            return
+        runner, results = self.evaluation.runner, [self.results[k] for k in sorted(self.results)]
+        options = runner.options
+        settings = {"depth": options.depth.name, "cached_only": options.cached_only}
+        run = run_record(results, command=self._command(), **settings)
+        self.history.read(run, results, runner.data.full_split.fingerprint)
+
+    def _command(self) -> str:
+        """The command line, printable."""
+        return printable(" ".join(["pytest", *map(str, self.config.invocation_params.args)]))
 
     def _valid_costs(self) -> tuple[Cost, ...]:
         """The costs without invalid entries, which a suite may have appended: those are errors."""
@@ -216,13 +256,12 @@ class State:
 
     def _report_without_results(self, **content: Any) -> EvalReport:
         """A report with the errors of the run and `content`. Raises UsageError where that is invalid."""
-        command = " ".join(["pytest", *map(str, self.config.invocation_params.args)])
         options = self.evaluation.runner.options
         empty = dict.fromkeys(("results", "costs", *_SECTIONS, "not_judged", "published"), ())
         return EvalReport.from_json({
             "schema": SCHEMA,
             "depth": {"name": options.depth.name, "left_out": options.depth.left_out(options.whole_variants)},
-            "environment": {**environment(), "command": printable(command)},
+            "environment": {**environment(), "command": self._command()},
             "skipped": [{"model": name, "reason": reason} for name, reason in sorted(self.skipped.items())],
             "errors": [{"subject": name, "message": text} for name, text in sorted(self.errors.items())],
             **empty,

@@ -39,6 +39,8 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
         reporter.write_line(wrapped(reporter, line))
     reporter.write_line(f"page:    {config.getoption('htmlpath', None) or 'none'}")
     reporter.write_line(f"numbers: {state.report_dir / 'evals.json'}")
+    if state.results:
+        reporter.write_line(wrapped(reporter, f"history: {state.history.problem or state.history.path}"))
 
 
 def rendered(reporter: Any, lines: Iterable[Text]) -> str:

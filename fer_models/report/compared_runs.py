@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fer_models.gate.compare import PredictionFlip
+from fer_models.gate.flips import PredictionFlip
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS, Verdict
 from fer_models.report.formatting import count, number, p_value, signed
 from fer_models.store.subject import Subject

@@ -5,17 +5,17 @@ All four show the same cells. Each format only escapes what comes from outside i
 
 from __future__ import annotations
 
-import html as entities
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from fer_models.gate.compare import PredictionFlip
+from fer_models.gate.flips import PredictionFlip
 from fer_models.gate.gate import PASS
 from fer_models.images import Face, data_url, resize
 from fer_models.report import verdicts
 from fer_models.report.compared_runs import FLIP_HEADINGS, HEADINGS, ComparedModel, RunComparison, flip_cells
-from fer_models.report.formatting import NOTHING, clean, count, one_line
+from fer_models.report.formatting import clean, count, one_line
+from fer_models.report.markdown_text import cell, code, code_block, folded, table
 from fer_models.report.templates import render
 
 __all__ = ["ComparedModel", "RunComparison", "as_json", "html", "markdown", "text"]
@@ -77,56 +77,31 @@ def markdown(comparison: RunComparison) -> str:
     """
     c = comparison
     parts = [
-        f"**{c.summary()}** ({_code(c.before)} -> {_code(c.after)})",
-        _table(HEADINGS, [_markdown_cells(result) for result in c.results], numbers=(1, 2, 3, 4, 5)),
+        f"**{c.summary()}** ({code(c.before)} -> {code(c.after)})",
+        table(HEADINGS, [_markdown_cells(result) for result in c.results], numbers=(1, 2, 3, 4, 5)),
     ]
     for result in c.results:
         if message := verdicts.message(result.verdict, c.strict):
-            block = "```text\n" + _literal(clean(message)) + "\n```"
-            parts.append(_folded(f"{result.verdict.label}: {result.title}", block))
+            parts.append(folded(f"{result.verdict.label}: {result.title}", code_block(message)))
         flips = [
-            f"{heading}:\n\n{_table(FLIP_HEADINGS, [_flip_row(f) for f in group], numbers=(0, 5, 6))}"
+            f"{heading}:\n\n{table(FLIP_HEADINGS, [_flip_row(f) for f in group], numbers=(0, 5, 6))}"
             for heading, group in result.flip_groups(c.listed)
         ]
         if flips:
-            parts.append(_folded(f"{result.title}: {result.flip_summary}", "\n\n".join(flips)))
-    if remarks := [f"- {_code(remark)}" for remark in c.remarks()]:
+            parts.append(folded(f"{result.title}: {result.flip_summary}", "\n\n".join(flips)))
+    if remarks := [f"- {code(remark)}" for remark in c.remarks()]:
         parts.append("\n".join(remarks))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_cells(result: ComparedModel) -> tuple[str, ...]:
     title, *others, verdict = result.cells
-    escaped = (cell.replace("<", "&lt;") for cell in others)
-    return (_code(title), *escaped, f"**{verdict}**" if verdict != PASS else verdict)
+    return (code(title), *map(cell, others), f"**{verdict}**" if verdict != PASS else verdict)
 
 
 def _flip_row(flip: PredictionFlip) -> tuple[str, ...]:
     row, face, *others = flip_cells(flip)
-    return (row, _code(face), *others)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    rule = ["--:" if i in numbers else "---" for i in range(len(headings))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *rows))
-
-
-def _folded(title: str, content: str) -> str:
-    """Folded content. The title is HTML; after the empty line the content is Markdown again."""
-    return f"<details><summary>{entities.escape(one_line(title))}</summary>\n\n{content}\n\n</details>"
-
-
-def _code(text: str) -> str:
-    """Text from outside as a code span, in which no markup, link or @mention works."""
-    return f"`{_literal(one_line(text)) or NOTHING}`"
-
-
-def _literal(text: str) -> str:
-    """Replace the two characters that end a code span and a cell of a table.
-
-    No escape for them works in every reader of Markdown.
-    """
-    return text.replace("`", "'").replace("|", "\N{BROKEN BAR}")
+    return (row, code(face), *others)
 
 
 # JSON.

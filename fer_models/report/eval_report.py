@@ -8,12 +8,12 @@ so that nothing in a file of another version is lost in silence. Open by design 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fer_models.errors import UsageError
-from fer_models.report.json_fields import decode, encode, require_object
+from fer_models.report.json_fields import decode, encode, optional, require_object
 from fer_models.report.report_entries import (
     TRAINING,
     Cost,
@@ -34,8 +34,10 @@ from fer_models.report.robustness_entries import (
     RestorationResult,
     RobustnessEntry,
 )
+from fer_models.report.trend_entries import Trend
 
 SCHEMA = 2
+_NAMES_IN_NOTES = 4
 #: The order of costs in tables: that of the steps of an evaluation.
 PHASES = (
     "preprocessing",
@@ -67,6 +69,7 @@ class EvalReport:
         not_judged: ids of recorded subjects that the selection of tests leaves out.
         errors: what could not be judged.
         published: claims of publications, as baselines.json has them.
+        trends: the last runs of each subject, with this one; empty without a history.
     """
 
     depth: DepthSummary
@@ -83,6 +86,7 @@ class EvalReport:
     not_judged: tuple[str, ...]
     errors: tuple[ReportedError, ...]
     published: tuple[Mapping[str, Any], ...]
+    trends: tuple[Trend, ...] = optional(())
 
     @classmethod
     def from_json(cls, value: Any) -> EvalReport:
@@ -127,9 +131,20 @@ class EvalReport:
         return self.data[face_set].references if face_set in self.data else ()
 
     @property
+    def failures(self) -> list[Result | RobustnessEntry]:
+        """The results and robustness checks that fail the run."""
+        failed: list[Result | RobustnessEntry] = [result for result in self.ranked_results if result.fails]
+        return [*failed, *(check for check in self.checks if check.fails)]
+
+    @property
+    def checks(self) -> tuple[RobustnessEntry, ...]:
+        """All robustness checks."""
+        return (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity)
+
+    @property
     def robustness(self) -> Iterator[tuple[RobustnessEntry, Figure]]:
         """Every judged robustness figure with its entry."""
-        for entry in (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity):
+        for entry in self.checks:
             yield from ((entry, figure) for figure in entry.figures)
 
     @property
@@ -159,7 +174,13 @@ class EvalReport:
         for result in self.ranked_results:
             for note in result.notes:
                 subjects.setdefault(note, []).append(result.name)
-        return [f"{note} ({', '.join(dict.fromkeys(names))})" for note, names in subjects.items()]
+        return [f"{note} ({_listed(list(dict.fromkeys(names)))})" for note, names in subjects.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _NAMES_IN_NOTES
+    return ", ".join((*names[:_NAMES_IN_NOTES], *([f"{more} more"] if more > 0 else [])))
 
 
 def _by_accuracy(result: Result) -> float:

@@ -1,49 +1,38 @@
-"""Charts of the page as PNGs in data URLs: nothing is fetched, and no script runs.
-
-They are drawn with matplotlib's objects and without pyplot, so that no window, figure list or backend of the
-calling process changes. They have a white background of their own.
-"""
+"""Figures of the page: leaderboard, cost, corruptions, reliability."""
 
 from __future__ import annotations
 
-import base64
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from fer_models.report.cost_points import cost_points
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import one_line
 from fer_models.report.report_entries import Result
 from fer_models.report.robustness_entries import CorruptionResult
+from fer_models.report.svg import (
+    BLUE,
+    INK,
+    MUTED,
+    RULE,
+    SURFACE,
+    VERDICT_COLOURS,
+    Picture,
+    new_figure,
+    percent_tick,
+    shorten_label,
+    style_axes,
+    to_picture,
+)
 
 if TYPE_CHECKING:  # matplotlib is imported when a chart is drawn, at the end of a run
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-_BLUE, _INK, _FAINT, _GRID = "#2563a8", "#24292f", "#6e7781", "#e4e7eb"
-_VERDICT_COLOURS = {"FAIL": "#c62828", "INCONCLUSIVE": "#b26a00"}
-_WIDTH_INCHES = 9.2
-_DPI = 200  # twice what is shown, for sharp screens
 _MAX_LINES = 40  # in one panel; the table has the others
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A chart for the page.
-
-    Attributes:
-        source: a PNG as a data URL.
-        description: for readers who cannot see it.
-        width: in pixels of the page.
-    """
-
-    source: str
-    description: str
-    width: int
+#: Lines that one figure compares: more cannot be told apart.
+MOST_COMPARED = 8
 
 
 # The leaderboard.
@@ -71,18 +60,18 @@ def leaderboard(report: EvalReport) -> Picture | None:
     if not panels:
         return None
     heights = [min(len(lines), _MAX_LINES) + 0.2 for lines in panels.values()]
-    figure = _figure(0.27 * sum(heights) + 0.4 * len(heights) + 0.7)
+    figure = new_figure(0.27 * sum(heights) + 0.4 * len(heights) + 0.7)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     majorities = _majorities(report)
     for ax, (faces, lines) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, faces, lines, majorities.get(faces))
-    axes[-1].set_xlabel("accuracy", color=_FAINT, fontsize=9)
+    axes[-1].set_xlabel("accuracy", color=MUTED, fontsize=9)
     all_lines = [line for lines in panels.values() for line in lines.values()]
     marks = _legend(all_lines, has_majority=bool(majorities.keys() & panels))
     place: dict[str, Any] = {"loc": "outside lower left", "ncols": 4, "frameon": False}
-    figure.legend(handles=marks, fontsize=8, labelcolor=_FAINT, **place)
+    figure.legend(handles=marks, fontsize=8, labelcolor=MUTED, **place)
     names = ", ".join(panels)
-    return _picture(figure, f"Accuracy with 95 % intervals on {names}; the numbers are in the leaderboard.")
+    return to_picture(figure, f"Accuracy with 95 % intervals on {names}; the numbers are in the leaderboard.")
 
 
 def _majorities(report: EvalReport) -> dict[str, float]:
@@ -112,16 +101,16 @@ def _claim_name(claim: Mapping[str, Any]) -> str:
 
 
 def _draw_panel(ax: Axes, faces: str, lines: Mapping[str, _Line], majority: float | None) -> None:
-    _plain(ax, faces if len(lines) <= _MAX_LINES else f"{faces}, {_MAX_LINES} of {len(lines)}")
+    style_axes(ax, faces if len(lines) <= _MAX_LINES else f"{faces}, {_MAX_LINES} of {len(lines)}")
     lines = dict(islice(lines.items(), _MAX_LINES))
-    ax.grid(axis="x", color=_GRID, linewidth=0.8)
-    labels = [_label(name) for name in lines]
-    ax.set_yticks(range(len(lines)), labels, parse_math=False, fontsize=9, color=_INK)
+    ax.grid(axis="x", color=RULE, linewidth=0.8)
+    labels = [shorten_label(name) for name in lines]
+    ax.set_yticks(range(len(lines)), labels, parse_math=False, fontsize=9, color=INK)
     ax.set_ylim(len(lines) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(_percent)
+    ax.xaxis.set_major_formatter(percent_tick)
     if majority is not None:
-        ax.axvline(majority, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    hollow: dict[str, Any] = {"markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": _FAINT}
+        ax.axvline(majority, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    hollow: dict[str, Any] = {"markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": MUTED}
     for y, line in enumerate(lines.values()):
         if line.result is not None:
             _draw_result(ax, y, line.result)
@@ -129,13 +118,13 @@ def _draw_panel(ax: Axes, faces: str, lines: Mapping[str, _Line], majority: floa
 
 
 def _draw_result(ax: Axes, y: int, result: Result) -> None:
-    colour = _VERDICT_COLOURS.get(str(result.verdict), _BLUE)
+    colour = VERDICT_COLOURS.get(str(result.verdict), BLUE)
     accuracy, baseline = result.metrics["accuracy"], result.baseline_value()
     bar: dict[str, Any] = {"linewidth": 2.2, "alpha": 0.45, "solid_capstyle": "round"}
     ax.plot([accuracy.low, accuracy.high], [y, y], color=colour, zorder=3, **bar)
     if baseline is not None:
-        ax.plot([baseline], [y], "|", color=_INK, markersize=11, markeredgewidth=1.3, zorder=4)
-    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+        ax.plot([baseline], [y], "|", color=INK, markersize=11, markeredgewidth=1.3, zorder=4)
+    edge: dict[str, Any] = {"markeredgecolor": SURFACE, "markeredgewidth": 0.8}
     ax.plot([accuracy.value], [y], "o", color=colour, markersize=6, zorder=5, **edge)
 
 
@@ -144,10 +133,10 @@ def _legend(lines: Sequence[_Line], has_majority: bool) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     results = [line.result for line in lines if line.result is not None]
-    measured: dict[str, Any] = {"color": _BLUE, "marker": "o", "linewidth": 2.2}
-    baseline: dict[str, Any] = {"color": _INK, "marker": "|", "markersize": 9, "linestyle": ""}
-    claim: dict[str, Any] = {"color": _FAINT, "marker": "D", "mfc": "none", "ls": ""}
-    majority: dict[str, Any] = {"color": _FAINT, "linewidth": 1, "ls": "--"}
+    measured: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 2.2}
+    baseline: dict[str, Any] = {"color": INK, "marker": "|", "markersize": 9, "linestyle": ""}
+    claim: dict[str, Any] = {"color": MUTED, "marker": "D", "mfc": "none", "ls": ""}
+    majority: dict[str, Any] = {"color": MUTED, "linewidth": 1, "ls": "--"}
     marks = [
         (bool(results), "measured here, 95 % interval", measured),
         (any(result.baseline for result in results), "baseline", baseline),
@@ -161,25 +150,30 @@ def _legend(lines: Sequence[_Line], has_majority: bool) -> list[Line2D]:
 
 
 def cost(report: EvalReport) -> Picture | None:
-    """Draw accuracy against images per second for each timed subject; None without any."""
-    points = _cost_points(report)
+    """Draw accuracy with its 95 % interval against images per second; None without timed subjects.
+
+    A model that another one dominates is hollow.
+    """
+    points = cost_points(report)
     if not points:
         return None
-    figure = _figure(3.4)
+    figure = new_figure(3.6)
     ax = figure.subplots()
-    _plain(ax, "")
-    ax.grid(color=_GRID, linewidth=0.8)
+    style_axes(ax)
+    ax.grid(color=RULE, linewidth=0.8)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_major_formatter(_percent)
-    ax.set_xlabel("images per second (more is faster)", color=_FAINT, fontsize=9)
-    ax.set_ylabel("accuracy", color=_FAINT, fontsize=9)
-    xs, ys = zip(*points.values(), strict=True)
-    ax.plot(xs, ys, "o", color=_BLUE, markersize=7, markeredgecolor="white")
+    ax.yaxis.set_major_formatter(percent_tick)
+    ax.set_xlabel("images per second (more is faster)", color=MUTED, fontsize=9)
+    ax.set_ylabel("accuracy", color=MUTED, fontsize=9)
+    for point in points:
+        x, accuracy, is_dominated = point.images_per_second, point.accuracy, point.dominated_by is not None
+        ax.plot([x, x], [accuracy.low, accuracy.high], color=BLUE, linewidth=1.6, alpha=0.5)
+        face = {"markerfacecolor": SURFACE if is_dominated else BLUE, "markeredgecolor": BLUE}
+        ax.plot([x], [accuracy.value], "o", markersize=7, **face)  # type: ignore[arg-type]
     ax.margins(x=0.15, y=0.15)
-    _name_points(ax, points)
-    numbers = "the numbers are in the leaderboard and in the table of costs."
-    return _picture(figure, f"Accuracy against images per second; {numbers}")
+    _name_points(ax, {point.result.name: (point.images_per_second, point.accuracy.value) for point in points})
+    return to_picture(figure, "Accuracy against images per second; the numbers are in the table below.")
 
 
 def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
@@ -187,7 +181,7 @@ def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     ax.autoscale_view()  # now, not when drawn: the place of a point in the chart depends on its limits
     place = ax.transScale + ax.transLimits
     taken: list[tuple[float, float]] = []
-    style: dict[str, Any] = {"verticalalignment": "center", "fontsize": 8, "color": _INK, "parse_math": False}
+    style: dict[str, Any] = {"verticalalignment": "center", "fontsize": 8, "color": INK, "parse_math": False}
     for name, point in sorted(points.items(), key=lambda item: -item[1][1]):
         x, y = place.transform(point)
         is_left = x > 0.75
@@ -197,86 +191,75 @@ def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
                 down = other_y - 0.06
         taken.append((x, down))
         text_x, side = (x - 0.012, "right") if is_left else (x + 0.012, "left")
-        ax.text(text_x, down, _label(name), transform=ax.transAxes, horizontalalignment=side, **style)
-
-
-def _cost_points(report: EvalReport) -> dict[str, tuple[float, float]]:
-    """Images per second (of the fastest batch size) and accuracy by name, on the first uncorrupted faces."""
-    speeds: dict[str, float] = {}
-    for timed in report.costs:
-        if timed.phase == "inference" and timed.images_per_second:
-            speeds[timed.title] = max(timed.images_per_second, speeds.get(timed.title, 0.0))
-    groups = [results for results in report.ranked.values() if not _is_corrupted(results[0])]
-    points: dict[str, tuple[float, float]] = {}
-    for result in groups[0] if groups else []:
-        accuracy = result.value("accuracy")
-        if accuracy is not None and result.name in speeds:
-            points[result.name] = (speeds[result.name], accuracy)
-    return points
+        ax.text(text_x, down, shorten_label(name), transform=ax.transAxes, horizontalalignment=side, **style)
 
 
 # Corruptions.
 
 
 def severities(entries: Sequence[CorruptionResult]) -> Picture:
-    """Draw mean accuracy over all corruptions by severity, one line per entry; 0 is no corruption."""
-    figure = _figure(3.2)
+    """Draw mean accuracy over all corruptions by severity; 0 is no corruption.
+
+    The `MOST_COMPARED` entries with the best accuracy without corruption have a line each, told apart by the
+    dashes too: the table has all.
+    """
+    figure = new_figure(3.4)
     ax = figure.subplots()
-    _plain(ax, "Accuracy on corrupted faces, mean over corruptions")
-    for entry in entries[:_MAX_LINES]:
+    style_axes(ax)
+    shown = sorted(entries, key=lambda entry: -entry.clean)[:MOST_COMPARED]
+    for i, entry in enumerate(shown):
         by_severity = zip(*entry.accuracy.values(), strict=True)
         means = [entry.clean, *(sum(scores) / len(scores) for scores in by_severity)]
-        label = _label(entry.name)
-        ax.plot([0, *entry.severities], means, marker="o", markersize=3, linewidth=1.4, label=label)
-    ax.set_ylim(0, 1)
-    ax.yaxis.set_major_formatter(_percent)
-    ax.set_xlabel("severity", fontsize=9, color=_FAINT)
-    ax.grid(axis="y", color=_GRID, linewidth=0.8)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _picture(figure, "Accuracy by severity of corruption, one line per model and restoration")
+        style: dict[str, Any] = {"marker": "os^Dv<>p"[i % 8], "linestyle": "-" if i < 4 else "--"}
+        ax.plot(
+            [0, *entry.severities],
+            means,
+            markersize=4,
+            linewidth=1.4,
+            label=shorten_label(entry.name),
+            **style,
+        )
+    ax.set_ylim(0, 1.02)
+    ax.set_xticks([0, *(entries[0].severities if entries else ())])
+    ax.yaxis.set_major_formatter(percent_tick)
+    ax.set_xlabel("severity", fontsize=9, color=MUTED)
+    ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
+    ax.grid(axis="y", color=RULE, linewidth=0.8)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
+    return to_picture(figure, "Accuracy by severity of corruption, one line per model and restoration")
 
 
-# Parts that the charts share.
+# Reliability.
+
+
+def reliability(result: Result) -> Picture | None:
+    """Draw accuracy with its 95 % interval against confidence, by bin; None without probabilities.
+
+    The diagonal is perfect calibration. The area of a point grows with its number of faces.
+    """
+    if not result.reliability:
+        return None
+    figure = new_figure(3.1, 3.6)
+    ax = figure.subplots()
+    style_axes(ax)
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+    most = max(one.n for one in result.reliability)
+    for one in result.reliability:
+        ax.plot(
+            [one.confidence] * 2, [one.accuracy.low, one.accuracy.high], color=BLUE, linewidth=1.4, alpha=0.5
+        )
+        size = 3 + 7 * (one.n / most) ** 0.5
+        ax.plot([one.confidence], [one.accuracy.value], "o", color=BLUE, markersize=size)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.xaxis.set_major_formatter(percent_tick)
+    ax.yaxis.set_major_formatter(percent_tick)
+    ax.grid(color=RULE, linewidth=0.8)
+    ax.set_xlabel("confidence", fontsize=9, color=MUTED)
+    ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
+    return to_picture(
+        figure, f"{result.id}: accuracy against confidence; the numbers are in the table below."
+    )
 
 
 def _is_corrupted(result: Result) -> bool:
     return result.subject.corruption is not None
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
-
-
-def _percent(value: float, position: float) -> str:
-    return f"{100 * value:.0f}%"
-
-
-def _plain(ax: Axes, title: str) -> None:
-    """Give axes no box, and small grey numbers."""
-    ax.set_title(_label(title), loc="left", fontsize=10, color=_INK, parse_math=False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(which="both", length=0, labelsize=9, labelcolor=_FAINT)
-    ax.set_axisbelow(True)
-
-
-def _label(name: str) -> str:
-    """A name on one short line."""
-    line = one_line(name)
-    return line if len(line) <= 48 else f"{line[:47]}…"
-
-
-def _picture(figure: Figure, description: str) -> Picture:
-    """Draw the figure as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    png = io.BytesIO()
-    with warnings.catch_warnings():
-        # A letter that the font does not have is drawn as a box, and long names crowd the chart. The table
-        # has them in full, and a run must not end over them where warnings are errors.
-        warnings.simplefilter("ignore")
-        figure.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
-    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    return Picture(source, description, round(figure.get_figwidth() * 100))

@@ -8,9 +8,9 @@ from rich.cells import cell_len
 
 #: What stands in place of a value that was not measured.
 NOTHING = "-"
-#: Control characters (all but tab and newline), lone surrogates and direction overrides: no page or terminal
-#: can show them, or they would show other text than there is.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Control characters (all but tab and newline), lone surrogates, noncharacters and direction overrides: no
+#: page or terminal can show them, XML forbids them, or they would show other text than there is.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(value: object) -> str:
@@ -86,8 +86,8 @@ def kilowatt_hours(joules: float | None) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """`1 face`, `2 faces`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+    """`1 face`, `1,050 faces`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def shorten(text: str, width: int) -> str:

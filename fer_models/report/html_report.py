@@ -1,31 +1,104 @@
-"""The HTML page of a report. It depends on the report alone: no models, faces or GPU are needed."""
+"""The HTML page of a report. It depends on the report alone: no models, faces or GPU are needed.
+
+The page has one script and one style of its own and fetches nothing. Its Content-Security-Policy allows only
+the scripts that are in the file, by their hashes: text from outside that became a script would not run.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from markupsafe import Markup
+
+from fer_models.artifacts.resources import ASSETS
 from fer_models.report import figures
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.report_file import write_text
-from fer_models.report.robustness_entries import VERDICT_ORDER
+from fer_models.report.sections import SECTIONS, Section
 from fer_models.report.templates import render
+from fer_models.report.tests_page import TestsPage
+from fer_models.report.verdict_sentence import verdict_sentences
 
 
-def summary_html(report: EvalReport) -> str:
-    """Render the report as one block of HTML with its own style, for the top of any page.
+def page_html(report: EvalReport, tests: TestsPage | None = None) -> str:
+    """Render the page.
 
-    It has no script and fetches nothing. Sections without content are left out.
+    Args:
+        report: what to show. Sections without content are left out.
+        tests: the page of pytest-html, which gets a tab of its own; None for a report alone.
     """
-    return section_html(report, "summary")
+    script = _asset("page.js")
+    style = _asset("style.css") + ("" if tests is None else tests.nested_style(".pytest-html"))
+    scripts = [script, *(() if tests is None else tests.scripts)]
+    page = render(
+        "page",
+        report=report,
+        sentences=verdict_sentences(report),
+        outcome=_outcome(report),
+        sections=list(_rendered(report, subject_anchors(report))),
+        tests=tests,
+        script=Markup(script),
+        style=Markup(style),
+        policy=_policy(scripts),
+    )
+    return f"{page}\n"
 
 
 def section_html(report: EvalReport, name: str) -> str:
     """Render one template of `assets/report` about a report, such as `costs`; empty without content."""
-    counts = Counter(result.verdict for result in report.results)
-    return render(name, report=report, charts=figures, verdict_counts=counts, verdict_order=VERDICT_ORDER)
+    return _render(name, report, subject_anchors(report))
 
 
-def write_html(report: EvalReport, path: Path) -> None:
-    """Write the page by itself, for a run that ends before pytest-html can write it."""
-    write_text(section_html(report, "page") + "\n", path)
+def write_html(report: EvalReport, path: Path, tests: TestsPage | None = None) -> None:
+    """Write the page. Its folder is made if it is missing."""
+    write_text(page_html(report, tests), path)
+
+
+def subject_anchors(report: EvalReport) -> dict[str, str]:
+    """A unique id in the page for each subject, by its readable id: `subject-vgg19-raw`."""
+    anchors: dict[str, str] = {}
+    for result in report.ranked_results:
+        plain = re.sub(r"[^a-z0-9]+", "-", result.name.lower()).strip("-")
+        anchor = f"subject-{plain}"
+        while anchor in anchors.values():
+            anchor += "-2"
+        anchors[result.id] = anchor
+    return anchors
+
+
+def _render(name: str, report: EvalReport, anchors: Mapping[str, str]) -> str:
+    return render(name, report=report, results=report.ranked_results, charts=figures, anchors=anchors)
+
+
+def _rendered(report: EvalReport, anchors: Mapping[str, str]) -> Iterator[tuple[Section, Markup]]:
+    """Each section that has content, with it."""
+    for section in SECTIONS:
+        content = _render(section.template, report, anchors)
+        if content:
+            yield section, Markup(content)
+
+
+def _outcome(report: EvalReport) -> str:
+    """The style of the verdict: `fail`, `inconclusive` or `pass`."""
+    if report.errors or report.failures:
+        return "fail"
+    verdicts = {result.verdict for result in report.results}
+    return "inconclusive" if "INCONCLUSIVE" in verdicts or not report.results else "pass"
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """The Content-Security-Policy: these scripts, styles and pictures in the file, and nothing else."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "media-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / "report" / name).read_text(encoding="utf-8")

@@ -23,9 +23,9 @@ from fer_models.store.subject import Subject
 _NAMES: dict[Any, str] = {str: "text", int: "an integer", float: "a number", bool: "true or false"}
 
 
-def optional() -> Any:
-    """A dataclass field that may be missing in JSON."""
-    return field(default=None, metadata={"optional": True})
+def optional(default: Any = None) -> Any:
+    """A dataclass field that may be missing in JSON, and then is `default`."""
+    return field(default=default, metadata={"optional": True})
 
 
 def decode(kind: Any, value: Any, path: str) -> Any:

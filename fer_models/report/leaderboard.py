@@ -11,7 +11,8 @@ from fer_models.report.formatting import NOTHING, count, number, one_line, secon
 from fer_models.report.report_entries import MeasuredValue, Reference, Result
 from fer_models.report.terminal_table import MIN_WIDTH, Row, TerminalTable
 
-_VERDICT_STYLES = {
+#: The style of each verdict in a terminal.
+VERDICT_STYLES = {
     "PASS": "green",
     "FAIL": "bold red",
     "ERROR": "bold red",
@@ -48,13 +49,12 @@ def _sections(report: EvalReport, with_interval: bool, columns: int) -> dict[str
 
 def _row(result: Result, with_interval: bool, columns: int) -> Row:
     metrics, f1 = result.metrics, result.metrics.get("macro_f1")
-    verdict = result.verdict or NOTHING
-    style = _VERDICT_STYLES["INCONCLUSIVE"] if result.is_degraded else _VERDICT_STYLES.get(verdict, "dim")
+    style = VERDICT_STYLES.get("INCONCLUSIVE" if result.is_degraded else result.verdict or "", "dim")
     cells = (
-        Text(_compact(metrics.get("accuracy"))),
-        Text(_compact(f1) if with_interval else number(None if f1 is None else f1.value)),
+        Text(compact(metrics.get("accuracy"))),
+        Text(compact(f1) if with_interval else number(None if f1 is None else f1.value)),
         Text(signed(result.change())),
-        Text(f"{verdict}, DEGRADED" if result.is_degraded else verdict, style),
+        Text(result.label, style),
         Text("stored" if result.from_store else seconds(result.inference_seconds), "dim"),
     )
     # Text and not str: a name with brackets in it is a name, not rich's markup.
@@ -64,10 +64,10 @@ def _row(result: Result, with_interval: bool, columns: int) -> Row:
 def _reference(reference: Reference, n: int, columns: int) -> Row:
     """The row of a reference score, with its number of faces where this is not that of the section."""
     name = one_line(reference.name) + ("" if reference.n == n else f" (n = {reference.n:,})")
-    return Row(Text(name, "dim"), (Text(_compact(reference.accuracy), "dim"), *([Text()] * (columns - 1))))
+    return Row(Text(name, "dim"), (Text(compact(reference.accuracy), "dim"), *([Text()] * (columns - 1))))
 
 
-def _compact(value: MeasuredValue | None) -> str:
+def compact(value: MeasuredValue | None) -> str:
     """`0.668 [.652, .683]`: bounds without the leading zero, so that the table is narrow."""
     if value is None:
         return NOTHING

@@ -11,18 +11,27 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from fer_models.datasets.audit_results import Audit
+from fer_models.report.formatting import NOTHING
 from fer_models.report.json_fields import decode, decode_fields, encode, encode_fields, optional, require_json
 from fer_models.store.subject import Subject
 
 #: The closed list of verdicts. Each has a style in the terminal and on the page.
 VerdictName = Literal["PASS", "FAIL", "ERROR", "INCONCLUSIVE", "NEW"]
 TRAINING = "training"
+#: The start of the name of an emotion's recall among the changes.
+_RECALL = "recall:"
 
 
 def subject_name(subject: Subject) -> str:
     """`model-restoration`, as in test ids, with the prompt set if there is one."""
     prompt = f" · {subject.prompt}" if subject.prompt else ""
     return f"{subject.model}-{subject.restoration}{prompt}"
+
+
+def face_set_name(subject: Subject) -> str:
+    """`dataset/split`, with the corruption if there is one."""
+    corruption = f", {subject.corruption}" if subject.corruption else ""
+    return f"{subject.dataset}/{subject.split}{corruption}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,59 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """One bin of the reliability diagram; see `scoring.reliability.ReliabilityBin`."""
+
+    lower: float
+    upper: float
+    n: int
+    confidence: float
+    accuracy: MeasuredValue
+
+
+@dataclass(frozen=True)
+class TrueProbability:
+    """The probability of the true emotion before and now."""
+
+    before: float
+    now: float
+
+
+@dataclass(frozen=True)
+class ChangedFace:
+    """A face whose prediction changed between correct and wrong since the baseline.
+
+    Attributes:
+        index: its row in the full split.
+        face: the first characters of its pixel hash.
+        truth: its label.
+        before, now: the predicted emotions, None for no prediction.
+        p_true: the probability of its label.
+        probabilities: of each emotion now; None for a model without probabilities.
+        picture: a data URL, or None.
+    """
+
+    index: int
+    face: str
+    truth: str
+    before: str | None
+    now: str | None
+    p_true: TrueProbability
+    probabilities: Mapping[str, float] | None
+    picture: str | None
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether the prediction was correct and is wrong now."""
+        return self.before == self.truth
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The picture, if there is one."""
+        return () if self.picture is None else (self.picture,)
+
+
+@dataclass(frozen=True)
 class LogLoss:
     """The change of the mean log score in nats, and the mean probabilities of the true emotion.
 
@@ -176,9 +238,8 @@ class Entry:
 
     @property
     def face_set(self) -> str:
-        """`dataset/split`, with the corruption if there is one: results on the same faces are ranked."""
-        corruption = f", {self.subject.corruption}" if self.subject.corruption else ""
-        return f"{self.subject.dataset}/{self.subject.split}{corruption}"
+        """`face_set_name` of the subject: results on the same faces are ranked."""
+        return face_set_name(self.subject)
 
 
 @dataclass(frozen=True)
@@ -196,6 +257,9 @@ class Result(Entry):
         message: the failure text, or empty.
         changes: None without a baseline.
         log_loss: None where probabilities cannot be compared.
+        flips: the faces with the greatest changes, those that became wrong first; not all of them.
+        reliability: empty for a model without probabilities.
+        command: evaluates this subject again.
         key: of the partition in the store.
     """
 
@@ -214,6 +278,9 @@ class Result(Entry):
     baseline: Baseline | None
     changes: Changes | None
     log_loss: LogLoss | None
+    flips: tuple[ChangedFace, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    command: str
     inference_seconds: float | None
     from_store: bool
     notes: tuple[str, ...]
@@ -231,13 +298,22 @@ class Result(Entry):
         return self.log_loss is not None and self.log_loss.is_degraded and not has_worse
 
     @property
+    def label(self) -> str:
+        """The verdict, with DEGRADED where it is shown: `PASS, DEGRADED`; a dash for none."""
+        verdict = self.verdict or NOTHING
+        return f"{verdict}, DEGRADED" if self.is_degraded else verdict
+
+    @property
     def face_set(self) -> str:
         """`dataset/split`, with the corruption, and the number of faces if not all were predicted."""
         part = f", {self.n:,} of {self.of:,} faces" if self.is_part else ""
         return f"{super().face_set}{part}"
 
     def value(self, metric: str) -> float | None:
-        """The value of a metric, or None if it was not measured."""
+        """The value of a metric, None if it was not measured; `recall:fear` is the recall of an emotion."""
+        if metric.startswith(_RECALL):
+            scores = self.per_class.get(metric.removeprefix(_RECALL))
+            return None if scores is None else scores.recall
         measured = self.metrics.get(metric)
         return None if measured is None else measured.value
 
@@ -255,9 +331,22 @@ class Result(Entry):
         split the baseline is the value minus this change.
         """
         now = self.value(metric)
-        if self.is_part and now is not None and self.changes is not None and metric in self.changes.metrics:
+        is_derived = self.is_part or metric.startswith(_RECALL)  # a record has no recalls
+        if is_derived and now is not None and self.changes is not None and metric in self.changes.metrics:
             return now - self.changes.metrics[metric].change
         return self._recorded(metric)
+
+    def has_failed(self, metric: str) -> bool:
+        """Whether the fall of a metric fails the gate."""
+        change = None if self.changes is None else self.changes.metrics.get(metric)
+        return change is not None and change.failed
+
+    @property
+    def failed_metrics(self) -> list[str]:
+        """The metrics that fail the gate, in words."""
+        changes = {} if self.changes is None else self.changes.metrics
+        failed = [name for name, change in changes.items() if change.failed]
+        return [name.replace(_RECALL, "recall of ").replace("_", " ") for name in failed]
 
     def p(self, metric: str = "accuracy") -> float | None:
         """The adjusted p-value of a metric's fall, or None without a baseline."""

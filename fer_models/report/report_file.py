@@ -19,7 +19,12 @@ def write_report(report: EvalReport, path: Path) -> None:
     Raises:
         UsageError: a value cannot be in JSON, such as NaN. The message names the field.
     """
-    write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", path)
+    write_text(as_json(report), path)
+
+
+def as_json(report: EvalReport) -> str:
+    """Format a report as the text of evals.json. Raises as `write_report`."""
+    return json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n"
 
 
 def write_text(text: str, path: Path) -> None:

@@ -48,6 +48,11 @@ class RobustnessEntry(Entry):
     message: str
 
     @property
+    def is_judged(self) -> bool:
+        """Whether it has a verdict."""
+        return bool(self.figures)
+
+    @property
     def worst_verdict(self) -> VerdictName:
         """The worst verdict among the figures."""
         verdicts = {figure.verdict for figure in self.figures}
@@ -264,6 +269,11 @@ class ParityEntry(RobustnessEntry):
     positive_flips: int | None
     seconds_per_face: float | None
     reference_seconds_per_face: float | None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it has a verdict."""
+        return self.verdict is not None or super().is_judged
 
     @property
     def worst_verdict(self) -> VerdictName:

@@ -6,7 +6,7 @@ that does not exist is an error (`StrictUndefined`). Python code holds no markup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,9 +16,14 @@ from markupsafe import Markup
 from fer_models.artifacts.resources import ASSETS
 from fer_models.datasets.audit_results import Example
 from fer_models.emotions import LABELS
-from fer_models.report import formatting
+from fer_models.gate.restoration_effect import ALL_MODELS, NOTHING_SHOWN
+from fer_models.report import first_screen, formatting, trend_figure
+from fer_models.report.cost_points import cost_points
+from fer_models.report.matrix import matrices
+from fer_models.report.prompt_diff import prompt_diff
+from fer_models.report.report_entries import ChangedFace
 from fer_models.report.robustness import figure_cells
-from fer_models.report.robustness_entries import FlipExample, FlippedFace
+from fer_models.report.robustness_entries import FlipExample, FlippedFace, RestorationResult
 
 #: The start of every picture on the page, so that nothing is fetched.
 PICTURE_PREFIX = "data:image/png;base64,"
@@ -45,7 +50,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["labels"] = LABELS
+    environment.globals |= {
+        "about_faces": first_screen.about_faces,
+        "cost_points": cost_points,
+        "facts": first_screen.facts,
+        "matrices": matrices,
+        "trend_chart": trend_figure.trend,
+    }
     environment.tests["has_embedded_pictures"] = _has_embedded_pictures
+    environment.tests["is_measured_here"] = lambda claim: bool(_measured_here(claim))
     for function in (
         *(formatting.number, formatting.signed, formatting.percent, formatting.p_value, formatting.seconds),
         *(formatting.amount, formatting.rate, formatting.megabytes, formatting.kilowatt_hours),
@@ -54,8 +67,11 @@ def _environment() -> Environment:
         environment.filters[function.__name__] = function
     more: dict[str, Callable[..., Any]] = {
         "bytes_as_mb": lambda n: formatting.number(None if n is None else n / 1e6, 1),
+        "measured_here": _measured_here,
+        "most_probable": lambda probabilities: sorted(probabilities.items(), key=lambda item: -item[1])[:3],
+        "notable_effects": _notable_effects,
+        "prompt_diff": prompt_diff,
         "emotion": lambda i: LABELS[i] if 0 <= i < len(LABELS) else "no answer",
-        "heat_style": _heat_style,
         "keys_in_order": _keys_in_order,
         "milliseconds": lambda value: formatting.number(None if value is None else 1000 * value, 1),
         "or_dash": lambda value: formatting.NOTHING if value is None else value,
@@ -72,16 +88,30 @@ def _finalize(value: Any) -> Any:
     return value if isinstance(value, Markup) else formatting.clean(value)
 
 
-def _has_embedded_pictures(example: Example | FlippedFace | FlipExample) -> bool:
+def _has_embedded_pictures(example: Example | FlippedFace | FlipExample | ChangedFace) -> bool:
     """Whether the pictures of an example are in the report itself; others would be fetched."""
     pictures = (example.picture,) if isinstance(example, Example) else example.pictures
     return all(picture.startswith(PICTURE_PREFIX) for picture in pictures)
 
 
-def _heat_style(share: float) -> str:
-    """The colours of a cell from white to blue by its share; white ink on a dark ground."""
-    red, green, blue = (round(255 + (dark - 255) * share**0.8) for dark in (18, 74, 140))
-    return f"background:rgb({red},{green},{blue});color:{'#fff' if share > 0.6 else '#24292f'}"
+def _measured_here(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The results of a claim's model here, as `published_claims.with_results` adds them."""
+    entries = claim.get("measured_here")
+    entries = entries if isinstance(entries, list | tuple) else ()
+    numbers = ("accuracy", "low", "high")
+    return [
+        one
+        for one in entries
+        if isinstance(one, Mapping) and all(isinstance(one.get(key), int | float) for key in numbers)
+    ]
+
+
+def _notable_effects(
+    effects: Sequence[RestorationResult],
+) -> tuple[list[RestorationResult], list[RestorationResult]]:
+    """The effects that a reader needs (a difference, or all models together), and the others."""
+    shown = [e for e in effects if e.verdict != NOTHING_SHOWN or e.model == ALL_MODELS]
+    return shown, [effect for effect in effects if effect not in shown]
 
 
 def _keys_in_order(mappings: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -22,6 +22,7 @@ AFTER_PREDICTION = (
     "evaluation.py",
     "export",
     "gate",
+    "history",
     "parametrized_fixtures.py",
     "plugin",
     "report",

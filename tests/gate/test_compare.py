@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from fer_models.emotions import LABELS
 from fer_models.gate import compare as sides
+from fer_models.gate.flips import flips_of_match
 from fer_models.gate.run_sources import RunSource
 from fer_models.store.partition import SHARD
 from fer_models.store.subject import Subject
@@ -351,7 +352,7 @@ def test_positive_flips_start_with_the_greatest_gain_and_no_prediction_is_none()
     paired = sides.match_subjects(
         RunSource("a", {SUBJECT: before}, is_single=True), RunSource("b", {SUBJECT: now}, is_single=True)
     )
-    negative, positive = sides.flips(paired.pairs[0])
+    negative, positive = flips_of_match(paired.pairs[0])
     assert [(flip.index, flip.now, flip.p_now) for flip in negative] == [(silent, None, 0.0)]
     gained = [flip.p_now - flip.p_before for flip in positive]
     assert len(positive) == 30
@@ -368,7 +369,7 @@ def test_flips_are_exactly_the_faces_whose_correctness_changed(rows):
         RunSource(name, {SUBJECT: prediction_table(truth, answer)})
         for name, answer in (("a", was), ("b", now))
     )
-    negative, positive = sides.flips(sides.match_subjects(earlier, later).pairs[0])
+    negative, positive = flips_of_match(sides.match_subjects(earlier, later).pairs[0])
     assert {flip.index for flip in negative} == {i for i, (t, b, n) in enumerate(rows) if b == t != n}
     assert {flip.index for flip in positive} == {i for i, (t, b, n) in enumerate(rows) if b != t == n}
 

@@ -4,26 +4,23 @@ import json
 import re
 from dataclasses import replace
 from functools import lru_cache
-from html.parser import HTMLParser
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 from fakes import in_canonical_order, prediction_table, toy_faces
 from fakes_runs import SUBJECT, predictions_of, write_partition
 from hypothesis import example, given, settings
-from markdown_it import MarkdownIt
+from markup import HOSTILE, NAMES, Tags, markup_in, tables_in, tokens_in
 from PIL import Image
 
 from fer_models.emotions import LABELS
 from fer_models.gate import compare as sides
 from fer_models.gate import gate
+from fer_models.gate.flips import flips_of_match
 from fer_models.gate.run_sources import RunSource
 from fer_models.report import comparison as report
 from fer_models.scoring.metrics import measure
 from fer_models.store.subject import Subject
-
-HOSTILE = "|`<img src=x onerror=alert(1)>`|\n\n# @all [a](b) \x1b[31m</td></details>"
 
 
 def test_an_inconclusive_fall_fails_under_strict(compare, tmp_path):
@@ -77,31 +74,6 @@ def test_a_file_that_cannot_be_written_is_a_usage_error(compare, tmp_path):
     assert "--output FILE" in error
 
 
-def tables_in(markdown):
-    """Tables of a rendered Markdown text: rows of cells, code and text alike."""
-    rows = []
-    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
-        if token.type == "table_open":
-            rows.append([])
-        elif token.type == "tr_open":
-            rows[-1].append([])
-        elif token.type == "inline" and rows and token.level >= 3:
-            rows[-1][-1].append("".join(child.content for child in token.children))
-    return rows
-
-
-def tokens_in(markdown):
-    """All tokens of a rendered Markdown text."""
-    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
-        yield token
-        yield from token.children or ()
-
-
-def markup_in(markdown):
-    """The HTML in a Markdown text."""
-    return (token.content for token in tokens_in(markdown) if token.type.startswith("html"))
-
-
 def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_path):
     output = compare(
         write_partition(tmp_path / "a", predictions_of()),
@@ -132,7 +104,7 @@ def judged():
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
     options = {"fingerprint": a.fingerprint, "labels": a.truth, "resamples": 99}
     comparison = gate.compare(SUBJECT, a, measured, pair.record, **options)
-    return gate.judge([comparison])[0], sides.flips(pair)
+    return gate.judge([comparison])[0], flips_of_match(pair)
 
 
 def compared(name):
@@ -143,11 +115,6 @@ def compared(name):
     negative = [replace(flip, face=name) for flip in negative]
     models = [report.ComparedModel(subject, verdict, negative, positive)]
     return report.RunComparison(name, name, models, [subject], [subject], [name], [name], listed=2)
-
-
-NAMES = st.one_of(
-    st.text(min_size=1, max_size=20), st.text(alphabet="`|<>\\\n*_[]()!&~#@-: a", min_size=1, max_size=30)
-)
 
 
 @settings(deadline=None, max_examples=40)
@@ -162,21 +129,6 @@ def test_no_name_breaks_the_tables_of_the_markdown_or_adds_markup(name):
         [len(row) for row in table] for table in tables_in(plain)
     ]
     assert Tags("".join(markup_in(output))).tags == Tags("".join(markup_in(plain))).tags
-
-
-class Tags(HTMLParser):
-    """Parser of all tags with their attributes' names, and of the text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, tuple(name for name, _ in attributes)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @settings(deadline=None, max_examples=20)

@@ -252,7 +252,7 @@ def test_the_page_and_the_terminal_show_each_verdict():
         [figure(ERROR, corrupted(), harder(corrupted(), 10)), figure(ACCURACY, corrupted(), corrupted())]
     )
     shown = report(failed, same)
-    html = html_report.summary_html(shown)
+    html = html_report.page_html(shown)
     assert "2 figures against their baselines" in html
     assert "verdict fail" in html
     assert "verdict pass" in html

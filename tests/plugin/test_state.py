@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from eval_reports import cost, face_set, result
 
 from fer_models.depth import DEPTHS
+from fer_models.gate.baselines import Baselines
+from fer_models.plugin.run_history import RunHistory
 from fer_models.plugin.state import State
 
 
@@ -20,9 +23,10 @@ def state() -> State:
     data = SimpleNamespace(faces=faces, as_json=lambda: {"fer2013/private_test": face_set()})
     published = [{"dataset": "fer2013", "accuracy": 0.7}, {"dataset": "elsewhere", "accuracy": 0.7}]
     options = SimpleNamespace(depth=DEPTHS["full"], whole_variants=True)
-    runner, baselines = SimpleNamespace(data=data, options=options), SimpleNamespace(published=published)
+    runner, baselines = SimpleNamespace(data=data, options=options), Baselines(published=tuple(published))
     run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
+    run.history = RunHistory(Path("nowhere/store"))
     run.results, run.costs = {}, [cost(seconds=0.1)]
     run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "parity", "restorations")}
     run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]

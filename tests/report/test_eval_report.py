@@ -47,18 +47,32 @@ def named(path: tuple[Any, ...]) -> str:
 #: Objects whose keys are free.
 OPEN = {
     *("data", "counts", "metrics", "per_class", "intervals", "strata", "emotions", "templates", "words"),
-    *("invariances", "questions", "shuffles", "orders", "rotations", "flip_rate", "accuracy", "changes"),
+    *(
+        "invariances",
+        "questions",
+        "shuffles",
+        "orders",
+        "rotations",
+        "flip_rate",
+        "accuracy",
+        "changes",
+        "probabilities",
+    ),
 }
 
 
 def may_be_missing(path: tuple[Any, ...], parent: Any) -> bool:
     """Whether JSON at a path is free, or optional by the design of the file."""
     *above, key = path
-    if isinstance(key, int) or {"environment", "published", "recorded"} & set(path) or path == ("schema",):
+    if (
+        isinstance(key, int)
+        or {"environment", "published", "recorded"} & set(path)
+        or path in (("schema",), ("trends",))
+    ):
         return True
     if above and above[0] == "costs":
         return key not in ("name", "phase", "model", "restoration")
-    if "value" in parent or key == "command":
+    if "value" in parent or above[:1] == ["skipped"]:
         return key in ("n", "command")
     holder = "words" if "words" in above else above[-1] if above else None
     if holder == "accuracy" and above[0] == "restorations":

@@ -66,10 +66,10 @@ def test_beside_longer_names_first_the_interval_of_macro_f1_and_then_the_time_is
 
 def test_the_faces_are_named_once_with_their_number_and_results_are_grouped_by_them() -> None:
     alone = "\n".join(printed(report(results=[result("a"), result("b")])))
-    assert alone.count("fer2013/private_test, 3589 faces") == 1
+    assert alone.count("fer2013/private_test, 3,589 faces") == 1
     results = [result("a", 0.4), result("b", 0.9, corruption="blur:3"), result("c", 0.5)]
     both = "\n".join(printed(report(results=results)))
-    titles = ("fer2013/private_test, 3589 faces", "c-raw", "a-raw", "fer2013/private_test, blur:3", "b-raw")
+    titles = ("fer2013/private_test, 3,589 faces", "c-raw", "a-raw", "fer2013/private_test, blur:3", "b-raw")
     order = [both.index(word) for word in titles]
     assert order == sorted(order)
 

@@ -123,15 +123,15 @@ def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
 
 
 def test_the_page_shows_a_column_of_unanswered_faces_only_if_there_are_any() -> None:
-    assert "no answer" not in page("leaderboard", results=[result()])
-    assert "no answer" in page("leaderboard", results=[result(unanswered=12)])
+    assert "no answer" not in page("subjects_table", results=[result()])
+    assert "no answer" in page("subjects_table", results=[result(unanswered=12)])
 
 
 def test_the_change_is_the_gates_own_if_it_recorded_one() -> None:
     entry = result(baseline=baseline(0.7), changes=changes(-0.5, p=0.0004))
     (recorded,), (unrecorded,) = report(results=[entry]).results, report(results=[result()]).results
     assert recorded.change() == -0.5
-    assert "0.0004" in page("leaderboard", results=[entry])
+    assert "0.0004" in page("subjects_table", results=[entry])
     assert unrecorded.change() is None
 
 
@@ -144,7 +144,9 @@ def test_an_emotion_without_a_score_has_a_dash_and_the_averages_come_last() -> N
         "intervals": {"precision": None, "recall": [0.0, 0.065], "f1": None},
     }
     table = per_class(per_class=dict.fromkeys(LABELS, scores))
-    assert table.count('<td class="num">-</td>') == 2 * len(LABELS) + 2, "and two averages were not measured"
+    assert table.count('<td class="num">-</td>') == 5 * len(LABELS) + 2, (
+        "two scores, three of the baseline; two averages"
+    )
     assert table.count("[0.000, 0.065]") == len(LABELS)
     assert table.index("neutral") < table.index("macro") < table.index("0.668")
     assert per_class() == ""
@@ -208,7 +210,16 @@ NULLS = ("leakage", "responses", "votes", "verdict", "baseline", "changes", "log
 def test_values_that_were_not_measured_leave_cells_empty() -> None:
     unmeasured = result(metrics={}, **dict.fromkeys(NULLS))
     empty = report(results=[unmeasured], costs=[cost(model=None)], published=[{}], environment={"gpu": None})
-    for section in ("leaderboard", "costs", "published", "environment", "faces", "labels"):
+    for section in (
+        "leaderboard",
+        "subjects",
+        "subjects_table",
+        "costs",
+        "published",
+        "environment",
+        "faces",
+        "labels",
+    ):
         assert "None" not in section_html(empty, section)
 
 

@@ -1,0 +1,84 @@
+"""Flips: the faces that were predicted correctly before and wrongly now, or the other way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.emotions import LABELS
+from fer_models.gate.compare import MatchedSubject
+from fer_models.store.predictions import PredictionTable
+
+
+@dataclass(frozen=True)
+class PredictionFlip:
+    """A face whose prediction changed between correct and wrong.
+
+    Attributes:
+        row: its row in the table of predictions.
+        index: its row in its dataset.
+        face: the sha256 of its pixels.
+        truth: its label.
+        before: the emotion predicted by the first side, None for no prediction.
+        now: the emotion predicted by the second side, None for no prediction.
+        p_before: the probability of its label in the first side, 0..1.
+        p_now: the probability of its label in the second side, 0..1.
+    """
+
+    row: int
+    index: int
+    face: str
+    truth: str
+    before: str | None
+    now: str | None
+    p_before: float
+    p_now: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields, with the first twelve characters of the hash."""
+        return {
+            "index": self.index,
+            "face": self.face[:12],
+            "truth": self.truth,
+            "before": self.before,
+            "now": self.now,
+            "p_true": {"before": round(self.p_before, 4), "now": round(self.p_now, 4)},
+        }
+
+
+#: Negative flips, then positive ones; each starts with the greatest change of the label's probability.
+Flips: TypeAlias = "tuple[tuple[PredictionFlip, ...], tuple[PredictionFlip, ...]]"
+
+
+def list_flips(
+    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64]
+) -> Flips:
+    """List the negative flips (correct before, wrong now) of predictions, then the positive ones.
+
+    Args:
+        predictions: those of now; `before` has the same faces in the same order.
+        before: (n,) the emotions predicted before, -1 for no prediction.
+        p_before: (n,) the probabilities of the labels before, 0..1.
+    """
+    was_correct, p_now = before == predictions.truth, predictions.p_true
+
+    def flip(row: int) -> PredictionFlip:
+        emotions = (predictions.truth[row], before[row], predictions.answer[row])
+        truth, old, new = (LABELS[emotion] if emotion >= 0 else None for emotion in emotions)
+        face, index = predictions.faces[row], int(predictions.index[row])
+        return PredictionFlip(row, index, face, str(truth), old, new, float(p_before[row]), float(p_now[row]))
+
+    def ordered(rows: NDArray[np.bool_], change: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
+        indices = np.flatnonzero(rows).tolist()
+        return tuple(flip(i) for i in sorted(indices, key=lambda i: (change[i], predictions.faces[i])))
+
+    negative = ordered(was_correct & ~predictions.correct, p_now - p_before)
+    return negative, ordered(~was_correct & predictions.correct, p_before - p_now)
+
+
+def flips_of_match(match: MatchedSubject) -> Flips:
+    """List the flips between the two sides of a comparison."""
+    return list_flips(match.predictions, match.record.decode_predictions(), match.p_baseline)

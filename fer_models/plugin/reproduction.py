@@ -1,0 +1,46 @@
+"""Commands that evaluate one subject of a run again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from fer_models.inference.runner import Combination
+from fer_models.plugin import options
+
+#: Options that do not change a result, or that the command sets itself.
+_LEFT_OUT = frozenset(
+    {"--update-baselines", "--measure-costs", "--report-dir", "--cached-only", "--batch-size"}
+)
+#: Names that `-k` can search for (pytest's grammar of expressions).
+_SEARCHABLE = re.compile(r"[\w:+\-.\[\]\\/]+")
+
+
+def command(config: pytest.Config, combination: Combination) -> str:
+    """Write the command that judges one combination with the options of this run.
+
+    It works in a clone and with an installed package.
+    """
+    words = ["fer-models", "eval", *_options(config, combination)]
+    keyword = f"accuracy and {combination}" if _SEARCHABLE.fullmatch(str(combination)) else "accuracy"
+    return shlex.join([*words, "-k", keyword])
+
+
+def _options(config: pytest.Config, combination: Combination) -> list[str]:
+    """The options of the plugin that differ from their defaults."""
+    words: list[str] = []
+    for name, settings in options.all_options().items():
+        value: Any = config.getoption(name)
+        if name in _LEFT_OUT or value == settings.get("default", False if "action" in settings else None):
+            continue
+        if name == "--model" and not _SEARCHABLE.fullmatch(str(combination)):
+            value = [combination.model]
+        if isinstance(value, bool):
+            words.append(name)
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [name, str(one)]
+    return words

@@ -1,0 +1,123 @@
+"""The first screen of the page: what the faces are, and the facts that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fer_models.gate.restoration_effect import ALL_MODELS, CONTROL
+from fer_models.report.eval_report import EvalReport
+from fer_models.report.formatting import count, number, p_value, signed
+from fer_models.report.report_entries import Reference, Result
+
+#: What a reader must know about the faces of a dataset before any number.
+_ABOUT_FACES = {
+    "synthetic": "Drawn by a program, not photographs: these numbers say nothing about real faces. They show "
+    "that the models run and predict what they predicted before.",
+    "fer2013": "Photographs from a web search with noisy labels: people agree with them on 65 % ± 5 "
+    "(Goodfellow et al., arXiv:1307.0414).",
+}
+_MOST = 3
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact of the first screen.
+
+    Attributes:
+        title: what it is about.
+        value: the fact itself, in a few words.
+        explanation: a sentence that makes the value readable.
+    """
+
+    title: str
+    value: str
+    explanation: str
+
+
+def about_faces(report: EvalReport) -> list[tuple[str, str]]:
+    """Describe the faces of each split: its name with the number of faces, and a caution or nothing."""
+    texts = []
+    for name, faces in report.data.items():
+        n = f"{faces.n:,} faces" if faces.n == faces.of else f"{faces.n:,} of {faces.of:,} faces"
+        texts.append((f"{name}, {n}", _ABOUT_FACES.get(name.partition("/")[0], "")))
+    return texts
+
+
+def facts(report: EvalReport) -> list[Fact]:
+    """Choose the facts that matter most: what fell, the best model, what the run can detect, restoration."""
+    return [*_falls(report), *_best(report), *_sensitivity(report), *_restorations(report)][:_MOST]
+
+
+def _falls(report: EvalReport) -> Iterator[Fact]:
+    """The emotion with the greatest fall of recall, of the result that regressed most."""
+    falls = [
+        (change.change, name.removeprefix("recall:"), result, change.p)
+        for result in report.results
+        if result.verdict == "FAIL" and result.changes is not None
+        for name, change in result.changes.metrics.items()
+        if name.startswith("recall:") and change.change < 0
+    ]
+    for change, emotion, result, p in sorted(falls, key=lambda fall: fall[0])[:1]:
+        scores = result.per_class.get(emotion)
+        now = None if scores is None else scores.recall
+        before = None if now is None else now - change
+        yield Fact(
+            "Where it fell most",
+            f"{emotion}: {number(before)} → {number(now)}",
+            f"Recall of {emotion} by {result.name} ({signed(change)}, p {p_value(p)}).",
+        )
+
+
+def _full_results(report: EvalReport) -> list[Result]:
+    """The results on the uncorrupted faces that most of the run is about, the most accurate first."""
+    groups = [group for group in report.ranked.values() if group[0].subject.corruption is None]
+    return groups[0] if groups else []
+
+
+def _best(report: EvalReport) -> Iterator[Fact]:
+    results = [result for result in _full_results(report) if "accuracy" in result.metrics]
+    if not results:
+        return
+    best, accuracy = results[0], results[0].metrics["accuracy"]
+    references: tuple[Reference, ...] = report.references(f"{best.subject.dataset}/{best.subject.split}")
+    always = [one for one in references if one.name.startswith("always")]
+    chance = [f"; {one.name}: {number(one.accuracy.value)}" for one in always]
+    interval = f"[{number(accuracy.low)}, {number(accuracy.high)}]"
+    yield Fact(
+        "Most accurate",
+        f"{best.name}: {number(accuracy.value)}",
+        f"95 % interval {interval} on {count(best.n, 'face')}{''.join(chance)}.",
+    )
+
+
+def _sensitivity(report: EvalReport) -> Iterator[Fact]:
+    """The smallest falls that the verdicts can establish."""
+    detectable = [
+        result.changes.faces.minimum_detectable_fall
+        for result in _full_results(report)
+        if result.changes is not None and result.changes.faces.minimum_detectable_fall is not None
+    ]
+    if not detectable:
+        return
+    low, high = 100 * min(detectable), 100 * max(detectable)
+    points = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+    n = _full_results(report)[0].n
+    yield Fact(
+        "Smallest fall it can see",
+        f"{points} points",
+        f"With {count(n, 'face')}, a smaller fall of accuracy can pass unseen.",
+    )
+
+
+def _restorations(report: EvalReport) -> Iterator[Fact]:
+    """The effect of the first restoration over all models, else on the first model."""
+    effects = [e for e in report.restorations if e.restoration != CONTROL and e.against == "raw"]
+    for effect in sorted(effects, key=lambda effect: effect.model != ALL_MODELS)[:1]:
+        accuracy = effect.accuracy
+        interval = f"[{signed(accuracy.low)}, {signed(accuracy.high)}]"
+        yield Fact(
+            f"Restoration with {effect.restoration}",
+            f"{effect.verdict}",
+            f"Accuracy {signed(accuracy.change)} {interval}, {effect.model}, {count(effect.n, 'face')}.",
+        )

@@ -1,0 +1,135 @@
+"""A report as Markdown for a CI summary or a pull request: the verdict, tables, the rest folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fer_models.gate.gate import PASS
+from fer_models.report import parity, robustness, tables
+from fer_models.report.compared_runs import FLIP_HEADINGS
+from fer_models.report.eval_report import EvalReport
+from fer_models.report.formatting import count, number, p_value, signed
+from fer_models.report.markdown_text import cell, code, code_block, folded, table
+from fer_models.report.outcomes import Status, outcomes
+from fer_models.report.report_entries import ChangedFace, MeasuredValue, Result
+from fer_models.report.robustness_entries import RestorationResult
+from fer_models.report.verdict_sentence import verdict_sentence
+
+_HEADINGS = ("subject", "n", "accuracy", "change", "p", "verdict")
+_EFFECT_HEADINGS = (
+    "restoration",
+    "against",
+    "model",
+    "before",
+    "after",
+    "corrected",
+    "broken",
+    "p",
+    "effect",
+)
+#: The outcomes whose messages are shown, in this order.
+_FOLDED = (Status.FAILED, Status.ERROR, Status.UNCERTAIN)
+#: The parts that can be left out of a text that is too long, in this order.
+_FLIPS, _DETAILS, _TABLES = "the faces that changed", "messages and details", "the tables"
+
+
+def markdown(report: EvalReport, limit: int | None = None) -> str:
+    """Format a report as GitHub-flavoured Markdown.
+
+    Args:
+        report: of a run.
+        limit: the largest size in bytes of UTF-8. A longer text loses the faces that changed, then all folded
+            parts, then the tables, and names what it lost. None for no limit.
+    """
+    left_out: tuple[str, ...] = ()
+    for part in (_FLIPS, _DETAILS, _TABLES):
+        text = _text(report, left_out)
+        if limit is None or len(text.encode()) <= limit:
+            return text
+        left_out = (*left_out, part)
+    return _text(report, left_out)
+
+
+def _text(report: EvalReport, left_out: Sequence[str]) -> str:
+    parts = [f"**{verdict_sentence(report, code)}**"]
+    if _TABLES not in left_out:
+        parts += _tables(report)
+    if _DETAILS not in left_out:
+        parts += _details(report, with_flips=_FLIPS not in left_out)
+    if left_out:
+        parts.append(f"Left out, because the text is too long here: {', '.join(left_out)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(report: EvalReport) -> Iterator[str]:
+    """A table for each set of faces, and a line on robustness and each export."""
+    for face_set, results in report.ranked.items():
+        rows = [_row(result) for result in results]
+        yield f"{code(face_set)}\n\n{table(_HEADINGS, rows, numbers=(1, 2, 3, 4))}"
+    yield from map(code, (*robustness.lines(report)[:1], *parity.lines(report)))
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    accuracy = _interval(result.metrics.get("accuracy"))
+    change, p = signed(result.change()), p_value(result.p())
+    verdict = result.label if result.label == PASS else f"**{result.label}**"
+    return (code(result.name), f"{result.n:,}", accuracy, change, cell(p), verdict)
+
+
+def _interval(measured: MeasuredValue | None) -> str:
+    if measured is None:
+        return number(None)
+    return f"{number(measured.value)} [{number(measured.low)}, {number(measured.high)}]"
+
+
+def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
+    """Folded parts, failures first, and a list of remarks."""
+    listed = [outcome for outcome in outcomes(report) if outcome.status in _FOLDED and outcome.message]
+    for outcome in sorted(listed, key=lambda outcome: _FOLDED.index(outcome.status)):
+        yield folded(f"{outcome.label}: {outcome.name}", code_block(outcome.message))
+    if with_flips:
+        yield from (folded(*_flips(result)) for result in report.ranked_results if result.flips)
+    if report.restorations:
+        rows = [_effect_row(effect) for effect in report.restorations]
+        effects = table(_EFFECT_HEADINGS, rows, numbers=(3, 4, 5, 6, 7))
+        yield folded(f"Effects of restorations ({len(rows)})", effects)
+    if lines := [f"- {code(line)}" for line in _remarks(report)]:
+        yield "\n".join(lines)
+
+
+def _flips(result: Result) -> tuple[str, str]:
+    """A title with the numbers of flips, and a table of the faces that the report has."""
+    title = f"{result.id}: faces that changed"
+    if result.changes is not None:
+        faces = result.changes.faces
+        wrong, right = count(faces.negative_flips, "face"), faces.positive_flips
+        title = f"{result.id}: {wrong} correct before and wrong now, {right} the other way"
+        if (shown := len(result.flips)) < faces.negative_flips + right:
+            title += f" ({shown} shown)"
+    return title, table(FLIP_HEADINGS, [_flip_row(face) for face in result.flips], numbers=(0, 5, 6))
+
+
+def _flip_row(face: ChangedFace) -> tuple[str, ...]:
+    emotions = (face.truth, face.before or "no answer", face.now or "no answer")
+    p_true = (f"{face.p_true.before:.2f}", f"{face.p_true.now:.2f}")
+    return (str(face.index), code(face.face), *map(code, emotions), *p_true)
+
+
+def _effect_row(effect: RestorationResult) -> tuple[str, ...]:
+    names = map(code, (effect.restoration, effect.against, effect.model))
+    accuracies = (number(effect.accuracy.before), number(effect.accuracy.after))
+    faces = (f"{effect.corrected:,}", f"{effect.broken:,}", cell(p_value(effect.p_adjusted)))
+    return (*names, *accuracies, *faces, code(effect.verdict))
+
+
+def _remarks(report: EvalReport) -> Iterator[str]:
+    """Lines on what was skipped or left out, and notes."""
+    yield from tables.skips(report)
+    if report.not_judged:
+        yield f"{count(len(report.not_judged), 'recorded subject')} left out by the selection of tests"
+    if report.depth.left_out:
+        yield f"Depth {report.depth.name} left out: {', '.join(report.depth.left_out)}"
+    yield from (f"Note: {note}" for note in report.notes)
+    known = {note for result in report.results for note in result.notes}
+    for name, face_set in report.data.items():
+        yield from (f"Note: {name}: {note}" for note in face_set.notes if note not in known)
