@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fer_models.emotions import LABELS
 from fer_models.errors import FerModelsError
 from fer_models.gate.baselines import BaselineRecord
-from fer_models.gate.flips import PredictionFlip, list_flips
+from fer_models.gate.flips import PredictionFlip, flip_json, largest_flips
 from fer_models.images import data_url
 from fer_models.inference.runner import Combination, Runner
-
-#: Faces in the report for each subject: a face is about 3 kB.
-NEGATIVE_EXAMPLES, POSITIVE_EXAMPLES = 12, 6
 
 
 def flip_examples(runner: Runner, combination: Combination, record: BaselineRecord) -> list[dict[str, Any]]:
@@ -29,18 +25,9 @@ def flip_examples(runner: Runner, combination: Combination, record: BaselineReco
     before, p_before = record.decode_predictions(), record.decode_p_true()
     if data.subset_indices is not None:
         before, p_before = before[data.subset_indices], p_before[data.subset_indices]
-    negative, positive = list_flips(predictions, before, p_before)
-    flips = [*negative[:NEGATIVE_EXAMPLES], *positive[:POSITIVE_EXAMPLES]]
+    flips = largest_flips(predictions, before, p_before)
     pictures = _pictures(runner, combination, flips)
-
-    def describe(flip: PredictionFlip, picture: str | None) -> dict[str, Any]:
-        probabilities = None
-        if predictions.has_probabilities and flip.now is not None:
-            values = predictions.probabilities[flip.row].tolist()
-            probabilities = {label: round(p, 4) for label, p in zip(LABELS, values, strict=True)}
-        return {**flip.as_json(), "probabilities": probabilities, "picture": picture}
-
-    return [describe(flip, picture) for flip, picture in zip(flips, pictures, strict=True)]
+    return [flip_json(flip, predictions, picture) for flip, picture in zip(flips, pictures, strict=True)]
 
 
 def _pictures(runner: Runner, combination: Combination, flips: list[PredictionFlip]) -> list[str | None]:

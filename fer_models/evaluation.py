@@ -20,12 +20,11 @@ from fer_models.gate import baselines as records
 from fer_models.gate import gate
 from fer_models.gate.judge import Judge
 from fer_models.inference.runner import Combination, Runner
+from fer_models.result_entries import scores_json, verdict_json
 from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.parity_run import ParityRun
 from fer_models.robustness.restorations import RestorationEffects
-from fer_models.scoring import annotators, leakage, metrics
-from fer_models.scoring.reliability import reliability_bins
-from fer_models.scoring.responses import response_summary
+from fer_models.scoring import metrics
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
@@ -130,8 +129,6 @@ class Evaluation:
         return available
 
     def _compare(self, combination: Combination) -> list[gate.GateComparison]:
-        # Holm's first step multiplies by the number of comparisons: the bootstrap must resolve so small a p.
-        resamples = max(9999, 200 * 2 * len(self.judge.family))
         data = self.runner.data
         comparison = gate.compare(
             self.runner.subject(combination),
@@ -141,7 +138,7 @@ class Evaluation:
             fingerprint=data.full_split.fingerprint,
             labels=data.labels,
             rows=self.runner.dataset_of(combination).subset_indices,
-            resamples=resamples,
+            resamples=gate.resamples_for(len(self.judge.family)),
         )
         return [comparison]
 
@@ -177,25 +174,18 @@ class Evaluation:
             message: describes its verdict.
             strict: INCONCLUSIVE, NEW and DEGRADED fail too.
         """
-        scores, is_judged = self.scores.as_json(combination), self.is_judged(combination)
-        verdict = None
-        if is_judged:
+        outcome: gate.Verdict | Exception | None = None
+        if self.is_judged(combination):
             try:
-                verdict = self.verdict(combination)
+                outcome = self.verdict(combination)
             except Exception as error:
-                message = message or str(error) or type(error).__name__
+                outcome = error
         record = self.find_record(combination)
-        baseline = record and {"metrics": dict(record.metrics), "recorded": dict(record.recorded)}
-        degradation = verdict.comparison.degradation if verdict else None
+        is_compared = isinstance(outcome, gate.Verdict)
         return {
-            **scores,
-            "verdict": verdict.status if verdict else "ERROR" if is_judged else None,
-            "fails": verdict.fails(strict) if verdict else is_judged,
-            "message": message,
-            "baseline": baseline,
-            "changes": verdict.changes_json() if verdict else None,
-            "log_loss": degradation.as_json() if degradation else None,
-            "flips": flip_examples(self.runner, combination, record) if verdict and record else [],
+            **self.scores.as_json(combination),
+            **verdict_json(outcome, record, message, strict),
+            "flips": flip_examples(self.runner, combination, record) if record and is_compared else [],
         }
 
 
@@ -216,21 +206,16 @@ class Scores:
     def as_json(self, combination: Combination) -> dict[str, Any]:
         """The scores of a combination for evals.json, without a verdict. Raises as `Runner.predict`."""
         run, subject = self._runner.predict(combination), self._runner.subject(combination)
-        data, described = self._runner.dataset_of(combination), self.metrics(combination).as_json()
-        hashes, votes = self._runner.data.train_hashes, data.faces.votes
-        leaked = None if hashes is None else leakage.score(run.predictions, hashes)
-        if leaked is not None and leaked.without_leaked is not None:
-            accuracy = {**leaked.without_leaked.as_json(), "n": leaked.without_leaked.n}
-            described["metrics"]["accuracy_without_leaks"] = accuracy
         return {
-            "subject": subject.as_json(),
-            "id": subject.id,
-            **described,
-            "of": len(data.full_split),
-            "leakage": leaked.as_json() if leaked else None,
-            "responses": response_summary(run.predictions, self._runner.models[combination[0]].question),
-            "votes": None if votes is None else annotators.score(run.predictions, votes).as_json(),
-            "reliability": [one.as_json() for one in reliability_bins(run.predictions)],
+            **scores_json(
+                subject,
+                run.predictions,
+                self.metrics(combination),
+                of=len(self._runner.data.full_split),
+                question=self._runner.models[combination[0]].question,
+                train_hashes=self._runner.data.train_hashes,
+                votes=self._runner.dataset_of(combination).faces.votes,
+            ),
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,
             "notes": self._notes(combination),

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         _judge(matched),
         matched.only_before,
         matched.only_after,
-        matched.incomparable,
+        tuple(matched.incomparable.values()),
         (*before.notes, *after.notes),
         args.flips,
         args.strict_gate,
@@ -121,27 +121,12 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _judge(matched: MatchedRuns) -> list[ComparedModel]:
-    from fer_models.gate import gate
-    from fer_models.gate.flips import flips_of_match
+    from fer_models.gate import compare, flips, gate
     from fer_models.report.comparison import ComparedModel
-    from fer_models.scoring import metrics
 
-    # Holm's first step multiplies by the number of comparisons: so small a p needs as many resamples.
-    resamples = max(9999, 400 * len(matched.pairs))
-    comparisons = [
-        gate.compare(
-            pair.subject,
-            pair.predictions,
-            metrics.measure_predictions(pair.predictions),
-            pair.record,
-            fingerprint=pair.predictions.fingerprint,
-            labels=pair.predictions.truth,
-            resamples=resamples,
-        )
-        for pair in matched.pairs
-    ]
+    comparisons = [compare.compare_match(pair, len(matched.pairs)) for pair in matched.pairs]
     verdicts = zip(matched.pairs, gate.judge(comparisons), strict=True)
-    return [ComparedModel(pair.baseline, verdict, *flips_of_match(pair)) for pair, verdict in verdicts]
+    return [ComparedModel(pair.baseline, verdict, *flips.flips_of_match(pair)) for pair, verdict in verdicts]
 
 
 def _pictures(args: argparse.Namespace, result: RunComparison) -> dict[str, Face]:

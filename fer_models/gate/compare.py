@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.errors import FacesDifferError, UsageError
-from fer_models.gate import baselines
-from fer_models.gate.baselines import BaselineRecord, by_name
+from fer_models.gate import baselines, gate
+from fer_models.gate.baselines import BaselineRecord, Baselines, by_name
 from fer_models.gate.run_sources import RunSource
 from fer_models.scoring import metrics
 from fer_models.store.predictions import PredictionTable
@@ -50,13 +51,14 @@ class MatchedRuns:
         pairs: the subjects of both sides, sorted.
         only_before: the subjects of the first side only, sorted.
         only_after: the subjects of the second side only, sorted.
-        incomparable: a sentence on each subject whose faces differ between the sides.
+        incomparable: a sentence on each subject whose faces differ between the sides, by the subject of the
+            second side.
     """
 
     pairs: tuple[MatchedSubject, ...]
     only_before: tuple[Subject, ...] = ()
     only_after: tuple[Subject, ...] = ()
-    incomparable: tuple[str, ...] = ()
+    incomparable: Mapping[Subject, str] = field(default_factory=dict)
 
 
 def match_subjects(before: RunSource[Baseline], after: RunSource[PredictionTable]) -> MatchedRuns:
@@ -79,7 +81,24 @@ def match_subjects(before: RunSource[Baseline], after: RunSource[PredictionTable
             f"{before.name} and {after.name} have no subject in common. "
             f"{before.describe()} {after.describe()}"
         )
-    pairs, incomparable = [], []
+    matched = _match(before, after, common)
+    if not matched.pairs:
+        raise FacesDifferError(" ".join(matched.incomparable.values()))
+    return matched
+
+
+def match_records(records: Baselines, after: RunSource[PredictionTable]) -> MatchedRuns:
+    """Match stored predictions with the records of their subjects, of which there may be none."""
+    before = RunSource("the baselines", {record.subject: record for record in records.measured})
+    shared = set(before.subjects) & set(after.subjects)
+    return _match(before, after, [(subject, subject) for subject in sorted(shared, key=by_name)])
+
+
+def _match(
+    before: RunSource[Baseline], after: RunSource[PredictionTable], common: list[tuple[Subject, Subject]]
+) -> MatchedRuns:
+    """Match the predictions of subjects that both sides have."""
+    pairs, incomparable = [], {}
     for first, second in common:
         baseline, predictions = _same_faces(before, first, after, second)
         if isinstance(baseline, BaselineRecord) and _faces(baseline) != _faces(predictions):
@@ -90,19 +109,36 @@ def match_subjects(before: RunSource[Baseline], after: RunSource[PredictionTable
         else:
             one = f"{before.name} for {_describe(first, baseline)}"
             other = f"{after.name} for {_describe(second, predictions)}"
-            incomparable.append(
+            incomparable[second] = (
                 f"{second.id}: the two sides have predictions for different faces: {one}, {other}. "
                 "Accuracies on different splits or sizes cannot be compared; give two runs on the same faces."
             )
-    if not pairs:
-        raise FacesDifferError(" ".join(incomparable))
     only_before = set(before.subjects) - {first for first, _ in common}
     only_after = set(after.subjects) - {second for _, second in common}
     return MatchedRuns(
         tuple(pairs),
         tuple(sorted(only_before, key=by_name)),
         tuple(sorted(only_after, key=by_name)),
-        tuple(incomparable),
+        incomparable,
+    )
+
+
+def compare_match(match: MatchedSubject, family: int) -> gate.GateComparison:
+    """Compare the predictions of a match with its record, for `gate.judge`. Raises as `gate.compare`.
+
+    Args:
+        match: predictions and record of one subject.
+        family: the number of comparisons that are judged together.
+    """
+    predictions = match.predictions
+    return gate.compare(
+        match.subject,
+        predictions,
+        metrics.measure_predictions(predictions),
+        match.record,
+        fingerprint=predictions.fingerprint,
+        labels=predictions.truth,
+        resamples=gate.resamples_for(family),
     )
 
 

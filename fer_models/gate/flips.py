@@ -12,6 +12,9 @@ from fer_models.emotions import LABELS
 from fer_models.gate.compare import MatchedSubject
 from fer_models.store.predictions import PredictionTable
 
+#: Faces in the report for each subject: a face with its picture is about 3 kB.
+NEGATIVE_EXAMPLES, POSITIVE_EXAMPLES = 12, 6
+
 
 @dataclass(frozen=True)
 class PredictionFlip:
@@ -77,6 +80,25 @@ def list_flips(
 
     negative = ordered(was_correct & ~predictions.correct, p_now - p_before)
     return negative, ordered(~was_correct & predictions.correct, p_before - p_now)
+
+
+def largest_flips(
+    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64]
+) -> list[PredictionFlip]:
+    """List the flips that evals.json has, negative ones first. Arguments as `list_flips`."""
+    negative, positive = list_flips(predictions, before, p_before)
+    return [*negative[:NEGATIVE_EXAMPLES], *positive[:POSITIVE_EXAMPLES]]
+
+
+def flip_json(
+    flip: PredictionFlip, predictions: PredictionTable, picture: str | None = None
+) -> dict[str, Any]:
+    """Describe a flip for evals.json, with the probabilities of now and a picture, if there is one."""
+    probabilities = None
+    if predictions.has_probabilities and flip.now is not None:
+        values = predictions.probabilities[flip.row].tolist()
+        probabilities = {label: round(p, 4) for label, p in zip(LABELS, values, strict=True)}
+    return {**flip.as_json(), "probabilities": probabilities, "picture": picture}
 
 
 def flips_of_match(match: MatchedSubject) -> Flips:

@@ -128,6 +128,14 @@ class Verdict:
         }
 
 
+def resamples_for(family: int) -> int:
+    """The bootstrap resamples of a comparison that is judged with `family` comparisons in all.
+
+    Holm's first step multiplies by their number: the bootstrap must resolve so small a p.
+    """
+    return max(9999, 400 * family)
+
+
 def compare(
     subject: Subject,
     predictions: PredictionTable,

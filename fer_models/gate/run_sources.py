@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from fer_models.errors import BaselinesError, StoreError, UsageError
 from fer_models.gate import baselines
 from fer_models.gate.baselines import BaselineRecord, by_name
-from fer_models.store.partition import load_partition
+from fer_models.store.partition import StoredPredictions, load_partition, read_partition
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
@@ -90,25 +90,39 @@ def _load_folder(folder: Path) -> RunSource[PredictionTable]:
     if _shards(folder):
         predictions, subject = load_partition(folder)
         return RunSource(str(folder), {subject: predictions}, is_single=True)
-    partitions = [f for f in folder.iterdir() if f.is_dir() and _shards(f)]
-    by_subject: dict[Subject, list[PredictionTable]] = {}
-    notes = []
-    for partition in sorted(partitions, key=lambda f: (_modified(f), f.name), reverse=True):
-        try:
-            predictions, subject = load_partition(partition)
-        except StoreError as error:
-            notes.append(f"{partition.name} was left out: {error}")
-        else:
-            by_subject.setdefault(subject, []).append(predictions)
-    if not by_subject:
+    stored, damaged = read_store(folder)
+    notes = [f"{name} was left out: {reason}" for name, reason in damaged.items()]
+    if not stored:
         reasons = f" {' '.join(notes)}" if notes else ""
         raise UsageError(
             f"{folder} has no complete stored predictions.{reasons} "
             "Run `pytest evals` first, or give a folder that it wrote with --store."
         )
+    return source_of(str(folder), stored, notes)
+
+
+def read_store(folder: Path) -> tuple[list[StoredPredictions], dict[str, str]]:
+    """Read all partitions of a store, newest first, and the reasons why others cannot be read, by folder."""
+    partitions = [f for f in folder.iterdir() if f.is_dir() and _shards(f)]
+    stored, damaged = [], {}
+    for partition in sorted(partitions, key=lambda f: (_modified(f), f.name), reverse=True):
+        try:
+            stored.append(read_partition(partition))
+        except StoreError as error:
+            damaged[partition.name] = str(error)
+    return stored, damaged
+
+
+def source_of(
+    name: str, stored: Iterable[StoredPredictions], notes: Iterable[str] = ()
+) -> RunSource[PredictionTable]:
+    """Make a side of a comparison from stored predictions, which are given newest first."""
+    by_subject: dict[Subject, list[PredictionTable]] = {}
+    for one in stored:
+        by_subject.setdefault(one.subject, []).append(one.predictions)
     newest = {subject: tables[0] for subject, tables in by_subject.items()}
     older = {subject: tuple(tables[1:]) for subject, tables in by_subject.items()}
-    return RunSource(str(folder), newest, notes=tuple(notes), older=older)
+    return RunSource(name, newest, notes=tuple(notes), older=older)
 
 
 def _shards(folder: Path) -> list[Path]:

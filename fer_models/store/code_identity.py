@@ -15,6 +15,7 @@ from fer_models.artifacts.hashing import sha256_of_sources
 #: Folders and modules that predictions do not depend on. No module of the prediction pipeline imports them
 #: (a test checks it).
 AFTER_PREDICTION = (
+    "changed_faces.py",
     "cli",
     "cost",
     "datasets/audit.py",
@@ -26,6 +27,7 @@ AFTER_PREDICTION = (
     "parametrized_fixtures.py",
     "plugin",
     "report",
+    "result_entries.py",
     "robustness",
     "scoring",
     "studies",

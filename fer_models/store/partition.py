@@ -215,10 +215,7 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
 
     def seconds(self) -> float | None:
         """Total inference time of these shards, in seconds; None where the time of one is unknown."""
-        seconds = self._seconds()
-        if not all(str(shard) in seconds for shard in range(self.shards)):
-            return None
-        return float(sum(seconds[str(shard)] for shard in range(self.shards)))
+        return _total_seconds(self._seconds(), self.shards)
 
     def _parse(self, shard: int, content: bytes) -> tuple[PredictionTable, Mapping[str, Any]]:
         predictions, metadata = decode(content)
@@ -254,8 +251,33 @@ def read_shard(path: Path) -> tuple[PredictionTable, dict[str, Any]]:
         ) from error
 
 
+@dataclass(frozen=True)
+class StoredPredictions:
+    """All predictions in one subject's folder.
+
+    Attributes:
+        predictions: in canonical order.
+        subject: what was evaluated.
+        key: the content of everything that the predictions depend on.
+        provenance: identity, device and versions, of the first shard.
+        seconds: total inference time; None where the time of a shard is unknown.
+    """
+
+    predictions: PredictionTable
+    subject: Subject
+    key: str
+    provenance: Mapping[str, Any]
+    seconds: float | None
+
+
 def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
-    """Load all predictions in one subject's folder, and the subject.
+    """Load all predictions in one subject's folder, and the subject. Raises as `read_partition`."""
+    stored = read_partition(folder)
+    return stored.predictions, stored.subject
+
+
+def read_partition(folder: Path) -> StoredPredictions:
+    """Read all predictions in one subject's folder, without the faces or the model.
 
     Raises:
         StoreError: the folder has no shards, lacks some in between, has a damaged one, or mixes subjects.
@@ -284,7 +306,18 @@ def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
             f"{folder} has predictions for {len(predictions)} of {n} faces. "
             "Run it again: it resumes where it stopped."
         )
-    return predictions, Subject.from_json(metadata[0]["subject"])
+    first = metadata[0]
+    seconds = _total_seconds(find(folder, _SECONDS, _parse_seconds) or {}, len(paths))
+    return StoredPredictions(
+        predictions, Subject.from_json(first["subject"]), first["key"], first["provenance"], seconds
+    )
+
+
+def _total_seconds(seconds: Mapping[str, float], shards: int) -> float | None:
+    """The sum over all shards; None where the time of one is unknown."""
+    if not all(str(shard) in seconds for shard in range(shards)):
+        return None
+    return float(sum(seconds[str(shard)] for shard in range(shards)))
 
 
 def _parse_seconds(content: bytes) -> dict[str, float]:

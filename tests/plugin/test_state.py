@@ -37,7 +37,7 @@ def state() -> State:
 def test_a_run_becomes_one_typed_report(state: State) -> None:
     report = state.report()
     assert [entry.name for entry in report.results] == ["vgg19-raw"]
-    assert [claim["dataset"] for claim in report.published] == ["fer2013"]
+    assert [claim["dataset"] for claim in report.published] == ["fer2013", "elsewhere"]
     assert (report.skipped[0].model, report.errors[0].message) == ("m", "no faces")
     assert report.environment["command"] == "pytest evals"
     assert report.not_judged == ("vgg19-gfpgan",)

@@ -1,9 +1,14 @@
 """Whole runs: stored predictions are used again, shared by processes, and computed anew where damaged."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from bench import FACES
+
+from fer_models.gate import baselines
+from fer_models.report.report_file import read_report
+from fer_models.report.stored_report import stored_report
 
 
 def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench, monkeypatch):
@@ -78,3 +83,18 @@ def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
     assert all("measured_on" in c for c in again["costs"])
     evaluate("--measure-costs", questions="cost and inference")
     assert log.read_text()
+
+
+def test_the_report_of_the_store_has_the_scores_and_verdicts_of_the_run(bench):
+    bench.run("--update-baselines")
+    bench.write_model(turned=40)
+    bench.run(code=1)
+    stored = stored_report(bench.folder / "store", baselines.read(bench.folder / "baselines.json"))
+    run = read_report(bench.folder / "reports" / "evals.json")
+    (ours,), (theirs,) = stored.results, run.results
+    assert theirs.verdict == "FAIL"
+    of_a_run = {
+        name: getattr(theirs, name) for name in ("command", "notes", "from_store", "inference_seconds")
+    }
+    without_pictures = tuple(replace(face, picture=None) for face in theirs.flips)
+    assert replace(ours, **of_a_run) == replace(theirs, flips=without_pictures)

@@ -141,7 +141,13 @@
   // A phone has no room for the contents.
   if (window.matchMedia("(max-width: 800px)").matches) document.querySelector(".contents").open = false;
 
-  // pytest-html draws its filters without labels.
+  // pytest-html draws its filters without labels, and lists inside lists that are no items.
+  for (const list of all(".pytest-html ul > ul")) {
+    const item = document.createElement("li");
+    list.replaceWith(item);
+    item.append(list);
+    if (!list.children.length) item.remove();
+  }
   for (const box of all(".pytest-html input[type=checkbox]")) {
     if (!box.labels.length) box.setAttribute("aria-label", box.nextElementSibling?.textContent ?? "filter");
   }
