@@ -95,6 +95,16 @@ def package(session: nox.Session) -> None:
             session.run(python, "-m", "pytest", "-k", "raw", external=True)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site without a warning, and every command and code block of README.md and docs/."""
+    install(session)
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = {"NO_MKDOCS_2_WARNING": "1"}  # an announcement by the theme, not a warning
+        session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", folder, env=quiet)
+    session.run("python", "-m", "pytest", "tests/documentation.py", "-q", "-rs")
+
+
 @nox.session(name="evals")
 def embedded_evals(session: nox.Session) -> None:
     """The embedded default, one model at full depth, and the embedded default again, from the store."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from doc_blocks import read_blocks
 from filelock import FileLock
 from processes import run_python
 
@@ -162,9 +163,9 @@ def test_init_does_not_change_a_conftest_and_prints_the_line_to_add(folder):
 
 
 def test_the_documented_evals_run_with_the_plugin_alone_and_get_a_page(folder, repository):
-    text = (repository / "docs" / "writing-evals.md").read_text()
-    example = text[text.index("```python") :].removeprefix("```python").split("```")[0]
-    (folder.path / "test_my_evals.py").write_text(example)
+    text = (repository / "docs" / "writing-evals.md").read_text(encoding="utf-8")
+    (example,) = (b for b in read_blocks("docs/writing-evals.md", text) if b.title == "test_my_evals.py")
+    (folder.path / example.title).write_text(example.text)
     (folder.path / "test_unit.py").write_text("def test_one():\n    pass\n")
     folder.write_model()
     common = ["-p", "fer_models.plugin", "--model", "my_models.py", "-k", "(raw or every_emotion)"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 from bench import FACES
+from doc_blocks import read_blocks
 
 
 def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench):
@@ -37,14 +38,14 @@ def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench
 
 
 def test_the_readmes_own_model_works_as_it_stands(bench, repository):
-    text = (repository / "README.md").read_text()
-    code = text[text.index("```python") :].removeprefix("```python").split("```")[0]
-    (bench.folder / "my_model.py").write_text(code)
-    bench.run("--model", "brightness", model="my_model.py", questions="accuracy and brightness")
+    blocks = read_blocks("README.md", (repository / "README.md").read_text(encoding="utf-8"))
+    (model,) = (block for block in blocks if block.title == "my_model.py")
+    (bench.folder / model.title).write_text(model.text)
+    bench.run("--model", "my-model", model=model.title, questions="accuracy and my-model")
     result = bench.report()["results"][0]
-    assert result["subject"]["model"] == "brightness"
+    assert result["subject"]["model"] == "my-model"
     assert result["unanswered"] == 0
-    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert len([line for line in model.text.splitlines() if line.strip()]) <= 10
 
 
 def test_hostile_names_are_escaped_on_the_page(bench):
