@@ -115,7 +115,7 @@
 
   // A link to a folded part opens it; a link to a part of the report leaves the tab of tests.
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     if (!target) return;
     if (tabs.length && document.getElementById("report").contains(target)) show(tabs[0]);
     for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
