@@ -250,7 +250,7 @@ def reliability(result: Result) -> Picture | None:
         )
         size = 3 + 7 * (one.n / most) ** 0.5
         ax.plot([one.confidence], [one.accuracy.value], "o", color=BLUE, markersize=size)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
     ax.xaxis.set_major_formatter(percent_tick)
     ax.yaxis.set_major_formatter(percent_tick)
     ax.grid(color=RULE, linewidth=0.8)

@@ -104,9 +104,9 @@ def _sensitivity(report: EvalReport) -> Iterator[Fact]:
     points = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
     n = _full_results(report)[0].n
     yield Fact(
-        "Smallest fall it can see",
+        "Smallest detectable fall",
         f"{points} points",
-        f"With {count(n, 'face')}, a smaller fall of accuracy can pass unseen.",
+        f"Of accuracy, on {count(n, 'face')}: a smaller fall can pass unseen.",
     )
 
 

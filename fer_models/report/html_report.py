@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fer_models.artifacts.resources import ASSETS
 from fer_models.report import figures
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.report_file import write_text
+from fer_models.report.robustness_entries import VERDICT_ORDER
 from fer_models.report.sections import SECTIONS, Section
 from fer_models.report.templates import render
 from fer_models.report.tests_page import TestsPage
@@ -39,6 +41,7 @@ def page_html(report: EvalReport, tests: TestsPage | None = None) -> str:
         report=report,
         sentences=verdict_sentences(report),
         outcome=_outcome(report),
+        verdicts=_verdict_counts(report),
         sections=list(_rendered(report, subject_anchors(report))),
         tests=tests,
         script=Markup(script),
@@ -80,6 +83,12 @@ def _rendered(report: EvalReport, anchors: Mapping[str, str]) -> Iterator[tuple[
         content = _render(section.template, report, anchors)
         if content:
             yield section, Markup(content)
+
+
+def _verdict_counts(report: EvalReport) -> dict[str, int]:
+    """The number of results with each verdict, the worst first."""
+    counts = Counter(result.verdict for result in report.results if result.verdict is not None)
+    return {name: counts[name] for name in ("ERROR", *VERDICT_ORDER) if counts[name]}
 
 
 def _outcome(report: EvalReport) -> str:

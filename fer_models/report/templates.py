@@ -6,6 +6,7 @@ that does not exist is an error (`StrictUndefined`). Python code holds no markup
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -77,6 +78,7 @@ def _environment() -> Environment:
         "or_dash": lambda value: formatting.NOTHING if value is None else value,
         "quoted": repr,
         "thousands": lambda n: f"{n:,}",
+        "with_unbroken_p": lambda text: re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", text),
         "wrapped": lambda value, before="", after="": f"{before}{value}{after}",
     }
     environment.filters |= more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
 from fer_models.gate.metric_checks import DEGRADED_MARGIN, MetricCheck
-from fer_models.report.formatting import p_value
+from fer_models.report.formatting import count, p_value
 from fer_models.report.tables import FailureRow, failure_table
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
@@ -77,7 +77,9 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
         FailureRow(_name(k), k.now.value, k.now.low, k.now.high, k.baseline, k.change, k.p, k.failed)
         for k in shown
     ]
-    facts = [f"{c.negative_flips} faces were right and are wrong now, {c.positive_flips} the other way"]
+    were, are = ("was", "is") if c.negative_flips == 1 else ("were", "are")
+    fell = f"{count(c.negative_flips, 'face')} {were} right and {are} wrong now"
+    facts = [f"{fell}, {c.positive_flips} the other way"]
     if (worst := verdict.worst_class) is not None:
         facts[0] += f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}"
     if c.degradation is not None and c.degradation.is_significant:

@@ -117,7 +117,7 @@ def test_changed_faces_are_filtered_by_emotion_and_direction(open_page):
     assert shown.count() == 9
     form.get_by_label("Direction").select_option("corrected")
     assert shown.count() == 1
-    assert form.get_by_role("status").inner_text() == "1 of 9 faces"
+    assert form.get_by_role("status").inner_text() == "1 of 9 pictures"
     form.get_by_label("Emotion").select_option("fear")
     assert shown.count() == 0
 

@@ -115,7 +115,7 @@ def test_what_restorations_and_small_changes_do_is_measured_told_and_recorded(be
     assert changes["flip_rate"]["mirror image"] > 0.5
     page = (bench.folder / "reports" / "evals.html").read_text()
     assert "Metamorphic robustness" in page
-    assert "example faces" in page
+    assert "faces before and after" in page
     recorded = json.loads((bench.folder / "baselines.json").read_text())["measured"]
     raw = next(r for r in recorded if r["restoration"] == "raw")
     assert raw["metrics"]["metamorphic: flip rate, mirror image (14 faces)"] == pytest.approx(

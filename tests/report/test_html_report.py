@@ -291,7 +291,7 @@ def test_no_picture_is_fetched_from_elsewhere() -> None:
 
 
 PYTEST_HTML = """<!DOCTYPE html><html><head><style type="text/css">body { color: red }</style></head>
-<body class="x"><h1>tests</h1><script>
+<body class="x"><h1>tests</h1><p onclick="run()">again</p><script>
 start("</b>");
 </script></body></html>"""
 
@@ -304,6 +304,7 @@ def test_the_page_of_pytest_html_becomes_a_tab_with_its_style_inside_and_its_scr
     assert ".pytest-html {\nbody { color: red }\n}" in page
     digest = base64.b64encode(hashlib.sha256(b'\nstart("</b>");\n').digest()).decode()
     assert digest in page.split("</head>")[0]
+    assert "<p>again</p>" in page
     assert 'role="tab"' in page
     assert 'role="tab"' not in page_html(full_report())
 

@@ -97,7 +97,7 @@
       });
     }
     const shown = faces.filter((face) => !face.hidden).length;
-    gallery.querySelector("[role=status]").textContent = `${shown} of ${faces.length} faces`;
+    gallery.querySelector("[role=status]").textContent = `${shown} of ${faces.length} pictures`;
   };
   if (gallery) {
     gallery.hidden = false;
