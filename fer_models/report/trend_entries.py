@@ -128,7 +128,9 @@ def trends(entries: Sequence[Entry], longest: int = LONGEST) -> list[Trend]:
 
 def _run(entry: Entry, changed: tuple[str, ...]) -> TrendRun:
     run, scores = entry
-    verdict: VerdictName | None = decode(VerdictName | None, scores.verdict, "verdict")
+    verdict: VerdictName | None = decode(
+        VerdictName | None, scores.verdict, f"verdict of {scores.subject.id} in the history"
+    )
     accuracy = _accuracy(scores)
     return TrendRun(run.time, scores.n, accuracy, verdict, scores.from_store, run.cached_only, changed)
 

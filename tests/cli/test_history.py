@@ -100,6 +100,13 @@ def test_a_missing_or_unusable_file_ends_with_the_command_that_makes_one(show, t
         assert "Traceback" not in error
 
 
+def test_a_verdict_of_another_program_is_named_with_its_subject(show, tmp_path):
+    write_history(tmp_path / "h.sqlite", entry(verdict="GOOD"))
+    code, _, error = show("--history", tmp_path / "h.sqlite")
+    assert code == 4
+    assert "verdict of vgg19-raw on fer2013/private_test in the history is 'GOOD'" in error
+
+
 def test_a_store_and_a_history_at_once_are_refused(show, history, capsys):
     with pytest.raises(SystemExit) as ended:
         show("--history", history, "--store", history.parent)
