@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
 from fer_models.gate.metric_checks import DEGRADED_MARGIN, MetricCheck
-from fer_models.report.formatting import p_value
+from fer_models.report.formatting import count, p_value
 from fer_models.report.tables import FailureRow, failure_table
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
@@ -87,6 +87,11 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
     facts += [f"{problem}." for problem in verdict.problems]
     if (fall := verdict.minimum_detectable_fall) is not None:
         facts.append(f"n = {c.metrics.n} can establish a fall of {100 * fall:.1f} points")
+    if (required := verdict.required_sample_size) is not None:
+        facts.append(
+            f"with the same share of changed faces, about {count(required, 'face')} in all "
+            f"({required - c.metrics.n:,} more) would establish this fall"
+        )
     return failure_table(c.subject.id, headline, rows, facts, hint, recorded)
 
 
