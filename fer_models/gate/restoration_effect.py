@@ -199,14 +199,14 @@ def adjust_effects(effects: Sequence[RestorationEffect]) -> list[RestorationEffe
 
 
 def _required_sample_size(effect: RestorationEffect, family: int) -> int | None:
-    change = abs(effect.accuracy["change"])
-    if effect.verdict != NOTHING_SHOWN or change <= ROUNDING:
+    change = effect.accuracy["change"]
+    if effect.verdict != NOTHING_SHOWN or abs(change) <= ROUNDING:
         return None
     if effect.spread is not None:
         return required_sample_size_for_mean(change, effect.spread, alpha=ALPHA, family=family)
-    discordant = (effect.corrected + effect.broken) / effect.n
+    gained, changed = effect.corrected - effect.broken, effect.corrected + effect.broken
     # A two-sided test at ALPHA: in the direction of the change it is one-sided at half of it.
-    return required_sample_size(change, discordant, alpha=ALPHA / 2, family=family)
+    return required_sample_size(abs(gained) / effect.n, changed / effect.n, alpha=ALPHA / 2, family=family)
 
 
 def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float:

@@ -102,6 +102,14 @@ def test_a_shown_difference_and_a_change_of_0_have_no_such_number():
     assert {e.required_sample_size for e in effects} == {None}
 
 
+@pytest.mark.parametrize("corrected", range(1, 8))
+def test_faces_that_all_change_in_one_direction_have_such_a_number(corrected):
+    for before, after in ((range(corrected), []), ([], range(corrected))):
+        effect = measure_effect("m", "r", "raw", wrong_on(before), wrong_on(after), resamples=50)
+        expected = required_sample_size(corrected / 210, corrected / 210, alpha=0.005)
+        assert adjust_effects([effect])[0].required_sample_size == expected
+
+
 @given(st.integers(1, 60), st.integers(0, 60))
 def test_the_number_is_larger_than_that_of_the_faces(corrected, broken):
     before, after = wrong_on(range(corrected)), wrong_on(range(corrected, corrected + broken))
