@@ -13,7 +13,8 @@ from fer_models.errors import UsageError
 from fer_models.scoring.detectable_changes import minimum_sample_size
 from fer_models.scoring.paired_tests import ROUNDING
 
-#: From this number of faces on the formula of Connor is used: the exact number differs by less than 0.1 %.
+#: From this number of faces on the formula of Connor is used: the exact number differs by less than 0.1 %
+#: without a margin, and by less than 1 % with one.
 _EXACT_LIMIT = 100_000
 #: Probability of numbers of changed faces that are left out at each end, as too unlikely.
 _TAIL = 1e-9
@@ -32,8 +33,9 @@ def required_sample_size(
     """Number of faces with which `mcnemar_exact` detects a true fall of accuracy with the given power.
 
     Exact: the number of changed faces is binomial, and so are the negative flips among them (Miettinen,
-    Biometrics 24, 1968). From 100,000 faces on it is Connor's formula (Biometrics 43, 1987), which counts one
-    face more than the exact test's threshold on average: both agree within 0.1 % there.
+    Biometrics 24, 1968). From 100,000 faces on it is Connor's formula (Biometrics 43, 1987), and 2 / fall
+    faces more, because the exact test's counts are integers: there it differs from the exact number by less
+    than 0.1 % without a margin, and by less than 1 % with one.
 
     Args:
         fall: the true fall, as a share of all faces, in (margin, discordant].
