@@ -68,7 +68,12 @@ def baseline(accuracy: float) -> dict[str, Any]:
 def changes(change: float, p: float = 0.5) -> dict[str, Any]:
     return {
         "accuracy": {"change": change, "p": p, "failed": False},
-        "faces": {"negative_flips": 1, "positive_flips": 1, "minimum_detectable_fall": 0.016},
+        "faces": {
+            "negative_flips": 1,
+            "positive_flips": 1,
+            "minimum_detectable_fall": 0.016,
+            "required_sample_size": None,
+        },
     }
 
 
@@ -316,6 +321,7 @@ def restoration_entry() -> dict[str, Any]:
         **{"model": "vgg19", "restoration": "gfpgan", "against": "raw", "n": 3589},
         **{"accuracy": change, "macro_f1": change, "corrected": 12, "broken": 34, "p": 0.001},
         **{"minimum_detectable_effect": 0.016, "p_adjusted": 0.002, "verdict": "harms"},
+        "required_sample_size": None,
         "per_class": {"sad": {"before": 0.7, "after": 0.6, "corrected": 1, "broken": 2}},
         **{"seconds_per_face": 0.012, "fidelity": 0.98, "seconds_per_corrected_face": None},
         "faces": {"corrected": [], "broken": [face]},

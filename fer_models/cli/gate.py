@@ -1,4 +1,4 @@
-"""`fer-models gate power`: estimates the gate's false-positive rate and power."""
+"""`fer-models gate power | plan`: how often the gate is wrong, and how many faces it needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fer_models.cli.common import Commands, add_command, console
 
 if TYPE_CHECKING:
     from fer_models.gate.power import ScenarioResult
+    from fer_models.gate.sample_plan import SamplePlan
     from fer_models.store.predictions import PredictionTable
     from fer_models.store.subject import Subject
     from fer_models.studies.run_power import DepthPower
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
 #: The share of discordant faces of those scenarios that `--discordant` changes.
 _DISCORDANT = 0.10
 
-_EXAMPLES = ("fer-models gate power", "fer-models gate power --n 1050 --runs 500 --json")
+_POWER_EXAMPLES = ("fer-models gate power", "fer-models gate power --n 1050 --runs 500 --json")
+_PLAN_EXAMPLES = (
+    "fer-models gate plan --fall 1.0 --discordant 10",
+    "fer-models gate plan --fall 2 --discordant 5 --power 0.9 --family 36",
+)
 
 
 def add(commands: Commands) -> None:
-    """Add the parser of `gate` and of its action."""
-    parser = add_command(commands, "gate", "estimate how often the gate is wrong", _EXAMPLES)
+    """Add the parser of `gate` and of its actions."""
+    text = "estimate how often the gate is wrong, and how many faces it needs"
+    parser = add_command(commands, "gate", text, (_POWER_EXAMPLES[0], _PLAN_EXAMPLES[0]))
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_power(actions)
+    _add_plan(actions)
+
+
+def _add_power(actions: Commands) -> None:
     text = "simulate runs, and print the false-positive rate and the power of the gate"
-    power = add_command(actions, "power", text, _EXAMPLES)
+    power = add_command(actions, "power", text, _POWER_EXAMPLES)
     power.add_argument(
         "folder",
         type=Path,
@@ -51,6 +62,22 @@ def add(commands: Commands) -> None:
     power.set_defaults(run=run)
 
 
+def _add_plan(actions: Commands) -> None:
+    text = "print the number of faces with which the gate detects a fall of accuracy"
+    plan = add_command(actions, "plan", text, _PLAN_EXAMPLES)
+    share = "faces that change between correct and wrong, either way, in percent"
+    fall = "true fall of accuracy in points"
+    plan.add_argument("--fall", type=float, required=True, metavar="POINTS", help=fall)
+    plan.add_argument("--discordant", type=float, required=True, metavar="PERCENT", help=share)
+    power = "share of runs in which the gate detects the fall (default 0.8)"
+    plan.add_argument("--power", type=float, default=0.8, metavar="SHARE", help=power)
+    family = "tests that are adjusted together (Holm), two for each model and restoration"
+    _number(plan, "--family", 2, family)
+    level = "level of the gate (default 0.01)"
+    plan.add_argument("--alpha", type=float, default=0.01, metavar="P", help=level)
+    plan.set_defaults(run=run_plan)
+
+
 def _number(parser: argparse.ArgumentParser, name: str, default: int, text: str) -> None:
     parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default {default})")
 
@@ -71,6 +98,35 @@ def run(args: argparse.Namespace) -> int:
         console().print(f"Source: {subject.id}, {len(predictions)} faces, {folder}", highlight=False)
         _print_tables(args, results, runs)
     return 0
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Print the number of faces, and a table for other shares of changed faces."""
+    from fer_models.gate.sample_plan import GateSettings, neighbouring_plans, plan
+    from fer_models.report.formatting import count
+
+    settings = GateSettings(args.alpha, args.power, args.family)
+    wanted = plan(args.fall / 100, args.discordant / 100, settings)
+    screen = console()
+    for line in (
+        f"{wanted.n:,} faces: the gate then fails by accuracy in {100 * args.power:g} % of runs in which",
+        f"accuracy truly falls by {args.fall} points and {args.discordant:g} % of the faces change between",
+        "correct and wrong "
+        f"({wanted.negative_flips:,.0f} become wrong, {wanted.positive_flips:,.0f} become correct).",
+        f"The observed fall must be at least {100 * settings.margin:g} points, and significant by the exact",
+        f"McNemar test: p < {args.alpha:g} after Holm's adjustment for {count(args.family, 'test')}.",
+    ):
+        screen.print(line, highlight=False)
+    screen.print(_plan_table(neighbouring_plans(wanted, settings)))
+    return 0
+
+
+def _plan_table(plans: list[SamplePlan]) -> Any:
+    table = _new_table("changed faces", "faces", "become wrong", "become correct")
+    for one in plans:
+        numbers = (one.n, one.negative_flips, one.positive_flips)
+        table.add_row(f"{100 * one.discordant:g} %", *(f"{value:,.0f}" for value in numbers))
+    return table
 
 
 def _largest(store: Path) -> tuple[Path, PredictionTable, Subject]:

@@ -33,6 +33,7 @@ from fer_models.gate.metric_checks import (
 from fer_models.scoring.detectable_changes import minimum_detectable_fall
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.paired_tests import holm
+from fer_models.scoring.sample_size import required_sample_size
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
@@ -79,12 +80,15 @@ class Verdict:
         problems: a sentence on each other reason to fail: the floor, faces without a prediction.
         minimum_detectable_fall: the smallest fall of accuracy that is significant on this many faces in 80 %
             of runs, 0..1; None without a record.
+        required_sample_size: the number of faces on which this fall of accuracy is significant in 80 % of
+            runs, if as large a share of the faces changes; None where accuracy is not INCONCLUSIVE.
     """
 
     status: str
     comparison: GateComparison
     problems: tuple[str, ...] = ()
     minimum_detectable_fall: float | None = None
+    required_sample_size: int | None = None
 
     @property
     def failed_checks(self) -> tuple[MetricCheck, ...]:
@@ -121,6 +125,7 @@ class Verdict:
             "negative_flips": self.comparison.negative_flips,
             "positive_flips": self.comparison.positive_flips,
             "minimum_detectable_fall": self.minimum_detectable_fall,
+            "required_sample_size": self.required_sample_size,
         }
         checks = self.comparison.checks
         return {c.metric: {"change": c.change, "p": c.p, "failed": c.failed} for c in checks} | {
@@ -226,6 +231,7 @@ def judge(
         alpha: a significant fall of accuracy, macro-F1 or the log score has an adjusted p under this.
     """
     adjusted = adjust_for_multiplicity([c.checks for c in comparisons], margin=margin, alpha=alpha)
+    family = sum(not check.is_recall for c in comparisons for check in c.checks)
     p_values = iter(holm([c.degradation.p for c in comparisons if c.degradation is not None]))
     verdicts = []
     for comparison, checks in zip(comparisons, adjusted, strict=True):
@@ -234,11 +240,11 @@ def judge(
             p = next(p_values)
             is_significant = degradation.change <= -DEGRADED_MARGIN and p < alpha
             degradation = replace(degradation, p=p, is_significant=is_significant)
-        verdicts.append(_verdict(replace(comparison, checks=checks, degradation=degradation), alpha))
+        verdicts.append(_verdict(replace(comparison, checks=checks, degradation=degradation), alpha, family))
     return verdicts
 
 
-def _verdict(comparison: GateComparison, alpha: float) -> Verdict:
+def _verdict(comparison: GateComparison, alpha: float, family: int) -> Verdict:
     record, checks = comparison.record, comparison.checks
     if record is None:
         return Verdict(NEW, comparison)
@@ -251,7 +257,16 @@ def _verdict(comparison: GateComparison, alpha: float) -> Verdict:
         status = PASS
     discordant = comparison.negative_flips + comparison.positive_flips
     detectable = minimum_detectable_fall(comparison.metrics.n, discordant, alpha)
-    return Verdict(status, comparison, problems, detectable)
+    required = None
+    if status == INCONCLUSIVE and any(c.regressed for c in checks if c.metric == "accuracy"):
+        required = _required_sample_size(comparison, alpha, family)
+    return Verdict(status, comparison, problems, detectable, required)
+
+
+def _required_sample_size(comparison: GateComparison, alpha: float, family: int) -> int:
+    negative, positive, n = comparison.negative_flips, comparison.positive_flips, comparison.metrics.n
+    fall, discordant = (negative - positive) / n, (negative + positive) / n
+    return required_sample_size(fall, discordant, alpha=alpha, family=family)
 
 
 def _problems(comparison: GateComparison, record: BaselineRecord) -> tuple[str, ...]:

@@ -119,11 +119,18 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class FlipCounts:
-    """Faces that became wrong or correct, and the smallest fall that this many faces can establish."""
+    """Faces that became wrong or correct, and what this many faces can establish.
+
+    Attributes:
+        negative_flips, positive_flips: faces that became wrong, and correct.
+        minimum_detectable_fall: see `gate.gate.Verdict`.
+        required_sample_size: the number of faces that would establish an INCONCLUSIVE fall, else None.
+    """
 
     negative_flips: int
     positive_flips: int
     minimum_detectable_fall: float | None
+    required_sample_size: int | None
 
 
 @dataclass(frozen=True)

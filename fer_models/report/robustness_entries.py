@@ -327,6 +327,7 @@ class RestorationResult:
     p_adjusted: float
     seconds_per_face: float | None
     fidelity: float | None
+    required_sample_size: int | None
     verdict: str
     seconds_per_corrected_face: float | None
     faces: Mapping[Literal["corrected", "broken"], tuple[FlippedFace, ...]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fer_models.gate.restoration_effect import NOTHING_SHOWN
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import NOTHING, clean, number, one_line, p_value, signed
+from fer_models.report.formatting import NOTHING, clean, count, number, one_line, p_value, signed
 from fer_models.report.robustness_entries import PromptResult, QuestionResult, RestorationResult
 
 # The terminal.
@@ -60,6 +60,8 @@ def _restoration_line(effect: RestorationResult) -> str:
     detectable = ""
     if effect.verdict == NOTHING_SHOWN:
         detectable = f"; these faces would show {100 * effect.minimum_detectable_effect:.1f} points"
+    if effect.required_sample_size is not None:
+        detectable += f", this change needs about {count(effect.required_sample_size, 'face')}"
     return (
         f"{effect.restoration} against {effect.against}, {effect.model}: {effect.verdict} "
         f"({number(accuracy.before)} -> {number(accuracy.after)}, "

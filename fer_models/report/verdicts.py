@@ -89,6 +89,11 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
     facts += [f"{problem}." for problem in verdict.problems]
     if (fall := verdict.minimum_detectable_fall) is not None:
         facts.append(f"n = {c.metrics.n} can establish a fall of {100 * fall:.1f} points")
+    if (required := verdict.required_sample_size) is not None:
+        facts.append(
+            f"with the same share of changed faces, about {count(required, 'face')} in all "
+            f"({required - c.metrics.n:,} more) would establish this fall"
+        )
     return failure_table(c.subject.id, headline, rows, facts, hint, recorded)
 
 

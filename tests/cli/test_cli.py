@@ -12,6 +12,7 @@ from fer_models import cli
 from fer_models.cli import gate
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
+from fer_models.scoring.sample_size import required_sample_size
 from fer_models.store.partition import Store
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
@@ -181,6 +182,45 @@ def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, pre
     assert "no finished run" in capsys.readouterr().err
     assert cli.main(["gate", "power", str(folder)]) == 1
     assert "predictions for 512 of 600 faces" in capsys.readouterr().err
+
+
+def test_gate_plan_prints_the_number_of_faces_and_a_table_of_neighbours(capsys):
+    assert cli.main(["gate", "plan", "--fall", "1.0", "--discordant", "10"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("11,851 faces: the gate then fails by accuracy in 80 % of runs")
+    assert "(652 become wrong, 533 become correct)" in output
+    rows = [line.split() for line in output.splitlines() if line.lstrip()[:1].isdigit()]
+    assert ["10", "%", "11,851", "652", "533"] in rows
+    assert [row[0] for row in rows[-5:]] == ["5", "7.5", "10", "15", "20"]
+
+
+def test_gate_plan_takes_power_family_and_alpha(capsys):
+    options = ["--power", "0.9", "--family", "36", "--alpha", "0.05"]
+    assert cli.main(["gate", "plan", "--fall", "2", "--discordant", "5", *options]) == 0
+    n = required_sample_size(0.02, 0.05, alpha=0.05, power=0.9, family=36, margin=0.005)
+    output = capsys.readouterr().out
+    assert output.startswith(f"{n:,} faces: the gate then fails by accuracy in 90 % of runs")
+    assert "p < 0.05 after Holm's adjustment for 36 tests" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--fall 2 --discordant 1", "A true fall of 2 points with 1 % changed faces is impossible"),
+        ("--fall 0.5 --discordant 10", "Choose a larger fall"),
+        ("--fall nan --discordant 10", "is impossible"),
+        ("--fall 1 --discordant 10 --power 1", "0 < alpha < power"),
+        ("--fall 1 --discordant 10 --family 0", "1 to 1,000,000 tests"),
+        ("--fall one --discordant 10", "invalid float value"),
+    ],
+)
+def test_an_impossible_plan_is_a_usage_error(capsys, options, message):
+    try:
+        code = cli.main(["gate", "plan", *options.split()])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 4
+    assert message in capsys.readouterr().err
 
 
 def test_gate_power_takes_the_most_faces_then_raw_ones_then_the_order_of_the_zoo(tmp_path, predictions):

@@ -48,7 +48,12 @@ def test_json_has_every_number_and_the_verdict(compare, tmp_path):
     assert result["metrics"]["accuracy"]["now"]["value"] == pytest.approx(predictions_of(30).correct.mean())
     faces = result["changes"]["faces"]
     assert (faces["negative_flips"], faces["positive_flips"]) == (30, 0)
-    assert set(faces) == {"negative_flips", "positive_flips", "minimum_detectable_fall"}
+    assert set(faces) == {
+        "negative_flips",
+        "positive_flips",
+        "minimum_detectable_fall",
+        "required_sample_size",
+    }
     assert "fell below" in result["message"]
 
 

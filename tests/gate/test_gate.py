@@ -11,6 +11,8 @@ from fer_models.gate import baselines, gate
 from fer_models.gate.metric_checks import DEGRADED_MARGIN
 from fer_models.report import verdicts
 from fer_models.scoring.metrics import measure
+from fer_models.scoring.paired_tests import mcnemar_exact
+from fer_models.scoring.sample_size import required_sample_size
 from fer_models.store.subject import Subject
 
 SUBJECT = Subject("toy", "test", "raw", "net")
@@ -94,6 +96,59 @@ def test_a_fall_on_few_faces_is_inconclusive_and_the_message_has_the_minimum_det
     assert "cannot establish" in verdicts.message(result)
     assert verdicts.failure_text(result, "accuracy", strict=False) is None
     assert verdicts.failure_text(result, "accuracy", strict=True) is not None
+
+
+def with_flips(before, negative, positive):
+    """The same predictions, with this many negative and positive flips."""
+    answer, wrong = flip(before, first_correct(before, negative)).answer, np.flatnonzero(~before.correct)
+    answer[wrong[:positive]] = before.truth[wrong[:positive]]
+    return prediction_table(before.truth, answer)
+
+
+def test_an_inconclusive_fall_of_accuracy_has_the_number_of_faces_that_would_establish_it():
+    before = model_predictions(n=700)
+    result = verdict(before, with_flips(before, 20, 12))
+    assert result.status == gate.INCONCLUSIVE
+    n = result.required_sample_size
+    assert n == required_sample_size(8 / 700, 32 / 700, family=2) > 700
+    sentence = f"about {n:,} faces in all ({n - 700:,} more) would establish this fall"
+    assert sentence in verdicts.message(result)
+    assert result.changes_json()["faces"]["required_sample_size"] == n
+
+
+@pytest.mark.parametrize(("negative", "positive"), [(3, 0), (60, 10), (12, 12), (0, 12)])
+def test_other_verdicts_name_no_number_of_faces(negative, positive):
+    before = model_predictions(n=700)
+    result = verdict(before, with_flips(before, negative, positive))
+    assert result.required_sample_size is None
+    assert "more) would establish" not in verdicts.message(result)
+    assert gate.judge([compare_with(None, before)])[0].required_sample_size is None
+
+
+def test_an_inconclusive_fall_of_macro_f1_alone_names_no_number_of_faces():
+    truth = np.r_[np.ones(10, dtype=np.int64), np.arange(690) % 6 + 1]
+    truth[truth == 1] = np.r_[np.ones(10, dtype=np.int64), np.full((truth == 1).sum() - 10, 3)]
+    before = prediction_table(truth, truth)
+    result = verdict(before, flip(before, range(3)))  # three of ten faces of one emotion
+    assert result.status == gate.INCONCLUSIVE
+    assert [c.metric for c in result.comparison.checks[:2] if c.regressed] == ["macro_f1"]
+    assert result.required_sample_size is None
+
+
+def test_a_run_with_more_subjects_needs_more_faces():
+    before = model_predictions(n=700)
+    comparison = compare(before, with_flips(before, 20, 12))
+    alone, *others = gate.judge([comparison])[0], *gate.judge([comparison] * 5)
+    assert {v.required_sample_size for v in others} == {required_sample_size(8 / 700, 32 / 700, family=10)}
+    assert others[0].required_sample_size > alone.required_sample_size
+
+
+@given(st.integers(1, 120), st.integers(0, 100), st.integers(0, 50), st.sampled_from([1, 2, 20]))
+def test_a_fall_that_is_not_significant_needs_more_faces_than_there_are(fall, positive, unchanged, family):
+    negative = positive + fall
+    n = negative + positive + unchanged
+    if family * mcnemar_exact(negative, positive) >= 0.01:
+        assert required_sample_size(fall / n, (negative + positive) / n, family=family) > n
 
 
 def test_without_a_record_the_verdict_is_new_and_fails_only_when_strict():

@@ -24,6 +24,7 @@ from fer_models.gate.restoration_effect import (
     pooled_effect,
 )
 from fer_models.report.html_report import section_html
+from fer_models.scoring.sample_size import required_sample_size
 
 TRUTH = np.arange(210) % 7
 
@@ -73,6 +74,49 @@ def test_the_verdict_is_helps_harms_or_no_difference_shown():
     assert [helps.verdict, harms.verdict, nothing.verdict] == [HELPS, HARMS, NOTHING_SHOWN]
     assert nothing.p_adjusted >= nothing.p
     assert 0 < nothing.minimum_detectable_effect <= 1
+
+
+def test_where_no_difference_is_shown_the_effect_has_the_number_of_faces_that_would_show_it():
+    pair = (wrong_on(range(7)), wrong_on(range(5, 9)))  # 5 corrected, 2 broken
+    one = measure_effect("a", "r", "raw", *pair)
+    pooled = pooled_effect([one, one], {"a": pair, "b": pair})
+    adjusted = adjust_effects([pooled, one, one])
+    assert {e.verdict for e in adjusted} == {NOTHING_SHOWN}
+    expected = required_sample_size(3 / 210, 7 / 210, alpha=0.005, family=2)
+    assert [e.required_sample_size for e in adjusted[1:]] == [expected, expected]
+    assert adjusted[0].required_sample_size == pytest.approx(
+        required_sample_size(3 / 210, 7 / 210, alpha=0.005), rel=0.05
+    )
+    assert "spread" not in adjusted[0].as_json()
+    assert adjusted[0].as_json()["required_sample_size"] > 210
+
+
+def test_a_shown_difference_and_a_change_of_0_have_no_such_number():
+    helps = measure_effect("m", "r", "raw", wrong_on(range(40)), wrong_on([]))
+    same = measure_effect("m", "r", "raw", wrong_on([0]), wrong_on([1]))
+    none = measure_effect("m", "r", "raw", wrong_on([]), wrong_on([]))
+    pair, back = (wrong_on([0]), wrong_on([1])), (wrong_on([1]), wrong_on([0]))
+    pooled = pooled_effect([same, same], {"a": pair, "b": back})
+    effects = adjust_effects([helps, same, none, pooled])
+    assert [e.verdict for e in effects] == [HELPS, *[NOTHING_SHOWN] * 3]
+    assert {e.required_sample_size for e in effects} == {None}
+
+
+@pytest.mark.parametrize("corrected", range(1, 8))
+def test_faces_that_all_change_in_one_direction_have_such_a_number(corrected):
+    for before, after in ((range(corrected), []), ([], range(corrected))):
+        effect = measure_effect("m", "r", "raw", wrong_on(before), wrong_on(after), resamples=50)
+        expected = required_sample_size(corrected / 210, corrected / 210, alpha=0.005)
+        assert adjust_effects([effect])[0].required_sample_size == expected
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+def test_the_number_is_larger_than_that_of_the_faces(corrected, broken):
+    before, after = wrong_on(range(corrected)), wrong_on(range(corrected, corrected + broken))
+    effect = measure_effect("a", "r", "raw", before, after, resamples=50)
+    pooled = pooled_effect([effect], {"a": (before, after)})
+    for one in adjust_effects([effect, pooled]):
+        assert one.required_sample_size is None or one.required_sample_size > 210
 
 
 def test_the_number_of_models_does_not_weaken_the_test_over_all_of_them():

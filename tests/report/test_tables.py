@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from eval_reports import baseline, changes, cost, face_set, report, result
+from eval_reports import baseline, changes, cost, face_set, report, restoration_entry, result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -268,6 +268,36 @@ def test_what_a_depth_left_out_is_listed_with_the_command_for_all():
     assert tables.left_out(report()) == []
 
 
+def restoration(**changed: Any) -> dict[str, Any]:
+    return {**restoration_entry(), "verdict": "no difference shown", **changed}
+
+
+def test_a_restoration_without_a_shown_difference_has_the_number_of_faces_that_would_show_it() -> None:
+    block = page("restorations", restorations=[restoration(required_sample_size=5210)])
+    assert "faces needed</th>" in block
+    assert '<td class="num">5,210</td>' in block
+    assert "Faces needed: this many faces would show this change in 80 % of runs" in block
+    assert (
+        "this change needs about 5,210 faces"
+        in tables.restorations(report(restorations=[restoration(required_sample_size=5210)]))[0]
+    )
+
+
+def test_a_restoration_with_a_change_of_0_has_a_dash_and_no_explanation() -> None:
+    block = page("restorations", restorations=[restoration()])
+    assert "Faces needed" not in block
+    assert "needs about" not in tables.restorations(report(restorations=[restoration()]))[0]
+
+
+@pytest.mark.parametrize(("required", "is_shown"), [(11_851, True), (None, False)])
+def test_a_subject_says_how_many_faces_would_establish_its_fall(required: int | None, is_shown: bool) -> None:
+    compared = changes(-0.01)
+    compared["faces"]["required_sample_size"] = required
+    block = page("subjects", results=[result(verdict="INCONCLUSIVE", changes=compared)])
+    sentence = "about 11,851 faces in all (8,262 more) would establish this fall."
+    assert (sentence in block) == is_shown
+
+
 def test_the_effect_of_a_restoration_is_one_line_with_its_corrected_and_broken_faces():
     change = {"before": 0.7, "after": 0.659, "change": -0.041, "low": -0.05, "high": -0.03}
     effect = {
@@ -275,11 +305,13 @@ def test_the_effect_of_a_restoration_is_one_line_with_its_corrected_and_broken_f
         **{"model": "vgg19", "restoration": "gfpgan", "against": "raw", "n": 3589},
         **{"accuracy": change, "macro_f1": None, "corrected": 12, "broken": 34, "p": 0.2},
         **{"minimum_detectable_effect": 0.016, "per_class": {}, "p_adjusted": 0.4},
+        "required_sample_size": 5210,
         **{"seconds_per_face": None, "fidelity": None, "verdict": "no difference shown"},
         **{"seconds_per_corrected_face": None, "faces": {}},
     }
     (line,) = tables.restorations(report(restorations=[effect]))
     assert line == (
         "gfpgan against raw, vgg19: no difference shown "
-        "(0.700 -> 0.659, 12 corrected, 34 broken, p 0.40; these faces would show 1.6 points)"
+        "(0.700 -> 0.659, 12 corrected, 34 broken, p 0.40; "
+        "these faces would show 1.6 points, this change needs about 5,210 faces)"
     )
