@@ -13,7 +13,7 @@ from fer_models.plugin import options
 
 #: Options that do not change a result, or that the command sets itself.
 _LEFT_OUT = frozenset(
-    {"--update-baselines", "--measure-costs", "--report-dir", "--cached-only", "--batch-size"}
+    {"--update-baselines", "--measure-costs", "--report-dir", "--work-dir", "--cached-only", "--batch-size"}
 )
 #: Names that `-k` can search for (pytest's grammar of expressions).
 _SEARCHABLE = re.compile(r"[\w:+\-.\[\]\\/]+")

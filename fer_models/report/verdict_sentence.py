@@ -53,7 +53,8 @@ class _Verdict:
                 yield f"{_joined(others)} failed too."
             yield from (f"{clause}." for clause in uncertain)
         elif self._judged or self._figures:
-            yield f"{self._scope()}: {'; '.join((self._outcome(), *uncertain))}."
+            yield f"{self._scope()}: {self._outcome()}."
+            yield from (f"{clause}." for clause in uncertain)
         else:
             yield self._nothing_judged()
         if self._errors:

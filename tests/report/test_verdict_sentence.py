@@ -128,21 +128,21 @@ def test_inconclusive_results_are_listed():
         report(results=[*uncertain, result()], prompts=[prompts_with(figure("INCONCLUSIVE"))])
     )
     assert sentence == (
-        f"6 models, 6 combinations on {PLACE}, 3,589 faces: nothing regressed beyond doubt; "
-        "5 are inconclusive: a-raw, b-raw, c-raw, 2 more; 1 robustness figure is inconclusive."
+        f"6 models, 6 combinations on {PLACE}, 3,589 faces: nothing regressed beyond doubt. "
+        "5 are inconclusive: a-raw, b-raw, c-raw, 2 more. 1 robustness figure is inconclusive."
     )
 
 
 def test_a_combination_without_a_baseline_is_no_pass():
     new = [with_verdict("mine", "NEW")]
     assert verdict_sentence(report(results=new)) == (
-        f"mine-raw on {PLACE}, 3,589 faces: nothing was compared; 1 has no baseline yet: mine-raw."
+        f"mine-raw on {PLACE}, 3,589 faces: nothing was compared. 1 has no baseline yet: mine-raw."
     )
     sentence = verdict_sentence(
         report(results=[*new, result()], prompts=[prompts_with(*[figure("NEW")] * 2)])
     )
     assert sentence.endswith(
-        "nothing regressed; 1 has no baseline yet: mine-raw; 2 robustness figures have no baseline yet."
+        "nothing regressed. 1 has no baseline yet: mine-raw. 2 robustness figures have no baseline yet."
     )
 
 
@@ -158,7 +158,7 @@ def test_degraded_probabilities_are_listed():
     }
     sentence = verdict_sentence(report(results=[result(log_loss=log_loss)]))
     assert sentence.endswith(
-        "nothing regressed; 1 gives the true emotion a lower probability (DEGRADED): vgg19-raw."
+        "nothing regressed. 1 gives the true emotion a lower probability (DEGRADED): vgg19-raw."
     )
 
 
