@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the history; 0, also if a run in it failed."""
     if args.limit is not None and args.limit < 1:
         raise UsageError(f"--limit must be at least 1, got {args.limit}.")
-    from fer_models.history.database import History, beside
+    from fer_models.history.database import History, history_path
     from fer_models.report import trend_entries
 
-    history = History(args.history or beside(args.store))
+    history = History(args.history or history_path(args.store))
     filters = {name: getattr(args, name) for name in ("model", "dataset", "split", "restoration")}
     entries = _matching(history.entries(), filters)
     if not entries:

@@ -67,7 +67,7 @@ _OF_SERIES = """ WHERE model = :model AND dataset = :dataset AND split = :split
 _NEWEST_FIRST = " ORDER BY runs.id DESC, subjects.rowid DESC LIMIT :last"
 
 
-def beside(store: Path) -> Path:
+def history_path(store: Path) -> Path:
     """The history of the runs that use a store: a file in the folder that holds the store."""
     return store.parent / _NAME
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fer_models import __version__
 from fer_models.errors import FerModelsError
-from fer_models.history.database import History, beside
+from fer_models.history.database import History, history_path
 from fer_models.history.inputs import digests, stored_provenance
 from fer_models.history.records import Entry, RunRecord, SubjectRecord, series_of
 from fer_models.inference.environment import environment
@@ -33,7 +33,7 @@ class RunHistory:
 
     def __init__(self, store: Path) -> None:
         """The history beside the folder `store`."""
-        self._store, self._history = store, History(beside(store))
+        self._store, self._history = store, History(history_path(store))
         self.path = self._history.path
         self.trends: tuple[Trend, ...] = ()
         self.problem: str | None = None

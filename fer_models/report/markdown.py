@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from fer_models.gate.gate import PASS
 from fer_models.report import parity, robustness, tables
+from fer_models.report.change_entries import ChangedFace
 from fer_models.report.compared_runs import FLIP_HEADINGS
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import count, number, p_value, signed
 from fer_models.report.markdown_text import cell, code, code_block, folded, table
 from fer_models.report.outcomes import Status, outcomes
-from fer_models.report.report_entries import ChangedFace, MeasuredValue, Result
+from fer_models.report.report_entries import MeasuredValue, Result
 from fer_models.report.robustness_entries import RestorationResult
 from fer_models.report.verdict_sentence import verdict_sentence
 

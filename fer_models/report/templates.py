@@ -19,10 +19,10 @@ from fer_models.datasets.audit_results import Example
 from fer_models.emotions import LABELS
 from fer_models.gate.restoration_effect import ALL_MODELS, NOTHING_SHOWN
 from fer_models.report import first_screen, formatting, trend_figure
+from fer_models.report.change_entries import ChangedFace
 from fer_models.report.cost_points import cost_points
 from fer_models.report.matrix import matrices
 from fer_models.report.prompt_diff import prompt_diff
-from fer_models.report.report_entries import ChangedFace
 from fer_models.report.robustness import figure_cells
 from fer_models.report.robustness_entries import FlipExample, FlippedFace, RestorationResult
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_models.errors import UsageError, encodable
-from fer_models.history.database import History, beside
+from fer_models.history.database import History, history_path
 from fer_models.history.records import Entry, RunRecord, SubjectRecord, series_of
 from fer_models.store.subject import Subject
 
@@ -94,7 +94,7 @@ def test_the_path_of_a_file_is_not_parsed(tmp_path: Path, name: str) -> None:
 
 
 def test_the_history_is_beside_the_store(tmp_path: Path) -> None:
-    assert beside(tmp_path / ".evals" / "store") == tmp_path / ".evals" / "history.sqlite"
+    assert history_path(tmp_path / ".evals" / "store") == tmp_path / ".evals" / "history.sqlite"
 
 
 def append_many(path: Path, name: str, count: int) -> None:
