@@ -20,7 +20,7 @@ from fer_models.zoo import models, restorers
 
 _PACKAGE = "fer-models"
 #: The extra for the development of this project.
-_DEVELOPMENT = "dev"
+_DEVELOPMENT = frozenset({"dev", "docs", "browser"})
 #: Bytes per GB.
 _GB = 10**9
 #: The sections of a diagnosis, in order.
@@ -183,11 +183,11 @@ def _extras() -> Iterator[Finding]:
 
 
 def _extras_of(requirement: Requirement) -> Sequence[str]:
-    """The extras that a requirement belongs to on this Python, without that of the development."""
+    """The extras that a requirement belongs to on this Python, without those for developers."""
     marker = requirement.marker
     if marker is None or marker.evaluate({"extra": ""}):
         return ()
     with suppress(metadata.PackageNotFoundError):
         names = metadata.metadata(_PACKAGE).get_all("Provides-Extra") or []
-        return [name for name in names if name != _DEVELOPMENT and marker.evaluate({"extra": name})]
+        return [name for name in names if name not in _DEVELOPMENT and marker.evaluate({"extra": name})]
     return ()
