@@ -19,7 +19,7 @@ from fer_models.restorers import full_image
 from fer_models.zoo import models, restorers
 
 _PACKAGE = "fer-models"
-#: The extra for the development of this project.
+#: The extras for the development of this project.
 _DEVELOPMENT = frozenset({"dev", "docs", "browser"})
 #: Bytes per GB.
 _GB = 10**9
