@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from browser_pages import launch_chromium
 
 _DESKTOP, _PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 #: Colours of a picture: it stays small, and text stays sharp.
@@ -30,8 +34,9 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     total = 0
     with sync_playwright() as playwright:
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = launch_chromium(playwright)
+        if browser is None:
+            raise SystemExit("There is no Chromium on this machine. Install it: apt-get install chromium")
         for name, page, settings, subject in (
             ("light", args.passing, {"viewport": _DESKTOP}, False),
             ("dark", args.passing, {"viewport": _DESKTOP, "color_scheme": "dark"}, False),

@@ -6,30 +6,36 @@ Run it in a clone, with playwright and a Chromium on the machine:
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser_pages import large_report
+from browser_pages import large_report, launch_chromium
 
 from fer_models.report.html_report import write_html
 
 _REPEATS = 3
 
 
+def _browser(playwright: Any) -> Any:
+    browser = launch_chromium(playwright)
+    if browser is None:
+        raise SystemExit("There is no Chromium on this machine. Install it: apt-get install chromium")
+    return browser
+
+
 def opening_seconds(path: Path) -> float:
     """The median time in seconds until the page is loaded and its script has run, in a new browser."""
     times = []
     with sync_playwright() as playwright:
-        program = shutil.which("chromium") or shutil.which("google-chrome")
         for _ in range(_REPEATS):
-            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            browser = _browser(playwright)
             page = browser.new_page()
             started = time.perf_counter()
             page.goto(path.as_uri(), wait_until="load")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,6 @@ from eval_reports import (
     full_content,
     full_result,
     restoration_entry,
-    result,
 )
 from PIL import Image
 
@@ -26,6 +27,8 @@ from fer_models.emotions import LABELS
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.tests_page import TestsPage
 
+#: Names of the program, as systems install it.
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Texts that run a script where they become markup.
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -36,6 +39,15 @@ HOSTILE = (
     "{{ 7 * 7 }}",
 )
 EMOTION_MATRIX = (np.eye(7, dtype=int) * 300 + 30).tolist()
+
+
+def launch_chromium(playwright: Any) -> Any | None:
+    """Start a headless Chromium of this machine; None where there is none. Nothing is downloaded."""
+    program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if program is None:
+        return None
+    is_root = os.name == "posix" and os.geteuid() == 0  # Chromium refuses its sandbox to root
+    return playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if is_root else [])
 
 
 def picture(seed: int = 0, side: int = 48) -> str:
@@ -135,11 +147,6 @@ def large_report(models: int = 20) -> EvalReport:
     ]
     data = {"fer2013/private_test": face_set(n=3589, of=3589, counts=dict.fromkeys(LABELS, 512))}
     return EvalReport.from_json(content(results=results, data=data))
-
-
-def small_report() -> EvalReport:
-    """One result without anything else."""
-    return EvalReport.from_json(content(results=[result()]))
 
 
 _SUITE = """

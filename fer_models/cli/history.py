@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     limit_help = f"show the last N runs of each subject (default: {_LAST} with MODEL, else all)"
     parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
     place = parser.add_mutually_exclusive_group()
-    store_help = f"the store of the runs; the history is beside it (default: {_STORE})"
+    store_help = f"the store of the runs; the history is next to it (default: {_STORE})"
     place.add_argument("--store", type=Path, default=_STORE, metavar="FOLDER", help=store_help)
     place.add_argument("--history", type=Path, metavar="FILE", help="the file of the history")
     format_help = "text (default) or json"

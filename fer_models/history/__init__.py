@@ -1,1 +1,1 @@
-"""History of runs: one SQLite file beside the store. Nothing here predicts, scores or judges."""
+"""History of runs: one SQLite file next to the store. Nothing here predicts, scores or judges."""

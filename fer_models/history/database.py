@@ -28,7 +28,7 @@ _SCHEMA = 1
 #: How long a process waits for the others, in seconds.
 _PATIENCE = 30
 _NAME = "history.sqlite"
-_ADVICE = "Move this file away, or name another one: `pytest evals` makes a new one beside its store."
+_ADVICE = "Move this file away, or name another one: `pytest evals` makes a new one next to its store."
 _NOT_WRITABLE = "Make the file and its folder writable, or choose another store: --store FOLDER"
 _ADVICE_BY_REASON = {
     "disk is full": "Free some space on its disk.",
@@ -113,7 +113,7 @@ class History:
         """
         if not os.path.lexists(self.path):
             raise UsageError(
-                f"There is no history {self.path}. `pytest evals` makes one beside its store. "
+                f"There is no history {self.path}. `pytest evals` makes one next to its store. "
                 "For another one: --store FOLDER or --history FILE"
             )
         query = _ENTRIES

@@ -21,7 +21,7 @@ from fer_models.store.code_identity import library_versions
 
 
 class RunHistory:
-    """The history beside a store, and the entries of this run.
+    """The history next to a store, and the entries of this run.
 
     No method raises an error of the file: a run whose history cannot be used is a run without a history.
 
@@ -32,7 +32,7 @@ class RunHistory:
     """
 
     def __init__(self, store: Path) -> None:
-        """The history beside the folder `store`."""
+        """The history next to the folder `store`."""
         self._store, self._history = store, History(history_path(store))
         self.path = self._history.path
         self.trends: tuple[Trend, ...] = ()

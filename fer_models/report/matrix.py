@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.report_entries import MeasuredValue, Reference, Result
+from fer_models.report.report_entries import MeasuredValue, Reference, Result, face_set_name
 
 #: The metrics that a cell can show, by name, with their titles.
 METRICS: Mapping[str, str] = {
@@ -17,8 +17,6 @@ METRICS: Mapping[str, str] = {
     "ece": "calibration error (ECE)",
     "nll": "log loss (nats)",
 }
-#: Metrics of which less is better.
-LOWER_IS_BETTER = frozenset({"ece", "nll"})
 
 
 @dataclass(frozen=True)
@@ -68,18 +66,11 @@ def matrices(report: EvalReport) -> list[Matrix]:
     """
     groups: dict[str, list[Result]] = {}
     for result in sorted(report.results, key=lambda result: result.subject.corruption is not None):
-        groups.setdefault(split_name(result), []).append(result)
+        groups.setdefault(face_set_name(result.subject), []).append(result)
     return [_matrix(title, results, report) for title, results in groups.items()]
 
 
-def split_name(result: Result) -> str:
-    """`dataset/split`, with the corruption if there is one, and without the number of faces."""
-    subject = result.subject
-    corruption = f", {subject.corruption}" if subject.corruption else ""
-    return f"{subject.dataset}/{subject.split}{corruption}"
-
-
-def model_name(result: Result) -> str:
+def _model_name(result: Result) -> str:
     """The model, with its prompt set if it has one."""
     prompt = f" · {result.subject.prompt}" if result.subject.prompt else ""
     return f"{result.subject.model}{prompt}"
@@ -88,7 +79,7 @@ def model_name(result: Result) -> str:
 def _matrix(title: str, results: Sequence[Result], report: EvalReport) -> Matrix:
     cells: dict[str, dict[str, Result]] = {}
     for result in results:
-        cells.setdefault(model_name(result), {})[result.subject.restoration] = result
+        cells.setdefault(_model_name(result), {})[result.subject.restoration] = result
     names = sorted({result.subject.restoration for result in results}, key=lambda name: (name != "raw", name))
     rows = [
         MatrixRow(name, {restoration: of[restoration] for restoration in names if restoration in of})

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import failing_report, hostile_report, large_report, passing_report, with_tests
+from browser_pages import (
+    failing_report,
+    hostile_report,
+    large_report,
+    launch_chromium,
+    passing_report,
+    with_tests,
+)
 
 from fer_models.report.html_report import write_html
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: A folder with the package of axe-core, as `npm pack axe-core` leaves it.
 _AXE_FOLDER = "FER_MODELS_AXE"
 
@@ -27,12 +32,10 @@ _AXE_FOLDER = "FER_MODELS_AXE"
 def browser() -> Iterator[Any]:
     """A headless Chromium. Nothing is downloaded."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: nox -s browser")
-    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if program is None:
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
     with api.sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=program, args=options)
+        browser = launch_chromium(playwright)
+        if browser is None:
+            pytest.skip("there is no Chromium on this machine: apt-get install chromium")
         yield browser
         browser.close()
 

@@ -11,7 +11,7 @@ from fer_models.plugin.run_history import RunHistory, run_record
 
 @pytest.fixture
 def history(bench):
-    """The history beside the bench's store."""
+    """The history next to the bench's store."""
     return History(bench.folder / "history.sqlite")
 
 
