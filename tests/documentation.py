@@ -145,7 +145,6 @@ def run(block: Block, folder: Path, fer2013: Path) -> str:
         "FER_MODELS_WEIGHTS": str(folder / "weights"),
         "HF_HUB_OFFLINE": "1",
         "PYTEST_ADDOPTS": f"-p no:cacheprovider {short}",
-        "PYTHONPATH": str(ROOT),
     }
     text = re.sub(r"\bFOLDER\b", str(fer2013), block.text)
     program = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
