@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1, recall and log loss of each model, compared with the baselines."""
+"""Accuracy (also in slices), macro-F1, recall and log loss of each model, compared with the baselines."""
 
 
 def test_accuracy(gate):
@@ -11,6 +11,11 @@ def test_macro_f1(gate):
 
 def test_recall_of_each_emotion(gate):
     gate.assert_no_regression("recall")
+
+
+def test_accuracy_in_each_slice(gate):
+    """Detect a fall on some faces that the accuracy of all of them does not show."""
+    gate.assert_no_regression("slice")
 
 
 def test_log_loss(gate):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fer_models.depth import FULL, Depth
 from fer_models.progress import Progress
+from fer_models.slices.columns import MIN_SLICE
 from fer_models.zoo.spec import Runtime
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class EvalConfig:
         named_models: the models were chosen by name, so an answer mode is no variant of another model.
         prompts_by_option: the user chose a prompt set or a question, other than the models' own.
         corruption: applied to each face first; None for none.
+        slices: a file with properties of the faces; None for none. See `slices.metadata_file`.
+        slice_cuts: the cuts of its numeric columns, by column.
+        crossed_slices: pairs of columns whose slices are crossed.
+        min_slice: faces that a slice needs to be judged.
     """
 
     dataset: str = "synthetic"
@@ -62,6 +67,10 @@ class EvalConfig:
     prompts_by_option: bool = False
     corruption: Corruption | None = None
     label_scheme: str | None = None
+    slices: Path | None = None
+    slice_cuts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    crossed_slices: tuple[tuple[str, str], ...] = ()
+    min_slice: int = MIN_SLICE
 
     @property
     def corruption_id(self) -> str | None:

@@ -20,7 +20,7 @@ from fer_models.gate import baselines as records
 from fer_models.gate import gate
 from fer_models.gate.judge import Judge
 from fer_models.inference.runner import Combination, Runner
-from fer_models.result_entries import scores_json, verdict_json
+from fer_models.result_entries import FaceFacts, scores_json, verdict_json
 from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.parity_run import ParityRun
 from fer_models.robustness.restorations import RestorationEffects
@@ -129,15 +129,15 @@ class Evaluation:
         return available
 
     def _compare(self, combination: Combination) -> list[gate.GateComparison]:
-        data = self.runner.data
+        data, predicted = self.runner.data, self.runner.dataset_of(combination)
         comparison = gate.compare(
             self.runner.subject(combination),
             self.runner.predict(combination).predictions,
             self.scores.metrics(combination),
             self.find_record(combination),
-            fingerprint=data.full_split.fingerprint,
-            labels=data.labels,
-            rows=self.runner.dataset_of(combination).subset_indices,
+            gate.ComparedFaces(
+                data.full_split.fingerprint, data.labels, predicted.subset_indices, predicted.slices
+            ),
             resamples=gate.resamples_for(len(self.judge.family)),
         )
         return [comparison]
@@ -206,6 +206,7 @@ class Scores:
     def as_json(self, combination: Combination) -> dict[str, Any]:
         """The scores of a combination for evals.json, without a verdict. Raises as `Runner.predict`."""
         run, subject = self._runner.predict(combination), self._runner.subject(combination)
+        predicted = self._runner.dataset_of(combination)
         return {
             **scores_json(
                 subject,
@@ -213,8 +214,7 @@ class Scores:
                 self.metrics(combination),
                 of=len(self._runner.data.full_split),
                 question=self._runner.models[combination[0]].question,
-                train_hashes=self._runner.data.train_hashes,
-                votes=self._runner.dataset_of(combination).faces.votes,
+                faces=FaceFacts(self._runner.data.train_hashes, predicted.faces.votes, predicted.slices),
             ),
             "inference_seconds": None if run.seconds is None else round(run.seconds, 3),
             "from_store": run.from_store,

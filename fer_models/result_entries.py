@@ -6,6 +6,7 @@ They need predictions and no model or faces, so a run and a store of earlier pre
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,25 @@ from fer_models.scoring import annotators, leakage
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.reliability import reliability_bins
 from fer_models.scoring.responses import response_summary
+from fer_models.scoring.slices import score_slices
+from fer_models.slices.columns import SliceColumns
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFacts:
+    """What is known of the predicted faces besides their labels.
+
+    Attributes:
+        train_hashes: pixel hashes of the faces in `train`; None where they are not known.
+        votes: (n, 10), of annotators; None where there are none.
+        slices: of the faces.
+    """
+
+    train_hashes: Collection[str] | None = None
+    votes: NDArray[np.int64] | None = None
+    slices: SliceColumns = field(default_factory=SliceColumns)
 
 
 def scores_json(
@@ -29,8 +47,7 @@ def scores_json(
     *,
     of: int,
     question: Question | None = None,
-    train_hashes: Collection[str] | None = None,
-    votes: NDArray[np.int64] | None = None,
+    faces: FaceFacts | None = None,
 ) -> dict[str, Any]:
     """Describe the scores of a subject, without a verdict.
 
@@ -40,11 +57,10 @@ def scores_json(
         measured: their metrics.
         of: the number of faces in the full split.
         question: the question of a generative model, which defines what letters in replies mean.
-        train_hashes: pixel hashes of the faces in `train`; None where they are not known.
-        votes: (n, 10), of annotators on the same faces; None where there are none.
+        faces: what is known of them; None where only the predictions are.
     """
-    described = measured.as_json()
-    leaked = None if train_hashes is None else leakage.score(predictions, train_hashes)
+    described, faces = measured.as_json(), faces or FaceFacts()
+    leaked = None if faces.train_hashes is None else leakage.score(predictions, faces.train_hashes)
     if leaked is not None and leaked.without_leaked is not None:
         accuracy = {**leaked.without_leaked.as_json(), "n": leaked.without_leaked.n}
         described["metrics"]["accuracy_without_leaks"] = accuracy
@@ -55,7 +71,8 @@ def scores_json(
         "of": of,
         "leakage": leaked.as_json() if leaked else None,
         "responses": response_summary(predictions, question),
-        "votes": None if votes is None else annotators.score(predictions, votes).as_json(),
+        "votes": None if faces.votes is None else annotators.score(predictions, faces.votes).as_json(),
+        "slices": [one.as_json() for one in score_slices(predictions, faces.slices)],
         "reliability": [one.as_json() for one in reliability_bins(predictions)],
     }
 

@@ -50,6 +50,7 @@ def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dic
         "changes": None,
         "log_loss": None,
         "flips": [],
+        "slices": [],
         "reliability": [],
         "command": f"pytest evals -k '{model}-raw and accuracy'",
         "inference_seconds": 3.14,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ _RAF_DB_LINE = re.compile(r"((train|test)_[0-9]+)\.jpg\s+([0-9]{1,3})", re.ASCII
 _AFFECTNET_LABEL = "_exp.npy"
 #: The largest files that are read, in bytes: RAF-DB's list (of 15,339 lines), one annotation of AffectNet.
 _LARGEST_LIST, _LARGEST_ANNOTATION = 2**24, 2**16
+#: RAF-DB's attributes of the person in a face: five landmarks, then gender, race and age group as numbers.
+_RAF_DB_ATTRIBUTES = Path("Annotation", "manual")
+_RAF_DB_VALUES: dict[str, tuple[str, ...]] = {
+    "gender": ("male", "female", "unsure"),
+    "race": ("Caucasian", "African-American", "Asian"),
+    "age": ("0-3", "4-19", "20-39", "40-69", "70 and more"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,14 @@ class AnnotatedSplit:
         rows: each image with its class number, in the order of their paths. A missing image is a face that
             cannot be read.
         notes: remarks for readers of the results.
+        attributes: what the dataset says of each image, by its path and by name.
     """
 
     scheme: LabelScheme
     source: str
     rows: tuple[tuple[Path, int], ...]
     notes: tuple[str, ...]
+    attributes: Mapping[Path, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _raf_db_root(root: Path) -> Path | None:
@@ -80,7 +90,39 @@ def load_raf_db(root: Path, split: str) -> AnnotatedSplit:
     unlisted = sum(name not in listed for name in _list_names(aligned))
     note = f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label"
     source = f"RAF-DB's {_RAF_DB_LIST.name}"
-    return AnnotatedSplit(RAF_DB, source, tuple(sorted(rows)), (note,) if unlisted else ())
+    rows.sort()
+    attributes, attribute_notes = _raf_db_attributes(folder, [path for path, _ in rows])
+    notes = ((note,) if unlisted else ()) + attribute_notes
+    return AnnotatedSplit(RAF_DB, source, tuple(rows), notes, attributes)
+
+
+def _raf_db_attributes(
+    folder: Path, images: list[Path]
+) -> tuple[dict[Path, dict[str, str]], tuple[str, ...]]:
+    """RAF-DB's gender, race and age of each image; none where the folder of annotations is missing."""
+    annotations = folder / _RAF_DB_ATTRIBUTES
+    if not os.path.isdir(annotations):
+        return {}, ()
+    attributes = {
+        path: _raf_db_person(annotations / f"{path.stem.removesuffix('_aligned')}_manu_attri.txt")
+        for path in images
+    }
+    n_missing = sum(not person for person in attributes.values())
+    place = _RAF_DB_ATTRIBUTES.as_posix()
+    return attributes, (f"{n_missing} faces have no readable attributes in {place}",) if n_missing else ()
+
+
+def _raf_db_person(path: Path) -> dict[str, str]:
+    """Gender, race and age in one file, its last three lines; none where they cannot be read."""
+    try:
+        lines = read_bytes(path, _LARGEST_ANNOTATION).decode("utf-8", errors="replace").splitlines()
+    except DatasetError:
+        return {}
+    codes = [line.strip() for line in lines if line.strip()][-len(_RAF_DB_VALUES) :]
+    if len(codes) < len(_RAF_DB_VALUES) or not all(re.fullmatch("[0-9]", code) for code in codes):
+        return {}
+    meanings = zip(_RAF_DB_VALUES.items(), map(int, codes), strict=True)
+    return {name: values[code] for (name, values), code in meanings if code < len(values)}
 
 
 def _raf_db_lines(folder: Path) -> list[tuple[str, str, int]]:

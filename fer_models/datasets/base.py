@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -43,6 +43,8 @@ class FaceSet:
         votes: the raters' votes for each row, int64, shape (n, 10), columns `ferplus.COLUMNS`; None where
             there are no votes.
         options: the options that select this dataset on the command line, for messages.
+        attributes: what the dataset says of each face, such as sex or view, by name: one text per row, empty
+            for no value.
 
     All names are made `printable`, because a folder or a file may have any name.
     """
@@ -55,6 +57,7 @@ class FaceSet:
     notes: tuple[str, ...] = ()
     votes: NDArray[np.int64] | None = None
     options: str = ""
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _hashes: tuple[str, ...] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +70,11 @@ class FaceSet:
             raise DatasetError(f"{self.name}: {n} images, {others} do not match.")
         if self.votes is not None and len(self.votes) != n:
             raise DatasetError(f"{self.name}: {n} images and votes for {len(self.votes)} do not match.")
+        for name, values in self.attributes.items():
+            if len(values) != n:
+                raise DatasetError(
+                    f"{self.name}: {n} images and {len(values)} values of {name} do not match."
+                )
         if n == 0:
             raise DatasetError(f"{self.name} holds no face. Check --data-root and --split.")
 
@@ -137,6 +145,7 @@ class FaceSet:
             (*self.notes, note) if note else self.notes,
             None if self.votes is None else self.votes[rows],
             self.options,
+            {name: [values[i] for i in rows] for name, values in self.attributes.items()},
         )
         if self._hashes is not None:
             subset._hashes = tuple(self._hashes[i] for i in rows)

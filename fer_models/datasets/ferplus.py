@@ -28,6 +28,10 @@ COLUMNS: tuple[str, ...] = (*LABELS, "contempt", "unknown", "no face")
 #: The result of `majority` where no column has more votes than every other.
 TIE = -1
 
+#: How many of ten annotators gave the most frequent vote, (from, to) inclusive: nearly all, most, or no
+#: clear majority.
+AGREEMENT: dict[str, tuple[int, int]] = {"9-10": (9, 10), "6-8": (6, 8), "0-5": (0, 5)}
+
 FILE_NAME = "fer2013new.csv"
 
 #: `COLUMNS` as the file spells them.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,13 +35,17 @@ _SPLIT_NAMES = {
 }
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm"}
 #: Sex and number of the person, session, emotion and angle: `AF01ANS.JPG` (https://kdef.se).
-_KDEF = re.compile(r"[AB][FM]\d\d(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.(?:jpe?g|png)", re.IGNORECASE)
+_KDEF = re.compile(
+    r"[AB](?P<sex>[FM])\d\d(?P<emotion>AF|AN|DI|HA|NE|SA|SU)(?P<view>S|HL|HR|FL|FR)\.(?:jpe?g|png)",
+    re.IGNORECASE,
+)
 #: Person, emotion and take: `KA.AN1.39.tiff`.
-_JAFFE = re.compile(r"[A-Z]{2}\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
+_JAFFE = re.compile(r"[A-Z]{2}\.(?P<emotion>AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
 #: A numbered class folder, perhaps with leading zeros.
 _NUMBER = re.compile(r"[0-9]{1,3}")
 #: How many class numbers a message lists.
 _LISTED = 12
+_SEXES = {"F": "female", "M": "male"}
 _ANGLES = {"S": "straight", "HL": "half left", "HR": "half right", "FL": "full left", "FR": "full right"}
 
 
@@ -70,12 +74,14 @@ class _SplitFiles:
         notes: remarks for readers of the results.
         dropped: class -> number of faces outside the seven emotions.
         ignored_files: files that are no images, or belong to no class.
+        attributes: what the dataset says of each image, by its path and by name.
     """
 
     faces: list[tuple[Path, Emotion]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     ignored_files: list[Path] = field(default_factory=list)
+    attributes: Mapping[Path, Mapping[str, str]] = field(default_factory=dict)
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -131,7 +137,15 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
         notes.append(f"ignored the folders that are no split: {', '.join(ignored)}")
     paths = tuple(path for path, _ in files.faces)
     sources = [path.relative_to(root).as_posix() for path in paths]
-    return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes))
+    attributes = _attributes_of(paths, files.attributes)
+    return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes), attributes=attributes)
+
+
+def _attributes_of(
+    paths: tuple[Path, ...], attributes: Mapping[Path, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    names = sorted({name for each in attributes.values() for name in each})
+    return {name: [attributes.get(path, {}).get(name, "") for path in paths] for name in names}
 
 
 _LAYOUT_HINT = (
@@ -240,24 +254,29 @@ def _label_by_name(folder: Path, scheme: LabelScheme | None) -> _SplitFiles:
 
 
 def _label_by_file_name(name: str, pattern: re.Pattern[str], paths: list[Path]) -> _SplitFiles:
-    files, angles = _SplitFiles(), Counter[str]()
+    files, people = _SplitFiles(), {}
     for path in paths:
         match = pattern.fullmatch(path.name)
-        emotion = parse_label(match[1]) if match else None
+        emotion = parse_label(match["emotion"]) if match else None
         if match is None or emotion is None:
             files.ignored_files.append(path)
             continue
         files.faces.append((path, emotion))
-        angles.update(code.upper() for code in match.groups()[1:])
+        codes = {key: code.upper() for key, code in match.groupdict().items()}
+        if "view" in codes:
+            people[path] = {"sex": _SEXES[codes["sex"]], "view": _ANGLES[codes["view"]]}
     note = f"labels from {name}'s file names"
-    if angles:
-        note += "; all angles: " + ", ".join(f"{angles[code]} {angle}" for code, angle in _ANGLES.items())
+    if people:
+        views = Counter(person["view"] for person in people.values())
+        note += "; all angles: " + ", ".join(f"{views[angle]} {angle}" for angle in _ANGLES.values())
     files.notes.append(note)
+    files.attributes = people
     return files
 
 
 def _label_by_annotation(split: annotated.AnnotatedSplit) -> _SplitFiles:
-    files = _SplitFiles(notes=[f"labels from {split.source}: {split.scheme.describe()}", *split.notes])
+    notes = [f"labels from {split.source}: {split.scheme.describe()}", *split.notes]
+    files = _SplitFiles(notes=notes, attributes=split.attributes)
     for path, number in split.rows:
         emotion = split.scheme.emotion(number)
         if emotion is None:

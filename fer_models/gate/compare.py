@@ -136,8 +136,7 @@ def compare_match(match: MatchedSubject, family: int) -> gate.GateComparison:
         predictions,
         metrics.measure_predictions(predictions),
         match.record,
-        fingerprint=predictions.fingerprint,
-        labels=predictions.truth,
+        gate.ComparedFaces(predictions.fingerprint, predictions.truth),
         resamples=gate.resamples_for(family),
     )
 

@@ -24,16 +24,19 @@ from fer_models.gate.metric_checks import (
     ALPHA,
     DEGRADED_MARGIN,
     MARGIN,
+    OVERALL,
     Degradation,
     MetricCheck,
     adjust_for_multiplicity,
     log_score_test,
     paired_checks,
 )
+from fer_models.gate.slice_checks import slice_checks
 from fer_models.scoring.detectable_changes import minimum_detectable_fall
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.paired_tests import holm
 from fer_models.scoring.sample_size import required_sample_size
+from fer_models.slices.columns import SliceColumns
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
@@ -41,6 +44,23 @@ from fer_models.store.subject import Subject
 UNANSWERED_RISE = 0.01
 
 PASS, FAIL, INCONCLUSIVE, NEW = "PASS", "FAIL", "INCONCLUSIVE", "NEW"
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedFaces:
+    """The faces that a comparison is about.
+
+    Attributes:
+        fingerprint: of the full split, also when only a part of it was predicted.
+        labels: of the full split, in canonical order.
+        rows: the rows of the predicted faces in the canonical order of the full split; None for all.
+        slices: of the predicted faces.
+    """
+
+    fingerprint: str
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
+    slices: SliceColumns = field(default_factory=SliceColumns)
 
 
 @dataclass(frozen=True)
@@ -51,7 +71,7 @@ class GateComparison:
         subject: what is evaluated.
         metrics: of the predictions.
         record: the baseline, or None.
-        checks: of accuracy, macro-F1 and recall.
+        checks: of accuracy, macro-F1, recall, and accuracy in slices.
         negative_flips: number of faces that are correct in the record and wrong now.
         positive_flips: number of faces that are wrong in the record and correct now.
         recalls: by emotion, in the record and now.
@@ -146,10 +166,8 @@ def compare(
     predictions: PredictionTable,
     measured: Metrics,
     record: BaselineRecord | None,
+    faces: ComparedFaces,
     *,
-    fingerprint: str,
-    labels: NDArray[np.int64],
-    rows: NDArray[np.int64] | None = None,
     resamples: int = 9999,
 ) -> GateComparison:
     """Compare the predictions of `subject` with its record, on the same faces.
@@ -159,9 +177,7 @@ def compare(
         predictions: in canonical order.
         measured: the metrics of these predictions.
         record: the baseline, or None (NEW).
-        fingerprint: of the full split, also when only a part of it was predicted.
-        labels: of the full split, in canonical order.
-        rows: the rows of the predicted faces in the canonical order of the full split; None for all.
+        faces: those of the record, and which of them were predicted.
         resamples: of the paired bootstrap.
 
     Raises:
@@ -173,12 +189,13 @@ def compare(
         raise PredictionError(f"{subject.id}: no face was predicted, so there is nothing to judge.")
     if record is None:
         return GateComparison(subject, measured)
-    _check_record(subject, record, fingerprint, labels)
+    _check_record(subject, record, faces.fingerprint, faces.labels)
     old, p_old = record.decode_predictions(), record.decode_p_true()
-    if rows is not None:
-        old, p_old = old[rows], p_old[rows]
+    if faces.rows is not None:
+        old, p_old = old[faces.rows], p_old[faces.rows]
     truth, new = predictions.truth, predictions.answer
     checks = paired_checks(truth, old, new, measured, resamples)
+    checks += slice_checks(truth, old, new, faces.slices)
     recalls = {
         c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if c.is_recall
     }
@@ -231,7 +248,7 @@ def judge(
         alpha: a significant fall of accuracy, macro-F1 or the log score has an adjusted p under this.
     """
     adjusted = adjust_for_multiplicity([c.checks for c in comparisons], margin=margin, alpha=alpha)
-    family = sum(not check.is_recall for c in comparisons for check in c.checks)
+    family = sum(check.family == OVERALL for c in comparisons for check in c.checks)
     p_values = iter(holm([c.degradation.p for c in comparisons if c.degradation is not None]))
     verdicts = []
     for comparison, checks in zip(comparisons, adjusted, strict=True):
@@ -251,7 +268,7 @@ def _verdict(comparison: GateComparison, alpha: float, family: int) -> Verdict:
     problems = _problems(comparison, record)
     if problems or any(c.failed for c in checks):
         status = FAIL
-    elif any(c.regressed for c in checks if not c.is_recall):
+    elif any(c.regressed for c in checks if c.family == OVERALL):
         status = INCONCLUSIVE
     else:
         status = PASS

@@ -2,7 +2,8 @@
 
 The predictions of the baseline and of the candidate are for the same faces. `adjust_for_multiplicity`
 corrects the p-values for all comparisons of a run: the more a run makes, the smaller each p-value must be
-(Holm 1979). Accuracy and macro-F1 of all subjects are one family, the recalls of all emotions another.
+(Holm 1979). Accuracy and macro-F1 of all subjects are one family, the recalls of all emotions another, and
+accuracy in the slices of the faces a third.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ IntArray = NDArray[np.int64]
 #: over a seventh of the faces.
 MARGIN = 0.005
 RECALL_MARGIN = 0.02
+#: The smallest relevant fall of accuracy in a slice, which has fewer faces too.
+SLICE_MARGIN = 0.02
 #: The smallest fall of the mean log score that counts as DEGRADED, in nats. A fall of one point of accuracy
 #: changes it several times as much (`fer-models gate power` shows both).
 DEGRADED_MARGIN = 0.005
@@ -40,6 +43,11 @@ DEGRADED_MARGIN = 0.005
 #: it.
 ALPHA = 0.01
 RECALL_ALPHA = 0.002
+#: The probability that a run without a change fails by a slice.
+SLICE_ALPHA = 0.002
+
+#: The families of checks that are adjusted together, each by itself.
+OVERALL, RECALL, SLICE = "overall", "recall", "slice"
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class MetricCheck:
     """One metric of the candidate and of the baseline, on the same faces.
 
     Attributes:
-        metric: `accuracy`, `macro_f1` or `recall:EMOTION`.
+        metric: `accuracy`, `macro_f1`, `recall:EMOTION` or, for accuracy in a slice, `slice:COLUMN=SLICE`.
         now: the value of the candidate.
         baseline: the value of the baseline.
         change: candidate minus baseline.
@@ -71,9 +79,15 @@ class MetricCheck:
         return self.change <= -self.margin + 1e-12
 
     @property
+    def family(self) -> str:
+        """What it is adjusted with: `OVERALL`, `RECALL` or `SLICE`."""
+        prefix, separator, _ = self.metric.partition(":")
+        return prefix if separator else OVERALL
+
+    @property
     def is_recall(self) -> bool:
         """The metric is the recall of an emotion."""
-        return self.metric.startswith("recall:")
+        return self.family == RECALL
 
 
 @dataclass(frozen=True)
@@ -182,13 +196,14 @@ def adjust_for_multiplicity(
         alpha: a significant fall of accuracy or macro-F1 has an adjusted p under this.
     """
     p_values: dict[tuple[int, str], float] = {}
-    for is_recall in (False, True):
-        family = [(i, c) for i, checks in enumerate(run) for c in checks if c.is_recall is is_recall]
+    levels = {OVERALL: alpha, RECALL: RECALL_ALPHA, SLICE: SLICE_ALPHA}
+    for name in levels:
+        family = [(i, c) for i, checks in enumerate(run) for c in checks if c.family == name]
         for (i, c), p in zip(family, holm([c.p for _, c in family]), strict=True):
             p_values[i, c.metric] = p
 
     def adjust(check: MetricCheck, p: float) -> MetricCheck:
-        check = replace(check, p=p, margin=check.margin if check.is_recall else margin)
-        return replace(check, failed=check.regressed and p < (RECALL_ALPHA if check.is_recall else alpha))
+        check = replace(check, p=p, margin=margin if check.family == OVERALL else check.margin)
+        return replace(check, failed=check.regressed and p < levels[check.family])
 
     return [tuple(adjust(c, p_values[i, c.metric]) for c in checks) for i, checks in enumerate(run)]

@@ -175,8 +175,7 @@ def compare(
         predictions,
         now,
         record,
-        fingerprint=predictions.fingerprint,
-        labels=predictions.truth,
+        gate.ComparedFaces(predictions.fingerprint, predictions.truth),
         resamples=resamples,
     )
 

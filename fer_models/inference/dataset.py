@@ -16,9 +16,11 @@ from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.datasets import audit, schemes, synthetic
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import DatasetError
+from fer_models.inference.face_slices import face_slices
 from fer_models.progress import Progress
 from fer_models.scoring import annotators, leakage
 from fer_models.scoring.intervals import wilson_interval
+from fer_models.slices.columns import SliceColumns
 from fer_models.store.predictions import canonical_order
 
 #: Text that is cached instead of hashes for a dataset without a train split.
@@ -183,6 +185,26 @@ class EvalDataset:
     def _train_text(self) -> str:
         return "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN
 
+    @cached_property
+    def slices(self) -> SliceColumns:
+        """The slices of `faces`.
+
+        Raises:
+            UsageError: see `face_slices`.
+        """
+        return self._full_slices.select(self.index)
+
+    @cached_property
+    def _full_slices(self) -> SliceColumns:
+        """The slices of `full_split`."""
+        if self._superset is not None:
+            return self._superset._full_slices
+
+        def cached(name: str, make: Callable[[], dict[str, list[float]]]) -> dict[str, list[float]]:
+            return self._cached(name, lambda: json.dumps(make()), json.loads)
+
+        return face_slices(self.options, self.full_split, lambda: self.train, cached)
+
     def audit(self) -> dict[str, Any]:
         """`datasets.audit` of these faces and `train` as JSON, cached until a file changes.
 
@@ -219,7 +241,7 @@ class EvalDataset:
                 "of": len(self.full_split),
                 "fingerprint": self.full_split.fingerprint,
                 "counts": f.counts,
-                "notes": list(f.notes),
+                "notes": [*f.notes, *self.slices.notes],
                 "references": self.references(),
                 "audit": self.audit_result,
             }

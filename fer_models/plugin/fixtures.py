@@ -37,7 +37,8 @@ class Gate:
         """Fail the test, with a table and without a traceback, if a metric regressed against its baseline.
 
         Args:
-            metric: `accuracy`, `macro_f1`, `recall` (of all seven emotions) or `log_loss`.
+            metric: `accuracy`, `macro_f1`, `recall` (of all seven emotions), `slice` (accuracy in each slice
+                of the faces) or `log_loss`.
         """
         __tracebackhide__ = True
         from fer_models.report import verdicts

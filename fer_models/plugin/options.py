@@ -15,6 +15,7 @@ from fer_models.config import EvalConfig
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.depth import DEPTHS, Depth
 from fer_models.errors import UsageError
+from fer_models.slices.columns import MIN_SLICE
 from fer_models.zoo import models
 from fer_models.zoo.spec import DEVICES, PRECISIONS, Runtime
 
@@ -52,7 +53,7 @@ def add(parser: pytest.Parser) -> None:
 
 def all_options() -> dict[str, dict[str, Any]]:
     """Every option of a run with its settings, as argparse takes them."""
-    return {**_faces(), **_models(), **_depths(), **_files()}
+    return {**_faces(), **_slices(), **_models(), **_depths(), **_files()}
 
 
 def _text(metavar: str, help_text: str, **settings: Any) -> dict[str, Any]:
@@ -89,6 +90,23 @@ def _faces() -> dict[str, dict[str, Any]]:
         "--corruption": _text("NAME@SEVERITY", corruption),
         "--limit": _number("evaluate N faces only, stratified by emotion"),
         "--download": _flag("download missing data"),
+    }
+
+
+def _slices() -> dict[str, dict[str, Any]]:
+    """Options of the slices."""
+    file = (
+        "properties of the faces, to score and judge their slices: a .csv or .parquet file (docs/slices.md)"
+    )
+    cuts = "the cuts of a numeric column of that file (default: its quartiles; repeatable)"
+    crossed = "score and judge the slices of two columns together, too (repeatable)"
+    return {
+        "--slices": _path("FILE", file),
+        "--slice-cuts": _text("COLUMN=A,B", cuts, action="append", default=[]),
+        "--cross-slices": _text("COLUMN,COLUMN", crossed, action="append", default=[]),
+        "--min-slice": _number(
+            f"the faces that a slice needs to be judged (default: {MIN_SLICE})", default=MIN_SLICE
+        ),
     }
 
 
@@ -181,6 +199,8 @@ def check(config: pytest.Config) -> None:
         )
     if option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
+    if option("--min-slice") < 1:
+        raise UsageError(f"--min-slice must be at least 1, got {option('--min-slice')}.")
     for name in _SIZES:
         if option(name) is not None and option(name) < 1:
             raise UsageError(f"{name} must be at least 1, got {option(name)}.")
@@ -201,6 +221,7 @@ def read(config: pytest.Config) -> EvalConfig:
         UsageError: an option cannot work.
     """
     from fer_models.corruptions import Corruption
+    from fer_models.slices.slice_options import parse_cuts, parse_pair
 
     check(config)
     option = config.getoption
@@ -210,6 +231,10 @@ def read(config: pytest.Config) -> EvalConfig:
         split=option("--split"),
         label_scheme=option("--label-scheme"),
         limit=option("--limit"),
+        slices=option("--slices"),
+        slice_cuts=parse_cuts(option("--slice-cuts")),
+        crossed_slices=tuple(parse_pair(pair) for pair in option("--cross-slices")),
+        min_slice=option("--min-slice"),
         corruption=Corruption.parse(option("--corruption")) if option("--corruption") else None,
         runtime=Runtime(option("--device"), option("--precision"), option("--download")),
         batch_size=option("--batch-size"),

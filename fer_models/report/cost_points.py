@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.report_entries import MeasuredValue, Result
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import Result
 
 
 @dataclass(frozen=True)

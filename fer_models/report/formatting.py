@@ -23,6 +23,15 @@ def one_line(text: object) -> str:
     return " ".join(clean(text).split())
 
 
+def metric_name(metric: str) -> str:
+    """The name of a check in words: `recall of fear`, `accuracy in brightness = lowest quarter`."""
+    kind, separator, part = metric.partition(":")
+    if not separator:
+        return metric
+    column, _, name = part.partition("=")
+    return f"accuracy in {column} = {name}" if kind == "slice" else f"{kind} of {part}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """`0.668`, or a dash."""
     return NOTHING if value is None else f"{value:.{digits}f}"

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import NOTHING, count, number, one_line, seconds, signed
-from fer_models.report.report_entries import MeasuredValue, Reference, Result
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import Reference, Result
 from fer_models.report.terminal_table import MIN_WIDTH, Row, TerminalTable
 
 #: The style of each verdict in a terminal.

@@ -11,8 +11,9 @@ from fer_models.report.compared_runs import FLIP_HEADINGS
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import count, number, p_value, signed
 from fer_models.report.markdown_text import cell, code, code_block, folded, table
+from fer_models.report.measured_value import MeasuredValue
 from fer_models.report.outcomes import Status, outcomes
-from fer_models.report.report_entries import MeasuredValue, Result
+from fer_models.report.report_entries import Result
 from fer_models.report.robustness_entries import RestorationResult
 from fer_models.report.verdict_sentence import verdict_sentence
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.report_entries import MeasuredValue, Reference, Result, face_set_name
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import Reference, Result, face_set_name
 
 #: The metrics that a cell can show, by name, with their titles.
 METRICS: Mapping[str, str] = {

@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from fer_models.datasets.audit_results import Audit
 from fer_models.report.change_entries import ChangedFace, Changes, LogLoss
-from fer_models.report.formatting import NOTHING
+from fer_models.report.formatting import NOTHING, metric_name
 from fer_models.report.json_fields import decode_fields, encode_fields, optional, require_json
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.slice_entries import SLICE_PREFIX, ColumnScores, slice_accuracy
 from fer_models.store.subject import Subject
 
 #: The closed list of verdicts. Each has a style in the terminal and on the page.
@@ -33,16 +35,6 @@ def face_set_name(subject: Subject) -> str:
     """`dataset/split`, with the corruption if there is one."""
     corruption = f", {subject.corruption}" if subject.corruption else ""
     return f"{subject.dataset}/{subject.split}{corruption}"
-
-
-@dataclass(frozen=True)
-class MeasuredValue:
-    """A metric with its 95 % interval; `n` faces where they are not those of the result."""
-
-    value: float
-    low: float
-    high: float
-    n: int | None = optional()
 
 
 @dataclass(frozen=True)
@@ -155,6 +147,7 @@ class Result(Entry):
         changes: None without a baseline.
         log_loss: None where probabilities cannot be compared.
         flips: the faces with the greatest changes, those that became wrong first; not all of them.
+        slices: by column; empty where a store is reported.
         reliability: empty for a model without probabilities.
         command: evaluates this subject again.
         key: of the partition in the store.
@@ -176,6 +169,7 @@ class Result(Entry):
     changes: Changes | None
     log_loss: LogLoss | None
     flips: tuple[ChangedFace, ...]
+    slices: tuple[ColumnScores, ...]
     reliability: tuple[ReliabilityBin, ...]
     command: str
     inference_seconds: float | None
@@ -207,10 +201,15 @@ class Result(Entry):
         return f"{super().face_set}{part}"
 
     def value(self, metric: str) -> float | None:
-        """The value of a metric, None if it was not measured; `recall:fear` is the recall of an emotion."""
+        """The value of a metric, None if it was not measured.
+
+        `recall:fear` is the recall of an emotion, `slice:COLUMN=SLICE` accuracy in a slice.
+        """
         if metric.startswith(_RECALL):
             scores = self.per_class.get(metric.removeprefix(_RECALL))
             return None if scores is None else scores.recall
+        if metric.startswith(SLICE_PREFIX):
+            return slice_accuracy(self.slices, metric)
         measured = self.metrics.get(metric)
         return None if measured is None else measured.value
 
@@ -228,7 +227,7 @@ class Result(Entry):
         split the baseline is the value minus this change.
         """
         now = self.value(metric)
-        is_derived = self.is_part or metric.startswith(_RECALL)  # a record has no recalls
+        is_derived = self.is_part or ":" in metric  # a record has no recalls and no slices
         if is_derived and now is not None and self.changes is not None and metric in self.changes.metrics:
             return now - self.changes.metrics[metric].change
         return self._recorded(metric)
@@ -243,7 +242,7 @@ class Result(Entry):
         """The metrics that fail the gate, in words."""
         changes = {} if self.changes is None else self.changes.metrics
         failed = [name for name, change in changes.items() if change.failed]
-        return [name.replace(_RECALL, "recall of ").replace("_", " ") for name in failed]
+        return [metric_name(name) if ":" in name else name.replace("_", " ") for name in failed]
 
     def p(self, metric: str = "accuracy") -> float | None:
         """The adjusted p-value of a metric's fall, or None without a baseline."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fer_models.report.report_entries import Entry, MeasuredValue, VerdictName
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import Entry, VerdictName
 
 #: Verdicts from worst to best.
 VERDICT_ORDER: tuple[VerdictName, ...] = ("FAIL", "INCONCLUSIVE", "NEW", "PASS")

@@ -10,7 +10,8 @@ from fer_models.errors import UsageError, one_line
 from fer_models.history.inputs import changes
 from fer_models.history.records import Entry, SubjectRecord, series_of
 from fer_models.report.json_fields import decode
-from fer_models.report.report_entries import MeasuredValue, VerdictName, face_set_name, subject_name
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import VerdictName, face_set_name, subject_name
 from fer_models.store.subject import Subject
 
 #: The most runs of a subject that a trend has.

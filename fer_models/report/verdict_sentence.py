@@ -11,7 +11,7 @@ from functools import cached_property
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import number, one_line, p_value, signed
+from fer_models.report.formatting import metric_name, number, one_line, p_value, signed
 from fer_models.report.report_entries import Entry, Result, face_set_name
 from fer_models.report.robustness_entries import Figure, ParityEntry, RobustnessEntry
 
@@ -123,7 +123,7 @@ class _Verdict:
         if metric is None:  # the floor, or faces without a prediction
             reason = result.message.strip().partition("\n")[0].removeprefix(f"{result.id}: ").rstrip(".")
             return f"{self._on(result, 'failed')}{f': {self.quote(reason)}' if reason else ''}."
-        name = _METRICS.get(metric) or self.quote(metric.replace("recall:", "recall of "))
+        name = _METRICS.get(metric) or self.quote(metric_name(metric))
         before, now = result.baseline_value(metric), result.value(metric)
         if before is None or now is None:
             change = f"{name} {signed(result.change(metric))}{_p(result.p(metric))}"

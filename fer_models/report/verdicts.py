@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
-from fer_models.gate.metric_checks import DEGRADED_MARGIN, MetricCheck
-from fer_models.report.formatting import count, p_value
+from fer_models.gate.metric_checks import DEGRADED_MARGIN, OVERALL, SLICE, MetricCheck
+from fer_models.report.formatting import count, metric_name, p_value
 from fer_models.report.tables import FailureRow, failure_table
 
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
@@ -18,10 +18,10 @@ def message(verdict: Verdict, strict: bool = False) -> str:
         return f"{subject}: no baseline yet{fails}. Record it: pytest evals --update-baselines"
     if verdict.status == FAIL:
         names = [_name(c) for c in verdict.failed_checks]
-        return table(verdict, _fall_headline(names) if names else f"{verdict.problems[0]}.")
+        return table(verdict, _fall_headline(verdict, names) if names else f"{verdict.problems[0]}.")
     if verdict.status == INCONCLUSIVE:
         checks = verdict.comparison.checks
-        names = [_name(c) for c in checks if c.regressed and not c.metric.startswith("recall:")]
+        names = [_name(c) for c in checks if c.regressed and c.family == OVERALL]
         return table(verdict, f"{_list(names)} fell, but this many faces cannot establish it.")
     return degradation_line(verdict)
 
@@ -50,7 +50,7 @@ def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
 
     Args:
         verdict: of one subject.
-        metric: `accuracy`, `macro_f1`, `recall` or `log_loss`.
+        metric: `accuracy`, `macro_f1`, `recall`, `slice` or `log_loss`.
         strict: NEW, INCONCLUSIVE and DEGRADED fail too.
     """
     if any(c.failed and c.metric.split(":")[0] == metric for c in verdict.comparison.checks):
@@ -72,7 +72,7 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
         recorded: the heading above the values of the record.
     """
     c = verdict.comparison
-    shown = [k for k in c.checks if not k.metric.startswith("recall:") or k.failed]
+    shown = [k for k in c.checks if k.family == OVERALL or k.failed]
     rows = [
         FailureRow(_name(k), k.now.value, k.now.low, k.now.high, k.baseline, k.change, k.p, k.failed)
         for k in shown
@@ -97,12 +97,15 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
     return failure_table(c.subject.id, headline, rows, facts, hint, recorded)
 
 
-def _fall_headline(names: list[str]) -> str:
-    return f"{_list(names)} fell below {'its' if len(names) == 1 else 'their'} baseline."
+def _fall_headline(verdict: Verdict, names: list[str]) -> str:
+    headline = f"{_list(names)} fell below {'its' if len(names) == 1 else 'their'} baseline."
+    if {check.family for check in verdict.failed_checks} == {SLICE}:
+        return f"Over all faces no fall is established, but {headline}"
+    return headline
 
 
 def _name(check: MetricCheck) -> str:
-    return check.metric.replace("recall:", "recall of ")
+    return metric_name(check.metric)
 
 
 def _list(names: list[str]) -> str:

@@ -18,16 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.datasets.ferplus import COLUMNS, TIE, majority
+from fer_models.datasets.ferplus import AGREEMENT, COLUMNS, TIE, majority
 from fer_models.emotions import EMOTIONS
 from fer_models.scoring.intervals import Measurement, bootstrap_means, percentile_interval, wilson_interval
 from fer_models.store.predictions import PredictionTable
 
 #: The name of the reference row.
 MAJORITY = "majority of ten raters"
-#: How many of ten annotators gave the most frequent vote, (from, to) inclusive: nearly all, most, or no
-#: clear majority.
-STRATA: dict[str, tuple[int, int]] = {"9-10": (9, 10), "6-8": (6, 8), "0-5": (0, 5)}
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,8 @@ class AnnotatorScores:
         majority: accuracy against the majority vote, on the faces that have one; None if none has.
         one_annotator: expected agreement with one annotator of each face, drawn at random, on all faces with
             a vote; None if none has.
-        strata: accuracy against the label by how many annotators gave the most frequent vote (`STRATA`); None
-            where there is no such face.
+        strata: accuracy against the label by how many annotators gave the most frequent vote
+            (`ferplus.AGREEMENT`); None where there is no such face.
     """
 
     majority: Measurement | None
@@ -71,7 +68,7 @@ def score(
     most = votes.max(axis=1)
     strata = {
         name: _share(predictions.correct[(low <= most) & (most <= high)])
-        for name, (low, high) in STRATA.items()
+        for name, (low, high) in AGREEMENT.items()
     }
     return AnnotatorScores(_share((emotions == chosen)[decided]), one_annotator, strata)
 

@@ -105,12 +105,29 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> M
     Raises:
         PredictionError: `n` is under 1, or `successes` is outside 0..n.
     """
-    if n < 1 or not 0 <= successes <= n:
-        raise PredictionError(f"A share needs n of at least 1 and successes in 0..n, got {successes} of {n}.")
-    value = successes / n
-    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
-    # At 0 and n the interval ends at the value itself; rounding must not put it on the other side.
-    return Measurement(value, min(value, max(0.0, float(low))), max(value, min(1.0, float(high))), n)
+    return wilson_intervals([successes], [n], confidence)[0]
+
+
+def wilson_intervals(
+    successes: Sequence[int], n: Sequence[int], confidence: float = CONFIDENCE
+) -> list[Measurement]:
+    """The shares `successes` / `n` of several groups with their `wilson_interval`, in one call.
+
+    Raises:
+        PredictionError: an `n` is under 1, or one of `successes` is outside 0..n.
+    """
+    for k, total in zip(successes, n, strict=True):
+        if total < 1 or not 0 <= k <= total:
+            raise PredictionError(f"A share needs n of at least 1 and successes in 0..n, got {k} of {total}.")
+    lows, highs = proportion_confint(
+        np.asarray(successes), np.asarray(n), alpha=1 - confidence, method="wilson"
+    )
+    measured = []
+    for k, total, low, high in zip(successes, n, lows.tolist(), highs.tolist(), strict=True):
+        value = k / total
+        # At 0 and n the interval ends at the value itself; rounding must not put it on the other side.
+        measured.append(Measurement(value, min(value, max(0.0, low)), max(value, min(1.0, high)), total))
+    return measured
 
 
 def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntArray:

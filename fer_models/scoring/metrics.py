@@ -297,11 +297,7 @@ def _calibration(
     """
     n, faces = len(truth), np.arange(len(truth))
     confidence = probabilities[faces, answer]
-    # Bins are open below and closed above, as in the paper. Each face adds (correct - confidence) to its bin
-    # and 0 to the others.
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    gaps = np.zeros((n, CALIBRATION_BINS))
-    gaps[faces, np.digitize(confidence, edges[1:-1], right=True)] = (answer == truth) - confidence
+    gaps = calibration_gaps(confidence, answer == truth)
     nll = -np.log(np.clip(probabilities[faces, truth], LOG_EPS, 1))
     brier = ((probabilities - np.eye(_CLASSES)[truth]) ** 2).sum(axis=1)
     terms = np.column_stack([gaps, nll, brier])
@@ -309,14 +305,30 @@ def _calibration(
     means = np.sort(terms, axis=0).mean(axis=0)  # sorted: the order of the faces changes no bit
     draws = bootstrap_means(terms, resamples, seed)
     return {
-        "ece": percentile_interval(float(_ece(means)), _ece(draws), n),
+        "ece": percentile_interval(
+            float(expected_calibration_error(means)), expected_calibration_error(draws), n
+        ),
         "nll": percentile_interval(float(means[-2]), draws[:, -2], n),
         "brier": percentile_interval(float(means[-1]), draws[:, -1], n),
     }
 
 
-def _ece(means: FloatArray) -> FloatArray:
-    """Expected calibration error: |B| / n * |accuracy - confidence| of a bin B is its absolute mean gap."""
+def calibration_gaps(confidence: FloatArray, correct: npt.NDArray[np.bool_]) -> FloatArray:
+    """Correctness minus confidence (n,) in the bin of the confidence, and 0 in the others: (n, bins).
+
+    Bins are open below and closed above, as in Guo et al.
+    """
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    gaps = np.zeros((len(confidence), CALIBRATION_BINS))
+    gaps[np.arange(len(gaps)), np.digitize(confidence, edges[1:-1], right=True)] = correct - confidence
+    return gaps
+
+
+def expected_calibration_error(means: FloatArray) -> FloatArray:
+    """Expected calibration error of mean `calibration_gaps` (..., bins).
+
+    |B| / n * |accuracy - confidence| of a bin B is its absolute mean gap.
+    """
     return np.asarray(np.abs(means[..., :CALIBRATION_BINS]).sum(axis=-1))
 
 

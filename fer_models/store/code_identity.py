@@ -30,6 +30,7 @@ AFTER_PREDICTION = (
     "result_entries.py",
     "robustness",
     "scoring",
+    "slices",
     "studies",
     "time_estimate.py",
     "training",

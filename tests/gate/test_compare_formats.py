@@ -107,8 +107,8 @@ def judged():
     pair = sides.match_subjects(earlier, later).pairs[0]
     a = pair.predictions
     measured = measure(a.truth, a.answer, a.probabilities, resamples=50)
-    options = {"fingerprint": a.fingerprint, "labels": a.truth, "resamples": 99}
-    comparison = gate.compare(SUBJECT, a, measured, pair.record, **options)
+    faces = gate.ComparedFaces(a.fingerprint, a.truth)
+    comparison = gate.compare(SUBJECT, a, measured, pair.record, faces, resamples=99)
     return gate.judge([comparison])[0], flips_of_match(pair)
 
 

@@ -32,11 +32,9 @@ def compare(before, now, resamples=999, **changes):
     return compare_with(record_of(before, **changes), now, resamples=resamples)
 
 
-def compare_with(record, now, labels=None, fingerprint=FINGERPRINT, **options):
-    labels = now.truth if labels is None else labels
-    return gate.compare(
-        SUBJECT, now, measured(now), record, fingerprint=fingerprint, labels=labels, **options
-    )
+def compare_with(record, now, labels=None, fingerprint=FINGERPRINT, resamples=9999, **known):
+    faces = gate.ComparedFaces(fingerprint, now.truth if labels is None else labels, **known)
+    return gate.compare(SUBJECT, now, measured(now), record, faces, resamples=resamples)
 
 
 def verdict(before, now, **options):
@@ -322,9 +320,8 @@ def test_no_faces_get_no_verdict():
     predictions = model_predictions(n=7)
     none = predictions.select(np.arange(0))
     with pytest.raises(PredictionError, match="nothing to judge"):
-        gate.compare(
-            SUBJECT, none, measured(predictions), None, fingerprint=FINGERPRINT, labels=predictions.truth
-        )
+        faces = gate.ComparedFaces(FINGERPRINT, predictions.truth)
+        gate.compare(SUBJECT, none, measured(predictions), None, faces)
 
 
 RANK = {gate.PASS: 0, gate.INCONCLUSIVE: 1, gate.FAIL: 2}
