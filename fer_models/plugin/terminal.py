@@ -23,6 +23,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
     """
     from fer_models.report import parity, robustness, tables
     from fer_models.report.leaderboard import leaderboard
+    from fer_models.report.worst_slices import slice_lines
 
     report = state.report()
     reporter.section("fer-models")
@@ -30,6 +31,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
         lines = leaderboard(report, reporter._tw.fullwidth)
         reporter.write_line(rendered(reporter, lines))
     results = (
+        *slice_lines(report),
         *(*parity.lines(report), *robustness.lines(report)),
         *(*tables.prompts(report), *tables.restorations(report)),
     )

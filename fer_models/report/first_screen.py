@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fer_models.gate.restoration_effect import ALL_MODELS, CONTROL
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import count, number, p_value, signed
+from fer_models.report.formatting import count, metric_name, number, p_value, signed
 from fer_models.report.report_entries import Reference, Result
 
 #: What a reader must know about the faces of a dataset before any number.
@@ -50,22 +50,21 @@ def facts(report: EvalReport) -> list[Fact]:
 
 
 def _falls(report: EvalReport) -> Iterator[Fact]:
-    """The emotion with the greatest fall of recall, of the result that regressed most."""
+    """The emotion or the slice with the greatest fall; one that fails its result comes first."""
     falls = [
-        (change.change, name.removeprefix("recall:"), result, change.p)
+        (not change.failed, change.change, name, result, change.p)
         for result in report.results
         if result.verdict == "FAIL" and result.changes is not None
         for name, change in result.changes.metrics.items()
-        if name.startswith("recall:") and change.change < 0
+        if ":" in name and change.change < 0
     ]
-    for change, emotion, result, p in sorted(falls, key=lambda fall: fall[0])[:1]:
-        scores = result.per_class.get(emotion)
-        now = None if scores is None else scores.recall
+    for _, change, name, result, p in sorted(falls, key=lambda fall: fall[:2])[:1]:
+        now, words = result.value(name), metric_name(name)
         before = None if now is None else now - change
         yield Fact(
             "Where it fell most",
-            f"{emotion}: {number(before)} → {number(now)}",
-            f"Recall of {emotion} by {result.name} ({signed(change)}, p {p_value(p)}).",
+            f"{name.partition(':')[2]}: {number(before)} → {number(now)}",
+            f"{words[0].upper()}{words[1:]} by {result.name} ({signed(change)}, p {p_value(p)}).",
         )
 
 

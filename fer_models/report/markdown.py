@@ -16,6 +16,7 @@ from fer_models.report.outcomes import Status, outcomes
 from fer_models.report.report_entries import Result
 from fer_models.report.robustness_entries import RestorationResult
 from fer_models.report.verdict_sentence import verdict_sentence
+from fer_models.report.worst_slices import WorstSlice, worst_slices
 
 _HEADINGS = ("subject", "n", "accuracy", "change", "p", "verdict")
 _EFFECT_HEADINGS = (
@@ -28,6 +29,17 @@ _EFFECT_HEADINGS = (
     "broken",
     "p",
     "effect",
+)
+_SLICE_HEADINGS = (
+    "subject",
+    "property",
+    "worst slice",
+    "n",
+    "accuracy",
+    "best slice",
+    "its accuracy",
+    "gap",
+    "p",
 )
 #: The outcomes whose messages are shown, in this order.
 _FOLDED = (Status.FAILED, Status.ERROR, Status.UNCERTAIN)
@@ -91,6 +103,8 @@ def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
         yield folded(f"{outcome.label}: {outcome.name}", code_block(outcome.message))
     if with_flips:
         yield from (folded(*_flips(result)) for result in report.ranked_results if result.flips)
+    if slices := [_slice_row(row) for row in worst_slices(report) if row.is_shown]:
+        yield folded(f"Worst slices ({len(slices)})", table(_SLICE_HEADINGS, slices, numbers=(3, 4, 6, 7, 8)))
     if report.restorations:
         rows = [_effect_row(effect) for effect in report.restorations]
         effects = table(_EFFECT_HEADINGS, rows, numbers=(3, 4, 5, 6, 7))
@@ -122,6 +136,13 @@ def _effect_row(effect: RestorationResult) -> tuple[str, ...]:
     accuracies = (number(effect.accuracy.before), number(effect.accuracy.after))
     faces = (f"{effect.corrected:,}", f"{effect.broken:,}", cell(p_value(effect.p_adjusted)))
     return (*names, *accuracies, *faces, code(effect.verdict))
+
+
+def _slice_row(row: WorstSlice) -> tuple[str, ...]:
+    names = map(code, (row.result.name, row.column.column, row.worst.title))
+    worst = (f"{row.worst.n:,}", _interval(row.worst.accuracy))
+    best = (code(row.best.title), number(row.best.accuracy.value))
+    return (*names, *worst, *best, _interval(row.gap.difference), cell(p_value(row.gap.p)))
 
 
 def _remarks(report: EvalReport) -> Iterator[str]:

@@ -38,6 +38,7 @@ def _failures(report: EvalReport) -> int:
 _REGRESSIONS = "What got worse, by how much, and is it certain?"
 _LEADERBOARD = "How accurate is each model, with and without restoration?"
 _CHANGED_FACES = "Which predictions differ from the baseline? The greatest changes of each subject."
+_SLICES = "Who is it wrong about? The worst slice of each property of the faces, and is the gap certain?"
 _SUBJECTS = "Everything about one model with one restoration: open it."
 _RESTORATION = "Does a restoration of the faces help the models? Paired tests over the same faces."
 _PROMPTS = "How much does accuracy depend on the words of the prompt?"
@@ -57,6 +58,7 @@ SECTIONS = (
     Section("regressions", "Regressions and errors", _REGRESSIONS, "regressions", _failures),
     Section("leaderboard", "Leaderboard", _LEADERBOARD, "leaderboard"),
     Section("changed-faces", "Changed faces", _CHANGED_FACES, "changed_faces"),
+    Section("slices", "Slices", _SLICES, "worst_slices"),
     Section("subjects", "Subjects", _SUBJECTS, "subjects"),
     Section("restoration", "Restoration", _RESTORATION, "restorations"),
     Section("prompts", "Prompts and questions", _PROMPTS, "prompts_and_questions"),

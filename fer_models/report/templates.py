@@ -25,6 +25,7 @@ from fer_models.report.matrix import matrices
 from fer_models.report.prompt_diff import prompt_diff
 from fer_models.report.robustness import figure_cells
 from fer_models.report.robustness_entries import FlipExample, FlippedFace, RestorationResult
+from fer_models.report.worst_slices import worst_slices
 
 #: The start of every picture on the page, so that nothing is fetched.
 PICTURE_PREFIX = "data:image/png;base64,"
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         "facts": first_screen.facts,
         "matrices": matrices,
         "trend_chart": trend_figure.trend,
+        "worst_slices": worst_slices,
     }
     environment.tests["has_embedded_pictures"] = _has_embedded_pictures
     environment.tests["is_measured_here"] = lambda claim: bool(_measured_here(claim))

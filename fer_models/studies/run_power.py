@@ -19,7 +19,9 @@ from fer_models.depth import FULL, STANDARD, Depth
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
 from fer_models.gate.baselines import quantize_probability
-from fer_models.gate.metric_checks import ALPHA, DEGRADED_MARGIN, RECALL_ALPHA, MetricCheck
+from fer_models.gate.metric_checks import (
+    ALPHA, DEGRADED_MARGIN, RECALL, RECALL_ALPHA, SLICE, SLICE_ALPHA, MetricCheck,
+)
 from fer_models.gate.robustness_gate import ROBUSTNESS_ALPHA, is_worse, p_worse, worsened
 from fer_models.scoring import metrics
 from fer_models.scoring.face_counts import FaceCounts
@@ -78,6 +80,7 @@ PLANS: tuple[Plan, ...] = (
 FAMILIES: dict[str, str] = {
     "accuracy": f"accuracy or macro-F1 of a subject, at p < {ALPHA} over the run",
     "recall": f"the recall of an emotion, at p < {RECALL_ALPHA} over the run",
+    "slice": f"accuracy in a slice of the faces, at p < {SLICE_ALPHA} over the run",
     "robustness": f"a robustness metric, at p < {ROBUSTNESS_ALPHA} over the run",
 }
 
@@ -187,7 +190,8 @@ def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> s
     adjusted = metric_checks.adjust_for_multiplicity([checks for checks, _ in subjects])
     failed = {c.metric.split(":")[0] for checks in adjusted for c in checks if c.failed}
     alarms = {
-        "recall": "recall" in failed,
+        "recall": RECALL in failed,
+        "slice": SLICE in failed,
         "accuracy": bool(failed & {"accuracy", "macro_f1"}),
         "robustness": _fails(_robustness(simulation, plan, rng)),
     }

@@ -318,9 +318,8 @@ def test_an_invalid_probability_gets_no_verdict(seed, n, flaw):
 
 def test_no_faces_get_no_verdict():
     predictions = model_predictions(n=7)
-    none = predictions.select(np.arange(0))
+    none, faces = predictions.select(np.arange(0)), gate.ComparedFaces(FINGERPRINT, predictions.truth)
     with pytest.raises(PredictionError, match="nothing to judge"):
-        faces = gate.ComparedFaces(FINGERPRINT, predictions.truth)
         gate.compare(SUBJECT, none, measured(predictions), None, faces)
 
 
