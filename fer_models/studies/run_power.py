@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,13 +20,21 @@ from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
 from fer_models.gate.baselines import quantize_probability
 from fer_models.gate.metric_checks import (
-    ALPHA, DEGRADED_MARGIN, RECALL, RECALL_ALPHA, SLICE, SLICE_ALPHA, MetricCheck,
+    ALPHA,
+    DEGRADED_MARGIN,
+    RECALL,
+    RECALL_ALPHA,
+    SLICE,
+    SLICE_ALPHA,
+    MetricCheck,
 )
 from fer_models.gate.robustness_gate import ROBUSTNESS_ALPHA, is_worse, p_worse, worsened
+from fer_models.gate.slice_checks import slice_checks
 from fer_models.scoring import metrics
 from fer_models.scoring.face_counts import FaceCounts
 from fer_models.scoring.intervals import Measurement, wilson_interval
 from fer_models.scoring.paired_tests import PairedChange, holm, paired_score_test
+from fer_models.slices.columns import SliceColumns, numeric_column
 from fer_models.store.predictions import PredictionTable
 from fer_models.studies.simulated_checks import (
     CHECKS,
@@ -42,6 +50,7 @@ from fer_models.studies.simulated_checks import (
 
 #: Runs simulated in one task; runs per point of a power curve, and its points.
 _BATCH_SIZE, _POWER_RUNS, _POINTS = 25, 150, 8
+_PROPERTIES = 5  # of the faces, each with four slices
 _LARGEST = 12.0  # the largest harm, in logits
 
 
@@ -184,9 +193,7 @@ def _null_runs(simulation: Simulation, plan: Plan, runs: int, seed: tuple[int, .
 
 
 def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> set[str]:
-    subjects = [
-        _subject(simulation, truth, logits, plan, rng) for truth, logits in _subjects(simulation, plan, rng)
-    ]
+    subjects = [_subject(simulation, faces, plan, rng) for faces in _subjects(simulation, plan, rng)]
     adjusted = metric_checks.adjust_for_multiplicity([checks for checks, _ in subjects])
     failed = {c.metric.split(":")[0] for checks in adjusted for c in checks if c.failed}
     alarms = {
@@ -204,24 +211,45 @@ def _null_run(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> s
     return {name for name, alarm in alarms.items() if alarm}
 
 
-def _subjects(
-    simulation: Simulation, plan: Plan, rng: np.random.Generator
-) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Draw labels and logits of the faces of each subject: the same faces for all."""
+class _Faces(NamedTuple):
+    """The faces of a subject: labels (n,), logits (n, 7), and slices."""
+
+    truth: IntArray
+    logits: FloatArray
+    slices: SliceColumns
+
+    def select(self, rows: IntArray) -> _Faces:
+        return _Faces(self.truth[rows], self.logits[rows], self.slices.select(rows))
+
+
+def _subjects(simulation: Simulation, plan: Plan, rng: np.random.Generator) -> Iterator[_Faces]:
+    """Draw the faces of each subject: the same faces for all."""
     truth, logits = draw_faces(simulation, rng, simulation.n)
-    rows = stratified_rows(truth, plan.depth.variant_limit or simulation.n)
-    yield from [(truth, logits)] * plan.subjects
-    yield from [(truth[rows], logits[rows])] * plan.variants
+    faces = _Faces(truth, logits, _random_slices(len(truth), rng))
+    yield from [faces] * plan.subjects
+    yield from [
+        faces.select(stratified_rows(truth, plan.depth.variant_limit or simulation.n))
+    ] * plan.variants
+
+
+def _random_slices(n: int, rng: np.random.Generator) -> SliceColumns:
+    """As many properties with four slices as FER-2013 has or a little more, each face in a random one."""
+    values = rng.random((_PROPERTIES, n))
+    columns = (
+        numeric_column(f"property {i}", each, "random", (0.25, 0.5, 0.75)) for i, each in enumerate(values)
+    )
+    return SliceColumns(tuple(columns))
 
 
 def _subject(
-    simulation: Simulation, truth: IntArray, logits: FloatArray, plan: Plan, rng: np.random.Generator
+    simulation: Simulation, faces: _Faces, plan: Plan, rng: np.random.Generator
 ) -> tuple[tuple[MetricCheck, ...], PairedChange]:
     """Check two versions of one subject, and test their log scores.
 
     Macro-F1 gets all its resamples only where a first estimate of its p is small.
     """
-    versions = (power.version(logits, truth, simulation.noise, rng) for _ in range(2))
+    truth = faces.truth
+    versions = (power.version(faces.logits, truth, simulation.noise, rng) for _ in range(2))
     (baseline, p_baseline), (candidate, p_candidate) = versions
     resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as in `evaluation.Evaluation`
     p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=199).p
@@ -231,7 +259,8 @@ def _subject(
     log_scores = metric_checks.log_score_test(
         quantize_probability(p_baseline), quantize_probability(p_candidate)
     )
-    return power.replace_macro_f1_p(checks, p), log_scores
+    in_slices = slice_checks(truth, baseline, candidate, faces.slices)
+    return (*power.replace_macro_f1_p(checks, p), *in_slices), log_scores
 
 
 def _robustness(
