@@ -4,9 +4,9 @@
 
 Reads the predictions of a finished `pytest evals` from the store. In each null run every model has two
 versions without a difference: its logits with independent noise, as large as makes `--discordant` of the
-faces change between correct and wrong. In each planted run one model is also made worse on the darkest quarter
-of the faces (8 points of accuracy) and a little better on the others (2 points), so that accuracy over all
-faces falls by less than 2 points.
+faces change between correct and wrong. In each planted run one model is also made worse on the darkest
+quarter of the faces (8 points of accuracy) and a little better on the others (2 points), so that accuracy
+over all faces falls by less than 2 points on average.
 """
 
 from __future__ import annotations

@@ -85,13 +85,14 @@ class EvalDataset:
         return self._load(self.options.split) if self._superset is None else self._superset.full_split
 
     def check_readable(self) -> None:
-        """Decode every image of the split.
+        """Decode every image of the split, and find the slices of the faces.
 
         Raises:
             UnreadableFacesError: some cannot be read.
-            DatasetError, UsageError: see `datasets.load`.
+            DatasetError, UsageError: see `datasets.load` and `face_slices`.
         """
         assert len(self.full_split.hashes) == len(self.full_split)  # computing the hashes decodes every image
+        assert self.slices is not None
 
     @cached_property
     def faces(self) -> FaceSet:

@@ -129,8 +129,9 @@ def _load_faces(config: pytest.Config) -> None:
         raise
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
-        faces = state.evaluation.runner.data.faces
-        for line in (*state.notes, *(f"{faces.name}: {note}" for note in faces.notes)):
+        data = state.evaluation.runner.data
+        notes = (*data.faces.notes, *data.slices.notes)
+        for line in (*state.notes, *(f"{data.faces.name}: {note}" for note in notes)):
             reporter.write_line(line)
 
 

@@ -153,7 +153,7 @@ def _detail(column: SliceColumn, level: int) -> str:
 
 def shorten(text: str) -> str:
     """A name from outside, printable, in one line and at most `LONGEST_NAME` characters long."""
-    line = " ".join(printable(text).split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
 
 

@@ -106,7 +106,9 @@ def _read_table(path: Path) -> pyarrow.Table:
         if path.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(path).read()
         elif path.suffix.lower() == ".csv":
-            table = csv.read_csv(path, convert_options=csv.ConvertOptions(strings_can_be_null=True))
+            parsing = csv.ParseOptions(newlines_in_values=True)
+            conversion = csv.ConvertOptions(strings_can_be_null=True)
+            table = csv.read_csv(path, parse_options=parsing, convert_options=conversion)
         else:
             raise UsageError(f"--slices {shown}: this is neither a .csv nor a .parquet file. {_ADVICE}")
     except (pyarrow.ArrowException, OSError) as error:
