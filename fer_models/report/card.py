@@ -74,7 +74,9 @@ def _of_model(report: EvalReport, model: str) -> EvalReport:
     names = {result.subject.model for result in report.results}
     if model not in names:
         reasons = [skip.reason for skip in report.skipped if skip.model == model]
-        hint = reasons[0] if reasons else "Evaluate it first: fer-models eval --model NAME"
+        hint = (
+            f"It was skipped: {reasons[0]}" if reasons else "Evaluate it first: fer-models eval --model NAME"
+        )
         raise UnknownNameError("model in this report", model, names, hint)
     results = sorted((one for one in report.results if one.subject.model == model), key=_place)
     ids = {result.id for result in results}

@@ -108,8 +108,8 @@ class _FrontMatter:
         if key is None or value is None:
             return f"{self.text}{newline if self.text else ''}{_INDEX}:{newline}{entry}"
         if not data[_INDEX]:  # null, or an empty list
-            start, end = key.end_mark.index, value.end_mark.index
-            return f"{self.text[:start]}:{newline}{entry}{self.text[end:]}"
+            rest, line_break, below = self.text[value.end_mark.index :].partition(newline)
+            return f"{self.text[: key.end_mark.index]}:{rest}{newline}{entry}{line_break}{below}"
         if value.flow_style:
             raise self._error(
                 key, f"{_INDEX} is in brackets. Write it as a list with one '- ' for each entry."
@@ -172,8 +172,9 @@ class _FrontMatter:
         try:
             ModelCard(f"---\n{text}\n---\n")
         except (ValueError, TypeError, AttributeError) as error:
+            reason = one_line(str(error).partition(". ")[0])
             raise self._error(
-                self._index()[0], f"huggingface_hub cannot read it ({one_line(str(error))})."
+                self._index()[0], f"huggingface_hub cannot read it ({reason}). Repair it."
             ) from error
         return data or {}
 
