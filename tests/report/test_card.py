@@ -246,7 +246,9 @@ def named(name):
         if isinstance(value, list | tuple):
             return [rename(one, key) for one in value]
         keeps = ("verdict", "picture", "before", "after", "command")
-        return value if not isinstance(value, str) or key in keeps else name
+        if not isinstance(value, str) or key in keeps:
+            return value
+        return f"message {name}" if key == "message" else name
 
     entries = {
         "results": [full_result("vgg19"), full_result("vgg19", "FAIL", "it fell")],
@@ -274,6 +276,7 @@ def plain_card():
 @settings(max_examples=20)
 @example(HOSTILE)
 @example(f"a\n{END}\n{START}\n---\nb: [")
+@example(" ")
 @example("---")
 @example("yes: {a: *b}")
 @example("[~]")
