@@ -92,8 +92,16 @@ def _limits(report: EvalReport) -> Iterator[str]:
         "An interval is about the choice of the faces. Wrong labels and another training are not in it.",
         "Nothing was measured about fairness between groups of people, such as age, sex or skin colour.",
         *(f"Not measured in this run: {text}." for text in _not_measured(report)),
-        *(f"Note: {code(note)}" for note in report.notes),
+        *(f"Note: {code(note)}" for note in _notes(report)),
     ))  # fmt: skip
+
+
+def _notes(report: EvalReport) -> Iterator[str]:
+    """The notes on the results, and those on the faces that no result has."""
+    yield from report.notes
+    known = {note for result in report.results for note in result.notes}
+    for name, faces in report.data.items():
+        yield from (f"{name}: {note}" for note in faces.notes if note not in known)
 
 
 def _not_measured(report: EvalReport) -> Iterator[str]:
@@ -102,7 +110,7 @@ def _not_measured(report: EvalReport) -> Iterator[str]:
     if any(result.leakage is None for result in results):
         yield "how many faces are also in the training split"
     if not any(result.votes is not None for result in results):
-        yield "agreement with annotators, because there are no votes on these faces"
+        yield "agreement with annotators, because the run has no votes on these faces"
     if not any("ece" in result.metrics for result in results):
         yield "calibration, because the model gives no probabilities"
     if not report.restorations:

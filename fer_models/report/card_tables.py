@@ -69,6 +69,8 @@ def baselines(report: EvalReport) -> Iterator[str]:
 
 def leaks(report: EvalReport) -> Iterator[str]:
     """Accuracy with and without faces that are also in the training split."""
+    if any(result.leakage is not None for result in report.results):
+        yield "### Leaked faces"
     headings = ("faces as", "leaked faces", "accuracy on them", "accuracy without them", "difference")
     for name, results in _by_faces(report).items():
         rows = [
@@ -81,13 +83,14 @@ def leaks(report: EvalReport) -> Iterator[str]:
             if (leaks := result.leakage) is not None
         ]
         if rows:
-            yield "### Leaked faces"
             yield f"Faces of {code(name)} that are also in the training split, pixel for pixel:"
             yield table(headings, rows, numbers=range(1, len(headings)))
 
 
 def annotators(report: EvalReport) -> Iterator[str]:
     """Accuracy against the votes of annotators."""
+    if any(result.votes is not None for result in report.results):
+        yield "### Agreement with annotators"
     for name, results in _by_faces(report).items():
         judged = [(result, result.votes) for result in results if result.votes is not None]
         strata = list(dict.fromkeys(stratum for _, votes in judged for stratum in votes.strata))
@@ -101,7 +104,6 @@ def annotators(report: EvalReport) -> Iterator[str]:
         if rows:
             agreeing = (f"{code(stratum)} agree" for stratum in strata)
             headings = ("faces as", "label of the majority", "label of one annotator", *agreeing)
-            yield "### Agreement with annotators"
             yield f"Accuracy on {code(name)} where labels are votes, also by how many annotators agree:"
             yield table(headings, rows, numbers=range(1, len(headings)))
 

@@ -200,6 +200,25 @@ def test_what_was_not_measured_is_said():
     assert re.findall("Not measured in this run: (.*)", whole) == ["`corruption severities 1`."]
 
 
+def test_faces_of_several_splits_have_tables_of_their_own_under_one_heading():
+    results = [full_result("vgg19"), full_result("vgg19")]
+    results[1]["subject"] = subject(split="public_test")
+    section = section_of(new_card(report(results=results), "vgg19"))
+    for heading in ("### Scores", "### Leaked faces", "### Agreement with annotators"):
+        assert section.count(heading) == 1
+    assert section.count("| leaked faces |") == 2
+    assert "On `fer2013/public_test`" in section
+
+
+def test_notes_on_results_and_faces_are_limits():
+    data = {"fer2013/private_test": face_set(notes=["tiny", "of the faces"])}
+    section = section_of(new_card(report(results=[result(notes=["tiny"])], data=data), "vgg19"))
+    assert re.findall("- Note: (.*)", section) == [
+        "`tiny (vgg19-raw)`",
+        "`fer2013/private_test: of the faces`",
+    ]
+
+
 @pytest.mark.parametrize(
     ("dataset", "caution"),
     [
