@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_models import __version__
 from fer_models.cli import (
+    card,
     compare,
     completion,
     data,
@@ -97,6 +98,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         restore,
         compare,
         report,
+        card,
         history,
         gate,
         completion,

@@ -40,8 +40,13 @@ def about_faces(report: EvalReport) -> list[tuple[str, str]]:
     texts = []
     for name, faces in report.data.items():
         n = f"{faces.n:,} faces" if faces.n == faces.of else f"{faces.n:,} of {faces.of:,} faces"
-        texts.append((f"{name}, {n}", _ABOUT_FACES.get(name.partition("/")[0], "")))
+        texts.append((f"{name}, {n}", caution(name.partition("/")[0])))
     return texts
+
+
+def caution(dataset: str) -> str:
+    """What a reader must know about the faces of a dataset; empty for a dataset of the user."""
+    return _ABOUT_FACES.get(dataset, "")
 
 
 def facts(report: EvalReport) -> list[Fact]:
