@@ -90,7 +90,8 @@ def _limits(report: EvalReport) -> Iterator[str]:
         "person, and no model can read that from a picture.",
         "The scores are valid for these faces only. Faces from another source are other faces.",
         "An interval is about the choice of the faces. Wrong labels and another training are not in it.",
-        "Nothing was measured about fairness between groups of people, such as age, sex or skin colour.",
+        "Groups of people are measured only as far as a table of slices above names them. No gap is no proof "
+        "of fairness.",
         *(f"Not measured in this run: {text}." for text in _not_measured(report)),
         *(f"Note: {code(note)}" for note in _notes(report)),
     ))  # fmt: skip
@@ -146,6 +147,7 @@ _PARTS = (
     _protocol,
     card_tables.scores,
     card_tables.recalls,
+    card_tables.slices,
     card_tables.baselines,
     card_tables.leaks,
     card_tables.annotators,

@@ -12,9 +12,11 @@ from fer_models.report import parity, tables
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import NOTHING, count, number, p_value, percent, signed
 from fer_models.report.markdown_text import cell, code, table
-from fer_models.report.report_entries import ClassScores, MeasuredValue, Result, face_set_name, subject_name
+from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.report_entries import ClassScores, Result, face_set_name, subject_name
 from fer_models.report.robustness import figure_cells
 from fer_models.report.robustness_entries import CorruptionResult, MetamorphicResult, ScoreChange
+from fer_models.report.worst_slices import worst_slices
 
 #: The metrics of the table of scores, and their headings.
 _METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "ece": "ECE"}
@@ -48,6 +50,37 @@ def recalls(report: EvalReport) -> Iterator[str]:
         headings = ("recall of", *map(_condition, results))
         yield f"Recall of each emotion on {code(name)}, with 95 % intervals and numbers of faces:"
         yield table(headings, rows, numbers=range(1, len(headings)))
+
+
+def slices(report: EvalReport) -> Iterator[str]:
+    """The worst and the best slice of each property of the faces, and the gap."""
+    rows = [
+        (
+            *(_condition(row.result), code(row.column.column), code(row.worst.title), f"{row.worst.n:,}"),
+            *(_measured(row.worst.accuracy), code(row.best.title), number(row.best.accuracy.value)),
+            *(_measured(row.gap.difference), cell(p_value(row.gap.p))),
+        )
+        for row in worst_slices(report)
+    ]
+    if not rows:
+        return
+    headings = (
+        "faces as",
+        "property",
+        "worst slice",
+        "faces",
+        "accuracy",
+        "best slice",
+        "its accuracy",
+        "gap",
+        "p",
+    )
+    yield "### Slices"
+    yield (
+        "Accuracy in the worst and in the best slice of each property, the gap with a 95 % interval, and its "
+        "p-value, adjusted for the properties. A gap says where the model is wrong more often, not why."
+    )
+    yield table(headings, rows, numbers=(3, 4, 6, 7, 8))
 
 
 def baselines(report: EvalReport) -> Iterator[str]:
