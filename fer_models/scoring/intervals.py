@@ -111,7 +111,7 @@ def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) ->
 
 
 def wilson_intervals(
-    successes: Sequence[int], n: Sequence[int], confidence: float = CONFIDENCE
+    successes: Sequence[float], n: Sequence[int], confidence: float = CONFIDENCE
 ) -> list[Measurement]:
     """The shares `successes` / `n` of several groups with their `wilson_interval`, in one call.
 
