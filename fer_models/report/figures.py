@@ -274,7 +274,8 @@ def risk_coverage(result: Result) -> Picture | None:
     curve = result.selective.curve
     coverage = [point.coverage for point in curve]
     figure = new_figure(3.1, 4.4)
-    ax = figure.subplots()
+    figure.set_layout_engine("none")  # each subject has this figure, and a layout takes as long as drawing
+    ax = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.97, "bottom": 0.16, "top": 0.97})
     style_axes(ax)
     margins, best = [point.by_margin for point in curve], [point.best for point in curve]
     ax.plot(coverage, best, color=MUTED, linewidth=1, linestyle="--", label="best possible order")
