@@ -19,6 +19,7 @@ from fer_models.scoring import annotators, leakage
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.reliability import reliability_bins
 from fer_models.scoring.responses import response_summary
+from fer_models.scoring.selective import selective_prediction
 from fer_models.scoring.slices import score_slices
 from fer_models.slices.columns import SliceColumns
 from fer_models.store.predictions import PredictionTable
@@ -59,6 +60,7 @@ def scores_json(
         question: the question of a generative model, which defines what letters in replies mean.
         faces: what is known of them; None where only the predictions are.
     """
+    selective = selective_prediction(predictions)
     described, faces = measured.as_json(), faces or FaceFacts()
     leaked = None if faces.train_hashes is None else leakage.score(predictions, faces.train_hashes)
     if leaked is not None and leaked.without_leaked is not None:
@@ -74,6 +76,7 @@ def scores_json(
         "votes": None if faces.votes is None else annotators.score(predictions, faces.votes).as_json(),
         "slices": [one.as_json() for one in score_slices(predictions, faces.slices)],
         "reliability": [one.as_json() for one in reliability_bins(predictions)],
+        "selective": None if selective is None else selective.as_json(),
     }
 
 

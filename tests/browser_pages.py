@@ -20,6 +20,7 @@ from eval_reports import (
     full_content,
     full_result,
     restoration_entry,
+    selective,
 )
 from PIL import Image
 
@@ -140,8 +141,11 @@ def large_report(models: int = 20) -> EvalReport:
         for i in range(15)
     ]
     faces = [changed_face(index=i, picture=picture(i)) for i in range(18)]
+    risks = [{"by_probability": i / 150, "by_margin": i / 140, "best": i / 300} for i in range(1, 51)]
+    curve = selective(curve=[{"coverage": i / 50, **risk} for i, risk in enumerate(risks, start=1)])
+    parts = {"flips": faces, "reliability": bins, "selective": curve}
     results = [
-        _of_model(f"model-{i:02}", restoration, 0.5 + i / 100, flips=faces, reliability=bins)
+        _of_model(f"model-{i:02}", restoration, 0.5 + i / 100, **parts)
         for i in range(models)
         for restoration in ("raw", "gfpgan")
     ]

@@ -52,6 +52,7 @@ def result(model: str = "vgg19", accuracy: float = 0.668, **changed: Any) -> dic
         "flips": [],
         "slices": [],
         "reliability": [],
+        "selective": None,
         "command": f"pytest evals -k '{model}-raw and accuracy'",
         "inference_seconds": 3.14,
         "from_store": False,
@@ -189,8 +190,26 @@ def full_result(model: str, verdict: str | None = "PASS", message: str = "") -> 
         },
         flips=[changed_face()],
         reliability=[{"lower": 0.6, "upper": 0.66, "n": 9, "confidence": 0.63, "accuracy": SCORE}],
+        selective=selective(),
         notes=["its prompt was chosen on public_test"],
     )
+
+
+def selective(**changed: Any) -> dict[str, Any]:
+    """Selective prediction, with a threshold for one target of two."""
+    areas = {"aurc": score(0.13), "excess_aurc": score(0.08)}
+    checked = {"value": 0.84, "coverage": counted(1795), "error": {**score(0.091), "n": 697}}
+    fields = {
+        **{"by_probability": areas, "by_margin": areas},
+        "accuracy_at": [{"coverage": share, "accuracy": counted(int(3589 * share))} for share in (0.8, 0.9)],
+        "targets": [{"target": 0.05, "threshold": None}, {"target": 0.1, "threshold": checked}],
+        "curve": [
+            {"coverage": share, "by_probability": share / 3, "by_margin": share / 2, "best": share / 9}
+            for share in (0.5, 1.0)
+        ],
+    }
+    assert changed.keys() <= fields.keys()
+    return {**fields, **changed}
 
 
 def changed_face(**changed: Any) -> dict[str, Any]:

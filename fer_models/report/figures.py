@@ -1,4 +1,4 @@
-"""Figures of the page: leaderboard, cost, corruptions, reliability."""
+"""Figures of the page: leaderboard, cost, corruptions, reliability, selective prediction."""
 
 from __future__ import annotations
 
@@ -258,6 +258,40 @@ def reliability(result: Result) -> Picture | None:
     ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
     return to_picture(
         figure, f"{result.id}: accuracy against confidence; the numbers are in the table below."
+    )
+
+
+# Selective prediction.
+
+
+def risk_coverage(result: Result) -> Picture | None:
+    """Draw the risk-coverage curves; None for a model without probabilities.
+
+    The dashed line is the best possible order, which has all errors last.
+    """
+    if result.selective is None:
+        return None
+    curve = result.selective.curve
+    coverage = [point.coverage for point in curve]
+    figure = new_figure(3.1, 4.4)
+    figure.set_layout_engine("none")  # each subject has this figure, and a layout takes as long as drawing
+    ax = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.97, "bottom": 0.16, "top": 0.97})
+    style_axes(ax)
+    margins, best = [point.by_margin for point in curve], [point.best for point in curve]
+    ax.plot(coverage, best, color=MUTED, linewidth=1, linestyle="--", label="best possible order")
+    ax.plot(coverage, margins, color=INK, linewidth=1, linestyle=":", label="by margin")
+    risks = [point.by_probability for point in curve]
+    ax.plot(coverage, risks, color=BLUE, linewidth=1.8, label="by probability")
+    ax.set_xlim(0, 1.02)
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_formatter(percent_tick)
+    ax.yaxis.set_major_formatter(percent_tick)
+    ax.grid(color=RULE, linewidth=0.8)
+    ax.set_xlabel("coverage: most confident faces", fontsize=9, color=MUTED)
+    ax.set_ylabel("error rate", fontsize=9, color=MUTED)
+    ax.legend(frameon=False, fontsize=8, loc="upper left", labelcolor=INK)
+    return to_picture(
+        figure, f"{result.id}: error rate against coverage; the numbers are in the table below."
     )
 
 

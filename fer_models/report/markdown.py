@@ -41,6 +41,7 @@ _SLICE_HEADINGS = (
     "gap",
     "p",
 )
+_SELECTIVE_HEADINGS = ("subject", "accuracy at 80 % coverage", "at 90 %", "AURC", "excess AURC")
 #: The outcomes whose messages are shown, in this order.
 _FOLDED = (Status.FAILED, Status.ERROR, Status.UNCERTAIN)
 #: The parts that can be left out of a text that is too long, in this order.
@@ -105,6 +106,10 @@ def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
         yield from (folded(*_flips(result)) for result in report.ranked_results if result.flips)
     if slices := [_slice_row(row) for row in worst_slices(report) if row.is_shown]:
         yield folded(f"Worst slices ({len(slices)})", table(_SLICE_HEADINGS, slices, numbers=(3, 4, 6, 7, 8)))
+    if selective := [row for result in report.ranked_results if (row := _selective_row(result))]:
+        yield folded(
+            "The most confident predictions", table(_SELECTIVE_HEADINGS, selective, numbers=(1, 2, 3, 4))
+        )
     if report.restorations:
         rows = [_effect_row(effect) for effect in report.restorations]
         effects = table(_EFFECT_HEADINGS, rows, numbers=(3, 4, 5, 6, 7))
@@ -143,6 +148,16 @@ def _slice_row(row: WorstSlice) -> tuple[str, ...]:
     worst = (f"{row.worst.n:,}", _interval(row.worst.accuracy))
     best = (code(row.best.title), number(row.best.accuracy.value))
     return (*names, *worst, *best, _interval(row.gap.difference), cell(p_value(row.gap.p)))
+
+
+def _selective_row(result: Result) -> tuple[str, ...] | None:
+    """Accuracy on the most confident faces and the areas; None without probabilities."""
+    if result.selective is None:
+        return None
+    areas = result.selective.by_probability
+    accuracies = {one.coverage: one.accuracy for one in result.selective.accuracy_at}
+    cells = (accuracies.get(0.8), accuracies.get(0.9), areas.aurc, areas.excess_aurc)
+    return (code(f"{result.name} on {result.face_set}"), *map(_interval, cells))
 
 
 def _remarks(report: EvalReport) -> Iterator[str]:

@@ -15,6 +15,7 @@ from fer_models.report.change_entries import ChangedFace, Changes, LogLoss
 from fer_models.report.formatting import NOTHING, metric_name
 from fer_models.report.json_fields import decode_fields, encode_fields, optional, require_json
 from fer_models.report.measured_value import MeasuredValue
+from fer_models.report.selective_entries import SelectivePrediction
 from fer_models.report.slice_entries import SLICE_PREFIX, ColumnScores, slice_accuracy
 from fer_models.store.subject import Subject
 
@@ -149,6 +150,7 @@ class Result(Entry):
         flips: the faces with the greatest changes, those that became wrong first; not all of them.
         slices: by column; empty where a store is reported.
         reliability: empty for a model without probabilities.
+        selective: None for a model without probabilities, or without predictions.
         command: evaluates this subject again.
         key: of the partition in the store.
     """
@@ -171,6 +173,7 @@ class Result(Entry):
     flips: tuple[ChangedFace, ...]
     slices: tuple[ColumnScores, ...]
     reliability: tuple[ReliabilityBin, ...]
+    selective: SelectivePrediction | None
     command: str
     inference_seconds: float | None
     from_store: bool

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from fer_models.report.formatting import one_line
+from fer_models.report.formatting import clean, one_line
 
 if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn, at the end of a run
     from matplotlib.axes import Axes
@@ -96,6 +96,7 @@ def to_picture(figure: Figure, description: str) -> Picture:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    description = clean(description)
     FigureCanvasSVG(figure)
     text = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}  # text as text; the same ids each time

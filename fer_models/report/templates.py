@@ -64,7 +64,7 @@ def _environment() -> Environment:
     environment.tests["is_measured_here"] = lambda claim: bool(_measured_here(claim))
     for function in (
         *(formatting.number, formatting.signed, formatting.percent, formatting.p_value, formatting.seconds),
-        formatting.metric_name,
+        *(formatting.metric_name, formatting.exact_percent),
         *(formatting.amount, formatting.rate, formatting.megabytes, formatting.kilowatt_hours),
         *(formatting.count, figure_cells),
     ):

@@ -99,8 +99,10 @@ def require_same_length(**columns: IntArray | FloatArray) -> None:
         raise PredictionError(f"All must be of the same faces, got {sizes}.")
 
 
-def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Measurement:
+def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) -> Measurement:
     """Share `successes` / `n` with its score interval (E. B. Wilson, JASA 22, 1927), in [0, 1].
+
+    `successes` is a count, or a mean of counts.
 
     Raises:
         PredictionError: `n` is under 1, or `successes` is outside 0..n.
@@ -109,7 +111,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> M
 
 
 def wilson_intervals(
-    successes: Sequence[int], n: Sequence[int], confidence: float = CONFIDENCE
+    successes: Sequence[float], n: Sequence[int], confidence: float = CONFIDENCE
 ) -> list[Measurement]:
     """The shares `successes` / `n` of several groups with their `wilson_interval`, in one call.
 

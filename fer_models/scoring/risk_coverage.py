@@ -1,0 +1,151 @@
+"""Risk-coverage curve: the error rate among the most confident faces, by their share of all faces.
+
+A face without a prediction counts as an error. Faces with equal confidence are in random order: each number
+here is the mean over all orders inside such a group, so that the order of the rows changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_models.scoring.intervals import FloatArray, IntArray
+
+#: Faces that are resampled at a time: the arrays of one block fit the cache of a processor.
+_BLOCK = 2**16
+
+
+class _GroupsWithErrors(NamedTuple):
+    """Groups of equal confidence that have an error, in the order of their faces.
+
+    Attributes:
+        errors: the faces with an error, (e,).
+        firsts: where the errors of each group start in `errors`, (g,).
+        starts, lasts: the first and the last face of each group, (g,).
+    """
+
+    errors: IntArray
+    firsts: IntArray
+    starts: IntArray
+    lasts: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Faces from the most to the least confident.
+
+    Attributes:
+        errors: bool (n,), which predictions are wrong or missing. Within a group, errors are last.
+        starts: int64 (groups,), the first face of each group of equal confidence, ascending from 0.
+    """
+
+    errors: NDArray[np.bool_]
+    starts: IntArray
+
+    @classmethod
+    def from_confidence(cls, confidence: FloatArray, errors: NDArray[np.bool_]) -> Ranking:
+        """Sort (n,) faces, n at least 1, by their confidence (no NaN, -inf for no prediction)."""
+        order = np.lexsort((errors, -confidence))
+        ranked = confidence[order]
+        return cls(errors[order], np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]))
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    @cached_property
+    def groups_with_errors(self) -> _GroupsWithErrors:
+        """The groups that have an error."""
+        faces = np.flatnonzero(self.errors)
+        group = np.searchsorted(self.starts, faces, side="right") - 1
+        groups, firsts = np.unique(group, return_index=True)
+        return _GroupsWithErrors(
+            faces, firsts, self.starts[groups], np.r_[self.starts[1:], len(self)][groups] - 1
+        )
+
+    @property
+    def cumulative_errors(self) -> FloatArray:
+        """Expected number of errors among the first 1, 2, … n faces, float64 (n,)."""
+        sizes = np.diff(self.starts, append=len(self))
+        rates = np.add.reduceat(self.errors, self.starts, dtype=np.int64) / sizes
+        before = np.r_[0, np.cumsum(self.errors)][self.starts]
+        place = np.arange(len(self)) - np.repeat(self.starts, sizes)
+        return np.asarray(np.repeat(before, sizes) + (place + 1) * np.repeat(rates, sizes))
+
+
+def curve_ranks(n: int, points: int) -> IntArray:
+    """Numbers of faces for a curve: 1/points, 2/points, … of `n` faces, rounded up, each once."""
+    return np.asarray(np.unique(-(-np.arange(1, points + 1) * n // points)))
+
+
+def best_risk(n: int, errors: int, ranks: IntArray) -> FloatArray:
+    """Error rate among the first `ranks` of `n` faces if all `errors` are last, the best possible order."""
+    return np.asarray(np.maximum(ranks - (n - errors), 0) / ranks)
+
+
+def aurc(ranking: Ranking) -> tuple[float, float]:
+    """Area under the risk-coverage curve, and its excess over the area of the best possible order.
+
+    The area is the mean, over k = 1…n, of the error rate among the k most confident faces (Geifman &
+    El-Yaniv, Selective Classification for Deep Neural Networks, NeurIPS 2017). Its excess is that of Geifman,
+    Uziel & El-Yaniv, Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers, ICLR 2019, without
+    their approximation of the best area. Both are in [0, 1]; smaller is better.
+    """
+    area, excess = sample_areas(ranking, np.ones((len(ranking), 1), dtype=np.int64))
+    return float(area[0]), float(excess[0])
+
+
+def bootstrap_aurc(rankings: Sequence[Ranking], resamples: int, seed: int) -> FloatArray:
+    """Bootstrap the two areas of `aurc` over the faces, for several rankings of as many faces.
+
+    Ranks are drawn, the same for each ranking, so the order of the rows changes no draw.
+
+    Returns:
+        (rankings, 2, resamples): the areas and their excess.
+    """
+    n = len(rankings[0])
+    rng = np.random.default_rng(seed)
+    size = max(1, _BLOCK // n)
+    blocks = []
+    for first in range(0, resamples, size):
+        columns = min(size, resamples - first)
+        drawn = rng.integers(n, size=(columns, n)) * columns + np.arange(columns)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=n * columns).astype(np.int32).reshape(n, columns)
+        blocks.append(np.stack([sample_areas(ranking, counts) for ranking in rankings]))
+    return np.concatenate(blocks, axis=2)
+
+
+def sample_areas(ranking: Ranking, counts: NDArray[np.integer[Any]]) -> FloatArray:
+    """Compute the two areas of `aurc`, (2, r), of samples with each ranked face `counts` (n, r) times.
+
+    A sample has n faces: each column of `counts` sums to n.
+
+    An error at rank k raises the error rate at k, k + 1, … n by 1 over the number of faces: it adds
+    H(n) - H(k - 1) to the sum of these rates, H(k) = 1 + 1/2 + … + 1/k. In a group, this is averaged over its
+    ranks. So only the groups with an error count, and nothing depends on the order within a group.
+    """
+    n = len(ranking)
+    harmonic, sums, best = _harmonic_numbers(n)
+    groups = ranking.groups_with_errors
+    if not groups.firsts.size:
+        return np.zeros((2, counts.shape[1]))
+    errors = np.add.reduceat(counts[groups.errors], groups.firsts, axis=0)
+    ends = np.cumsum(counts, axis=0, dtype=counts.dtype)
+    begin, end = ends[groups.starts] - counts[groups.starts], ends[groups.lasts]
+    mean = (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
+    total = errors.sum(axis=0)
+    area = (harmonic[-1] * total - np.einsum("gr,gr->r", errors, mean)) / n
+    return np.stack([area, np.maximum(area - best[total], 0)])
+
+
+@lru_cache(maxsize=4)
+def _harmonic_numbers(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """H(0) … H(n), the sums of the first 0 … n of them, and the best area with 0 … n errors."""
+    harmonic = np.r_[0.0, np.cumsum(1 / np.arange(1, n + 1))]
+    sums = np.r_[0.0, np.cumsum(harmonic[:-1])]
+    best = np.r_[0.0, np.cumsum(harmonic[-1] - harmonic[-2::-1])] / n
+    return harmonic, sums, best
