@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 NO_ANSWER = -1
 
 CONFIDENCE = 0.95
+
+#: Counts of `times_drawn` that are computed together, and the most that are kept (32 MB).
+_BLOCK, _LARGEST_KEPT = 2**18, 2**24
 
 N_CLASSES = len(EMOTIONS)
 N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no prediction
@@ -159,7 +163,7 @@ def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntA
 def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
     """Bootstrap column means of rows, for metrics that are not computed from a confusion.
 
-    Rows are sorted first, so that their order changes no draw. Only one resample is in memory at a time.
+    Rows are sorted first, so that their order changes no draw.
 
     Args:
         rows: (n, k), one row per face.
@@ -179,12 +183,40 @@ def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
     require_resamples(resamples)
     n = len(rows)
     rows = rows[np.lexsort(rows.T)]
-    rng = np.random.default_rng(seed)
     means = np.empty((resamples, rows.shape[1]))
-    for mean in means:
-        times_drawn = np.bincount(rng.integers(n, size=n), minlength=n)
-        mean[:] = times_drawn @ rows / n
+    for start, drawn in times_drawn(n, resamples, seed):
+        means[start : start + len(drawn)] = drawn.astype(np.float64) @ rows / n
     return means
+
+
+def times_drawn(n: int, resamples: int, seed: int) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
+    """How often each of `n` faces is in each resample with replacement; always the same for the same numbers.
+
+    Drawing takes longest, and all models of a run are scored on the same faces: the draws of as many faces as
+    a benchmark has are kept.
+
+    Yields:
+        the number of the first resample of a block, and the block, (some, n).
+    """
+    if n * resamples > _LARGEST_KEPT:
+        yield from _blocks(n, resamples, seed)
+    else:
+        yield from _kept_blocks(n, resamples, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_blocks(n: int, resamples: int, seed: int) -> tuple[tuple[int, npt.NDArray[np.uint16]], ...]:
+    return tuple(_blocks(n, resamples, seed))
+
+
+def _blocks(n: int, resamples: int, seed: int) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
+    rng, size = np.random.default_rng(seed), max(1, _BLOCK // n)
+    for start in range(0, resamples, size):
+        drawn = np.empty((min(size, resamples - start), n), dtype=np.uint16)
+        for row in drawn:
+            row[:] = np.bincount(rng.integers(n, size=n), minlength=n)
+        drawn.flags.writeable = False
+        yield start, drawn
 
 
 def percentile_interval(value: float, draws: FloatArray, n: int) -> Measurement:

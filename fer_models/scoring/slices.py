@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from fer_models.scoring.intervals import (
     Measurement,
     bootstrap_confusions,
     percentile_interval,
+    times_drawn,
     wilson_intervals,
 )
 from fer_models.scoring.paired_tests import ROUNDING, holm
@@ -202,7 +202,7 @@ class _Calibration:
     Attributes:
         gaps: `metrics.calibration_gaps` of the predicted faces, (k, bins).
         rows: the place of each face among the predicted ones, (n,); -1 without a prediction.
-        times_drawn: how often a resample has each predicted face, (resamples, k). One set for all slices:
+        times_drawn: how often a resample has each predicted face, (k, resamples). One set for all slices:
             drawing takes longest.
     """
 
@@ -219,7 +219,8 @@ class _Calibration:
         rows = np.full(len(predictions), -1, dtype=np.int64)
         rows[predicted] = np.arange(len(predicted))
         gaps = metrics.calibration_gaps(confidence, predictions.correct[predicted])
-        return cls(gaps, rows, _times_drawn(len(predicted)))
+        drawn = np.concatenate([block for _, block in times_drawn(len(predicted), _RESAMPLES, seed=0)])
+        return cls(gaps, rows, drawn.T.astype(np.float64, order="C"))
 
     def error(self, faces: IntArray) -> Measurement | None:
         """Expected calibration error over the predicted faces of a slice; None where there is none."""
@@ -227,22 +228,12 @@ class _Calibration:
         rows = rows[rows >= 0]
         if not rows.size:
             return None
-        gaps, weights = self.gaps[rows], self.times_drawn[:, rows]
-        sizes = weights.sum(axis=1, keepdims=True)
-        means = (weights @ gaps / np.maximum(sizes, 1))[sizes[:, 0] > 0]
+        gaps, weights = self.gaps[rows], self.times_drawn[rows]
+        sizes = weights.sum(axis=0)[:, None]
+        means = (weights.T @ gaps / np.maximum(sizes, 1))[sizes[:, 0] > 0]
         value = float(metrics.expected_calibration_error(np.sort(gaps, axis=0).mean(axis=0)))
         draws = metrics.expected_calibration_error(means) if len(means) else np.array([value])
         return percentile_interval(value, draws, len(rows))
-
-
-@lru_cache(maxsize=4)
-def _times_drawn(n: int) -> FloatArray:
-    """How often each of `n` faces is in each resample with replacement, (resamples, n); always the same."""
-    rng = np.random.default_rng(0)
-    drawn = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(_RESAMPLES)])
-    times: FloatArray = drawn.astype(np.float64)
-    times.flags.writeable = False
-    return times
 
 
 def _gap(slices: Sequence[SliceScores]) -> SliceGap | None:
