@@ -2,7 +2,9 @@
 
 The pool is logarithmic, p(e) ~ prod_i p_i(e) ** w_i (Genest & Zidek 1986, doi:10.1214/ss/1177013825). The
 exponent of a model is its weight and, as the exponents need not sum to 1, also corrects over- and
-underconfidence. Exponents are fitted once, on a split that is not reported, and stored in a JSON file.
+underconfidence. With one model the pool is temperature scaling (Guo et al., On Calibration of Modern Neural
+Networks, ICML 2017): its exponent is 1 / temperature. Exponents are fitted once, on a split that is not
+reported, and stored in a JSON file.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class FusionWeights:
     """Exponents of a late fusion.
 
     Attributes:
-        components: the names of the models, in order.
+        components: the names of the models, in order; a single one for temperature scaling.
         exponents: one per component, at least 0.
         weights: the sha256 of each component's weights when the exponents were fitted, None for a component
             without weights.
@@ -63,14 +65,15 @@ def read(path: Path) -> FusionWeights:
             raise ValueError("another format")
         components, weights = tuple(fields["components"]), tuple(fields["weights"])
         exponents = tuple(map(float, fields["exponents"]))
-        has_equal_lengths = len(components) == len(exponents) == len(weights) > 1
+        has_equal_lengths = len(components) == len(exponents) == len(weights) > 0
         if not has_equal_lengths or not all(0 <= e < np.inf for e in exponents) or not any(exponents):
             raise ValueError("one exponent of at least 0 per component is needed, and one above 0")
         return FusionWeights(components, exponents, weights, dict(fields["fitted_on"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {one_line(str(error))}"
         raise WeightsError(
-            f"{path} is no fusion of models ({reason}). Fit it anew: fer-models fuse MODEL MODEL"
+            f"{path} is no fusion of models and no temperature ({reason}). "
+            "Fit it anew: fer-models fuse MODEL MODEL, or fer-models calibrate MODEL"
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_models import __version__
 from fer_models.cli import (
+    calibrate,
     card,
     compare,
     completion,
@@ -91,6 +92,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         weights,
         train,
         fuse,
+        calibrate,
         probe,
         export,
         study,

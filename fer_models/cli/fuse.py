@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner
@@ -27,16 +28,36 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit on the validation split, and print the scores there."""
+    components = _components(args)
+    name = _fusion_name(components)
+    exponents, path = fit_exponents(args, components, name)
+    text = ", ".join(f"{m.name} {e:.3f}" for m, e in zip(components, exponents, strict=True))
+    console().print(f"exponents {text}: {path}", highlight=False)
+    print_next_step(args, name)
+    return 0
+
+
+def fit_exponents(
+    args: argparse.Namespace, components: list[ModelSpec], name: str
+) -> tuple[tuple[float, ...], Path]:
+    """Fit the exponents of a pool on the validation split, print the scores there, and write the file.
+
+    Args:
+        args: those of `fitting_options`.
+        components: the models.
+        name: of the model that pools them.
+
+    Returns:
+        the exponents, and the file.
+    """
     from fer_models import datasets
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
 
-    components = _components(args)
-    name = _fusion_name(components)
     files = [model.weights_path() for model in components]
     validation = datasets.training_splits(args.dataset, args.data_root)[1]
-    runner, screen = fitting_runner(args, validation, components), console()
+    runner = fitting_runner(args, validation, components)
     tables = _predict(runner, components)
     truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
     exponents = fusion.fit(predictions, truth)
@@ -54,12 +75,15 @@ def run(args: argparse.Namespace) -> int:
     checksums = tuple(None if file is None else sha256_of(file) for file in files)
     fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
     for row, each in rows.items():
-        screen.print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats", highlight=False)
-    exponents_text = ", ".join(f"{m.name} {e:.3f}" for m, e in zip(components, exponents, strict=True))
-    screen.print(f"exponents {exponents_text}: {path}", highlight=False)
+        console().print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats", highlight=False)
+    return exponents, path
+
+
+def print_next_step(args: argparse.Namespace, name: str) -> None:
+    """Say on which faces the fitted model must not be evaluated."""
     command = f"pytest evals --model {name} --dataset {args.dataset} …"
-    screen.print(f"The weights were fitted on these faces. Evaluate on others: {command}", highlight=False)
-    return 0
+    text = f"The weights were fitted on these faces. Evaluate on others: {command}"
+    console().print(text, highlight=False)
 
 
 def _components(args: argparse.Namespace) -> list[ModelSpec]:
@@ -75,12 +99,18 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
         raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
     available = resolve.available_models(args.model_file)[0]
     components = [resolve.resolve_model(name, available) for name in args.models]
-    name = _fusion_name(components)
+    require_name(_fusion_name(components))
+    return components
+
+
+def require_name(name: str) -> None:
+    """Check that a fitted model can be found by its name. Raises UsageError for one with a checkpoint."""
+    from fer_models.errors import UsageError
+
     if "@" in name:
         raise UsageError(
             f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
         )
-    return components
 
 
 def _fusion_name(components: list[ModelSpec]) -> str:

@@ -24,8 +24,9 @@ NO_ANSWER = -1
 
 CONFIDENCE = 0.95
 
-#: Counts of `times_drawn` that are computed together, and the most that are kept (32 MB).
-_BLOCK, _LARGEST_KEPT = 2**18, 2**24
+#: Counts of `times_drawn` that are computed together, so that they fit the cache of a processor, and the most
+#: that are kept (32 MB).
+_BLOCK, _LARGEST_KEPT = 2**16, 2**24
 
 N_CLASSES = len(EMOTIONS)
 N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no prediction

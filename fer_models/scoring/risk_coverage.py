@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.scoring.intervals import FloatArray, IntArray
-
-#: Faces that are resampled at a time: the arrays of one block fit the cache of a processor.
-_BLOCK = 2**16
+from fer_models.scoring.intervals import FloatArray, IntArray, times_drawn
 
 
 class _GroupsWithErrors(NamedTuple):
@@ -107,14 +104,9 @@ def bootstrap_aurc(rankings: Sequence[Ranking], resamples: int, seed: int) -> Fl
     Returns:
         (rankings, 2, resamples): the areas and their excess.
     """
-    n = len(rankings[0])
-    rng = np.random.default_rng(seed)
-    size = max(1, _BLOCK // n)
     blocks = []
-    for first in range(0, resamples, size):
-        columns = min(size, resamples - first)
-        drawn = rng.integers(n, size=(columns, n)) * columns + np.arange(columns)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=n * columns).astype(np.int32).reshape(n, columns)
+    for _, drawn in times_drawn(len(rankings[0]), resamples, seed):
+        counts = drawn.T.astype(np.int32, order="C")
         blocks.append(np.stack([sample_areas(ranking, counts) for ranking in rankings]))
     return np.concatenate(blocks, axis=2)
 

@@ -12,7 +12,7 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import fusion, probe
 from fer_models.classifiers.base import Classifier, Embedding
 from fer_models.errors import UsageError
-from fer_models.zoo.model_name import CROPS, LIKELIHOOD, TTA, ModelName
+from fer_models.zoo.model_name import CALIBRATED, CROPS, LIKELIHOOD, TTA, ModelName
 from fer_models.zoo.spec import ModelSpec, Runtime, Weights, derive
 
 T = TypeVar("T")
@@ -42,6 +42,8 @@ def make_variant(spec: ModelSpec, variant: str) -> ModelSpec:
     """
     if variant == TTA:
         return _with_flip_tta(spec)
+    if variant == CALIBRATED:
+        return make_calibrated(spec)
     if spec.with_variant is None:
         raise UsageError(
             f"{spec.name} has no variant +{variant}: only a vision-language model on this machine has."
@@ -111,7 +113,41 @@ def make_probe(base: ModelSpec) -> ModelSpec:
 def make_fusion(components: Sequence[ModelSpec]) -> ModelSpec:
     """Late fusion of `components`: its weights are exponents fitted for exactly these components' weights."""
     names = [component.name for component in components]
-    name = "+".join(names)
+    return _pool(
+        "+".join(names),
+        components,
+        f"late fusion of {' and '.join(names)}, from their predictions",
+        f"fer-models fuse {' '.join(names)} --dataset fer2013 --data-root FOLDER",
+    )
+
+
+def make_calibrated(base: ModelSpec) -> ModelSpec:
+    """A model with temperature scaling (Guo et al., ICML 2017): a pool of one, its exponent 1 / temperature.
+
+    No prediction changes, only the probabilities.
+
+    Raises:
+        UsageError: `base` is a fusion, whose exponents are fitted to its probabilities already.
+    """
+    if base.is_fusion:
+        raise UsageError(f"{base.name} is fitted to its probabilities already: it has no +{CALIBRATED}.")
+    return _pool(
+        str(ModelName.parse(base.name).with_variants(CALIBRATED)),
+        (base,),
+        f"{base.description}; with temperature scaling",
+        f"fer-models calibrate {base.name} --dataset fer2013 --data-root FOLDER",
+    )
+
+
+def _pool(name: str, components: Sequence[ModelSpec], description: str, command: str) -> ModelSpec:
+    """A model that pools the predictions of `components` with exponents from a file.
+
+    Args:
+        name: the model's; its file is `NAME.json`.
+        components: the models.
+        description: of the model.
+        command: fits the exponents.
+    """
     path = weights.find(name, ".json")
     fitted = None if path is None else fusion.read(path)
 
@@ -127,11 +163,10 @@ def make_fusion(components: Sequence[ModelSpec]) -> ModelSpec:
         classifiers = [component.load(component.resolve(runtime)) for component in components]
         return fusion.LateFusion(classifiers, fitted.exponents)
 
-    command = f"fer-models fuse {' '.join(names)} --dataset fer2013 --data-root FOLDER"
     return ModelSpec(
         name,
         load,
-        f"late fusion of {' and '.join(names)}, from their predictions",
+        description,
         weights=Weights(locate, command),
         settings={} if fitted is None else {"fitted_on": dict(fitted.fitted_on)},
         is_fusion=True,

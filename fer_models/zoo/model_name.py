@@ -4,7 +4,8 @@
               | ( "onnx:" | "tflite:" ) FILE                         a network in a file
     component = [source ":"] network ["-probe"] { "+" variant } ["@" checkpoint]
     source    = "timm" | "open_clip" | "hf-hub" | "hf-vlm" | "hf" | "endpoint"
-    variant   = "tta" | "likelihood" | "likelihood-normalized" | "likelihood-calibrated" | NUMBER "crops"
+    variant   = "tta" | "calibrated" | NUMBER "crops"
+              | "likelihood" | "likelihood-normalized" | "likelihood-calibrated"
 
 Everything after the first `@` is the checkpoint (a file, a folder or a server's URL), so only a name without
 a checkpoint can be a fusion or a probe. A name that ends in `.py` is a Python file that defines models.
@@ -20,11 +21,13 @@ from enum import Enum
 
 #: Test-time augmentation: the mean of a face and its mirror image.
 TTA = "tta"
+#: Temperature scaling: probabilities that are sharpened or flattened.
+CALIBRATED = "calibrated"
 #: The start of the answer modes of a vision-language model that does not generate text.
 LIKELIHOOD = "likelihood"
 #: The end of a variant that sets the number of crops per image.
 CROPS = "crops"
-_VARIANT = re.compile(rf"{TTA}|{LIKELIHOOD}(?:-normalized|-calibrated)?|[1-9][0-9]*{CROPS}")
+_VARIANT = re.compile(rf"{TTA}|{CALIBRATED}|{LIKELIHOOD}(?:-normalized|-calibrated)?|[1-9][0-9]*{CROPS}")
 _PROBE = "-probe"
 
 

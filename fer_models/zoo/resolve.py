@@ -167,6 +167,7 @@ def resolve_model(text: str, models: Registry[ModelSpec], folders: int = 0) -> M
     | `endpoint:MODEL@URL` | a model behind an OpenAI-compatible server |
     | `onnx:FILE`, `tflite:FILE` | a network in a file that describes its input and output |
     | `NAME+tta` | test-time augmentation: the mean of a face and its mirror image |
+    | `NAME+calibrated` | temperature scaling, as `fer-models calibrate` fitted it |
     | `NAME+likelihood` (`-normalized`, `-calibrated`) | the likelihood of the seven replies |
     | `NAME+4crops` | Phi-3.5-vision with several crops per image |
     | `NAME-probe` | the linear probe that `fer-models probe` fitted |
