@@ -1,7 +1,7 @@
 """The report of a store: scores and verdicts of stored predictions, without models, faces or a GPU.
 
-A store holds predictions. Robustness, effects of restorations, costs, leaked faces and votes of annotators
-are not in it, so the report has none, and says so.
+A store holds predictions. Robustness, effects of restorations, costs, leaked faces, slices and votes of
+annotators are not in it, so the report has none, and says so.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fer_models.store.subject import Subject
 from fer_models.studies import grim
 
 _ABSENT = (
-    "From stored predictions: robustness, effects of restorations, costs, leaked faces and votes of "
-    "annotators are not in a store. `pytest evals` reports them."
+    "From stored predictions: robustness, effects of restorations, costs, leaked faces, slices (and verdicts "
+    "on them) and votes of annotators are not in a store. `pytest evals` reports them."
 )
 
 
