@@ -2,8 +2,8 @@
 
     python benchmarks/score_speed.py
 
-Simulated predictions of 40 models for 3,589 faces with six properties. It prints the seconds of each part, for
-all subjects together: metrics, slices, selective prediction, and the rest of an entry of evals.json.
+Simulated predictions of 40 models for 3,589 faces with six properties. It prints the seconds of each part,
+for all subjects together: metrics, slices, selective prediction, and the entries of evals.json.
 """
 
 from __future__ import annotations
