@@ -24,7 +24,7 @@ from fer_models.scoring.metrics import measure_predictions
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 
-HEADING = "When does it know?"
+HEADING = "Selective prediction"
 
 
 def with_selective(**changed: Any) -> EvalReport:
