@@ -54,8 +54,7 @@ def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
     named = bench.run_python(
-        [*command, "-k", "VGG and accuracy and not (macro or recall or loss or one_prediction or slice)"],
-        0,
+        [*command, "-k", "VGG and accuracy and not (macro or recall or loss or one_prediction or slice)"], 0
     )
     assert [line for line in named.stdout.splitlines() if "::" in line] == [
         "evals/test_accuracy.py::test_accuracy[vgg19-raw]"
