@@ -162,7 +162,7 @@ def _score_column(
 ) -> ColumnScores:
     slices = []
     for level, name in enumerate(column.levels):
-        rows = np.flatnonzero(column.codes == level)
+        rows = np.flatnonzero(column.members(level))
         if not rows.size:
             continue
         detail = column.ranges[level] if column.ranges else ""

@@ -41,9 +41,6 @@ class SliceColumn:
     source: str
     ranges: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.codes)
-
     def select(self, rows: NDArray[np.int64]) -> SliceColumn:
         """The column of the faces `rows`, with the same slices."""
         return replace(self, codes=self.codes[rows])

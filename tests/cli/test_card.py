@@ -9,7 +9,6 @@ from huggingface_hub import ModelCard
 
 from fer_models import cli
 from fer_models.report.card import new_card
-from fer_models.report.report_file import write_report
 
 
 @pytest.fixture
@@ -27,15 +26,6 @@ def command(capsys, monkeypatch):
         return code, captured.out, captured.err
 
     return run
-
-
-@pytest.fixture
-def evals_json(tmp_path, monkeypatch):
-    """A report in `reports` of the current folder."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "reports" / "evals.json"
-    write_report(full_report(), path)
-    return path
 
 
 def test_a_card_is_printed_or_written(command, evals_json, tmp_path):

@@ -8,7 +8,6 @@ from eval_reports import full_content, full_report
 
 from fer_models import cli
 from fer_models.report.markdown import markdown
-from fer_models.report.report_file import write_report
 
 
 @pytest.fixture
@@ -21,15 +20,6 @@ def command(capsys):
         return code, captured.out, captured.err
 
     return run
-
-
-@pytest.fixture
-def evals_json(tmp_path, monkeypatch):
-    """A report with failures in `reports` of the current folder."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "reports" / "evals.json"
-    write_report(full_report(), path)
-    return path
 
 
 def test_the_page_is_written_next_to_the_report(command, evals_json):
