@@ -13,7 +13,8 @@ from fer_models.classifiers.dummy import Constant
 from fer_models.datasets import synthetic_drawing
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import Emotion
-from fer_models.inference.loop import compute_in_batches, no_count, predict_missing_shards
+from fer_models.inference.batches import BatchLoop
+from fer_models.inference.loop import no_count, predict_missing_shards
 from fer_models.inference.pipeline import Pipeline
 from fer_models.restorers.base import Raw
 from fer_models.store.partition import Store
@@ -85,8 +86,9 @@ def run(root, faces, model, restorer=None, progress=no_count, batch_size=4):
     ordered = faces.select(order)
 
     def load():
-        step = pipeline(model, restorer).predict
-        return lambda rows: Predictions.joined(compute_in_batches(step, ordered, rows, batch_size, progress))
+        steps = pipeline(model, restorer).prediction_steps()
+        loop = BatchLoop(steps, ordered, batch_size, progress)
+        return lambda rows: Predictions.joined(loop(rows))
 
     return predict_missing_shards(partition, load, dict, progress)
 

@@ -42,6 +42,15 @@ def resolve_precision(precision: str, device: str) -> str:
     return "bf16" if bf16_is_fast(device) else "float32"
 
 
+def default_batch_size(device: str) -> int:
+    """Faces per forward pass: 256 on a GPU, which smaller batches do not fill, and 64 elsewhere.
+
+    On processors 128 faces took as long per face as 64, or longer, in `benchmarks/cnn_throughput.py`. A batch
+    that does not fit into memory is halved (`inference.batches`).
+    """
+    return 256 if device == "cuda" or (device == "auto" and _has_gpu()) else 64
+
+
 @contextmanager
 def paused_garbage_collection() -> Iterator[None]:
     """Pause garbage collection while large libraries are imported.

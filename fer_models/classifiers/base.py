@@ -221,6 +221,20 @@ class Preprocessable(Protocol):
 
 
 @runtime_checkable
+class Prefetchable(Preprocessable, Protocol):
+    """Classifier whose `preprocess` may run in another thread while `infer` computes the batch before.
+
+    `infer(preprocess(faces))` equals `predict(faces)`; with embeddings, `encode(preprocess(faces))` equals
+    `embed(faces)`.
+    """
+
+    @property
+    def is_prefetchable(self) -> bool:
+        """True: a class that has only the methods makes no such promise."""
+        ...
+
+
+@runtime_checkable
 class Profiled(Protocol):
     """Classifier with a number of parameters and of operations."""
 

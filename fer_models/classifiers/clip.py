@@ -11,6 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from fer_models.classifiers import (
 )
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
-from fer_models.classifiers.torch_network import autocast, parameter_count
+from fer_models.classifiers.torch_network import autocast, compile_network, parameter_count
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import PromptTooLongError, UnknownNameError, UsageError, WeightsError, one_line
 from fer_models.images import Face
@@ -50,6 +51,7 @@ class Clip:
     """Classifier around an image encoder and a text encoder, with one prompt set."""
 
     labels = LABELS
+    is_prefetchable = True
 
     def __init__(
         self,
@@ -58,9 +60,26 @@ class Clip:
         prompts: PromptSet,
         device: torch.device,
         precision: str = "float32",
+        *,
+        compiled: bool = False,
     ) -> None:
-        """`model` comes from `open_clip.create_model`; its own image preprocessing is used."""
+        """Wrap a model.
+
+        Args:
+            model: from `open_clip.create_model`; its own image preprocessing is used. In `bf16` its image
+                encoder is converted in place, as a whole: autocast would convert activations back and forth
+                at every layer.
+            tokenizer: of its text encoder, which computes in float32 in `bf16` too.
+            prompts: the prompt set.
+            device: where it computes.
+            precision: `float32`, `bf16` or `fp16`.
+            compiled: compile the image encoder; see `torch_network.compile_network`.
+        """
         self.model: Any = model.eval().to(device)
+        self._image_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.model.visual.to(self._image_dtype)
+        encode_image: Any = self.model.encode_image
+        self._encode_image = compile_network(encode_image) if compiled else encode_image
         self.tokenizer, self.prompts, self.device, self.precision = tokenizer, prompts, device, precision
         self.preprocess_config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
         self.transform = image_transform_v2(self.preprocess_config, is_train=False)
@@ -74,14 +93,19 @@ class Clip:
         return torch.stack(images).to(self.device)
 
     @torch.inference_mode()
-    def _encode(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        with autocast(self.device, self.precision):
-            features = self.model.encode_image(batch)
+    def encode(self, batch: torch.Tensor) -> NDArray[np.float32]:
+        """Embed a preprocessed batch: float32 (n, d), unit length."""
+        with self._autocast():
+            features = self._encode_image(batch.to(self._image_dtype))
         return _unit_length(features)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """In `bf16` each encoder has its own type, and nothing is cast."""
+        return autocast(self.device, "float32" if self.precision == "bf16" else self.precision)
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """Embed each face: float32 (n, d), unit length. Embeddings do not depend on prompts."""
-        return self._encode(self.preprocess(faces))
+        return self.encode(self.preprocess(faces))
 
     # -- prompts ----------------------------------------------------------------------------------
 
@@ -95,7 +119,7 @@ class Clip:
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
-            with autocast(self.device, self.precision):
+            with self._autocast():
                 features = self.model.encode_text(self._tokenize(part).to(self.device))
             self._texts |= zip(part, _unit_length(features), strict=True)
         return np.stack([self._texts[text] for text in texts])
@@ -136,7 +160,7 @@ class Clip:
 
     def infer(self, batch: torch.Tensor, /) -> Predictions:
         """Predict from a preprocessed batch."""
-        return self.classify(self._encode(batch))
+        return self.classify(self.encode(batch))
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`."""
@@ -150,9 +174,8 @@ class Clip:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the image encoder for one face; see `flops.macs`."""
-        return flops.macs(
-            lambda: self.model.encode_image(self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]))
-        )
+        batch = self.preprocess([np.zeros((48, 48, 3), dtype=np.uint8)]).to(self._image_dtype)
+        return flops.macs(lambda: self.model.encode_image(batch))
 
 
 def _unit_length(features: torch.Tensor) -> NDArray[np.float32]:
@@ -199,6 +222,7 @@ def load(
     preprocess: dict[str, Any] | None = None,
     device: str = "auto",
     precision: str = "float32",
+    compiled: bool = False,
 ) -> Clip:
     """The classifier in a safetensors file.
 
@@ -209,6 +233,7 @@ def load(
         preprocess: mean, std, interpolation and resize_mode where they differ from OpenAI's.
         device: as in `cnn.load`.
         precision: as in `cnn.load`.
+        compiled: compile the image encoder; see `torch_network.compile_network`.
 
     Raises:
         WeightsError: the file is unsound, or does not fit the architecture; no weight stays random.
@@ -228,9 +253,8 @@ def load(
         )
     model = create(architecture, preprocess)
     _load_state_dict(model, state, architecture, path)
-    return Clip(
-        model, open_clip.get_tokenizer(architecture), prompts, safetensors_io.pick_device(device), precision
-    )
+    tokenizer, device_in_use = open_clip.get_tokenizer(architecture), safetensors_io.pick_device(device)
+    return Clip(model, tokenizer, prompts, device_in_use, precision, compiled=compiled)
 
 
 def _load_state_dict(
@@ -281,7 +305,12 @@ def pretrained_config(architecture: str, tag: str) -> tuple[str, dict[str, Any]]
 
 
 def load_repository(
-    folder: Path, prompts: PromptSet, *, device: str = "auto", precision: str = "float32"
+    folder: Path,
+    prompts: PromptSet,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    compiled: bool = False,
 ) -> Clip:
     """The classifier in a local copy of a repository in open_clip's format.
 
@@ -297,7 +326,8 @@ def load_repository(
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         reason = one_line(str(error), 200)
         raise WeightsError(f"{folder} is no model of open_clip's ({reason}). Fetch it anew.") from error
-    return Clip(model, tokenizer, prompts, safetensors_io.pick_device(device), precision)
+    device_in_use = safetensors_io.pick_device(device)
+    return Clip(model, tokenizer, prompts, device_in_use, precision, compiled=compiled)
 
 
 def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architecture: str = NANO) -> None:

@@ -25,8 +25,9 @@ from fer_models.classifiers import (
 )
 from fer_models.classifiers.architecture import Architecture
 from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.folding import fold_batch_norms
 from fer_models.classifiers.network_format import NetworkFormat
-from fer_models.classifiers.torch_network import autocast, parameter_count
+from fer_models.classifiers.torch_network import autocast, compile_network, parameter_count
 from fer_models.emotions import EMOTIONS, LabelSpace
 from fer_models.errors import FerModelsError, UnknownNameError, UsageError, WeightsError, one_line
 from fer_models.images import Face
@@ -72,7 +73,14 @@ def normalise(faces: torch.Tensor, architecture: Architecture) -> torch.Tensor:
 
 
 class CNN:
-    """Classifier around a trained network: resize, normalise, one forward pass, softmax in float32."""
+    """Classifier around a trained network: resize, normalise, one forward pass, softmax in float32.
+
+    Attributes:
+        network: for inference only: its batch normalisations are part of its convolutions.
+        parameters: number of parameters, batch normalisations included.
+    """
+
+    is_prefetchable = True
 
     def __init__(
         self,
@@ -81,8 +89,14 @@ class CNN:
         network_format: NetworkFormat,
         device: torch.device,
         precision: str = "float32",
+        *,
+        compiled: bool = False,
     ) -> None:
-        self.network = network.eval().to(device).to(memory_format=torch.channels_last)
+        """Copy `network` for inference; `compiled` compiles the copy at the first batch."""
+        self.parameters = parameter_count(network)
+        folded = fold_batch_norms(network.eval())
+        self.network = folded.to(device).to(memory_format=torch.channels_last)
+        self._forward = compile_network(self.network) if compiled else self.network
         self.architecture, self.network_format = architecture, network_format
         self.device, self.precision = device, precision
 
@@ -101,7 +115,7 @@ class CNN:
     def infer(self, batch: torch.Tensor) -> Predictions:
         """Predict from a preprocessed batch."""
         with autocast(self.device, self.precision):
-            logits = self.network(batch)
+            logits = self._forward(batch)
         return Predictions.from_probabilities(
             logits.float().softmax(dim=1).cpu().numpy(), self.network_format.labels
         )
@@ -109,11 +123,6 @@ class CNN:
     def predict(self, faces: Sequence[Face]) -> Predictions:
         """See `Classifier.predict`."""
         return self.infer(self.preprocess(faces))
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return parameter_count(self.network)
 
     @property
     def macs(self) -> int:
@@ -125,7 +134,12 @@ class CNN:
 
 
 def load(
-    path: Path, *, device: str = "auto", precision: str = "float32", timm_name: str | None = None
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    timm_name: str | None = None,
+    compiled: bool = False,
 ) -> CNN:
     """The classifier in a safetensors file.
 
@@ -135,6 +149,7 @@ def load(
         device: `auto` (CUDA, then Apple's MPS, then CPU), or a torch device name.
         precision: `float32`, `bf16` or `fp16`.
         timm_name: the timm network to build, for a third-party file.
+        compiled: compile the network; see `torch_network.compile_network`.
 
     Raises:
         WeightsError: the file is unsound or incomplete, or does not fit the network.
@@ -170,7 +185,8 @@ def load(
         ) from error
     safetensors_io.check_state_dict(network, state, architecture.timm, path)
     network.load_state_dict(state)
-    return CNN(network, architecture, network_format, safetensors_io.pick_device(device), precision)
+    device_in_use = safetensors_io.pick_device(device)
+    return CNN(network, architecture, network_format, device_in_use, precision, compiled=compiled)
 
 
 def input_format(

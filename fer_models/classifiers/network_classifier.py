@@ -21,6 +21,8 @@ from fer_models.images import Face
 class NetworkClassifier:
     """Classifier around a network that maps a batch of inputs to its outputs."""
 
+    is_prefetchable = True
+
     def __init__(
         self,
         file: NetworkFile,

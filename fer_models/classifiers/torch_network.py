@@ -1,12 +1,20 @@
-"""What every classifier around a torch network does with it: precision, and the number of parameters."""
+"""What every classifier around a torch network does with it: precision, compilation, and its parameters."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
+
+from fer_models.errors import one_line
+
+
+class NotCompiledWarning(UserWarning):
+    """A network could not be compiled, so it runs as it is."""
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -18,3 +26,36 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def parameter_count(network: nn.Module) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def compile_network(
+    network: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Compile a network for inference, at its first batch and for batches of that shape.
+
+    A batch of another shape, such as the last one of a dataset, runs uncompiled: compiling once more would
+    take longer. Weights are constants of the compiled code ("freezing"), so that they are laid out once. A
+    network that torch.compile cannot compile runs uncompiled, with a `NotCompiledWarning`.
+    """
+    compiled = torch.compile(network, dynamic=False, options={"freezing": True})
+    shape: torch.Size | None = None
+    failed = False
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        nonlocal shape, failed
+        shape = batch.shape if shape is None else shape
+        if failed or batch.shape != shape:
+            return network(batch)
+        try:
+            return compiled(batch)
+        except Exception as error:  # the compiler, the C++ compiler behind it, or a network that it rejects
+            failed = True
+            warnings.warn(
+                f"The network runs uncompiled, because torch.compile failed: {one_line(str(error), 160)}. "
+                "Leave --compile out, or install a C++ compiler.",
+                NotCompiledWarning,
+                stacklevel=2,
+            )
+            return network(batch)
+
+    return forward

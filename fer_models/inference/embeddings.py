@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from fer_models.artifacts.checksummed_files import from_parquet
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import PredictionError
-from fer_models.inference.loop import Compute, compute_in_batches, fill_missing_shards, no_count
+from fer_models.inference.batches import BatchLoop
+from fer_models.inference.loop import Compute, fill_missing_shards, no_count
 from fer_models.inference.pipeline import Pipeline
 from fer_models.progress import Progress
 from fer_models.store.partition import ShardedFolder
@@ -100,9 +101,10 @@ def embed_missing_shards(
 
     def load_embed() -> Compute[NDArray[np.float32]]:
         pipeline = load()
+        loop = BatchLoop(pipeline.embedding_steps(), faces, batch_size, progress)
 
         def embed(rows: slice) -> NDArray[np.float32]:
-            batches = compute_in_batches(pipeline.embed, faces, rows, batch_size, progress)
+            batches = loop(rows)
             if len(widths := {batch.shape[1] for batch in batches}) > 1:
                 raise PredictionError(
                     f"Model {pipeline.model.name!r} embeds some faces in {min(widths)} numbers "

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from fer_models.classifiers.base import Predictions
 from fer_models.config import EvalConfig
+from fer_models.inference.batches import BatchLoop
 from fer_models.inference.dataset import EvalDataset
 from fer_models.inference.loader import Loader
-from fer_models.inference.loop import compute_in_batches
+from fer_models.inference.loop import no_count
 from fer_models.inference.model_check import SAMPLE, TOLERANCE, ModelCheck
 from fer_models.store.code_identity import code_identity
 from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
@@ -93,9 +94,8 @@ class Identities:
 
         def predict() -> Predictions:
             pipeline, size = self._loader.pipeline(model, restorer), self.options.batch_size
-            return Predictions.joined(
-                compute_in_batches(pipeline.predict, sample, slice(0, len(sample)), size)
-            )
+            loop = BatchLoop(pipeline.prediction_steps(), sample, size, no_count)
+            return Predictions.joined(loop(slice(0, len(sample))))
 
         faces = [data.faces.hashes[i] for i in rows]
         identity = {**self._content(model.identity(runtime), restorer), "faces": faces}

@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fer_models.classifiers.base import Predictions
-from fer_models.datasets.base import FaceSet
-from fer_models.images import Face
 from fer_models.progress import Progress
 from fer_models.store.partition import Partition, ShardedFolder
 from fer_models.store.predictions import PredictionTable
@@ -96,25 +94,6 @@ def fill_missing_shards(
             content = compute(rows)
             write(shard, content, time.perf_counter() - started)
     return bool(missing)
-
-
-def compute_in_batches(
-    compute: Callable[[list[Face]], _Content],
-    faces: FaceSet,
-    rows: slice,
-    batch_size: int,
-    progress: Progress = no_count,
-) -> list[_Content]:
-    """Results of `compute` for the faces of some rows, batch by batch.
-
-    Batches never cross a shard, so a resumed run has the same batches.
-    """
-    results = []
-    for start in range(rows.start, rows.stop, batch_size):
-        batch = faces.faces(range(start, min(start + batch_size, rows.stop)))
-        results.append(compute(batch))
-        progress(len(batch))
-    return results
 
 
 def _table(predictions: Predictions, partition: Partition, shard: int) -> PredictionTable:

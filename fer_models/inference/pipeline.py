@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.classifiers.base import Classifier, Embedding, Predictions
+from fer_models.classifiers.base import Classifier, Embedding, Predictions, Prefetchable
 from fer_models.corruptions import Corruption
 from fer_models.errors import FerModelsError, PredictionError, PromptTooLongError
 from fer_models.images import Face
-from fer_models.restorers.base import Restorer, restore_validated
+from fer_models.inference.batches import Steps
+from fer_models.restorers.base import Bicubic, Raw, Restorer, restore_validated
 from fer_models.third_party_code import wrap_errors
 from fer_models.zoo.spec import ModelSpec
 
@@ -50,6 +52,58 @@ class Pipeline:
         restored = restore_corrupted(self.corruption, self.restorer, self.restoration, faces)
         embedding = cast(Embedding, self.classifier)
         return validate_embeddings(lambda: embedding.embed(restored), self.model.name, len(restored))
+
+    def prediction_steps(self) -> Steps[Predictions]:
+        """The two steps of `predict`: what needs no network, and the rest."""
+        if not self._is_prefetchable:
+            return Steps(lambda faces: faces, self.predict)
+        network = cast(Prefetchable, self.classifier)
+
+        def compute(batch: _Batch) -> Predictions:
+            predict = partial(network.infer, batch.inputs)
+            return validate_predictions(predict, self.model.name, self.model.labels, batch.n)
+
+        return Steps(self._preprocess, compute)
+
+    def embedding_steps(self) -> Steps[NDArray[np.float32]]:
+        """The two steps of `embed`, as `prediction_steps`."""
+        encode = getattr(self.classifier, "encode", None)
+        if not self._is_prefetchable or encode is None:
+            return Steps(lambda faces: faces, self.embed)
+
+        def compute(batch: _Batch) -> NDArray[np.float32]:
+            return validate_embeddings(partial(encode, batch.inputs), self.model.name, batch.n)
+
+        return Steps(self._preprocess, compute)
+
+    @property
+    def _is_prefetchable(self) -> bool:
+        """Whether restoration and preprocessing may run in another thread.
+
+        Not with a restoration network, which would compete with the model for the same cores, nor with
+        third-party code, which need not be safe there.
+        """
+        is_light = isinstance(self.restorer, Raw | Bicubic)
+        return is_light and isinstance(self.classifier, Prefetchable) and self.model.source is None
+
+    def _preprocess(self, faces: Sequence[Face]) -> _Batch:
+        restored = restore_corrupted(self.corruption, self.restorer, self.restoration, faces)
+        network = cast(Prefetchable, self.classifier)
+        failed = f"Model {self.model.name!r} failed to preprocess {len(restored)} faces"
+        with wrap_errors(PredictionError, failed):
+            return _Batch(network.preprocess(restored), len(restored))
+
+
+class _Batch(NamedTuple):
+    """Preprocessed faces.
+
+    Attributes:
+        inputs: of the network.
+        n: the number of faces.
+    """
+
+    inputs: Any
+    n: int
 
 
 def restore_corrupted(

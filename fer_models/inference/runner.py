@@ -24,18 +24,13 @@ from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.cost.store import CostStore
 from fer_models.errors import FerModelsError, WeightsMissingError
 from fer_models.images import Face
+from fer_models.inference.batches import BatchLoop
 from fer_models.inference.dataset import EvalDataset
 from fer_models.inference.embeddings import embed_missing_shards, embedding_partition
 from fer_models.inference.environment import device_name, environment
 from fer_models.inference.identity import Combination, Identities
 from fer_models.inference.loader import Loader
-from fer_models.inference.loop import (
-    Compute,
-    PredictionRun,
-    compute_in_batches,
-    no_count,
-    predict_missing_shards,
-)
+from fer_models.inference.loop import Compute, PredictionRun, no_count, predict_missing_shards
 from fer_models.inference.model_check import SAMPLE
 from fer_models.inference.pipeline import validate_predictions
 from fer_models.inference.prediction_cache import Classify, Predict
@@ -247,8 +242,9 @@ class Runner:
         with self._shown(f"predicting {partition.subject.id}", partition) as progress:
 
             def load_pipeline() -> Compute[Predictions]:
-                step = self._loader.pipeline(model, restorer).predict
-                return lambda rows: Predictions.joined(compute_in_batches(step, faces, rows, size, progress))
+                steps = self._loader.pipeline(model, restorer).prediction_steps()
+                loop = BatchLoop(steps, faces, size, progress)
+                return lambda rows: Predictions.joined(loop(rows))
 
             return predict_missing_shards(partition, load_pipeline, provenance, progress)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fer_models.artifacts import resources
+from fer_models.artifacts.device import default_batch_size
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
 from fer_models.config import EvalConfig
@@ -122,6 +123,7 @@ def _models() -> dict[str, dict[str, Any]]:
     file = "add the MODELS and RESTORERS of a Python file (repeatable)"
     device = "the device of the models (default: the best)"
     precision = "the arithmetic of the networks (default: that of each model)"
+    compiled = "compile the networks of timm and open_clip models (torch.compile): worth it for many faces"
     return {
         "--model": _text("NAME", model, action="append", default=[]),
         "--model-file": _path("FILE.py", file, action="append", default=[]),
@@ -129,7 +131,8 @@ def _models() -> dict[str, dict[str, Any]]:
         "--question": _text("NAME", question),
         "--device": {"default": "auto", "choices": DEVICES, "help": device},
         "--precision": {"default": "auto", "choices": ("auto", *PRECISIONS), "help": precision},
-        "--batch-size": _number("the number of faces per forward pass (default: 64)", default=64),
+        "--batch-size": _number("the number of faces per forward pass (default: 256 on a GPU, else 64)"),
+        "--compile": _flag(compiled),
         "--cached-only": _flag("judge stored predictions only; load no model"),
     }
 
@@ -197,7 +200,7 @@ def check(config: pytest.Config) -> None:
         raise UsageError(
             f"--baselines {baselines}: no such file. Check its name, or record a new one: {record}"
         )
-    if option("--batch-size") < 1:
+    if option("--batch-size") is not None and option("--batch-size") < 1:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
     if option("--min-slice") < 1:
         raise UsageError(f"--min-slice must be at least 1, got {option('--min-slice')}.")
@@ -236,8 +239,8 @@ def read(config: pytest.Config) -> EvalConfig:
         crossed_slices=tuple(parse_pair(pair) for pair in option("--cross-slices")),
         min_slice=option("--min-slice"),
         corruption=Corruption.parse(option("--corruption")) if option("--corruption") else None,
-        runtime=Runtime(option("--device"), option("--precision"), option("--download")),
-        batch_size=option("--batch-size"),
+        runtime=Runtime(option("--device"), option("--precision"), option("--download"), option("--compile")),
+        batch_size=option("--batch-size") or default_batch_size(option("--device")),
         store=option("--store") or work_dir(config) / ".evals" / "store",
         baselines=option("--baselines") or work_dir(config) / "baselines.json",
         shipped_baselines=None if option("--baselines") else resources.shipped_baselines(),

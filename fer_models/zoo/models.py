@@ -35,7 +35,7 @@ def _cnn(name: str, description: str) -> ModelSpec:
 
         path = where.locate()
         assert path is not None  # `ModelSpec.weights_path` has refused a missing file before
-        return cnn.load(path, device=runtime.device, precision=runtime.precision)
+        return cnn.load(path, device=runtime.device, precision=runtime.precision, compiled=runtime.compiled)
 
     return ModelSpec(name, load, description, weights=where)
 
@@ -101,6 +101,7 @@ def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> M
             preprocess=preprocess,
             device=runtime.device,
             precision=runtime.precision,
+            compiled=runtime.compiled,
         )
 
     return clip_spec(
@@ -202,7 +203,9 @@ def _load_vlm(folder: Path, runtime: Runtime, crops: int | None) -> base.VlmBack
 def _load_clip_nano(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
     from fer_models.classifiers import clip
 
-    return clip.load(path, prompts, device=runtime.device, precision=runtime.precision)
+    return clip.load(
+        path, prompts, device=runtime.device, precision=runtime.precision, compiled=runtime.compiled
+    )
 
 
 #: The most crops of one image: the published setting of Phi-3.5-vision for a single image (for several

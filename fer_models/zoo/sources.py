@@ -89,7 +89,13 @@ def _cnn_with_checkpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers import cnn
 
-        return cnn.load(path, device=runtime.device, precision=runtime.precision, timm_name=timm_name)
+        return cnn.load(
+            path,
+            device=runtime.device,
+            precision=runtime.precision,
+            compiled=runtime.compiled,
+            timm_name=timm_name,
+        )
 
     sidecar = path.with_suffix(".json")
     sidecar_text = sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None
@@ -121,7 +127,12 @@ def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
         from fer_models.classifiers import clip
 
         return clip.load(
-            path, prompts, architecture=name.network, device=runtime.device, precision=runtime.precision
+            path,
+            prompts,
+            architecture=name.network,
+            device=runtime.device,
+            precision=runtime.precision,
+            compiled=runtime.compiled,
         )
 
     return clip_spec(
@@ -143,7 +154,13 @@ def _hub_clip(name: ModelName, lookup: Lookup) -> ModelSpec:
     def load(path: Path, prompts: PromptSet, runtime: Runtime) -> Classifier:
         from fer_models.classifiers import clip
 
-        return clip.load_repository(path.parent, prompts, device=runtime.device, precision=runtime.precision)
+        return clip.load_repository(
+            path.parent,
+            prompts,
+            device=runtime.device,
+            precision=runtime.precision,
+            compiled=runtime.compiled,
+        )
 
     where = Weights(
         lambda: hub.find_cached(repository, HUB_FILES),

@@ -39,11 +39,13 @@ class Runtime:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto` (the model's own), `float32`, `bf16` or `fp16`.
         download: missing files may be downloaded (currently: the dataset).
+        compiled: compile the networks of timm and open_clip models with torch.compile.
     """
 
     device: str = "auto"
     precision: str = "auto"
     download: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ class ModelSpec:
             "settings": dict(self.settings),
             "precision": self.resolve(runtime).precision,
         }
+        if runtime.compiled:  # not a field at all otherwise: earlier keys stay valid
+            identity["compiled"] = True
         if self.components:
             identity["components"] = [component.identity(runtime) for component in self.components]
         return identity
@@ -192,7 +196,9 @@ class ModelSpec:
         """
         identity = self.identity(runtime)
         settings = {key: value for key, value in identity["settings"].items() if key != "prompts"}
-        fields = {key: identity[key] for key in ("weights", "code", "precision")}
+        fields = {
+            key: identity[key] for key in ("weights", "code", "precision", "compiled") if key in identity
+        }
         return fields | {"settings": settings}
 
 

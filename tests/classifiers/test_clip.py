@@ -287,3 +287,15 @@ def test_with_test_time_augmentation_it_has_no_embeddings_and_keeps_it_with_othe
     plain = models.CLIP_NANO.load(Runtime(device="cpu"))
     mean = (plain.predict(face).probabilities + plain.predict([face[0][:, ::-1].copy()]).probabilities) / 2
     np.testing.assert_allclose(both.load(Runtime(device="cpu")).predict(face).probabilities, mean, atol=1e-6)
+
+
+def test_bf16_converts_the_image_encoder_as_a_whole_and_keeps_the_answers():
+    """Texts, which decide every answer, are embedded in float32."""
+    faces = toy_faces(42).faces(range(42))
+    exact, fast = (models.CLIP_NANO.load(Runtime("cpu", precision)) for precision in ("float32", "bf16"))
+    assert {p.dtype for p in fast.model.visual.parameters()} == {torch.bfloat16}
+    np.testing.assert_array_equal(fast.embed_texts(["a face"]), exact.embed_texts(["a face"]))
+    cosines = (fast.embed(faces) * exact.embed(faces)).sum(axis=1)
+    assert cosines.min() > 0.999
+    assert (fast.predict(faces).answer == exact.predict(faces).answer).mean() > 0.95
+    assert fast.macs == exact.macs

@@ -1,0 +1,131 @@
+"""Batches of faces: prepared in another thread while the network computes, and halved if memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fer_models.datasets.base import FaceSet
+from fer_models.errors import PredictionError
+from fer_models.images import Face
+from fer_models.progress import Progress
+
+_Result = TypeVar("_Result")
+
+
+class SmallerBatchWarning(UserWarning):
+    """A batch did not fit into memory, so the run goes on with smaller ones."""
+
+
+@dataclass(frozen=True)
+class Steps(Generic[_Result]):
+    """Computation on a batch of faces in two steps.
+
+    Attributes:
+        prepare: the first; it may run in another thread while `compute` is at the batch before.
+        compute: the second, on what `prepare` returned.
+    """
+
+    prepare: Callable[[list[Face]], Any]
+    compute: Callable[[Any], _Result]
+
+
+class BatchLoop(Generic[_Result]):
+    """Compute results for rows of a face set, batch by batch.
+
+    While a batch is computed, another thread reads and prepares the next one, also beyond the end of the
+    rows: callers ask for one shard after the other.
+    """
+
+    def __init__(self, steps: Steps[_Result], faces: FaceSet, batch_size: int, progress: Progress) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            steps: what is computed.
+            faces: the faces.
+            batch_size: the most faces of a batch.
+            progress: called with the number of faces of each computed batch.
+        """
+        self._steps, self._faces, self._progress = steps, faces, progress
+        self.batch_size = batch_size
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
+        self._ahead: tuple[range, Future[Any]] | None = None
+
+    def __call__(self, rows: slice) -> list[_Result]:
+        """Results of the batches of some rows, in order. No batch crosses their end.
+
+        Raises:
+            PredictionError: a single face does not fit into memory; and what the steps raise.
+        """
+        results: list[_Result] = []
+        start = rows.start
+        while start < rows.stop:
+            batch = range(start, min(start + self.batch_size, rows.stop))
+            prepared = self._take(batch)
+            self._prepare_ahead(batch.stop, rows.stop)
+            results += self._compute(batch, prepared)
+            self._progress(len(batch))
+            start = batch.stop
+        return results
+
+    def _prepare(self, batch: range) -> Any:
+        return self._steps.prepare(self._faces.faces(batch))
+
+    def _take(self, batch: range) -> Any:
+        """The prepared batch: from the other thread if it has prepared just this one."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == batch:
+            return ahead[1].result()
+        return self._prepare(batch)
+
+    def _prepare_ahead(self, start: int, stop: int) -> None:
+        """Prepare the batch from row `start`; at the end of the rows, the first of the next shard's."""
+        stop = len(self._faces) if start == stop else stop
+        batch = range(start, min(start + self.batch_size, stop))
+        if batch:
+            self._ahead = batch, self._thread.submit(self._prepare, batch)
+
+    def _compute(self, batch: range, prepared: Any) -> Iterator[_Result] | list[_Result]:
+        """Results of a batch; of its halves, one after the other, where the whole does not fit."""
+        try:
+            return [self._steps.compute(prepared)]
+        except PredictionError as error:
+            if len(batch) == 1 or not _is_out_of_memory(error):
+                raise
+        # Outside of `except`: the traceback would keep the tensors of the failed batch.
+        del prepared
+        _release_memory()
+        half = -(-len(batch) // 2)
+        if half < self.batch_size:
+            warnings.warn(
+                f"A batch of {len(batch)} faces does not fit into memory. The run goes on with batches of "
+                f"{half}; --batch-size {half} would start with them.",
+                SmallerBatchWarning,
+                stacklevel=2,
+            )
+            self.batch_size = half
+        parts = (batch[:half], batch[half:])
+        return [result for part in parts for result in self._compute(part, self._prepare(part))]
+
+
+def _is_out_of_memory(error: PredictionError) -> bool:
+    """Whether the exception behind an error says that memory ran out.
+
+    torch raises its own class for an accelerator, and a plain RuntimeError for the memory of the processor.
+    """
+    cause = error.__cause__
+    is_torch = type(cause).__name__ == "OutOfMemoryError"
+    is_allocator = isinstance(cause, RuntimeError) and "not enough memory" in str(cause)
+    return isinstance(cause, MemoryError) or is_torch or is_allocator
+
+
+def _release_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
