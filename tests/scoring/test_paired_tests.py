@@ -19,7 +19,15 @@ from fer_models.emotions import Emotion
 from fer_models.errors import PredictionError
 from fer_models.scoring import metrics
 from fer_models.scoring.intervals import wilson_interval
-from fer_models.scoring.paired_tests import Score, holm, mcnemar_exact, paired_score_test, paired_t_test
+from fer_models.scoring.paired_tests import (
+    CLEAR_P,
+    FIRST_RESAMPLES,
+    Score,
+    holm,
+    mcnemar_exact,
+    paired_score_test,
+    paired_t_test,
+)
 
 counts = st.integers(0, 60)
 
@@ -239,3 +247,20 @@ class TestPairedTTest:
     def test_invalid_scores_are_an_error(self, before: list[float], now: list[float]) -> None:
         with pytest.raises(PredictionError):
             paired_t_test(np.array(before), np.array(now))
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=10, deadline=None)
+def test_a_clear_p_is_that_of_the_first_resamples(seed: int) -> None:
+    truth = np.random.default_rng(seed).integers(0, 7, 200)
+    before = predictions_of(truth, 0.6, seed + 1)
+    after = np.where(np.random.default_rng(seed + 2).random(200) < 0.1, truth, before)  # it can only gain
+    results = [paired_score_test(truth, before, after, metrics.macro_f1, n) for n in (FIRST_RESAMPLES, 9999)]
+    assert results[0].p >= CLEAR_P
+    assert results[0] == results[1]
+
+
+def test_any_other_p_needs_all_resamples() -> None:
+    truth = np.arange(700) % 7
+    fallen = np.where(np.arange(700) < 100, -1, truth)
+    assert paired_score_test(truth, truth, fallen, metrics.macro_f1, 9999).p == 1 / 10_000
