@@ -183,7 +183,8 @@ class FaceSet:
 
 def compute_fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
     """Compute the sha256 of all (pixels, label) pairs, which does not depend on their order."""
-    rows = sorted(f"{h} {EMOTIONS[label].label}" for h, label in zip(hashes, labels.tolist(), strict=True))
+    names = [emotion.label for emotion in EMOTIONS]
+    rows = sorted([f"{h} {names[label]}" for h, label in zip(hashes, labels.tolist(), strict=True)])
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 

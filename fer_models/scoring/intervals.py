@@ -28,6 +28,10 @@ CONFIDENCE = 0.95
 #: that are kept (32 MB).
 _BLOCK, _LARGEST_KEPT = 2**16, 2**24
 
+#: The most faces of which a bootstrap of rows draws each resample: its time and memory grow with the faces,
+#: while its result comes ever closer to its limit, a normal distribution.
+LARGEST_BOOTSTRAP = 50_000
+
 N_CLASSES = len(EMOTIONS)
 N_ANSWERS = N_CLASSES + 1  # the seven emotions, then no prediction
 
@@ -164,7 +168,9 @@ def bootstrap_confusions(confusion: IntArray, resamples: int, seed: int) -> IntA
 def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
     """Bootstrap column means of rows, for metrics that are not computed from a confusion.
 
-    Rows are sorted first, so that their order changes no draw.
+    Rows are sorted first, so that their order changes no draw. Means of more than `LARGEST_BOOTSTRAP` rows
+    are drawn from the normal distribution that they converge to (central limit theorem), with the covariance
+    of the rows over n.
 
     Args:
         rows: (n, k), one row per face.
@@ -184,6 +190,10 @@ def bootstrap_means(rows: FloatArray, resamples: int, seed: int) -> FloatArray:
     require_resamples(resamples)
     n = len(rows)
     rows = rows[np.lexsort(rows.T)]
+    if n > LARGEST_BOOTSTRAP:
+        covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True)) / n
+        rng = np.random.default_rng(seed)
+        return rng.multivariate_normal(rows.mean(axis=0), covariance, size=resamples, method="eigh")
     means = np.empty((resamples, rows.shape[1]))
     for start, drawn in times_drawn(n, resamples, seed):
         means[start : start + len(drawn)] = drawn.astype(np.float64) @ rows / n

@@ -25,12 +25,14 @@ from fer_models.emotions import EMOTIONS
 from fer_models.scoring import metrics
 from fer_models.scoring.intervals import (
     CONFIDENCE,
+    LARGEST_BOOTSTRAP,
     N_ANSWERS,
     N_CLASSES,
     FloatArray,
     IntArray,
     Measurement,
     bootstrap_confusions,
+    bootstrap_means,
     percentile_interval,
     times_drawn,
     wilson_intervals,
@@ -147,7 +149,7 @@ def score_slices(predictions: PredictionTable, slices: SliceColumns) -> tuple[Co
         slices: of the same faces, in the same order.
     """
     cells = predictions.truth * N_ANSWERS + predictions.answer % N_ANSWERS  # -1, no prediction, is the last
-    calibration = _Calibration.of(predictions)
+    calibration = _Calibration.of(predictions) if slices.columns else None
     scored = [_score_column(column, cells, calibration, slices.minimum) for column in slices.columns]
     scored = [column for column in scored if len(column.slices) > 1]
     adjusted = iter(holm([column.gap.p for column in scored if column.gap is not None]))
@@ -203,12 +205,12 @@ class _Calibration:
         gaps: `metrics.calibration_gaps` of the predicted faces, (k, bins).
         rows: the place of each face among the predicted ones, (n,); -1 without a prediction.
         times_drawn: how often a resample has each predicted face, (k, resamples). One set for all slices:
-            drawing takes longest.
+            drawing takes longest. None for more than `LARGEST_BOOTSTRAP` faces.
     """
 
     gaps: FloatArray
     rows: IntArray
-    times_drawn: FloatArray
+    times_drawn: FloatArray | None
 
     @classmethod
     def of(cls, predictions: PredictionTable) -> _Calibration | None:
@@ -219,6 +221,8 @@ class _Calibration:
         rows = np.full(len(predictions), -1, dtype=np.int64)
         rows[predicted] = np.arange(len(predicted))
         gaps = metrics.calibration_gaps(confidence, predictions.correct[predicted])
+        if len(predicted) > LARGEST_BOOTSTRAP:
+            return cls(gaps, rows, None)
         drawn = np.concatenate([block for _, block in times_drawn(len(predicted), _RESAMPLES, seed=0)])
         return cls(gaps, rows, drawn.T.astype(np.float64, order="C"))
 
@@ -228,12 +232,19 @@ class _Calibration:
         rows = rows[rows >= 0]
         if not rows.size:
             return None
-        gaps, weights = self.gaps[rows], self.times_drawn[rows]
-        sizes = weights.sum(axis=0)[:, None]
-        means = (weights.T @ gaps / np.maximum(sizes, 1))[sizes[:, 0] > 0]
+        gaps, means = self.gaps[rows], self._bootstrap_means(rows)
         value = float(metrics.expected_calibration_error(np.sort(gaps, axis=0).mean(axis=0)))
         draws = metrics.expected_calibration_error(means) if len(means) else np.array([value])
         return percentile_interval(value, draws, len(rows))
+
+    def _bootstrap_means(self, rows: IntArray) -> FloatArray:
+        """Mean gaps of the resamples that have any of the rows, (resamples, bins)."""
+        if self.times_drawn is None:
+            return bootstrap_means(self.gaps[rows], _RESAMPLES, seed=0)
+        weights = self.times_drawn[rows]
+        sizes = weights.sum(axis=0)[:, None]
+        means: FloatArray = (weights.T @ self.gaps[rows] / np.maximum(sizes, 1))[sizes[:, 0] > 0]
+        return means
 
 
 def _gap(slices: Sequence[SliceScores]) -> SliceGap | None:

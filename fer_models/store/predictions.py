@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class PredictionTable:
         p: NDArray[np.float64] = np.nan_to_num(self.probabilities[np.arange(len(self)), self.truth], nan=0.0)
         return p
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Fingerprint of these faces and labels; of a full split it is `FaceSet.fingerprint`."""
         return compute_fingerprint(self.faces, self.truth)

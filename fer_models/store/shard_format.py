@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fer_models.artifacts.checksummed_files import from_parquet
-from fer_models.classifiers.base import ANSWERED
+from fer_models.classifiers.base import ANSWERED, SUM_TOLERANCE
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.store.predictions import PredictionTable
 
@@ -22,6 +22,7 @@ _METADATA_TYPES = {
     "subject": dict, "key": str, "shard": int, "n": int, "has_probabilities": bool, "provenance": dict
 }  # fmt: skip
 _SUBJECT_FIELDS = ("dataset", "split", "restoration", "model")
+_INDEX = {label: i for i, label in enumerate(LABELS)}
 _SCHEMA = pa.schema(
     [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
     + [(f"p_{label}", pa.float32()) for label in LABELS]
@@ -44,8 +45,8 @@ def encode(predictions: PredictionTable, metadata: Mapping[str, Any]) -> pa.Tabl
     columns: dict[str, Any] = {
         "face": list(predictions.faces),
         "index": predictions.index,
-        "truth": [LABELS[t] for t in predictions.truth],
-        "answer": [LABELS[a] if a >= 0 else None for a in predictions.answer],
+        "truth": [LABELS[t] for t in predictions.truth.tolist()],
+        "answer": [LABELS[a] if a >= 0 else None for a in predictions.answer.tolist()],
         "status": list(predictions.status),
         "text": list(predictions.text),
     }
@@ -68,8 +69,8 @@ def decode(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
     if table.schema.remove_metadata() != _SCHEMA:
         raise ValueError("it has other columns than this version of fer-models writes")
     columns = {name: table.column(name) for name in table.column_names}
-    truth = [LABELS.index(t) for t in columns["truth"].to_pylist()]
-    answer = [-1 if a is None else LABELS.index(a) for a in columns["answer"].to_pylist()]
+    truth = [_INDEX[t] for t in columns["truth"].to_pylist()]
+    answer = [-1 if a is None else _INDEX[a] for a in columns["answer"].to_pylist()]
     p = np.stack([columns[f"p_{label}"].to_numpy().astype(np.float64) for label in LABELS], axis=1)
     face, status, text = (tuple(columns[name].to_pylist()) for name in ("face", "status", "text"))
     if None in face or None in status or None in text or columns["index"].null_count:
@@ -92,8 +93,8 @@ def _check(predictions: PredictionTable) -> None:
     """Check predictions against their probabilities.
 
     Raises:
-        ValueError: a prediction is not the most probable emotion, or a face without a prediction has
-            probabilities.
+        ValueError: a prediction is not the most probable emotion, a face without a prediction has
+            probabilities, or probabilities are no distribution.
     """
     p = predictions.probabilities
     predicted = np.array([status == ANSWERED for status in predictions.status], dtype=bool)
@@ -103,7 +104,12 @@ def _check(predictions: PredictionTable) -> None:
         )
     if ((p < 0) | (p > 1)).any():
         raise ValueError("a probability is outside 0..1")
-    if not np.array_equal(predictions.to_predictions().answer, predictions.answer):
+    if (np.abs(p[predicted].sum(axis=1) - 1) > SUM_TOLERANCE).any():
+        raise ValueError("the probabilities of a face do not sum to 1")
+    if "" in predictions.status:
+        raise ValueError("a status is an empty text")
+    most_probable = np.argmax(np.nan_to_num(p, nan=-1.0), axis=1) if len(p) else np.zeros(0, dtype=np.int64)
+    if not np.array_equal(np.where(predicted, most_probable, -1), predictions.answer):
         raise ValueError("a prediction is not the most probable emotion")
 
 

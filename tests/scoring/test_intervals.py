@@ -12,6 +12,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_models.errors import FerModelsError, PredictionError
+from fer_models.scoring import intervals
 from fer_models.scoring.intervals import (
     Measurement,
     bootstrap_confusions,
@@ -134,3 +135,18 @@ class TestBootstrapMeans:
     def test_no_rows_are_an_error(self) -> None:
         with pytest.raises(PredictionError, match="at least one row"):
             bootstrap_means(np.empty((0, 3)), 20, 0)
+
+
+def test_means_of_many_rows_have_the_distribution_of_a_bootstrap(monkeypatch):
+    """The same rows, with the normal distribution and with drawn rows."""
+    rng = np.random.default_rng(0)
+    sizes = rng.exponential(size=4000)
+    rows = np.column_stack([sizes, sizes > 4])  # correlated, and the second is rarely 1
+    drawn = intervals.bootstrap_means(rows, 4000, seed=1)
+    monkeypatch.setattr(intervals, "LARGEST_BOOTSTRAP", 3999)
+    normal = intervals.bootstrap_means(rows, 4000, seed=1)
+    spread = rows.std(axis=0) / np.sqrt(len(rows))
+    for level in (0.025, 0.5, 0.975):
+        ends = np.quantile(drawn, level, axis=0), np.quantile(normal, level, axis=0)
+        assert (np.abs(ends[0] - ends[1]) < 0.25 * spread).all()
+    assert np.cov(drawn.T)[0, 1] / np.cov(normal.T)[0, 1] == pytest.approx(1, abs=0.2)
