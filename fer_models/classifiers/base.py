@@ -224,8 +224,8 @@ class Preprocessable(Protocol):
 class Prefetchable(Preprocessable, Protocol):
     """Classifier whose `preprocess` may run in another thread while `infer` computes the batch before.
 
-    `infer(preprocess(faces))` equals `predict(faces)`; with embeddings, `encode(preprocess(faces))` equals
-    `embed(faces)`.
+    It changes no global state there, such as the filters of warnings. `infer(preprocess(faces))` equals
+    `predict(faces)`; with embeddings, `encode(preprocess(faces))` equals `embed(faces)`.
     """
 
     @property

@@ -33,8 +33,6 @@ _BLACK: Face = np.zeros((48, 48, 3), dtype=np.uint8)
 class HfImageClassifier:
     """A model of transformers with its image processor: one forward pass, softmax in float32."""
 
-    is_prefetchable = True
-
     def __init__(
         self,
         model: Any,

@@ -1,4 +1,4 @@
-"""Batches of faces: prepared in another thread while the network computes, and halved if memory runs out."""
+"""Batches of faces: prepared in another thread while the network computes, halved where memory runs out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import PredictionError
+from fer_models.errors import FerModelsError, PredictionError
 from fer_models.images import Face
 from fer_models.progress import Progress
 
@@ -38,8 +38,9 @@ class Steps(Generic[_Result]):
 class BatchLoop(Generic[_Result]):
     """Compute results for rows of a face set, batch by batch.
 
-    While a batch is computed, another thread reads and prepares the next one, also beyond the end of the
-    rows: callers ask for one shard after the other.
+    While a batch is computed, another thread prepares the next one, also beyond the end of the rows: callers
+    ask for one shard after the other. Faces are read in the caller's thread: decoding silences warnings,
+    which is not safe in another one (`warnings.catch_warnings`).
     """
 
     def __init__(self, steps: Steps[_Result], faces: FaceSet, batch_size: int, progress: Progress) -> None:
@@ -87,8 +88,13 @@ class BatchLoop(Generic[_Result]):
         """Prepare the batch from row `start`; at the end of the rows, the first of the next shard's."""
         stop = len(self._faces) if start == stop else stop
         batch = range(start, min(start + self.batch_size, stop))
-        if batch:
-            self._ahead = batch, self._thread.submit(self._prepare, batch)
+        if not batch:
+            return
+        try:
+            faces = self._faces.faces(batch)
+        except FerModelsError:  # raised again when it is the turn of this batch
+            return
+        self._ahead = batch, self._thread.submit(self._steps.prepare, faces)
 
     def _compute(self, batch: range, prepared: Any) -> Iterator[_Result] | list[_Result]:
         """Results of a batch; of its halves, one after the other, where the whole does not fit."""
