@@ -49,6 +49,28 @@ def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list
     return [median(values) for values in seconds]
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Compute a 95 % percentile bootstrap interval of the median, with a fixed seed; None for one value.
+
+    It never leaves the range of the values. The range of five independent values covers their median with a
+    probability of 94 %, that of three with 75 %: with few rounds the interval is too narrow.
+    """
+    if len(values) < 2:
+        return None
+    import numpy as np
+
+    rows = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
+    medians = np.median(np.asarray(values)[rows], axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def size_in_bytes(path: Path) -> int:
+    """Sum the sizes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def peak_memory_mb(step: Callable[[], Any]) -> float | None:
     """Measure the peak memory that one call of `step` adds, in MiB; None where the system does not report it.
 

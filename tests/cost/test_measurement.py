@@ -98,3 +98,23 @@ def test_a_run_that_two_averaged_weights_share_counts_once():
 def test_a_record_without_times_is_refused(record):
     with pytest.raises(WeightsError, match="how long each epoch took"):
         measurement.training_cost(record)
+
+
+def test_the_interval_of_a_median_contains_it_and_stays_within_the_values():
+    values = [3.0, 1.0, 2.0, 5.0, 4.0]
+    low, high = measurement.median_interval(values)
+    assert 1.0 <= low <= 3.0 <= high <= 5.0
+    assert measurement.median_interval(values) == (low, high)
+    assert measurement.median_interval([2.0, 2.0]) == (2.0, 2.0)
+
+
+def test_one_value_has_no_interval():
+    assert measurement.median_interval([1.0]) is None
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "inner" / "b").write_bytes(b"345")
+    assert measurement.size_in_bytes(tmp_path) == 5
+    assert measurement.size_in_bytes(tmp_path / "a") == 2
