@@ -74,7 +74,7 @@ def measure_cost(request, evaluation, costs, benchmark):
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
         run, references = measurement.synchronized(step), []
-        time_reference = reference_timer(references)
+        time_reference = reference_timer(references, runtime.device)
         benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
         data = list(benchmark.stats.stats.data)
         # Each round has its own reference, timed just before: a busy machine slows both alike.
@@ -83,37 +83,40 @@ def measure_cost(request, evaluation, costs, benchmark):
         figures |= {"seconds": seconds, "images_per_second": faces / seconds}
         figures |= interval("seconds", data)
         figures |= {"relative": median(multiples), **interval("relative", multiples)}
-        figures |= {"joules": joules_per_step(run, rounds), "device": runtime.device}
+        figures |= {"joules": joules_per_step(run, rounds, runtime.device), "device": runtime.device}
         benchmark.extra_info.update(figures)
         return figures
 
-    def reference_timer(references):
-        """A function that appends the seconds of one reference workload to `references`."""
-        reference = measurement.synchronized(reference_workload(runtime.device))
-        reference()  # the warm-up
-
-        def time_reference():
-            started = time.perf_counter()
-            reference()
-            references.append(time.perf_counter() - started)
-
-        return time_reference
-
-    def joules_per_step(run, rounds):
-        """The energy of one step, over rounds of their own: the reference workload is not in it."""
-        if (meter := EnergyMeter(runtime.device)).joules() is None:
-            return None
-        meter = EnergyMeter(runtime.device)
-        for _ in range(rounds):
-            run()
-        joules = meter.joules()
-        return None if joules is None else joules / rounds
-
-    def interval(name, values):
-        ends = measurement.median_interval(values)
-        return {} if ends is None else dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
-
     return measure_step
+
+
+def reference_timer(references, device):
+    """A function that appends the seconds of one reference workload to `references`."""
+    reference = measurement.synchronized(reference_workload(device))
+    reference()  # the warm-up
+
+    def time_reference():
+        started = time.perf_counter()
+        reference()
+        references.append(time.perf_counter() - started)
+
+    return time_reference
+
+
+def joules_per_step(run, rounds, device):
+    """The energy of one step, over rounds of their own: the reference workload is not in it."""
+    if (meter := EnergyMeter(device)).joules() is None:
+        return None
+    meter = EnergyMeter(device)
+    for _ in range(rounds):
+        run()
+    joules = meter.joules()
+    return None if joules is None else joules / rounds
+
+
+def interval(name, values):
+    ends = measurement.median_interval(values)
+    return {} if ends is None else dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fer_models.report.terminal_table import MIN_WIDTH, Row, TerminalTable
 #: Headings of the costs.
 _COSTS: dict[CostAxis, str] = {
     "seconds": "ms per face",
-    "relative": "× reference",
+    "relative": "reference times",
     "macs": "MACs",
     "parameters": "parameters",
     "memory": "peak MiB",
