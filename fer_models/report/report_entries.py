@@ -268,7 +268,7 @@ class Cost:
         seconds: the median of one step, or all of a training.
         peak_memory_mb: in megabytes.
         joules: energy of one step, or of a training; None where the machine has no readable counter.
-        seconds_low, seconds_high: a 95 % interval of `seconds`; None with one round.
+        seconds_low, seconds_high: a 95 % interval of `seconds`; None with fewer than six rounds.
         relative: the duration as a multiple of the reference workload's, timed in turns with it.
         relative_low, relative_high: a 95 % interval of `relative`.
         precision: of the model's computation.

@@ -100,16 +100,14 @@ def test_a_record_without_times_is_refused(record):
         measurement.training_cost(record)
 
 
-def test_the_interval_of_a_median_contains_it_and_stays_within_the_values():
-    values = [3.0, 1.0, 2.0, 5.0, 4.0]
-    low, high = measurement.median_interval(values)
-    assert 1.0 <= low <= 3.0 <= high <= 5.0
-    assert measurement.median_interval(values) == (low, high)
-    assert measurement.median_interval([2.0, 2.0]) == (2.0, 2.0)
+def test_the_interval_of_the_median_of_ten_values_ends_at_the_second_from_each_side():
+    assert measurement.median_interval([10, 1, 9, 2, 8, 3, 7, 4, 6, 5]) == (2, 9)
+    assert measurement.median_interval([3, 1, 2, 6, 5, 4]) == (1, 6)
 
 
-def test_one_value_has_no_interval():
-    assert measurement.median_interval([1.0]) is None
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_too_few_values_have_no_interval_of_their_median(n):
+    assert measurement.median_interval([1.0] * n) is None
 
 
 def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
