@@ -11,7 +11,7 @@ from fer_models.errors import UsageError
 _REPORT = Path("reports/evals.json")
 _AXES = ("seconds", "relative", "macs", "parameters", "memory")
 _EXAMPLES = (
-    "fer-models pareto                               # time of inference, from reports/evals.json",
+    "fer-models pareto                    # the last run, seconds per face",
     "fer-models pareto --cost macs",
     "fer-models pareto reports/evals.json --format markdown",
 )
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
         "seconds (default), relative: multiples of the reference workload, macs, parameters, "
         "or memory: the peak"
     )
-    parser.add_argument("--cost", choices=_AXES, default="seconds", help=cost_help)
+    parser.add_argument("--cost", choices=_AXES, metavar="COST", default="seconds", help=cost_help)
     format_help = "text (default), markdown or json"
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help=format_help)
     parser.set_defaults(run=run)
