@@ -2,17 +2,23 @@
 
 Inference is timed on a batch and on a single face. Times are measured once per code, model and machine, and
 stored; `--measure-costs` measures them again. pytest-benchmark saves them too (`--benchmark-autosave`,
-`--benchmark-compare`: these measure again); further figures are in its `extra_info`.
+`--benchmark-compare`: these measure again); further figures are in its `extra_info`. Before each round the
+reference workload is timed: `relative` is the median multiple of it.
 """
 
 import itertools
+import time
 from dataclasses import replace
+from statistics import median
 
 import pytest
 
+from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Preprocessable, Profiled
 from fer_models.cost import measurement
+from fer_models.cost.energy import EnergyMeter
+from fer_models.cost.reference_workload import reference_workload
 from fer_models.errors import FerModelsError
 from fer_models.scoring.metrics import measure_predictions
 from fer_models.third_party_code import wrap_errors
@@ -26,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 def measure_cost(request, evaluation, costs, benchmark):
     """A function that times a step, or finds its stored figures, for the page and for pytest-benchmark."""
     store, options = evaluation.runner.costs, evaluation.runner.options
+    runtime = options.runtime
 
     def measure_step(
         phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False
@@ -36,7 +43,7 @@ def measure_cost(request, evaluation, costs, benchmark):
         model. A step that takes the same time for all models and restorations (`same_for_all`) is measured
         once.
         """
-        specs, runtime = {"model": model, "restoration": restoration}, options.runtime
+        specs = {"model": model, "restoration": restoration}
         name = {
             "phase": phase,
             "model": model and model.name,
@@ -55,6 +62,10 @@ def measure_cost(request, evaluation, costs, benchmark):
             with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
                 figures = time_step(build(), faces, rounds, name, profiled)
             store.save(step, figures)
+        if model is not None and not same_for_all:
+            path = model.weights_path()
+            figures["precision"] = model.resolve(runtime).precision
+            figures["weights_bytes"] = None if path is None else measurement.size_in_bytes(path)
         costs.append({"name": request.node.name, **name, **figures})
 
     def time_step(step, faces, rounds, name, profiled):
@@ -63,12 +74,51 @@ def measure_cost(request, evaluation, costs, benchmark):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
-        benchmark.pedantic(measurement.synchronized(step), rounds=rounds, iterations=1)
+        device = pick_device(runtime.device).type  # `auto` is no device of torch
+        run, references = measurement.synchronized(step), []
+        time_reference = reference_timer(references, device)
+        benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
+        data = list(benchmark.stats.stats.data)
+        # Each round has its own reference, timed just before: a busy machine slows both alike.
+        multiples = [seconds / reference for seconds, reference in zip(data, references, strict=False)]
         seconds = benchmark.stats.stats.median
-        benchmark.extra_info["images_per_second"] = faces / seconds
-        return figures | {"seconds": seconds, "images_per_second": faces / seconds}
+        figures |= {"seconds": seconds, "images_per_second": faces / seconds}
+        figures |= interval("seconds", data)
+        figures |= {"relative": median(multiples), **interval("relative", multiples)}
+        figures |= {"joules": joules_per_step(run, rounds, device), "device": device}
+        benchmark.extra_info.update(figures)
+        return figures
 
     return measure_step
+
+
+def reference_timer(references, device):
+    """A function that appends the seconds of one reference workload to `references`."""
+    reference = measurement.synchronized(reference_workload(device))
+    reference()  # the warm-up
+
+    def time_reference():
+        started = time.perf_counter()
+        reference()
+        references.append(time.perf_counter() - started)
+
+    return time_reference
+
+
+def joules_per_step(run, rounds, device):
+    """The energy of one step, over rounds of their own: the reference workload is not in it."""
+    if (meter := EnergyMeter(device)).joules() is None:
+        return None
+    meter = EnergyMeter(device)
+    for _ in range(rounds):
+        run()
+    joules = meter.joules()
+    return None if joules is None else joules / rounds
+
+
+def interval(name, values):
+    ends = measurement.median_interval(values)
+    return {} if ends is None else dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Depth:
         control_limit: faces of each control (blank faces, shuffled pixels, …).
         all_training_steps: whether a training step is timed for every model with a recipe, or for the fastest
             of them only.
-        cost_rounds: how often each step is timed; a multiple of it for a single face.
+        cost_rounds: how often each step is timed (an interval needs six); a multiple of it for a single face.
         near_copies: whether the audit searches near copies, by perceptual hash; exact copies and leaks are
             always found.
     """
@@ -62,7 +62,7 @@ class Depth:
     prompt_search_examples: int = 200
     control_limit: int = 210
     all_training_steps: bool = True
-    cost_rounds: int = 5
+    cost_rounds: int = 6
     near_copies: bool = True
 
     def size_suffix(self, *fields: str) -> str:

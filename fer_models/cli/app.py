@@ -20,6 +20,7 @@ from fer_models.cli import (
     fuse,
     gate,
     history,
+    pareto,
     predict,
     probe,
     report,
@@ -102,6 +103,7 @@ def build_parser(*, with_eval_options: bool = False) -> argparse.ArgumentParser:
         report,
         card,
         history,
+        pareto,
         gate,
         completion,
     ):

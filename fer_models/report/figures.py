@@ -150,7 +150,7 @@ def _legend(lines: Sequence[_Line], has_majority: bool) -> list[Line2D]:
 
 
 def cost(report: EvalReport) -> Picture | None:
-    """Draw accuracy with its 95 % interval against images per second; None without timed subjects.
+    """Draw accuracy against images per second, both with 95 % intervals; None without timed subjects.
 
     A model that another one dominates is hollow.
     """
@@ -169,6 +169,8 @@ def cost(report: EvalReport) -> Picture | None:
     for point in points:
         x, accuracy, is_dominated = point.images_per_second, point.accuracy, point.dominated_by is not None
         ax.plot([x, x], [accuracy.low, accuracy.high], color=BLUE, linewidth=1.6, alpha=0.5)
+        if point.speed_interval is not None:
+            ax.plot(point.speed_interval, [accuracy.value] * 2, color=BLUE, linewidth=1.6, alpha=0.5)
         face = {"markerfacecolor": SURFACE if is_dominated else BLUE, "markeredgecolor": BLUE}
         ax.plot([x], [accuracy.value], "o", markersize=7, **face)  # type: ignore[arg-type]
     ax.margins(x=0.15, y=0.15)

@@ -267,7 +267,12 @@ class Cost:
         batch: faces per step.
         seconds: the median of one step, or all of a training.
         peak_memory_mb: in megabytes.
-        joules: energy of a training.
+        joules: energy of one step, or of a training; None where the machine has no readable counter.
+        seconds_low, seconds_high: a 95 % interval of `seconds`; None with fewer than six rounds.
+        relative: the duration as a multiple of the reference workload's, timed in turns with it.
+        relative_low, relative_high: a 95 % interval of `relative`.
+        precision: of the model's computation.
+        weights_bytes: the size of the weights file or folder.
     """
 
     name: str
@@ -284,6 +289,13 @@ class Cost:
     epochs: int | None = optional()
     seconds_per_epoch: float | None = optional()
     joules: float | None = optional()
+    seconds_low: float | None = optional()
+    seconds_high: float | None = optional()
+    relative: float | None = optional()
+    relative_low: float | None = optional()
+    relative_high: float | None = optional()
+    precision: str | None = optional()
+    weights_bytes: int | None = optional()
     more: Mapping[str, Any] | None = optional()
 
     @classmethod

@@ -98,3 +98,21 @@ def test_a_run_that_two_averaged_weights_share_counts_once():
 def test_a_record_without_times_is_refused(record):
     with pytest.raises(WeightsError, match="how long each epoch took"):
         measurement.training_cost(record)
+
+
+def test_the_interval_of_the_median_of_ten_values_ends_at_the_second_from_each_side():
+    assert measurement.median_interval([10, 1, 9, 2, 8, 3, 7, 4, 6, 5]) == (2, 9)
+    assert measurement.median_interval([3, 1, 2, 6, 5, 4]) == (1, 6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_too_few_values_have_no_interval_of_their_median(n):
+    assert measurement.median_interval([1.0] * n) is None
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "inner" / "b").write_bytes(b"345")
+    assert measurement.size_in_bytes(tmp_path) == 5
+    assert measurement.size_in_bytes(tmp_path / "a") == 2

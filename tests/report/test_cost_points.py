@@ -1,9 +1,11 @@
 """Accuracy against speed."""
 
+import pytest
 from eval_reports import cost, report, result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_models.report import pareto
 from fer_models.report.cost_points import cost_points
 
 
@@ -47,3 +49,56 @@ def test_a_model_with_a_prompt_has_the_speed_of_its_model_and_the_fastest_batch_
 def test_other_phases_and_untimed_models_give_no_point():
     costs = [cost("preprocessing", images_per_second=9.0), cost(model="other", images_per_second=9.0)]
     assert cost_points(report(results=[result()], costs=costs)) == []
+
+
+def timed(name, seconds, low, high, **more):
+    """The cost of a model on one face, with the interval of its time."""
+    interval = {"seconds_low": low, "seconds_high": high}
+    return cost(model=name, batch=1, seconds=seconds, images_per_second=1 / seconds, **interval, **more)
+
+
+@pytest.mark.parametrize(("slow_low", "is_certain"), [(0.3, True), (0.05, False)])
+def test_a_dominated_model_is_certain_only_where_both_intervals_separate(slow_low, is_certain):
+    results = [result("fast", 0.9), result("slow", 0.1)]
+    costs = [timed("fast", 0.1, 0.09, 0.11), timed("slow", 0.4, slow_low, 0.5)]
+    _, slow = cost_points(report(results=results, costs=costs))
+    assert (slow.dominated_by, slow.is_certain) == ("fast-raw", is_certain)
+
+
+def test_without_an_interval_of_the_time_nothing_is_certain():
+    assert not points_of([("fast", 0.9, 100), ("slow", 0.1, 1)])["slow"].is_certain
+
+
+def test_each_cost_is_per_face_and_a_report_without_it_has_no_point():
+    entry = cost(seconds=2.0, images_per_second=4.0, relative=16.0, macs=7, parameters=5, peak_memory_mb=3.0)
+    whole = report(results=[result()], costs=[entry])
+    axes = {"seconds": 0.25, "relative": 2.0, "macs": 7, "parameters": 5, "memory": 3.0}
+    assert {axis: cost_points(whole, axis)[0].cost.value for axis in axes} == axes
+    old = report(results=[result()], costs=[cost(seconds=2.0, images_per_second=4.0)])
+    assert cost_points(old, "relative") == []
+    assert len(cost_points(old)) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6).flatmap(
+        lambda values: st.tuples(st.just(values), st.permutations(range(len(values))))
+    )
+)
+def test_the_order_of_the_models_does_not_change_what_dominates_them(case):
+    values, order = case
+    models = [(f"m{i}", accuracy / 10, float(speed)) for i, (accuracy, speed) in enumerate(values)]
+    dominated = [
+        {name: (point.dominated_by, point.is_certain) for name, point in points_of(ordered).items()}
+        for ordered in (models, [models[i] for i in order])
+    ]
+    assert dominated[0] == dominated[1]
+    front = {name for name, (by, _) in dominated[0].items() if by is None}
+    assert front
+
+
+def test_names_are_escaped_in_markdown_and_terminal():
+    points = cost_points(
+        report(results=[result("<b>|x\x1b[31m")], costs=[timed("<b>|x\x1b[31m", 0.1, 0.1, 0.1)])
+    )
+    assert "`<b>¦x" in pareto.to_markdown(points, "seconds")  # a code span, and no end of the cell
+    assert "\x1b" not in "".join(line.plain for line in pareto.to_text(points, "seconds").lines())
