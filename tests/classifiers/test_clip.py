@@ -292,7 +292,10 @@ def test_with_test_time_augmentation_it_has_no_embeddings_and_keeps_it_with_othe
 def test_bf16_converts_the_image_encoder_as_a_whole_and_keeps_the_answers():
     """Texts, which decide every answer, are embedded in float32."""
     faces = toy_faces(42).faces(range(42))
-    exact, fast = (models.CLIP_NANO.load(Runtime("cpu", precision)) for precision in ("float32", "bf16"))
+    loaded: list[Any] = [
+        models.CLIP_NANO.load(Runtime("cpu", precision)) for precision in ("float32", "bf16")
+    ]
+    exact, fast = loaded
     assert {p.dtype for p in fast.model.visual.parameters()} == {torch.bfloat16}
     np.testing.assert_array_equal(fast.embed_texts(["a face"]), exact.embed_texts(["a face"]))
     cosines = (fast.embed(faces) * exact.embed(faces)).sum(axis=1)
