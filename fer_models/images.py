@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fer_models.errors import DatasetError, ImageError, printable
 
@@ -90,7 +90,8 @@ def _decode(data: bytes, name: str) -> Face:
                 f"{name} has pixels of Pillow's mode {picture.mode}, whose white is unknown. "
                 "Convert it to 8 bits, or to a 16-bit PNG."
             )
-        picture = ImageOps.exif_transpose(picture)  # cameras may store an image rotated, with this tag
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # cameras may store an image rotated
+            picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):
             return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
         if "A" in picture.getbands() or "transparency" in picture.info:
