@@ -160,6 +160,11 @@ def test_cost_of_inference_in_batches(measure_cost, load_classifier, model, batc
     measure_cost("inference", build, len(batch), model=model, profiled=load_classifier)
 
 
+def test_inference_is_no_slower_than_its_baseline(cost_gate, benchmark):
+    """Relative to the reference workload, for models whose baseline has a cost ratio of this machine."""
+    cost_gate.assert_no_regression(only_stored=benchmark.disabled)
+
+
 def test_cost_of_inference_on_a_single_face(measure_cost, load_classifier, model, evaluation, batch):
     def build():
         classifier = load_classifier()

@@ -14,6 +14,7 @@ from typing import Any
 
 from fer_models.changed_faces import flip_examples
 from fer_models.config import EvalConfig, ShowProgress, no_progress
+from fer_models.cost_ratios import CostRatios
 from fer_models.emotions import LabelSpace
 from fer_models.errors import FerModelsError, one_line
 from fer_models.gate import baselines as records
@@ -55,6 +56,7 @@ class Evaluation:
         effects: effects of restorations.
         robustness: robustness checks, with a judge of their own.
         parity: exports next to the models that they were exported from, with a judge of their own.
+        cost_ratios: times of models relative to the reference workload, next to their baselines.
         judge: judges accuracy, macro-F1, recalls and log loss of the selected combinations as one family.
         coverage: which baselines this run judges.
     """
@@ -82,6 +84,7 @@ class Evaluation:
         self.effects = RestorationEffects(self.runner)
         self.robustness = RobustnessRun(self.runner, self.find_record)
         self.parity = ParityRun(self.runner, self.robustness, self.scores.metrics, self.find_record)
+        self.cost_ratios = CostRatios(self.runner, self.find_record)
         self.judge: Judge[Combination, gate.GateComparison, gate.Verdict] = Judge(
             self._predict_available, self._compare, gate.judge
         )
@@ -161,7 +164,12 @@ class Evaluation:
         subject, measured = self.runner.subject(combination), self.scores.metrics(combination)
         record = records.record_of(subject, fingerprint, predictions, measured, recorded)
         figures, face_counts = self.robustness.recorded(combination)
-        return replace(record, metrics={**record.metrics, **figures}, face_counts=face_counts)
+        return replace(
+            record,
+            metrics={**record.metrics, **figures},
+            face_counts=face_counts,
+            cost_ratio=self.cost_ratios.recorded(combination),
+        )
 
     def result(self, combination: Combination, message: str = "", strict: bool = False) -> dict[str, Any]:
         """The entry of a combination in evals.json. Raises as `Runner.predict`.

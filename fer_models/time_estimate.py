@@ -54,18 +54,12 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
     sample = runner.data.faces.faces(range(min(_FACES, len(runner.data.faces))))
     seconds = _SECONDS + _SECONDS_PER_COMBINATION * len(combinations)
     for model, n in faces.items():
-        if not _is_served(runner, model):
+        if not runner.is_served(model):
             seconds += n * _seconds_per_face(partial(_predictor, runner, model), sample)
     for restoration in {r for _, r in missing if r != "raw"}:
         n = max(len(runner.dataset_of(c).faces) for c in missing if c.restoration == restoration)
         seconds += n * _seconds_per_face(partial(_restorer, runner, restoration), sample)
     return seconds
-
-
-def _is_served(runner: Runner, model: str) -> bool:
-    """Whether a server runs the model."""
-    spec = runner.models[model]
-    return spec.weights is None and spec.question is not None
 
 
 def _predictor(runner: Runner, model: str) -> _Step:

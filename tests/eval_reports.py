@@ -147,6 +147,7 @@ def content(**sections: Any) -> dict[str, Any]:
         "errors": [],
         "published": [],
         "trends": [],
+        "cost_ratios": [],
     }
     assert sections.keys() <= empty.keys()
     return {**empty, **sections}
@@ -333,6 +334,16 @@ def parity_entry() -> dict[str, Any]:
     )
 
 
+def cost_ratio_entry() -> dict[str, Any]:
+    figure = {
+        **{"name": "cost: ratio to the reference workload", "faces": 32, "now": 13.4, "baseline": 11.1},
+        **{"change": 2.3, "low": 2.0, "high": 2.6, "p": None, "minimum_detectable_change": None},
+        **{"needed": None, "verdict": "FAIL"},
+    }
+    more = {"machine": "AMD EPYC, 2 cores", "rounds": 24, "figures": [figure], "fails": True}
+    return robustness_entry(**more, message="vgg19-raw: inference takes longer than its baseline")
+
+
 def restoration_entry() -> dict[str, Any]:
     change = {"before": 0.7, "after": 0.659, "change": -0.041, "low": -0.05, "high": -0.03}
     face = {"index": 7, "truth": "sad", "answers": ["sad", None], "pictures": [PICTURE, PICTURE]}
@@ -386,6 +397,7 @@ def full_content() -> dict[str, Any]:
             }
         ],
         trends=[trend(trend_run(0.66), trend_run(0.64, 2, verdict="FAIL", changed=["weights"]))],
+        cost_ratios=[cost_ratio_entry()],
     )
 
 

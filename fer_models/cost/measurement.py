@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from fer_models.errors import WeightsError
 
 _SELF = Path("/proc/self")
+#: How often the reference workload is timed before and after a step.
+_REFERENCE_REPEATS = 5
 
 
 def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
@@ -47,6 +49,36 @@ def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list
             step()
             values.append(time.perf_counter() - started)
     return [median(values) for values in seconds]
+
+
+def multiples_of_reference(step: Callable[[], Any], reference: Callable[[], Any], rounds: int) -> list[float]:
+    """Measure the duration of a step as a multiple of the reference workload's, once per round.
+
+    In each round the reference is timed before and after the step, so that a change of the machine's speed
+    changes both.
+
+    Args:
+        step: called once before, as a warm-up, and then once per round.
+        reference: the reference workload.
+        rounds: how many multiples to measure.
+    """
+    timed, timed_reference = synchronized(step), synchronized(reference)
+
+    def seconds(function: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        function()
+        return time.perf_counter() - started
+
+    def reference_seconds() -> list[float]:
+        return [seconds(timed_reference) for _ in range(_REFERENCE_REPEATS)]
+
+    timed()
+    reference_seconds()
+    multiples = []
+    for _ in range(rounds):
+        before, duration, after = reference_seconds(), seconds(timed), reference_seconds()
+        multiples.append(duration / fmean([*before, *after]))
+    return multiples
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.corruptions import Corruption
+from fer_models.cost.ratio import CostRatio
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import BaselinesError, UsageError
 from fer_models.scoring.face_counts import FaceCounts
@@ -35,6 +36,8 @@ NO_ANSWER = "-"
 P_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #: How far under the measured accuracy a new record's hard floor is set.
 FLOOR_MARGIN = 0.05
+#: The smallest relevant slowdown, relative to a recorded cost ratio.
+SLOWDOWN_MARGIN = 0.10
 
 _RECORD_AGAIN = "Record it again: pytest evals --update-baselines"
 _RESTORE = "Restore the file from git."
@@ -53,6 +56,7 @@ class BaselineRecord:
         answers: n characters, the index of the predicted emotion or `-`.
         p_true: n characters, the probability of the labelled emotion in 64 steps.
         face_counts: for each robustness metric in `metrics`, its counts per face (`FaceCounts.encode`).
+        cost_ratio: the time of the model relative to the reference workload, or None.
         floor: the accuracy under which the gate fails whatever the tests result in, or None.
         recorded: date, version, device and library versions.
     """
@@ -70,6 +74,7 @@ class BaselineRecord:
     answers: str
     p_true: str
     face_counts: Mapping[str, str] = field(default_factory=dict)
+    cost_ratio: CostRatio | None = None
     floor: float | None = None
     recorded: Mapping[str, Any] = field(default_factory=dict)
 
@@ -136,11 +141,19 @@ class Baselines:
         """Write the file atomically."""
         data = {
             "schema": SCHEMA_VERSION,
-            "measured": [asdict(r) for r in self.measured],
+            "measured": [as_json(r) for r in self.measured],
             "published": list(self.published),
         }
         with atomic_write(path) as part:
             part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def as_json(record: BaselineRecord) -> dict[str, Any]:
+    """Convert a record to JSON."""
+    ratio = record.cost_ratio
+    fields_of_record = asdict(replace(record, cost_ratio=None))
+    del fields_of_record["cost_ratio"]
+    return fields_of_record if ratio is None else {**fields_of_record, "cost_ratio": ratio.as_json()}
 
 
 def by_name(subject: Subject) -> tuple[str, ...]:
@@ -150,14 +163,25 @@ def by_name(subject: Subject) -> tuple[str, ...]:
 
 
 def _merge(old: BaselineRecord, new: BaselineRecord) -> BaselineRecord:
-    """Keep the floor of `old`, and its robustness metrics that the run did not measure."""
+    """Keep the floor of `old`, and what the run did not measure: robustness metrics, the cost ratio.
+
+    A cost ratio also stays where the new one confirms it: recording again does not let it creep upwards.
+    """
     robustness = {name: value for name, value in old.metrics.items() if ": " in name}
     return replace(
         new,
         floor=new.floor if old.floor is None else old.floor,
         metrics={**robustness, **new.metrics},
         face_counts={**old.face_counts, **new.face_counts},
+        cost_ratio=_merge_cost_ratios(old.cost_ratio, new.cost_ratio),
     )
+
+
+def _merge_cost_ratios(old: CostRatio | None, new: CostRatio | None) -> CostRatio | None:
+    if old is None or new is None:
+        return new or old
+    is_confirmed = not new.different_conditions(old) and abs(new.median / old.median - 1) <= SLOWDOWN_MARGIN
+    return old if is_confirmed else new
 
 
 def update(path: Path, records: Iterable[BaselineRecord], start: Baselines | None = None) -> None:
@@ -298,9 +322,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "dataset": (str,), "split": (str,), "corruption": (str, type(None)), "restoration": (str,),
     "model": (str,), "prompt": (str, type(None)), "dataset_fingerprint": (str,), "n": (int,),
     "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_true": (str,), "face_counts": (dict,),
-    "floor": (int, float, type(None)), "recorded": (dict,),
+    "cost_ratio": (dict, type(None)), "floor": (int, float, type(None)), "recorded": (dict,),
 }  # fmt: skip
-_OPTIONAL = {"face_counts", "floor", "recorded", "corruption", "prompt"}
+_OPTIONAL = {"face_counts", "cost_ratio", "floor", "recorded", "corruption", "prompt"}
 
 
 def _record(data: Any, where: str) -> BaselineRecord:
@@ -308,7 +332,8 @@ def _record(data: Any, where: str) -> BaselineRecord:
     if not isinstance(data, dict):
         raise BaselinesError(f"{where} must be an object, got {type(data).__name__}.")
     _check_fields(data, where)
-    record = BaselineRecord(**{"corruption": None, "prompt": None, **data})
+    ratio = _cost_ratio(data.get("cost_ratio"), where)
+    record = BaselineRecord(**{"corruption": None, "prompt": None, **data, "cost_ratio": ratio})
     if record.corruption is not None:
         try:
             Corruption.parse(record.corruption)
@@ -323,6 +348,15 @@ def _record(data: Any, where: str) -> BaselineRecord:
     for metric, text in record.face_counts.items():
         _check_face_counts(f"{where}: face_counts of {metric!r:.60}", text, record.metrics.get(metric))
     return record
+
+
+def _cost_ratio(data: Any, where: str) -> CostRatio | None:
+    if data is None:
+        return None
+    try:
+        return CostRatio.from_json(data)
+    except ValueError as error:
+        raise BaselinesError(f"{where}: cost_ratio cannot be used: {error}. {_RESTORE}") from error
 
 
 def _check_fields(data: dict[str, Any], where: str) -> None:

@@ -118,6 +118,11 @@ class Runner:
         is_answer_mode = bool(name.variants) and str(name.base) in self.models
         return restorer.name != "raw" or (is_answer_mode and not self.options.named_models)
 
+    def is_served(self, model: str) -> bool:
+        """Whether a server runs the model, on another machine perhaps."""
+        spec = self.models[model]
+        return spec.weights is None and spec.question is not None
+
     def unavailable_reason(self, combination: Combination) -> str | None:
         """Why this machine cannot predict, with the command that changes it; None if it can.
 

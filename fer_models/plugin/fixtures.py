@@ -118,6 +118,33 @@ class ParityGate:
         RobustnessGate(self.state, self.combination, "parity").assert_no_regression("disagreement")
 
 
+class CostGate:
+    """The gate for the time of one model, relative to the reference workload."""
+
+    def __init__(self, state: State, combination: Combination) -> None:
+        self.state, self.combination = state, combination
+
+    def assert_no_regression(self, *, only_stored: bool = False) -> None:
+        """Fail the test, with a table and without a traceback, if the model is slower than its baseline.
+
+        The test is skipped where there is nothing to compare, such as a baseline of another machine.
+
+        Args:
+            only_stored: measure nothing, as several processes would disturb each other.
+        """
+        __tracebackhide__ = True
+        from fer_models.report import cost_ratio
+
+        verdict = self.state.evaluation.cost_ratios.judge(self.combination, only_stored=only_stored)
+        subject = self.state.evaluation.runner.subject(self.combination).id
+        if verdict is None:
+            pytest.skip(f"{subject}: times are not measured with --benchmark-disable or several processes")
+        if verdict.fails(self.state.strict):
+            pytest.fail(cost_ratio.message(subject, verdict), pytrace=False)
+        if verdict.reason and not self.state.update:
+            pytest.skip(f"{subject}: {verdict.reason}. To record: pytest evals --update-baselines")
+
+
 @pytest.fixture(scope="session")
 def evaluation(request: pytest.FixtureRequest) -> Evaluation:
     """This run: `evaluation.runner` with faces, models and predictions, and the verdicts."""
@@ -171,6 +198,12 @@ def audit(evaluation: Evaluation) -> dict[str, Any]:
 def costs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """The measured costs, for the page. Tests append to it."""
     return state_of(request.config).costs
+
+
+@pytest.fixture
+def cost_gate(request: pytest.FixtureRequest, raw_combination: Combination) -> CostGate:
+    """The gate for the time of the model; tests of models without a recorded time are deselected."""
+    return CostGate(state_of(request.config), raw_combination)
 
 
 @pytest.fixture(scope="session")

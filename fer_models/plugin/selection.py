@@ -36,6 +36,7 @@ _NEED_MODEL = frozenset(
         "predict",
         "input_plausibility",
         "costs",
+        "cost_gate",
         "prompt_robustness",
         "question_robustness",
         "metamorphic",
@@ -150,7 +151,8 @@ def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
     runtime = state.evaluation.runner.options.runtime
     zero_shot = {"prompt_robustness", "load_zero_shot_classifier"}
     return bool(
-        ("training_step" in fixtures and model.name not in RECIPES)
+        ("cost_gate" in fixtures and not _has_cost_gate(state, model))
+        or ("training_step" in fixtures and model.name not in RECIPES)
         or ("training_record" in fixtures and model.name not in (*RECIPES, CLIP_NANO, PHI3V_NANO))
         or (zero_shot & fixtures and not _is_promptable(model))
         or ("question_robustness" in fixtures and not _takes_questions(model))
@@ -158,6 +160,15 @@ def _not_for_model(state: State, fixtures: set[str], model: ModelSpec) -> bool:
         or ({"parity", "parity_of_speed"} & fixtures and model.same_as is None)
         or ("predict_in_float32" in fixtures and model.resolve(runtime).precision == "float32")
     )
+
+
+def _has_cost_gate(state: State, model: ModelSpec) -> bool:
+    """Whether the time of a model is recorded, or is to be; that of a server is not the model's."""
+    evaluation = state.evaluation
+    if evaluation.runner.is_served(model.name):
+        return False
+    measured = evaluation.baselines.measured
+    return state.update or any(r.model == model.name and r.cost_ratio is not None for r in measured)
 
 
 def _left_out(state: State, item: pytest.Function) -> bool:

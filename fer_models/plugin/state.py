@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fer_models.plugin.progress import progress
 from fer_models.plugin.run_history import RunHistory, run_record
 from fer_models.plugin.session import chosen
 from fer_models.report import (
+    cost_ratio,
     html_report,
     json_fields,
     parity,
@@ -34,6 +35,7 @@ from fer_models.report.eval_report import SCHEMA, EvalReport
 from fer_models.report.report_entries import Cost, Result
 from fer_models.report.robustness_entries import (
     CorruptionResult,
+    CostRatioEntry,
     MetamorphicResult,
     ParityEntry,
     PromptResult,
@@ -52,6 +54,7 @@ _SECTIONS: dict[str, Any] = {
     "metamorphic": MetamorphicResult,
     "corruptions": CorruptionResult,
     "parity": ParityEntry,
+    "cost_ratios": CostRatioEntry,
     _EFFECTS: RestorationResult,
 }
 
@@ -96,6 +99,7 @@ class State:
         for combination in runner.completed():
             self._collect_result(combination)
         self._collect_robustness()
+        self._collect_cost_ratios()
         if evaluation.effects.is_used:
             self._collect_effects()
         self.errors |= {runner.subject(c).id: str(error) for c, error in runner.failed().items()}
@@ -132,6 +136,15 @@ class State:
         for (kind, combination), reason in checks.errors().items():
             name = f"{ROBUSTNESS_CHECKS[kind].section} of {runner.subject(combination).id}"
             self.errors[name] = str(reason) or type(reason).__name__
+
+    def _collect_cost_ratios(self) -> None:
+        for combination, verdict in self.evaluation.cost_ratios.verdicts.items():
+            subject = self.evaluation.runner.subject(combination)
+            text = cost_ratio.message(subject.id, verdict)
+            entry = cost_ratio.entry(verdict, self.strict, text)
+            self._add_entry(
+                "cost_ratios", subject.id, {"subject": subject.as_json(), "id": subject.id, **entry}
+            )
 
     def _with_parity_verdict(self, combination: Combination, entry: dict[str, Any]) -> dict[str, Any] | None:
         """The entry of an export with its verdict and times; None where it cannot be judged."""
@@ -275,7 +288,7 @@ class State:
         """Encode what a worker measured, for `merge_worker_output`."""
         return json.dumps({
             "results": json_fields.encode(list(self.results.values()), "results"),
-            "records": [{"id": k, "record": asdict(r)} for k, r in self.records.items()],
+            "records": [{"id": k, "record": baselines.as_json(r)} for k, r in self.records.items()],
             "skipped": self.skipped,
             "errors": self.errors,
             "left_out": self.left_out,
@@ -308,5 +321,6 @@ class State:
         new = baselines.parse(text, "worker").measured[0]
         if (old := self.records.get(name)) is not None:
             metrics, face_counts = {**old.metrics, **new.metrics}, {**old.face_counts, **new.face_counts}
-            new = replace(new, metrics=metrics, face_counts=face_counts)
+            ratio = new.cost_ratio or old.cost_ratio
+            new = replace(new, metrics=metrics, face_counts=face_counts, cost_ratio=ratio)
         self.records[name] = new

@@ -26,6 +26,7 @@ from fer_models.report.report_entries import (
 )
 from fer_models.report.robustness_entries import (
     CorruptionResult,
+    CostRatioEntry,
     Figure,
     MetamorphicResult,
     ParityEntry,
@@ -63,6 +64,7 @@ class EvalReport:
         metamorphic: robustness against small perturbations.
         corruptions: robustness against corruptions.
         parity: exports next to the models that they were exported from.
+        cost_ratios: times of models relative to the reference workload, next to their baselines.
         restorations: effects of restorations.
         data: the faces, by `dataset/split`.
         skipped: models that are not on this machine.
@@ -87,6 +89,7 @@ class EvalReport:
     errors: tuple[ReportedError, ...]
     published: tuple[Mapping[str, Any], ...]
     trends: tuple[Trend, ...] = optional(())
+    cost_ratios: tuple[CostRatioEntry, ...] = optional(())
 
     @classmethod
     def from_json(cls, value: Any) -> EvalReport:
@@ -138,8 +141,8 @@ class EvalReport:
 
     @property
     def checks(self) -> tuple[RobustnessEntry, ...]:
-        """All robustness checks."""
-        return (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity)
+        """All robustness checks, and the cost ratios."""
+        return (*self.prompts, *self.metamorphic, *self.corruptions, *self.parity, *self.cost_ratios)
 
     @property
     def robustness(self) -> Iterator[tuple[RobustnessEntry, Figure]]:

@@ -47,6 +47,11 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1%}"
 
 
+def signed_percent(value: float) -> str:
+    """`+12.3%`, `-3.0%`."""
+    return f"{value:+.1%}"
+
+
 def exact_percent(value: float) -> str:
     """`71%`, `99.97%`: as many digits as the share has, at most 5 decimals."""
     return f"{round(100 * value, 5):.10g}%"

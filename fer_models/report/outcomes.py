@@ -79,7 +79,8 @@ def _checks(report: EvalReport) -> Iterator[Outcome]:
         "metamorphic": report.metamorphic,
         "corruptions": report.corruptions,
     }
-    for section, entries in {**sections, "parity": report.parity}.items():
+    more = {"parity": report.parity, "cost ratio": report.cost_ratios}
+    for section, entries in {**sections, **more}.items():
         for entry in entries:
             name, verdict = f"{section}: {entry.name} on {entry.face_set}", entry.worst_verdict
             if entry.fails or verdict == FAIL:

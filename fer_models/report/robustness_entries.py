@@ -284,6 +284,14 @@ class ParityEntry(RobustnessEntry):
 
 
 @dataclass(frozen=True)
+class CostRatioEntry(RobustnessEntry):
+    """The time of `n` faces relative to the reference workload, next to its baseline."""
+
+    machine: str
+    rounds: int
+
+
+@dataclass(frozen=True)
 class ClassEffect:
     """Recall of one emotion before and after a restoration, with corrected and broken predictions."""
 

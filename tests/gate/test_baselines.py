@@ -7,6 +7,7 @@ import pytest
 from fakes import prediction_table
 from hypothesis import given
 
+from fer_models.cost.ratio import CostRatio
 from fer_models.errors import BaselinesError
 from fer_models.gate import baselines
 from fer_models.scoring.metrics import measure
@@ -47,6 +48,45 @@ def test_recording_twice_writes_the_same_bytes_even_on_another_day(tmp_path):
     baselines.Baselines().updated([record(random_predictions())]).write(one)
     baselines.read(one).updated([record(random_predictions(), recorded={"date": "2027-12-31"})]).write(two)
     assert one.read_bytes() == two.read_bytes()
+
+
+RATIO = CostRatio((10.0, 10.2, 9.8), 32, "AMD EPYC, 2 cores", "cpu", "float32")
+
+
+def with_ratio(ratio):
+    return baselines.replace(record(random_predictions()), cost_ratio=ratio)
+
+
+def test_a_record_keeps_its_cost_ratio_on_disk(tmp_path):
+    path = tmp_path / "baselines.json"
+    baselines.Baselines((with_ratio(RATIO),)).write(path)
+    assert baselines.read(path).measured[0].cost_ratio == RATIO
+    baselines.Baselines((with_ratio(None),)).write(path)
+    assert "cost_ratio" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("new", "kept"),
+    [
+        (None, True),
+        (baselines.replace(RATIO, values=(10.5, 10.6)), True),
+        (baselines.replace(RATIO, values=(12.5, 12.6)), False),
+        (baselines.replace(RATIO, machine="abacus"), False),
+    ],
+)
+def test_a_new_cost_ratio_replaces_one_that_it_does_not_confirm(new, kept):
+    updated = baselines.Baselines((with_ratio(RATIO),)).updated([with_ratio(new)])
+    assert updated.measured[0].cost_ratio == (RATIO if kept else new)
+
+
+def test_an_invalid_cost_ratio_is_refused_by_name(tmp_path):
+    path = tmp_path / "baselines.json"
+    baselines.Baselines((with_ratio(RATIO),)).write(path)
+    data = json.loads(path.read_text())
+    data["measured"][0]["cost_ratio"]["values"] = [0]
+    path.write_text(json.dumps(data))
+    with pytest.raises(BaselinesError, match="cost_ratio cannot be used: values must be positive"):
+        baselines.read(path)
 
 
 def test_a_floor_set_by_hand_survives_a_new_record_and_other_records_stay():

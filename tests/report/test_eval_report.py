@@ -67,7 +67,7 @@ def may_be_missing(path: tuple[Any, ...], parent: Any) -> bool:
     if (
         isinstance(key, int)
         or {"environment", "published", "recorded"} & set(path)
-        or path in (("schema",), ("trends",))
+        or path in (("schema",), ("trends",), ("cost_ratios",))
     ):
         return True
     if above and above[0] == "costs":

@@ -96,7 +96,7 @@ def test_a_time_is_given_where_it_is_known():
 def test_any_text_gives_valid_xml_that_has_it(text):
     fields = {"verdict": "FAIL", "fails": True, "message": f"start {text} end"}
     errors = [{"subject": f"a{text}", "message": text}]
-    whole = {**full_content(), "results": [result(f"m{text}", **fields)], "errors": errors}
+    whole = {**full_content(), "results": [result(f"m{text}", **fields)], "errors": errors, "cost_ratios": []}
     document = junit_xml(EvalReport.from_json(whole))
     document.encode("utf-8")
     (failure,) = (one for one in ET.fromstring(document).iter("failure") if one.text)
