@@ -241,18 +241,18 @@ def reliability(result: Result) -> Picture | None:
     """
     if not result.reliability:
         return None
-    figure = new_figure(3.1, 3.6)
-    ax = figure.subplots()
+    figure = new_figure(3.1, 3.6, layout=None)  # each subject has this figure, and a layout takes a while
+    ax = figure.subplots(gridspec_kw={"left": 0.17, "right": 0.97, "bottom": 0.16, "top": 0.97})
     style_axes(ax)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
     most = max(one.n for one in result.reliability)
-    for one in result.reliability:
-        ax.plot(
-            [one.confidence] * 2, [one.accuracy.low, one.accuracy.high], color=BLUE, linewidth=1.4, alpha=0.5
-        )
-        size = 3 + 7 * (one.n / most) ** 0.5
-        ax.plot([one.confidence], [one.accuracy.value], "o", color=BLUE, markersize=size)
-    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    confidences = [one.confidence for one in result.reliability]
+    accuracies = [one.accuracy for one in result.reliability]
+    ends = [one.low for one in accuracies], [one.high for one in accuracies]
+    ax.vlines(confidences, *ends, color=BLUE, linewidth=1.4, alpha=0.5)
+    areas = [(3 + 7 * (one.n / most) ** 0.5) ** 2 for one in result.reliability]
+    ax.scatter(confidences, [one.value for one in accuracies], areas, color=BLUE)
+    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     ax.xaxis.set_major_formatter(percent_tick)
     ax.yaxis.set_major_formatter(percent_tick)
     ax.grid(color=RULE, linewidth=0.8)
@@ -275,8 +275,7 @@ def risk_coverage(result: Result) -> Picture | None:
         return None
     curve = result.selective.curve
     coverage = [point.coverage for point in curve]
-    figure = new_figure(3.1, 4.4)
-    figure.set_layout_engine("none")  # each subject has this figure, and a layout takes as long as drawing
+    figure = new_figure(3.1, 4.4, layout=None)  # as for `reliability`
     ax = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.97, "bottom": 0.16, "top": 0.97})
     style_axes(ax)
     margins, best = [point.by_margin for point in curve], [point.best for point in curve]
@@ -284,8 +283,9 @@ def risk_coverage(result: Result) -> Picture | None:
     ax.plot(coverage, margins, color=INK, linewidth=1, linestyle=":", label="by margin")
     risks = [point.by_probability for point in curve]
     ax.plot(coverage, risks, color=BLUE, linewidth=1.8, label="by probability")
-    ax.set_xlim(0, 1.02)
-    ax.set_ylim(bottom=0)
+    ax.set(xlim=(-0.04, 1.04), xticks=(0, 0.5, 1))
+    ax.set_ylim(bottom=-0.04 * max(*risks, *margins, 0.01))
+    ax.locator_params(axis="y", nbins=4)
     ax.xaxis.set_major_formatter(percent_tick)
     ax.yaxis.set_major_formatter(percent_tick)
     ax.grid(color=RULE, linewidth=0.8)

@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
@@ -60,11 +60,13 @@ class Picture:
     width: int
 
 
-def new_figure(height: float, width: float = _WIDTH_INCHES) -> Figure:
-    """Create an empty figure, in inches."""
+def new_figure(
+    height: float, width: float = _WIDTH_INCHES, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Create an empty figure, in inches; without a layout its axes stay where they are put."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def style_axes(ax: Axes, title: str = "") -> None:
@@ -97,14 +99,16 @@ def to_picture(figure: Figure, description: str) -> Picture:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     description = clean(description)
-    FigureCanvasSVG(figure)
-    text = io.StringIO()
+    canvas, text = FigureCanvasSVG(figure), io.StringIO()
+    for patch in (figure.patch, *(ax.patch for ax in figure.axes)):
+        patch.set(facecolor="none", edgecolor="none")
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}  # text as text; the same ids each time
     with warnings.catch_warnings(), matplotlib.rc_context(settings):
         # A letter that the font does not have is measured as a box, and long names crowd the figure. The
         # table has them in full, and a run must not end over them where warnings are errors.
         warnings.simplefilter("ignore")
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        print_svg: Any = canvas.print_svg  # without types
+        print_svg(text, metadata={"Date": None})  # `savefig` draws twice, first for the layout
     svg = _NOT_NEEDED.sub("", text.getvalue())
     for colour, name in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
