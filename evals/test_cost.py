@@ -1,4 +1,4 @@
-"""Cost of each model: preprocessing, a training step, inference, and the evaluation itself.
+"""Cost of each phase: decoding, restoration, preprocessing, inference, scoring, judging, the page, training.
 
 Inference is timed on a batch and on a single face. Times are measured once per code, model and machine, and
 stored; `--measure-costs` measures them again. pytest-benchmark saves them too (`--benchmark-autosave`,
@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from statistics import median
 
+import numpy as np
 import pytest
 
 from fer_models.artifacts.safetensors_io import pick_device
@@ -20,10 +21,15 @@ from fer_models.cost import measurement
 from fer_models.cost.energy import EnergyMeter
 from fer_models.cost.reference_workload import reference_workload
 from fer_models.errors import FerModelsError
+from fer_models.gate import baselines, gate
+from fer_models.report.html_report import page_html
 from fer_models.scoring.metrics import measure_predictions
+from fer_models.store.subject import Subject
 from fer_models.third_party_code import wrap_errors
 
 BATCH = 32
+#: Seconds for more rounds of a single face: a percentile needs at least `PERCENTILE_ROUNDS`.
+MORE_SECONDS, PERCENTILE_ROUNDS = 3, 20
 #: A stored cost is not timed again.
 pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
@@ -35,13 +41,12 @@ def measure_cost(request, evaluation, costs, benchmark):
     runtime = options.runtime
 
     def measure_step(
-        phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, same_for_all=False
+        phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, identity=None
     ):
         """Measure one step over some faces.
 
         `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Profiled`
-        model. A step that takes the same time for all models and restorations (`same_for_all`) is measured
-        once.
+        model. `identity` is what the time depends on, by default the model and the restoration.
         """
         specs = {"model": model, "restoration": restoration}
         name = {
@@ -53,16 +58,16 @@ def measure_cost(request, evaluation, costs, benchmark):
         identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
         rounds = rounds or options.depth.cost_rounds
         step = {"phase": phase, "batch": faces, "rounds": rounds, "device": runtime.device}
-        step["identities"] = None if same_for_all else identities
+        step["identities"] = identities if identity is None else identity
         figures = store.find(step)
         if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
             return
         if figures is None:
-            names = ", ".join(spec.name for spec in specs.values() if spec)
+            names = ", ".join(spec.name for spec in specs.values() if spec) or "the faces"
             with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
                 figures = time_step(build(), faces, rounds, name, profiled)
             store.save(step, figures)
-        if model is not None and not same_for_all:
+        if model is not None and identity is None:
             path = model.weights_path()
             figures["precision"] = model.resolve(runtime).precision
             figures["weights_bytes"] = None if path is None else measurement.size_in_bytes(path)
@@ -76,6 +81,8 @@ def measure_cost(request, evaluation, costs, benchmark):
         benchmark.extra_info.update(name | figures)
         device = pick_device(runtime.device).type  # `auto` is no device of torch
         run, references = measurement.synchronized(step), []
+        if faces == 1:
+            rounds = max(rounds, min(10 * rounds, int(MORE_SECONDS / seconds_of(run))))
         time_reference = reference_timer(references, device)
         benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
         data = list(benchmark.stats.stats.data)
@@ -84,6 +91,8 @@ def measure_cost(request, evaluation, costs, benchmark):
         seconds = benchmark.stats.stats.median
         figures |= {"seconds": seconds, "images_per_second": faces / seconds}
         figures |= interval("seconds", data)
+        if faces == 1 and len(data) >= PERCENTILE_ROUNDS:
+            figures["seconds_p95"] = float(np.quantile(data, 0.95))
         figures |= {"relative": median(multiples), **interval("relative", multiples)}
         figures |= {"joules": joules_per_step(run, rounds, device), "device": device}
         benchmark.extra_info.update(figures)
@@ -96,13 +105,13 @@ def reference_timer(references, device):
     """A function that appends the seconds of one reference workload to `references`."""
     reference = measurement.synchronized(reference_workload(device))
     reference()  # the warm-up
+    return lambda: references.append(seconds_of(reference))
 
-    def time_reference():
-        started = time.perf_counter()
-        reference()
-        references.append(time.perf_counter() - started)
 
-    return time_reference
+def seconds_of(step):
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
 
 
 def joules_per_step(run, rounds, device):
@@ -125,6 +134,11 @@ def interval(name, values):
 def batch(faces):
     """Up to `BATCH` faces."""
     return faces.faces(range(min(BATCH, len(faces))))
+
+
+def test_cost_of_decoding(measure_cost, faces):
+    rows = range(min(BATCH, len(faces)))
+    measure_cost("decoding", lambda: lambda: faces.faces(rows), len(rows), identity=faces.fingerprint)
 
 
 def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
@@ -212,9 +226,29 @@ def test_cost_of_evaluation(measure_cost, predictions, model, restoration):
     """Metrics with their intervals, from predictions: no model is needed, so one time serves all."""
     names = {"model": model, "restoration": restoration}
     measure_cost(
-        "evaluation",
-        lambda: lambda: measure_predictions(predictions),
-        len(predictions),
-        **names,
-        same_for_all=True,
+        "evaluation", lambda: lambda: measure_predictions(predictions), len(predictions), **names, identity=""
     )
+
+
+def test_cost_of_judging(measure_cost, predictions, model, restoration):
+    """The paired tests of one subject, against its own predictions: the same time serves all."""
+    measured, subject = measure_predictions(predictions), Subject("", "", restoration.name, model.name)
+    record = baselines.record_of(subject, predictions.fingerprint, predictions, measured, {})
+    compared = gate.ComparedFaces(predictions.fingerprint, predictions.truth)
+
+    def step():
+        gate.judge([gate.compare(subject, predictions, measured, record, compared)])
+
+    names = {"model": model, "restoration": restoration}
+    measure_cost("judging", lambda: step, len(predictions), **names, identity="")
+
+
+def test_cost_of_the_page(measure_cost, report_of_combination, predictions, model, restoration):
+    """The page of one subject, with its figures: the same time serves all."""
+
+    def build():
+        report = report_of_combination()
+        return lambda: page_html(report)
+
+    names = {"model": model, "restoration": restoration}
+    measure_cost("page", build, len(predictions), **names, identity="")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # heavy imports: a pytest run without these fixtures does not
     from fer_models.inference.prediction_cache import Predict
     from fer_models.inference.runner import Combination
     from fer_models.plugin.state import State
+    from fer_models.report.eval_report import EvalReport
     from fer_models.robustness.base import RobustnessResult
     from fer_models.robustness.input_format import InputPlausibility
     from fer_models.store.predictions import PredictionTable
@@ -186,6 +187,14 @@ def predictions(evaluation: Evaluation, combination: Combination) -> PredictionT
 def gate_fixture(request: pytest.FixtureRequest, combination: Combination) -> Gate:
     """The gate for the combination."""
     return Gate(state_of(request.config), combination)
+
+
+@pytest.fixture
+def report_of_combination(
+    request: pytest.FixtureRequest, combination: Combination
+) -> Callable[[], EvalReport]:
+    """A function that makes a report with the scores of this combination alone."""
+    return partial(state_of(request.config).report_of, combination)
 
 
 @pytest.fixture(scope="session")

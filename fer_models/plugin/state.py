@@ -43,6 +43,7 @@ from fer_models.report.robustness_entries import (
     RestorationResult,
     RobustnessEntry,
 )
+from fer_models.result_entries import verdict_json
 from fer_models.robustness.base import ROBUSTNESS_CHECKS
 from fer_models.studies import grim
 from fer_models.zoo import resolve
@@ -234,6 +235,12 @@ class State:
         }
         results = tuple(self.results[k] for k in sorted(self.results))
         return replace(report, results=results, costs=costs, trends=self.history.trends, **sections)
+
+    def report_of(self, combination: Combination) -> EvalReport:
+        """A report with the scores of one combination, without a verdict. Raises as `Runner.predict`."""
+        unjudged = {**self.evaluation.scores.as_json(combination), **verdict_json(None, None, "", False)}
+        result = {**unjudged, "flips": [], "command": reproduction.command(self.config, combination)}
+        return self._report_without_results(results=[result], data=self.evaluation.runner.data.as_json())
 
     def write(self) -> None:
         """Write evals.json, with the earlier runs of its subjects, and the baselines with --update-baselines.

@@ -41,12 +41,15 @@ SCHEMA = 2
 _NAMES_IN_NOTES = 4
 #: The order of costs in tables: that of the steps of an evaluation.
 PHASES = (
-    "preprocessing",
+    "decoding",
     "restoration",
+    "preprocessing",
     "inference",
     "single face",
     "another prompt",
     "evaluation",
+    "judging",
+    "page",
     "training step",
 )
 

@@ -99,6 +99,11 @@ def megabytes(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f} MB"
 
 
+def joules(value: float | None) -> str:
+    """`12.3 J`, or a dash."""
+    return NOTHING if value is None else f"{value:.3g} J"
+
+
 def kilowatt_hours(joules: float | None) -> str:
     """`1.5 kWh` from joules, or a dash."""
     return NOTHING if joules is None else f"{joules / 3.6e6:.3g} kWh"

@@ -269,6 +269,7 @@ class Cost:
         peak_memory_mb: in megabytes.
         joules: energy of one step, or of a training; None where the machine has no readable counter.
         seconds_low, seconds_high: a 95 % interval of `seconds`; None with fewer than six rounds.
+        seconds_p95: the 95th percentile of the rounds; None for fewer than 20.
         relative: the duration as a multiple of the reference workload's, timed in turns with it.
         relative_low, relative_high: a 95 % interval of `relative`.
         precision: of the model's computation.
@@ -291,6 +292,7 @@ class Cost:
     joules: float | None = optional()
     seconds_low: float | None = optional()
     seconds_high: float | None = optional()
+    seconds_p95: float | None = optional()
     relative: float | None = optional()
     relative_low: float | None = optional()
     relative_high: float | None = optional()

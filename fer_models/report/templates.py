@@ -66,7 +66,7 @@ def _environment() -> Environment:
         *(formatting.number, formatting.signed, formatting.percent, formatting.p_value, formatting.seconds),
         *(formatting.metric_name, formatting.exact_percent),
         *(formatting.amount, formatting.rate, formatting.megabytes, formatting.kilowatt_hours),
-        *(formatting.count, figure_cells),
+        *(formatting.joules, formatting.count, figure_cells),
     ):
         environment.filters[function.__name__] = function
     more: dict[str, Callable[..., Any]] = {
