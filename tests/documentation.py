@@ -39,6 +39,8 @@ CLONE = ("evals", "benchmarks", "docs", "conftest.py", "pyproject.toml")
 SHORT_RUNS = {
     "--update-baselines": "",  # it records whole splits only
     "restoration)": "--limit 14",  # depth `quick` has no such checks
+    "inference)": "--limit 14",
+    "slower": "--limit 14",
     "parity": "--limit 14",
     "": "--limit 14 --depth quick",
 }
