@@ -21,6 +21,7 @@ import platform
 import random
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -46,11 +47,9 @@ from fer_models.zoo.registry import from_file, module_name
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: How often a shard is started before it counts as one that kills its worker.
-ATTEMPTS = 4
-#: The most tasks of one run: the driver keeps a record of each. Tasks have several shards where more are missing.
+ATTEMPTS = 3
+#: The most tasks of one run, because the driver keeps a record of each. A task can have several shards.
 _MOST_TASKS = 10_000
-#: What Ray must not do: send statistics of usage, or print messages for developers.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
 @dataclass(frozen=True)
@@ -112,26 +111,29 @@ def connect(address: str | None) -> None:
     Raises:
         UsageError: Ray is not installed, or no cluster has this address.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics leave the machine
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise UsageError('--engine ray needs the package ray: pip install "fer-models[ray]"') from error
-    if ray.is_initialized():
-        return
-    local = {"include_dashboard": False} if address is None else {}
-    try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = "A Ray cluster on this machine cannot be started"
-        if address is not None:
-            where = f"--ray-address {one_line(address)}: no Ray cluster can be reached there"
-        raise UsageError(
-            f"{where}: {one_line(str(error))}. Start one with `ray start --head`, or leave --ray-address out."
-        ) from error
+    if not ray.is_initialized():
+        local = {"include_dashboard": False} if address is None else {}
+        try:
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            where = "A Ray cluster on this machine cannot be started"
+            if address is not None:
+                where = f"--ray-address {one_line(address)}: no Ray cluster can be reached there"
+            raise UsageError(
+                f"{where}: {one_line(str(error))}. "
+                "Start one with `ray start --head`, or leave --ray-address out."
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray warns of its own old settings
+        context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,6 @@ def _results(task: Task, shards: Sequence[int]) -> Iterator[ShardResult]:
     """
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
     actors, resources = _actors(task.config.ray_actors, len(shards))
     numbers = random.sample(list(shards), len(shards))  # another run on this store takes another order
     attempts = ray.remote(_Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
