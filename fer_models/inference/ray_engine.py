@@ -14,6 +14,7 @@ fusion, and predictions for other faces (perturbed, corrupted) stay in the proce
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -23,7 +24,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ from fer_models.zoo.spec import ModelSpec, RestorerSpec
 ATTEMPTS = 3
 #: The most tasks of one run, because the driver keeps a record of each. A task can have several shards.
 _MOST_TASKS = 10_000
+
+
+class LostWorkerWarning(UserWarning):
+    """A process ended before its shard was written, so another one predicted it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def connect(address: str | None) -> None:
         UsageError: Ray is not installed, or no cluster has this address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics leave the machine
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
     try:
         import ray
         import ray.data
@@ -120,7 +126,8 @@ def connect(address: str | None) -> None:
     if not ray.is_initialized():
         local = {"include_dashboard": False} if address is None else {}
         try:
-            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+            with _quiet_stderr():
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = "A Ray cluster on this machine cannot be started"
             if address is not None:
@@ -134,6 +141,23 @@ def connect(address: str | None) -> None:
         warnings.simplefilter("ignore")  # Ray warns of its own old settings
         context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Discard what native code writes to the standard error of this process, such as the level of its log."""
+    try:
+        saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is none
+        yield
+        return
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
 
 
 @dataclass(frozen=True)
@@ -172,13 +196,22 @@ def _results(task: Task, shards: Sequence[int]) -> Iterator[ShardResult]:
         **resources,
     )
     try:
-        for row in dataset.iter_rows():
-            yield pickle.loads(row["result"])
+        with redirect_stdout(io.StringIO()):  # Ray prints there, from another thread, that a worker ended
+            for row in dataset.iter_rows():
+                yield pickle.loads(row["result"])
+        repeated = ray.get(attempts.repeated.remote())
     except ray.exceptions.RayError as error:
         raise PredictionError(
             f"Ray could not predict {task.partition.subject.id}: {one_line(str(error))}. "
             "Shards written before stay. Run again, or use --engine local."
         ) from error
+    if repeated:
+        warnings.warn(
+            f"{task.partition.subject.id}: worker processes ended {repeated} times before their shard was "
+            "written. Others predicted these shards again.",
+            LostWorkerWarning,
+            stacklevel=2,
+        )
 
 
 def _actors(wanted: int | None, shards: int) -> tuple[int, dict[str, float]]:
@@ -237,6 +270,10 @@ class _Attempts:
         """Count one start of a shard, and return how many there were."""
         self._counts[shard] = self._counts.get(shard, 0) + 1
         return self._counts[shard]
+
+    def repeated(self) -> int:
+        """How often a shard was started after its first time."""
+        return sum(self._counts.values()) - len(self._counts)
 
 
 class ShardWorker:

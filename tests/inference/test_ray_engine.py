@@ -14,7 +14,14 @@ from fer_models.config import EvalConfig
 from fer_models.errors import DatasetError, PredictionError, UnknownNameError, UsageError
 from fer_models.inference import ray_engine
 from fer_models.inference.loop import PredictionRun
-from fer_models.inference.ray_engine import ATTEMPTS, ShardWorker, Task, fill_with_ray, shard_predictor
+from fer_models.inference.ray_engine import (
+    ATTEMPTS,
+    LostWorkerWarning,
+    ShardWorker,
+    Task,
+    fill_with_ray,
+    shard_predictor,
+)
 from fer_models.inference.runner import Combination, Runner
 from fer_models.store.partition import Partition
 from fer_models.zoo.registry import Registry, from_file
@@ -120,7 +127,8 @@ def test_actors_write_to_object_storage_what_a_process_writes_to_a_disk(tmp_path
 
 def test_a_killed_actor_costs_only_the_time_of_its_shard(tmp_path, cluster):
     model = user_model(tmp_path, KILL_ONCE)
-    predict(model, tmp_path / "ray" / "store", "ray")
+    with pytest.warns(LostWorkerWarning, match="ended 1 times before their shard was written"):
+        predict(model, tmp_path / "ray" / "store", "ray")
     assert (tmp_path / "killed").exists()
     predicted = sum(map(int, (tmp_path / "batches").read_text().split()))
     assert FACES < predicted <= FACES + 256
