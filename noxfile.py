@@ -152,6 +152,16 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def scaling(session: nox.Session) -> None:
+    """The Ray engine on a cluster of this machine, and stores on an S3 server of this machine."""
+    install(session)
+    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[scaling]")
+    places = ("tests/inference/test_ray_engine.py", "tests/artifacts/test_object_storage.py")
+    runs = "tests/plugin/test_ray_and_object_storage.py"
+    session.run("python", "-m", "pytest", *places, runs, "-q", "-rs")
+
+
+@nox.session
 def gfpgan(session: nox.Session) -> None:
     """Parity with the gfpgan package of the authors; not for Python 3.13 and later."""
     if sys.version_info >= (3, 13):

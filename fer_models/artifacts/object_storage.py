@@ -231,11 +231,14 @@ def modified_ns(path: StorePath) -> int:
 @lru_cache
 def _open(bucket: str, query: str) -> Any:
     """The file system of a bucket."""
+    import pyarrow as pa
     from pyarrow.fs import FileSystem
 
-    # The smallest files need one request each, instead of three.
-    parameters = "&".join(filter(None, (query, "allow_delayed_open=true")))
-    return FileSystem.from_uri(f"{SCHEME}://{bucket}?{parameters}")[0]
+    address = f"{SCHEME}://{bucket}?{query}"
+    try:  # a small file is written by one request instead of three
+        return FileSystem.from_uri(f"{address}{'&' if query else ''}allow_delayed_open=true")[0]
+    except pa.ArrowInvalid:  # an older pyarrow, or an invalid parameter of the user's
+        return FileSystem.from_uri(address)[0]
 
 
 def _file_type() -> Any:
