@@ -3,11 +3,11 @@
     python benchmarks/ray_scaling.py
     python benchmarks/ray_scaling.py --model vgg19 --actors 1 --actors 2 --data-root CLASS_FOLDERS
 
-One model predicts the same faces again and again into an empty store: with the local engine, and with 1, 2 and 4
-actors, which share the cores of the machine. The cluster is started once, before the first timing. The time of
-a run is that of `Runner.predict`: it includes the start of the actors, the loading of the dataset and the model
-in each of them, and the writing of the shards. The script prints a Markdown table of medians, and checks that
-each run has written the same bytes.
+One model predicts the same faces again and again into an empty store: with the local engine, and with 1, 2
+and 4 actors, which share the cores of the machine. The cluster is started once, before the first timing. The
+time of a run is that of `Runner.predict`: it includes the start of the actors, the loading of the dataset and
+the model in each of them, and the writing of the shards. The script prints a Markdown table of medians, and
+checks that each run has written the same bytes.
 """
 
 from __future__ import annotations
@@ -88,13 +88,12 @@ def describe(actors: int) -> str:
 
 def print_table(times: dict[int, list[tuple[float, float]]], n: int) -> None:
     """Print the medians as a Markdown table."""
-    print("\n| engine | run (s) | faces/s | speed-up | time outside inference, per process (s) |")
+    print("\n| engine | run (s) | faces/s | speed-up | predicting, sum of all processes (s) |")
     print("|---|---|---|---|---|")
     base = median(wall for wall, _ in next(iter(times.values())))
     for actors, rounds in times.items():
-        wall = median(wall for wall, _ in rounds)
-        outside = median(wall - inference / max(actors, 1) for wall, inference in rounds)
-        print(f"| {describe(actors)} | {wall:.1f} | {n / wall:.0f} | {base / wall:.2f} | {outside:.1f} |")
+        wall, inference = (median(column) for column in zip(*rounds, strict=True))
+        print(f"| {describe(actors)} | {wall:.1f} | {n / wall:.0f} | {base / wall:.2f} | {inference:.1f} |")
 
 
 if __name__ == "__main__":
