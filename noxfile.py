@@ -156,9 +156,10 @@ def scaling(session: nox.Session) -> None:
     """The Ray engine on a cluster of this machine, and stores on an S3 server of this machine."""
     install(session)
     session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[scaling]")
-    places = ("tests/inference/test_ray_engine.py", "tests/artifacts/test_object_storage.py")
-    runs = "tests/plugin/test_ray_and_object_storage.py"
-    session.run("python", "-m", "pytest", *places, runs, "-q", "-rs")
+    files = ("artifacts/test_object_storage", "store/test_object_store", "inference/test_ray_engine")
+    runs = "plugin/test_ray_and_object_storage"
+    tests = [f"tests/{file}.py" for file in (*files, runs)]
+    session.run("python", "-m", "pytest", *tests, "-q", "-rs")
 
 
 @nox.session

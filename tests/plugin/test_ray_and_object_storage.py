@@ -46,6 +46,11 @@ def test_a_store_on_an_s3_server_gives_the_same_verdicts(bench):
         (result,) = json.loads(output.read_text())["results"]
         assert (result["verdict"], result["n"]) == ("FAIL", 105)
 
+        for sides in ((address, bench.folder / "store"), (bench.folder / "store", address)):
+            command = ["compare", *map(str, sides), "--format", "json"]
+            done = bench.run_python(["-m", "fer_models.cli", *command], 0, **ENVIRONMENT)
+            assert [one["verdict"] for one in json.loads(done.stdout)["results"]] == ["PASS"]
+
 
 def test_a_run_with_ray_gives_the_same_verdicts_without_noise(bench):
     pytest.importorskip("ray")
