@@ -183,7 +183,10 @@ def _results(task: Task, shards: Sequence[int]) -> Iterator[ShardResult]:
     """
     import ray
 
-    actors, resources = _actors(task.config.ray_actors, len(shards))
+    total = ray.cluster_resources()
+    gpus, cores = total.get("GPU", 0.0), total.get("CPU", 1.0)
+    largest = max(node["Resources"].get("CPU", 1.0) for node in ray.nodes() if node["Alive"])
+    actors, resources = actors_for(task.config.ray_actors, len(shards), gpus, cores, largest)
     numbers = random.sample(list(shards), len(shards))  # another run on this store takes another order
     attempts = ray.remote(_Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     dataset = ray.data.from_items(
@@ -214,22 +217,25 @@ def _results(task: Task, shards: Sequence[int]) -> Iterator[ShardResult]:
         )
 
 
-def _actors(wanted: int | None, shards: int) -> tuple[int, dict[str, float]]:
-    """The number of actors, and what each of them reserves: a GPU, or a share of the cores."""
-    import ray
+def actors_for(
+    wanted: int | None, shards: int, gpus: float, cores: float, largest: float
+) -> tuple[int, dict[str, float]]:
+    """The number of actors, and what each of them reserves: a GPU, or a share of the cores.
 
-    total = ray.cluster_resources()
-    gpus, cores = total.get("GPU", 0.0), total.get("CPU", 1.0)
+    Ray sets the threads of an actor (OMP_NUM_THREADS) to its cores.
+
+    Args:
+        wanted: the number that the user gave; None for the default.
+        shards: how many are missing; more actors than that have nothing to do.
+        gpus: those of the cluster.
+        cores: those of the cluster.
+        largest: the cores of its largest machine, on which an actor must fit.
+    """
     actors = min(wanted or int(gpus) or max(1, int(cores // 2)), shards)
-    # Ray sets OMP_NUM_THREADS of an actor to its cores, and torch uses so many threads.
-    largest = min(
-        (node["Resources"].get("CPU", cores) for node in ray.nodes() if node["Alive"]), default=cores
-    )
     share = min(cores / actors, largest)
-    resources = {"num_cpus": float(int(share)) if share >= 1 else share}
     if gpus >= 1:
-        resources = {"num_cpus": min(1.0, share), "num_gpus": min(1.0, gpus / actors)}
-    return actors, resources
+        return actors, {"num_cpus": min(1.0, share), "num_gpus": min(1.0, gpus / actors)}
+    return actors, {"num_cpus": float(int(share)) if share >= 1 else share}
 
 
 def _pickled(task: Task) -> bytes:

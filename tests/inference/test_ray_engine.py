@@ -185,6 +185,22 @@ def test_a_record_that_cannot_be_sent_is_named(tmp_path, cluster):
         fill_with_ray(task_of(model, tmp_path / "store"), lambda n: None, [0])
 
 
+@pytest.mark.parametrize(
+    ("wanted", "shards", "gpus", "cores", "largest", "expected"),
+    [
+        (None, 99, 0, 2, 2, (1, {"num_cpus": 2})),
+        (None, 99, 0, 16, 16, (8, {"num_cpus": 2})),
+        (None, 3, 0, 16, 16, (3, {"num_cpus": 5})),
+        (4, 99, 0, 2, 2, (4, {"num_cpus": 0.5})),
+        (1, 99, 0, 64, 16, (1, {"num_cpus": 16})),
+        (None, 99, 8, 64, 32, (8, {"num_cpus": 1, "num_gpus": 1})),
+        (16, 99, 8, 64, 32, (16, {"num_cpus": 1, "num_gpus": 0.5})),
+    ],
+)
+def test_actors_share_the_cores_or_have_a_gpu_each(wanted, shards, gpus, cores, largest, expected):
+    assert ray_engine.actors_for(wanted, shards, gpus, cores, largest) == expected
+
+
 def test_errors_with_other_arguments_travel_as_the_next_simple_kind():
     plain = ray_engine._plain(UnknownNameError("model", "vg19", ["vgg19"]))
     assert type(plain) is UsageError
