@@ -23,8 +23,8 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,14 @@ def fill_with_ray(task: Task, progress: Progress, shards: Sequence[int]) -> None
     partition = task.partition
     seconds: dict[int, float] = {}
     try:
-        for result in _results(task, shards):
-            if result.error is not None:
-                raise result.error
-            if result.seconds is not None:
-                seconds[result.shard] = result.seconds
-            rows = partition.rows(result.shard)
-            progress(rows.stop - rows.start)
+        with closing(_results(task, shards)) as results:
+            for result in results:
+                if result.error is not None:
+                    raise result.error
+                if result.seconds is not None:
+                    seconds[result.shard] = result.seconds
+                rows = partition.rows(result.shard)
+                progress(rows.stop - rows.start)
     finally:
         if seconds:
             partition.write_seconds(seconds)
@@ -175,7 +176,7 @@ class ShardResult:
     error: FerModelsError | None = None
 
 
-def _results(task: Task, shards: Sequence[int]) -> Iterator[ShardResult]:
+def _results(task: Task, shards: Sequence[int]) -> Generator[ShardResult, None, None]:
     """The results of all shards, in the order in which they are ready.
 
     Raises:

@@ -1,6 +1,7 @@
 """The Ray engine on a real cluster of this machine: two actors, tiny models, and a store on an S3 server."""
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -143,9 +144,10 @@ def test_a_model_that_always_ends_its_process_is_an_error_that_says_so(tmp_path,
 
 
 def test_an_error_of_the_model_has_the_same_text_as_in_one_process(tmp_path, cluster):
-    model = user_model(tmp_path, 'raise ValueError("no such face")')
+    model, stdout = user_model(tmp_path, 'raise ValueError("no such face")'), sys.stdout
     with pytest.raises(PredictionError) as caught:
         predict(model, tmp_path / "store", "ray")
+    assert sys.stdout is stdout
     sentence = "Model 'bright' failed on a batch of {} faces: ValueError: no such face"
     assert str(caught.value) in [sentence.format(n) for n in (64, FACES % 256)]
     assert caught.value.__cause__ is None
