@@ -152,6 +152,17 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def scaling(session: nox.Session) -> None:
+    """The Ray engine on a cluster of this machine, and stores on an S3 server of this machine."""
+    install(session)
+    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[scaling]")
+    files = ("artifacts/test_object_storage", "store/test_object_store", "inference/test_ray_engine")
+    runs = "plugin/test_ray_and_object_storage"
+    tests = [f"tests/{file}.py" for file in (*files, runs)]
+    session.run("python", "-m", "pytest", *tests, "-q", "-rs")
+
+
+@nox.session
 def gfpgan(session: nox.Session) -> None:
     """Parity with the gfpgan package of the authors; not for Python 3.13 and later."""
     if sys.version_info >= (3, 13):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_models.artifacts.object_storage import ObjectPath, StorePath
 from fer_models.depth import FULL, Depth
 from fer_models.progress import Progress
 from fer_models.slices.columns import MIN_SLICE
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: A function from a title and a number of faces to a context manager of a progress callback.
 ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
+
+#: Where faces are predicted: in this process, or in those of Ray.
+ENGINES = ("local", "ray")
 
 
 def no_progress(title: str, total: int) -> AbstractContextManager[Progress]:
@@ -34,7 +38,9 @@ class EvalConfig:
         limit: at most this many faces, stratified; None for all.
         runtime: device, precision, download.
         batch_size: faces per forward pass.
-        store: the folder of stored predictions.
+        store: the folder of stored predictions, on disk or in object storage.
+        local_folder: the folder of all caches and of the history where `store` is in object storage;
+            otherwise they are next to it.
         baselines: the baselines file.
         shipped_baselines: read if `baselines` does not exist; None for none.
         cached_only: load no model; subjects without stored predictions are skipped.
@@ -48,6 +54,9 @@ class EvalConfig:
         slice_cuts: the cuts of its numeric columns, by column.
         crossed_slices: pairs of columns whose slices are crossed.
         min_slice: faces that a slice needs to be judged.
+        engine: `local`, or `ray` to predict the faces in several processes. No prediction depends on it.
+        ray_address: the Ray cluster, as `ray.init` takes it; None for one of this machine, for this run.
+        ray_actors: how many processes predict; None for one per GPU, or one per two cores without a GPU.
     """
 
     dataset: str = "synthetic"
@@ -56,7 +65,8 @@ class EvalConfig:
     limit: int | None = None
     runtime: Runtime = field(default_factory=Runtime)
     batch_size: int = 64
-    store: Path = Path(".evals/store")
+    store: StorePath = Path(".evals/store")
+    local_folder: Path = Path(".evals")
     baselines: Path = Path("baselines.json")
     shipped_baselines: Path | None = None
     cached_only: bool = False
@@ -71,6 +81,9 @@ class EvalConfig:
     slice_cuts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     crossed_slices: tuple[tuple[str, str], ...] = ()
     min_slice: int = MIN_SLICE
+    engine: str = "local"
+    ray_address: str | None = None
+    ray_actors: int | None = None
 
     @property
     def corruption_id(self) -> str | None:
@@ -85,31 +98,36 @@ class EvalConfig:
         return self.shipped_baselines
 
     @property
+    def caches(self) -> Path:
+        """Folder of all caches: next to the store, or `local_folder`."""
+        return self.local_folder if isinstance(self.store, ObjectPath) else self.store.parent
+
+    @property
     def cache(self) -> Path:
         """Folder of cached audits and hashes of `train`."""
-        return self.store.parent / "cache"
+        return self.caches / "cache"
 
     @property
     def embeddings(self) -> Path:
         """Folder of face embeddings, for models that have them."""
-        return self.store.parent / "features"
+        return self.caches / "features"
 
     @property
     def restored(self) -> Path:
         """Folder of restored faces, for slow restorers."""
-        return self.store.parent / "restored"
+        return self.caches / "restored"
 
     @property
     def predictions(self) -> Path:
         """Folder of predictions for faces outside the dataset: perturbed, corrupted, blank ones."""
-        return self.store.parent / "predictions"
+        return self.caches / "predictions"
 
     @property
     def checks(self) -> Path:
         """Folder of the predictions by which a changed third-party model is detected."""
-        return self.store.parent / "checks"
+        return self.caches / "checks"
 
     @property
     def costs(self) -> Path:
         """Folder of measured costs."""
-        return self.store.parent / "costs"
+        return self.caches / "costs"

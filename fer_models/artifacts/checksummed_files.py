@@ -3,6 +3,8 @@
 A file that the code calls `part-00000.parquet` is `part-00000-0123456789abcdef.parquet` on disk. Every reader
 computes the checksum again, so it detects a flipped bit, a cut or an edit in any format. A damaged file is
 never used: the process that holds the lock removes it with a warning, and its content is computed again.
+
+A folder can also be in object storage, which has no locks and needs none (see `object_storage`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from fer_models.artifacts.hashing import warn_damaged
+from fer_models.artifacts.object_storage import ObjectPath, StorePath
 from fer_models.errors import StoreError
 
 if TYPE_CHECKING:
@@ -32,8 +35,10 @@ _Content = TypeVar("_Content")
 
 
 @contextmanager
-def locked_directory(folder: Path, contents: str) -> Iterator[None]:
+def locked_directory(folder: StorePath, contents: str) -> Iterator[None]:
     """Lock a folder: one process writes its files, the others wait and then use them.
+
+    Nothing is locked in object storage: several processes may write there.
 
     Args:
         folder: it is created if it is missing.
@@ -42,6 +47,9 @@ def locked_directory(folder: Path, contents: str) -> Iterator[None]:
     Raises:
         StoreError: it cannot be created, or written.
     """
+    if isinstance(folder, ObjectPath):
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -57,7 +65,7 @@ def locked_directory(folder: Path, contents: str) -> Iterator[None]:
         lock.release()
 
 
-def write(folder: Path, name: str, content: bytes, contents: str) -> Path:
+def write(folder: StorePath, name: str, content: bytes, contents: str) -> StorePath:
     """Write a file atomically in place of its earlier versions, under `locked_directory`.
 
     Args:
@@ -74,11 +82,23 @@ def write(folder: Path, name: str, content: bytes, contents: str) -> Path:
     """
     plain = folder / name
     path = plain.with_name(f"{plain.stem}-{checksum(content)}{plain.suffix}")
-    part = folder / f"{plain.stem}.{os.getpid()}.part"
+    if isinstance(path, ObjectPath):
+        path.write_bytes(content)
+        for earlier in versions(path.parent, plain.name):
+            if earlier != path:
+                earlier.unlink(missing_ok=True)  # another process may have removed it
+    elif isinstance(folder, Path):
+        _replace_local(path, plain.name, content, folder, contents)
+    return path
+
+
+def _replace_local(path: Path, name: str, content: bytes, folder: Path, contents: str) -> None:
+    """Write a local file atomically; its earlier versions are removed."""
+    part = folder / f"{Path(name).stem}.{os.getpid()}.part"
     try:
         path.parent.mkdir(exist_ok=True)
         part.write_bytes(content)
-        for earlier in versions(path.parent, plain.name):
+        for earlier in versions(path.parent, name):
             if earlier != path:
                 with suppress(IsADirectoryError, PermissionError):  # not a file of this cache
                     earlier.unlink(missing_ok=True)
@@ -87,11 +107,10 @@ def write(folder: Path, name: str, content: bytes, contents: str) -> Path:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise _write_error(folder, contents, error) from error
-    return path
 
 
 def find(
-    folder: Path, name: str, parse: Callable[[bytes], _Content], *, remove_damaged: bool = False
+    folder: StorePath, name: str, parse: Callable[[bytes], _Content], *, remove_damaged: bool = False
 ) -> _Content | None:
     """Find and parse a file; None where there is no valid version of it.
 
@@ -102,7 +121,18 @@ def find(
         remove_damaged: remove invalid versions, each with a warning, because the caller computes the content
             again. Only under `locked_directory`.
     """
-    for path in versions(folder, name):
+    return first_valid(versions(folder, name), parse, remove_damaged=remove_damaged)
+
+
+def first_valid(
+    paths: Iterable[StorePath], parse: Callable[[bytes], _Content], *, remove_damaged: bool = False
+) -> _Content | None:
+    """Parse the first valid version of a file; None where there is none. As `find`.
+
+    Raises:
+        StoreError: object storage cannot be used.
+    """
+    for path in paths:
         try:
             return parse(read(path))
         except FileNotFoundError:  # another process has just replaced it
@@ -115,25 +145,43 @@ def find(
     return None
 
 
-def versions(folder: Path, name: str) -> list[Path]:
-    """List the versions of a file on disk, valid or not, sorted; usually one."""
+def versions(folder: StorePath, name: str) -> list[StorePath]:
+    """List the versions of a file in the folder, valid or not, sorted; usually one."""
     stem, suffix = os.path.splitext(name)
     pattern = re.compile(f"{re.escape(stem)}(-.{{{CHECKSUM_DIGITS}}})?{re.escape(suffix)}", re.DOTALL)
+    return [folder / listed for listed in _list(folder) if pattern.fullmatch(listed)]
+
+
+def versions_by_name(folder: StorePath) -> Mapping[str, list[StorePath]]:
+    """List the folder once, for many files: the `versions` of each file, by its name without the checksum."""
+    by_name: dict[str, list[StorePath]] = {}
+    for listed in _list(folder):
+        stem, suffix = os.path.splitext(listed)
+        plain, _, digest = stem.rpartition("-")
+        for name in {listed, plain + suffix if len(digest) == CHECKSUM_DIGITS else listed}:
+            by_name.setdefault(name, []).append(folder / listed)
+    return by_name
+
+
+def _list(folder: StorePath) -> list[str]:
+    """The names in a folder, sorted; none where it is missing or cannot be read."""
+    if isinstance(folder, ObjectPath):
+        return [path.name for path in folder.iterdir()]
     try:
         with os.scandir(folder) as entries:
-            return sorted(folder / entry.name for entry in entries if pattern.fullmatch(entry.name))
-    except OSError:  # no such folder, or an unreadable one
+            return sorted(entry.name for entry in entries)
+    except OSError:
         return []
 
 
-def read(path: Path) -> bytes:
+def read(path: StorePath) -> bytes:
     """Read and verify the bytes of a file.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is not a file, or its bytes do not have the checksum in its name.
     """
-    if path.exists() and not path.is_file():  # reading a pipe would block
+    if isinstance(path, Path) and path.exists() and not path.is_file():  # reading a pipe would block
         raise ValueError("it is not a file")
     content = path.read_bytes()
     if path.stem.rpartition("-")[2] != checksum(content):

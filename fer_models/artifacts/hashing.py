@@ -55,7 +55,7 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def warn_damaged(path: Path, reason: str) -> None:
+def warn_damaged(path: object, reason: str) -> None:
     """Warn that a cache file is damaged and that its content is computed again.
 
     It stays a warning where warnings are errors, because the run is valid.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fer_models.artifacts.object_storage import store_path
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def fitting_options(parser: argparse.ArgumentParser, output: str, store: str) ->
     model_file_option(parser)
     default = Path(".evals/store")
     store_help = f"{store} (default: {default})"
-    parser.add_argument("--store", type=Path, default=default, metavar="FOLDER", help=store_help)
+    parser.add_argument("--store", type=store_path, default=default, metavar="FOLDER", help=store_help)
     output_help = f"folder of the fitted {output} (default: the user's weights folder)"
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
     parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_models.artifacts.object_storage import store_path
 from fer_models.cli.common import (
     VERDICT_CODE,
     Commands,
@@ -45,7 +46,7 @@ def add(commands: Commands) -> None:
         "after",
         metavar="AFTER",
         nargs="?",
-        type=Path,
+        type=store_path,
         default=_STORE,
         help=f"a store, or a folder in a store (default {_STORE})",
     )

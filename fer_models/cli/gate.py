@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_models.artifacts.object_storage import store_path
 from fer_models.cli.common import Commands, add_command, console
 
 if TYPE_CHECKING:
+    from fer_models.artifacts.object_storage import StorePath
     from fer_models.gate.power import ScenarioResult
     from fer_models.gate.sample_plan import SamplePlan
     from fer_models.store.predictions import PredictionTable
@@ -39,14 +41,14 @@ def _add_power(actions: Commands) -> None:
     power = add_command(actions, "power", text, _POWER_EXAMPLES)
     power.add_argument(
         "folder",
-        type=Path,
+        type=store_path,
         nargs="?",
         metavar="FOLDER",
         help="stored predictions to simulate from (default: those in --store with the most faces)",
     )
     store = Path(".evals/store")
     power.add_argument(
-        "--store", type=Path, default=store, metavar="FOLDER", help=f"the store (default {store})"
+        "--store", type=store_path, default=store, metavar="FOLDER", help=f"the store (default {store})"
     )
     _number(power, "--runs", 2000, "simulated runs per scenario")
     _number(power, "--whole-runs", 1000, "simulated full runs per depth")
@@ -129,7 +131,7 @@ def _plan_table(plans: list[SamplePlan]) -> Any:
     return table
 
 
-def _largest(store: Path) -> tuple[Path, PredictionTable, Subject]:
+def _largest(store: StorePath) -> tuple[StorePath, PredictionTable, Subject]:
     """Load the stored predictions with the most faces.
 
     Of several with as many faces, those with probabilities come first, then raw faces, then the order of the
@@ -141,14 +143,14 @@ def _largest(store: Path) -> tuple[Path, PredictionTable, Subject]:
 
     order = {name: i for i, name in enumerate(MODELS.names)}
 
-    def rank(candidate: tuple[Path, PredictionTable, Subject]) -> tuple[Any, ...]:
+    def rank(candidate: tuple[StorePath, PredictionTable, Subject]) -> tuple[Any, ...]:
         folder, predictions, subject = candidate
         is_raw = subject.restoration == "raw" and subject.corruption is None
         position = order.get(subject.model, len(order))
         return (-len(predictions), not predictions.has_probabilities, not is_raw, position, folder.name)
 
     candidates = []
-    for folder in sorted(store.glob("*/")):
+    for folder in sorted(path for path in store.glob("*") if path.is_dir()):
         try:
             candidates.append((folder, *load_partition(folder)))
         except StoreError:  # an unfinished run, or another program's folder: the user did not name it

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_models.artifacts.object_storage import store_path
 from fer_models.cli.common import Commands, add_command
 from fer_models.errors import UnknownNameError, UsageError
 
@@ -41,7 +42,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
     place = parser.add_mutually_exclusive_group()
     store_help = f"the store of the runs; the history is next to it (default: {_STORE})"
-    place.add_argument("--store", type=Path, default=_STORE, metavar="FOLDER", help=store_help)
+    place.add_argument("--store", type=store_path, default=_STORE, metavar="FOLDER", help=store_help)
     place.add_argument("--history", type=Path, metavar="FILE", help="the file of the history")
     format_help = "text (default) or json"
     parser.add_argument("--format", choices=("text", "json"), default="text", help=format_help)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_models.artifacts.object_storage import store_path
 from fer_models.cli.common import (
     STANDARD_OUTPUT,
     Commands,
@@ -41,7 +42,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "report", metavar="FILE", nargs="?", type=Path, help=f"the evals.json of the run (default {_REPORT})"
     )
-    parser.add_argument("--store", type=Path, metavar="FOLDER", help="report stored predictions instead")
+    parser.add_argument(
+        "--store", type=store_path, metavar="FOLDER", help="report stored predictions instead"
+    )
     parser.add_argument(
         "--baselines",
         type=Path,

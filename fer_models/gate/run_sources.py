@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from fer_models.artifacts.object_storage import SCHEME, StorePath, modified_ns, store_path
 from fer_models.errors import BaselinesError, StoreError, UsageError
 from fer_models.gate import baselines
 from fer_models.gate.baselines import BaselineRecord, by_name
@@ -56,14 +57,17 @@ def load_baseline(location: str) -> RunSource[PredictionTable | BaselineRecord]:
     """Load the first side of a comparison.
 
     Args:
-        location: one subject's folder in a store, a store, a baselines file, or a git revision such as
-            `main`, `HEAD~1` or `REV:path/to/baselines.json`; a path that exists is a path.
+        location: one subject's folder in a store, a store (also in object storage), a baselines file, or a
+            git revision such as `main`, `HEAD~1` or `REV:path/to/baselines.json`; a path that exists is a
+            path.
 
     Raises:
         UsageError: it is none of these, or git is missing.
         BaselinesError: the file does not follow its schema.
         StoreError: the subject's folder is incomplete or damaged.
     """
+    if location.startswith(f"{SCHEME}://"):
+        return load_candidate(store_path(location))
     if os.path.isdir(location):
         return _load_folder(Path(location))
     if os.path.exists(location):
@@ -71,7 +75,7 @@ def load_baseline(location: str) -> RunSource[PredictionTable | BaselineRecord]:
     return _records(location, _read_revision(location))
 
 
-def load_candidate(folder: Path) -> RunSource[PredictionTable]:
+def load_candidate(folder: StorePath) -> RunSource[PredictionTable]:
     """Load the second side of a comparison: one subject's folder in a store, or a store.
 
     Raises:
@@ -86,7 +90,7 @@ def load_candidate(folder: Path) -> RunSource[PredictionTable]:
     return _load_folder(folder)
 
 
-def _load_folder(folder: Path) -> RunSource[PredictionTable]:
+def _load_folder(folder: StorePath) -> RunSource[PredictionTable]:
     if _shards(folder):
         predictions, subject = load_partition(folder)
         return RunSource(str(folder), {subject: predictions}, is_single=True)
@@ -101,7 +105,7 @@ def _load_folder(folder: Path) -> RunSource[PredictionTable]:
     return source_of(str(folder), stored, notes)
 
 
-def read_store(folder: Path) -> tuple[list[StoredPredictions], dict[str, str]]:
+def read_store(folder: StorePath) -> tuple[list[StoredPredictions], dict[str, str]]:
     """Read all partitions of a store, newest first, and the reasons why others cannot be read, by folder."""
     partitions = [f for f in folder.iterdir() if f.is_dir() and _shards(f)]
     stored, damaged = [], {}
@@ -125,12 +129,12 @@ def source_of(
     return RunSource(name, newest, notes=tuple(notes), older=older)
 
 
-def _shards(folder: Path) -> list[Path]:
+def _shards(folder: StorePath) -> list[StorePath]:
     return list(folder.glob("part-*.parquet"))
 
 
-def _modified(folder: Path) -> int:
-    return max(shard.stat().st_mtime_ns for shard in _shards(folder))
+def _modified(folder: StorePath) -> int:
+    return max(modified_ns(shard) for shard in _shards(folder))
 
 
 def _records(name: str, content: baselines.Baselines) -> RunSource[BaselineRecord]:

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fer_models.artifacts.object_storage import ObjectPath, StorePath
 from fer_models.errors import UsageError, encodable, one_line
 from fer_models.history.records import Entry, RunRecord, Series, SubjectRecord
 from fer_models.store.subject import Subject
@@ -67,9 +68,12 @@ _OF_SERIES = """ WHERE model = :model AND dataset = :dataset AND split = :split
 _NEWEST_FIRST = " ORDER BY runs.id DESC, subjects.rowid DESC LIMIT :last"
 
 
-def history_path(store: Path) -> Path:
-    """The history of the runs that use a store: a file in the folder that holds the store."""
-    return store.parent / _NAME
+def history_path(store: StorePath, local_folder: Path = Path(".evals")) -> Path:
+    """The history of the runs that use a store: a file in the folder that holds the store.
+
+    It is in `local_folder` where the store is in object storage.
+    """
+    return (local_folder if isinstance(store, ObjectPath) else store.parent) / _NAME
 
 
 class History:

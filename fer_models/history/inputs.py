@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from fer_models.artifacts.checksummed_files import versions
+from fer_models.artifacts.object_storage import StorePath
 from fer_models.errors import StoreError
 from fer_models.history.records import Entry
 from fer_models.store.partition import read_shard
@@ -21,7 +22,7 @@ _DATA = "data"
 _CODE = "code of fer-models"
 
 
-def stored_provenance(store: Path, subject: Subject, key: str) -> dict[str, Any]:
+def stored_provenance(store: StorePath, subject: Subject, key: str) -> dict[str, Any]:
     """The provenance of stored predictions, from their first shard; empty where that cannot be read.
 
     Args:
@@ -29,7 +30,8 @@ def stored_provenance(store: Path, subject: Subject, key: str) -> dict[str, Any]
         subject: what was evaluated.
         key: the key of its partition.
     """
-    for path in sorted((store / subject.folder(key)).glob("part-00000*.parquet")):
+    folder = store / subject.folder(key)
+    for path in versions(folder, "part-00000.parquet"):
         try:
             metadata = read_shard(path)[1]
         except StoreError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fer_models.zoo.spec import Runtime
 
@@ -30,3 +32,19 @@ def device_name(runtime: Runtime) -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def provenance(identity: Mapping[str, Any], runtime: Runtime, batch_size: int) -> dict[str, Any]:
+    """What is stored with predictions: nothing that differs from run to run on one machine.
+
+    Args:
+        identity: everything that decides the predictions besides the faces.
+        runtime: that of the model, with its precision; the model is loaded.
+        batch_size: faces per forward pass.
+    """
+    return {
+        **identity,
+        "device": device_name(runtime),
+        "batch_size": batch_size,
+        "environment": environment(),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from fer_models.store.predictions import PredictionTable
 _Content = TypeVar("_Content")
 #: A function from the rows of a shard, in canonical order, to the content of the shard.
 Compute = Callable[[slice], _Content]
+#: A function that computes and writes shards of a folder, by their numbers.
+FillShards = Callable[[Sequence[int]], None]
 
 
 def no_count(n: int) -> None:
@@ -59,9 +61,21 @@ def predict_missing_shards(
     """
 
     def write(shard: int, predictions: Predictions, seconds: float) -> None:
-        partition.write(shard, _table(predictions, partition, shard), provenance(), seconds)
+        partition.write(shard, prediction_table(predictions, partition, shard), provenance(), seconds)
 
     is_computed = fill_missing_shards(partition, load, write, progress)
+    return PredictionRun(partition.read(), partition.seconds(), from_store=not is_computed)
+
+
+def predict_with(fill: FillShards, partition: Partition, progress: Progress = no_count) -> PredictionRun:
+    """As `predict_missing_shards`, with another engine, which writes the shards itself.
+
+    Args:
+        fill: predicts the faces of the missing shards; called only if there are some.
+        partition: the folder of the subject.
+        progress: called with the number of faces that are stored already; `fill` counts its own.
+    """
+    is_computed = fill_with(fill, partition, progress)
     return PredictionRun(partition.read(), partition.seconds(), from_store=not is_computed)
 
 
@@ -79,24 +93,33 @@ def fill_missing_shards(
         write: writes the content of a shard, which took some seconds to compute.
         progress: called with the number of faces that are stored already.
     """
+
+    def fill(shards: Sequence[int]) -> None:
+        compute = load()
+        for shard in shards:
+            started = time.perf_counter()
+            content = compute(folder.rows(shard))
+            write(shard, content, time.perf_counter() - started)
+
+    return fill_with(fill, folder, progress)
+
+
+def fill_with(fill: FillShards, folder: ShardedFolder[Any], progress: Progress = no_count) -> bool:
+    """Call `fill` with the missing shards of a folder, under its lock; whether there were any."""
     total = len(folder.faces)
     if not folder.missing():  # without the lock: a store that can only be read is enough
         progress(total)
         return False
     with folder.locked():
         missing = folder.missing(remove_damaged=True)  # another process may have written some meanwhile
-        rows_of = {shard: folder.rows(shard) for shard in missing}
-        progress(total - sum(rows.stop - rows.start for rows in rows_of.values()))
-        compute = load() if missing else None
-        for shard, rows in rows_of.items():
-            assert compute is not None
-            started = time.perf_counter()
-            content = compute(rows)
-            write(shard, content, time.perf_counter() - started)
+        rows = [folder.rows(shard) for shard in missing]
+        progress(total - sum(row.stop - row.start for row in rows))
+        if missing:
+            fill(missing)
     return bool(missing)
 
 
-def _table(predictions: Predictions, partition: Partition, shard: int) -> PredictionTable:
+def prediction_table(predictions: Predictions, partition: Partition, shard: int) -> PredictionTable:
     """The rows of a shard.
 
     Probabilities are rounded to float32, as they are stored; the predicted emotion is the most probable of

@@ -27,10 +27,10 @@ from fer_models.images import Face
 from fer_models.inference.batches import BatchLoop
 from fer_models.inference.dataset import EvalDataset
 from fer_models.inference.embeddings import embed_missing_shards, embedding_partition
-from fer_models.inference.environment import device_name, environment
+from fer_models.inference.environment import provenance
 from fer_models.inference.identity import Combination, Identities
 from fer_models.inference.loader import Loader
-from fer_models.inference.loop import Compute, PredictionRun, no_count, predict_missing_shards
+from fer_models.inference.loop import Compute, PredictionRun, no_count, predict_missing_shards, predict_with
 from fer_models.inference.model_check import SAMPLE
 from fer_models.inference.pipeline import validate_predictions
 from fer_models.inference.prediction_cache import Classify, Predict
@@ -237,21 +237,33 @@ class Runner:
 
     def _predict(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
         partition = self._partition(model, restorer, data)
-        provenance = partial(self._provenance, model, restorer)
+        describe = partial(self._provenance, model, restorer)
         if model.has_embeddings:
             load = partial(self._load_embedding_classifier, model, restorer, data)
-            return predict_missing_shards(partition, load, provenance)
+            return predict_missing_shards(partition, load, describe)
         if model.is_fusion:
             return self._fuse(model, restorer, data, partition)
         faces, size = data.faces, self.options.batch_size
         with self._shown(f"predicting {partition.subject.id}", partition) as progress:
+            if self.options.engine == "ray":
+                return self._predict_with_ray(model, restorer, partition, progress)
 
             def load_pipeline() -> Compute[Predictions]:
                 steps = self._loader.pipeline(model, restorer).prediction_steps()
                 loop = BatchLoop(steps, faces, size, progress)
                 return lambda rows: Predictions.joined(loop(rows))
 
-            return predict_missing_shards(partition, load_pipeline, provenance, progress)
+            return predict_missing_shards(partition, load_pipeline, describe, progress)
+
+    def _predict_with_ray(
+        self, model: ModelSpec, restorer: RestorerSpec, partition: Partition, progress: Progress
+    ) -> PredictionRun:
+        """The predictions of a model, whose missing shards are predicted by the actors of a Ray cluster."""
+        from fer_models.inference.ray_engine import Task, fill_with_ray
+
+        identity = self._identities.identity(model, restorer, runtime=model.resolve(self.options.runtime))
+        task = Task(self.options, model, restorer, partition, identity)
+        return predict_with(partial(fill_with_ray, task, progress), partition, progress)
 
     def _load_embedding_classifier(
         self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset
@@ -293,12 +305,8 @@ class Runner:
 
     def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
         runtime = model.resolve(self.options.runtime)
-        return {
-            **self._identities.identity(model, restorer, runtime=runtime),
-            "device": device_name(runtime),
-            "batch_size": self.options.batch_size,
-            "environment": environment(),
-        }
+        identity = self._identities.identity(model, restorer, runtime=runtime)
+        return provenance(identity, runtime, self.options.batch_size)
 
     def _shown(self, title: str, folder: ShardedFolder[Any]) -> AbstractContextManager[Progress]:
         """The progress of a step that fills a folder; none where nothing is missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 
 from fer_models.artifacts import resources
 from fer_models.artifacts.device import default_batch_size
+from fer_models.artifacts.object_storage import ObjectPath, store_path
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
-from fer_models.config import EvalConfig
+from fer_models.config import ENGINES, EvalConfig
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.depth import DEPTHS, Depth
-from fer_models.errors import UsageError
+from fer_models.errors import StoreError, UsageError
 from fer_models.slices.columns import MIN_SLICE
 from fer_models.zoo import models
 from fer_models.zoo.spec import DEVICES, PRECISIONS, Runtime
@@ -54,7 +56,7 @@ def add(parser: pytest.Parser) -> None:
 
 def all_options() -> dict[str, dict[str, Any]]:
     """Every option of a run with its settings, as argparse takes them."""
-    return {**_faces(), **_slices(), **_models(), **_depths(), **_files()}
+    return {**_faces(), **_slices(), **_models(), **_depths(), **_engine(), **_files()}
 
 
 def _text(metavar: str, help_text: str, **settings: Any) -> dict[str, Any]:
@@ -156,18 +158,32 @@ def _depths() -> dict[str, dict[str, Any]]:
     }
 
 
+def _engine() -> dict[str, dict[str, Any]]:
+    """Options of the processes that predict."""
+    engine = "where faces are predicted: local (default: this process) or ray (docs/scaling.md)"
+    address = "with --engine ray: the address of a cluster (default: one of this machine, for this run)"
+    actors = "with --engine ray: the number of processes (default: one per GPU, else one per 2 cores)"
+    return {
+        "--engine": {"default": "local", "choices": ENGINES, "help": engine},
+        "--ray-address": _text("ADDRESS", address),
+        "--ray-actors": _number(actors),
+    }
+
+
 def _files() -> dict[str, dict[str, Any]]:
     """Options of the baselines, the store and the report."""
     update = "record the results in the baselines file; verdicts still compare with the old records"
     work = "the folder of baselines.json, reports and .evals (default: pytest's root folder)"
     baselines = "the baselines file (default: baselines.json in the work folder, else the packaged one)"
-    store = "the folder of stored predictions (default: .evals/store in the work folder)"
+    store = (
+        "the folder of stored predictions, or s3://BUCKET/FOLDER (default: .evals/store in the work folder)"
+    )
     reports = "the folder of evals.html and evals.json (default: reports in the work folder)"
     return {
         "--update-baselines": _flag(update),
         "--work-dir": _path("FOLDER", work),
         "--baselines": _path("FILE", baselines),
-        "--store": _path("FOLDER", store),
+        "--store": _text("FOLDER", store, type=store_path),
         "--report-dir": _path("FOLDER", reports),
         "--strict-gate": _flag("fail also with the verdicts INCONCLUSIVE, NEW and DEGRADED"),
     }
@@ -204,9 +220,36 @@ def check(config: pytest.Config) -> None:
         raise UsageError(f"--batch-size must be at least 1, got {option('--batch-size')}.")
     if option("--min-slice") < 1:
         raise UsageError(f"--min-slice must be at least 1, got {option('--min-slice')}.")
-    for name in _SIZES:
+    for name in (*_SIZES, "--ray-actors"):
         if option(name) is not None and option(name) < 1:
             raise UsageError(f"{name} must be at least 1, got {option(name)}.")
+    _check_engine(config)
+    if isinstance(option("--store"), ObjectPath):
+        try:
+            option("--store").check()
+        except StoreError as error:
+            raise UsageError(f"--store {error}") from error
+
+
+def _check_engine(config: pytest.Config) -> None:
+    """Check the options of the engine.
+
+    Raises:
+        UsageError: they contradict each other, or Ray is not installed.
+    """
+    option = config.getoption
+    given = [name for name in ("--ray-address", "--ray-actors") if option(name) is not None]
+    if option("--engine") != "ray":
+        if given:
+            raise UsageError(f"{given[0]} is an option of --engine ray. Add --engine ray.")
+        return
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError('--engine ray needs the package ray: pip install "fer-models[ray]"')
+    if option("numprocesses", None) and option("--ray-address") is None:
+        raise UsageError(
+            "With --engine ray, each process of -n would start a cluster of its own. "
+            "Leave -n out, or start a cluster (ray start --head) and give --ray-address auto."
+        )
 
 
 def depth_of(config: pytest.Config) -> Depth:
@@ -251,4 +294,8 @@ def read(config: pytest.Config) -> EvalConfig:
         whole_variants=option("--update-baselines"),
         named_models=bool(option("--model")),
         prompts_by_option=bool(option("--prompts") or option("--question")),
+        local_folder=work_dir(config) / ".evals",
+        engine=option("--engine"),
+        ray_address=option("--ray-address"),
+        ray_actors=option("--ray-actors"),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_models import __version__
+from fer_models.artifacts.object_storage import StorePath
 from fer_models.errors import FerModelsError
 from fer_models.history.database import History, history_path
 from fer_models.history.inputs import digests, stored_provenance
@@ -31,9 +32,9 @@ class RunHistory:
         problem: why this run is not in the history, as a sentence; None if it is.
     """
 
-    def __init__(self, store: Path) -> None:
-        """The history next to the folder `store`."""
-        self._store, self._history = store, History(history_path(store))
+    def __init__(self, store: StorePath, local_folder: Path = Path(".evals")) -> None:
+        """The history next to the folder `store`; in `local_folder` if it is in object storage."""
+        self._store, self._history = store, History(history_path(store, local_folder))
         self.path = self._history.path
         self.trends: tuple[Trend, ...] = ()
         self.problem: str | None = None

@@ -110,7 +110,10 @@ def judged_exports(items: Sequence[pytest.Function]) -> list[Combination]:
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
-    """A line with the expected time of the tests on this machine."""
+    """A line with the expected time of the tests on this machine; with Ray it is not known."""
+    options = state.evaluation.runner.options
+    if options.engine == "ray":
+        return f"depth {options.depth.name}: predicting with Ray"
     combinations, checks = set(), set()
     for item in items:
         if (combination := _combination(item)) is None:
@@ -119,8 +122,9 @@ def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
             combinations.add(combination)
         checks |= {Check(kind, combination) for kind in _COUNTED if kind in item.fixturenames}
     seconds = estimate(state.evaluation.runner, sorted(combinations), sorted(checks))
-    depth = state.evaluation.runner.options.depth.name
-    return f"depth {depth}: about {format_seconds(float(round(seconds, -1) or 10))} on this machine"
+    return (
+        f"depth {options.depth.name}: about {format_seconds(float(round(seconds, -1) or 10))} on this machine"
+    )
 
 
 def _params(item: pytest.Function) -> dict[str, Any]:

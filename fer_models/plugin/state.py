@@ -88,7 +88,8 @@ class State:
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.left_out: list[str] = []
-        self.history = RunHistory(self.evaluation.runner.options.store)
+        config_of_run = self.evaluation.runner.options
+        self.history = RunHistory(config_of_run.store, config_of_run.local_folder)
         self.is_written = False
 
     # -- the report -------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fer_models.artifacts.object_storage import StorePath
 from fer_models.classifiers.vlm.questions import QUESTIONS
 from fer_models.emotions import LABELS
 from fer_models.errors import FacesDifferError, UsageError
@@ -36,7 +36,7 @@ _ABSENT = (
 
 
 def stored_report(
-    folder: Path,
+    folder: StorePath,
     records: baselines.Baselines,
     is_wanted: Callable[[Subject], bool] = lambda subject: True,
     strict: bool = False,

@@ -67,7 +67,7 @@ def _measure_prompts(runner: Runner, combination: Combination) -> prompt_robustn
             grammar=[prompts.load(name) for name in prompts.names() if name != prompt_set.name],
             examples=examples,
             suffix=depth.size_suffix("prompt_search_examples"),
-            breaking_file=runner.options.store.parent / "prompts" / file,
+            breaking_file=runner.options.caches / "prompts" / file,
         )
         progress(1)
     return result

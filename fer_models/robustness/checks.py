@@ -124,7 +124,7 @@ class RobustnessRun:
 
     def _measure_locked(self, check: Check, *, wait: bool) -> bool:
         """Measure a check while no other process does; False where another one does and `wait` is off."""
-        folder = self._runner.options.predictions.parent / "robustness"
+        folder = self._runner.options.caches / "robustness"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{check.kind}-{self._runner.partition(check.combination).key[:16]}.lock"

@@ -5,6 +5,9 @@ is written to a temporary file and renamed: a killed run loses at most the shard
 next run resumes with the same cuts and ends with the same predictions. A lock per folder lets several
 processes share the store: the second one finds the predictions there. The name of each file holds its
 checksum (see `checksummed_files`): a damaged shard counts as missing, and its faces are predicted again.
+
+A store can also be in object storage (`object_storage`), with the same files. It has no locks: processes that
+predict the same shard write the same file.
 """
 
 from __future__ import annotations
@@ -13,11 +16,10 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,12 +29,15 @@ from numpy.typing import NDArray
 from fer_models.artifacts.checksummed_files import (
     INVALID,
     find,
+    first_valid,
     locked_directory,
     read,
     reason,
     to_parquet,
+    versions_by_name,
     write,
 )
+from fer_models.artifacts.object_storage import StorePath
 from fer_models.errors import PredictionError, StoreError
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.shard_format import decode, encode
@@ -50,7 +55,7 @@ _SECONDS = "seconds.json"
 class Store:
     """A folder with one partition per subject."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: StorePath) -> None:
         self.root = root
 
     def partition(
@@ -89,7 +94,7 @@ class ShardedFolder(ABC, Generic[_Shard]):
         faces: the pixel hash of each face, in canonical order.
     """
 
-    folder: Path
+    folder: StorePath
     key: str
     faces: tuple[str, ...]
     _valid: dict[int, _Shard] = field(default_factory=dict, init=False, repr=False)
@@ -110,13 +115,18 @@ class ShardedFolder(ABC, Generic[_Shard]):
             remove_damaged: remove damaged files, with a warning, because the caller writes these shards
                 again. Only under `locked`.
         """
-        for shard in range(self.shards):
-            if shard not in self._valid:
-                parse = partial(self._parse, shard)
-                content = find(self.folder, self._name(shard), parse, remove_damaged=remove_damaged)
-                if content is not None:
-                    self._valid[shard] = content
-        return [shard for shard in range(self.shards) if shard not in self._valid]
+        unknown = [shard for shard in range(self.shards) if shard not in self._valid]
+        paths = versions_by_name(self.folder) if unknown else {}
+        for shard in unknown:
+            parse = partial(self._parse, shard)
+            content = first_valid(paths.get(self._name(shard), ()), parse, remove_damaged=remove_damaged)
+            if content is not None:
+                self._valid[shard] = content
+        return [shard for shard in unknown if shard not in self._valid]
+
+    def is_written(self, shard: int) -> bool:
+        """Whether a shard is written and valid at this moment; its content is not kept."""
+        return find(self.folder, self._name(shard), partial(self._parse, shard)) is not None
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock this folder: one process fills it, the others wait. Raises as `locked_directory`."""
@@ -165,14 +175,36 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
     def write(
         self, shard: int, predictions: PredictionTable, provenance: Mapping[str, Any], seconds: float
     ) -> None:
-        """Write one shard atomically. Call it under `locked`.
+        """Write one shard atomically, and its inference time in another file. Call it under `locked`.
 
-        Two runs with the same predictions write the same bytes. The inference time is in another file.
+        Raises as `write_predictions`.
+        """
+        table = self._encode(shard, predictions, provenance)
+        # The time first: a run that is killed between the two files computes this shard again, and its time
+        # with it.
+        self.write_seconds({shard: seconds})
+        self._write(shard, table)
+
+    def write_predictions(
+        self, shard: int, predictions: PredictionTable, provenance: Mapping[str, Any]
+    ) -> None:
+        """Write one shard atomically, without its time. Several processes may write different shards.
+
+        Two runs with the same predictions write the same bytes.
 
         Raises:
             PredictionError: a prediction is not the most probable emotion, or has no probabilities.
             StoreError: the shard cannot be written.
         """
+        self._write(shard, self._encode(shard, predictions, provenance))
+
+    def write_seconds(self, seconds: Mapping[int, float]) -> None:
+        """Add the inference time of shards to the stored ones. Call it under `locked`."""
+        total = self._seconds() | {str(shard): round(time, 3) for shard, time in seconds.items()}
+        with suppress(StoreError):  # the time is only shown: without it no prediction is lost
+            write(self.folder, _SECONDS, json.dumps(total).encode(), _CONTENT)
+
+    def _encode(self, shard: int, predictions: PredictionTable, provenance: Mapping[str, Any]) -> pa.Table:
         metadata = {
             "subject": self.subject.as_json(),
             "key": self.key,
@@ -181,15 +213,11 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
             "provenance": dict(provenance),
         }
         try:
-            table = encode(predictions, metadata)
+            return encode(predictions, metadata)
         except ValueError as error:
             raise PredictionError(
                 f"Model {self.subject.model!r} gave predictions that cannot be stored: {error}."
             ) from error
-        # The time first: a run that is killed between the two files computes this shard again, and its time
-        # with it.
-        self._write_seconds(self._seconds() | {str(shard): round(seconds, 3)})
-        self._write(shard, table)
 
     def read(self) -> PredictionTable:
         """Read all predictions, in canonical order, with the current rows of the faces in the split.
@@ -231,12 +259,8 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
     def _seconds(self) -> dict[str, float]:
         return find(self.folder, _SECONDS, _parse_seconds) or {}
 
-    def _write_seconds(self, seconds: Mapping[str, float]) -> None:
-        with suppress(StoreError):  # the time is only shown: without it no prediction is lost
-            write(self.folder, _SECONDS, json.dumps(seconds).encode(), _CONTENT)
 
-
-def read_shard(path: Path) -> tuple[PredictionTable, dict[str, Any]]:
+def read_shard(path: StorePath) -> tuple[PredictionTable, dict[str, Any]]:
     """Read one shard from any folder, with its metadata (subject, key, provenance).
 
     Raises:
@@ -270,19 +294,20 @@ class StoredPredictions:
     seconds: float | None
 
 
-def load_partition(folder: Path) -> tuple[PredictionTable, Subject]:
+def load_partition(folder: StorePath) -> tuple[PredictionTable, Subject]:
     """Load all predictions in one subject's folder, and the subject. Raises as `read_partition`."""
     stored = read_partition(folder)
     return stored.predictions, stored.subject
 
 
-def read_partition(folder: Path) -> StoredPredictions:
+def read_partition(folder: StorePath) -> StoredPredictions:
     """Read all predictions in one subject's folder, without the faces or the model.
 
     Raises:
         StoreError: the folder has no shards, lacks some in between, has a damaged one, or mixes subjects.
     """
-    paths = sorted(folder.glob("part-*.parquet"))
+    found: Iterable[StorePath] = folder.glob("part-*.parquet")
+    paths = sorted(found, key=lambda path: path.name)
     if not paths:
         raise StoreError(
             f"{folder} has no stored predictions. Give a folder under .evals/store (or your --store)."

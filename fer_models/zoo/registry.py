@@ -95,7 +95,7 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
             f"--model-file '{one_line(str(path))}': no such file. "
             "Give a Python file that defines MODELS = [ModelSpec(...)]."
         )
-    spec = importlib.util.spec_from_file_location(f"fer_models_from_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--model-file {path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
@@ -103,6 +103,11 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     with defining_records(f"--model-file {path} fails when run"):
         spec.loader.exec_module(module)
     return _records(module, path.resolve(), f"--model-file {path}")
+
+
+def module_name(path: Path) -> str:
+    """The name under which `from_file` imports a file."""
+    return f"fer_models_from_{path.stem}"
 
 
 def from_entry_points() -> tuple[list[ModelSpec], list[RestorerSpec]]:
