@@ -37,7 +37,9 @@ def main() -> None:
             root = Path(folder) / str(n)
             in_new_process(write_faces, root, n)
             peaks.append(in_new_process(evaluate, root))
-    print(f"peak of {args.faces[1]:,} faces / peak of {args.faces[0]:,} faces: ratio {peaks[1] / peaks[0]:.3f}")
+    print(
+        f"peak of {args.faces[1]:,} faces / peak of {args.faces[0]:,} faces: ratio {peaks[1] / peaks[0]:.3f}"
+    )
 
 
 def in_new_process(function, *arguments):

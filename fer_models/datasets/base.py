@@ -26,6 +26,20 @@ class Images(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Subset:
+    """Some images of others, in any order."""
+
+    images: Images
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.images[int(self.rows[index])]
+
+
 @dataclass(eq=False)
 class FaceSet:
     """The labelled faces of one split, in the order of their source.
@@ -139,7 +153,7 @@ class FaceSet:
         subset = FaceSet(
             self.dataset,
             self.split,
-            _Subset(self.images, rows),
+            Subset(self.images, rows),
             self.labels[rows],
             [self.sources[i] for i in rows] if self.sources else (),
             (*self.notes, note) if note else self.notes,
@@ -186,15 +200,3 @@ def compute_fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str
     names = [emotion.label for emotion in EMOTIONS]
     rows = sorted([f"{h} {names[label]}" for h, label in zip(hashes, labels.tolist(), strict=True)])
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Subset:
-    images: Images
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self.images[int(self.rows[index])]
