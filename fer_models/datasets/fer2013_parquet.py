@@ -136,8 +136,9 @@ def _read_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], LabelSpace
     if not os.path.isfile(path):
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
-        # pyarrow opens no path that is not UTF-8. With a buffer it does not read whole columns at once.
-        with path.open("rb") as data, pq.ParquetFile(data, buffer_size=_BUFFER) as file:
+        # pyarrow opens no path that is not UTF-8. These options keep it from reading a whole column at once.
+        options = {"buffer_size": _BUFFER, "pre_buffer": False}
+        with path.open("rb") as data, pq.ParquetFile(data, **options) as file:
             if file.metadata.num_rows > MAX_ROWS:
                 raise DatasetError(
                     f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {NEW_COPY_HINT}"
