@@ -1,6 +1,7 @@
 """How the memory of an evaluation grows with the number of faces.
 
     python benchmarks/dataset_memory.py
+    python benchmarks/dataset_memory.py --faces 1000 10000
 
 Two evaluations, each in its own process: of 10,000 and of 100,000 generated faces, from encoded images in
 Parquet to stored predictions of a small CNN (timm's ResNet-10-T with random weights), and then all scores. It
