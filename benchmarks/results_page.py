@@ -87,7 +87,7 @@ def label_scores(data_root: Path) -> Scores:
 def scores(data: EvalDataset, answer: np.ndarray) -> Scores:
     """Accuracy on faces that are not in `train`, macro-F1 and recall of disgust."""
     correct, truth = answer == data.labels, data.labels
-    new = np.array([face not in (data.train_hashes or ()) for face in data.faces.hashes])
+    new = ~data.faces.hashes.is_in(data.train_hashes or ())
     values = {
         "without_leaks": wilson_interval(int(correct[new].sum()), int(new.sum())),
         "macro_f1": metrics.measure(truth, answer, None).overall["macro_f1"],

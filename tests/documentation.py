@@ -96,6 +96,7 @@ def copy_clone(folder: Path, *, with_fer2013: bool) -> None:
     for name in CLONE:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
+    (folder / "tests").mkdir()  # `pytest-benchmark compare` reads `testpaths`
     records = json.loads((ROOT / "baselines.json").read_text(encoding="utf-8"))
     records["measured"] = [r for r in records["measured"] if with_fer2013 or r["dataset"] == "synthetic"]
     (folder / "baselines.json").write_text(json.dumps(records), encoding="utf-8")

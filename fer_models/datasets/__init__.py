@@ -10,7 +10,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, synthetic
+from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, synthetic, webdataset
 from fer_models.datasets.base import FaceSet, Images
 from fer_models.errors import UnknownNameError, UsageError
 
@@ -29,7 +29,7 @@ __all__ = [
 #: The datasets with a name of their own; any folder of class folders is one more.
 DATASETS: tuple[str, ...] = ("synthetic", "fer2013")
 
-_FOLDER_HINT = "A folder of class folders works too: --dataset FOLDER."
+_FOLDER_HINT = "A folder of class folders or of WebDataset's tar files works too: --dataset FOLDER."
 _DEFAULT_SPLITS = {"synthetic": "test", "fer2013": "public_test"}
 
 
@@ -44,13 +44,13 @@ def load(
     """Load the faces of one split of a dataset.
 
     Args:
-        name: `synthetic`, `fer2013`, the path of a folder of class folders, or (with `root`) any name to call
-            such a folder by.
+        name: `synthetic`, `fer2013`, the path of a folder of class folders or of WebDataset's tar files, or
+            (with `root`) any name to call such a folder by.
         split: one of `splits(name, root)`; `default_split(name, root)` when None.
         root: the folder of the data. `synthetic` needs none.
         download: fetch `fer2013` from the Hub when there is no `root`.
-        label_scheme: what numbered class folders mean, one of `schemes.SCHEMES` or a JSON file; None where
-            folders have names.
+        label_scheme: what numbered class folders (or labels in tar files) mean, one of `schemes.SCHEMES` or a
+            JSON file; None where they have names.
 
     Raises:
         UnknownNameError: neither a known dataset nor a folder, or no such split or scheme.
@@ -74,7 +74,9 @@ def load(
         return synthetic.load(split)
     if name == "fer2013":
         return _load_fer2013(split, root, download)
-    faces = folders.load(split, _folder(name, root), None if root is None else name, scheme)
+    path = _folder(name, root)
+    load_folder = webdataset.load if webdataset.shard_files(path) else folders.load
+    faces = load_folder(split, path, None if root is None else name, scheme)
     return replace(faces, options=_options(name, root, label_scheme))
 
 
@@ -115,7 +117,10 @@ def splits(name: str, root: Path | None = None) -> tuple[str, ...]:
         DatasetError: a folder that cannot be read.
     """
     by_name = {"synthetic": tuple(synthetic.SPLITS), "fer2013": fer2013_rows.SPLITS}
-    return by_name[name] if name in by_name else folders.splits(_folder(name, root))
+    if name in by_name:
+        return by_name[name]
+    path = _folder(name, root)
+    return webdataset.splits(path) if webdataset.shard_files(path) else folders.splits(path)
 
 
 def default_split(name: str, root: Path | None = None) -> str:

@@ -39,6 +39,7 @@ from fer_models.datasets.audit_results import (
 )
 from fer_models.datasets.base import FaceSet
 from fer_models.datasets.fer2013_rows import OFFICIAL
+from fer_models.datasets.pixel_file import PixelFile
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import FerModelsError, UsageError
 
@@ -95,18 +96,19 @@ class _DistinctImages:
     """The distinct images of all splits, by number."""
 
     index: dict[str, int] = field(default_factory=dict)  # face_hash -> number
-    small: list[NDArray[np.uint8]] = field(default_factory=list)  # grey, COMPARISON_SIDE squared, by number
+    small: PixelFile = field(default_factory=lambda: PixelFile(COMPARISON_SIDE, COMPARISON_SIDE))  # by number
 
     def number(self, face: images.Face) -> int:
         """The number of an image, a new one for an image that is not here yet."""
         number = self.index.setdefault(images.face_hash(face), len(self.small))
         if number == len(self.small):
-            self.small.append(images.grey(images.resize(face, COMPARISON_SIDE)))
+            self.small.add(images.grey(images.resize(face, COMPARISON_SIDE)).tobytes())
         return number
 
     def find_near_duplicates(self, progress: Progress) -> NearPairs:
         """Find all pairs of near duplicates. Constant images have no correlation, and are left out."""
-        candidates = [number for number, small in enumerate(self.small) if small.std() >= CONSTANT_STD]
+        numbers = range(len(self.small))
+        candidates = [number for number in numbers if self.small[number].std() >= CONSTANT_STD]
         bits = np.empty((len(candidates), 64), dtype=np.float32)
         for i, number in enumerate(candidates):
             _report(progress, "hashing images", i, len(candidates))

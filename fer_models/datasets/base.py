@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import DatasetError, ImageError, UnreadableFacesError, printable
 from fer_models.images import Face, face_hash, to_rgb
+from fer_models.text_column import TextColumn
 
 
 class Images(Protocol):
@@ -24,6 +25,20 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         """Image `index`, uint8, grey (H, W) or RGB (H, W, 3)."""
         ...
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of others, in any order."""
+
+    images: Images
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.images[int(self.rows[index])]
 
 
 @dataclass(eq=False)
@@ -58,11 +73,14 @@ class FaceSet:
     votes: NDArray[np.int64] | None = None
     options: str = ""
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    _hashes: tuple[str, ...] | None = field(default=None, init=False, repr=False)
+    _hashes: TextColumn | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.dataset = printable(self.dataset)
-        self.sources = [printable(source) for source in self.sources]
+        self.sources = TextColumn.of(printable(source) for source in self.sources)
+        self.attributes = {
+            name: TextColumn.of(values, repeated=True) for name, values in self.attributes.items()
+        }
         self.notes = tuple(printable(note) for note in self.notes)
         n = len(self.images)
         if len(self.labels) != n or (self.sources and len(self.sources) != n):
@@ -101,23 +119,26 @@ class FaceSet:
             yield rows, self.faces(rows)
 
     @property
-    def hashes(self) -> tuple[str, ...]:
+    def hashes(self) -> TextColumn:
         """The hash of each face's pixels (`images.face_hash`), in row order; computed once.
 
         Raises:
             UnreadableFacesError: some pictures cannot be read. The text names them.
         """
         if self._hashes is None:
-            hashes, unreadable = [], []
-            for i in range(len(self)):
-                try:
-                    hashes.append(face_hash(self.face(i)))
-                except ImageError as error:
-                    unreadable.append((self.source(i), str(error)))
+            unreadable: list[tuple[str, str]] = []
+            hashes = TextColumn.of(self._hash(i, unreadable) for i in range(len(self)))
             if unreadable:
                 raise UnreadableFacesError(self.name, len(self), unreadable, self.options)
-            self._hashes = tuple(hashes)
+            self._hashes = hashes
         return self._hashes
+
+    def _hash(self, index: int, unreadable: list[tuple[str, str]]) -> str:
+        try:
+            return face_hash(self.face(index))
+        except ImageError as error:
+            unreadable.append((self.source(index), str(error)))
+            return ""
 
     def source(self, index: int) -> str:
         """The name of face `index` in messages and reports."""
@@ -139,16 +160,16 @@ class FaceSet:
         subset = FaceSet(
             self.dataset,
             self.split,
-            _Subset(self.images, rows),
+            Subset(self.images, rows),
             self.labels[rows],
-            [self.sources[i] for i in rows] if self.sources else (),
+            TextColumn.of(self.sources)[rows] if self.sources else (),
             (*self.notes, note) if note else self.notes,
             None if self.votes is None else self.votes[rows],
             self.options,
-            {name: [values[i] for i in rows] for name, values in self.attributes.items()},
+            {name: TextColumn.of(values)[rows] for name, values in self.attributes.items()},
         )
         if self._hashes is not None:
-            subset._hashes = tuple(self._hashes[i] for i in rows)
+            subset._hashes = self._hashes[rows]
         return subset
 
     def stratified_rows(self, n: int) -> NDArray[np.int64]:
@@ -183,18 +204,13 @@ class FaceSet:
 
 def compute_fingerprint(hashes: Sequence[str], labels: NDArray[np.int64]) -> str:
     """Compute the sha256 of all (pixels, label) pairs, which does not depend on their order."""
-    names = [emotion.label for emotion in EMOTIONS]
-    rows = sorted([f"{h} {names[label]}" for h, label in zip(hashes, labels.tolist(), strict=True)])
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-@dataclass(frozen=True)
-class _Subset:
-    images: Images
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self.images[int(self.rows[index])]
+    names = pa.array([emotion.label for emotion in EMOTIONS]).take(labels)
+    rows = pc.binary_join_element_wise(TextColumn.of(hashes).strings, names, " ")
+    digest, separator = hashlib.sha256(), b""
+    for row in TextColumn(rows.take(pc.sort_indices(rows))):
+        digest.update(separator + row.encode())
+        separator = b"\n"
+    return digest.hexdigest()

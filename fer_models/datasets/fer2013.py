@@ -42,6 +42,7 @@ from fer_models.datasets.fer2013_rows import (
     Rows,
     concatenate,
     list_visible,
+    new_pixels,
     to_grey48,
 )
 from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, parse_label
@@ -85,12 +86,10 @@ def load(split: str, root: Path) -> FaceSet:
             f"{path} holds no face of fer2013/{split}. It is another part of FER-2013, or incomplete. "
             f"{DATA_ROOT_HINT}"
         )
-    # An array over bytes is read-only.
-    pixels = np.frombuffer(bytes(rows.pixels), dtype=np.uint8).reshape(-1, SIZE, SIZE)
     labels = np.array(rows.labels, dtype=np.int64)
     votes, vote_notes = _join_votes(root, rows, split)
-    notes = (*rows.notes, *_count_notes(split, rows.labels), *vote_notes)
-    return FaceSet("fer2013", split, pixels, labels, rows.sources, notes, votes)
+    notes = (*rows.notes, *_count_notes(split, labels), *vote_notes)
+    return FaceSet("fer2013", split, rows.images(), labels, rows.sources, notes, votes)
 
 
 def _join_votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
@@ -115,7 +114,7 @@ def _join_votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] |
 _NOT_JOINED = "FER+ votes were found but not joined: "
 
 
-def _count_notes(split: str, labels: list[int]) -> Iterator[str]:
+def _count_notes(split: str, labels: NDArray[np.int64]) -> Iterator[str]:
     """One note when the class counts are not the official ones."""
     official = OFFICIAL[split]
     counts = np.bincount(labels, minlength=len(EMOTIONS)).tolist()
@@ -162,7 +161,8 @@ def _read_csv(path: Path, split: str) -> Rows:
     _check_header(path, header, names, split)
     label_column, pixels_column = names.index("emotion"), names.index("pixels")
     usage_column = names.index("usage") if "usage" in names else None
-    parts = {part: Rows() for part in PARTS[split]}
+    pixels = new_pixels()
+    parts = {part: Rows(pixels) for part in PARTS[split]}
     row = -1
     for row, (line, fields) in enumerate(lines):
         place = f"{path} row {row} (line {line})"
@@ -180,7 +180,7 @@ def _read_csv(path: Path, split: str) -> Rows:
             )
         if part in parts:
             parts[part].add(_parse_pixels(fields[pixels_column], place), label, f"row {row}", row)
-    rows = concatenate(parts.values())
+    rows = concatenate(parts.values(), pixels)
     # icml_face_data.csv has other columns, and another order of rows.
     rows.has_csv_numbers, rows.n_csv_rows = names == ["emotion", "pixels", "usage"], row + 1
     return rows
@@ -276,7 +276,7 @@ def _read_folders(folder: Path, split: str) -> Rows:
         part = next(split for usage, split in _USAGES.items() if usage.lower() == match[1].lower())
         if part in parts:
             parts[part].append((int(match[2]), path, emotion))
-    rows = Rows()
+    rows = Rows(new_pixels())
     unreadable: list[tuple[str, str]] = []
     for members in parts.values():
         for number, path, emotion in sorted(members):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from fer_models.datasets.fer2013_rows import (
     Rows,
     concatenate,
     list_visible,
+    new_pixels,
     sort_by_number,
     to_grey48,
 )
+from fer_models.datasets.pixel_file import PixelFile
 from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
 
+#: Rows and bytes of a column that are in memory at once.
+_ROWS_AT_ONCE, _BUFFER = 256, 2**20
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -40,8 +45,13 @@ def read_parquet(path: Path, split: str) -> Rows:
         hint = "; its PublicTest and PrivateTest cannot be separated: use --split test"
         available = ", ".join(sorted(shards)) + (hint if "test" in shards else "")
         raise DatasetError(f"{path} holds no {split} split, only {available}. {DATA_ROOT_HINT}")
+    pixels = new_pixels()
     rows = concatenate(
-        sort_by_number(concatenate(_read_shard(shard) for shard in shards[part])) for part in parts
+        (
+            sort_by_number(concatenate((_read_shard(shard, pixels) for shard in shards[part]), pixels))
+            for part in parts
+        ),
+        pixels,
     )
     rows.has_csv_numbers = -1 not in rows.numbers
     return rows
@@ -82,36 +92,37 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
     return splits
 
 
-def _read_shard(path: Path) -> Rows:
-    """Read one parquet file.
+def _read_shard(path: Path, pixels: PixelFile) -> Rows:
+    """Read one parquet file, some rows at a time.
 
     Its columns are `image` (encoded bytes, or the Hub's struct of bytes and path), `label` and perhaps `row`.
     """
-    columns, names = _read_table(path)
-    emotions = _parse_labels(columns["label"], path, names)
-    numbers = columns.get("row", [-1] * len(emotions))
-    if "row" in columns and not all(type(number) is int and number >= 0 for number in numbers):
-        raise DatasetError(
-            f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. {NEW_COPY_HINT}"
-        )
-    rows, dropped = Rows(), 0
-    for i, (image, emotion) in enumerate(zip(columns["image"], emotions, strict=True)):
-        place = f"{path} row {i}"
-        data = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(data, bytes):
-            raise DatasetError(f"{place} holds no image bytes. {NEW_COPY_HINT}")
-        if emotion is None:
-            dropped += 1
-            continue
-        source = f"row {numbers[i]}" if numbers[i] != -1 else f"{path.name} row {i}"
-        rows.add(to_grey48(images.decode(data, place), place), int(emotion), source, numbers[i])
+    rows, dropped, start = Rows(pixels), 0, 0
+    for columns, space in _read_batches(path):
+        for i, image in enumerate(columns["image"]):
+            place, number = f"{path} row {start + i}", columns["row"][i] if "row" in columns else -1
+            if "row" in columns and not (type(number) is int and number >= 0):
+                raise DatasetError(
+                    f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. "
+                    f"{NEW_COPY_HINT}"
+                )
+            emotion = _parse_label(columns["label"][i], place, space)
+            data = image.get("bytes") if isinstance(image, dict) else image
+            if not isinstance(data, bytes):
+                raise DatasetError(f"{place} holds no image bytes. {NEW_COPY_HINT}")
+            if emotion is None:
+                dropped += 1
+                continue
+            source = f"row {number}" if number != -1 else f"{path.name} row {start + i}"
+            rows.add(to_grey48(images.decode(data, place), place), int(emotion), source, number)
+        start += len(columns["image"])
     if dropped:
         rows.notes.append(f"dropped {dropped} faces of {path.name} whose label is outside the seven emotions")
     return rows
 
 
-def _read_table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    """Read the columns `image`, `label` and perhaps `row`, and the class names, if the file has them.
+def _read_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], LabelSpace]]:
+    """Read the columns `image`, `label` and perhaps `row`, some rows at a time, with the classes of labels.
 
     Raises:
         DatasetError: pyarrow is missing, or the file is no valid parquet file with these columns.
@@ -125,7 +136,9 @@ def _read_table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     if not os.path.isfile(path):
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:
-        with path.open("rb") as data, pq.ParquetFile(data) as file:  # pyarrow opens no path that is not UTF-8
+        # pyarrow opens no path that is not UTF-8. These options keep it from reading a whole column at once.
+        options = {"buffer_size": _BUFFER, "pre_buffer": False}
+        with path.open("rb") as data, pq.ParquetFile(data, **options) as file:
             if file.metadata.num_rows > MAX_ROWS:
                 raise DatasetError(
                     f"{path} claims {file.metadata.num_rows:,} rows; FER-2013 has 35,887. {NEW_COPY_HINT}"
@@ -137,9 +150,10 @@ def _read_table(path: Path) -> tuple[dict[str, list[Any]], list[str]]:
             }
             if "row" in schema.names:
                 columns["row"] = _find_column(schema, path, ("row",))
-            table = file.read(columns=list(columns.values()))
-            values = {key: table.column(name).to_pylist() for key, name in columns.items()}
-            return values, _class_names(schema, columns["label"])
+            space = _label_space(path, _class_names(schema, columns["label"]))
+            names = list(columns.values())
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
+                yield {key: batch.column(name).to_pylist() for key, name in columns.items()}, space
     except DatasetError:
         raise
     except Exception as error:  # a damaged file makes pyarrow raise almost anything
@@ -163,22 +177,22 @@ def _find_column(schema: Any, path: Path, names: tuple[str, ...]) -> str:
     raise DatasetError(f"{path} has no column {' or '.join(names)}, only {columns}. {NEW_COPY_HINT}")
 
 
-def _parse_labels(labels: list[Any], path: Path, names: list[str]) -> list[Emotion | None]:
-    """Parse labels by *name* where the file has names (text, or a ClassLabel), else in csv order."""
+def _label_space(path: Path, names: list[str]) -> LabelSpace:
+    """The classes of numbered labels: by name where the file has names (a ClassLabel), else in csv order."""
     try:
-        space = LabelSpace.from_names(path.name, names) if names else FER2013
+        return LabelSpace.from_names(path.name, names) if names else FER2013
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
-    emotions: list[Emotion | None] = []
-    for i, label in enumerate(labels):
-        try:
-            if type(label) not in (int, str):  # True is an int too, and no class
-                text = repr(label)[:60]
-                raise DatasetError(f"a label must be a class number or an emotion's name, got {text}.")
-            emotions.append(parse_label(label) if isinstance(label, str) else space.emotion(label))
-        except DatasetError as error:
-            raise DatasetError(f"{path} row {i}: {error}") from error
-    return emotions
+
+
+def _parse_label(label: Any, place: str, space: LabelSpace) -> Emotion | None:
+    try:
+        if type(label) not in (int, str):  # True is an int too, and no class
+            text = repr(label)[:60]
+            raise DatasetError(f"a label must be a class number or an emotion's name, got {text}.")
+        return parse_label(label) if isinstance(label, str) else space.emotion(label)
+    except DatasetError as error:
+        raise DatasetError(f"{place}: {error}") from error
 
 
 def _class_names(schema: Any, column: str) -> list[str]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from fer_models import images
+from fer_models.datasets.base import Images, Subset
+from fer_models.datasets.pixel_file import PixelFile
 from fer_models.errors import DatasetError
 
 SIZE = 48
@@ -36,6 +42,7 @@ NEW_COPY_HINT = "Get a new copy of the file."
 LABELLED_HINT = "Use fer2013.csv or icml_face_data.csv, which have all labels, or --download."
 #: A parquet file that claims more rows is broken, or made to fill the memory.
 MAX_ROWS = 1_000_000
+_integers = partial(array, "q")
 
 
 @dataclass
@@ -43,7 +50,8 @@ class Rows:
     """Faces that a reader collects.
 
     Attributes:
-        pixels: 48 * 48 grey bytes per face.
+        pixels: a file of 48 * 48 grey bytes per face. Rows of several parts share it.
+        positions: the position of each face in `pixels`.
         labels: one `Emotion` value per face.
         sources: one name per face, for messages.
         numbers: the row of each face in `fer2013.csv`; another number or -1 where the form does not know it.
@@ -52,33 +60,44 @@ class Rows:
         n_csv_rows: the rows of the csv file, all splits together; None for other forms.
     """
 
-    pixels: bytearray = field(default_factory=bytearray)
-    labels: list[int] = field(default_factory=list)
+    pixels: PixelFile
+    positions: array[int] = field(default_factory=_integers)
+    labels: array[int] = field(default_factory=_integers)
     sources: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    numbers: array[int] = field(default_factory=_integers)
     notes: list[str] = field(default_factory=list)
     has_csv_numbers: bool = False
     n_csv_rows: int | None = None
 
     def add(self, pixels: bytes, label: int, source: str, number: int) -> None:
         """Append one face."""
-        self.pixels += pixels
+        self.positions.append(len(self.pixels))
+        self.pixels.add(pixels)
         self.labels.append(label)
         self.sources.append(source)
         self.numbers.append(number)
 
     def extend(self, other: Rows) -> None:
-        """Append all faces and notes of `other`."""
-        self.pixels += other.pixels
+        """Append all faces and notes of `other`, which has the same file of pixels."""
+        self.positions += other.positions
         self.labels += other.labels
         self.sources += other.sources
         self.numbers += other.numbers
         self.notes += other.notes
 
+    def images(self) -> Images:
+        """The images of the faces, grey (48, 48), read on access."""
+        return Subset(self.pixels, np.array(self.positions, dtype=np.int64))
 
-def concatenate(parts: Iterable[Rows]) -> Rows:
-    """Concatenate rows, in order."""
-    rows = Rows()
+
+def new_pixels() -> PixelFile:
+    """Return an empty file of pixels. Raises as `PixelFile`."""
+    return PixelFile(SIZE, SIZE)
+
+
+def concatenate(parts: Iterable[Rows], pixels: PixelFile) -> Rows:
+    """Concatenate rows whose pixels are in one file, in order."""
+    rows = Rows(pixels)
     for part in parts:
         rows.extend(part)
     return rows
@@ -113,9 +132,9 @@ def to_grey48(face: images.Face, name: str) -> bytes:
 
 def sort_by_number(rows: Rows) -> Rows:
     """Sort rows by `numbers`; rows without numbers, which are all -1, stay in their order."""
-    n = SIZE * SIZE
-    ordered = Rows(notes=rows.notes)
-    for i in sorted(range(len(rows.labels)), key=rows.numbers.__getitem__):
-        pixels = bytes(rows.pixels[i * n : (i + 1) * n])
-        ordered.add(pixels, rows.labels[i], rows.sources[i], rows.numbers[i])
-    return ordered
+    order = np.argsort(np.array(rows.numbers, dtype=np.int64), kind="stable").tolist()
+    positions, labels, numbers = (
+        array("q", [column[i] for i in order]) for column in (rows.positions, rows.labels, rows.numbers)
+    )
+    sources = [rows.sources[i] for i in order]
+    return Rows(rows.pixels, positions, labels, sources, numbers, rows.notes)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +26,20 @@ from fer_models.datasets.schemes import LabelScheme
 from fer_models.emotions import EMOTIONS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, UnknownNameError, printable
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: The split of a dataset without split folders.
 UNSPLIT = "all"
-_SPLIT_NAMES = {
+#: Spellings of splits.
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "train_set"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "val_set"), "validation"),
     **dict.fromkeys(("test", "testing", "test_set"), "test"),
     **{name: name for name in ("public_test", "private_test")},
 }
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm"}
+#: File names of images end with one of these, in lower case.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm"}
 #: Sex and number of the person, session, emotion and angle: `AF01ANS.JPG` (https://kdef.se).
 _KDEF = re.compile(
     r"[AB](?P<sex>[FM])\d\d(?P<emotion>AF|AN|DI|HA|NE|SA|SU)(?P<view>S|HL|HR|FL|FR)\.(?:jpe?g|png)",
@@ -54,15 +60,25 @@ class FileImages:
     """Images in files, each decoded on access as uint8 RGB (H, W, 3).
 
     Reading one raises ImageError, which names the file, when the file is no valid image.
+
+    Attributes:
+        paths: the bytes of each path; some paths are no text.
     """
 
-    paths: tuple[Path, ...]
+    paths: pa.Array
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> FileImages:
+        """The images in some files."""
+        import pyarrow as pa
+
+        return cls(pa.array([os.fsencode(path) for path in paths], pa.large_binary()))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return images.read(self.paths[index])
+        return images.read(Path(os.fsdecode(self.paths[index].as_py())))
 
 
 @dataclass
@@ -115,7 +131,7 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
     listed = annotated.raf_db_splits(root)
     by_split = dict.fromkeys(listed, root) if listed else _split_folders(root)
     name = name or root.resolve().name
-    wanted = split if split in by_split else _SPLIT_NAMES.get(split.lower(), split)
+    wanted = split if split in by_split else SPLIT_NAMES.get(split.lower(), split)
     if wanted not in by_split:
         raise UnknownNameError(f"split of {printable(name)}", split, by_split)
     folder, is_affectnet = by_split[wanted], not listed and annotated.is_affectnet(by_split[wanted])
@@ -131,14 +147,14 @@ def load(split: str, root: Path, name: str | None = None, scheme: LabelScheme | 
     if not files.faces:
         raise DatasetError(f"{folder} holds no labelled image. {_LAYOUT_HINT}")
     labels = np.array([emotion for _, emotion in files.faces], dtype=np.int64)
-    notes = [*files.notes, *_omission_notes(files, labels)]
+    notes = [*files.notes, *omission_notes(files.dropped, labels, files.ignored_files)]
     others = [] if wanted == UNSPLIT or listed else _folders(root)
     if ignored := [other.name for other in others if other not in by_split.values()]:
         notes.append(f"ignored the folders that are no split: {', '.join(ignored)}")
     paths = tuple(path for path, _ in files.faces)
     sources = [path.relative_to(root).as_posix() for path in paths]
     attributes = _attributes_of(paths, files.attributes)
-    return FaceSet(name, wanted, FileImages(paths), labels, sources, tuple(notes), attributes=attributes)
+    return FaceSet(name, wanted, FileImages.of(paths), labels, sources, tuple(notes), attributes=attributes)
 
 
 def _attributes_of(
@@ -151,24 +167,25 @@ def _attributes_of(
 _LAYOUT_HINT = (
     "Looked for CLASS/*.jpg (png, tiff, …), where CLASS is an emotion's name such as angry, "
     "for RAF-DB's EmoLabel and Image/aligned, for AffectNet's annotations and images, "
-    "and for KDEF's and JAFFE's file names. "
+    "for KDEF's and JAFFE's file names, and for WebDataset's tar files in a folder without folders. "
     "For FER-2013's csv or parquet files use --dataset fer2013 --data-root FOLDER."
 )
 
 
-def _omission_notes(files: _SplitFiles, labels: NDArray[np.int64]) -> Iterator[str]:
-    """Notes on dropped faces, emotions without a face, and ignored files."""
-    if files.dropped:
-        listing = ", ".join(f"{label} {n}" for label, n in sorted(files.dropped.items()))
-        yield f"dropped {files.dropped.total()} faces outside the seven emotions: {listing}"
+def omission_notes(
+    dropped: Counter[str], labels: NDArray[np.int64], ignored_files: Sequence[Path]
+) -> Iterator[str]:
+    """Notes on dropped faces by class, emotions without a face, and ignored files."""
+    if dropped:
+        listing = ", ".join(f"{label} {n}" for label, n in sorted(dropped.items()))
+        yield f"dropped {dropped.total()} faces outside the seven emotions: {listing}"
     absent = [emotion.label for emotion in EMOTIONS if emotion not in labels]
     if absent:
         yield f"no face of: {', '.join(absent)}"
-    if files.ignored_files:
-        example = min(files.ignored_files).name
+    if ignored_files:
+        example = min(ignored_files).name
         yield (
-            f"ignored {len(files.ignored_files)} files that are no images or belong to no class "
-            f"(such as {example})"
+            f"ignored {len(ignored_files)} files that are no images or belong to no class (such as {example})"
         )
 
 
@@ -182,7 +199,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
         )
     by_split: dict[str, Path] = {}
     for folder in _folders(root):
-        split = _SPLIT_NAMES.get(folder.name.lower())
+        split = SPLIT_NAMES.get(folder.name.lower())
         if split in by_split:
             raise DatasetError(
                 f"{folder} and {by_split[split].name} both claim to be the {split} split. "
@@ -194,10 +211,15 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in _visible(folder) if os.path.isdir(child)]
+    return [child for child in list_visible(folder) if os.path.isdir(child)]
 
 
-def _visible(folder: Path) -> list[Path]:
+def list_visible(folder: Path) -> list[Path]:
+    """List the visible files and folders in a folder, sorted.
+
+    Raises:
+        DatasetError: it cannot be listed.
+    """
     try:
         return sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
     except OSError as error:
@@ -216,7 +238,7 @@ def list_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]
     if (real := folder.resolve()) in visited:
         return
     visited.add(real)
-    for child in _visible(folder):
+    for child in list_visible(folder):
         if os.path.isdir(child):
             yield from list_files(child, visited)
         else:
@@ -224,7 +246,7 @@ def list_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES
+    return path.suffix.lower() in SUFFIXES
 
 
 # -- classes ------------------------------------------------------------------------------------------
@@ -237,7 +259,7 @@ def _label_by_name(folder: Path, scheme: LabelScheme | None) -> _SplitFiles:
     for name, pattern in (("KDEF", _KDEF), ("JAFFE", _JAFFE)):
         if 2 * sum(pattern.fullmatch(image) is not None for image in image_names) > len(image_names):
             return _label_by_file_name(name, pattern, paths)
-    files = _SplitFiles(ignored_files=[path for path in _visible(folder) if not os.path.isdir(path)])
+    files = _SplitFiles(ignored_files=[path for path in list_visible(folder) if not os.path.isdir(path)])
     if scheme:
         files.notes.append(f"numbered folders read by the label scheme {scheme.name}: {scheme.describe()}")
     for class_folder in _folders(folder):
@@ -316,9 +338,18 @@ def _check_scheme(
         )
     if scheme is None and all_numbered:
         numbers = sorted({int(child.name) for child in class_folders})
-        listing = ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
-        raise DatasetError(
-            f"The class folders in {root} are numbers ({listing}), which datasets use in different orders. "
-            f"{schemes.suggest_schemes(numbers)} Or rename the folders to emotions ({', '.join(LABELS)})."
+        raise unknown_numbers_error(
+            f"The class folders in {root}",
+            numbers,
+            f"Or rename the folders to emotions ({', '.join(LABELS)}).",
         )
     return scheme
+
+
+def unknown_numbers_error(labels: str, numbers: Sequence[int], hint: str) -> DatasetError:
+    """The error about `labels` that are `numbers` of no scheme, with a further `hint`."""
+    listing = ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
+    return DatasetError(
+        f"{labels} are numbers ({listing}), which datasets use in different orders. "
+        f"{schemes.suggest_schemes(numbers)} {hint}"
+    )

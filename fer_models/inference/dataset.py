@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ from fer_models.scoring import annotators, leakage
 from fer_models.scoring.intervals import wilson_interval
 from fer_models.slices.columns import SliceColumns
 from fer_models.store.predictions import canonical_order
+from fer_models.text_column import TextColumn
 
 #: Text that is cached instead of hashes for a dataset without a train split.
 _NO_TRAIN = "none"
@@ -38,7 +39,7 @@ class _LeakCheck(NamedTuple):
         error: why `train` cannot be read; empty otherwise.
     """
 
-    train_hashes: frozenset[str] | None
+    train_hashes: Collection[str] | None
     error: str = ""
 
 
@@ -163,7 +164,7 @@ class EvalDataset:
         return self._load(leakage.TRAIN)
 
     @property
-    def train_hashes(self) -> frozenset[str] | None:
+    def train_hashes(self) -> Collection[str] | None:
         """Pixel hashes of the faces in `train`; None where there is none, or `leak_check_error` says why."""
         return self._leak_check.train_hashes
 
@@ -178,10 +179,10 @@ class EvalDataset:
             is_train = self.full_split.split == leakage.TRAIN
             return _LeakCheck(None if is_train else synthetic.train_hashes())
         try:
-            hashes = self._cached("train", self._train_text, str.split)
+            hashes = self._cached("train", self._train_text, _parse_hashes)
         except DatasetError as error:
             return _LeakCheck(None, f"not checked for leaks from train: {error}")
-        return _LeakCheck(None if hashes == [_NO_TRAIN] else frozenset(hashes))
+        return _LeakCheck(None if hashes == [_NO_TRAIN] else hashes)
 
     def _train_text(self) -> str:
         return "\n".join(sorted(self.train.hashes)) if self.train else _NO_TRAIN
@@ -255,6 +256,10 @@ class EvalDataset:
         accuracy = wilson_interval(k, len(labels)).as_json()
         rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": accuracy}]
         return rows if votes is None else [annotators.majority_vote_row(labels, votes), *rows]
+
+
+def _parse_hashes(text: str) -> TextColumn:
+    return TextColumn.of(text.split())
 
 
 def _loader(options: EvalConfig) -> LoadSplit:

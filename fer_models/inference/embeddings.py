@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fer_models.inference.loop import Compute, fill_missing_shards, no_count
 from fer_models.inference.pipeline import Pipeline
 from fer_models.progress import Progress
 from fer_models.store.partition import ShardedFolder
+from fer_models.text_column import TextColumn
 
 _METADATA = b"fer-models-features"
 
@@ -34,7 +35,7 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
         """Write one shard, float32 (rows, d). Call it under `locked`."""
         metadata = {"key": self.key, "shard": shard}
         columns = {
-            "face": list(self.faces[self.rows(shard)]),
+            "face": self.faces[self.rows(shard)].strings,
             "features": pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1]),
         }
         self._write(shard, pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)}))
@@ -53,7 +54,7 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
         if not isinstance(metadata, dict) or metadata.get("key") != self.key:
             raise ValueError("it holds what another model computed")
         faces, column = table["face"].to_pylist(), table["features"].combine_chunks()
-        if tuple(faces) != self.faces[self.rows(shard)] or column.type.value_type != pa.float32():
+        if self.faces[self.rows(shard)] != faces or column.type.value_type != pa.float32():
             raise ValueError("it holds other faces, or other columns")
         values: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
         if not np.isfinite(values).all():
@@ -62,7 +63,7 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
 
 
 def embedding_partition(
-    root: Path, name: str, identity: Mapping[str, Any], faces: tuple[str, ...]
+    root: Path, name: str, identity: Mapping[str, Any], faces: Sequence[str]
 ) -> EmbeddingPartition:
     """The folder of the embeddings of some faces.
 
@@ -75,7 +76,9 @@ def embedding_partition(
     key = hashlib.sha256(
         json.dumps([identity, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()
     ).hexdigest()
-    return EmbeddingPartition(root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, faces)
+    return EmbeddingPartition(
+        root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, TextColumn.of(faces)
+    )
 
 
 def embed_missing_shards(

@@ -13,6 +13,7 @@ from fer_models.classifiers.base import Predictions
 from fer_models.progress import Progress
 from fer_models.store.partition import Partition, ShardedFolder
 from fer_models.store.predictions import PredictionTable
+from fer_models.text_column import TextColumn
 
 _Content = TypeVar("_Content")
 #: A function from the rows of a shard, in canonical order, to the content of the shard.
@@ -129,4 +130,5 @@ def prediction_table(predictions: Predictions, partition: Partition, shard: int)
     rounded = predictions.probabilities.astype(np.float32).astype(np.float64)
     p = replace(predictions, probabilities=rounded)
     columns = (partition.index[rows], partition.truth[rows], p.answer, p.probabilities)
-    return PredictionTable(partition.faces[rows], *columns, p.status, p.text, p.has_probabilities)
+    status, text = TextColumn.of(p.status), TextColumn.of(p.text)
+    return PredictionTable(partition.faces[rows], *columns, status, text, p.has_probabilities)

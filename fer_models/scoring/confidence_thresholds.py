@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,19 +81,10 @@ def calibration_half(predictions: PredictionTable) -> NDArray[np.bool_]:
     depends on faces and labels alone: not on the model, nor on the order of the rows. Copies of a face with
     the same label are in the same half.
     """
-    return _half(predictions.faces, predictions.truth.astype(np.int64).tobytes())
-
-
-@lru_cache(maxsize=4)  # all models of a run are scored on the same faces
-def _half(faces: tuple[str, ...], truth: bytes) -> NDArray[np.bool_]:
-    labels = np.frombuffer(truth, dtype=np.int64)
-    numbers: dict[tuple[int, str], int] = {}
-    for label in np.unique(labels).tolist():
-        hashes = {faces[row] for row in np.flatnonzero(labels == label).tolist()}
-        numbers |= {(label, face): number for number, face in enumerate(sorted(hashes))}
-    half = np.array([numbers[pair] % 2 == 0 for pair in zip(labels.tolist(), faces, strict=True)], dtype=bool)
-    half.flags.writeable = False
-    return half
+    n, truth = len(predictions), predictions.truth
+    # Different pairs of label and face have different codes, in this order.
+    distinct, positions = np.unique(truth * n + predictions.faces.ranks(), return_inverse=True)
+    return np.asarray((positions - np.searchsorted(distinct, truth * n)) % 2 == 0)
 
 
 def choose_thresholds(

@@ -53,7 +53,7 @@ def score(
     predictions: PredictionTable, train_hashes: Collection[str], *, resamples: int = 9999, seed: int = 0
 ) -> LeakageScores:
     """Score predictions with and without the faces whose pixel hash is in `train_hashes`."""
-    leaked = np.array([face in train_hashes for face in predictions.faces])
+    leaked = predictions.faces.is_in(train_hashes)
     correct = predictions.correct
     # Faces by (leaked, correct): both accuracies are computed from these counts.
     groups = (correct & leaked, ~correct & leaked, correct & ~leaked, ~correct & ~leaked)

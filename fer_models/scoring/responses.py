@@ -26,7 +26,7 @@ def response_summary(predictions: PredictionTable, question: Question | None) ->
         prediction, `n`, and its most frequent `replies` as `text` and `n`. None for a model without replies
         and without missing predictions.
     """
-    if not any(predictions.text) and all(status == ANSWERED for status in predictions.status):
+    if not any(predictions.text) and predictions.status.is_in((ANSWERED,)).all():
         return None
     options = question.options if question is not None else ()
     kinds: Counter[tuple[bool, str]] = Counter()

@@ -16,7 +16,7 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,6 +42,7 @@ from fer_models.errors import PredictionError, StoreError
 from fer_models.store.predictions import PredictionTable
 from fer_models.store.shard_format import decode, encode
 from fer_models.store.subject import Subject
+from fer_models.text_column import TextColumn
 
 #: Faces per shard: what a killed run can lose.
 SHARD = 256
@@ -62,7 +63,7 @@ class Store:
         self,
         subject: Subject,
         key: str,
-        faces: tuple[str, ...],
+        faces: Sequence[str],
         truth: NDArray[np.int64],
         index: NDArray[np.int64],
     ) -> Partition:
@@ -75,7 +76,7 @@ class Store:
             truth: the labels of the faces.
             index: the row of each face in the full split.
         """
-        return Partition(self.root / subject.folder(key), key, faces, subject, truth, index)
+        return Partition(self.root / subject.folder(key), key, TextColumn.of(faces), subject, truth, index)
 
 
 _Shard = TypeVar("_Shard")
@@ -96,7 +97,7 @@ class ShardedFolder(ABC, Generic[_Shard]):
 
     folder: StorePath
     key: str
-    faces: tuple[str, ...]
+    faces: TextColumn
     _valid: dict[int, _Shard] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fer_models.classifiers.base import Predictions
 from fer_models.datasets.base import compute_fingerprint
 from fer_models.emotions import LABELS
+from fer_models.text_column import TextColumn
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,25 @@ class PredictionTable:
         truth: int64 (n,), the labels.
         answer: int64 (n,), the predicted emotions, -1 for no prediction.
         probabilities: float64 (n, 7), NaN rows for no prediction; each value is a float32.
-        status: `ok`, or the reason why there is no prediction.
+        status: `ok`, or the reason why there is no prediction; each text is stored once.
         text: the reply of a generative model.
         has_probabilities: as in `Predictions`: False where `probabilities` only code the emotions named in
             the replies.
     """
 
-    faces: tuple[str, ...]
+    faces: TextColumn
     index: NDArray[np.int64]
     truth: NDArray[np.int64]
     answer: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    status: tuple[str, ...]
-    text: tuple[str, ...]
+    status: TextColumn
+    text: TextColumn
     has_probabilities: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("faces", "status", "text"):  # any sequence of texts is accepted
+            column = TextColumn.of(getattr(self, name), repeated=name == "status")
+            object.__setattr__(self, name, column)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -59,7 +66,7 @@ class PredictionTable:
 
     def select(self, rows: NDArray[np.int64]) -> PredictionTable:
         """Select rows, in the order given."""
-        faces, status, text = (tuple(c[i] for i in rows) for c in (self.faces, self.status, self.text))
+        faces, status, text = (column[rows] for column in (self.faces, self.status, self.text))
         columns = (self.index[rows], self.truth[rows], self.answer[rows], self.probabilities[rows])
         return PredictionTable(faces, *columns, status, text, self.has_probabilities)
 
@@ -67,22 +74,23 @@ class PredictionTable:
     def concatenate(cls, parts: list[PredictionTable]) -> PredictionTable:
         """Concatenate several tables."""
         return cls(
-            tuple(f for p in parts for f in p.faces),
+            TextColumn.concatenate([p.faces for p in parts]),
             np.concatenate([p.index for p in parts]),
             np.concatenate([p.truth for p in parts]),
             np.concatenate([p.answer for p in parts]),
             np.concatenate([p.probabilities for p in parts]),
-            tuple(s for p in parts for s in p.status),
-            tuple(t for p in parts for t in p.text),
+            TextColumn.concatenate([p.status for p in parts]),
+            TextColumn.concatenate([p.text for p in parts]),
             all(p.has_probabilities for p in parts),
         )
 
     def to_predictions(self, rows: slice = slice(None)) -> Predictions:
         """Convert some rows to the predictions that a classifier returned."""
-        status, text = self.status[rows], self.text[rows]
+        status, text = tuple(self.status[rows]), tuple(self.text[rows])
         return Predictions(self.probabilities[rows], status, text, LABELS, self.has_probabilities)
 
 
-def canonical_order(hashes: tuple[str, ...], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def canonical_order(hashes: Sequence[str], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of a face set in canonical order: by pixel hash, then label, then row; int64 (n,)."""
-    return np.array(sorted(range(len(hashes)), key=lambda i: (hashes[i], int(labels[i]), i)), dtype=np.int64)
+    order: NDArray[np.int64] = np.lexsort((labels, TextColumn.of(hashes).ranks())).astype(np.int64)
+    return order

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fer_models.artifacts.checksummed_files import from_parquet
 from fer_models.classifiers.base import ANSWERED, SUM_TOLERANCE
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.store.predictions import PredictionTable
+from fer_models.text_column import TextColumn
 
 SCHEMA_VERSION = 2
 #: The metadata field of a shard's Parquet file that holds everything that is not a column.
@@ -22,7 +25,7 @@ _METADATA_TYPES = {
     "subject": dict, "key": str, "shard": int, "n": int, "has_probabilities": bool, "provenance": dict
 }  # fmt: skip
 _SUBJECT_FIELDS = ("dataset", "split", "restoration", "model")
-_INDEX = {label: i for i, label in enumerate(LABELS)}
+_LABELS = pa.array(LABELS)
 _SCHEMA = pa.schema(
     [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
     + [(f"p_{label}", pa.float32()) for label in LABELS]
@@ -43,12 +46,12 @@ def encode(predictions: PredictionTable, metadata: Mapping[str, Any]) -> pa.Tabl
     probabilities = predictions.probabilities.astype(np.float32)
     _check(replace(predictions, probabilities=probabilities.astype(np.float64)))
     columns: dict[str, Any] = {
-        "face": list(predictions.faces),
+        "face": predictions.faces.strings,
         "index": predictions.index,
-        "truth": [LABELS[t] for t in predictions.truth.tolist()],
-        "answer": [LABELS[a] if a >= 0 else None for a in predictions.answer.tolist()],
-        "status": list(predictions.status),
-        "text": list(predictions.text),
+        "truth": _LABELS.take(predictions.truth),
+        "answer": _LABELS.take(pa.array(predictions.answer, mask=predictions.answer < 0)),
+        "status": predictions.status.strings,
+        "text": predictions.text.strings,
     }
     for emotion in EMOTIONS:
         p = probabilities[:, emotion]
@@ -68,18 +71,19 @@ def decode(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
     metadata = _parse_metadata((table.schema.metadata or {}).get(_METADATA))
     if table.schema.remove_metadata() != _SCHEMA:
         raise ValueError("it has other columns than this version of fer-models writes")
-    columns = {name: table.column(name) for name in table.column_names}
-    truth = [_INDEX[t] for t in columns["truth"].to_pylist()]
-    answer = [-1 if a is None else _INDEX[a] for a in columns["answer"].to_pylist()]
-    p = np.stack([columns[f"p_{label}"].to_numpy().astype(np.float64) for label in LABELS], axis=1)
-    face, status, text = (tuple(columns[name].to_pylist()) for name in ("face", "status", "text"))
-    if None in face or None in status or None in text or columns["index"].null_count:
-        raise ValueError("a face, its row, status or text is null")
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    if any(columns[name].null_count for name in ("face", "index", "truth", "status", "text")):
+        raise ValueError("a face, its row, label, status or text is null")
+    truth, answer = _emotions(columns["truth"]), _emotions(columns["answer"])
+    p = np.stack(
+        [columns[f"p_{label}"].to_numpy(zero_copy_only=False).astype(np.float64) for label in LABELS], axis=1
+    )
+    face, status, text = (TextColumn(columns[name]) for name in ("face", "status", "text"))
     predictions = PredictionTable(
         face,
         columns["index"].to_numpy().astype(np.int64),
-        np.array(truth, dtype=np.int64),
-        np.array(answer, dtype=np.int64),
+        truth,
+        answer,
         p,
         status,
         text,
@@ -87,6 +91,19 @@ def decode(content: bytes) -> tuple[PredictionTable, dict[str, Any]]:
     )
     _check(predictions)
     return predictions, metadata
+
+
+def _emotions(names: pa.Array) -> NDArray[np.int64]:
+    """The emotions in a column of labels, -1 for null; int64.
+
+    Raises:
+        ValueError: a text is no label.
+    """
+    codes = pc.index_in(names, _LABELS)
+    if codes.null_count != names.null_count:
+        raise ValueError("a label is no emotion")
+    emotions: NDArray[np.int64] = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return emotions
 
 
 def _check(predictions: PredictionTable) -> None:
@@ -97,7 +114,7 @@ def _check(predictions: PredictionTable) -> None:
             probabilities, or probabilities are no distribution.
     """
     p = predictions.probabilities
-    predicted = np.array([status == ANSWERED for status in predictions.status], dtype=bool)
+    predicted = predictions.status.is_in((ANSWERED,))
     if not np.array_equal(np.isnan(p), np.repeat(~predicted[:, None], len(LABELS), axis=1)):
         raise ValueError(
             "a face has a prediction without probabilities, or probabilities without a prediction"

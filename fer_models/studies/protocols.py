@@ -72,7 +72,7 @@ class Protocol:
     training: FaceSet
     validation: FaceSet
     test: FaceSet
-    origins: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    origins: tuple[Sequence[str], Sequence[str], Sequence[str]]
 
     @property
     def is_leaked(self) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ from fer2013_files import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_models.datasets import fer2013, fer2013_rows
+from fer_models.datasets import fer2013, fer2013_parquet, fer2013_rows
 from fer_models.emotions import LABELS
 
 # -- one dataset, many forms ----------------------------------------------------------------------------
@@ -70,13 +70,21 @@ def test_the_test_split_is_public_test_then_private_test(tmp_path: Path) -> None
     assert pixels_of(fer2013.load("test", tmp_path)) == [2, 5, 1, 4]
 
 
-def test_faces_are_one_grey_array_that_cannot_be_changed(tmp_path: Path) -> None:
+def test_faces_are_grey_arrays_that_cannot_be_changed(tmp_path: Path) -> None:
     write_csv(tmp_path, TINY)
     faces = fer2013.load("train", tmp_path)
-    assert isinstance(faces.images, np.ndarray)
-    assert (faces.images.shape, faces.images.dtype) == ((2, 48, 48), np.uint8)
+    assert len(faces.images) == 2
+    assert (faces.images[1].shape, faces.images[1].dtype) == ((48, 48), np.uint8)
     assert np.array_equal(faces.images[1], TINY[3].pixels)
-    assert not faces.images.flags.writeable
+    assert not faces.images[1].flags.writeable
+
+
+def test_a_parquet_file_is_read_some_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fer2013_parquet, "_ROWS_AT_ONCE", 2)
+    write_parquet(tmp_path, TINY * 3)
+    faces = fer2013.load("private_test", tmp_path)
+    assert pixels_of(faces) == [1, 4] * 3
+    assert faces.sources == [f"row {i}" for i in (1, 4, 7, 10, 13, 16)]
 
 
 def test_the_source_of_a_row_is_its_number_in_fer2013_csv_or_its_file(tmp_path: Path) -> None:
