@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 from fer_models.artifacts.device import describe_machine
-from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.cost.measurement import multiples_of_reference
 from fer_models.cost.other_load import OtherLoad
 from fer_models.cost.ratio import CostRatio
@@ -63,6 +62,8 @@ class CostRatios:
         return None if verdict is None or verdict.now.is_disturbed else verdict.now
 
     def _measure(self, combination: Combination, rounds: int, only_stored: bool) -> CostRatio | None:
+        from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
+
         runner, model = self._runner, self._runner.models[combination.model]
         runtime = model.resolve(runner.options.runtime)
         faces = runner.data.faces.faces(range(min(FACES, len(runner.data.faces))))

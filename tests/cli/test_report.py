@@ -46,7 +46,7 @@ def test_other_formats_are_printed_or_written(command, evals_json, tmp_path, for
 def test_each_format_has_the_report(command, evals_json):
     assert json.loads(command("--format", "json")[1]) == json.loads(evals_json.read_text())
     assert command("--format", "markdown")[1] == markdown(full_report())
-    assert ET.fromstring(command("--format", "junit")[1]).get("failures") == "2"
+    assert ET.fromstring(command("--format", "junit")[1]).get("failures") == "3"
 
 
 def test_the_json_is_normalised(command, evals_json):
