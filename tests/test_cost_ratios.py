@@ -39,7 +39,7 @@ class Slow(Constant):
 
 @pytest.fixture(autouse=True)
 def unknown_load(monkeypatch, tmp_path):
-    """Tests run beside each other: without this, most measurements would count as disturbed."""
+    """Tests run at the same time: without this, most measurements would count as disturbed."""
     monkeypatch.setattr(cost_ratios, "OtherLoad", partial(OtherLoad, tmp_path / "nothing"))
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: The largest share of the processors that other processes may use during a measurement. At 0.5 and more,
-#: networks took up to three times as many references as on a quiet machine.
+#: The largest share of the processors that other processes may use during a measurement. With a load average
+#: of 8 on two cores, a network took three times as many references as with one of 1.
 MAX_OTHER_LOAD = 0.1
 _RESAMPLES = 9999
 #: The conditions of a measurement. Ratios under different ones are not compared.
