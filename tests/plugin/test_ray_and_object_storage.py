@@ -77,6 +77,8 @@ def test_a_run_with_ray_gives_the_same_verdicts_without_noise(bench):
     ],
 )
 def test_options_that_cannot_work_are_refused_before_the_first_test(bench, arguments, message):
+    if "-n" in arguments:
+        pytest.importorskip("ray")
     command = bench.command()
     if "--store" in arguments:
         command, arguments = with_store(command, arguments[1]), ()
