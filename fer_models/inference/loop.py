@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,17 +53,18 @@ def predict_missing_shards(
     Args:
         partition: the folder of the subject.
         load: returns the function that predicts the faces of some rows; called only if a shard is missing.
-        provenance: returns what is stored with the predictions (versions, device, …), once the model is
-            loaded; nothing that differs from run to run.
+        provenance: returns what is stored with the predictions (versions, device, …); called at most once,
+            when the model is loaded. Nothing that differs from run to run.
         progress: called with the number of faces that are stored already; `load`'s function counts its own.
 
     Raises:
         PredictionError, RestorationError, StoreError: the model, the restorer or the store broke its
             contract. Shards written before stay.
     """
+    describe = cache(provenance)  # it hashes weights and code
 
     def write(shard: int, predictions: Predictions, seconds: float) -> None:
-        partition.write(shard, prediction_table(predictions, partition, shard), provenance(), seconds)
+        partition.write(shard, prediction_table(predictions, partition, shard), describe(), seconds)
 
     is_computed = fill_missing_shards(partition, load, write, progress)
     return PredictionRun(partition.read(), partition.seconds(), from_store=not is_computed)
