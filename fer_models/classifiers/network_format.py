@@ -126,11 +126,12 @@ class NetworkFormat:
 
     def preprocess(self, faces: Sequence[Face]) -> NDArray[np.float32]:
         """Preprocess n faces: float32 (n, channels, size, size), or (n, size, size, channels)."""
-        resized = [_resize(face, self.size, self.resample) for face in faces]
-        pixels = np.stack(resized) if resized else np.zeros((0, self.size, self.size, 3), np.uint8)
-        if self.channels == 1:
-            pixels = grey(pixels)[..., None]
-        elif self.color_order == "bgr":
+        convert = _resize_to_grey if self.channels == 1 else _resize
+        shape = (len(faces), self.size, self.size, self.channels)
+        pixels: NDArray[np.uint8] = np.zeros(shape, np.uint8)
+        for i, face in enumerate(faces):
+            pixels[i] = convert(face, self.size, self.resample)
+        if self.color_order == "bgr":
             pixels = pixels[..., ::-1]
         low, high, mean, std = (np.asarray(v, np.float32) for v in (*self.range, self.mean, self.std))
         # Each pixel value once, in the arithmetic of `cnn.normalise`, so that both give the same bits.
@@ -159,6 +160,14 @@ def _resize(face: Face, size: int, resample: str) -> Face:
     if face.shape[:2] == (size, size):
         return face
     return np.asarray(Image.fromarray(face).resize((size, size), RESAMPLINGS[resample]))
+
+
+def _resize_to_grey(face: Face, size: int, resample: str) -> Face:
+    """Resize, and convert to grey (size, size, 1). Of a grey face, only one channel is resized."""
+    channel = face[..., :1]
+    if (face == channel).all():
+        return _resize(channel[..., 0], size, resample)[..., None]
+    return grey(_resize(face, size, resample))[..., None]
 
 
 def _check_labels(labels: Any) -> None:

@@ -6,11 +6,15 @@ import argparse
 from pathlib import Path
 
 from fer_models.cli.common import Commands, add_command, console, data_options, load_faces
+from fer_models.errors import UsageError
 
 _EXAMPLES = (
-    "fer-models study protocols --dataset fer2013 --data-root FOLDER",
+    "fer-models study protocols --dataset fer2013 --data-root FOLDER --seeds 3",
+    "fer-models study protocols --data-root FOLDER --protocol official --protocol copies",
     "fer-models study protocols --dataset synthetic --limit 350 --epochs 2",
 )
+#: The networks that are trained where no `--training` is given.
+_TRAININGS = ("plain", "augmented")
 
 
 def add(commands: Commands) -> None:
@@ -20,22 +24,32 @@ def add(commands: Commands) -> None:
     protocols = add_command(
         studies,
         "protocols",
-        "train one network by several protocols: official splits, a random split, augmented copies "
-        "before the split; and choose the epoch on the validation or the test faces",
+        "train one network by several protocols (official splits, a random split, altered copies made before "
+        "the split, labels of FER+), and score each with the epoch chosen on validation or reported faces",
         _EXAMPLES,
     )
     data_options(protocols, default="fer2013")
     protocols.add_argument(
-        "--model", help="a recipe of `fer-models train` (default: a ResNet-18, fast enough without a GPU)"
+        "--protocol",
+        action="append",
+        metavar="NAME",
+        help="a protocol, may be repeated (default: all; those with FER+ only if the dataset has its votes)",
     )
+    protocols.add_argument(
+        "--training",
+        action="append",
+        metavar="NAME",
+        help="plain (a small network that learns its faces by heart), augmented (the same with altered "
+        "faces), or a recipe of `fer-models train`; may be repeated (default: plain and augmented)",
+    )
+    protocols.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
     protocols.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="number of epochs over the official train split; the other protocols make as many updates",
+        help="number of epochs of every training (default: that of the recipe)",
     )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
-    protocols.add_argument("--seed", type=int, default=0)
     protocols.add_argument("--device", default="auto", choices=("auto", "cpu"))
     protocols.add_argument(
         "--output",
@@ -56,27 +70,46 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.errors import UnknownNameError
     from fer_models.training.recipes import RECIPES, adapt
 
-    if args.model is not None and args.model not in RECIPES:
-        raise UnknownNameError("training recipe", args.model, RECIPES)
+    if args.seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, got {args.seeds}.")
+    for name in args.training or ():
+        if name not in (*_TRAININGS, *RECIPES):
+            raise UnknownNameError("training", name, (*_TRAININGS, *RECIPES))
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     names = (train, validation, datasets.evaluation_split(args.dataset, args.data_root))
     sets = [load_faces(args, name) for name in names]
     if args.limit is not None:
         sets = [faces.subsample(args.limit) for faces in sets]
     # Imported only after the arguments are checked: torch and timm take seconds.
-    from fer_models.studies import protocols
+    from fer_models.studies import protocol_report, protocol_splits, protocols
     from fer_models.training.session import RunOptions
 
-    recipe = adapt(RECIPES[args.model] if args.model else protocols.RECIPE, epochs=args.epochs)
+    known = protocol_splits.PROTOCOLS
+    for name in args.protocol or ():
+        if name not in known:
+            raise UnknownNameError("protocol", name, known)
+    has_votes = all(faces.votes is not None for faces in sets)
+    default = [name for name, protocol in known.items() if has_votes or not protocol.needs_votes]
+    recipes = {
+        name: adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs)
+        for name in args.training or _TRAININGS
+    }
+    plan = protocols.Plan(
+        [known[name] for name in dict.fromkeys(args.protocol or default)], recipes, range(args.seeds)
+    )
     screen = console()
     with progress("protocols", screen) as report:
-        options = RunOptions(args.seed, args.device, report=report)
-        results = protocols.run_study((sets[0], sets[1], sets[2]), args.output, recipe, options)
-    json_file, table_file = args.output / "protocols.json", args.output / "protocols.md"
-    content = json.dumps(protocols.as_json(results, recipe, args.seed), indent=1)
-    json_file.write_text(content + "\n")
-    table = protocols.markdown_table(results)
-    table_file.write_text(table + "\n")
-    print(table)
-    screen.print(f"written to {json_file} and {table_file}", highlight=False)
+        options = RunOptions(device=args.device, report=report)
+        runs = protocols.run_study((sets[0], sets[1], sets[2]), args.output, plan, options)
+    tables = protocol_report.markdown(runs)
+    files = {
+        "protocols.json": json.dumps(protocol_report.as_json(runs, recipes), indent=1, allow_nan=False),
+        "protocols.md": tables,
+        "steps.svg": protocol_report.to_svg(protocol_report.steps_figure(runs)),
+        "curves.svg": protocol_report.to_svg(protocol_report.curves_figure(runs)),
+    }
+    for name, content in files.items():
+        (args.output / name).write_text(content.rstrip() + "\n", encoding="utf-8")
+    print(tables)
+    screen.print(f"written to {args.output}: {', '.join(files)}", highlight=False)
     return 0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from fer_models.training.recipes import Augmentation
+from fer_models.training.recipes import NO_AUGMENTATION, Augmentation
 
 
 class _Rectangles(NamedTuple):
@@ -34,6 +34,8 @@ def augment(faces: torch.Tensor, size: int, augmentation: Augmentation, seed: in
         float32 (n, channels, size, size), nominally 0..255, on the device of `faces`.
     """
     n, device = len(faces), faces.device
+    if augmentation == NO_AUGMENTATION and faces.shape[2:] == (size, size):
+        return faces.float()  # resampling would change nothing, and take time
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low: float, high: float) -> torch.Tensor:

@@ -34,6 +34,12 @@ class Augmentation:
     erase: float = 0.25
 
 
+#: Faces as they are.
+NO_AUGMENTATION = Augmentation(
+    mirror=0.0, rotate=0.0, scale=0.0, shift=0.0, brightness=0.0, contrast=0.0, erase=0.0
+)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a supervised training run except its data and its machine.
