@@ -1,10 +1,13 @@
 """Cost ratios of a run: measured on real models, stored, judged, recorded."""
 
+import os
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fer_models import cost_ratios
@@ -12,16 +15,18 @@ from fer_models.classifiers.dummy import Constant
 from fer_models.config import EvalConfig
 from fer_models.cost.other_load import OtherLoad
 from fer_models.cost.ratio import CostRatio
-from fer_models.cost_ratios import ROUNDS, CostRatios
+from fer_models.cost_ratios import MEASUREMENTS, CostRatios, measure
 from fer_models.emotions import Emotion
 from fer_models.gate.baselines import BaselineRecord
 from fer_models.inference.runner import Combination, Runner
 from fer_models.plugin.fixtures import CostGate
 from fer_models.zoo import restorers
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec
+from fer_models.zoo.spec import ModelSpec, Runtime
 
 MODEL = Combination("net", "raw")
+#: Fewer than the real ones: these tests are about what becomes of them.
+ROUNDS = 4
 
 
 class Slow(Constant):
@@ -37,9 +42,22 @@ class Slow(Constant):
         return super().predict(faces)
 
 
+class PidWriter(Constant):
+    """A model that leaves a file with the name of its process."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(Emotion.HAPPY)
+        self.folder = folder
+
+    def predict(self, faces):
+        (self.folder / str(os.getpid())).touch()
+        return super().predict(faces)
+
+
 @pytest.fixture(autouse=True)
 def unknown_load(monkeypatch, tmp_path):
-    """Tests run at the same time: without this, most measurements would count as disturbed."""
+    """Few rounds, and an unknown load: other tests run at the same time, and disturb the measurements."""
+    monkeypatch.setattr(cost_ratios, "ROUNDS", ROUNDS)
     monkeypatch.setattr(cost_ratios, "OtherLoad", partial(OtherLoad, tmp_path / "nothing"))
 
 
@@ -59,7 +77,7 @@ def ratios_with(tmp_path, model):
         record = BaselineRecord(
             *("synthetic", "test", None, "raw", "net", None, "", 1, 0, {}, "", ""), cost_ratio=recorded
         )
-        return CostRatios(runner, lambda combination: record)
+        return CostRatios(runner, lambda combination: record, measure)
 
     return make
 
@@ -69,30 +87,49 @@ def test_a_model_without_a_record_is_measured_once_and_its_ratio_can_be_recorded
     verdict = ratios.judge(MODEL)
     assert verdict.status == "NEW"
     assert len(verdict.now.values) == ROUNDS
-    assert ratios.recorded(MODEL) == verdict.now
     calls = model.calls
     assert ratios_with().judge(MODEL).now == verdict.now, "read from the store"
     assert model.calls == calls
 
 
-def test_a_slowdown_is_measured_again_with_twice_the_rounds_before_it_fails(ratios_with):
+def test_a_slowdown_is_measured_again_before_it_fails_and_both_measurements_count(ratios_with):
     now = ratios_with().judge(MODEL).now
     recorded = replace(now, values=tuple(value / 100 for value in now.values))
     verdict = ratios_with(recorded).judge(MODEL)
     assert verdict.status == "FAIL"
-    assert len(verdict.now.values) == 2 * ROUNDS
+    assert len(verdict.now.values) == MEASUREMENTS * ROUNDS
+    assert verdict.now.values[:ROUNDS] == now.values
+
+
+def test_a_record_has_all_measurements(ratios_with):
+    ratios = ratios_with()
+    assert ratios.recorded(MODEL) is None, "nothing was measured"
+    now = ratios.judge(MODEL).now
+    recorded = ratios.recorded(MODEL)
+    assert len(recorded.values) == MEASUREMENTS * ROUNDS
+    assert recorded.values[:ROUNDS] == now.values
+
+
+def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
+    spec = ModelSpec("net", lambda runtime: PidWriter(tmp_path))
+    faces = [np.zeros((48, 48, 3), np.uint8)] * 2
+    figures = cost_ratios.measure_in_new_process(spec, Runtime("cpu"), faces, 3)
+    assert len(figures["values"]) == 3
+    (pid,) = {int(file.name) for file in tmp_path.iterdir()}
+    assert pid != os.getpid()
 
 
 def test_a_disturbed_measurement_is_neither_judged_nor_stored_nor_recorded(
     ratios_with, model, monkeypatch, tmp_path
 ):
     now = ratios_with().judge(MODEL).now
-    (tmp_path / "stat").write_text("cpu 0 0 0 0 0 0 0 0\n")
+    stat, others = tmp_path / "stat", count()
 
     class Busy(OtherLoad):
         def __init__(self):
-            super().__init__(tmp_path / "stat")
-            (tmp_path / "stat").write_text(f"cpu {10**9} 0 0 0 0 0 0 0\n")
+            stat.write_text(f"cpu {next(others) * 10**9} 0 0 0 0 0 0 0\n")
+            super().__init__(stat)
+            stat.write_text(f"cpu {next(others) * 10**9} 0 0 0 0 0 0 0\n")
 
     monkeypatch.setattr(cost_ratios, "OtherLoad", Busy)
     other = replace(now, values=tuple(value / 100 for value in now.values))

@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None:
         sets = [faces.subsample(args.limit) for faces in sets]
     # Imported only after the arguments are checked: torch and timm take seconds.
-    from fer_models.studies import protocol_report, protocol_splits, protocols
+    from fer_models.report import protocol_study
+    from fer_models.studies import protocol_splits, protocols
     from fer_models.training.session import RunOptions
 
     known = protocol_splits.PROTOCOLS
@@ -101,12 +102,12 @@ def run(args: argparse.Namespace) -> int:
     with progress("protocols", screen) as report:
         options = RunOptions(device=args.device, report=report)
         runs = protocols.run_study((sets[0], sets[1], sets[2]), args.output, plan, options)
-    tables = protocol_report.markdown(runs)
+    tables = protocol_study.markdown(runs)
     files = {
-        "protocols.json": json.dumps(protocol_report.as_json(runs, recipes), indent=1, allow_nan=False),
+        "protocols.json": json.dumps(protocol_study.as_json(runs, recipes), indent=1, allow_nan=False),
         "protocols.md": tables,
-        "steps.svg": protocol_report.to_svg(protocol_report.steps_figure(runs)),
-        "curves.svg": protocol_report.to_svg(protocol_report.curves_figure(runs)),
+        "steps.svg": protocol_study.to_svg(protocol_study.steps_figure(runs)),
+        "curves.svg": protocol_study.to_svg(protocol_study.curves_figure(runs)),
     }
     for name, content in files.items():
         (args.output / name).write_text(content.rstrip() + "\n", encoding="utf-8")

@@ -20,13 +20,11 @@ import os
 import pickle
 import platform
 import random
-import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, redirect_stdout, suppress
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fer_models.artifacts.object_storage import ObjectPath
@@ -41,10 +39,10 @@ from fer_models.inference.environment import provenance
 from fer_models.inference.loader import Loader
 from fer_models.inference.loop import no_count, prediction_table
 from fer_models.inference.model_check import SAMPLE
+from fer_models.inference.other_process import Package, plain
 from fer_models.progress import Progress
 from fer_models.store.code_identity import code_identity
 from fer_models.store.partition import Partition
-from fer_models.zoo.registry import from_file, module_name
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
 #: How often a shard is started before it counts as one that kills its worker.
@@ -195,7 +193,7 @@ def _results(task: Task, shards: Sequence[int]) -> Generator[ShardResult, None, 
     ).map_batches(
         ShardWorker,
         batch_size=1,
-        fn_constructor_args=(_model_files(task), os.getcwd(), _pickled(task), attempts),
+        fn_constructor_args=(_packed(task), attempts),
         compute=ray.data.ActorPoolStrategy(size=actors),
         **resources,
     )
@@ -239,32 +237,14 @@ def actors_for(
     return actors, {"num_cpus": float(int(share)) if share >= 1 else share}
 
 
-def _pickled(task: Task) -> bytes:
-    """The task as bytes.
-
-    Raises:
-        PredictionError: the record of the model holds something that cannot be sent.
-    """
-    from ray import cloudpickle
-
+def _packed(task: Task) -> Package:
+    """The task on its way to the actors. Raises as `Package.of`."""
     folder = task.partition.folder
     folder = folder if isinstance(folder, ObjectPath) else folder.absolute()
     # `replace` makes a partition without the shards that are already read.
     sent = replace(task, partition=replace(task.partition, folder=folder))
-    try:
-        return bytes(cloudpickle.dumps(sent))
-    except Exception as error:
-        raise PredictionError(
-            f"The record of model {task.model.name!r} cannot be sent to other processes: "
-            f"{one_line(str(error))}. Open files and connections in `load`, or use --engine local."
-        ) from error
-
-
-def _model_files(task: Task) -> list[Path]:
-    """The Python files of the user that the records come from; not the modules of installed packages."""
     specs: list[ModelSpec | RestorerSpec] = [task.model, *task.model.components, task.restorer]
-    sources = dict.fromkeys(spec.source for spec in specs if spec.source is not None)
-    return [source for source in sources if module_name(source) in sys.modules]
+    return Package.of(sent, task.model.name, specs, ", or use --engine local")
 
 
 class _Attempts:
@@ -286,17 +266,14 @@ class _Attempts:
 class ShardWorker:
     """Actor that predicts and writes shards. It loads the dataset and the model with its first one."""
 
-    def __init__(self, model_files: Sequence[Path], folder: str, task: bytes, attempts: Any) -> None:
+    def __init__(self, task: Package, attempts: Any) -> None:
         """Nothing is loaded yet.
 
         Args:
-            model_files: files of the user, which are executed before the task is read.
-            folder: the working folder of the run, to which paths are relative.
-            task: a pickled `Task`.
+            task: a `Task`.
             attempts: the actor that counts the starts of shards.
         """
-        self._model_files, self._folder, self._pickled = model_files, folder, task
-        self._attempts = attempts
+        self._task, self._attempts = task, attempts
         self._predict: Callable[[int], float | None] | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,14 +295,10 @@ class ShardWorker:
                 self._predict = self._load()
             return ShardResult(shard, self._predict(shard))
         except FerModelsError as error:
-            return ShardResult(shard, error=_plain(error))
+            return ShardResult(shard, error=plain(error))
 
     def _load(self) -> Callable[[int], float | None]:
-        with suppress(OSError):  # another machine may not have it
-            os.chdir(self._folder)
-        for file in self._model_files:
-            from_file(file)
-        task: Task = pickle.loads(self._pickled)
+        task: Task = self._task.open()
         _check_same_inputs(task)
         return shard_predictor(task)
 
@@ -391,11 +364,3 @@ def _check_same_inputs(task: Task) -> None:
             f"{platform.node()} would predict with other inputs than the run: {', '.join(parts)}. "
             "Install the same versions and weights on each machine, and give --precision."
         )
-
-
-def _plain(error: FerModelsError) -> FerModelsError:
-    """The same error with its text alone, which can be sent to another process."""
-    init = Exception.__init__
-    kinds = (kind for kind in type(error).__mro__ if kind.__init__ is init)  # type: ignore[misc]
-    plain: FerModelsError = next(kinds)(str(error))  # at last `FerModelsError` itself
-    return plain

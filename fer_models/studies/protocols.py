@@ -24,6 +24,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.classifiers.architecture import Architecture
 from fer_models.images import grey, resize, to_rgb
+from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import Protocol, Restore, SplitImages, Splits
 from fer_models.training.recipes import NO_AUGMENTATION, Augmentation, Recipe
 from fer_models.training.session import RunOptions, TrainingData
@@ -58,107 +59,6 @@ RECIPES: Mapping[str, Recipe] = {"plain": PLAIN, "augmented": AUGMENTED}
 _TRAINING_SAMPLE = 2000
 #: Faces per batch of the restoration.
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Group:
-    """Reported faces of one kind.
-
-    Attributes:
-        is_copy: they are altered copies, not images as they are.
-        is_seen: they are, or were made from, an image of which a version is in the training split.
-        n: their number.
-        correct: the number of correct predictions after each epoch.
-    """
-
-    is_copy: bool
-    is_seen: bool
-    n: int
-    correct: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ProtocolRun:
-    """One training by one protocol.
-
-    Attributes:
-        protocol: its name.
-        training: the name of the recipe, such as `plain`.
-        seed: of the split and the training.
-        n_training: number of training faces.
-        training_accuracy: on a sample of the training faces, after each epoch.
-        validation_accuracy: after each epoch.
-        groups: the reported faces; each is in one of them.
-        seconds: the duration of the training.
-    """
-
-    protocol: str
-    training: str
-    seed: int
-    n_training: int
-    training_accuracy: tuple[float, ...]
-    validation_accuracy: tuple[float, ...]
-    groups: tuple[Group, ...]
-    seconds: float
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ProtocolRun:
-        """Convert from `asdict`'s JSON."""
-        groups = tuple(Group(**{**group, "correct": tuple(group["correct"])}) for group in value["groups"])
-        curves = {name: tuple(value[name]) for name in ("training_accuracy", "validation_accuracy")}
-        return cls(**{**value, **curves, "groups": groups})
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs."""
-        return len(self.validation_accuracy)
-
-    @property
-    def chosen_epoch(self) -> int:
-        """The epoch (from 0) with the best validation accuracy, the first of equals."""
-        return int(np.argmax(self.validation_accuracy))
-
-    @property
-    def epoch_chosen_on_test(self) -> int:
-        """The epoch (from 0) with the best accuracy on the reported faces, the first of equals."""
-        return int(np.argmax([self.count(epoch)[0] for epoch in range(self.epochs)]))
-
-    def count(
-        self, epoch: int, *, is_copy: bool | None = None, is_seen: bool | None = None
-    ) -> tuple[int, int]:
-        """Count correct predictions after an epoch: (correct, faces).
-
-        Args:
-            epoch: from 0.
-            is_copy: of copies or images only; None for all faces.
-            is_seen: of seen or new images only; None for all faces.
-        """
-        groups = [
-            group
-            for group in self.groups
-            if is_copy in (None, group.is_copy) and is_seen in (None, group.is_seen)
-        ]
-        return sum(group.correct[epoch] for group in groups), sum(group.n for group in groups)
-
-    def accuracy(self, *, on_test: bool = False, **kind: bool) -> float:
-        """Compute the accuracy on reported faces; NaN where there is none of the kind.
-
-        Args:
-            on_test: after the epoch chosen on the reported faces instead of the validation faces.
-            **kind: `is_copy` or `is_seen`, see `count`.
-        """
-        correct, n = self.count(self.epoch_chosen_on_test if on_test else self.chosen_epoch, **kind)
-        return correct / n if n else float("nan")
-
-    @property
-    def n_test(self) -> int:
-        """The number of reported faces."""
-        return sum(group.n for group in self.groups)
-
-    @property
-    def seen_share(self) -> float:
-        """The share of reported faces that are, or were made from, an image of the training split."""
-        return sum(group.n for group in self.groups if group.is_seen) / self.n_test
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from small_networks import small_checkpoint
 
 from fer_models.artifacts.object_storage import StorePath
 from fer_models.config import EvalConfig
-from fer_models.errors import DatasetError, PredictionError, UnknownNameError, UsageError
+from fer_models.errors import DatasetError, PredictionError, UsageError
 from fer_models.inference import ray_engine
 from fer_models.inference.loop import PredictionRun
+from fer_models.inference.other_process import Package
 from fer_models.inference.ray_engine import (
     ATTEMPTS,
     LostWorkerWarning,
@@ -203,12 +204,6 @@ def test_actors_share_the_cores_or_have_a_gpu_each(wanted, shards, gpus, cores, 
     assert ray_engine.actors_for(wanted, shards, gpus, cores, largest) == expected
 
 
-def test_errors_with_other_arguments_travel_as_the_next_simple_kind():
-    plain = ray_engine._plain(UnknownNameError("model", "vg19", ["vgg19"]))
-    assert type(plain) is UsageError
-    assert "Did you mean 'vgg19'?" in str(plain)
-
-
 def test_an_address_without_a_cluster_is_an_error_with_the_command(monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -229,7 +224,7 @@ def test_a_worker_reads_the_task_with_its_first_shard_and_returns_an_error_as_da
             self.start = self
             self.remote = lambda shard: ray.put(ATTEMPTS + 1)
 
-    worker = ShardWorker([], str(tmp_path), b"not read", Counter())
+    worker = ShardWorker(Package(b"not read", (), str(tmp_path)), Counter())
     (result,) = worker({"shard": [7]})["result"]
     assert b"Shard 7 ended its process" in result
 
@@ -237,8 +232,8 @@ def test_a_worker_reads_the_task_with_its_first_shard_and_returns_an_error_as_da
 def test_a_partition_is_sent_without_the_predictions_that_are_read(tmp_path, cluster):
     model = user_model(tmp_path)
     task = task_of(model, tmp_path / "store")
-    size = len(ray_engine._pickled(task))
+    size = len(ray_engine._packed(task).content)
     predict(model, tmp_path / "store")
     partition: Partition = task.partition
     partition.read()
-    assert len(ray_engine._pickled(task)) == size
+    assert len(ray_engine._packed(task).content) == size

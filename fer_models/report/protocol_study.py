@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_models.report.svg import BLUE, FAIL, INK, MUTED, RULE, new_figure, percent_tick, style_axes
 from fer_models.scoring.intervals import wilson_interval
-from fer_models.studies.protocol_splits import PROTOCOLS
-from fer_models.studies.protocols import ProtocolRun
+from fer_models.studies.protocol_runs import ProtocolRun
 
 if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn
     from matplotlib.axes import Axes
@@ -123,14 +122,11 @@ _STEPS = (
 
 
 def summarize(runs: Sequence[ProtocolRun]) -> list[ProtocolSummary]:
-    """Summarize runs by training and protocol, in the order of the protocols."""
-    trainings = list(dict.fromkeys(run.training for run in runs))
-    groups = [
-        [run for run in runs if (run.training, run.protocol) == (training, protocol)]
-        for training in trainings
-        for protocol in PROTOCOLS
-    ]
-    return [ProtocolSummary.of(group) for group in groups if group]
+    """Summarize runs by training and protocol, in their order."""
+    groups: dict[tuple[str, str], list[ProtocolRun]] = {}
+    for run in runs:
+        groups.setdefault((run.training, run.protocol), []).append(run)
+    return [ProtocolSummary.of(group) for group in groups.values()]
 
 
 def decompose(runs: Sequence[ProtocolRun], training: str) -> list[Step]:
