@@ -17,7 +17,7 @@ from fer_models.errors import WeightsError
 
 _SELF = Path("/proc/self")
 #: How often the reference workload is timed before and after a step.
-_REFERENCE_REPEATS = 5
+_REFERENCE_REPEATS = 3
 
 
 def synchronized(step: Callable[[], Any]) -> Callable[[], None]:

@@ -132,25 +132,25 @@ def summarize(runs: Sequence[ProtocolRun]) -> list[ProtocolSummary]:
 def decompose(runs: Sequence[ProtocolRun], training: str) -> list[Step]:
     """Split the most inflated accuracy of a training into steps from the official one.
 
-    Steps whose protocol was not run are left out; a step compares runs with the same seed only.
+    Steps whose protocol was not run are left out. Only seeds with all remaining protocols count, so that the
+    steps add up to the last accuracy. Nothing without the official protocol, or without such a seed.
     """
     by_key = {(run.protocol, run.seed): run for run in runs if run.training == training}
-    steps: list[Step] = []
-    before: dict[int, float] | None = None
-    for description, protocol, on_test in _STEPS:
-        now = {
-            seed: run.accuracy(on_test=on_test) for (name, seed), run in by_key.items() if name == protocol
-        }
-        if before is None:
-            points = list(now.values()) if protocol == "official" else []
-        else:
-            points = [now[seed] - before[seed] for seed in now if seed in before]
-        if points:
-            steps.append(Step(description, Mean.of(points)))
-            before = now
-        elif before is None:
-            return []
-    return steps
+    known = {protocol for protocol, _ in by_key}
+    steps = [step for step in _STEPS if step[1] in known]
+    seeds = [
+        seed
+        for seed in dict.fromkeys(seed for _, seed in by_key)
+        if all((protocol, seed) in by_key for _, protocol, _ in steps)
+    ]
+    if "official" not in known or not seeds:
+        return []
+    result, before = [], [0.0] * len(seeds)
+    for description, protocol, on_test in steps:
+        now = [by_key[protocol, seed].accuracy(on_test=on_test) for seed in seeds]
+        result.append(Step(description, Mean.of([new - old for new, old in zip(now, before, strict=True)])))
+        before = now
+    return result
 
 
 def markdown(runs: Sequence[ProtocolRun]) -> str:

@@ -1,9 +1,11 @@
+"""The study of protocols: how images are split, what is counted, and what is computed from the counts."""
+
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from fakes import toy_faces
 from PIL import Image
 from tiny_training import kill
@@ -12,17 +14,21 @@ from fer_models import cli
 from fer_models.classifiers.architecture import Architecture
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
+from fer_models.errors import UsageError
+from fer_models.report import protocol_study
 from fer_models.studies import protocols
+from fer_models.studies.protocol_runs import Group, ProtocolRun
+from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
 from fer_models.training.recipes import Recipe
 from fer_models.training.session import RunOptions
 
 TINY = Recipe(
     Architecture("resnet10t", size=32),
-    epochs=4,
+    epochs=3,
     batch_size=14,
     lr=0.02,
     sizes=((0.0, 32),),
-    validate_from=0.5,
+    validate_from=0.0,
 )
 
 
@@ -40,96 +46,253 @@ def sets():
     )
 
 
-def run(sets, folder, recipe=TINY, report=None):
-    return protocols.run_study(sets, folder, recipe, RunOptions(device="cpu", report=report))
+def with_votes(faces):
+    """The faces with nine votes for the label and one for the next emotion; the first face has a tie."""
+    votes = np.zeros((len(faces), 10), np.int64)
+    rows = np.arange(len(faces))
+    votes[rows, faces.labels] = 9
+    votes[rows, (faces.labels + 1) % 7] = 1
+    votes[0, :2] = 5
+    votes[0, 2:] = 0
+    return replace(faces, votes=votes)
+
+
+def unchanged(pixels):
+    return pixels
+
+
+def darker(pixels):
+    return pixels // 2
+
+
+def split(sets, name, seed=0, restore=unchanged):
+    return PROTOCOLS[name].split(sets, seed, restore)
+
+
+def parts(images):
+    return images.training, images.validation, images.test
+
+
+def run(sets, folder, names=("official", "random", "copies"), seeds=1, report=None, recipe=TINY):
+    plan = protocols.Plan([PROTOCOLS[name] for name in names], {"plain": recipe}, range(seeds))
+    return protocols.run_study(sets, folder, plan, RunOptions(device="cpu", report=report))
+
+
+# -- splits ---------------------------------------------------------------------------------------
 
 
 def test_the_official_protocol_has_the_official_splits(sets):
-    protocol = protocols.official(*sets)
-    assert (protocol.training, protocol.validation, protocol.test) == sets
-    assert not protocol.is_leaked.any()
+    images = split(sets, "official")
+    assert parts(images) == sets
+    assert not images.is_seen.any()
+    assert not images.is_copy.any()
 
 
 def test_a_random_split_has_every_image_once_and_trains_on_four_fifths(sets):
-    protocol = protocols.random(sets, seed=0)
-    parts = (protocol.training, protocol.validation, protocol.test)
+    images = split(sets, "random")
     n = sum(map(len, sets))
-    assert [len(p) for p in parts] == [
+    assert [len(part) for part in parts(images)] == [
         round(0.8 * n),
         (n - round(0.8 * n)) // 2,
         n - round(0.8 * n) - (n - round(0.8 * n)) // 2,
     ]
-    assert sorted(h for p in parts for h in p.hashes) == sorted(h for s in sets for h in s.hashes)
-    assert sum(p.counts["disgust"] for p in parts) == sum(s.counts["disgust"] for s in sets)
+    assert sorted(h for p in parts(images) for h in p.hashes) == sorted(h for s in sets for h in s.hashes)
 
 
 def test_duplicates_of_a_face_are_in_several_parts_of_a_random_split(sets):
-    images, labels = np.concatenate([sets[0].images] * 4), np.concatenate([sets[0].labels] * 4)
-    duplicated = FaceSet("synthetic", "train", images, labels)
-    assert protocols.random((duplicated, *sets[1:]), seed=0).is_leaked.mean() > 0.5
-    assert not protocols.random(sets, seed=0).is_leaked.any()
+    pixels, labels = np.concatenate([sets[0].images] * 4), np.concatenate([sets[0].labels] * 4)
+    duplicated = FaceSet("synthetic", "train", pixels, labels)
+    assert split((duplicated, *sets[1:]), "random").is_seen.mean() > 0.5
+    assert not split(sets, "random").is_seen.any()
 
 
-def test_inflating_evens_out_the_emotions_with_augmented_copies_before_the_split(sets):
-    protocol = protocols.inflated(sets, seed=0)
-    parts = (protocol.training, protocol.validation, protocol.test)
-    counts = [sum(p.counts[label] for p in parts) for label in protocol.training.counts]
+@pytest.mark.parametrize("name", ["copies", "grouped-copies", "restored-copies"])
+def test_copies_make_the_emotions_equally_frequent(sets, name):
+    images = split(sets, name)
+    counts = [sum(p.counts[label] for p in parts(images)) for label in images.training.counts]
     assert len(set(counts)) == 1
-    originals = {h for s in sets for h in s.hashes}
-    assert {o for origins in protocol.origins for o in origins} == originals
+    originals = {pixel_hash for faces in sets for pixel_hash in faces.hashes}
     # The originals are there once each; the copies have other pixels.
-    assert sum(h in originals for p in parts for h in p.hashes) == sum(map(len, sets))
-    assert protocol.is_leaked.mean() > protocols.random(sets, seed=0).is_leaked.mean()
+    assert sum(h in originals for p in parts(images) for h in p.hashes) == sum(map(len, sets))
+    assert [h not in originals for h in images.test.hashes] == images.is_copy.tolist()
 
 
-@pytest.mark.parametrize("make", [protocols.random, protocols.inflated])
-def test_the_same_seed_gives_the_same_split(sets, make):
-    assert make(sets, seed=3).test.fingerprint == make(sets, seed=3).test.fingerprint
-    assert make(sets, seed=3).test.fingerprint != make(sets, seed=4).test.fingerprint
+def test_only_a_split_by_image_keeps_the_copies_of_an_image_together(sets):
+    for seed in range(3):
+        assert not split(sets, "grouped-copies", seed).is_seen.any()
+        assert split(sets, "copies", seed).is_seen.any()
 
 
-def test_the_study_measures_what_it_documents(sets, tmp_path):
+def test_images_are_restored_before_they_are_copied(sets):
+    restored = split(sets, "restored-copies", restore=darker)
+    plain = split(sets, "restored-copies")
+    assert np.asarray(restored.test.images).mean() < 0.6 * np.asarray(plain.test.images).mean()
+    assert restored.is_seen.tolist() == plain.is_seen.tolist()
+
+
+def test_the_votes_give_the_labels_and_ties_are_left_out(sets):
+    voted = tuple(map(with_votes, sets))
+    relabelled = replace(voted[2], votes=np.roll(voted[2].votes, 1, axis=1))
+    images = split((*voted[:2], relabelled), "official-ferplus")
+    assert len(images.test) < len(sets[2])
+    assert (images.training.labels == sets[0].labels[1:]).all()
+    assert {"official-ferplus", "copies-ferplus"} == {n for n, p in PROTOCOLS.items() if p.needs_votes}
+
+
+def test_faces_without_votes_are_an_error_that_names_the_file(sets):
+    with pytest.raises(UsageError, match=r"fer2013new\.csv"):
+        with_majority_labels(sets[0])
+
+
+@pytest.mark.parametrize("name", ["random", "copies", "grouped-copies"])
+def test_the_same_seed_gives_the_same_split(sets, name):
+    assert split(sets, name, 3).test.fingerprint == split(sets, name, 3).test.fingerprint
+    assert split(sets, name, 3).test.fingerprint != split(sets, name, 4).test.fingerprint
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+def test_every_reported_face_is_counted_in_one_group(sets, tmp_path):
     results = run(sets, tmp_path)
-    assert [r.protocol for r in results] == ["official", "random", "inflated"]
-    expected = (protocols.official(*sets), protocols.random(sets, 0), protocols.inflated(sets, 0))
-    assert [(r.n_test, r.n_leaked) for r in results] == [(len(p.test), p.is_leaked.sum()) for p in expected]
-    for r in results:
-        assert len(r.curve) >= 1
-        chosen = max(r.curve, key=lambda row: (row[1], -row[0]))
-        assert r.accuracy["value"] == pytest.approx(chosen[2])
-        assert r.accuracy_chosen_on_test["value"] == pytest.approx(max(test for _, _, test in r.curve))
-        assert r.accuracy["low"] <= r.accuracy["value"] <= r.accuracy["high"]
-        assert r.accuracy_chosen_on_test["value"] >= r.accuracy["value"]
-    updates = [r.epochs * r.n_training for r in results]
-    assert max(updates) < 1.5 * min(updates)
+    assert [result.protocol for result in results] == ["official", "random", "copies"]
+    for result in results:
+        images = split(sets, result.protocol)
+        assert result.n_test == len(images.test)
+        assert result.seen_share == pytest.approx(images.is_seen.mean())
+        assert result.count(0, is_copy=True)[1] == images.is_copy.sum()
+        assert result.count(0, is_copy=False, is_seen=True)[1] == (images.is_seen & ~images.is_copy).sum()
+        assert result.epochs == TINY.epochs == len(result.training_accuracy)
+        assert all(0 <= correct <= group.n for group in result.groups for correct in group.correct)
+        assert result.accuracy(on_test=True) >= result.accuracy()
 
 
 def test_a_killed_study_resumes_without_training_again(sets, tmp_path):
     kill(lambda report: run(sets, tmp_path, report=report), "random")
     titles = []
     results = run(sets, tmp_path, report=lambda title, *_: titles.append(title.split(",")[0]))
-    assert set(titles) == {"random", "inflated"}
+    assert set(titles) == {"random-plain-0", "copies-plain-0"}
     titles.clear()
     assert run(sets, tmp_path, report=lambda title, *_: titles.append(title)) == results
     assert not titles
-    run(sets, tmp_path, replace(TINY, epochs=1), report=lambda title, *_: titles.append(title))
+    run(sets, tmp_path, recipe=replace(TINY, epochs=1), report=lambda title, *_: titles.append(title))
     assert titles  # another recipe is another study
 
 
-def test_the_command_writes_a_table_and_its_numbers(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(protocols, "RECIPE", replace(TINY, epochs=1))
+def test_restored_images_are_kept_for_the_next_study(sets, tmp_path):
+    titles = []
+    run(sets, tmp_path, ["restored-copies"], report=lambda title, *_: titles.append(title))
+    assert "restoring" in titles
+    titles.clear()
+    run(sets, tmp_path, ["restored-copies"], seeds=2, report=lambda title, *_: titles.append(title))
+    assert titles
+    assert "restoring" not in titles
+
+
+def test_the_plain_network_learns_faces_by_heart(tmp_path):
+    rng = np.random.default_rng(0)
+    faces = FaceSet("noise", "train", rng.integers(0, 256, (56, 48, 48), np.uint8), np.arange(56) % 7)
+    recipe = replace(protocols.PLAIN, epochs=15, batch_size=8, lr=0.02)
+    (result,) = run(
+        (faces, faces.select(range(7)), faces.select(range(7, 14))), tmp_path, ["official"], recipe=recipe
+    )
+    assert result.training_accuracy[-1] > 0.9, "labels of noise can only be learned by heart"
+
+
+# -- what is computed from the counts -------------------------------------------------------------
+
+
+def counted(protocol, correct, *, seed=0, validation=(0.1, 0.3, 0.2), is_copy=False, is_seen=False, n=100):
+    group = Group(is_copy, is_seen, n, correct)
+    return ProtocolRun(protocol, "plain", seed, 500, (0.5, 0.9, 1.0), validation, (group,), 1.0)
+
+
+def test_the_epoch_is_chosen_on_the_validation_faces_unless_told_otherwise():
+    result = counted("official", (10, 40, 60))
+    assert (result.accuracy(), result.accuracy(on_test=True)) == (0.4, 0.6)
+    assert math.isnan(result.accuracy(is_copy=True))
+
+
+def test_steps_are_differences_between_runs_with_the_same_seed():
+    runs = [
+        counted("official", (0, 50, 0)),
+        counted("official", (0, 60, 0), seed=1),
+        counted("copies", (0, 70, 80)),
+        counted("copies", (0, 70, 75), seed=1),
+        counted("copies", (0, 99, 99), seed=2),
+    ]
+    steps = protocol_study.decompose(runs, "plain")
+    values = [[round(100 * point) for point in step.points] for step in steps]
+    assert values == [[55, 50, 60], [15, 10, 20], [8, 5, 10]]
+    assert protocol_study.decompose(runs[2:], "plain") == []
+
+
+def test_a_summary_has_the_mean_and_the_range_over_the_seeds():
+    (summary,) = protocol_study.summarize(
+        [counted("copies", (0, 70, 0), is_seen=True), counted("copies", (0, 80, 0), seed=1, is_seen=True)]
+    )
+    assert summary.accuracy == pytest.approx((0.75, 0.7, 0.8))
+    assert summary.interval[0] < 0.75 < summary.interval[1]
+    assert summary.seen_share.value == 1
+    assert math.isnan(summary.accuracy_of_new_images.value)
+
+
+def test_tables_and_json_show_what_was_not_counted_as_nothing():
+    runs = [counted("official", (0, 50, 0)), counted("copies", (0, 70, 80), is_seen=True)]
+    assert "| - |" in protocol_study.markdown(runs)
+    content = protocol_study.as_json(runs, {"plain": TINY})
+    assert content["summaries"][1]["accuracy_of_new_images"] is None
+    restored = [
+        ProtocolRun.from_json(run) for run in json.loads(json.dumps(content, allow_nan=False))["runs"]
+    ]
+    assert restored == runs
+
+
+def test_figures_are_the_same_text_for_the_same_runs():
+    runs = [counted("official", (0, 50, 0)), counted("copies", (0, 70, 80), is_seen=True)]
+    for draw in (protocol_study.steps_figure, protocol_study.curves_figure):
+        svg = protocol_study.to_svg(draw(runs))
+        assert svg == protocol_study.to_svg(draw(runs))
+        assert "<svg" in svg
+    assert "50.0 %" in protocol_study.to_svg(protocol_study.steps_figure(runs))
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
     faces = toy_faces(42)
     for i, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
-        folder = tmp_path / "faces" / ("train", "validation", "test")[i // 7 % 3] / LABELS[label]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{i}.png")
+        place = tmp_path / "faces" / ("train", "validation", "test")[i // 7 % 3] / LABELS[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")
+    return tmp_path / "faces"
+
+
+def test_the_command_writes_tables_numbers_and_figures(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(protocols, "RECIPES", {"plain": TINY, "augmented": TINY})
     output = tmp_path / "out"
-    data = ["--dataset", str(tmp_path / "faces"), "--output", str(output)]
-    assert cli.main(["study", "protocols", *data, "--device", "cpu"]) == 0
+    arguments = ["--dataset", str(folder), "--output", str(output), "--epochs", "1", "--training", "plain"]
+    assert cli.main(["study", "protocols", *arguments, "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("\n| ") >= 3
     written = json.loads((output / "protocols.json").read_text())
-    assert [r["protocol"] for r in written["results"]] == ["official", "random", "inflated"]
-    assert written["recipe"]["teacher"] is None
+    assert [run["protocol"] for run in written["runs"]] == [
+        n for n, p in PROTOCOLS.items() if not p.needs_votes
+    ]
     assert (output / "protocols.md").read_text().strip() in printed
-    assert torch.isfinite(torch.tensor([r["accuracy"]["value"] for r in written["results"]])).all()
+    assert {"steps.svg", "curves.svg"} <= {file.name for file in output.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol", "copied"], "no protocol named 'copied'"),
+        (["--training", "plane"], "no training named 'plane'"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--protocol", "official-ferplus"], "no votes of FER+"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_to_do(folder, capsys, arguments, message):
+    assert cli.main(["study", "protocols", "--dataset", str(folder), *arguments]) != 0
+    assert message.lower() in " ".join(capsys.readouterr().err.split()).lower()

@@ -1,0 +1,61 @@
+"""Write `docs/claims.md` from the published claims in `baselines.json`.
+
+    python benchmarks/claims_page.py
+
+It runs no model. Each claim is checked as by `fer-models check-claim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fer_models.gate import baselines
+from fer_models.studies.grim import BEST_PUBLISHED, CLEAN_RANGE, annotate
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "claims.md"
+
+_INTRODUCTION = """\
+<!-- Written by benchmarks/claims_page.py. Do not edit. -->
+
+# Published claims on FER-2013
+
+Accuracies that papers, model cards and leaderboards state, from `published` in `baselines.json`. None of them
+was measured here, and none decides a verdict. The page of a run shows them next to the results of the same
+model.
+
+*Check*: an accuracy on n faces is k / n for an integer k. A rounded number that no k gives was not measured
+on n faces. Where a source states no n, the sizes of FER-2013's test splits are tried: 3,589 (one of them) and
+7,178 (both, or a random fifth of all images). A possible number proves nothing.
+`fer-models check-claim 86.44 --n 3589` does the same for any number.
+
+Clean single networks reach {low}-{high} % on the official test splits, and the best published ensemble
+{best} %. Above that, ask for the split, the labels, what chose the epoch, and whether copies were made before
+the split: [the study of protocols](protocols.md) measures what each of these adds.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(baselines.read(ROOT / "baselines.json").published), encoding="utf-8")
+
+
+def page(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The page as Markdown, the highest accuracy first."""
+    low, high = CLEAN_RANGE
+    header = ("model", "claim", "n", "check", "protocol", "source")
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for claim in sorted(claims, key=lambda claim: -claim["accuracy"]):
+        n = "not stated" if claim.get("n") is None else f"{claim['n']:,}"
+        split = "" if claim.get("split") is None else f" ({claim['split']})"
+        accuracy, check = f"{100 * claim['accuracy']:.2f} %", annotate(claim)["check"]
+        cells = (claim["model"], accuracy, f"{n}{split}", check, claim.get("protocol", ""), claim["source"])
+        lines.append(f"| {' | '.join(cells)} |")
+    introduction = _INTRODUCTION.format(low=low, high=high, best=BEST_PUBLISHED)
+    return f"{introduction}\n{chr(10).join(lines)}\n"
+
+
+if __name__ == "__main__":
+    main()
