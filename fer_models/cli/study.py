@@ -10,7 +10,7 @@ from fer_models.errors import UsageError
 
 _EXAMPLES = (
     "fer-models study protocols --dataset fer2013 --data-root FOLDER --seeds 3",
-    "fer-models study protocols --data-root FOLDER --protocol official --protocol copies",
+    "fer-models study protocols --data-root FOLDER --protocol copies",
     "fer-models study protocols --dataset synthetic --limit 350 --epochs 2",
 )
 #: The networks that are trained where no `--training` is given.
