@@ -14,7 +14,6 @@ from statistics import median
 import numpy as np
 import pytest
 
-from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Preprocessable, Profiled
 from fer_models.cost import measurement
@@ -79,6 +78,8 @@ def measure_cost(request, evaluation, costs, benchmark):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
         benchmark.extra_info.update(name | figures)
+        from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
+
         device = pick_device(runtime.device).type  # `auto` is no device of torch
         run, references = measurement.synchronized(step), []
         if faces == 1:

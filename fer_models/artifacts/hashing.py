@@ -13,8 +13,8 @@ from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 _PACKAGE = Path(__file__).parents[1]
-#: The size in bytes from which the sha256 of a file is cached (GFPGAN's have 350 MB).
-_LARGE = 2**25
+#: The size in bytes from which the sha256 of a file is cached: weights, of which a run asks some hundred times.
+_LARGE = 2**20
 
 
 def sha256_of(path: Path) -> str:
