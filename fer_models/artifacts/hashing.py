@@ -13,7 +13,7 @@ from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
 _PACKAGE = Path(__file__).parents[1]
-#: The size in bytes from which the sha256 of a file is cached: weights, of which a run asks some hundred times.
+#: The size in bytes from which the sha256 of a file is cached: weights, for which a run asks many times.
 _LARGE = 2**20
 
 
