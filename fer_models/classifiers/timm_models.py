@@ -57,7 +57,7 @@ def plain_cnn(
     """Plain network for faces of 48 pixels: four 3x3 convolutions, each halving the side, and two layers.
 
     With 1.1 million parameters it is small enough to train in minutes on a processor, and large enough to
-    learn FER-2013's training faces by heart (see `studies.protocols`).
+    memorize FER-2013's training faces (see `studies.protocols`).
 
     Args:
         pretrained: must be false.

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         "--training",
         action="append",
         metavar="NAME",
-        help="plain (a small network that learns its faces by heart), augmented (the same with altered "
+        help="plain (a small network that memorizes its faces), augmented (the same with altered "
         "faces), or a recipe of `fer-models train`; may be repeated (default: plain and augmented)",
     )
     protocols.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
     with progress("protocols", screen) as report:
         options = RunOptions(device=args.device, report=report)
         runs = protocols.run_study((sets[0], sets[1], sets[2]), args.output, plan, options)
-    tables = protocol_study.markdown(runs)
+    descriptions = "\n".join(f"- `{protocol.name}`: {protocol.description}" for protocol in plan.protocols)
+    tables = f"{descriptions}\n\n{protocol_study.markdown(runs)}"
     files = {
         "protocols.json": json.dumps(protocol_study.as_json(runs, recipes), indent=1, allow_nan=False),
         "protocols.md": tables,

@@ -70,7 +70,7 @@ class Package:
             os.chdir(self.folder)
         for file in self.model_files:
             from_file(file)
-        return pickle.loads(self.content)
+        return pickle.loads(self.content)  # made by `of` in the process of the run: no file, no other source
 
 
 def plain(error: FerModelsError) -> FerModelsError:
@@ -84,8 +84,8 @@ def plain(error: FerModelsError) -> FerModelsError:
 def call_in_new_process(function: Callable[..., _Result], model: ModelSpec, *arguments: Any) -> _Result:
     """Call `function(model, *arguments)` in a new process.
 
-    Its memory is that of a process that just started: in an old one a network can be a quarter slower,
-    because of where its numbers lie.
+    Its memory is that of a process that just started: in an old one the time of a network varies more, with
+    where its numbers lie in memory.
 
     Args:
         function: of this package, at the top of its module.

@@ -61,7 +61,7 @@ class Protocol:
 
     Attributes:
         name: its name on the command line.
-        description: completes the sentence "a network was scored by …".
+        description: how the images are split, on one line.
         split: from the official splits, a seed and a restoration to the split images.
         needs_votes: whether the labels are those of FER+.
         needs_restoration: whether it restores the images.

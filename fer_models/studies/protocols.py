@@ -32,7 +32,7 @@ from fer_models.training.supervised import SupervisedTraining
 from fer_models.zoo.restorers import GFPGAN_NANO
 from fer_models.zoo.spec import Runtime
 
-#: A small plain network that learns its training faces by heart within minutes on two cores: no weight decay,
+#: A small plain network that memorizes its training faces within minutes on two cores: no weight decay,
 #: no label smoothing, no dropout, and no changes of the faces.
 PLAIN = Recipe(
     Architecture("plain_cnn"),

@@ -189,14 +189,14 @@ def test_restored_images_are_kept_for_the_next_study(sets, tmp_path):
     assert "restoring" not in titles
 
 
-def test_the_plain_network_learns_faces_by_heart(tmp_path):
+def test_the_plain_network_memorizes_faces(tmp_path):
     rng = np.random.default_rng(0)
     faces = FaceSet("noise", "train", rng.integers(0, 256, (56, 48, 48), np.uint8), np.arange(56) % 7)
     recipe = replace(protocols.PLAIN, epochs=15, batch_size=8, lr=0.02)
     (result,) = run(
         (faces, faces.select(range(7)), faces.select(range(7, 14))), tmp_path, ["official"], recipe=recipe
     )
-    assert result.training_accuracy[-1] > 0.9, "labels of noise can only be learned by heart"
+    assert result.training_accuracy[-1] > 0.9, "labels of noise can only be memorized"
 
 
 # -- what is computed from the counts -------------------------------------------------------------
