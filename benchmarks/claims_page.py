@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.gate import baselines
+from fer_models.report.markdown_text import table
 from fer_models.studies.grim import BEST_PUBLISHED, CLEAN_RANGE, annotate
 
 ROOT = Path(__file__).parents[1]
@@ -46,15 +47,15 @@ def page(claims: Sequence[Mapping[str, Any]]) -> str:
     """The page as Markdown, the highest accuracy first."""
     low, high = CLEAN_RANGE
     header = ("model", "claim", "n", "check", "protocol", "source")
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    rows = []
     for claim in sorted(claims, key=lambda claim: -claim["accuracy"]):
         n = "not stated" if claim.get("n") is None else f"{claim['n']:,}"
         split = "" if claim.get("split") is None else f" ({claim['split']})"
         accuracy, check = f"{100 * claim['accuracy']:.2f} %", annotate(claim)["check"]
         cells = (claim["model"], accuracy, f"{n}{split}", check, claim.get("protocol", ""), claim["source"])
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     introduction = _INTRODUCTION.format(low=low, high=high, best=BEST_PUBLISHED)
-    return f"{introduction}\n{chr(10).join(lines)}\n"
+    return f"{introduction}\n{table(header, rows, (1,))}\n"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fer_models.report.markdown_text import table
 from fer_models.report.svg import BLUE, FAIL, INK, MUTED, RULE, new_figure, percent_tick, style_axes
 from fer_models.scoring.intervals import wilson_interval
 from fer_models.studies.protocol_runs import ProtocolRun
@@ -193,7 +194,7 @@ def _accuracy_table(summaries: Sequence[ProtocolSummary]) -> str:
         )
         for summary in summaries
     ]
-    return _table(header, rows)
+    return table(header, rows, range(1, len(header)))
 
 
 def _step_table(steps: Sequence[Step]) -> str:
@@ -206,12 +207,7 @@ def _step_table(steps: Sequence[Step]) -> str:
             points = [100 * value for value in step.points]
             change = f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f})"
         rows.append((step.description, change, _percent(total)))
-    return _table(("step", "points (lowest to highest seed)", "accuracy"), rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+    return table(("step", "points (lowest to highest seed)", "accuracy"), rows, (1, 2))
 
 
 def _percent(share: float) -> str:
