@@ -1,16 +1,19 @@
 """How often the cost gate fails a model that did not change, and one that became slower.
 
     python benchmarks/cost_gate.py
-    python benchmarks/cost_gate.py --model clip-nano --slowdown 0.3 --runs 50
+    python benchmarks/cost_gate.py --model clip-nano --slowdown 0.3 --runs 50 --output runs.jsonl
 
 In each run a model is measured as it is, and slowed down, because it waits after each prediction. The gate
 compares both with a baseline, which every run records anew. It prints how many of the unchanged models
-fail, and last how many of the slowed ones.
+fail, and last how many of the slowed ones. With --output it adds each run to a file, and continues with the
+runs that are there: 100 runs take hours.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import tempfile
 import time
 from collections import Counter
@@ -34,6 +37,9 @@ from fer_models.zoo import models, restorers
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import Runtime
 
+#: Status and relative change by kind of model.
+Run = dict[str, tuple[str, float]]
+
 
 def main() -> None:
     """Print the verdicts on unchanged and on slowed models."""
@@ -41,25 +47,43 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet_b0", choices=models.MODELS.names)
     parser.add_argument("--slowdown", type=float, default=0.2, help="such as 0.2 for 20 %% longer")
     parser.add_argument("--runs", type=int, default=20, help="runs of each kind")
+    parser.add_argument("--output", type=Path, help="JSON lines of the runs; those in it are not repeated")
     args = parser.parse_args()
-    print(f"{describe_machine()}; {args.model}, {args.runs} runs of each kind")
-    kinds = {"unchanged": 0.0, "slowed": args.slowdown}
-    verdicts: dict[str, list[CostVerdict]] = {kind: [] for kind in kinds}
-    baseline = measured(args.model, 0.0, None).now
-    for _ in range(args.runs):
-        for kind, slowdown in kinds.items():
-            verdict = measured(args.model, slowdown, baseline)
-            verdicts[kind].append(verdict)
-            if verdict.change is not None:
-                print(f"  {kind} {verdict.status} {verdict.change.value:+.1%}", flush=True)
-        baseline = measured(args.model, 0.0, None).now
-    for kind, judged in verdicts.items():
-        counts = Counter(verdict.status for verdict in judged)
-        values = sorted(verdict.change.value for verdict in judged if verdict.change is not None)
-        if values:
-            print(f"{kind}: {dict(counts)}, change {values[0]:+.1%} to {values[-1]:+.1%}")
-        share = wilson_interval(counts["FAIL"], len(judged))
-        print(f"{kind}: FAIL in {share.value:.1%} [{share.low:.1%}, {share.high:.1%}] of {len(judged)}")
+    conditions = {"machine": describe_machine(), "model": args.model, "slowdown": args.slowdown}
+    print(f"{conditions['machine']}; {args.model}, {args.runs} runs of each kind")
+    runs = [] if args.output is None or not args.output.exists() else read(args.output, conditions)
+    for _ in range(args.runs - len(runs)):
+        runs.append(run_once(args.model, args.slowdown))
+        verdicts = (f"{kind} {status} {change:+.1%}" for kind, (status, change) in runs[-1].items())
+        print("  " + ", ".join(verdicts), flush=True)
+        if args.output is not None:
+            with args.output.open("a") as file:
+                file.write(json.dumps({**conditions, "run": runs[-1]}) + "\n")
+    for kind in ("unchanged", "slowed"):
+        counts = Counter(run[kind][0] for run in runs)
+        changes = sorted(run[kind][1] for run in runs)
+        print(f"{kind}: {dict(counts)}, change {changes[0]:+.1%} to {changes[-1]:+.1%}")
+        share = wilson_interval(counts["FAIL"], len(runs))
+        print(f"{kind}: FAIL in {share.value:.1%} [{share.low:.1%}, {share.high:.1%}] of {len(runs)}")
+
+
+def read(path: Path, conditions: dict[str, Any]) -> list[Run]:
+    """The runs in a file, which must be of the same machine, model and slowdown."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    other = [line for line in lines if {name: line.get(name) for name in conditions} != conditions]
+    if other:
+        raise SystemExit(f"{path} has runs of {other[0]}, not of {conditions}. Choose another --output.")
+    return [line["run"] for line in lines]
+
+
+def run_once(model: str, slowdown: float) -> Run:
+    """Record a baseline, and judge the model as it is and slowed down."""
+    baseline = measured(model, 0.0, None).now
+    run = {}
+    for kind, share in {"unchanged": 0.0, "slowed": slowdown}.items():
+        verdict = measured(model, share, baseline)
+        run[kind] = (verdict.status, math.nan if verdict.change is None else verdict.change.value)
+    return run
 
 
 def measured(model: str, slowdown: float, recorded: CostRatio | None) -> CostVerdict:

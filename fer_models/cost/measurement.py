@@ -16,7 +16,7 @@ from typing import Any
 from fer_models.errors import WeightsError
 
 _SELF = Path("/proc/self")
-#: How often the reference workload is timed before and after a step.
+#: How often the reference workload is timed between two steps.
 _REFERENCE_REPEATS = 3
 
 
@@ -54,8 +54,7 @@ def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list
 def multiples_of_reference(step: Callable[[], Any], reference: Callable[[], Any], rounds: int) -> list[float]:
     """Measure the duration of a step as a multiple of the reference workload's, once per round.
 
-    In each round the reference is timed before and after the step, so that a change of the machine's speed
-    changes both.
+    The reference is timed before and after each step, so that a change of the machine's speed changes both.
 
     Args:
         step: called once before, as a warm-up, and then once per round.
@@ -73,11 +72,13 @@ def multiples_of_reference(step: Callable[[], Any], reference: Callable[[], Any]
         return [seconds(timed_reference) for _ in range(_REFERENCE_REPEATS)]
 
     timed()
-    reference_seconds()
+    timed_reference()
     multiples = []
+    before = reference_seconds()
     for _ in range(rounds):
-        before, duration, after = reference_seconds(), seconds(timed), reference_seconds()
+        duration, after = seconds(timed), reference_seconds()
         multiples.append(duration / fmean([*before, *after]))
+        before = after
     return multiples
 
 
