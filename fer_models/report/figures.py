@@ -1,4 +1,4 @@
-"""Figures of the page: leaderboard, cost, corruptions, reliability, selective prediction."""
+"""Figures of the page about several subjects: leaderboard, cost, corruptions."""
 
 from __future__ import annotations
 
@@ -229,72 +229,6 @@ def severities(entries: Sequence[CorruptionResult]) -> Picture:
     ax.grid(axis="y", color=RULE, linewidth=0.8)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
     return to_picture(figure, "Accuracy by severity of corruption, one line per model and restoration")
-
-
-# Reliability.
-
-
-def reliability(result: Result) -> Picture | None:
-    """Draw accuracy with its 95 % interval against confidence, by bin; None without probabilities.
-
-    The diagonal is perfect calibration. The area of a point grows with its number of faces.
-    """
-    if not result.reliability:
-        return None
-    figure = new_figure(3.1, 3.6, layout=None)  # each subject has this figure, and a layout takes a while
-    ax = figure.subplots(gridspec_kw={"left": 0.17, "right": 0.97, "bottom": 0.16, "top": 0.97})
-    style_axes(ax)
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-    most = max(one.n for one in result.reliability)
-    confidences = [one.confidence for one in result.reliability]
-    accuracies = [one.accuracy for one in result.reliability]
-    ends = [one.low for one in accuracies], [one.high for one in accuracies]
-    ax.vlines(confidences, *ends, color=BLUE, linewidth=1.4, alpha=0.5)
-    areas = [(3 + 7 * (one.n / most) ** 0.5) ** 2 for one in result.reliability]
-    ax.scatter(confidences, [one.value for one in accuracies], areas, color=BLUE)
-    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    ax.xaxis.set_major_formatter(percent_tick)
-    ax.yaxis.set_major_formatter(percent_tick)
-    ax.grid(color=RULE, linewidth=0.8)
-    ax.set_xlabel("confidence", fontsize=9, color=MUTED)
-    ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
-    return to_picture(
-        figure, f"{result.id}: accuracy against confidence; the numbers are in the table below."
-    )
-
-
-# Selective prediction.
-
-
-def risk_coverage(result: Result) -> Picture | None:
-    """Draw the risk-coverage curves; None for a model without probabilities.
-
-    The dashed line is the best possible order, which has all errors last.
-    """
-    if result.selective is None:
-        return None
-    curve = result.selective.curve
-    coverage = [point.coverage for point in curve]
-    figure = new_figure(3.1, 4.4, layout=None)  # as for `reliability`
-    ax = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.97, "bottom": 0.16, "top": 0.97})
-    style_axes(ax)
-    margins, best = [point.by_margin for point in curve], [point.best for point in curve]
-    ax.plot(coverage, best, color=MUTED, linewidth=1, linestyle="--", label="best possible order")
-    ax.plot(coverage, margins, color=INK, linewidth=1, linestyle=":", label="by margin")
-    risks = [point.by_probability for point in curve]
-    ax.plot(coverage, risks, color=BLUE, linewidth=1.8, label="by probability")
-    ax.set(xlim=(-0.04, 1.04), xticks=(0, 0.5, 1))
-    ax.set_ylim(bottom=-0.04 * max(*risks, *margins, 0.01))
-    ax.locator_params(axis="y", nbins=4)
-    ax.xaxis.set_major_formatter(percent_tick)
-    ax.yaxis.set_major_formatter(percent_tick)
-    ax.grid(color=RULE, linewidth=0.8)
-    ax.set_xlabel("coverage: most confident faces", fontsize=9, color=MUTED)
-    ax.set_ylabel("error rate", fontsize=9, color=MUTED)
-    ax.legend(frameon=False, fontsize=8, loc="upper left", labelcolor=INK)
-    return to_picture(
-        figure, f"{result.id}: error rate against coverage; the numbers are in the table below."
-    )
 
 
 def _is_corrupted(result: Result) -> bool:

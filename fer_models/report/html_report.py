@@ -21,6 +21,7 @@ from fer_models.report.eval_report import EvalReport
 from fer_models.report.report_file import write_text
 from fer_models.report.robustness_entries import VERDICT_ORDER
 from fer_models.report.sections import SECTIONS, Section
+from fer_models.report.subject_figures import SubjectFigures
 from fer_models.report.templates import render
 from fer_models.report.tests_page import TestsPage
 from fer_models.report.verdict_sentence import verdict_sentences
@@ -74,7 +75,11 @@ def subject_anchors(report: EvalReport) -> dict[str, str]:
 
 
 def _render(name: str, report: EvalReport, anchors: Mapping[str, str]) -> str:
-    return render(name, report=report, results=report.ranked_results, charts=figures, anchors=anchors)
+    results = report.ranked_results
+    drawn = SubjectFigures(results)
+    return render(
+        name, report=report, results=results, charts=figures, subject_figures=drawn, anchors=anchors
+    )
 
 
 def _rendered(report: EvalReport, anchors: Mapping[str, str]) -> Iterator[tuple[Section, Markup]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
@@ -17,6 +18,7 @@ from markupsafe import Markup
 from fer_models.report.formatting import clean, one_line
 
 if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn, at the end of a run
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -95,14 +97,66 @@ def to_picture(figure: Figure, description: str) -> Picture:
         figure: from `new_figure`.
         description: for readers who cannot see it, and unique in the page: ids in the figure are made of it.
     """
+    description = clean(description)
+    svg = _draw(figure, description)
+    return Picture(Markup(svg), description, round(figure.get_figwidth() * 100))
+
+
+class CommonAxes:
+    """Axes that many figures have in common. They are drawn once, which takes longer than all the rest.
+
+    Attributes:
+        definition: the element `svg`, invisible, that the page needs once for all figures on these axes.
+    """
+
+    def __init__(self, axes: Axes, name: str) -> None:
+        """Draw the axes with everything that is on them.
+
+        Args:
+            axes: the only ones of a figure of `new_figure`, with fixed limits.
+            name: of letters, unique in the page.
+        """
+        self._axes, self._id = axes, f"axes-{name}"
+        start, content = _draw(_figure_of(axes), self._id).split(">", 1)
+        (view_box,) = re.findall(r'viewBox="[^"]*"', start)
+        symbol = f'<symbol id="{self._id}" {view_box}>{content.removesuffix("</svg>")}</symbol>'
+        self.definition = Markup(f'<svg class="definitions" aria-hidden="true">{symbol}</svg>')
+        axes.set_axis_off()
+        for artist in (*axes.lines, *axes.collections, axes.get_legend()):
+            if artist is not None:
+                artist.set_visible(False)
+
+    def picture(self, draw: Callable[[Axes], Iterable[Artist]], description: str) -> Picture:
+        """Draw a figure on these axes.
+
+        Args:
+            draw: draws on the axes, and returns what it drew.
+            description: as for `to_picture`.
+        """
+        artists = list(draw(self._axes))
+        drawn = to_picture(_figure_of(self._axes), description)
+        for artist in artists:
+            artist.remove()
+        start, content = drawn.svg.split(">", 1)
+        return replace(drawn, svg=Markup(f'{start}><use href="#{self._id}"/>{content}'))
+
+
+def _figure_of(axes: Axes) -> Figure:
+    from matplotlib.figure import Figure
+
+    assert isinstance(axes.figure, Figure)
+    return axes.figure
+
+
+def _draw(figure: Figure, salt: str) -> str:
+    """The element `svg` of a figure, with ids made of `salt`."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    description = clean(description)
     canvas, text = FigureCanvasSVG(figure), io.StringIO()
     for patch in (figure.patch, *(ax.patch for ax in figure.axes)):
         patch.set(facecolor="none", edgecolor="none")
-    settings = {"svg.fonttype": "none", "svg.hashsalt": description}  # text as text; the same ids each time
+    settings = {"svg.fonttype": "none", "svg.hashsalt": salt}  # text as text; the same ids each time
     with warnings.catch_warnings(), matplotlib.rc_context(settings):
         # A letter that the font does not have is measured as a box, and long names crowd the figure. The
         # table has them in full, and a run must not end over them where warnings are errors.
@@ -112,4 +166,4 @@ def to_picture(figure: Figure, description: str) -> Picture:
     svg = _NOT_NEEDED.sub("", text.getvalue())
     for colour, name in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
-    return Picture(Markup(svg.strip()), description, round(figure.get_figwidth() * 100))
+    return svg.strip()

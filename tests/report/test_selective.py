@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from eval_reports import report, result, selective
 from fakes import calibrated_predictions, prediction_table
 from markup import Tags, tables_in
-from matplotlib.figure import Figure
 
-from fer_models.report import figures
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.html_report import subject_anchors
 from fer_models.report.json_fields import decode, encode
 from fer_models.report.markdown import markdown
 from fer_models.report.selective_entries import SelectivePrediction
+from fer_models.report.subject_figures import SubjectFigures
 from fer_models.report.svg import new_figure, to_picture
 from fer_models.report.templates import render
 from fer_models.result_entries import scores_json
@@ -32,8 +30,8 @@ def with_selective(**changed: Any) -> EvalReport:
 
 
 def subject_text(made: EvalReport, place: int = 0) -> str:
-    one, anchors = made.results[place], subject_anchors(made)
-    return Tags(render("subject", report=made, result=one, charts=figures, anchors=anchors)).text
+    one, anchors, drawn = made.results[place], subject_anchors(made), SubjectFigures(made.results)
+    return Tags(render("subject", report=made, result=one, subject_figures=drawn, anchors=anchors)).text
 
 
 def scores(predictions: PredictionTable) -> Any:
@@ -74,7 +72,7 @@ def test_the_page_shows_a_confidence_with_all_its_digits() -> None:
 def test_a_model_without_probabilities_has_no_such_part() -> None:
     made = with_selective()
     assert HEADING not in subject_text(made, 1)
-    assert figures.risk_coverage(made.results[1]) is None
+    assert SubjectFigures(made.results).risk_coverage(made.results[1]) is None
 
 
 def test_markdown_has_one_row_for_each_subject_with_probabilities() -> None:
@@ -90,19 +88,6 @@ def test_markdown_has_one_row_for_each_subject_with_probabilities() -> None:
         ]
     ]
     assert not any("AURC" in table[0] for table in tables_in(markdown(report(results=[result()]))))
-
-
-def test_the_figure_has_both_curves_and_the_best_possible_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(figures, "to_picture", lambda figure, description: drawn.append(figure))
-    figures.risk_coverage(with_selective().results[0])
-    (ax,) = drawn[0].axes
-    lines = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in ax.lines}
-    assert lines == {
-        "best possible order": [0.5 / 9, 1 / 9],
-        "by margin": [0.25, 0.5],
-        "by probability": [0.5 / 3, 1 / 3],
-    }
 
 
 def test_a_figure_about_a_name_that_cannot_be_encoded_is_drawn() -> None:
