@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from fer_models.errors import UnknownNameError, UsageError, one_line
 from fer_models.images import Face, face_hash
@@ -147,6 +146,8 @@ def motion_blur(picture: Picture, sigma: float, rng: Rng) -> Picture:
 
     `sigma` is in pixels of a 64-pixel picture.
     """
+    from scipy import ndimage  # most commands corrupt no picture, and need not wait for the import
+
     angle, sigma = np.deg2rad(rng.uniform(-45, 45)), sigma * _scale(picture)
     steps = np.arange(int(np.ceil(4 * sigma)) + 1)  # weights beyond four sigmas are negligible
     weights = np.exp(-(steps**2) / (2 * sigma**2))
@@ -245,6 +246,8 @@ def resize(picture: Picture, size: tuple[int, int], filter_: Image.Resampling) -
 
 
 def _convolve(picture: Picture, kernel: NDArray[np.float64]) -> Picture:
+    from scipy import ndimage  # most commands corrupt no picture, and need not wait for the import
+
     return np.asarray(ndimage.convolve(picture, kernel[:, :, None], mode="reflect"))
 
 

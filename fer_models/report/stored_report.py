@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,7 @@ from fer_models.gate import baselines, compare, flips, gate, run_sources
 from fer_models.gate.judge import Judge
 from fer_models.report import published_claims, verdicts
 from fer_models.report.eval_report import SCHEMA, EvalReport
-from fer_models.report.json_fields import decode
-from fer_models.report.report_entries import Result, face_set_name
+from fer_models.report.report_entries import face_set_name
 from fer_models.result_entries import scores_json, verdict_json
 from fer_models.scoring import metrics
 from fer_models.store.partition import StoredPredictions
@@ -65,12 +65,10 @@ def stored_report(
     run = _StoredRun(str(folder), everything, records, {one.subject for one in stored})
     results = [run.result(one, strict) for one in stored if run.is_judged(one)]
     command = shlex.join(["fer-models", "report", "--store", str(folder)])
-    typed: tuple[Result, ...] = decode(tuple[Result, ...], results, "results")
-    claims = published_claims.with_results(records.published, typed, records.measured)
     empty: dict[str, tuple[()]] = dict.fromkeys(
         ("costs", "prompts", "metamorphic", "corruptions", "parity", "restorations", "trends", "skipped"), ()
     )
-    return EvalReport.from_json({
+    report = EvalReport.from_json({
         "schema": SCHEMA,
         "depth": {"name": "stored", "left_out": []},
         "environment": {**_common_environment(stored), "command": command},
@@ -79,8 +77,10 @@ def stored_report(
         "data": _face_sets(stored, run.sizes),
         "not_judged": run.records_without_predictions(is_wanted),
         "errors": [{"subject": name, "message": f"{name}: {text}"} for name, text in sorted(damaged.items())],
-        "published": [grim.annotate(claim) for claim in claims],
+        "published": [],
     })  # fmt: skip
+    claims = published_claims.with_results(records.published, report.results, records.measured)
+    return replace(report, published=tuple(grim.annotate(claim) for claim in claims))
 
 
 class _StoredRun:

@@ -42,7 +42,7 @@ _PERMUTATIONS = 4096  # tried at a time: a megabyte or two
 # Two scores that are mathematically equal may differ in their last bits; such a difference is no fall.
 ROUNDING = 1e-12
 #: The resamples after which `paired_score_test` ends where p is clear: as many as give an interval.
-FIRST_RESAMPLES = 1999
+FIRST_RESAMPLES = 999
 #: A p far above every level of the gate.
 CLEAR_P = 0.05
 
@@ -157,30 +157,39 @@ def paired_score_test(
 
 def _test_score(joint: IntArray, score: Score, resamples: int, seed: int) -> PairedChange:
     """The test of `paired_score_test` with a fixed number of resamples."""
-    change = float(_change(joint, score))
+    change = float(_change(*_confusions(joint), score))
     rows = resample_rows(joint.reshape(N_CLASSES, -1), resamples, seed)
-    draws = _change(rows.reshape(resamples, *joint.shape), score)
+    draws = _change(*_confusions(rows.reshape(resamples, *joint.shape)), score)
     if not (math.isfinite(change) and np.isfinite(draws).all()):
         raise PredictionError(
             "The score is undefined (NaN) on these faces, so it cannot be compared: "
             "does its emotion occur among them?"
         )
-    permuted = _change(_permuted(joint, resamples, seed), score)
-    without_fall = max(int((draws >= -ROUNDING).sum()), int((permuted <= change + ROUNDING).sum()))
+    exchanged = _change(*_exchanged_confusions(joint, resamples, seed), score)
+    without_fall = max(int((draws >= -ROUNDING).sum()), int((exchanged <= change + ROUNDING).sum()))
     low, high = interval_of_draws(change, draws)
     return PairedChange(change, low, high, (1 + without_fall) / (resamples + 1))
 
 
-def _permuted(joint: IntArray, resamples: int, seed: int) -> IntArray:
-    """Joint tables (resamples, 7, 8, 8) with each face's two predictions exchanged with probability 1/2."""
-    both: IntArray = joint + joint.swapaxes(-1, -2)
+def _confusions(joint: IntArray) -> tuple[IntArray, IntArray]:
+    """The confusions (..., 7, 8) of the baseline and of the candidate in joint tables (..., 7, 8, 8)."""
+    # As `sum`, and five times as fast on thousands of small tables.
+    return np.einsum("...bc->...b", joint), np.einsum("...bc->...c", joint)
+
+
+def _exchanged_confusions(joint: IntArray, resamples: int, seed: int) -> tuple[IntArray, IntArray]:
+    """Both confusions (resamples, 7, 8), with each face's two predictions exchanged with probability 1/2."""
+    both = joint + joint.swapaxes(-1, -2)
     true, first, second = np.argwhere(np.triu(both, k=1)).T
-    tables: IntArray = np.broadcast_to(joint, (resamples, *joint.shape)).copy()
-    pairs = both[true, first, second]
-    unchanged = np.random.default_rng(seed).binomial(pairs, 0.5, size=(resamples, len(pairs)))
-    tables[:, true, first, second] = unchanged
-    tables[:, true, second, first] = pairs - unchanged
-    return tables
+    faces = both[true, first, second]  # with these two predictions, in either order
+    firsts = np.random.default_rng(seed).binomial(faces, 0.5, size=(resamples, len(faces)))
+    effects = np.zeros((len(faces), *joint.shape[:2]))
+    effects[np.arange(len(faces)), true, first], effects[np.arange(len(faces)), true, second] = 1, -1
+    without = np.einsum("tbb->tb", joint).copy()
+    np.add.at(without, (true, second), faces)
+    # Counts are exact in float64, whose products are much faster than those of integers.
+    baseline = without + np.tensordot(firsts.astype(np.float64), effects, axes=1).astype(np.int64)
+    return baseline, both.sum(axis=-1) - baseline
 
 
 def paired_t_test(baseline: FloatArray, candidate: FloatArray) -> PairedChange:
@@ -225,9 +234,9 @@ def _joint_table(truth: IntArray, baseline: IntArray, candidate: IntArray) -> In
     return counts.reshape(N_CLASSES, N_ANSWERS, N_ANSWERS).astype(np.int64)
 
 
-def _change(joint: IntArray, score: Score) -> FloatArray:
-    """Candidate score - baseline score of joint tables (..., 7, 8, 8)."""
-    return np.asarray(score(joint.sum(axis=-2)) - score(joint.sum(axis=-1)), dtype=np.float64)
+def _change(baseline: IntArray, candidate: IntArray, score: Score) -> FloatArray:
+    """Candidate score - baseline score of confusions (..., 7, 8)."""
+    return np.asarray(score(candidate) - score(baseline), dtype=np.float64)
 
 
 def sign_flip_test(differences: IntArray) -> float:

@@ -6,7 +6,7 @@ here is the mean over all orders inside such a group, so that the order of the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -16,17 +16,24 @@ from numpy.typing import NDArray
 
 from fer_models.scoring.intervals import LARGEST_BOOTSTRAP, FloatArray, IntArray, times_drawn
 
+#: The most ranks of all samples together that are kept (64 MB): all models of a run have as many faces.
+_LARGEST_KEPT = 2**22
+
 
 class _GroupsWithErrors(NamedTuple):
     """Groups of equal confidence that have an error, in the order of their faces.
 
     Attributes:
         errors: the faces with an error, (e,).
-        firsts: where the errors of each group start in `errors`, (g,).
-        starts, lasts: the first and the last face of each group, (g,).
+        alone: those of them that share their confidence with no other face.
+        tied: the others; they are in g groups.
+        firsts: where the errors of each of these groups start in `tied`, (g,).
+        starts, lasts: the first and the last face of each of these groups, (g,).
     """
 
     errors: IntArray
+    alone: IntArray
+    tied: IntArray
     firsts: IntArray
     starts: IntArray
     lasts: IntArray
@@ -63,11 +70,13 @@ class Ranking:
     @cached_property
     def groups_with_errors(self) -> _GroupsWithErrors:
         """The groups that have an error."""
-        faces = np.flatnonzero(self.errors)
-        group = np.searchsorted(self.starts, faces, side="right") - 1
-        groups, firsts = np.unique(group, return_index=True)
+        errors = np.flatnonzero(self.errors)
+        group = np.searchsorted(self.starts, errors, side="right") - 1
+        ends = np.r_[self.starts[1:], len(self)]
+        is_tied = (ends - self.starts)[group] > 1
+        groups, firsts = np.unique(group[is_tied], return_index=True)
         return _GroupsWithErrors(
-            faces, firsts, self.starts[groups], np.r_[self.starts[1:], len(self)][groups] - 1
+            errors, errors[~is_tied], errors[is_tied], firsts, self.starts[groups], ends[groups] - 1
         )
 
     @property
@@ -98,7 +107,7 @@ def aurc(ranking: Ranking) -> tuple[float, float]:
     Uziel & El-Yaniv, Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers, ICLR 2019, without
     their approximation of the best area. Both are in [0, 1]; smaller is better.
     """
-    area, excess = sample_areas(ranking, np.ones((len(ranking), 1), dtype=np.int64))
+    area, excess = sample_areas(ranking, Samples.of(np.ones((len(ranking), 1), dtype=np.int64)))
     return float(area[0]), float(excess[0])
 
 
@@ -119,33 +128,66 @@ def bootstrap_aurc(rankings: Sequence[Ranking], resamples: int, seed: int) -> Fl
         whole, part = (np.array([aurc(one) for one in some])[..., None] for some in (rankings, parts))
         deviations = bootstrap_aurc(parts, resamples, seed) - part
         return np.asarray(np.maximum(whole + deviations * np.sqrt(LARGEST_BOOTSTRAP / n), 0))
-    blocks = []
-    for _, drawn in times_drawn(n, resamples, seed):
-        counts = drawn.T.astype(np.int32, order="C")
-        blocks.append(np.stack([sample_areas(ranking, counts) for ranking in rankings]))
+    drawn = _kept_samples if n * resamples <= _LARGEST_KEPT else _samples
+    blocks = [
+        np.stack([sample_areas(ranking, samples) for ranking in rankings])
+        for samples in drawn(n, resamples, seed)
+    ]
     return np.concatenate(blocks, axis=2)
 
 
-def sample_areas(ranking: Ranking, counts: NDArray[np.integer[Any]]) -> FloatArray:
-    """Compute the two areas of `aurc`, (2, r), of samples with each ranked face `counts` (n, r) times.
+@lru_cache(maxsize=2)
+def _kept_samples(n: int, resamples: int, seed: int) -> tuple[Samples, ...]:
+    return tuple(_samples(n, resamples, seed))
 
-    A sample has n faces: each column of `counts` sums to n.
+
+def _samples(n: int, resamples: int, seed: int) -> Iterator[Samples]:
+    for _, drawn in times_drawn(n, resamples, seed):
+        yield Samples.of(drawn.T.astype(np.int32, order="C"))
+
+
+class Samples(NamedTuple):
+    """Samples with replacement of ranked faces, in whatever order the faces are ranked.
 
     An error at rank k raises the error rate at k, k + 1, … n by 1 over the number of faces: it adds
-    H(n) - H(k - 1) to the sum of these rates, H(k) = 1 + 1/2 + … + 1/k. In a group, this is averaged over its
-    ranks. So only the groups with an error count, and nothing depends on the order within a group.
+    H(n) - H(k - 1) to the sum of these rates, H(k) = 1 + 1/2 + … + 1/k.
+
+    Attributes:
+        counts: how often each rank was drawn, (n, r); each column sums to n.
+        ends: the faces of a sample up to each rank, (n, r).
+        areas: what an error at each rank adds to the area, where it shares its confidence with none, (n, r).
     """
-    n = len(ranking)
-    harmonic, sums, best = _harmonic_numbers(n)
-    groups = ranking.groups_with_errors
-    if not groups.firsts.size:
-        return np.zeros((2, counts.shape[1]))
-    errors = np.add.reduceat(counts[groups.errors], groups.firsts, axis=0)
-    ends = np.cumsum(counts, axis=0, dtype=counts.dtype)
-    begin, end = ends[groups.starts] - counts[groups.starts], ends[groups.lasts]
-    mean = (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
-    total = errors.sum(axis=0)
-    area = (harmonic[-1] * total - np.einsum("gr,gr->r", errors, mean)) / n
+
+    counts: NDArray[np.integer[Any]]
+    ends: NDArray[np.integer[Any]]
+    areas: FloatArray
+
+    @classmethod
+    def of(cls, counts: NDArray[np.integer[Any]]) -> Samples:
+        """The samples with these counts."""
+        ends = np.cumsum(counts, axis=0, dtype=counts.dtype)
+        return cls(counts, ends, counts * _added_area(ends - counts, ends, len(counts)))
+
+
+def _added_area(begin: NDArray[np.integer[Any]], end: NDArray[np.integer[Any]], n: int) -> FloatArray:
+    """What an error in a group of `n` faces' ranks begin..end-1 adds to the area: the mean over its ranks."""
+    harmonic, sums, _ = _harmonic_numbers(n)
+    return np.asarray((harmonic[-1] - (sums[end] - sums[begin]) / np.maximum(end - begin, 1)) / n)
+
+
+def sample_areas(ranking: Ranking, samples: Samples) -> FloatArray:
+    """Compute the two areas of `aurc` in each of the samples, (2, r).
+
+    Only the groups with an error count, and nothing depends on the order within a group.
+    """
+    n, groups = len(ranking), ranking.groups_with_errors
+    counts, ends, areas = samples
+    total, area = counts[groups.errors].sum(axis=0), areas[groups.alone].sum(axis=0)
+    if groups.firsts.size:
+        errors = np.add.reduceat(counts[groups.tied], groups.firsts, axis=0)
+        begin, end = ends[groups.starts] - counts[groups.starts], ends[groups.lasts]
+        area += np.einsum("gr,gr->r", errors, _added_area(begin, end, n))
+    _, _, best = _harmonic_numbers(n)
     return np.stack([area, np.maximum(area - best[total], 0)])
 
 

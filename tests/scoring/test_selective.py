@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fer_models.errors import PredictionError
 from fer_models.scoring.intervals import wilson_interval
-from fer_models.scoring.risk_coverage import Ranking, aurc, best_risk, bootstrap_aurc, sample_areas
+from fer_models.scoring.risk_coverage import Ranking, Samples, aurc, best_risk, bootstrap_aurc, sample_areas
 from fer_models.scoring.selective import COVERAGES, CURVE_POINTS, selective_prediction
 
 #: Confidence in steps of a tenth, so that many are equal, and whether the prediction is wrong.
@@ -72,7 +72,7 @@ def test_a_resample_has_the_areas_of_the_faces_that_it_holds(faces, seed):
     counts = np.bincount(np.random.default_rng(seed).integers(n, size=n), minlength=n)
     confidence = np.repeat(-np.searchsorted(ranking.starts, np.arange(n), side="right"), counts)
     held = Ranking.from_confidence(confidence.astype(float), np.repeat(ranking.errors, counts))
-    drawn = sample_areas(ranking, counts[:, None])[:, 0].tolist()
+    drawn = sample_areas(ranking, Samples.of(counts[:, None]))[:, 0].tolist()
     assert drawn == pytest.approx(aurc(held), abs=1e-9)
 
 
@@ -80,7 +80,8 @@ def test_resamples_are_the_same_in_blocks_of_any_size(monkeypatch):
     ranking = ranked([(i % 11, i % 3 == 0) for i in range(100)])
     ((area, excess),) = bootstrap_aurc([ranking], 50, seed=1)
     monkeypatch.setattr("fer_models.scoring.intervals._BLOCK", 700)
-    monkeypatch.setattr("fer_models.scoring.intervals._LARGEST_KEPT", 0)  # drawn anew
+    for module in ("intervals", "risk_coverage"):  # drawn anew
+        monkeypatch.setattr(f"fer_models.scoring.{module}._LARGEST_KEPT", 0)
     ((area_in_blocks, excess_in_blocks),) = bootstrap_aurc([ranking], 50, seed=1)
     assert area == pytest.approx(area_in_blocks, abs=1e-12)
     assert excess == pytest.approx(excess_in_blocks, abs=1e-12)
