@@ -147,6 +147,8 @@ def _file_kind(mode: int) -> str:
 
 def grey(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Convert RGB (…, 3) to grey (…): exact for grey faces, else ITU-R 601-2 luma (as Pillow's "L")."""
+    if (faces == faces[..., :1]).all():
+        return faces[..., 0].copy()
     red, green, blue = (faces[..., c].astype(np.uint32) for c in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
 

@@ -37,7 +37,9 @@ def compile_network(
     take longer. Weights are constants of the compiled code ("freezing"), so that they are laid out once. A
     network that torch.compile cannot compile runs uncompiled, with a `NotCompiledWarning`.
     """
-    compiled = torch.compile(network, dynamic=False, options={"freezing": True})
+    from torch._inductor import config  # its import takes a second
+
+    compiled = torch.compile(network, dynamic=False)
     shape: torch.Size | None = None
     failed = False
 
@@ -47,7 +49,9 @@ def compile_network(
         if failed or batch.shape != shape:
             return network(batch)
         try:
-            return compiled(batch)
+            # As an option of torch.compile, freezing would leave out the part that a network gains most from.
+            with config.patch(freezing=True):
+                return compiled(batch)
         except Exception as error:  # the compiler, the C++ compiler behind it, or a network that it rejects
             failed = True
             warnings.warn(
