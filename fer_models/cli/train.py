@@ -24,7 +24,10 @@ _OTHER_TRAININGS = {
     GFPGAN_NANO: ("fer_models.training.restoration", "RestorationTraining", "RestorationRecipe"),
 }
 #: Options that replace a field of the recipe.
-_RECIPE_OPTIONS = ("epochs", "batch_size", "lr", "precision", "infobatch_ratio", "teacher")
+_RECIPE_OPTIONS = (
+    "epochs", "batch_size", "lr", "precision", "infobatch_ratio", "teacher", "consistent_teacher",
+    "logit_adjustment",
+)  # fmt: skip
 _METRICS = {
     "validation_accuracy": "accuracy {:.4f}",
     "validation_distance": "distance {:.4f}",
@@ -100,6 +103,20 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[+NAME]",
         help="distill the predictions of these trained networks, instead of the recipe's teacher "
         "(classification networks only)",
+    )
+    parser.add_argument(
+        "--consistent-teacher",
+        action="store_true",
+        default=None,
+        help="the teacher predicts every augmented face, not each face once: slower, and a better network "
+        "(classification networks only)",
+    )
+    parser.add_argument(
+        "--logit-adjustment",
+        type=float,
+        metavar="WEIGHT",
+        help="train for rare emotions too: 0 is for accuracy, 1 for the mean recall (classification networks "
+        "only)",
     )
 
 

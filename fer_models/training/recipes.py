@@ -58,6 +58,11 @@ class Recipe:
             labels (distillation, Hinton et al. 2015, arXiv:1503.02531): they mark ambiguous faces, and soften
             labels that most raters would not have given. `A+B`: the mean of two.
         teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
+        consistent_teacher: the teachers predict every augmented face as the network sees it, instead of each
+            face once (Beyer et al. 2022, arXiv:2106.05237). Each update takes a forward pass of the teachers.
+        logit_adjustment: this times the logarithm of an emotion's share of the training labels is added to
+            its logit in the loss, so that the network learns without that share (Menon et al. 2021,
+            arXiv:2007.07314): 0 is for accuracy, 1 for the mean of the recalls.
         hint: a trained network of the zoo whose features the middle block of a transformer is trained to
             match (see `feature_distillation`).
         infobatch_ratio: the share of the learned faces that each epoch leaves out, 0 to below 1 (see
@@ -83,6 +88,8 @@ class Recipe:
     targets: str = BY_LABEL
     teacher: str | None = None
     teacher_share: float = 0.6
+    consistent_teacher: bool = False
+    logit_adjustment: float = 0.0
     hint: str | None = None
     infobatch_ratio: float = 0.0
     validate_from: float = 0.7
@@ -176,7 +183,8 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
         values: fields of the recipe; None keeps the recipe's own value.
 
     Raises:
-        UsageError: `infobatch_ratio` is outside 0 to below 1, or `epochs` or `batch_size` is below 1.
+        UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher;
+            `logit_adjustment` is outside 0..1; or `epochs` or `batch_size` is below 1.
     """
     for name in ("epochs", "batch_size"):
         if (value := values.get(name)) is not None and value < 1:
@@ -184,5 +192,17 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
     ratio = values.get("infobatch_ratio")
     if ratio is not None and not 0 <= ratio < 1:
         raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {ratio}.")
+    adjustment = values.get("logit_adjustment")
+    if adjustment is not None and not 0 <= adjustment <= 1:
+        raise UsageError(f"--logit-adjustment must be 0 to 1, got {adjustment}.")
     changes = {name: value for name, value in values.items() if value is not None}
-    return replace(recipe, **changes)  # type: ignore[type-var]
+    adapted: AnyRecipe = replace(recipe, **changes)  # type: ignore[type-var]
+    if getattr(adapted, "consistent_teacher", False):
+        if getattr(adapted, "infobatch_ratio", 0):
+            raise UsageError(
+                "--infobatch-ratio needs fixed targets, and --consistent-teacher has others in each epoch. "
+                "Leave one of them out."
+            )
+        if getattr(adapted, "teacher", None) is None:
+            raise UsageError("--consistent-teacher needs a teacher. Add --teacher NAME, such as vgg19.")
+    return adapted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fer_models.artifacts import weights
 from fer_models.artifacts.device import resolve_precision
 from fer_models.artifacts.hashing import sha256_of
-from fer_models.classifiers.cnn import load
+from fer_models.classifiers.cnn import CNN, load, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import UsageError, WeightsMissingError
@@ -22,6 +23,8 @@ from fer_models.zoo.model_name import ModelName
 
 def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> torch.Tensor:
     """Target probabilities of the loss, float32 (n, 7), for the faces of all sets one after the other.
+
+    Those of a consistent teacher are not among them; see `ConsistentTeachers`.
 
     Raises:
         UsageError: the recipe needs votes, and no set has any.
@@ -36,11 +39,42 @@ def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.devic
             f"This recipe needs the votes of FER+, and {names} have none. Put fer2013new.csv "
             "(github.com/microsoft/FERPlus) into the folder of fer2013.csv or of the Parquet files."
         )
-    if not (teachers := _find_teachers(recipe)):
+    if recipe.teacher is None or recipe.consistent_teacher:
         return targets
-    predictions = [_predict_probabilities(path, training, device) for path in teachers.values()]
-    teacher_targets = torch.from_numpy(np.mean(predictions, axis=0)).float()
-    return (1 - recipe.teacher_share) * targets + recipe.teacher_share * teacher_targets
+    predictions = [_predict_probabilities(teacher, training) for teacher in _load_teachers(recipe, device)]
+    return _mix(targets, predictions, recipe.teacher_share)
+
+
+class ConsistentTeachers:
+    """Teachers that predict every augmented face, at the size that they were trained for."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        """Load the teachers of a recipe.
+
+        Raises:
+            WeightsMissingError: one is not on this machine.
+        """
+        self._teachers, self._share = _load_teachers(recipe, device), recipe.teacher_share
+
+    def mix_into(self, targets: torch.Tensor, faces_of_side: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """Mix the teachers' probabilities into the targets of a batch.
+
+        Args:
+            targets: float32 (n, 7).
+            faces_of_side: the augmented faces at a given side, float (n, channels, side, side) in 0..255.
+        """
+        predictions = [
+            self._predict(teacher, faces_of_side(teacher.architecture.size)) for teacher in self._teachers
+        ]
+        return _mix(targets, predictions, self._share)
+
+    @staticmethod
+    def _predict(teacher: CNN, faces: torch.Tensor) -> NDArray[np.float64]:
+        channels = teacher.architecture.channels
+        if channels != faces.shape[1]:  # grey, as the teachers see faces, or grey in three equal channels
+            faces = faces.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+        batch = normalise(faces, teacher.architecture).contiguous(memory_format=torch.channels_last)
+        return teacher.infer(batch).probabilities
 
 
 def describe_targets(training: list[FaceSet], recipe: Recipe) -> dict[str, object]:
@@ -73,11 +107,19 @@ def _vote_shares(faces: FaceSet) -> NDArray[np.float64]:
     return targets
 
 
-def _predict_probabilities(
-    network: Path, training: list[FaceSet], device: torch.device
-) -> NDArray[np.float64]:
+def _mix(targets: torch.Tensor, predictions: list[NDArray[np.float64]], share: float) -> torch.Tensor:
+    """The targets, with the mean of the teachers' predictions in place of a share of them."""
+    taught = torch.from_numpy(np.mean(predictions, axis=0)).to(targets)
+    return (1 - share) * targets + share * taught
+
+
+def _load_teachers(recipe: Recipe, device: torch.device) -> list[CNN]:
+    precision = resolve_precision("auto", device.type)
+    return [load(path, device=device.type, precision=precision) for path in _find_teachers(recipe).values()]
+
+
+def _predict_probabilities(teacher: CNN, training: list[FaceSet]) -> NDArray[np.float64]:
     """Predicted probabilities of a network for the training faces without augmentation; (n, 7)."""
-    teacher = load(network, device=device.type, precision=resolve_precision("auto", device.type))
     return np.concatenate(
         [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
     )

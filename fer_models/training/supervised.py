@@ -30,7 +30,7 @@ from fer_models.training.feature_distillation import FeatureDistillation
 from fer_models.training.infobatch import InfoBatchSampler, cross_entropies
 from fer_models.training.recipes import Recipe
 from fer_models.training.session import RunOptions, Session, Step, TrainingData
-from fer_models.training.soft_targets import compute_targets, describe_targets
+from fer_models.training.soft_targets import ConsistentTeachers, compute_targets, describe_targets
 
 #: One batch: rows of the training faces, int64 (k,), and their weights in the loss, float32 (k,).
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -56,6 +56,8 @@ class SupervisedTraining(Session):
         self.faces = concatenate_sets(data.training, architecture.channels, side)
         self.targets = compute_targets(data.training, recipe, self.device)
         self.target_sources = describe_targets(data.training, recipe)
+        self.teachers = ConsistentTeachers(recipe, self.device) if recipe.consistent_teacher else None
+        self.logit_offsets = recipe.logit_adjustment * _log_shares(data.training).to(self.device)
         self.validation = self._scored_tensors(data.validation)
         self.extra = {name: self._scored_tensors(faces) for name, faces in data.extra.items()}
         # Several processes would have to exchange their losses; they train on every face instead.
@@ -122,11 +124,17 @@ class SupervisedTraining(Session):
         stream = 2 + 2 * self.accelerator.process_index  # each process augments its own faces
         augmentation_seed = _combine_seeds(seed, step.epoch, step.index, stream)
         raw, size = self.faces[rows].to(self.device), recipe.size_at(step.epoch)
-        faces = augment(raw, size, recipe.augmentation, augmentation_seed)
+
+        def augmented(side: int) -> torch.Tensor:
+            return augment(raw, side, recipe.augmentation, augmentation_seed)
+
+        faces, targets = augmented(size), self.targets[rows].to(self.device)
+        if self.teachers is not None:
+            targets = self.teachers.mix_into(targets, augmented)
         x = normalise(faces, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self.autocast():
             logits = self.wrapped_network(x)
-            losses = cross_entropies(logits, self.targets[rows].to(self.device), recipe.label_smoothing)
+            losses = cross_entropies(logits + self.logit_offsets, targets, recipe.label_smoothing)
         self.sampler.record_losses(rows, losses)
         loss = (losses * weights.to(self.device)).mean()
         if self.distillation is not None:
@@ -216,6 +224,12 @@ def single_step(
         return session.train_batch(every_row, Step(0, 0, 0))
 
     return train_once, len(subset)
+
+
+def _log_shares(training: list[FaceSet]) -> torch.Tensor:
+    """Logarithm of each emotion's share of the labels, float32 (7,); of one face where there is none."""
+    counts = sum(torch.from_numpy(faces.labels).bincount(minlength=len(LABELS)) for faces in training)
+    return torch.log(torch.as_tensor(counts).clamp(min=1) / sum(map(len, training)))
 
 
 def _combine_seeds(*numbers: int) -> int:

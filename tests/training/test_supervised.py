@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 from fakes import toy_faces
 from tiny_training import DATA, TINY, kill, train
@@ -15,7 +16,7 @@ from fer_models.errors import UsageError, WeightsError, WeightsMissingError
 from fer_models.training import supervised
 from fer_models.training.augment import augment
 from fer_models.training.recipes import RECIPES, Augmentation, adapt
-from fer_models.training.session import RunOptions, TrainingData
+from fer_models.training.session import RunOptions, Step, TrainingData
 from fer_models.training.soft_targets import compute_targets
 
 STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
@@ -99,6 +100,67 @@ def test_two_teachers_give_the_mean_of_their_predictions(tmp_path, monkeypatch):
     )
     assert not torch.equal(first, second)
     torch.testing.assert_close(both, (first + second) / 2)
+
+
+def test_without_augmentation_a_consistent_teacher_is_the_same_as_one_that_sees_each_face_once(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
+    train(tmp_path, replace(TINY, epochs=1))
+    once = replace(TINY, teacher="tiny", teacher_share=0.9, augmentation=STILL)
+    consistent = replace(once, consistent_teacher=True)
+    losses = {}
+    for augmentation in (STILL, Augmentation(brightness=1.0)):
+        for recipe in (once, consistent):
+            result = train(tmp_path / "student", replace(recipe, augmentation=augmentation))
+            losses[augmentation, recipe.consistent_teacher] = [record["loss"] for record in result.history]
+    assert losses[STILL, True] == pytest.approx(losses[STILL, False], rel=1e-6)
+    changed = losses[Augmentation(brightness=1.0), True]
+    assert changed != pytest.approx(losses[Augmentation(brightness=1.0), False], rel=1e-5)
+
+
+def test_a_killed_run_with_a_consistent_teacher_resumes_with_the_same_loss_curve(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
+    train(tmp_path, replace(TINY, epochs=1))
+    recipe = replace(TINY, teacher="tiny", consistent_teacher=True)
+    undisturbed = train(tmp_path / "undisturbed", recipe)
+    kill(lambda report: train(tmp_path / "killed", recipe, report=report), "epoch 2", 2)
+    resumed = train(tmp_path / "killed", recipe)
+    expected = [record["loss"] for record in undisturbed.history]
+    assert [record["loss"] for record in resumed.history] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_consistent_teacher_needs_a_teacher_and_no_infobatch():
+    assert adapt(RECIPES["resnet50"], consistent_teacher=True).consistent_teacher
+    with pytest.raises(UsageError, match="--teacher NAME"):
+        adapt(RECIPES["vgg19"], consistent_teacher=True)
+    with pytest.raises(UsageError, match="Leave one of them out"):
+        adapt(RECIPES["resnet50"], consistent_teacher=True, infobatch_ratio=0.5)
+
+
+@pytest.mark.parametrize("adjustment", [0.0, 0.5, 1.0])
+def test_logit_adjustment_adds_the_logarithm_of_an_emotions_share_to_its_logit_in_the_loss(adjustment):
+    shares = np.array([0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2])
+    faces = replace(toy_faces(10), labels=np.repeat(np.arange(7), (10 * shares).astype(int)))
+    recipe = replace(
+        TINY, batch_size=10, label_smoothing=0.0, augmentation=STILL, logit_adjustment=adjustment
+    )
+    session = supervised.SupervisedTraining(
+        "tiny", recipe, TrainingData([faces], faces), RunOptions(device="cpu")
+    )
+    session.set_training_mode()
+    batch = cnn.normalise(augment(session.faces, 24, STILL, 0), recipe.architecture)
+    with torch.no_grad():
+        logits = session.network(batch).numpy() + adjustment * np.log(shares)
+    expected = -scipy.special.log_softmax(logits, axis=1)[np.arange(10), faces.labels].mean()
+    loss = session.train_batch((torch.arange(10), torch.ones(10)), Step(0, 0, 0))
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_weight_of_logit_adjustment_outside_0_to_1_is_refused():
+    for weight in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UsageError, match="--logit-adjustment must be 0 to 1"):
+            adapt(RECIPES["vgg19"], logit_adjustment=weight)
 
 
 def with_votes(faces, votes):
