@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections import Counter
@@ -52,9 +51,13 @@ def main() -> None:
     conditions = {"machine": describe_machine(), "model": args.model, "slowdown": args.slowdown}
     print(f"{conditions['machine']}; {args.model}, {args.runs} runs of each kind")
     runs = [] if args.output is None or not args.output.exists() else read(args.output, conditions)
-    for _ in range(args.runs - len(runs)):
-        runs.append(run_once(args.model, args.slowdown))
-        verdicts = (f"{kind} {status} {change:+.1%}" for kind, (status, change) in runs[-1].items())
+    while len(runs) < args.runs:
+        run = run_once(args.model, args.slowdown)
+        if run is None:
+            print("  other processes disturbed a measurement, which the gate does not judge", flush=True)
+            continue
+        runs.append(run)
+        verdicts = (f"{kind} {status} {change:+.1%}" for kind, (status, change) in run.items())
         print("  " + ", ".join(verdicts), flush=True)
         if args.output is not None:
             with args.output.open("a") as file:
@@ -76,13 +79,17 @@ def read(path: Path, conditions: dict[str, Any]) -> list[Run]:
     return [line["run"] for line in lines]
 
 
-def run_once(model: str, slowdown: float) -> Run:
-    """Record a baseline, and judge the model as it is and slowed down."""
+def run_once(model: str, slowdown: float) -> Run | None:
+    """Record a baseline, and judge the model as it is and slowed down; None where one cannot be judged."""
     baseline = measured(model, 0.0, None).now
+    if baseline.is_disturbed:
+        return None
     run = {}
     for kind, share in {"unchanged": 0.0, "slowed": slowdown}.items():
         verdict = measured(model, share, baseline)
-        run[kind] = (verdict.status, math.nan if verdict.change is None else verdict.change.value)
+        if verdict.change is None:
+            return None
+        run[kind] = (verdict.status, verdict.change.value)
     return run
 
 

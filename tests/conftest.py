@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench import Bench, make_bench
 from fakes import toy_faces
 from hypothesis import settings
+from object_stores import folder_in, s3_server
 from processes import share_compiled_modules
 
+from fer_models.artifacts.object_storage import ObjectPath
 from fer_models.datasets.base import FaceSet
 
 settings.register_profile("untimed", deadline=None)  # how fast this machine is decides no test
@@ -48,6 +51,19 @@ def few() -> FaceSet:
 def repository() -> Path:
     """The project's root folder."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def s3_address() -> Iterator[str]:
+    """The address of a folder on an S3 server of the module."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def s3_folder(s3_address: str, request: pytest.FixtureRequest) -> ObjectPath:
+    """The test's own folder on the server of its module."""
+    return folder_in(s3_address, request.node.name)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import pickle
 import warnings
 
 import pytest
-from object_stores import folder_in, s3_server
 
 from fer_models.artifacts import checksummed_files
 from fer_models.artifacts.checksummed_files import find, locked_directory, versions, versions_by_name, write
@@ -10,64 +9,53 @@ from fer_models.artifacts.object_storage import ObjectPath, store_path
 from fer_models.errors import DamagedFileWarning, StoreError, UsageError
 
 
-@pytest.fixture(scope="module")
-def address():
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def folder(address, request):
-    return folder_in(address, request.node.name)
-
-
 def text(content: bytes) -> str:
     return content.decode()
 
 
-def test_a_written_file_is_found_by_its_name_and_has_its_checksum_in_it(folder):
-    with locked_directory(folder, "Texts"):
-        path = write(folder, "part-00000.txt", b"content", "Texts")
+def test_a_written_file_is_found_by_its_name_and_has_its_checksum_in_it(s3_folder):
+    with locked_directory(s3_folder, "Texts"):
+        path = write(s3_folder, "part-00000.txt", b"content", "Texts")
     assert path.name == f"part-00000-{checksummed_files.checksum(b'content')}.txt"
-    assert find(folder, "part-00000.txt", text) == "content"
-    assert [found.name for found in folder.iterdir()] == [path.name]
+    assert find(s3_folder, "part-00000.txt", text) == "content"
+    assert [found.name for found in s3_folder.iterdir()] == [path.name]
     assert path.is_file()
     assert path.modified_ns() > 0
-    assert folder.is_dir()
-    assert not folder.is_file()
+    assert s3_folder.is_dir()
+    assert not s3_folder.is_file()
 
 
-def test_a_new_version_replaces_the_old_one(folder):
+def test_a_new_version_replaces_the_old_one(s3_folder):
     for content in (b"old", b"new", b"new"):
-        write(folder, "a.txt", content, "Texts")
-    assert find(folder, "a.txt", text) == "new"
-    assert len(versions(folder, "a.txt")) == 1
+        write(s3_folder, "a.txt", content, "Texts")
+    assert find(s3_folder, "a.txt", text) == "new"
+    assert len(versions(s3_folder, "a.txt")) == 1
 
 
-def test_a_missing_folder_is_empty_and_its_files_are_missing(folder):
-    assert not list(folder.iterdir())
-    assert not folder.exists()
-    assert find(folder, "a.txt", text) is None
+def test_a_missing_folder_is_empty_and_its_files_are_missing(s3_folder):
+    assert not list(s3_folder.iterdir())
+    assert not s3_folder.exists()
+    assert find(s3_folder, "a.txt", text) is None
     with pytest.raises(FileNotFoundError):
-        (folder / "a.txt").read_bytes()
-    (folder / "a.txt").unlink(missing_ok=True)
+        (s3_folder / "a.txt").read_bytes()
+    (s3_folder / "a.txt").unlink(missing_ok=True)
 
 
-def test_a_damaged_object_is_removed_with_a_warning_and_never_used(folder):
-    path = write(folder, "a.txt", b"content", "Texts")
+def test_a_damaged_object_is_removed_with_a_warning_and_never_used(s3_folder):
+    path = write(s3_folder, "a.txt", b"content", "Texts")
     path.write_bytes(b"cut")
     with pytest.warns(DamagedFileWarning, match="does not have|do not have"):
-        assert find(folder, "a.txt", text, remove_damaged=True) is None
+        assert find(s3_folder, "a.txt", text, remove_damaged=True) is None
     assert not path.exists()
 
 
-def test_one_listing_has_the_versions_of_all_files(folder):
+def test_one_listing_has_the_versions_of_all_files(s3_folder):
     for number in range(3):
-        write(folder, f"part-{number:05d}.txt", str(number).encode(), "Texts")
-    by_name = versions_by_name(folder)
+        write(s3_folder, f"part-{number:05d}.txt", str(number).encode(), "Texts")
+    by_name = versions_by_name(s3_folder)
     for number in range(3):
         name = f"part-{number:05d}.txt"
-        assert by_name[name] == versions(folder, name)
+        assert by_name[name] == versions(s3_folder, name)
 
 
 def test_the_listing_of_a_local_folder_is_the_same_as_that_of_each_file(tmp_path):
@@ -81,10 +69,10 @@ def test_the_listing_of_a_local_folder_is_the_same_as_that_of_each_file(tmp_path
     assert versions_by_name(tmp_path / "missing") == {}
 
 
-def test_a_path_is_a_value_that_another_process_can_use(folder):
-    path = pickle.loads(pickle.dumps(folder / "part-00000.parquet"))
-    assert path == folder / "part-00000.parquet"
-    assert (path.stem, path.suffix, path.parent) == ("part-00000", ".parquet", folder)
+def test_a_path_is_a_value_that_another_process_can_use(s3_folder):
+    path = pickle.loads(pickle.dumps(s3_folder / "part-00000.parquet"))
+    assert path == s3_folder / "part-00000.parquet"
+    assert (path.stem, path.suffix, path.parent) == ("part-00000", ".parquet", s3_folder)
     assert store_path(str(path)) == path
 
 
@@ -117,8 +105,8 @@ def test_an_invalid_address_is_refused_with_a_sentence(given, message):
     assert "abc" not in str(caught.value)
 
 
-def test_a_missing_bucket_is_named(address):
-    other = store_path(address.replace("//faces/", "//nothing/"))
+def test_a_missing_bucket_is_named(s3_address):
+    other = store_path(s3_address.replace("//faces/", "//nothing/"))
     with pytest.raises(StoreError, match=r"s3://nothing/.*there is no such bucket\. Check its name"):
         other.check()
     with pytest.raises(StoreError, match="there is no such bucket"):
@@ -127,9 +115,9 @@ def test_a_missing_bucket_is_named(address):
         write(other, "a.txt", b"content", "Texts")
 
 
-def test_an_unknown_parameter_of_the_address_is_named(address):
+def test_an_unknown_parameter_of_the_address_is_named(s3_address):
     with pytest.raises(StoreError, match="regoin"):
-        store_path(f"{address}&regoin=eu").check()
+        store_path(f"{s3_address}&regoin=eu").check()
 
 
 def test_a_network_error_is_no_damaged_file(monkeypatch):
