@@ -16,7 +16,7 @@ from damaged_stores import ANSWERS, FACES, SUBJECT, content_of, predict, result_
 from fakes import in_canonical_order, run
 
 from fer_models.classifiers.dummy import Oracle
-from fer_models.errors import StoreError
+from fer_models.errors import DamagedFileWarning, StoreError
 from fer_models.store.partition import Store, load_partition
 
 pytestmark = pytest.mark.usefixtures("small_shards", "hang_guard")
@@ -146,7 +146,10 @@ def test_a_folder_with_the_name_of_a_shard_is_told_and_stays(tmp_path):
     path = shard_of(tmp_path)
     path.unlink()
     (path / "somebodys").mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be stored in"):
+    with (
+        pytest.warns(DamagedFileWarning, match="it is not a file"),
+        pytest.raises(StoreError, match="cannot be stored in"),
+    ):
         run(tmp_path, FACES, Oracle(ANSWERS, 0.5))
     assert (path / "somebodys").is_dir()
     with pytest.raises(StoreError, match="it is not a file"):
