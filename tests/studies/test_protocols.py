@@ -189,6 +189,31 @@ def test_restored_images_are_kept_for_the_next_study(sets, tmp_path):
     assert "restoring" not in titles
 
 
+def test_a_killed_study_restores_only_the_images_that_it_had_not_saved(sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(protocols, "_BATCH", 16)
+    monkeypatch.setattr(protocols, "_BATCHES_PER_SAVE", 2)
+    whole = run(sets, tmp_path / "whole", ["restored-copies"])
+    steps = []
+
+    def report(title, step, *_):
+        if title == "restoring":
+            steps.append(step)
+            if step == 48:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(sets, tmp_path / "killed", ["restored-copies"], report=report)
+    steps.clear()
+    resumed = run(sets, tmp_path / "killed", ["restored-copies"], report=report_steps(steps))
+    assert steps[0] == 48
+    assert resumed[0].groups == whole[0].groups
+
+
+def report_steps(steps):
+    """A callback that notes how many images are restored."""
+    return lambda title, step, *_: steps.append(step) if title == "restoring" else None
+
+
 def test_the_plain_network_memorizes_faces(tmp_path):
     rng = np.random.default_rng(0)
     faces = FaceSet("noise", "train", rng.integers(0, 256, (56, 48, 48), np.uint8), np.arange(56) % 7)
