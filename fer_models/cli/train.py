@@ -25,8 +25,8 @@ _OTHER_TRAININGS = {
 }
 #: Options that replace a field of the recipe.
 _RECIPE_OPTIONS = (
-    "epochs", "batch_size", "lr", "precision", "infobatch_ratio", "teacher", "consistent_teacher",
-    "logit_adjustment",
+    "epochs", "batch_size", "lr", "precision", "infobatch_ratio", "teacher", "teacher_share",
+    "consistent_teacher", "logit_adjustment",
 )  # fmt: skip
 _METRICS = {
     "validation_accuracy": "accuracy {:.4f}",
@@ -103,6 +103,12 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[+NAME]",
         help="distill the predictions of these trained networks, instead of the recipe's teacher "
         "(classification networks only)",
+    )
+    parser.add_argument(
+        "--teacher-share",
+        type=float,
+        metavar="SHARE",
+        help="weight of the teacher against the label, 0 to 1 (classification networks only)",
     )
     parser.add_argument(
         "--consistent-teacher",

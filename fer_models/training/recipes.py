@@ -184,7 +184,7 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
 
     Raises:
         UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher;
-            `logit_adjustment` is outside 0..1; or `epochs` or `batch_size` is below 1.
+            `logit_adjustment` or `teacher_share` is outside 0..1; or `epochs` or `batch_size` is below 1.
     """
     for name in ("epochs", "batch_size"):
         if (value := values.get(name)) is not None and value < 1:
@@ -192,9 +192,9 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
     ratio = values.get("infobatch_ratio")
     if ratio is not None and not 0 <= ratio < 1:
         raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {ratio}.")
-    adjustment = values.get("logit_adjustment")
-    if adjustment is not None and not 0 <= adjustment <= 1:
-        raise UsageError(f"--logit-adjustment must be 0 to 1, got {adjustment}.")
+    for name in ("logit_adjustment", "teacher_share"):
+        if (value := values.get(name)) is not None and not 0 <= value <= 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be 0 to 1, got {value}.")
     changes = {name: value for name, value in values.items() if value is not None}
     adapted: AnyRecipe = replace(recipe, **changes)  # type: ignore[type-var]
     if getattr(adapted, "consistent_teacher", False):

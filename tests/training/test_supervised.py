@@ -157,10 +157,11 @@ def test_logit_adjustment_adds_the_logarithm_of_an_emotions_share_to_its_logit_i
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_weight_of_logit_adjustment_outside_0_to_1_is_refused():
-    for weight in (-0.1, 1.1, float("nan")):
-        with pytest.raises(UsageError, match="--logit-adjustment must be 0 to 1"):
-            adapt(RECIPES["vgg19"], logit_adjustment=weight)
+@pytest.mark.parametrize("name", ["logit_adjustment", "teacher_share"])
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
+def test_a_weight_outside_0_to_1_is_refused(name, weight):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be 0 to 1"):
+        adapt(RECIPES["resnet50"], **{name: weight})
 
 
 def with_votes(faces, votes):
