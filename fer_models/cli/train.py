@@ -114,8 +114,8 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--consistent-teacher",
         action="store_true",
         default=None,
-        help="the teacher predicts every augmented face, not each face once: slower, and a better network "
-        "(classification networks only)",
+        help="the teacher predicts every augmented face, not each face once, which is slower (classification "
+        "networks only)",
     )
     parser.add_argument(
         "--logit-adjustment",
