@@ -258,6 +258,8 @@ def steps_figure(runs: Sequence[ProtocolRun]) -> Figure:
 
 def _draw_steps(ax: Axes, title: str, steps: Sequence[Step]) -> None:
     style_axes(ax, title)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a number may be on the paper's line
+    number: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "bbox": behind}
     start = 0.0
     for row, step in enumerate(steps):
         points = step.points.value
@@ -265,10 +267,10 @@ def _draw_steps(ax: Axes, title: str, steps: Sequence[Step]) -> None:
         ax.barh(row, points, left=start, height=0.62, color=colour)
         end = start + points
         label = _percent(end) if row == 0 else f"{100 * points:+.1f}"
-        ax.text(max(start, end) + 0.006, row, label, va="center", fontsize=9, color=INK)
+        ax.text(max(start, end) + 0.008, row, label, **number)
         start = end
     ax.barh(len(steps), start, height=0.62, color=INK)
-    ax.text(start + 0.006, len(steps), _percent(start), va="center", fontsize=9, color=INK)
+    ax.text(start + 0.008, len(steps), _percent(start), **number)
     names = [step.description if row == 0 else f"+ {step.description}" for row, step in enumerate(steps)]
     ax.set_yticks(range(len(steps) + 1), [*names, "what is printed"])
     ax.invert_yaxis()
