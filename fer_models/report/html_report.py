@@ -76,9 +76,13 @@ def subject_anchors(report: EvalReport) -> dict[str, str]:
 
 def _render(name: str, report: EvalReport, anchors: Mapping[str, str]) -> str:
     results = report.ranked_results
-    drawn = SubjectFigures(results)
     return render(
-        name, report=report, results=results, charts=figures, subject_figures=drawn, anchors=anchors
+        name,
+        report=report,
+        results=results,
+        charts=figures,
+        subject_figures=SubjectFigures(results),
+        anchors=anchors,
     )
 
 

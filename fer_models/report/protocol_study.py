@@ -258,8 +258,8 @@ def steps_figure(runs: Sequence[ProtocolRun]) -> Figure:
 
 def _draw_steps(ax: Axes, title: str, steps: Sequence[Step]) -> None:
     style_axes(ax, title)
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a number may be on the paper's line
-    number: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "bbox": behind}
+    white_box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a number may be on the paper's line
+    number: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "bbox": white_box}
     start = 0.0
     for row, step in enumerate(steps):
         points = step.points.value

@@ -184,7 +184,8 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
 
     Raises:
         UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher;
-            `logit_adjustment` or `teacher_share` is outside 0..1; or `epochs` or `batch_size` is below 1.
+            `logit_adjustment` or `teacher_share` is outside 0..1; `teacher_share` or `consistent_teacher` is
+            given without a teacher; or `epochs` or `batch_size` is below 1.
     """
     for name in ("epochs", "batch_size"):
         if (value := values.get(name)) is not None and value < 1:
@@ -197,12 +198,13 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
             raise UsageError(f"--{name.replace('_', '-')} must be 0 to 1, got {value}.")
     changes = {name: value for name, value in values.items() if value is not None}
     adapted: AnyRecipe = replace(recipe, **changes)  # type: ignore[type-var]
-    if getattr(adapted, "consistent_teacher", False):
-        if getattr(adapted, "infobatch_ratio", 0):
-            raise UsageError(
-                "--infobatch-ratio needs fixed targets, and --consistent-teacher has others in each epoch. "
-                "Leave one of them out."
-            )
-        if getattr(adapted, "teacher", None) is None:
-            raise UsageError("--consistent-teacher needs a teacher. Add --teacher NAME, such as vgg19.")
+    for name in ("consistent_teacher", "teacher_share"):
+        if name in changes and getattr(adapted, "teacher", None) is None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} needs a teacher. Add --teacher NAME, such as vgg19.")
+    if getattr(adapted, "consistent_teacher", False) and getattr(adapted, "infobatch_ratio", 0):
+        raise UsageError(
+            "--infobatch-ratio needs fixed targets, and --consistent-teacher has others in each epoch. "
+            "Leave one of them out."
+        )
     return adapted

@@ -109,8 +109,8 @@ def _vote_shares(faces: FaceSet) -> NDArray[np.float64]:
 
 def _mix(targets: torch.Tensor, predictions: list[NDArray[np.float64]], share: float) -> torch.Tensor:
     """The targets, with the mean of the teachers' predictions in place of a share of them."""
-    taught = torch.from_numpy(np.mean(predictions, axis=0)).to(targets)
-    return (1 - share) * targets + share * taught
+    teacher_targets = torch.from_numpy(np.mean(predictions, axis=0)).to(targets)
+    return (1 - share) * targets + share * teacher_targets
 
 
 def _load_teachers(recipe: Recipe, device: torch.device) -> list[CNN]:

@@ -56,7 +56,8 @@ class SupervisedTraining(Session):
         self.faces = concatenate_sets(data.training, architecture.channels, side)
         self.targets = compute_targets(data.training, recipe, self.device)
         self.target_sources = describe_targets(data.training, recipe)
-        self.teachers = ConsistentTeachers(recipe, self.device) if recipe.consistent_teacher else None
+        has_consistent_teacher = recipe.consistent_teacher and recipe.teacher is not None
+        self.teachers = ConsistentTeachers(recipe, self.device) if has_consistent_teacher else None
         self.logit_offsets = recipe.logit_adjustment * _log_shares(data.training).to(self.device)
         self.validation = self._scored_tensors(data.validation)
         self.extra = {name: self._scored_tensors(faces) for name, faces in data.extra.items()}

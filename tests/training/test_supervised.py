@@ -130,10 +130,12 @@ def test_a_killed_run_with_a_consistent_teacher_resumes_with_the_same_loss_curve
     assert [record["loss"] for record in resumed.history] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_consistent_teacher_needs_a_teacher_and_no_infobatch():
+def test_options_of_a_teacher_need_one_and_a_consistent_teacher_no_infobatch():
     assert adapt(RECIPES["resnet50"], consistent_teacher=True).consistent_teacher
-    with pytest.raises(UsageError, match="--teacher NAME"):
-        adapt(RECIPES["vgg19"], consistent_teacher=True)
+    for option, value in (("consistent_teacher", True), ("teacher_share", 0.8)):
+        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} needs a teacher.*--teacher NAME"):
+            adapt(RECIPES["vgg19"], **{option: value})
+    assert adapt(RECIPES["vgg19"], teacher="resnet50", teacher_share=0.8).teacher_share == 0.8
     with pytest.raises(UsageError, match="Leave one of them out"):
         adapt(RECIPES["resnet50"], consistent_teacher=True, infobatch_ratio=0.5)
 
