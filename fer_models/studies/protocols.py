@@ -57,7 +57,7 @@ AUGMENTED = replace(
 RECIPES: Mapping[str, Recipe] = {"plain": PLAIN, "augmented": AUGMENTED}
 #: The most training faces on which the training accuracy is measured, drawn at random.
 _TRAINING_SAMPLE = 2000
-#: Faces per batch of the restoration, and batches after which restored faces are saved: all take a quarter hour.
+#: Faces per batch of the restoration, and batches after which it is saved.
 _BATCH, _BATCHES_PER_SAVE = 64, 32
 
 
