@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fer_models.scoring.intervals import LARGEST_BOOTSTRAP, FloatArray, IntArray, times_drawn
 
-#: The most ranks of all samples together that are kept (64 MB), for each of two numbers of faces: all models of
-#: a run have the same.
+#: The most ranks of all samples together that are kept (64 MB), for each of two numbers of faces. All models
+#: of a run have the same number.
 _LARGEST_KEPT = 2**22
 
 
