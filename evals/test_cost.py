@@ -7,7 +7,6 @@ reference workload is timed: `relative` is the median multiple of it.
 """
 
 import itertools
-import time
 from dataclasses import replace
 from statistics import median
 
@@ -21,6 +20,7 @@ from fer_models.cost.energy import EnergyMeter
 from fer_models.cost.reference_workload import reference_workload
 from fer_models.errors import FerModelsError
 from fer_models.gate import baselines, gate
+from fer_models.images import distinct_shapes
 from fer_models.report.html_report import page_html
 from fer_models.scoring.metrics import measure_predictions
 from fer_models.store.subject import Subject
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 def measure_cost(request, evaluation, costs, benchmark):
     """A function that times a step, or finds its stored figures, for the page and for pytest-benchmark."""
     store, options = evaluation.runner.costs, evaluation.runner.options
+    face_set = evaluation.runner.data.faces
     runtime = options.runtime
 
     def measure_step(
@@ -45,7 +46,8 @@ def measure_cost(request, evaluation, costs, benchmark):
         """Measure one step over some faces.
 
         `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Profiled`
-        model. `identity` is what the time depends on, by default the model and the restoration.
+        model. `identity` is what the time depends on, by default the model, the restoration and the shapes of
+        the faces, on the device of the run.
         """
         specs = {"model": model, "restoration": restoration}
         name = {
@@ -57,14 +59,18 @@ def measure_cost(request, evaluation, costs, benchmark):
         identities = {kind: spec and spec.identity(runtime) for kind, spec in specs.items()}
         rounds = rounds or options.depth.cost_rounds
         step = {"phase": phase, "batch": faces, "rounds": rounds, "device": runtime.device}
-        step["identities"] = identities if identity is None else identity
+        if identity is None:
+            shapes = distinct_shapes(face_set.faces(range(min(faces, len(face_set)))))
+            step |= {"identities": identities, "shapes": shapes}
+        else:
+            step |= {"identities": identity, "device": "cpu"}
         figures = store.find(step)
         if figures is None and benchmark.disabled:  # --benchmark-disable, or several processes
             return
         if figures is None:
             names = ", ".join(spec.name for spec in specs.values() if spec) or "the faces"
             with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
-                figures = time_step(build(), faces, rounds, name, profiled)
+                figures = time_step(build(), faces, rounds, name, profiled, step["device"])
             store.save(step, figures)
         if model is not None and identity is None:
             path = model.weights_path()
@@ -72,26 +78,25 @@ def measure_cost(request, evaluation, costs, benchmark):
             figures["weights_bytes"] = None if path is None else measurement.size_in_bytes(path)
         costs.append({"name": request.node.name, **name, **figures})
 
-    def time_step(step, faces, rounds, name, profiled):
+    def time_step(step, faces, rounds, name, profiled, device):
         figures = {}
         if profiled is not None and isinstance(classifier := profiled(), Profiled):
             figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
-        figures["peak_memory_mb"] = measurement.peak_memory_mb(step)  # also the warm-up
-        benchmark.extra_info.update(name | figures)
         from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
 
-        device = pick_device(runtime.device).type  # `auto` is no device of torch
+        device = pick_device(device).type  # `auto` is no device of torch
+        figures["peak_memory_mb"] = measurement.peak_memory_mb(step, device)  # also the warm-up
+        benchmark.extra_info.update(name | figures)
         run, references = measurement.synchronized(step), []
         if faces == 1:
-            rounds = max(rounds, min(10 * rounds, int(MORE_SECONDS / seconds_of(run))))
+            rounds = max(rounds, min(10 * rounds, int(MORE_SECONDS / measurement.seconds_of(run))))
         time_reference = reference_timer(references, device)
         benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
         data = list(benchmark.stats.stats.data)
         # Each round has its own reference, timed just before: a busy machine slows both alike.
         multiples = [seconds / reference for seconds, reference in zip(data, references, strict=False)]
         seconds = benchmark.stats.stats.median
-        figures |= {"seconds": seconds, "images_per_second": faces / seconds}
-        figures |= interval("seconds", data)
+        figures |= {"seconds": seconds, "images_per_second": faces / seconds, **interval("seconds", data)}
         if faces == 1 and len(data) >= PERCENTILE_ROUNDS:
             figures["seconds_p95"] = float(np.quantile(data, 0.95))
         figures |= {"relative": median(multiples), **interval("relative", multiples)}
@@ -106,13 +111,7 @@ def reference_timer(references, device):
     """A function that appends the seconds of one reference workload to `references`."""
     reference = measurement.synchronized(reference_workload(device))
     reference()  # the warm-up
-    return lambda: references.append(seconds_of(reference))
-
-
-def seconds_of(step):
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
+    return lambda: references.append(measurement.seconds_of(reference))
 
 
 def joules_per_step(run, rounds, device):

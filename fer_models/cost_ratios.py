@@ -16,7 +16,7 @@ from fer_models.gate import cost_gate
 from fer_models.gate.baselines import BaselineRecord
 from fer_models.gate.cost_gate import CostVerdict
 from fer_models.gate.gate import FAIL, INCONCLUSIVE
-from fer_models.images import Face
+from fer_models.images import Face, distinct_shapes
 from fer_models.inference.other_process import call_in_new_process
 from fer_models.inference.runner import Combination, Runner
 from fer_models.third_party_code import wrap_errors
@@ -122,6 +122,7 @@ class CostRatios:
                 "identity": model.identity(runner.options.runtime),
                 "device": runtime.device,
                 "batch": len(faces),
+                "shapes": distinct_shapes(faces),
                 "rounds": ROUNDS,
                 "measurement": number,
             }

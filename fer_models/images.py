@@ -10,6 +10,7 @@ import hashlib
 import io
 import stat
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,11 @@ def resize(face: Face, size: int) -> Face:
     if face.shape[:2] == (size, size):
         return face
     return np.asarray(Image.fromarray(face).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def distinct_shapes(faces: Iterable[Face]) -> list[list[int]]:
+    """List the distinct shapes of some faces, sorted: the time of a computation depends on them."""
+    return [list(shape) for shape in sorted({face.shape for face in faces})]
 
 
 def face_hash(face: Face) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from fer_models.cost.measurement import seconds_of
 from fer_models.errors import FerModelsError
 from fer_models.images import Face
 from fer_models.inference.runner import Combination, Runner
@@ -109,13 +109,6 @@ def _seconds_per_face(load: Callable[[], _Step], faces: Sequence[Face]) -> float
         warnings.simplefilter("ignore")
         step = load()
         step(faces[:1])  # a warm-up
-        alone = _timed(step, faces[:1])
-        return alone if alone > _SLOW else _LARGE_BATCH * _timed(step, faces) / len(faces)
+        alone = seconds_of(partial(step, faces[:1]))
+        return alone if alone > _SLOW else _LARGE_BATCH * seconds_of(partial(step, faces)) / len(faces)
     return 0.0
-
-
-def _timed(step: _Step, faces: Sequence[Face]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    step(faces)
-    return time.perf_counter() - started

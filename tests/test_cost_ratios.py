@@ -16,8 +16,10 @@ from fer_models.config import EvalConfig
 from fer_models.cost.other_load import OtherLoad
 from fer_models.cost.ratio import CostRatio
 from fer_models.cost_ratios import MEASUREMENTS, CostRatios, measure
+from fer_models.datasets.base import FaceSet
 from fer_models.emotions import Emotion
 from fer_models.gate.baselines import BaselineRecord
+from fer_models.images import resize
 from fer_models.inference.runner import Combination, Runner
 from fer_models.plugin.fixtures import CostGate
 from fer_models.zoo import restorers
@@ -90,6 +92,15 @@ def test_a_model_without_a_record_is_measured_once_and_its_ratio_can_be_recorded
     calls = model.calls
     assert ratios_with().judge(MODEL).now == verdict.now, "read from the store"
     assert model.calls == calls
+
+
+def test_larger_faces_have_a_time_of_their_own(ratios_with, model, monkeypatch):
+    small = ratios_with().judge(MODEL)
+    calls, faces = model.calls, FaceSet.faces
+    monkeypatch.setattr(FaceSet, "faces", lambda self, rows: [resize(face, 96) for face in faces(self, rows)])
+    large = ratios_with().judge(MODEL)
+    assert model.calls > calls
+    assert large.now != small.now
 
 
 def test_a_slowdown_is_measured_again_before_it_fails_and_both_measurements_count(ratios_with):

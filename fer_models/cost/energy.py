@@ -16,6 +16,7 @@ class EnergyMeter:
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
         """Start counting; `device` is torch's type of the device in use (`cpu`, `cuda`, …)."""
+        self._device = device
         # `intel-rapl:0` is a package (on AMD too); `intel-rapl:0:0` is a part of it and would count twice.
         zones = sorted(powercap.glob("intel-rapl:*"))
         self._packages = [zone for zone in zones if re.fullmatch(r"intel-rapl:\d+", zone.name)]
@@ -25,7 +26,9 @@ class EnergyMeter:
     def joules(self) -> float | None:
         """The energy in joules; None where a device in use has no readable counter."""
         after, gpu = self._read(), self._gpu()
-        if self._before is None or after is None or (self._gpu_before is None) != (gpu is None):
+        if self._before is None or after is None:
+            return None
+        if self._device == "cuda" and (self._gpu_before is None or gpu is None):
             return None
         joules = 0.0
         for package, first, last in zip(self._packages, self._before, after, strict=True):
@@ -47,7 +50,9 @@ def _gpu_millijoules() -> float | None:
         nvml.nvmlInit()
         import torch
 
-        handle = nvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+        # NVML numbers all GPUs of the machine, CUDA only the visible ones: an index would not do.
+        uuid = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
         return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
     except Exception:  # not installed, or a GPU without a counter: no energy is reported
         return None

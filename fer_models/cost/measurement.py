@@ -32,6 +32,13 @@ def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
     return run
 
 
+def seconds_of(step: Callable[[], Any]) -> float:
+    """Measure the seconds of one call of `step`."""
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
 def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     """Measure the median seconds of each step, all steps in turns: a busy machine slows all of them alike.
 
@@ -45,9 +52,7 @@ def interleaved_seconds(steps: Sequence[Callable[[], Any]], rounds: int) -> list
     seconds: list[list[float]] = [[] for _ in timed]
     for _ in range(rounds):
         for step, values in zip(timed, seconds, strict=True):
-            started = time.perf_counter()
-            step()
-            values.append(time.perf_counter() - started)
+            values.append(seconds_of(step))
     return [median(values) for values in seconds]
 
 
@@ -63,20 +68,15 @@ def multiples_of_reference(step: Callable[[], Any], reference: Callable[[], Any]
     """
     timed, timed_reference = synchronized(step), synchronized(reference)
 
-    def seconds(function: Callable[[], Any]) -> float:
-        started = time.perf_counter()
-        function()
-        return time.perf_counter() - started
-
     def reference_seconds() -> list[float]:
-        return [seconds(timed_reference) for _ in range(_REFERENCE_REPEATS)]
+        return [seconds_of(timed_reference) for _ in range(_REFERENCE_REPEATS)]
 
     timed()
     timed_reference()
     multiples = []
     before = reference_seconds()
     for _ in range(rounds):
-        duration, after = seconds(timed), reference_seconds()
+        duration, after = seconds_of(timed), reference_seconds()
         multiples.append(duration / fmean([*before, *after]))
         before = after
     return multiples
@@ -104,15 +104,20 @@ def size_in_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def peak_memory_mb(step: Callable[[], Any]) -> float | None:
+def peak_memory_mb(step: Callable[[], Any], device: str = "cpu") -> float | None:
     """Measure the peak memory that one call of `step` adds, in MiB; None where the system does not report it.
 
     On CUDA it is the allocator's count. Elsewhere it is the resident set's, which Linux resets after a 5 in
     `clear_refs` (proc(5)).
+
+    Args:
+        step: called once.
+        device: torch's type of the device on which it computes.
     """
     _release_memory()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if device == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         synchronized(step)()

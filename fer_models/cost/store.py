@@ -25,8 +25,14 @@ class CostStore:
     """A folder with one JSON file per measured step."""
 
     def __init__(self, folder: Path, *, measure_anew: bool = False) -> None:
-        """Store costs in `folder`; with `measure_anew` stored costs are ignored and replaced."""
+        """Store costs in `folder`.
+
+        Args:
+            folder: of the files.
+            measure_anew: ignore and replace what other stores than this one saved.
+        """
         self.folder, self.measure_anew = folder, measure_anew
+        self._saved: set[str] = set()
 
     def find(self, step: Mapping[str, Any]) -> dict[str, Any] | None:
         """Find the stored figures of a step, with `measured_on` (a date), or None.
@@ -36,17 +42,19 @@ class CostStore:
         Args:
             step: the measured step as JSON: the phase, and the identity of each part.
         """
-        if self.measure_anew:
+        name = _name(step)
+        if self.measure_anew and name not in self._saved:
             return None
-        return find(self.folder, _name(step), partial(_parse, step))
+        return find(self.folder, name, partial(_parse, step))
 
     def save(self, step: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
         """Store the figures of a step. If they cannot be written, the next run measures them again."""
         entry = {"step": step, "figures": figures, "measured_on": date.today().isoformat()}
-        content = json.dumps(entry, indent=1).encode()
+        content, name = json.dumps(entry, indent=1).encode(), _name(step)
         with suppress(StoreError), locked_directory(self.folder, _CONTENTS):
-            find(self.folder, _name(step), partial(_parse, step), remove_damaged=True)
-            write(self.folder, _name(step), content, _CONTENTS)
+            find(self.folder, name, partial(_parse, step), remove_damaged=True)
+            write(self.folder, name, content, _CONTENTS)
+            self._saved.add(name)
 
     def get_or_measure(
         self, step: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]

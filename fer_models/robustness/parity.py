@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from fer_models.cost import measurement
 from fer_models.gate.parity import Parity, agreement_of
+from fer_models.images import distinct_shapes
 from fer_models.inference.runner import Combination, Runner
+from fer_models.zoo.spec import ModelSpec
 
 
 def measure(runner: Runner, combination: Combination) -> Parity:
@@ -17,10 +18,15 @@ def measure(runner: Runner, combination: Combination) -> Parity:
     export, reference = runner.models[combination.model], runner.references.model(combination)
     after, before = runner.predict(combination), runner.references.predict(combination)
     agreement = agreement_of(before.predictions, after.predictions)
-    sizes = _size(reference.weights_path()), _size(export.weights_path())
+    sizes = _weights_size(reference), _weights_size(export)
     return Parity(
         reference.name, export.quantization, before.predictions, after.predictions, agreement, sizes
     )
+
+
+def _weights_size(model: ModelSpec) -> int | None:
+    path = model.weights_path()
+    return None if path is None else measurement.size_in_bytes(path)
 
 
 def is_available(runner: Runner, combination: Combination) -> bool:
@@ -60,14 +66,8 @@ def interleaved_seconds(
         "phase": "export and reference",
         "models": identities,
         "batch": len(faces),
+        "shapes": distinct_shapes(faces),
         "rounds": rounds,
+        "device": runtime.device,
     }
-    step["device"] = runtime.device
     return runner.costs.find(step) if only_stored else runner.costs.get_or_measure(step, time_both)
-
-
-def _size(path: Path | None) -> int | None:
-    if path is None:
-        return None
-    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)

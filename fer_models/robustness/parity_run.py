@@ -87,7 +87,7 @@ class ParityRun:
         return [combination for combination in combinations if is_available(self._runner, combination)]
 
     def _compare(self, combination: Combination) -> list[gate.GateComparison]:
-        measured, resamples = self.measured(combination), max(9999, 200 * 2 * len(self.judge.family))
+        measured, resamples = self.measured(combination), gate.resamples_for(len(self.judge.family))
         reference = measured.before, measure_predictions(measured.before)
         export = measured.after, self._metrics_of(combination)
         subject = self._runner.subject(combination)

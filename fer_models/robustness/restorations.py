@@ -10,7 +10,7 @@ from typing import Any
 from fer_models.emotions import LABELS
 from fer_models.gate import restoration_effect
 from fer_models.gate.restoration_effect import RestorationEffect
-from fer_models.images import data_url, resize
+from fer_models.images import data_url, distinct_shapes, resize
 from fer_models.inference.runner import Combination, Runner
 from fer_models.restorers.base import restore_validated
 from fer_models.store.predictions import PredictionTable
@@ -132,6 +132,7 @@ class RestorationEffects:
         runtime = runner.options.runtime
         identity = runner.restorers[name].identity(runtime)
         step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
+        step["shapes"] = distinct_shapes(faces)
         restored = restore_validated(runner.cached_restorer(name), name, faces)
         seconds = float(runner.costs.get_or_measure(step, measure_time)["seconds_per_face"])
         return seconds, restoration_effect.image_fidelity(faces, restored)

@@ -19,6 +19,7 @@ from fer_models.depth import FULL, STANDARD, Depth
 from fer_models.errors import UsageError
 from fer_models.gate import metric_checks, power
 from fer_models.gate.baselines import quantize_probability
+from fer_models.gate.gate import resamples_for
 from fer_models.gate.metric_checks import (
     ALPHA,
     DEGRADED_MARGIN,
@@ -251,7 +252,7 @@ def _subject(
     truth = faces.truth
     versions = (power.version(faces.logits, truth, simulation.noise, rng) for _ in range(2))
     (baseline, p_baseline), (candidate, p_candidate) = versions
-    resamples = max(9999, 200 * 2 * (plan.subjects + plan.variants))  # as in `evaluation.Evaluation`
+    resamples = resamples_for(plan.subjects + plan.variants)
     p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=199).p
     if p < 0.02:
         p = paired_score_test(truth, baseline, candidate, metrics.macro_f1, resamples=resamples).p

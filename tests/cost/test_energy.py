@@ -23,6 +23,14 @@ def test_the_packages_of_a_machine_are_summed_without_their_parts(tmp_path):
     assert meter.joules() == pytest.approx(0.75)
 
 
+def test_the_energy_of_the_processor_alone_is_not_that_of_a_gpu_computation(tmp_path, monkeypatch):
+    package(tmp_path, "intel-rapl:0", 100)
+    monkeypatch.setattr("fer_models.cost.energy._gpu_millijoules", lambda: None)
+    assert EnergyMeter("cuda", tmp_path).joules() is None
+    monkeypatch.setattr("fer_models.cost.energy._gpu_millijoules", iter((1000.0, 3000.0)).__next__)
+    assert EnergyMeter("cuda", tmp_path).joules() == 2.0
+
+
 def test_a_counter_that_restarted_is_corrected(tmp_path):
     package(tmp_path, "intel-rapl:0", 900_000)
     meter = EnergyMeter("cpu", tmp_path)

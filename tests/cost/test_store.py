@@ -37,6 +37,13 @@ def test_measuring_anew_replaces_the_stored_figures(tmp_path):
     assert CostStore(tmp_path).find(STEP)["seconds"] == 0.5
 
 
+def test_a_step_is_measured_anew_once_in_a_run(tmp_path):
+    CostStore(tmp_path).save(STEP, {"seconds": 0.25})
+    run = CostStore(tmp_path, measure_anew=True)
+    run.get_or_measure(STEP, lambda: {"seconds": 0.5})
+    assert run.get_or_measure(STEP, lambda: {"seconds": 0.75})["seconds"] == 0.5
+
+
 def test_a_damaged_file_and_a_full_disk_cost_a_measurement_and_nothing_else(tmp_path):
     CostStore(tmp_path).save(STEP, {"seconds": 0.25})
     (file,) = tmp_path.glob("*.json")
