@@ -2,7 +2,7 @@
 
     python benchmarks/claims_page.py
 
-It runs no model. Each claim is checked as by `fer-models check-claim`.
+It runs no model. Each claim is checked as by `fer-models data check-claim`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ model.
 *Check*: an accuracy on n faces is k / n for an integer k. A rounded number that no k gives was not measured
 on n faces. Where a source states no n, the sizes of FER-2013's test splits are tried: 3,589 (one of them) and
 7,178 (both, or a random fifth of all images). A possible number proves nothing.
-`fer-models check-claim 86.44 --n 3589` does the same for any number.
+`fer-models data check-claim 86.44 --n 3589` does the same for any number.
 
 Clean single networks reach {low}-{high} % on the official test splits, and the best published ensemble
 {best} %. Above that, ask for the split, the labels, what chose the epoch, and whether copies were made before

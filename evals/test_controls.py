@@ -86,7 +86,7 @@ def test_input_format_is_plausible(input_plausibility):
 
 @pytest.mark.parametrize("emotion", EMOTIONS, ids=str)
 def test_constant_model_scores_the_share_of_its_emotion(faces, emotion):
-    answers = Constant(emotion).predict(faces.faces(range(len(faces)))).answer
+    answers = Constant(emotion).predict([faces.face(0)] * len(faces)).answer
     scored = measure(faces.labels, answers, None)
     assert scored.overall["accuracy"].value == pytest.approx(
         faces.counts[emotion.label] / len(faces), abs=1e-12

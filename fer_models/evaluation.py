@@ -88,8 +88,8 @@ class Evaluation:
         self.judge: Judge[Combination, gate.GateComparison, gate.Verdict] = Judge(
             self._predict_available, self._compare, gate.judge
         )
-        known = models if available_models is None else available_models
-        self.coverage = BaselineCoverage(self.runner, self.baselines, known.names)
+        available = models if available_models is None else available_models
+        self.coverage = BaselineCoverage(self.runner, self.baselines, available.names)
 
     def select(
         self, combinations: Iterable[Combination], requested: Requested | None = None, start: int = 0
@@ -272,9 +272,9 @@ class BaselineCoverage:
         requested: the combinations whose accuracy the user wants judged.
     """
 
-    def __init__(self, runner: Runner, baselines: records.Baselines, known: Collection[str]) -> None:
-        """`known` are the names of all available models."""
-        self._runner, self._baselines, self._known = runner, baselines, known
+    def __init__(self, runner: Runner, baselines: records.Baselines, available: Collection[str]) -> None:
+        """`available` are the names of all available models."""
+        self._runner, self._baselines, self._available = runner, baselines, available
         self.requested = Requested()
 
     def unjudged(self) -> dict[str, str]:
@@ -308,7 +308,7 @@ class BaselineCoverage:
 
     def _is_known(self, record: records.BaselineRecord) -> bool:
         is_model = record.model in self._runner.models or ModelName.parse(record.model).is_made_of(
-            self._known
+            self._available
         )
         return is_model and record.restoration in self._runner.restorers
 

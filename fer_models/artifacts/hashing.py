@@ -12,7 +12,8 @@ from pathlib import Path
 from fer_models.errors import DamagedFileWarning, WeightsError
 
 _CHUNK = 2**20
-_PACKAGE = Path(__file__).parents[1]
+#: The folder of this package.
+PACKAGE = Path(__file__).parents[1]
 #: The size in bytes from which the sha256 of a file is cached: weights, for which a run asks many times.
 _LARGE = 2**20
 
@@ -42,7 +43,7 @@ def sha256_of(path: Path) -> str:
 @lru_cache
 def package_sha256() -> str:
     """Compute the sha256 of the source code of this package."""
-    return sha256_of_sources(sorted(_PACKAGE.rglob("*.py")))
+    return sha256_of_sources(sorted(PACKAGE.rglob("*.py")))
 
 
 def sha256_of_sources(files: Iterable[Path]) -> str:
@@ -50,7 +51,7 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         source = file.read_bytes().replace(b"\r\n", b"\n")  # as some checkouts write them
-        path = file.relative_to(_PACKAGE).as_posix()
+        path = file.relative_to(PACKAGE).as_posix()
         digest.update(f"{path} {hashlib.sha256(source).hexdigest()}\n".encode())
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
-from fer_models.errors import WeightsError, one_line
+from fer_models.errors import WeightsError, WeightsMissingError, one_line
 
 SHIPPED = ASSETS / "weights"
 _LARGEST_HEADER = 100_000_000  # the format's own limit
@@ -45,6 +45,23 @@ def find(name: str, suffix: str = ".safetensors") -> Path | None:
         return shipped
     user_file = user_weights_dir() / file
     return user_file if user_file.exists() else None
+
+
+def find_trained(name: str, problem: str) -> Path:
+    """Find the weights file of `name`, which another training made.
+
+    Args:
+        name: of the model.
+        problem: the sentence of the error that says what needs it.
+
+    Raises:
+        WeightsMissingError: it is not on this machine.
+        WeightsError: the shipped file was changed.
+    """
+    path = find(name)
+    if path is None:
+        raise WeightsMissingError(f"{problem} Train it first: fer-models train {name}")
+    return path
 
 
 def find_folder(name: str) -> Path | None:

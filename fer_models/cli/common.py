@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -113,13 +113,13 @@ def write_output(text: str, path: Path | None) -> None:
 
 
 @contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Raise UsageError where the file at `path` cannot be written."""
+def writable(path: Path, kind: str = "FILE") -> Iterator[None]:
+    """Raise UsageError where the FILE or FOLDER at `path` cannot be written."""
     try:
         yield
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written ({error.strerror}). Choose another: --output FILE"
+            f"{path} cannot be written ({error.strerror}). Choose another: --output {kind}"
         ) from error
 
 
@@ -180,3 +180,27 @@ def console() -> Any:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 160)
+
+
+@contextmanager
+def training_progress(title: str, screen: Any) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """A progress bar for a training session; one line per epoch where the output is not a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen) as bar:
+        task = bar.add_task(title, total=1, metrics="")
+
+        def show(epoch: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+            text = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            bar.update(task, description=epoch, completed=step, total=steps, metrics=text)
+            if step == steps and not screen.is_terminal:
+                screen.print(f"{epoch}: {text or 'done'}")
+
+        yield show

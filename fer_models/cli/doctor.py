@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fer_models.cli.common import VERDICT_CODE, Commands, add_command
 
 if TYPE_CHECKING:
-    from fer_models.inference.diagnosis import Finding
+    from fer_models.diagnosis import Finding
 
 _EXAMPLES = (
     "fer-models doctor",
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Print every finding; 0 if there is no problem, else 1."""
     from dataclasses import asdict
 
-    from fer_models.inference.diagnosis import diagnose
+    from fer_models.diagnosis import diagnose
 
     dataset = "fer2013" if args.data_root and args.dataset == "synthetic" else args.dataset
     findings = diagnose(Path.cwd(), dataset, args.data_root)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(findings: list[Finding], problems: list[Finding]) -> Iterator[str]:
     from fer_models import __version__
-    from fer_models.inference.diagnosis import SECTIONS
+    from fer_models.diagnosis import SECTIONS
 
     yield f"fer-models {__version__}"
     for section in SECTIONS:

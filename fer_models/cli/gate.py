@@ -228,7 +228,7 @@ def _print_tables(args: argparse.Namespace, results: list[ScenarioResult], runs:
     for name, meaning in power.TESTS.items():
         text(f"  {name}: {meaning}")
     text(f"\n{args.whole_runs} full runs per depth, without a change: the share that fails nevertheless")
-    screen.print(_false_alarm_table(runs))
+    screen.print(_false_positive_table(runs))
     for name, meaning in run_power.FAMILIES.items():
         text(f"  {name}: {meaning}")
     text("\nThe smallest change for the worse that a full run detects in 80 % of cases, in points")
@@ -251,24 +251,24 @@ def _scenario_table(results: list[ScenarioResult]) -> Any:
     return table
 
 
-def _false_alarm_table(runs: list[DepthPower]) -> Any:
-    families = ("any FAIL" if name == "any" else name for name in runs[0].false_alarms)
-    table = _new_table("depth", "subjects", "figures", *families)
+def _false_positive_table(runs: list[DepthPower]) -> Any:
+    families = ("any FAIL" if name == "any" else name for name in runs[0].false_positive_rates)
+    table = _new_table("depth", "subjects", "metrics", *families)
     for r in runs:
-        shares = (f"{s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for s in r.false_alarms.values())
-        table.add_row(r.plan.depth.name, str(r.plan.subjects + r.plan.variants), str(r.figures), *shares)
+        shares = (f"{s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for s in r.false_positive_rates.values())
+        table.add_row(r.plan.depth.name, str(r.plan.subjects + r.plan.variants), str(r.n_metrics), *shares)
     return table
 
 
 def _robustness_table(runs: list[DepthPower]) -> Any:
     headings = (f"{r.plan.depth.name}{suffix}" for r in runs for suffix in (": faces", ""))
-    table = _new_table("figure", *headings)
-    for figure in runs[0].minimum_detectable_changes:
+    table = _new_table("metric", *headings)
+    for metric in runs[0].minimum_detectable_changes:
         cells = []
         for r in runs:
-            change = r.minimum_detectable_changes[figure]
-            cells += [str(r.faces[figure]), "none" if change is None else f"{100 * change:.1f}"]
-        table.add_row(figure, *cells)
+            change = r.minimum_detectable_changes[metric]
+            cells += [str(r.faces[metric]), "none" if change is None else f"{100 * change:.1f}"]
+        table.add_row(metric, *cells)
     return table
 
 

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     command = "pytest test_evals.py" + (" --model my_models.py" if manual else "")
     print(f"\nNext: {command} -k raw      # every verdict is NEW; without -k also with face restoration")
     print(f"Then: {command} --update-baselines      # from now on the models are compared with these records")
+    print("These evaluate synthetic faces. Add --dataset FOLDER for labelled faces of your own.")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, add_command, console, data_options, load_faces
+from fer_models.cli.common import Commands, add_command, console, data_options, load_faces, training_progress
 from fer_models.errors import UsageError
 
 _EXAMPLES = (
@@ -58,6 +58,11 @@ def add(commands: Commands) -> None:
         metavar="FOLDER",
         help="folder for results and checkpoints (default: .evals/protocols)",
     )
+    protocols.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="start the training of a killed study again; finished ones are kept",
+    )
     protocols.set_defaults(run=run)
 
 
@@ -66,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from fer_models import datasets
-    from fer_models.cli.train import progress
     from fer_models.errors import UnknownNameError
     from fer_models.training.recipes import RECIPES, adapt
 
@@ -85,22 +89,22 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.studies import protocol_splits, protocols
     from fer_models.training.session import RunOptions
 
-    known = protocol_splits.PROTOCOLS
+    available = protocol_splits.PROTOCOLS
     for name in args.protocol or ():
-        if name not in known:
-            raise UnknownNameError("protocol", name, known)
+        if name not in available:
+            raise UnknownNameError("protocol", name, available)
     has_votes = all(faces.votes is not None for faces in sets)
-    default = [name for name, protocol in known.items() if has_votes or not protocol.needs_votes]
+    default = [name for name, protocol in available.items() if has_votes or not protocol.needs_votes]
     recipes = {
         name: adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs)
         for name in args.training or _TRAININGS
     }
     plan = protocols.Plan(
-        [known[name] for name in dict.fromkeys(args.protocol or default)], recipes, range(args.seeds)
+        [available[name] for name in dict.fromkeys(args.protocol or default)], recipes, range(args.seeds)
     )
     screen = console()
-    with progress("protocols", screen) as report:
-        options = RunOptions(device=args.device, report=report)
+    with training_progress("protocols", screen) as report:
+        options = RunOptions(device=args.device, resume=not args.no_resume, report=report)
         runs = protocols.run_study((sets[0], sets[1], sets[2]), args.output, plan, options)
     descriptions = "\n".join(f"- `{protocol.name}`: {protocol.description}" for protocol in plan.protocols)
     tables = f"{descriptions}\n\n{protocol_study.markdown(runs)}"

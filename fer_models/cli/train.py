@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_models.cli.common import Commands, add_command, console, data_options, load_faces
+from fer_models.cli.common import (
+    Commands,
+    add_command,
+    console,
+    data_options,
+    load_faces,
+    training_progress,
+    writable,
+)
 from fer_models.training.recipes import CLIP_NANO, GFPGAN_NANO, PHI3V_NANO, RECIPES
 
 if TYPE_CHECKING:
@@ -59,7 +65,8 @@ def add(commands: Commands) -> None:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="folder for the weights (default: the user's weights folder, where `pytest evals` finds them)",
+        help="folder for the weights (default: the user's weights folder); the last line of the output names "
+        "the file, which `pytest evals --model NAME@FILE` evaluates",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="train on N faces only, stratified")
     _add_recipe_options(parser)
@@ -129,15 +136,19 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train a network, with a progress bar."""
     from fer_models.artifacts import weights
-    from fer_models.errors import UnknownNameError
+    from fer_models.errors import UnknownNameError, UsageError
 
     if args.model not in (*RECIPES, *_OTHER_TRAININGS):
         raise UnknownNameError("training recipe", args.model, [*RECIPES, *_OTHER_TRAININGS])
+    if args.seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {args.seed}.")
     recipe, data = _adapt_recipe(args), _load_data(args)
     output = args.output or weights.user_weights_dir()
+    with writable(output, "FOLDER"):
+        output.mkdir(parents=True, exist_ok=True)
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, only the first one prints
-    with progress(args.model, screen) as report:
+    with training_progress(args.model, screen) as report:
         # Imported only after the arguments are checked: torch, timm and accelerate take seconds.
         from fer_models.training.session import RunOptions
         from fer_models.training.supervised import SupervisedTraining
@@ -208,27 +219,3 @@ def _print_result(result: TrainingResult, validation: str, screen: Any) -> None:
 
 def _format_metrics(record: dict[str, float]) -> str:
     return ", ".join(text.format(record[name]) for name, text in _METRICS.items() if name in record)
-
-
-@contextmanager
-def progress(title: str, screen: Any) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
-    """A progress bar for a training session; one line per epoch where the output is not a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[metrics]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen) as bar:
-        task = bar.add_task(title, total=1, metrics="")
-
-        def show(epoch: str, step: int, steps: int, metrics: dict[str, float]) -> None:
-            text = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-            bar.update(task, description=epoch, completed=step, total=steps, metrics=text)
-            if step == steps and not screen.is_terminal:
-                screen.print(f"{epoch}: {text or 'done'}")
-
-        yield show

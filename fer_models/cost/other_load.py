@@ -25,7 +25,7 @@ class OtherLoad:
         )
 
     def share(self) -> float | None:
-        """The share, 0..1; None where the system does not tell."""
+        """The share, 0..1; None where the system does not report it."""
         working, own = _working_seconds(self._stat), time.process_time() - self._own
         seconds = (time.monotonic() - self._started) * (os.cpu_count() or 1)
         if working is None or self._working is None or seconds <= 0:

@@ -68,8 +68,10 @@ class CostRatio:
             if type(value[name]) not in kinds:
                 raise ValueError(f"{name} must be {kinds[0].__name__}, got {value[name]!r:.60}")
         ratios = value["values"]
-        if not ratios or not all(type(ratio) in (int, float) and _is_positive(ratio) for ratio in ratios):
-            raise ValueError("values must be positive numbers, at least one")
+        if len(ratios) < 2 or not all(
+            type(ratio) in (int, float) and _is_positive(ratio) for ratio in ratios
+        ):
+            raise ValueError("values must be positive numbers, at least two")  # a bootstrap needs two
         if value["faces"] < 1:
             raise ValueError("faces must be at least 1")
         return cls(**{**value, "values": tuple(map(float, ratios))})

@@ -39,8 +39,7 @@ SLICE_MARGIN = 0.02
 #: changes it several times as much (`fer-models gate power` shows both).
 DEGRADED_MARGIN = 0.005
 #: The probability that a run without a change fails by accuracy or macro-F1, and by the recall of an emotion.
-#: The latter is small, so that both together stay at one run in a hundred; `fer-models gate power` estimates
-#: it.
+#: `fer-models gate power` estimates the rates of all reasons together.
 ALPHA = 0.01
 RECALL_ALPHA = 0.002
 #: The probability that a run without a change fails by a slice.

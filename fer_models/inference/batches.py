@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -67,7 +67,7 @@ class BatchLoop(Generic[_Result]):
         start = rows.start
         while start < rows.stop:
             batch = range(start, min(start + self.batch_size, rows.stop))
-            prepared = self._take(batch)
+            prepared = [self._take(batch)]
             self._prepare_ahead(batch.stop, rows.stop)
             results += self._compute(batch, prepared)
             self._progress(len(batch))
@@ -96,15 +96,22 @@ class BatchLoop(Generic[_Result]):
             return
         self._ahead = batch, self._thread.submit(self._steps.prepare, faces)
 
-    def _compute(self, batch: range, prepared: Any) -> Iterator[_Result] | list[_Result]:
-        """Results of a batch; of its halves, one after the other, where the whole does not fit."""
+    def _compute(self, batch: range, prepared: list[Any]) -> list[_Result]:
+        """Results of a batch; of its halves, one after the other, where the whole does not fit.
+
+        Args:
+            batch: its rows.
+            prepared: the prepared batch, alone in a list, which is emptied where the batch does not fit: no
+                caller keeps it in memory then.
+        """
         try:
-            return [self._steps.compute(prepared)]
+            return [self._steps.compute(prepared[0])]
         except PredictionError as error:
             if len(batch) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of `except`: the traceback would keep the tensors of the failed batch.
-        del prepared
+        prepared.clear()
+        self._drop_ahead()
         _release_memory()
         half = -(-len(batch) // 2)
         if half < self.batch_size:
@@ -116,7 +123,15 @@ class BatchLoop(Generic[_Result]):
             )
             self.batch_size = half
         parts = (batch[:half], batch[half:])
-        return [result for part in parts for result in self._compute(part, self._prepare(part))]
+        return [result for part in parts for result in self._compute(part, [self._prepare(part)])]
+
+    def _drop_ahead(self) -> None:
+        """Forget the batch that the other thread prepares; it has the old size."""
+        if self._ahead is not None:
+            _, future = self._ahead
+            future.cancel()
+            wait([future])
+        self._ahead = None
 
 
 def _is_out_of_memory(error: PredictionError) -> bool:

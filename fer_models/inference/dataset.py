@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from functools import cached_property
+from functools import cached_property, lru_cache
+from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_models import datasets
+from fer_models.artifacts.hashing import PACKAGE, sha256_of_sources
 from fer_models.artifacts.text_cache import cached_text
 from fer_models.config import EvalConfig, ShowProgress, no_progress
 from fer_models.datasets import audit, schemes, synthetic
@@ -92,8 +94,7 @@ class EvalDataset:
             UnreadableFacesError: some cannot be read.
             DatasetError, UsageError: see `datasets.load` and `face_slices`.
         """
-        assert len(self.full_split.hashes) == len(self.full_split)  # computing the hashes decodes every image
-        assert self.slices is not None
+        _ = self.full_split.hashes, self.slices  # computing the hashes decodes every image
 
     @cached_property
     def faces(self) -> FaceSet:
@@ -231,7 +232,7 @@ class EvalDataset:
         o = self.options
         folder = datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
         scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).describe()
-        key = f"{leakage.source_fingerprint(folder)}\n{scheme}\n{self.full_split.name}"
+        key = "\n".join((leakage.source_fingerprint(folder), scheme, self.full_split.name, _code()))
         return cached_text(o.cache, name, key, make, parse)
 
     def as_json(self) -> dict[str, Any]:
@@ -256,6 +257,15 @@ class EvalDataset:
         accuracy = wilson_interval(k, len(labels)).as_json()
         rows = [{"name": f"always {emotion}", "n": len(labels), "accuracy": accuracy}]
         return rows if votes is None else [annotators.majority_vote_row(labels, votes), *rows]
+
+
+@lru_cache
+def _code() -> str:
+    """What decides the cached texts besides the files: the code and libraries that read and measure faces."""
+    modules = ("images.py", "datasets/*.py", "slices/*.py", "scoring/leakage.py")
+    files = sorted(path for pattern in modules for path in PACKAGE.glob(pattern))
+    libraries = (f"{name} {version(name)}" for name in ("imagehash", "numpy", "pillow", "scipy"))
+    return "\n".join((sha256_of_sources(files), *libraries))
 
 
 def _parse_hashes(text: str) -> TextColumn:

@@ -41,21 +41,21 @@ def face_slices(
     """
     values: PixelValues = cached("pixel-values", lambda: pixel_values(map(faces.face, range(len(faces)))))
     cuts, reference = _cuts(options, faces, values, load_train, cached)
-    found = pixel_columns(values, cuts, reference) + dataset_columns(faces)
+    all_columns = pixel_columns(values, cuts, reference) + dataset_columns(faces)
     notes: tuple[str, ...] = ()
     if options.slices is not None:
-        own = read_metadata(options.slices, faces, options.slice_cuts)
-        found, notes = [*found, *own.columns], own.notes
+        metadata = read_metadata(options.slices, faces, options.slice_cuts)
+        all_columns, notes = [*all_columns, *metadata.columns], metadata.notes
     elif options.slice_cuts:
         raise UsageError("--slice-cuts cuts columns of a file. Give it too: --slices FILE.")
-    names = [column.name for column in found]
+    names = [column.name for column in all_columns]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(
             f"--slices: '{twice[0]}' is a property that every face has already. Rename the column."
         )
-    columns = [column for column in found if _n_slices(column) > 1]
-    crossed = [_cross(found, pair) for pair in options.crossed_slices]
+    columns = [column for column in all_columns if _n_slices(column) > 1]
+    crossed = [_cross(all_columns, pair) for pair in options.crossed_slices]
     return SliceColumns((*columns, *crossed), notes, options.min_slice)
 
 

@@ -40,7 +40,7 @@ class CachedPredictors:
         self,
         model: ModelSpec,
         restorer: RestorerSpec,
-        known: PredictionTable | None = None,
+        dataset_predictions: PredictionTable | None = None,
         *,
         question: Question | None = None,
         precision: str | None = None,
@@ -53,7 +53,7 @@ class CachedPredictors:
         Args:
             model: the model.
             restorer: the restorer before it.
-            known: the model's predictions for the dataset, which are not computed again.
+            dataset_predictions: the model's predictions for the dataset, which are not computed again.
             question: see `Runner.predictor`.
             precision: see `Runner.predictor`.
             network_format: see `Runner.predictor`.
@@ -64,6 +64,8 @@ class CachedPredictors:
         spec = model
         if other_question is not None and model.with_question is not None:
             spec = derive(model, model.with_question, other_question)
+        if precision is not None and not (other_question is None and network_format is None):
+            raise ValueError("Another question or format is answered in the precision of the run only.")
         runtime = (
             self.options.runtime if precision is None else replace(self.options.runtime, precision=precision)
         )
@@ -81,8 +83,8 @@ class CachedPredictors:
         new = PredictionCache(folder, name, {**identity, "variant": variant}, spec.labels, compute)
         cached = self._caches.setdefault(new.key, new)
         is_changed = bool(other_question or precision or network_format or variant)
-        if cached is new and known is not None and not is_changed:
-            cached.add(known.faces, known.to_predictions())
+        if cached is new and dataset_predictions is not None and not is_changed:
+            cached.add(dataset_predictions.faces, dataset_predictions.to_predictions())
 
         def predict(faces: Sequence[Face]) -> Predictions:
             predictions = cached.predict(faces)

@@ -78,6 +78,8 @@ class Runner:
         self._identities = Identities(options, self._loader, self._dataset)
         self._predictors = CachedPredictors(options, self._loader, self._identities)
         self._runs: dict[Combination, PredictionRun | FerModelsError] = {}
+        #: Also of components of fusions that the run does not evaluate.
+        self._predicted: dict[Combination, PredictionRun] = {}
 
     def _sample(self) -> list[Face]:
         return self.data.faces.faces(self.data.sample(SAMPLE))
@@ -204,8 +206,9 @@ class Runner:
         combination = Combination(*combination)
         if combination not in self._runs:
             try:
-                data = self.dataset_of(combination)
-                self._runs[combination] = self._predict(*self._specs(combination), data)
+                self._runs[combination] = self.predict_model(
+                    *self._specs(combination), self.dataset_of(combination)
+                )
             except FerModelsError as error:
                 self._runs[combination] = error
         run = self._runs[combination]
@@ -292,16 +295,22 @@ class Runner:
 
         fused = predict_missing_shards(partition, lambda: pool, partial(self._provenance, model, restorer))
         seconds = [run.seconds for run in (fused, *runs)]
-        known = [s for s in seconds if s is not None]
-        total = sum(known) if len(known) == len(seconds) else None
+        measured = [s for s in seconds if s is not None]
+        total = sum(measured) if len(measured) == len(seconds) else None
         return replace(fused, seconds=total, from_store=all(run.from_store for run in runs))
 
     def predict_model(self, model: ModelSpec, restorer: RestorerSpec, data: EvalDataset) -> PredictionRun:
         """The predictions of another model for `data`; those of this run where it evaluates the model too."""
-        run = self._runs.get(Combination(model.name, restorer.name))
+        combination = Combination(model.name, restorer.name)
         is_of_run = model.name in self.models and self.models[model.name] is model
-        is_same = is_of_run and self._dataset(model, restorer) is data
-        return run if is_same and isinstance(run, PredictionRun) else self._predict(model, restorer, data)
+        if not is_of_run or self._dataset(model, restorer) is not data:
+            return self._predict(model, restorer, data)
+        run = self._runs.get(combination)
+        if isinstance(run, PredictionRun):
+            return run
+        if combination not in self._predicted:
+            self._predicted[combination] = self._predict(model, restorer, data)
+        return self._predicted[combination]
 
     def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
         runtime = model.resolve(self.options.runtime)

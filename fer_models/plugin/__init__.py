@@ -119,7 +119,7 @@ def _load_faces(config: pytest.Config) -> None:
     try:
         if not config.option.collectonly:
             state.evaluation.runner.data.check_readable()
-        assert state.evaluation.runner.data.faces is not None
+        _ = state.evaluation.runner.data.faces  # read now: its errors end the run
     except DatasetError as error:
         if not config.option.collectonly:
             try:

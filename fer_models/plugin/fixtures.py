@@ -143,7 +143,10 @@ class CostGate:
         if verdict.fails(self.state.strict):
             pytest.fail(cost_ratio.message(subject, verdict), pytrace=False)
         if verdict.reason and not self.state.update:
-            pytest.skip(f"{subject}: {verdict.reason}. To record: pytest evals --update-baselines")
+            pytest.skip(
+                f"{subject}: {verdict.reason}. "
+                'To record: pytest evals -k "slower or accuracy and raw" --update-baselines'
+            )
 
 
 @pytest.fixture(scope="session")

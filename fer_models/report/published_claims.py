@@ -19,8 +19,8 @@ def with_results(
     """Add `measured_here` to each claim: the accuracies of the same model on the same dataset.
 
     A model is the same if its name has the same letters and digits (`ResNet-50`, `resnet50`), or if it is the
-    claim's `asked_as`. Restoration by the control is left out. Of a split without a result in this run, the
-    record in the baselines is taken.
+    claim's `evaluated_as`. Restoration by the control is left out. Of a split without a result in this run, a
+    record of the baselines is taken.
 
     Args:
         claims: published records of baselines.json.
@@ -35,7 +35,7 @@ def with_results(
 def _same_model(
     claim: Mapping[str, Any], measured: Mapping[Subject, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    names = {_letters(claim.get("model")), _letters(claim.get("asked_as"))} - {""}
+    names = {_letters(claim.get("model")), _letters(claim.get("evaluated_as"))} - {""}
     split = claim.get("split")
     for subject in sorted(measured, key=lambda subject: (subject.split, subject.restoration != "raw")):
         is_same_split = subject.dataset == claim.get("dataset") and split in (None, subject.split)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn, at the end o
 
 BLUE, INK, MUTED, RULE, SURFACE = "#2563a8", "#24292f", "#6e7781", "#e4e7eb", "#fefefe"
 FAIL, INCONCLUSIVE = "#c62828", "#b26a00"
-#: The colours of results that are no PASS.
+#: The colours of FAIL and INCONCLUSIVE; all others are blue.
 VERDICT_COLOURS = {"FAIL": FAIL, "INCONCLUSIVE": INCONCLUSIVE}
 #: The CSS variable of each colour; a figure uses no other one.
 COLOURS = {

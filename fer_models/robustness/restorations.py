@@ -131,8 +131,12 @@ class RestorationEffects:
 
         runtime = runner.options.runtime
         identity = runner.restorers[name].identity(runtime)
-        step = {"phase": "seconds per face", "restorer": identity, "device": runtime.device}
-        step["shapes"] = distinct_shapes(faces)
+        step = {
+            "phase": "seconds per face",
+            "restorer": identity,
+            "device": runtime.device,
+            "shapes": distinct_shapes(faces),
+        }
         restored = restore_validated(runner.cached_restorer(name), name, faces)
         seconds = float(runner.costs.get_or_measure(step, measure_time)["seconds_per_face"])
         return seconds, restoration_effect.image_fidelity(faces, restored)

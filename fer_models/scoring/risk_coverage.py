@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fer_models.scoring.intervals import LARGEST_BOOTSTRAP, FloatArray, IntArray, times_drawn
 
-#: The most ranks of all samples together that are kept (64 MB), for each of two numbers of faces. All models
-#: of a run have the same number.
-_LARGEST_KEPT = 2**22
+#: The most ranks of all samples together that are cached (64 MB), for each of two numbers of faces. All
+#: models of a run have the same number.
+_LARGEST_CACHED = 2**22
 
 
 class _GroupsWithErrors(NamedTuple):
@@ -129,7 +129,7 @@ def bootstrap_aurc(rankings: Sequence[Ranking], resamples: int, seed: int) -> Fl
         whole, part = (np.array([aurc(one) for one in some])[..., None] for some in (rankings, parts))
         deviations = bootstrap_aurc(parts, resamples, seed) - part
         return np.asarray(np.maximum(whole + deviations * np.sqrt(LARGEST_BOOTSTRAP / n), 0))
-    drawn = _kept_samples if n * resamples <= _LARGEST_KEPT else _samples
+    drawn = _cached_samples if n * resamples <= _LARGEST_CACHED else _samples
     blocks = [
         np.stack([sample_areas(ranking, samples) for ranking in rankings])
         for samples in drawn(n, resamples, seed)
@@ -138,7 +138,7 @@ def bootstrap_aurc(rankings: Sequence[Ranking], resamples: int, seed: int) -> Fl
 
 
 @lru_cache(maxsize=2)
-def _kept_samples(n: int, resamples: int, seed: int) -> tuple[Samples, ...]:
+def _cached_samples(n: int, resamples: int, seed: int) -> tuple[Samples, ...]:
     return tuple(_samples(n, resamples, seed))
 
 

@@ -25,8 +25,8 @@ from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.classifiers.architecture import Architecture
 from fer_models.images import grey, resize, to_rgb
 from fer_models.studies.protocol_runs import Group, ProtocolRun
-from fer_models.studies.protocol_splits import Protocol, Restore, SplitImages, Splits
-from fer_models.training.recipes import NO_AUGMENTATION, Augmentation, Recipe
+from fer_models.studies.protocol_splits import COPY_AUGMENTATION, Protocol, Restore, SplitImages, Splits
+from fer_models.training.recipes import NO_AUGMENTATION, Recipe
 from fer_models.training.session import RunOptions, TrainingData
 from fer_models.training.supervised import SupervisedTraining
 from fer_models.zoo.restorers import GFPGAN_NANO
@@ -47,12 +47,7 @@ PLAIN = Recipe(
     augmentation=NO_AUGMENTATION,
 )
 #: The same with ordinary changes of the faces, sampled anew in each epoch.
-AUGMENTED = replace(
-    PLAIN,
-    augmentation=Augmentation(
-        mirror=0.5, rotate=10.0, scale=0.1, shift=0.05, brightness=0.2, contrast=0.2, erase=0.0
-    ),
-)
+AUGMENTED = replace(PLAIN, augmentation=COPY_AUGMENTATION)
 #: The trainings of the study, by name.
 RECIPES: Mapping[str, Recipe] = {"plain": PLAIN, "augmented": AUGMENTED}
 #: The most training faces on which the training accuracy is measured, drawn at random.
@@ -76,9 +71,12 @@ class Plan:
     seeds: Sequence[int]
 
     def runs(self) -> Iterator[tuple[int, str, Recipe, Protocol]]:
-        """All runs: every recipe and protocol with the first seed, then with the second."""
+        """All runs: every recipe and protocol with the first seed, then with the second.
+
+        Every epoch is validated. Trained networks help in none: they have seen faces that are reported here.
+        """
         for seed, (training, recipe), protocol in product(self.seeds, self.recipes.items(), self.protocols):
-            yield seed, training, replace(recipe, teacher=None), protocol  # it was trained on these splits
+            yield seed, training, replace(recipe, teacher=None, hint=None, validate_from=0.0), protocol
 
 
 def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> list[ProtocolRun]:

@@ -101,17 +101,17 @@ class DepthPower:
 
     Attributes:
         plan: the sizes of the runs.
-        false_alarms: the share of runs without a change that FAIL: `any`, and by each of `FAMILIES`; and with
-            a `DEGRADED`.
-        figures: the number of robustness metrics that a run judges.
+        false_positive_rates: the share of runs without a change that FAIL: `any`, and by each of `FAMILIES`;
+            and with a `DEGRADED`.
+        n_metrics: the number of robustness metrics that a run judges.
         minimum_detectable_changes: for a metric of each kind, the smallest change for the worse that is
             detected in 80 % of runs; None where none is.
         faces: the number of faces of that metric.
     """
 
     plan: Plan
-    false_alarms: dict[str, Measurement]
-    figures: int
+    false_positive_rates: dict[str, Measurement]
+    n_metrics: int
     minimum_detectable_changes: dict[str, float | None]
     faces: dict[str, int]
 
@@ -119,8 +119,10 @@ class DepthPower:
         """Return plain values."""
         return {
             "depth": self.plan.depth.name,
-            "false_alarms": {name: share.as_json() for name, share in self.false_alarms.items()},
-            "figures": self.figures,
+            "false_positive_rates": {
+                name: share.as_json() for name, share in self.false_positive_rates.items()
+            },
+            "n_metrics": self.n_metrics,
             "minimum_detectable_change": self.minimum_detectable_changes,
             "faces": self.faces,
         }

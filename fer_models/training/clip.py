@@ -25,7 +25,7 @@ from fer_models.artifacts import safetensors_io, weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import clip
 from fer_models.classifiers import prompts as prompt_sets
-from fer_models.errors import WeightsError, WeightsMissingError
+from fer_models.errors import WeightsError
 from fer_models.training.face_tensors import BATCH_SIZE, concatenate_sets, embed_views
 from fer_models.training.recipes import Augmentation
 from fer_models.training.schedule import build_adamw
@@ -80,10 +80,8 @@ class ClipTraining(Session):
 
     def __init__(self, name: str, recipe: ContrastiveRecipe, data: TrainingData, options: RunOptions) -> None:
         super().__init__(name, recipe, data, options, safetensors_io.pick_device(options.device))
-        path = weights.find(recipe.image_tower)
-        if path is None:
-            problem = f"{name} needs the weights of {recipe.image_tower}, and they are not here."
-            raise WeightsMissingError(f"{problem} Train it first: fer-models train {recipe.image_tower}")
+        problem = f"{name} needs the weights of {recipe.image_tower}, and they are not here."
+        path = weights.find_trained(recipe.image_tower, problem)
         self.image_tower = {"model": recipe.image_tower, "sha256": sha256_of(path)}
         self.network: Any = clip.create(recipe.architecture, _PREPROCESS).to(self.device)
         load_image_encoder(self.network, path)
@@ -132,8 +130,7 @@ class ClipTraining(Session):
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Rows of each batch: a new shuffle per epoch."""
         self.rng = np.random.default_rng([self.options.seed, epoch])
-        order, size = self.rng.permutation(self.n_faces), self.recipe.batch_size
-        return [order[step * size : (step + 1) * size] for step in range(self.steps)]
+        return self.shuffled_batches(self.rng)
 
     def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
         """Update on one batch, each face with a random caption of its emotion."""

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from fer_models.artifacts import weights
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.cnn import load, normalise
-from fer_models.errors import WeightsMissingError
 
 #: Index of the feature map of a timm network: the last but one, where EfficientNet-B0 has 6 x 6 places for a
 #: face of 48 pixels and ResNet-50 4 x 4 for one of 64. It still has places, and already represents content.
@@ -30,9 +29,8 @@ class LossNetwork:
         Raises:
             WeightsMissingError: its weights are not on this machine.
         """
-        if (path := weights.find(name)) is None:
-            problem = f"This recipe compares features of {name}, and its weights are not on this machine."
-            raise WeightsMissingError(f"{problem} Train it first: fer-models train {name}")
+        problem = f"This recipe compares features of {name}, and its weights are not on this machine."
+        path = weights.find_trained(name, problem)
         classifier = load(path, device=device.type)
         network: Any = classifier.network.requires_grad_(False)
         self.sha256, self.network, self.architecture = sha256_of(path), network, classifier.architecture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -185,11 +186,13 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
     Raises:
         UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher;
             `logit_adjustment` or `teacher_share` is outside 0..1; `teacher_share` or `consistent_teacher` is
-            given without a teacher; or `epochs` or `batch_size` is below 1.
+            given without a teacher; `epochs` or `batch_size` is below 1; or `lr` is not above 0.
     """
     for name in ("epochs", "batch_size"):
         if (value := values.get(name)) is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
+    if (lr := values.get("lr")) is not None and not (lr > 0 and math.isfinite(lr)):
+        raise UsageError(f"--lr must be above 0 and finite, got {lr}.")
     ratio = values.get("infobatch_ratio")
     if ratio is not None and not 0 <= ratio < 1:
         raise UsageError(f"--infobatch-ratio must be at least 0 and below 1, got {ratio}.")

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
@@ -242,6 +243,11 @@ class Session(ABC):
         """Autocast to bfloat16 if the recipe says so."""
         enabled = getattr(self.recipe, "precision", None) == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def shuffled_batches(self, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+        """The rows of each batch of an epoch over all faces, in random order; the rest is left out."""
+        order, size = rng.permutation(self.n_faces), self.recipe.batch_size
+        return [order[step * size : (step + 1) * size] for step in range(self.steps)]
 
     def apply_gradients(self, loss: torch.Tensor, max_norm: float | None = None) -> float:
         """One optimizer update; returns the loss.

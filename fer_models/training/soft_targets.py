@@ -16,7 +16,7 @@ from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.cnn import CNN, load, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
-from fer_models.errors import UsageError, WeightsMissingError
+from fer_models.errors import UsageError
 from fer_models.training.recipes import VOTES, Recipe
 from fer_models.zoo.model_name import ModelName
 
@@ -132,8 +132,6 @@ def _find_teachers(recipe: Recipe) -> dict[str, Path]:
         return teachers
     model = ModelName.parse(recipe.teacher)
     for name in map(str, model.components or (model,)):
-        if (path := weights.find(name)) is None:
-            problem = f"The weights of {name}, a teacher of this recipe, are not on this machine."
-            raise WeightsMissingError(f"{problem} Train it first: fer-models train {name}")
-        teachers[name] = path
+        problem = f"The weights of {name}, a teacher of this recipe, are not on this machine."
+        teachers[name] = weights.find_trained(name, problem)
     return teachers

@@ -23,6 +23,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.classifiers.cnn import build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
+from fer_models.errors import UsageError
 from fer_models.training.augment import augment
 from fer_models.training.checkpoint import load_initial_weights
 from fer_models.training.face_tensors import as_tensor, concatenate_sets
@@ -40,7 +41,8 @@ class SupervisedTraining(Session):
     """Training run of a classification network.
 
     Raises:
-        UsageError: the recipe needs votes, and no face set has any.
+        UsageError: the recipe needs votes, and no face set has any; or it leaves out learned faces, and
+            several processes train.
         WeightsError: the initial weights are of another network.
         WeightsMissingError: a teacher of the recipe is not on this machine.
     """
@@ -61,9 +63,11 @@ class SupervisedTraining(Session):
         self.logit_offsets = recipe.logit_adjustment * _log_shares(data.training).to(self.device)
         self.validation = self._scored_tensors(data.validation)
         self.extra = {name: self._scored_tensors(faces) for name, faces in data.extra.items()}
-        # Several processes would have to exchange their losses; they train on every face instead.
-        ratio = recipe.infobatch_ratio if accelerator.num_processes == 1 else 0.0
-        self.sampler = InfoBatchSampler(self.targets, recipe.label_smoothing, recipe.epochs, ratio)
+        if recipe.infobatch_ratio and accelerator.num_processes > 1:  # they do not exchange their losses
+            raise UsageError("--infobatch-ratio needs a single process. Leave it out, or use one process.")
+        self.sampler = InfoBatchSampler(
+            self.targets, recipe.label_smoothing, recipe.epochs, recipe.infobatch_ratio
+        )
         network = build(architecture, drop_rate=recipe.drop_rate).to(memory_format=torch.channels_last)
         self.started_from = load_initial_weights(network, architecture.timm, options.init_from)
         optimizer = self._build_optimizer(network)

@@ -29,7 +29,7 @@ from fer_models.classifiers.cnn import normalise
 from fer_models.classifiers.vlm import phi3v, questions
 from fer_models.classifiers.vlm.base import LIKELIHOOD, VlmClassifier
 from fer_models.classifiers.vlm.questions import QUESTIONS
-from fer_models.errors import WeightsError, WeightsMissingError
+from fer_models.errors import WeightsError
 from fer_models.training.face_tensors import BATCH_SIZE, concatenate_sets, embed_views
 from fer_models.training.recipes import RECIPES, VISION_ENCODER, Augmentation
 from fer_models.training.schedule import build_adamw
@@ -97,10 +97,8 @@ class VlmTraining(Session):
 
     def __init__(self, name: str, recipe: VlmRecipe, data: TrainingData, options: RunOptions) -> None:
         super().__init__(name, recipe, data, options, safetensors_io.pick_device(options.device))
-        path = weights.find(VISION_ENCODER)
-        if path is None:
-            problem = f"{name} needs the weights of {VISION_ENCODER}, and they are not here."
-            raise WeightsMissingError(f"{problem} Train it first: fer-models train {VISION_ENCODER}")
+        problem = f"{name} needs the weights of {VISION_ENCODER}, and they are not here."
+        path = weights.find_trained(VISION_ENCODER, problem)
         provenance = json.loads(weights.metadata(path).get("provenance", "null"))
         self.image_tower = {"model": VISION_ENCODER, "sha256": sha256_of(path), "provenance": provenance}
         self.tokenizer = build_tokenizer(recipe.pieces)
@@ -135,8 +133,7 @@ class VlmTraining(Session):
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Rows of each batch: a new shuffle per epoch."""
         self.rng = np.random.default_rng([self.options.seed, epoch])
-        order, size = self.rng.permutation(self.n_faces), self.recipe.batch_size
-        return [order[step * size : (step + 1) * size] for step in range(self.steps)]
+        return self.shuffled_batches(self.rng)
 
     def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
         """One update with one question for all faces of the batch."""
@@ -163,13 +160,9 @@ class VlmTraining(Session):
     # -- files ------------------------------------------------------------------------------------
 
     def inputs(self) -> dict[str, Any]:
-        """Weights of the image tower."""
-        return {"image_tower": self.image_tower}
-
-    def identity(self) -> dict[str, Any]:
-        """See `Session.identity`; with the sources of the targets."""
+        """Weights of the image tower, and the sources of the targets."""
         targets = describe_targets(self.data.training, RECIPES[VISION_ENCODER])
-        return {**super().identity(), "targets": targets}
+        return {"image_tower": self.image_tower, "targets": targets}
 
     def save_weights(self, path: Path) -> None:
         """Write a folder of Phi-3.5-vision's layout."""

@@ -222,6 +222,16 @@ def suite_of(tmp_path, folder, models):
     )
 
 
+def test_a_component_that_was_predicted_for_a_fusion_is_not_called_stored(tmp_path, folder, models):
+    weigh(tmp_path)
+    models.add(resolve.resolve_model("happily+sadly", models))
+    suite = suite_of(tmp_path, folder, models)
+    assert not suite.runner.predict(("happily+sadly", "raw")).from_store
+    assert [combination.model for combination in suite.runner.completed()] == ["happily+sadly"]
+    assert not suite.runner.predict(("happily", "raw")).from_store
+    assert suite_of(tmp_path, folder, models).runner.predict(("happily", "raw")).from_store
+
+
 def test_a_fusion_uses_its_components_stored_predictions_and_predicts_no_face_again(tmp_path, folder, models):
     weigh(tmp_path)
     models.add(resolve.resolve_model("happily+sadly", models))

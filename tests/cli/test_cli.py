@@ -173,8 +173,15 @@ def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, pre
     tests = {"FAIL", "FAIL or DEGRADED", "McNemar", "DEGRADED", "unpaired", "threshold"}
     assert set(output["scenarios"][0]["rejection_rate"]) == set(output["minimum_detectable_fall"]) == tests
     standard, full = output["whole_runs"]["depths"]
-    assert (standard["depth"], standard["figures"], full["figures"]) == ("standard", 52, 77)
-    assert set(standard["false_alarms"]) == {"any", "accuracy", "recall", "slice", "robustness", "DEGRADED"}
+    assert (standard["depth"], standard["n_metrics"], full["n_metrics"]) == ("standard", 52, 77)
+    assert set(standard["false_positive_rates"]) == {
+        "any",
+        "accuracy",
+        "recall",
+        "slice",
+        "robustness",
+        "DEGRADED",
+    }
     assert standard["minimum_detectable_change"]["corruptions: mean error"] is None  # seven faces
     assert 0.02 < full["minimum_detectable_change"]["corruptions: mean error"] < 0.6
     next(folder.glob("part-00002*")).unlink()

@@ -5,8 +5,7 @@ from importlib import metadata
 
 import pytest
 
-from fer_models import cli
-from fer_models.inference import diagnosis
+from fer_models import cli, diagnosis
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def scaled(ratio, factor):
     return replace(ratio, values=tuple(value * factor for value in ratio.values))
 
 
-@given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30))
+@given(st.lists(st.floats(0.01, 1e4), min_size=2, max_size=30))
 def test_a_cost_ratio_comes_back_from_json_to_four_digits(values):
     ratio = replace(RATIO, values=tuple(values), other_load=0.02)
     again = CostRatio.from_json(ratio.as_json())
@@ -62,6 +62,7 @@ def test_different_conditions_are_named_as_the_other_measurement_has_them(change
         ([1], "an object"),
         ({"values": [1.0]}, "its fields must be"),
         (RATIO.as_json() | {"values": []}, "positive numbers"),
+        (RATIO.as_json() | {"values": [1.0]}, "at least two"),
         (RATIO.as_json() | {"values": [1.0, -2.0]}, "positive numbers"),
         (RATIO.as_json() | {"values": [True]}, "positive numbers"),
         (RATIO.as_json() | {"values": "12"}, "values must be list"),

@@ -1,6 +1,7 @@
 """Batches: prepared ahead in another thread, in order, and halved where memory runs out."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -121,6 +122,28 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_start_smaller(error)
         "A batch of 4 faces does not fit into memory",
     ]
     assert model.sizes == [8, 4, 2, 2, 4, 2, 2, *[2] * 6]
+
+
+def test_a_batch_that_does_not_fit_is_not_kept_while_its_halves_are_computed():
+    batches = []
+
+    class Batch(list):
+        """Can have weak references, unlike a list."""
+
+    def prepare(faces):
+        batch = Batch(faces)
+        batches.append(weakref.ref(batch))
+        return batch
+
+    def compute(batch):
+        if len(batch) > 2:
+            raise PredictionError("too many") from MemoryError()
+        return [len(part()) for part in batches if part() is not None]
+
+    loop = BatchLoop(Steps(prepare, compute), numbered(8), 4, no_count)
+    with pytest.warns(SmallerBatchWarning):
+        results = loop(slice(0, 8))
+    assert 4 not in results[0]
 
 
 def test_another_error_halves_nothing():

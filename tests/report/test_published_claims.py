@@ -31,7 +31,7 @@ def test_the_same_letters_and_digits_are_the_same_model():
 
 
 def test_a_model_is_also_found_by_the_name_under_which_it_is_evaluated_here():
-    assert len(measured({**CLAIM, "model": "R50", "asked_as": "resnet50"})) == 1
+    assert len(measured({**CLAIM, "model": "R50", "evaluated_as": "resnet50"})) == 1
 
 
 @pytest.mark.parametrize(("key", "other"), [("dataset", "rafdb"), ("split", "public_test")])

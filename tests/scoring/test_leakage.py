@@ -100,6 +100,13 @@ def test_the_faces_of_train_are_cached_until_a_file_changes(folder, tmp_path):
     assert data(folder, tmp_path, "train").train_hashes is None
 
 
+def test_cached_hashes_are_computed_again_by_another_version_of_the_decoder(folder, tmp_path, monkeypatch):
+    hashes = data(folder, tmp_path).train_hashes
+    monkeypatch.setattr("fer_models.inference.dataset._code", lambda: "pillow 99")
+    assert data(folder, tmp_path).train_hashes == hashes
+    assert len(list((tmp_path / "cache" / "train").glob("*.txt"))) == 2
+
+
 def test_a_damaged_list_of_faces_is_computed_again(folder, tmp_path):
     """Cut in half it would report half of the leaks."""
     hashes = data(folder, tmp_path).train_hashes

@@ -21,6 +21,7 @@ from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
 from fer_models.training.recipes import Recipe
 from fer_models.training.session import RunOptions
+from fer_models.training.supervised import SupervisedTraining
 
 TINY = Recipe(
     Architecture("resnet10t", size=32),
@@ -28,7 +29,8 @@ TINY = Recipe(
     batch_size=14,
     lr=0.02,
     sizes=((0.0, 32),),
-    validate_from=0.0,
+    hint="resnet50",
+    validate_from=0.7,
 )
 
 
@@ -307,6 +309,25 @@ def test_the_command_writes_tables_numbers_and_figures(folder, tmp_path, capsys,
     ]
     assert (output / "protocols.md").read_text().strip() in printed
     assert {"steps.svg", "curves.svg"} <= {file.name for file in output.iterdir()}
+
+
+def test_a_killed_study_with_other_options_starts_its_training_again_when_told_to(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(protocols, "RECIPES", {"plain": TINY})
+    command = ["study", "protocols", "--dataset", str(folder), "--output", str(tmp_path / "out")]
+    command += ["--training", "plain", "--protocol", "official", "--device", "cpu"]
+    with monkeypatch.context() as patched:
+        patched.setattr(SupervisedTraining, "set_learning_rate", interrupt_in_epoch_3)
+        assert cli.main([*command, "--epochs", "3"]) != 0
+    assert cli.main([*command, "--epochs", "1"]) != 0
+    assert "--no-resume" in capsys.readouterr().err
+    assert cli.main([*command, "--epochs", "1", "--no-resume"]) == 0
+
+
+def interrupt_in_epoch_3(session, update):
+    if update >= 2 * session.steps:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

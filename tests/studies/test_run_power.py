@@ -87,7 +87,7 @@ def test_a_full_run_without_a_change_rarely_fails(simulation):
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     options = SimulationOptions(3, 140)
     (alone,) = run_power.run(calibrated_predictions(600), options, plans=[SMALL])
-    assert set(alone.false_alarms) == {"any", *run_power.FAMILIES, "DEGRADED"}
+    assert set(alone.false_positive_rates) == {"any", *run_power.FAMILIES, "DEGRADED"}
     (several,) = run_power.run(calibrated_predictions(600), replace(options, processes=2), plans=[SMALL])
     assert several.as_json() == alone.as_json()
 

@@ -166,6 +166,12 @@ def test_a_weight_outside_0_to_1_is_refused(name, weight):
         adapt(RECIPES["resnet50"], **{name: weight})
 
 
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_learning_rate_that_is_not_above_0_is_refused(rate):
+    with pytest.raises(UsageError, match="--lr must be above 0"):
+        adapt(RECIPES["resnet50"], lr=rate)
+
+
 def with_votes(faces, votes):
     return replace(faces, votes=np.asarray(votes))
 

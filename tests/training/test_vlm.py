@@ -104,6 +104,7 @@ def test_the_record_names_the_vision_encoder_and_its_training(trained, home):
     assert record["image_tower"]["sha256"] == sha256_of(home / f"{VISION_ENCODER}.safetensors")
     assert record["image_tower"]["provenance"]["model"] == VISION_ENCODER
     assert record["recipe"]["kept_back"] == "feeling"
+    assert "teachers" in record["targets"]
     assert record["training_data"][0]["fingerprint"] == toy_faces(56).fingerprint
 
 

@@ -122,7 +122,7 @@ def _version(requirement: Requirement) -> str | None:
 
 
 def _shipped_weights() -> Iterator[Finding]:
-    """The files that are installed with the package: one that is missing or changed is a problem."""
+    """The files that are installed with the package: one that is missing is a problem."""
     missing = [name for name in weights.manifest() if not (weights.SHIPPED / name).is_file()]
     for name in missing:
         reinstall = "pip install --force-reinstall --no-deps fer-models"
