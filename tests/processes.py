@@ -1,9 +1,8 @@
-"""Python processes that start with the large libraries imported.
+"""Python processes that start with most of what `pytest evals` imports.
 
-Three of the four seconds that `pytest evals` takes for a few faces are imports of scikit-learn, SciPy and
-matplotlib. One process imports these, without this package or pytest, and is forked for each new process of a
-test. Where Python must not write compiled modules next to the sources (PYTHONDONTWRITEBYTECODE), pytest would
-compile its plugins and this package anew in each process: these processes share a folder of compiled modules.
+One process imports `preloaded`, and is forked for each new process of a test. Where Python must not write
+compiled modules next to the sources (PYTHONDONTWRITEBYTECODE), pytest would compile its plugins and the evals
+anew in each process: these processes share a folder of compiled modules.
 """
 
 import multiprocessing
@@ -12,21 +11,13 @@ import runpy
 import sys
 import tempfile
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-_LARGE = [
-    "matplotlib.backends.backend_svg",
-    "matplotlib.figure",
-    "pyarrow.parquet",
-    "scipy.stats",
-    "sklearn.metrics",
-    "statsmodels.stats.multitest",
-]
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-if _FORKS:
-    _CONTEXT.set_forkserver_preload(_LARGE)
 #: Where these processes keep compiled modules; None for Python's own choice.
 _compiled: Path | None = None
 
@@ -36,6 +27,14 @@ def share_compiled_modules(folder: Path) -> None:
     global _compiled
     if sys.dont_write_bytecode:
         _compiled = folder
+
+
+def start_server() -> None:
+    """Start the process that is forked, if it is not there yet."""
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    with mock.patch.dict(os.environ, {"PYTHONPATH": path}):  # where it finds `preloaded`
+        _CONTEXT.set_forkserver_preload(["preloaded"])
+        forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ def run_python(arguments: list[str], folder: Path, environment: dict[str, str], 
     Raises:
         TimeoutError: it took longer than `timeout` seconds, and was killed.
     """
+    if _FORKS:
+        start_server()
     with tempfile.TemporaryDirectory() as streams:
         out, error = Path(streams, "stdout"), Path(streams, "stderr")
         process = _CONTEXT.Process(target=_run, args=(arguments, folder, environment, out, error, _compiled))

@@ -18,6 +18,8 @@ SOURCES = ["fer_models", "evals", "setup.py", "pyproject.toml", "baselines.json"
 #: A clone or an editable installation comes later on the path than the unpacked wheel.
 RUN = """
 import runpy, sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "fer_models"]:
+    del sys.modules[name]
 sys.path.insert(0, {unpacked!r})
 sys.argv = {arguments!r}
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
