@@ -6,8 +6,6 @@ predicted too, also where `--model` does not name it.
 
 import pytest
 
-#: Faces per forward pass of the timing.
-BATCH = 32
 pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
 
@@ -22,4 +20,4 @@ def test_export_agrees_with_its_reference(parity):
 
 def test_parity_of_speed(parity_of_speed, benchmark):
     """Both are timed in turns, for the page; no verdict depends on it."""
-    parity_of_speed(BATCH, only_stored=benchmark.disabled)
+    parity_of_speed(only_stored=benchmark.disabled)

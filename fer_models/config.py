@@ -46,6 +46,7 @@ class EvalConfig:
         cached_only: load no model; subjects without stored predictions are skipped.
         depth: how much is evaluated, and on how many faces.
         measure_costs: measure costs again, also stored ones.
+        only_stored_costs: measure no cost, because several processes would disturb each other.
         whole_variants: variants are predicted on all faces, as a record needs them, in spite of `depth`.
         named_models: the models were chosen by name, so an answer mode is no variant of another model.
         prompts_by_option: the user chose a prompt set or a question, other than the models' own.
@@ -72,6 +73,7 @@ class EvalConfig:
     cached_only: bool = False
     depth: Depth = FULL
     measure_costs: bool = False
+    only_stored_costs: bool = False
     whole_variants: bool = False
     named_models: bool = False
     prompts_by_option: bool = False

@@ -90,8 +90,9 @@ class CostRatios:
         verdict = None
         for measurements in range(1, MEASUREMENTS + 1):
             ratio = self._ratio(combination, measurements, only_stored)
-            if ratio is None:
-                break
+            if ratio is None:  # a slowdown that cannot be measured again does not count
+                self.verdicts.pop(combination, None)
+                return None
             verdict = self.verdicts[combination] = cost_gate.judge(ratio, recorded)
             if verdict.status not in (FAIL, INCONCLUSIVE):
                 break
@@ -104,7 +105,8 @@ class CostRatios:
         """
         if Combination(*combination) not in self.verdicts:
             return None
-        ratio = self._ratio(Combination(*combination), MEASUREMENTS, only_stored=False)
+        only_stored = self._runner.options.only_stored_costs
+        ratio = self._ratio(Combination(*combination), MEASUREMENTS, only_stored)
         return None if ratio is None or ratio.is_disturbed else ratio
 
     def _ratio(self, combination: Combination, measurements: int, only_stored: bool) -> CostRatio | None:

@@ -142,7 +142,8 @@ def _other_weights() -> Iterator[Finding]:
             yield Finding("weights", spec.name, "missing", "missing", spec.weights.install_hint)
         except (FerModelsError, OSError) as error:
             yield Finding("weights", spec.name, printable(error), "problem")
-    name, is_here = full_image.FACE_DETECTION, full_image.folder().is_dir()
+    name = full_image.FACE_DETECTION
+    is_here = all((full_image.folder() / file).is_file() for file in full_image.FILES)
     command = f"fer-models weights fetch {name}"
     yield (
         Finding("weights", name, "here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,9 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
 
 
 def _predictor(runner: Runner, model: str) -> _Step:
-    return runner.classifier(model).predict
+    # A network is compiled for the shape of its first batch, which must not be that of an estimate.
+    plain = replace(runner.options.runtime, compiled=False)
+    return runner.load_model(runner.models[model], plain).predict
 
 
 def _restorer(runner: Runner, restoration: str) -> _Step:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Hexadecimal digits of the sha256 in a file's name.
 CHECKSUM_DIGITS = 16
 #: Exceptions of reading and parsing an invalid file.
-INVALID = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+INVALID = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 _Content = TypeVar("_Content")
 
@@ -83,10 +83,11 @@ def write(folder: StorePath, name: str, content: bytes, contents: str) -> StoreP
     plain = folder / name
     path = plain.with_name(f"{plain.stem}-{checksum(content)}{plain.suffix}")
     if isinstance(path, ObjectPath):
+        # Those that another process writes meanwhile stay: it would remove this one in turn.
+        earlier = [version for version in versions(path.parent, plain.name) if version != path]
         path.write_bytes(content)
-        for earlier in versions(path.parent, plain.name):
-            if earlier != path:
-                earlier.unlink(missing_ok=True)  # another process may have removed it
+        for version in earlier:
+            version.unlink(missing_ok=True)  # another process may have removed it
     elif isinstance(folder, Path):
         _replace_local(path, plain.name, content, folder, contents)
     return path
@@ -98,11 +99,11 @@ def _replace_local(path: Path, name: str, content: bytes, folder: Path, contents
     try:
         path.parent.mkdir(exist_ok=True)
         part.write_bytes(content)
+        part.replace(path)  # first: a kill in between leaves two versions, and not none
         for earlier in versions(path.parent, name):
             if earlier != path:
                 with suppress(IsADirectoryError, PermissionError):  # not a file of this cache
                     earlier.unlink(missing_ok=True)
-        part.replace(path)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -14,6 +14,9 @@ from pathlib import Path
 #: The flags of processors with bfloat16 matrix instructions: AVX-512 and AMX on x86, `bf16` on ARM.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
+#: Messages of torch's allocators without memory: on accelerators, and on the CPU of Linux and of Windows.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
 
 @lru_cache
 def bf16_is_fast(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -49,6 +52,13 @@ def default_batch_size(device: str) -> int:
     that does not fit into memory is halved (`inference.batches`).
     """
     return 256 if device == "cuda" or (device == "auto" and _has_gpu()) else 64
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error of Python or of torch (on an accelerator, or on the CPU) says that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
 
 
 @contextmanager

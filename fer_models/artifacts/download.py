@@ -40,7 +40,8 @@ def fetch(url: str, path: Path, sha256: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(part.with_suffix(".lock")):  # a second process waits, and then uses the file
             if not (path.exists() and sha256_of(path) == sha256):
-                _download(url, part)
+                if not (part.exists() and sha256_of(part) == sha256):  # killed before the file was renamed
+                    _download(url, part)
                 _verify_and_rename(part, path, url, sha256)
     except OSError as error:
         raise WeightsError(

@@ -8,7 +8,8 @@ from pathlib import Path
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import UsageError, WeightsError, one_line
 
-_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_TEXT_FILES = ("*.json", "*.txt", "*.model")
+_MODEL_FILES = (*_TEXT_FILES, "*.safetensors", "*.jinja")
 
 
 def check_repository(name: str, form: str) -> str:
@@ -77,13 +78,34 @@ def fetch_model(repository: str, files: Sequence[str] = _MODEL_FILES, excluded: 
         folder = Path(
             snapshot_download(repository, allow_patterns=list(files), ignore_patterns=list(excluded))
         )
-    except (OSError, ValueError) as error:
+    except download_errors() as error:
         raise _download_error(repository, f"hf download {repository}", error) from error
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
         raise WeightsError(
             f"{repository} holds no model in safetensors on the Hub. Only safetensors are read."
         )
     return folder
+
+
+def fetch_texts(repository: str) -> None:
+    """Download the vocabulary and the settings of a repository, and no weights.
+
+    Raises:
+        WeightsError: the Hub cannot be reached, or has no such repository.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(repository, allow_patterns=list(_TEXT_FILES))
+    except download_errors() as error:
+        raise _download_error(repository, f"hf download {repository}", error) from error
+
+
+def download_errors() -> tuple[type[Exception], ...]:
+    """Exceptions of a failed download: those of the HTTP client are no OSError."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, ValueError, *(kind for kind in HfHubHTTPError.__bases__ if issubclass(kind, Exception)))
 
 
 def _download_error(repository: str, command: str, error: Exception) -> WeightsError:
@@ -113,7 +135,7 @@ def fetch(repository: str, files: Sequence[str], patterns: Sequence[str] = ()) -
                 raise
             except EntryNotFoundError:
                 continue
-    except (OSError, ValueError) as error:  # no network, no such repository, an impossible name
+    except download_errors() as error:  # no network, no such repository, an impossible name
         raise _download_error(repository, f"hf download {repository} {files[0]}", error) from error
     raise WeightsError(
         f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read."

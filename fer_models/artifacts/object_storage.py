@@ -5,8 +5,8 @@
 AWS command line reads them.
 
 An object is written atomically: a reader sees the old content or the new one, and a killed writer leaves
-nothing. So there are no temporary files. There are no locks either. Two writers of one shard write the same
-bytes to the same name, because predictions depend on their key alone and the name holds the checksum.
+nothing. So there are no temporary files. There are no locks either. Two writers of one shard write equally
+valid predictions, perhaps of different devices: the name holds the checksum, and a reader takes one of them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +42,8 @@ FORMAT = "fer-models-clip"
 #: This package's own architecture, as a model configuration of open_clip.
 NANO = "clip-nano"
 #: The fields of open_clip's preprocessing that checkpoints set.
+#: What the settings of a repository may say about its tokenizer.
+_TOKENIZER_SETTINGS = {"clean", "strip_sep_token", "language"}
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG = ASSETS / "open_clip" / f"{NANO}.json"
 open_clip.add_model_config(_CONFIG)
@@ -253,8 +255,43 @@ def load(
         )
     model = create(architecture, preprocess)
     _load_state_dict(model, state, architecture, path)
-    tokenizer, device_in_use = open_clip.get_tokenizer(architecture), safetensors_io.pick_device(device)
+    text = open_clip.get_model_config(architecture).get("text_cfg", {})
+    try:
+        tokenizer = _tokenizer(architecture, text)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"The vocabulary of {architecture} is not on this machine ({one_line(str(error), 160)}). "
+            "Get it: fer-models weights fetch NAME"
+        ) from error
+    device_in_use = safetensors_io.pick_device(device)
     return Clip(model, tokenizer, prompts, device_in_use, precision, compiled=compiled)
+
+
+def _tokenizer(name: str, text: Mapping[str, Any]) -> Any:
+    """The tokenizer of an open_clip model, from files of this machine.
+
+    A repository's settings go to transformers as they are. Whatever they say: no code, no network.
+
+    Args:
+        name: as open_clip takes it.
+        text: the settings of its text encoder.
+
+    Raises:
+        ValueError: they hold an option that could do more than say how texts are split.
+    """
+    if unknown := set(text.get("tokenizer_kwargs", {})) - _TOKENIZER_SETTINGS:
+        raise ValueError(f"its tokenizer has the unknown settings {', '.join(sorted(unknown))}")
+    from_transformers = bool(text.get("hf_tokenizer_name"))
+    safe = {"trust_remote_code": False, "local_files_only": True} if from_transformers else {}
+    with _quiet():
+        return open_clip.get_tokenizer(name, **safe)
+
+
+def text_repositories(architecture: str) -> list[str]:
+    """The repositories on the Hub with the vocabulary and the settings of an architecture's text encoder."""
+    text = open_clip.get_model_config(architecture).get("text_cfg", {})
+    names = (text.get("hf_tokenizer_name"), text.get("hf_model_name"))
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _load_state_dict(
@@ -322,7 +359,8 @@ def load_repository(
     try:
         with _quiet():
             model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-            tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+        settings = parse_json((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        tokenizer = _tokenizer(f"local-dir:{folder}", settings["model_cfg"].get("text_cfg", {}))
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         reason = one_line(str(error), 200)
         raise WeightsError(f"{folder} is no model of open_clip's ({reason}). Fetch it anew.") from error
@@ -345,12 +383,19 @@ def save(model: torch.nn.Module, path: Path, metadata: dict[str, str], architect
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence open_clip: it warns of random weights before the file's are loaded; real problems raise."""
-    previous = logging.root.manager.disable
+    """Silence open_clip: it warns of random weights before the file's are loaded; real problems raise.
+
+    Nothing is downloaded meanwhile: the settings of a model can name other repositories.
+    """
+    from huggingface_hub import constants
+
+    previous, offline = logging.root.manager.disable, constants.HF_HUB_OFFLINE
     logging.disable(logging.WARNING)
+    constants.HF_HUB_OFFLINE = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(previous)
+        constants.HF_HUB_OFFLINE = offline

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.classifiers.base import ANSWERED, Classifier, Predictions
 from fer_models.emotions import LABELS
@@ -49,8 +50,8 @@ class FusionWeights:
 
     def write(self, path: Path) -> None:
         """Write the exponents as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        with atomic_write(path) as part:
+            part.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
 
 def read(path: Path) -> FusionWeights:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json
 from fer_models.classifiers.base import Embedding, Predictions
 from fer_models.emotions import EMOTIONS, LABELS
@@ -50,13 +51,11 @@ class Probe:
 
     def write(self, path: Path) -> None:
         """Write it as safetensors, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
         metadata = {"format": FORMAT, "base": json.dumps(self.base), "record": json.dumps(dict(self.record))}
         tensors = {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}
-        save_file(tensors, part, metadata)
-        part.chmod(0o644)
-        part.replace(path)
+        with atomic_write(path) as part:
+            save_file(tensors, part, metadata)
+            part.chmod(0o644)
 
 
 def read(path: Path) -> Probe:

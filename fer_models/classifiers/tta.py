@@ -33,13 +33,21 @@ class FlipTTA:
 class _ProfiledFlipTTA(FlipTTA):
     """`FlipTTA` around a `Profiled` classifier."""
 
-    def __init__(self, classifier: Classifier, parameters: int, macs: int) -> None:
-        super().__init__(classifier)
-        self.parameters, self.macs = parameters, macs
+    classifier: Profiled  # type: ignore[assignment]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return self.classifier.parameters
+
+    @property
+    def macs(self) -> int:
+        """Operations of both predictions of a face."""
+        return 2 * self.classifier.macs
 
 
 def flip_tta(classifier: Classifier) -> FlipTTA:
-    """Wrap a classifier in `FlipTTA`; `Profiled` if it is, with the operations of both predictions."""
-    if isinstance(classifier, Profiled):
-        return _ProfiledFlipTTA(classifier, classifier.parameters, 2 * classifier.macs)
-    return FlipTTA(classifier)
+    """Wrap a classifier in `FlipTTA`; `Profiled` if it is."""
+    # Not by `isinstance`, which up to Python 3.11 computes the properties: `macs` runs the network.
+    names = {*dir(type(classifier)), *vars(classifier)}
+    return (_ProfiledFlipTTA if {"parameters", "macs"} <= names else FlipTTA)(classifier)

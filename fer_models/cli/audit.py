@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             "Run the two one after the other."
         )
     names = _splits(args)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     is_terminal, screen = sys.stderr.isatty(), Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not is_terminal) as bar:
         task = bar.add_task("loading", total=None)

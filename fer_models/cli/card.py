@@ -73,5 +73,5 @@ def _replace(path: Path, content: str) -> None:
     """Write a card atomically, to where a link points."""
     from fer_models.artifacts.atomic_write import atomic_write
 
-    with writable(path), atomic_write(path.resolve()) as part:
+    with writable(path), atomic_write(path) as part:
         part.write_bytes(content.encode())

@@ -176,10 +176,11 @@ def fitting_runner(
 
 
 def console() -> Any:
-    """Make a rich console that does not wrap lines outside a terminal."""
+    """Make a rich console that takes names as they are, and wraps only tables, outside a terminal at 160."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160)
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager
@@ -188,7 +189,7 @@ def training_progress(title: str, screen: Any) -> Iterator[Callable[[str, int, i
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[metrics]}"),

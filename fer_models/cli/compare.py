@@ -76,7 +76,9 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="list at most N changed faces per subject and direction (default 20, 0 for none)",
     )
-    parser.add_argument("--all", action="store_true", help="list the subjects of one side only")
+    parser.add_argument(
+        "--all", action="store_true", help="name the subjects that only one run has, not just their number"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,8 @@ _BF16 = (
 )
 
 
+#: Faces of a calibration.
+_CALIBRATION = 256
 _EXAMPLES = ("fer-models export vgg19", "fer-models export vgg19 --quantize int8-static --output exports")
 
 
@@ -31,8 +33,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the format (default: onnx)")
     quantize_help = f"smaller numbers: {', '.join(METHODS)} (default: float32)"
     parser.add_argument("--quantize", choices=(*METHODS, "bf16"), metavar="METHOD", help=quantize_help)
-    calibration_help = f"calibrate {STATIC} on N faces of the train split, stratified (default: 256)"
-    parser.add_argument("--calibration", type=int, default=256, metavar="N", help=calibration_help)
+    calibration_help = (
+        f"calibrate {STATIC} on N faces of the train split, stratified (default: {_CALIBRATION})"
+    )
+    parser.add_argument("--calibration", type=int, metavar="N", help=calibration_help)
     output = Path("exports")
     output_help = "the folder of the file (default: exports)"
     parser.add_argument("--output", type=Path, default=output, metavar="FOLDER", help=output_help)
@@ -50,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.quantize == "bf16":
         raise UsageError(_BF16)
+    if args.calibration is not None and args.quantize != STATIC:
+        raise UsageError(f"--calibration is for --quantize {STATIC}. Leave it out, or quantize so.")
     _require_packages()
     spec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     from fer_models.export.export import export
@@ -81,7 +87,7 @@ def _calibration_faces(args: argparse.Namespace) -> FaceSet:
     from fer_models import datasets
 
     split = datasets.training_splits(args.dataset, args.data_root)[0]
-    return load_faces(args, split).subsample(args.calibration)
+    return load_faces(args, split).subsample(_CALIBRATION if args.calibration is None else args.calibration)
 
 
 def _require_packages() -> None:

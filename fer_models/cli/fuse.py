@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner
+from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner, writable
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
@@ -49,11 +49,15 @@ def fit_exponents(
 
     Returns:
         the exponents, and the file.
+
+    Raises:
+        DatasetError: no exponent is above 0.
     """
     from fer_models import datasets
     from fer_models.artifacts import weights
     from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
+    from fer_models.errors import DatasetError
 
     files = [model.weights_path() for model in components]
     validation = datasets.training_splits(args.dataset, args.data_root)[1]
@@ -61,6 +65,12 @@ def fit_exponents(
     tables = _predict(runner, components)
     truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
     exponents = fusion.fit(predictions, truth)
+    if not any(exponents):
+        names = " and ".join(model.name for model in components)
+        raise DatasetError(
+            f"The probabilities of {names} say nothing about these faces: nothing can be fitted. "
+            "Check labels and input format: pytest evals -k control"
+        )
     rows = {model.name: each for model, each in zip(components, predictions, strict=True)}
     rows[name] = fusion.pool(predictions, exponents)
     loss = {row: round(fusion.negative_log_likelihood(each, truth), 4) for row, each in rows.items()}
@@ -73,7 +83,8 @@ def fit_exponents(
     }
     path = (args.output or weights.user_weights_dir()) / f"{name}.json"
     checksums = tuple(None if file is None else sha256_of(file) for file in files)
-    fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
+    with writable(path, "FOLDER"):
+        fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
     for row, each in rows.items():
         console().print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats", highlight=False)
     return exponents, path

@@ -56,8 +56,8 @@ def _add_power(actions: Commands) -> None:
     power.add_argument(
         "--discordant",
         type=float,
-        metavar="SHARE",
-        help="share of faces that change between correct and wrong (default 0.10)",
+        metavar="PERCENT",
+        help="faces that change between correct and wrong, either way, in percent (default 10)",
     )
     _number(power, "--seed", 0, "seed of the random numbers")
     power.add_argument("--json", action="store_true", help="print JSON")
@@ -172,10 +172,16 @@ def _simulate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from fer_models.emotions import LABELS
+    from fer_models.errors import UsageError
     from fer_models.gate import power
     from fer_models.studies import run_power
 
-    discordant = _DISCORDANT if args.discordant is None else args.discordant
+    if args.seed < 0 or args.n < len(LABELS) or min(args.runs, args.whole_runs) < 1:
+        raise UsageError(
+            f"--seed must be at least 0, --n at least {len(LABELS)}, --runs and --whole-runs at least 1."
+        )
+    discordant = _DISCORDANT if args.discordant is None else args.discordant / 100
     scenarios = [
         replace(s, discordant=discordant) if s.discordant == _DISCORDANT else s for s in power.SCENARIOS
     ]

@@ -84,17 +84,15 @@ def _read(paths: list[Path]) -> tuple[list[tuple[Path, Face]], list[str]]:
 def _json(picture: str, predictions: Predictions, i: int) -> str:
     import json
 
-    from fer_models.classifiers.base import ANSWERED
     from fer_models.emotions import EMOTIONS, LABELS
 
-    emotion, status = int(predictions.answer[i]), predictions.status[i]
-    probabilities = dict(zip(LABELS, predictions.probabilities[i].tolist(), strict=True))
+    emotion, row = int(predictions.answer[i]), _probabilities(predictions, i)
     return json.dumps(
         {
             "picture": picture,
             "answer": EMOTIONS[emotion].label if emotion >= 0 else None,
-            "probabilities": probabilities if status == ANSWERED else None,
-            "status": status,
+            "probabilities": None if row is None else dict(zip(LABELS, row, strict=True)),
+            "status": predictions.status[i],
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner
+from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner, writable
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         for kind, faces in (("fitted_to", train), ("chosen_on", validation))
     }
     path = (args.output or weights.user_weights_dir()) / f"{model.name}-probe.safetensors"
-    probe.Probe(result.weights, result.bias, result.base, {**result.record, **sets}).write(path)
+    with writable(path, "FOLDER"):
+        probe.Probe(result.weights, result.bias, result.base, {**result.record, **sets}).write(path)
     for strength, accuracy in result.record["validation_accuracy"].items():
         screen.print(f"  penalty 1/{strength}: {validation.name} {accuracy:.4f}", highlight=False)
     screen.print(f"chosen: penalty 1/{result.record['strength']}: {path}", highlight=False)

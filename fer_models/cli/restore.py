@@ -59,7 +59,12 @@ def run(args: argparse.Namespace) -> int:
     outputs = _outputs(args.photographs, args.output)
     restorer = _load_restorer(args)
     screen, failed = console(), 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("restoring", total=len(outputs))
         for path, output in outputs.items():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, add_command, console, data_options, load_faces, training_progress
+from fer_models.cli.common import (
+    Commands,
+    add_command,
+    console,
+    data_options,
+    load_faces,
+    training_progress,
+    writable,
+)
 from fer_models.errors import UsageError
 
 _EXAMPLES = (
@@ -114,8 +122,9 @@ def run(args: argparse.Namespace) -> int:
         "steps.svg": protocol_study.to_svg(protocol_study.steps_figure(runs)),
         "curves.svg": protocol_study.to_svg(protocol_study.curves_figure(runs)),
     }
-    for name, content in files.items():
-        (args.output / name).write_text(content.rstrip() + "\n", encoding="utf-8")
+    with writable(args.output, "FOLDER"):
+        for name, content in files.items():
+            (args.output / name).write_text(content.rstrip() + "\n", encoding="utf-8")
     print(tables)
     screen.print(f"written to {args.output}: {', '.join(files)}", highlight=False)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, add_command
+from fer_models.cli.common import Commands, add_command, writable
 
 if TYPE_CHECKING:
     from fer_models.zoo.spec import ModelSpec, RestorerSpec
@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
         help="16: half precision; 8: integers with a scale per channel (default 16)",
     )
     small.add_argument(
-        "--output", type=Path, metavar="FILE", help="the new file (default: FILE-16bit.safetensors)"
+        "--output", type=Path, metavar="FILE", help="the new file (default: FILE-BITSbit.safetensors)"
     )
     small.set_defaults(run=quantize)
     text = "print the training record of weights: data, recipe, versions, curve (JSON)"
@@ -104,7 +104,8 @@ def average(args: argparse.Namespace) -> int:
     from fer_models.training import weight_averaging
 
     output = args.output or args.files[-1].with_name(f"{args.files[-1].stem}-average.safetensors")
-    weight_averaging.average(args.files, output)
+    with writable(output):
+        weight_averaging.average(args.files, output)
     print(f"{output}: sha256 {sha256_of(output)}")
     return 0
 
@@ -116,8 +117,9 @@ def quantize(args: argparse.Namespace) -> int:
 
     state, metadata = safetensors_io.read(args.file)
     output = args.output or args.file.with_name(f"{args.file.stem}-{args.bits}bit.safetensors")
-    safetensors_io.write(safetensors_io.quantize(state, args.bits), output, metadata)
-    print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, sha256 {sha256_of(output)}")
+    with writable(output):
+        safetensors_io.write(safetensors_io.quantize(state, args.bits), output, metadata)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, sha256 {sha256_of(output)}")
     return 0
 
 

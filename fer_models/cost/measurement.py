@@ -28,6 +28,8 @@ def synchronized(step: Callable[[], Any]) -> Callable[[], None]:
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.synchronize()
+        elif torch is not None and torch.backends.mps.is_available():
+            torch.mps.synchronize()
 
     return run
 

@@ -167,7 +167,7 @@ def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
     if name in by_name:
         return by_name[name]
     available = splits(name, root)
-    validation = next((s for s in ("validation", "valid", "val", "public_test") if s in available), None)
+    validation = next((s for s in ("validation", "public_test") if s in available), None)
     if "train" not in available or validation is None:
         raise UsageError(
             f"{name} has the splits {', '.join(available)}. Training needs train and validation folders, "
@@ -177,13 +177,17 @@ def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
 
 
 def evaluation_split(name: str, root: Path | None = None) -> str:
-    """The test split, which training does not use: fer2013's private_test, `test` elsewhere.
+    """The test split, which training does not use: `test` or `private_test`.
 
     Raises:
         UsageError: a folder without one.
     """
     if name == "fer2013":
         return "private_test"
-    if "test" not in (available := splits(name, root)):
-        raise UsageError(f"{name} has the splits {', '.join(available)}, and no test split.")
-    return "test"
+    available = splits(name, root)
+    test = next((split for split in ("test", "private_test") if split in available), None)
+    if test is None:
+        raise UsageError(
+            f"{name} has the splits {', '.join(available)}, and no test split. Name a folder `test`."
+        )
+    return test

@@ -45,7 +45,7 @@ from fer_models.datasets.fer2013_rows import (
     new_pixels,
     to_grey48,
 )
-from fer_models.emotions import EMOTIONS, FER2013, LABELS, Emotion, parse_label
+from fer_models.emotions import EMOTIONS, FER2013, FOLDERS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
 
 _USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
@@ -56,7 +56,7 @@ _FORMS = (
 )
 _PIXEL = {str(value): value for value in range(256)}
 _LABEL = {str(int(emotion)): int(emotion) for emotion in EMOTIONS}
-_FILE_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d+)\.(jpe?g|png)", re.IGNORECASE)
+_FILE_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d{1,18})\.(jpe?g|png)", re.IGNORECASE)
 Reader = Callable[[Path, str], Rows]
 
 
@@ -75,7 +75,7 @@ def load(split: str, root: Path) -> FaceSet:
     Raises:
         UnknownNameError: no such split.
         DatasetError: no form was found, it does not have this split with its labels, or a row or file is
-            broken (also of the votes).
+            broken (also of the votes), or its class numbers are those of class folders.
     """
     if split not in SPLITS:
         raise UnknownNameError("split of fer2013", split, SPLITS)
@@ -87,6 +87,7 @@ def load(split: str, root: Path) -> FaceSet:
             f"{DATA_ROOT_HINT}"
         )
     labels = np.array(rows.labels, dtype=np.int64)
+    _require_named_classes(path, split, labels)
     votes, vote_notes = _join_votes(root, rows, split)
     notes = (*rows.notes, *_count_notes(split, labels), *vote_notes)
     return FaceSet("fer2013", split, rows.images(), labels, rows.sources, notes, votes)
@@ -112,6 +113,22 @@ def _join_votes(root: Path, rows: Rows, split: str) -> tuple[NDArray[np.int64] |
 
 
 _NOT_JOINED = "FER+ votes were found but not joined: "
+
+
+def _require_named_classes(path: Path, split: str, labels: NDArray[np.int64]) -> None:
+    """Refuse numbers of alphabetical classes, which the file's reader takes for those of fer2013.csv.
+
+    Raises:
+        DatasetError: the counts are official, but those of other emotions.
+    """
+    counts, official = np.bincount(labels, minlength=len(EMOTIONS)).tolist(), OFFICIAL[split]
+    alphabetical = [official[emotion] for emotion in FOLDERS.order if emotion is not None]
+    if counts != list(official) and counts == alphabetical:
+        raise DatasetError(
+            f"{path}: the counts of fer2013/{split} are those of alphabetical class numbers "
+            f"({FOLDERS.describe()}), but the file does not name its classes. Store the labels as a "
+            "ClassLabel with names, or as texts."
+        )
 
 
 def _count_notes(split: str, labels: NDArray[np.int64]) -> Iterator[str]:

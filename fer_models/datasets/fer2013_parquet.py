@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from fer_models.errors import DatasetError
 
 #: Rows and bytes of a column that are in memory at once.
 _ROWS_AT_ONCE, _BUFFER = 256, 2**20
-_SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(-[0-9a-f]+)?$")
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("publictest", "validation", "valid", "val", "dev"), "public_test"),
@@ -76,6 +76,7 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
         by_name.setdefault(re.sub("[^a-z]", "", _SHARD.sub("", path.stem).lower()), []).append(path)
     splits: dict[str, list[Path]] = {}
     for name, files in by_name.items():
+        _require_complete(files)
         if name not in _SPLIT_NAMES:
             raise DatasetError(
                 f"{files[0]}: its name contains no split. Name the files train-*.parquet, "
@@ -92,6 +93,25 @@ def _shards(paths: list[Path]) -> dict[str, list[Path]]:
     return splits
 
 
+def _require_complete(files: Sequence[Path]) -> None:
+    """Check that the files of a split are one file, or one complete series.
+
+    Raises:
+        DatasetError: they are not.
+    """
+    series = [_SHARD.search(file.stem) for file in files]
+    if len(files) == 1 and series == [None]:
+        return
+    places = {(int(match[1]), int(match[2])) for match in series if match}
+    n = len(files)
+    if None in series or places != {(i, n) for i in range(n)}:
+        names = ", ".join([file.name for file in files[:4]] + ["…"] * (n > 4))
+        raise DatasetError(
+            f"{files[0].parent} holds no single complete series of a split: {names}. "
+            "Keep one copy of each part, numbered as in train-00000-of-00004.parquet."
+        )
+
+
 def _read_shard(path: Path, pixels: PixelFile) -> Rows:
     """Read one parquet file, some rows at a time.
 
@@ -101,7 +121,7 @@ def _read_shard(path: Path, pixels: PixelFile) -> Rows:
     for columns, space in _read_batches(path):
         for i, image in enumerate(columns["image"]):
             place, number = f"{path} row {start + i}", columns["row"][i] if "row" in columns else -1
-            if "row" in columns and not (type(number) is int and number >= 0):
+            if "row" in columns and not (type(number) is int and 0 <= number < MAX_ROWS):
                 raise DatasetError(
                     f"{path}: its column 'row' must hold integers from 0, the rows of fer2013.csv. "
                     f"{NEW_COPY_HINT}"

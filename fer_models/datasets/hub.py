@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fer_models.artifacts.hub import download_errors
 from fer_models.errors import DatasetError
 
 #: FER-2013 with its three official splits, as parquet files.
@@ -31,7 +32,7 @@ def download(repo_id: str, cache: Path | None = None) -> Path:
         ) from error
     try:
         path = snapshot_download(repo_id, repo_type="dataset", cache_dir=cache, allow_patterns="*.parquet")
-    except (OSError, ValueError) as error:  # no network, no such dataset, an impossible id
+    except download_errors() as error:  # no network, no such dataset, an impossible id
         reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise DatasetError(
             f"The dataset {repo_id} could not be downloaded ({reason}). "

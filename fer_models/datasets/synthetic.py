@@ -55,8 +55,13 @@ def _render(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = np.arange(SPLITS[split], dtype=np.int64) % len(EMOTIONS)
     images = None if split in _PENDING else _read_cache(split)
     if images is None:
-        draw_ahead(split)
-        images = np.concatenate([chunk.result() for chunk in _PENDING.pop(split)])
+        chunks = _PENDING.pop(split, []) if draw_ahead(split) else []
+        try:  # without chunks, another process has just cached the faces
+            images = np.concatenate([chunk.result() for chunk in chunks]) if chunks else _read_cache(split)
+        except Exception:  # a process was killed
+            images = None
+        if images is None:
+            images = _draw_range(split, 0, SPLITS[split])
         _write_cache(split, images)
     images.flags.writeable = False
     return images, labels
@@ -84,7 +89,8 @@ def draw_ahead(split: str) -> bool:
         # One core is left for this process. joblib's `Parallel` is not used: with one worker it computes in
         # this process, and the next `Parallel` fails on a shared executor that it did not start itself.
         executor = ProcessPoolExecutor(max_workers=max(1, cpu_count() - 1))
-        ranges = pairwise(np.linspace(0, SPLITS[split], 2 * cpu_count() + 1, dtype=int))
+        n_chunks = min(2 * cpu_count(), SPLITS[split])
+        ranges = pairwise(np.linspace(0, SPLITS[split], n_chunks + 1, dtype=int))
         _PENDING[split] = [executor.submit(_draw_range, split, start, stop) for start, stop in ranges]
         executor.shutdown(wait=False)  # its processes end when all chunks are drawn
     return True

@@ -26,7 +26,7 @@ from fer_models.zoo.spec import ModelSpec, Runtime
 
 #: Synthetic faces of the comparison: ten of each emotion.
 COMPARED_FACES = 70
-_VERSIONS = ("fer-models", "torch", "onnx", "onnxscript", "onnxruntime")
+_VERSIONS = ("fer-models", "torch", "onnx", "onnxscript")
 _BATCH = 35
 
 
@@ -154,7 +154,10 @@ def _mismatch(name: str, agreement: Agreement) -> str:
 
 def _provenance(spec: ModelSpec, method: str | None, calibration: FaceSet | None) -> Mapping[str, Any]:
     """How the file was made: model, weights, versions, quantization and its faces."""
-    weights = spec.weights_path()
+    import onnxruntime  # the version of the distribution would miss onnxruntime-gpu
+
+    weights, versions = spec.weights_path(), {name: version(name) for name in _VERSIONS}
+    versions |= {"python": sys.version.split()[0], "onnxruntime": str(onnxruntime.__version__)}
     faces = None
     if calibration is not None:
         faces = {"name": calibration.name, "n": len(calibration), "fingerprint": calibration.fingerprint}
@@ -164,5 +167,5 @@ def _provenance(spec: ModelSpec, method: str | None, calibration: FaceSet | None
         "opset": onnx_graph.OPSET,
         "quantization": method,
         "calibration": faces,
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _VERSIONS}},
+        "versions": versions,
     }

@@ -5,7 +5,7 @@ where its accuracy, macro-F1, a recall or the number of its predictions is worse
 family. They are no part of the family of baselines: a run without exports has no more tests than before.
 
 An export that is not quantized must also agree with its reference (`check_agreement`), unless a record of
-`baselines.json` has its disagreement: then the robustness gate compares it with this record.
+`baselines.json` accepts that it does not: then the robustness gate compares its disagreement with the record.
 """
 
 from __future__ import annotations
@@ -178,6 +178,15 @@ def compare(
         gate.ComparedFaces(predictions.fingerprint, predictions.truth),
         resamples=resamples,
     )
+
+
+def is_accepted(recorded: float | None) -> bool:
+    """Whether a baseline accepts that an export disagrees: the robustness gate compares it with that.
+
+    Args:
+        recorded: the disagreement in the baseline, 0..1; None where nothing is compared.
+    """
+    return recorded is not None and recorded > 1 - MINIMUM_AGREEMENT + 1e-9
 
 
 def check_agreement(agreement: Agreement, reference: str, quantization: str | None) -> str | None:

@@ -19,7 +19,11 @@ from fer_models.errors import FacesDifferError
 from fer_models.gate.metric_checks import ALPHA
 from fer_models.images import Face, grey, resize
 from fer_models.scoring import metrics
-from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_mean_change
+from fer_models.scoring.detectable_changes import (
+    minimum_detectable_fall,
+    minimum_detectable_mean_change,
+    sample_deviation,
+)
 from fer_models.scoring.paired_tests import ROUNDING, PairedChange, holm, paired_score_test, paired_t_test
 from fer_models.scoring.sample_size import required_sample_size, required_sample_size_for_mean
 from fer_models.store.predictions import PredictionTable
@@ -47,7 +51,7 @@ class RestorationEffect:
         p: of the exact two-sided test of McNemar; for all models together of a paired t-test of each face's
             share of correct predictions.
         minimum_detectable_effect: the smallest true change in accuracy that is significant on this many
-            discordant faces, as a share of n.
+            discordant faces, among all effects of this run, as a share of n.
         per_class: for each emotion its recall before and after, and the faces corrected and broken.
         p_adjusted: p adjusted for all effects of this run (Holm).
         seconds_per_face: the time that restoring a face takes; None where it was not measured.
@@ -166,20 +170,21 @@ def pooled_effect(
         for table in pair:
             _require_same_faces(first, table)
     before, after = (np.mean([pair[i].correct for pair in pairs], axis=0) for i in (0, 1))
+    n, spread = len(first), sample_deviation(after - before)
     fall, rise = paired_t_test(before, after), paired_t_test(after, before)
     return RestorationEffect(
         ALL_MODELS,
         effects[0].restoration,
         effects[0].against,
-        len(first),
+        n,
         _change_json(float(before.mean()), float(after.mean()), fall),
         {},
         sum(e.corrected for e in effects),
         sum(e.broken for e in effects),
         min(1.0, 2 * min(fall.p, rise.p)),
-        minimum_detectable_mean_change(after - before, ALPHA),
+        minimum_detectable_mean_change(n, spread, ALPHA),
         {},
-        spread=float(np.std(after - before, ddof=1)) if len(first) > 1 else 0.0,
+        spread=spread,
     )
 
 
@@ -194,8 +199,20 @@ def adjust_effects(effects: Sequence[RestorationEffect]) -> list[RestorationEffe
         family = [i for i, e in enumerate(effects) if (e.model == ALL_MODELS) == is_pooled]
         for i, p in zip(family, holm([effects[i].p for i in family]), strict=True):
             effect = replace(effects[i], p_adjusted=p)
-            adjusted[i] = replace(effect, required_sample_size=_required_sample_size(effect, len(family)))
+            adjusted[i] = replace(
+                effect,
+                minimum_detectable_effect=_minimum_detectable_effect(effect, len(family)),
+                required_sample_size=_required_sample_size(effect, len(family)),
+            )
     return adjusted
+
+
+def _minimum_detectable_effect(effect: RestorationEffect, family: int) -> float:
+    """The smallest effect that is significant if it is the only one: Holm's first step."""
+    level = ALPHA / family
+    if effect.spread is not None:
+        return minimum_detectable_mean_change(effect.n, effect.spread, level)
+    return minimum_detectable_fall(effect.n, effect.corrected + effect.broken, level / 2)
 
 
 def _required_sample_size(effect: RestorationEffect, family: int) -> int | None:

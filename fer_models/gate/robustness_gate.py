@@ -8,6 +8,7 @@ recall, 0.2 % by slices and 0.3 % by robustness. `fer_models.studies.run_power` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,8 @@ from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, PASS
 from fer_models.scoring.detectable_changes import (
     minimum_detectable_mean_change,
     minimum_detectable_rise,
-    minimum_sample_size,
+    minimum_discordant,
+    sample_deviation,
 )
 from fer_models.scoring.face_counts import FINGERPRINT_DIGITS, FaceCounts, IntArray, higher_is_better
 from fer_models.scoring.intervals import jackknife_interval
@@ -92,6 +94,7 @@ def compare(
     record: BaselineRecord | None,
     *,
     limited: bool = False,
+    resamples: int = 99_999,
 ) -> RobustnessFigure:
     """Compare one metric with its record, on the same faces.
 
@@ -103,6 +106,7 @@ def compare(
         record: of the subject, or None.
         limited: the run evaluates some faces of its split only: other faces than the record's are NEW, and
             no error.
+        resamples: of a test that is not exact.
 
     Raises:
         BaselinesError: the record has the metric without its counts per face.
@@ -128,9 +132,17 @@ def compare(
             f"{now.n} with {digits}…. "
             "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
         )
-    change, p = now.value - before.value, p_worse(name, before, now)
+    change, p = now.value - before.value, p_worse(name, before, now, resamples)
     low, high = jackknife_interval(change, _without_each(before, now))
     return replace(figure, baseline=before.value, change=change, low=low, high=high, p=p, _before=before)
+
+
+def resamples_for(family: int) -> int:
+    """The resamples of a test that is judged with `family` tests in all.
+
+    Holm's first step multiplies by their number: the test must resolve so small a p.
+    """
+    return max(99_999, math.ceil(4 * family / ROBUSTNESS_ALPHA))
 
 
 def _without_each(before: FaceCounts, now: FaceCounts) -> NDArray[np.float64]:
@@ -195,7 +207,7 @@ def _judge(figure: RobustnessFigure, p: float, margin: float, alpha: float, fami
         p=p,
         status=status,
         minimum_detectable_change=_minimum_detectable_change(figure, level),
-        needed=minimum_sample_size(level),
+        needed=minimum_discordant(level),
     )
 
 
@@ -206,7 +218,7 @@ def _minimum_detectable_change(figure: RobustnessFigure, level: float) -> float 
     if now.counts.ndim == 1:
         rise = minimum_detectable_rise(_worsening(figure.name, before, now), level)
         return None if rise is None else min(1.0, rise / (now.n * now.denominator))
-    if now.n < minimum_sample_size(level):
+    if now.n < minimum_discordant(level):
         return None
     influences = now.n * (figure.change or 0.0) - (now.n - 1) * _without_each(before, now)
-    return min(1.0, minimum_detectable_mean_change(influences, 2 * level))
+    return min(1.0, minimum_detectable_mean_change(len(influences), sample_deviation(influences), 2 * level))

@@ -131,7 +131,7 @@ class History:
             rows = connection.execute(query + _NEWEST_FIRST, _parameters(values))
             try:
                 return [_entry(dict(row)) for row in rows][::-1]
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, RecursionError) as error:
                 reason = one_line(str(error))
                 raise UsageError(f"The history {self.path} is damaged: {reason}. {_ADVICE}") from error
 

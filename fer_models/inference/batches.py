@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from fer_models.artifacts.device import is_out_of_memory
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.images import Face
@@ -107,7 +108,7 @@ class BatchLoop(Generic[_Result]):
         try:
             return [self._steps.compute(prepared[0])]
         except PredictionError as error:
-            if len(batch) == 1 or not _is_out_of_memory(error):
+            if len(batch) == 1 or not is_out_of_memory(error.__cause__):
                 raise
         # Outside of `except`: the traceback would keep the tensors of the failed batch.
         prepared.clear()
@@ -132,17 +133,6 @@ class BatchLoop(Generic[_Result]):
             future.cancel()
             wait([future])
         self._ahead = None
-
-
-def _is_out_of_memory(error: PredictionError) -> bool:
-    """Whether the exception behind an error says that memory ran out.
-
-    torch raises its own class for an accelerator, and a plain RuntimeError for the memory of the processor.
-    """
-    cause = error.__cause__
-    is_torch = type(cause).__name__ == "OutOfMemoryError"
-    is_allocator = isinstance(cause, RuntimeError) and "not enough memory" in str(cause)
-    return isinstance(cause, MemoryError) or is_torch or is_allocator
 
 
 def _release_memory() -> None:

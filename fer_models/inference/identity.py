@@ -101,7 +101,7 @@ class Identities:
         identity = {**self._content(model.identity(runtime), restorer), "faces": faces}
         check = ModelCheck(self.options.checks, f"{model.name}-{restorer.name}", identity)
         predict_now = None if self.options.cached_only else predict
-        token, changed = check.token(predict_now, TOLERANCE[runtime.precision])
+        token, changed = check.token(predict_now, TOLERANCE.get(runtime.precision, max(TOLERANCE.values())))
         if changed:
             self.changed_models[Combination(model.name, restorer.name)] = (
                 f"{model.name}-{restorer.name} changed since the last run, "

@@ -73,7 +73,7 @@ class CachedRestorer:
                 restored = restore_validated(restorer, self.name, [faces[h] for h in batch])
                 for face, pixels in zip(batch, restored, strict=True):
                     self._write(face, pixels)
-                    cached[face] = pixels
+                    cached[face] = pixels.copy()  # a restorer may use its array again
         return cached
 
     def _write(self, face: str, restored: Face) -> None:

@@ -43,7 +43,7 @@ from fer_models.store.predictions import PredictionTable
 from fer_models.store.subject import Subject
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec, RestorerSpec
+from fer_models.zoo.spec import ModelSpec, RestorerSpec, Runtime
 
 __all__ = ["Combination", "Runner"]
 
@@ -175,9 +175,9 @@ class Runner:
         """The model, loaded once. Raises as `Loader.classifier`."""
         return self.load_model(self.models[model])
 
-    def load_model(self, model: ModelSpec) -> Classifier:
-        """As `classifier`, for any model."""
-        return self._loader.classifier(model)
+    def load_model(self, model: ModelSpec, runtime: Runtime | None = None) -> Classifier:
+        """As `classifier`, for any model, and with another runtime than that of the run if given."""
+        return self._loader.classifier(model, runtime)
 
     def restorer(self, restoration: str) -> Restorer:
         """The restorer itself, without a cache, loaded once. Raises as `classifier`."""

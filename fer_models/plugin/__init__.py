@@ -202,6 +202,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     state.evaluation.select(selection.judged_combinations(ours), requested, start)
     state.evaluation.robustness.judge.select(selection.robustness_checks(ours), start)
     state.evaluation.parity.judge.select(selection.judged_exports(ours), start)
+    state.evaluation.effects.select(selection.restored_combinations(ours))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
@@ -274,7 +275,8 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and config.option.keyword and ours:
         _, restorers, _, models = chosen(config)
         names = {*models.names, *restorers.names, *config.stash.get(_TEST_NAMES, set())}
-        for line in keywords.suggestions(config.option.keyword, names):
+        combinations = [f"{model}-{restoration}" for model in models.names for restoration in restorers.names]
+        for line in keywords.suggestions(config.option.keyword, names, combinations):
             terminalreporter.write_line(line)
     state = known_state(config)
     if state is None or hasattr(config, "workerinput"):

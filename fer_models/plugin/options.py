@@ -291,6 +291,8 @@ def read(config: pytest.Config) -> EvalConfig:
         depth=depth_of(config),
         measure_costs=option("--measure-costs")
         or any(config.getoption(name, None) for name in _KEEPS_BENCHMARKS),
+        only_stored_costs=hasattr(config, "workerinput")
+        or bool(config.getoption("benchmark_disable", False)),
         whole_variants=option("--update-baselines"),
         named_models=bool(option("--model")),
         prompts_by_option=bool(option("--prompts") or option("--question")),

@@ -36,7 +36,8 @@ def _options(config: pytest.Config, combination: Combination) -> list[str]:
         value: Any = config.getoption(name)
         if name in _LEFT_OUT or value == settings.get("default", False if "action" in settings else None):
             continue
-        if name == "--model" and not _SEARCHABLE.fullmatch(str(combination)):
+        # A file keeps its path: a model's name has only the name of its file.
+        if name == "--model" and combination.model in value and not _SEARCHABLE.fullmatch(str(combination)):
             value = [combination.model]
         if isinstance(value, bool):
             words.append(name)

@@ -34,6 +34,8 @@ _NEED_MODEL = frozenset(
         "classifier",
         "load_classifier",
         "predict",
+        "predict_in_float32",
+        "predict_reversed",
         "input_plausibility",
         "costs",
         "cost_gate",
@@ -42,6 +44,7 @@ _NEED_MODEL = frozenset(
         "metamorphic",
         "robustness",
         "parity_of_speed",
+        "training_step",
     }
 )
 #: Fixtures that compare or show the predictions for the dataset. Robustness checks are judged apart.
@@ -107,6 +110,12 @@ def robustness_checks(items: Sequence[pytest.Function]) -> list[Check]:
 def judged_exports(items: Sequence[pytest.Function]) -> list[Combination]:
     """The exports that the tests compare with their references."""
     return [check.combination for check in robustness_checks(items) if check.kind == "parity"]
+
+
+def restored_combinations(items: Sequence[pytest.Function]) -> list[Combination]:
+    """The combinations whose effect of the restoration the tests use."""
+    combinations = (_combination(item) for item in items if "effect" in item.fixturenames)
+    return [combination for combination in combinations if combination is not None]
 
 
 def expected_time(state: State, items: Sequence[pytest.Function]) -> str:
@@ -182,7 +191,7 @@ def _left_out(state: State, item: pytest.Function) -> bool:
     if not depth.checks and (_CHECKS & fixtures or restoration not in (None, "raw")):
         return True
     combination = _combination(item)
-    if combination is None or depth.variant_checks or not _NEED_MODEL & fixtures:
+    if combination is None or depth.variant_checks or not (_NEED_MODEL | {"parity"}) & fixtures:
         return False
     return runner.is_variant(combination)
 

@@ -111,7 +111,9 @@ def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
         names_of_models = [
             name
             for name in models.names
-            if name in fastest or name not in shipped or any(word in name.lower() for word in named)
+            if name in fastest
+            or name not in shipped
+            or any(word in f"{name}-{RAW.name}".lower() for word in named)
         ]
     return names_of_models, restorers.names if depth.checks else [RAW.name]
 

@@ -89,6 +89,7 @@ def _of_model(report: EvalReport, model: str) -> EvalReport:
         metamorphic=tuple(one for one in report.metamorphic if one.subject.model == model),
         corruptions=tuple(one for one in report.corruptions if one.subject.model == model),
         parity=tuple(one for one in report.parity if one.subject.model == model),
+        cost_ratios=tuple(one for one in report.cost_ratios if one.subject.model == model),
         restorations=tuple(one for one in report.restorations if one.model == model),
         data={name: faces for name, faces in report.data.items() if name in splits},
         skipped=(),

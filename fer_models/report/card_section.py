@@ -6,6 +6,7 @@ is a function in `_PARTS`.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
@@ -20,6 +21,8 @@ from fer_models.report.verdict_sentence import verdict_sentence
 
 #: What stands in a command in place of a path of the machine of the run.
 _FOLDER = "FOLDER"
+#: A path after a mark, as in `onnx:/home/me/net.onnx`; not an address of a server (`//`).
+_PATH_AFTER_MARK = re.compile(r"(?<=\w)([@:=])(?!//)(?:~?/|[A-Za-z]:[\\/]|\\\\).*", re.DOTALL)
 
 
 def evaluation_section(report: EvalReport) -> str:
@@ -168,7 +171,12 @@ def _without_paths(command: str) -> str:
         words = shlex.split(command)
     except ValueError:  # no command of this project
         return command
-    return shlex.join(_FOLDER if _is_absolute(word) else word for word in words)
+    return shlex.join(map(_without_path, words))
+
+
+def _without_path(word: str) -> str:
+    """A word whose path is `FOLDER`; it may be after a mark, as in `onnx:/home/me/net.onnx`."""
+    return _FOLDER if _is_absolute(word) else _PATH_AFTER_MARK.sub(rf"\1{_FOLDER}", word)
 
 
 def _is_absolute(word: str) -> bool:

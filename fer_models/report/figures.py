@@ -218,7 +218,7 @@ def severities(entries: Sequence[CorruptionResult]) -> Picture:
             means,
             markersize=4,
             linewidth=1.4,
-            label=shorten_label(entry.name),
+            label=str(i),  # matplotlib leaves out one that starts with an underscore
             **style,
         )
     ax.set_ylim(0, 1.02)
@@ -227,7 +227,11 @@ def severities(entries: Sequence[CorruptionResult]) -> Picture:
     ax.set_xlabel("severity", fontsize=9, color=MUTED)
     ax.set_ylabel("accuracy", fontsize=9, color=MUTED)
     ax.grid(axis="y", color=RULE, linewidth=0.8)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    legend = ax.legend(frameon=False, fontsize=8, labelcolor=INK, **place)
+    for text, entry in zip(legend.get_texts(), shown, strict=True):
+        text.set_parse_math(False)
+        text.set_text(shorten_label(entry.name))
     return to_picture(figure, "Accuracy by severity of corruption, one line per model and restoration")
 
 

@@ -70,10 +70,10 @@ def seconds(value: float | None) -> str:
     """`3.1 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
     if value is None:
         return NOTHING
-    if value >= 7200:
-        return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
-    if value >= 120:
-        return f"{value // 60:.0f} min {value % 60:.0f} s"
+    if (whole := round(value)) >= 7200:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole >= 120:
+        return f"{whole // 60} min {whole % 60} s"
     return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
 
 
@@ -94,9 +94,9 @@ def rate(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def megabytes(value: float | None) -> str:
-    """`3,000 MB`, or a dash."""
-    return NOTHING if value is None else f"{value:,.0f} MB"
+def mebibytes(value: float | None) -> str:
+    """`3,000 MiB`, or a dash."""
+    return NOTHING if value is None else f"{value:,.0f} MiB"
 
 
 def joules(value: float | None) -> str:

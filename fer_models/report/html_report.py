@@ -105,7 +105,8 @@ def _outcome(report: EvalReport) -> str:
     if report.errors or report.failures:
         return "fail"
     verdicts = {result.verdict for result in report.results}
-    return "inconclusive" if "INCONCLUSIVE" in verdicts or not report.results else "pass"
+    verdicts |= {check.worst_verdict for check in report.checks if check.is_judged}
+    return "pass" if "PASS" in verdicts and "INCONCLUSIVE" not in verdicts else "inconclusive"
 
 
 def _policy(scripts: Iterable[str]) -> str:

@@ -266,7 +266,7 @@ class Cost:
         phase: such as `inference`, or `training` for what the weights record.
         batch: faces per step.
         seconds: the median of one step, or all of a training.
-        peak_memory_mb: in megabytes.
+        peak_memory_mb: in MiB.
         joules: energy of one step, or of a training; None where the machine has no readable counter.
         seconds_low, seconds_high: a 95 % interval of `seconds`; None with fewer than six rounds.
         seconds_p95: the 95th percentile of the rounds; None for fewer than 20.

@@ -165,9 +165,11 @@ class _StoredRun:
 
 
 def _command(subject: Subject) -> str:
+    words = ["--dataset", subject.dataset, "--split", subject.split]
+    if subject.corruption is not None:
+        words += ["--corruption", subject.corruption]
     keyword = f"accuracy and {subject.model}-{subject.restoration}"
-    place = ("--dataset", subject.dataset, "--split", subject.split)
-    return shlex.join(["fer-models", "eval", *place, "-k", keyword])
+    return shlex.join(["fer-models", "eval", *words, "-k", keyword])
 
 
 def _common_environment(stored: Sequence[StoredPredictions]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _environment() -> Environment:
     for function in (
         *(formatting.number, formatting.signed, formatting.percent, formatting.p_value, formatting.seconds),
         *(formatting.metric_name, formatting.exact_percent),
-        *(formatting.amount, formatting.rate, formatting.megabytes, formatting.kilowatt_hours),
+        *(formatting.amount, formatting.rate, formatting.mebibytes, formatting.kilowatt_hours),
         *(formatting.joules, formatting.count, figure_cells),
     ):
         environment.filters[function.__name__] = function

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fer_models.errors import UsageError
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
 from fer_models.gate.metric_checks import DEGRADED_MARGIN, OVERALL, SLICE, MetricCheck
 from fer_models.report.formatting import count, metric_name, p_value
 from fer_models.report.tables import FailureRow, failure_table
 
+#: The metrics that a test can ask the gate about.
+METRICS = ("accuracy", "macro_f1", "recall", "slice", "log_loss")
 HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
 
 
@@ -50,9 +53,14 @@ def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
 
     Args:
         verdict: of one subject.
-        metric: `accuracy`, `macro_f1`, `recall`, `slice` or `log_loss`.
+        metric: one of `METRICS`.
         strict: NEW, INCONCLUSIVE and DEGRADED fail too.
+
+    Raises:
+        UsageError: the gate has no such metric.
     """
+    if metric not in METRICS:
+        raise UsageError(f"The gate has no metric {metric!r}. Choose one of: {', '.join(METRICS)}.")
     if any(c.failed and c.metric.split(":")[0] == metric for c in verdict.comparison.checks):
         return message(verdict, strict)
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
@@ -86,7 +94,7 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
         before, now = c.degradation.before, c.degradation.now
         fell = "the probability given to the true emotion fell on average"
         facts.append(f"{fell} from {before:.3f} to {now:.3f}")
-    facts += [f"{problem}." for problem in verdict.problems]
+    facts += [f"{problem}." for problem in verdict.problems if f"{problem}." != headline]
     if (fall := verdict.minimum_detectable_fall) is not None:
         facts.append(f"n = {c.metrics.n} can establish a fall of {100 * fall:.1f} points")
     if (required := verdict.required_sample_size) is not None:

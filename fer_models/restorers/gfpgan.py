@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.device import is_out_of_memory
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.errors import RestorationError, UsageError, WeightsError, one_line
 from fer_models.images import Face
@@ -31,8 +32,6 @@ FORMAT = "fer-models-gfpgan"
 _BATCH_SIZE = {"cuda": 16}
 
 
-#: Messages of torch's allocators without memory.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 #: What `torch.load` and an unexpected content raise.
 _LOAD_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError)
 
@@ -124,7 +123,7 @@ class Gfpgan:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             advice = f"Use a smaller batch (--batch-size {max(1, n // 4)}) or the CPU (--device cpu)."
             if self.device.type == "cpu":
@@ -223,10 +222,3 @@ def _read_published_file(path: Path, sha256: str) -> tuple[dict[str, torch.Tenso
             f"{path} does not hold GFPGAN's weights ({reason}). Delete it and fetch it again."
         ) from error
     return {name: tensor.float() for name, tensor in state.items()}, FULL
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch (on a GPU, or of its CPU allocator) or Python means too little memory."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -44,7 +44,7 @@ class RobustnessRun:
         self.measured: dict[Check, RobustnessResult] = {}
         self._errors: dict[Check, Exception] = {}
         self.judge: Judge[Check, RobustnessFigure, RobustnessFigure] = Judge(
-            self._measure_available, self._compare, robustness_gate.judge
+            self._measure_available, self.compare, robustness_gate.judge
         )
 
     def measure(self, kind: str, combination: Combination) -> RobustnessResult:
@@ -64,6 +64,26 @@ class RobustnessRun:
         if check in self._errors:
             raise self._errors[check]
         return self.measured[check]
+
+    def compare(self, check: Check) -> list[RobustnessFigure]:
+        """The figures of a check with those of its record, not judged. Raises as `measure`."""
+        figures, runner = self.measure(*check).figures(), self._runner
+        subject, faces = runner.subject(check.combination).id, self.fingerprint(check)
+        limited = (
+            runner.data.subset_indices is not None or runner.dataset_of(check.combination) is not runner.data
+        )
+        record, resamples = self._find_record(check.combination), self._resamples()
+        return [
+            robustness_gate.compare(
+                subject, name, counts, faces, record, limited=limited, resamples=resamples
+            )
+            for name, counts in figures.items()
+        ]
+
+    def _resamples(self) -> int:
+        """The resamples of a test of this run: enough for its level."""
+        results = [self.measured[check] for check in self.judge.family if check in self.measured]
+        return robustness_gate.resamples_for(sum(len(result.figures()) for result in results))
 
     def verdicts(self, kind: str, combination: Combination) -> list[RobustnessFigure]:
         """The judged figures of a selected check. Raises as `Judge.verdicts` and `measure`."""
@@ -97,16 +117,6 @@ class RobustnessRun:
                 for name, counts in result.figures().items():
                     metrics[name], face_counts[name] = round(counts.value, 6), counts.encode(faces)
         return metrics, face_counts
-
-    def _compare(self, check: Check) -> list[RobustnessFigure]:
-        """The figures of a check with those of its record."""
-        figures = self.measure(*check).figures()
-        subject, faces = self._runner.subject(check.combination).id, self.fingerprint(check)
-        record, limited = self._find_record(check.combination), self._runner.data.subset_indices is not None
-        return [
-            robustness_gate.compare(subject, name, counts, faces, record, limited=limited)
-            for name, counts in figures.items()
-        ]
 
     def _measure_available(self, checks: Sequence[Check]) -> list[Check]:
         """Measure the checks that this machine can, and return them; errors are kept for their own tests.

@@ -10,9 +10,12 @@ from fer_models.gate.baselines import BaselineRecord
 from fer_models.gate.judge import Judge
 from fer_models.gate.parity import Parity, ParityVerdict
 from fer_models.inference.runner import Combination, Runner
-from fer_models.robustness.checks import RobustnessRun
+from fer_models.robustness.checks import Check, RobustnessRun
 from fer_models.robustness.parity import interleaved_seconds, is_available
 from fer_models.scoring.metrics import Metrics, measure_predictions
+
+#: Faces per forward pass of a timing.
+BATCH = 32
 
 
 class ParityRun:
@@ -54,10 +57,9 @@ class ParityRun:
         combination = Combination(*combination)
         (paired,) = self.judge.verdicts(combination)
         measured = self.measured(combination)
-        record = self._find_record(combination)
-        is_recorded = record is not None and parity.DISAGREEMENT in record.metrics
+        (recorded,) = self._robustness.compare(Check("parity", combination))
         problem = None
-        if not is_recorded:
+        if not parity.is_accepted(recorded.baseline):
             problem = parity.check_agreement(measured.agreement, measured.reference, measured.quantization)
         return ParityVerdict(measured, paired, problem)
 
@@ -67,7 +69,9 @@ class ParityRun:
         assert isinstance(result, Parity)
         return result
 
-    def measure_seconds(self, combination: Combination, batch: int, *, only_stored: bool = False) -> None:
+    def measure_seconds(
+        self, combination: Combination, batch: int = BATCH, *, only_stored: bool = False
+    ) -> None:
         """Measure the seconds per face of an export and its reference, for `seconds`.
 
         Args:
@@ -80,8 +84,11 @@ class ParityRun:
             self._seconds[Combination(*combination)] = found
 
     def seconds(self, combination: Combination) -> Mapping[str, Any]:
-        """What `measure_seconds` measured; empty if it did not."""
-        return self._seconds.get(Combination(*combination), {})
+        """What `measure_seconds` measured in this run, or what is stored; empty for neither."""
+        combination = Combination(*combination)
+        if combination not in self._seconds:
+            self.measure_seconds(combination, BATCH, only_stored=True)
+        return self._seconds.get(combination, {})
 
     def _available(self, combinations: Sequence[Combination]) -> list[Combination]:
         return [combination for combination in combinations if is_available(self._runner, combination)]

@@ -149,7 +149,7 @@ class WorstPromptSearch:
         worst: the prompt with the lowest accuracy that was tried, the edits that lead to it, and its
             accuracy.
         breaking: the smallest edits found that cost at least `BREAKING_DROP`; None where nothing did.
-        tried: the number of different prompts.
+        tried: the number of different prompts of this search.
         examples, seed: of the search; the same two give the same result.
         face_counts: which faces are predicted correctly with the worst prompt.
     """
@@ -276,31 +276,33 @@ def search(
         grammar: further sets whose templates and words may be used.
         examples: the number of prompts that hypothesis generates; shrinking adds some.
         number: the seed.
-        breaking_file: stores the edits that broke the model, which are tried first the next time (its name on
+        breaking_file: stores the edits that broke the model, which the next search tries too (its name on
             disk has a checksum, see `checksummed_files`; hypothesis stores no examples of a seeded search).
     """
     searched, edits = _Search(answer, prompts, truth), edits_of([prompts, *grammar])
-    before = _load_edits(breaking_file)
     searched.explore(edits, examples, number, until_broken=False)
-    broken = [
-        before if before and searched.breaks(before) else None,
-        searched.explore(edits, examples, number, until_broken=True),
-    ]
+    broken = [searched.explore(edits, examples, number, until_broken=True)]
+    # The judged figure depends on this search alone, and not on what earlier ones left in the file.
+    worst, tried = searched.worst, len(searched.correct)
+    worst_edits = searched.edits[worst]
+    before = _load_edits(breaking_file)
+    if before and searched.breaks(before):
+        broken.append(before)
     smallest = min((broke for broke in broken if broke is not None), key=len, default=None)
     if smallest is not None and breaking_file is not None:
         content = json.dumps([asdict(edit) for edit in smallest]).encode()
         folder, name = breaking_file.parent, breaking_file.name
-        with suppress(StoreError), locked_directory(folder, _WHAT):  # the file only saves time
+        with suppress(StoreError), locked_directory(folder, _WHAT):  # without it the search finds them again
             find(folder, name, _parse_edits, remove_damaged=True)
             write(folder, name, content, _WHAT)
     return WorstPromptSearch(
         searched.described(searched.base, ()),
-        searched.described(searched.worst, searched.edits[searched.worst]),
+        searched.described(worst, worst_edits),
         None if smallest is None else searched.described(searched.base.edited(smallest), smallest),
-        len(searched.correct),
+        tried,
         examples,
         number,
-        FaceCounts(searched.correct[searched.worst].astype(np.int64), 1),
+        FaceCounts(searched.correct[worst].astype(np.int64), 1),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from fer_models.emotions import LABELS
+from fer_models.errors import FerModelsError
 from fer_models.gate import restoration_effect
 from fer_models.gate.restoration_effect import RestorationEffect
 from fer_models.images import data_url, distinct_shapes, resize
@@ -28,7 +30,12 @@ class RestorationEffects:
         """The effects between the subjects of `runner`."""
         self._runner = runner
         self._effects: dict[tuple[str, str, str], RestorationEffect] = {}
-        self._measured: dict[str, tuple[float, float]] = {}
+        self._measured: dict[str, tuple[float | None, float]] = {}
+        self._selected: tuple[Combination, ...] = ()
+
+    def select(self, combinations: Iterable[Combination]) -> None:
+        """Set the combinations whose effects the tests use. Call it before the first effect."""
+        self._selected = tuple(dict.fromkeys(combinations))
 
     @property
     def is_used(self) -> bool:
@@ -40,6 +47,7 @@ class RestorationEffects:
 
         Its p-value is not adjusted for other effects. Raises as `Runner.predict`.
         """
+        self._predict_selected()
         model, restoration = combination
         key = (model, restoration, against)
         if key not in self._effects:
@@ -47,6 +55,18 @@ class RestorationEffects:
             effect = restoration_effect.measure_effect(model, restoration, against, before, after)
             self._effects[key] = self._with_measurements(effect)
         return self._effects[key]
+
+    def _predict_selected(self) -> None:
+        """Predict what the selected effects compare.
+
+        With several processes each one tests some of the effects, and adjusts the p-values of all.
+        """
+        selected, self._selected = self._selected, ()
+        for model, restoration in selected:
+            for combination in (Combination(model, restoration), Combination(model, "raw")):
+                if self._runner.is_available(combination):
+                    with suppress(FerModelsError):  # raised again by the tests of this combination
+                        self._runner.predict(combination)
 
     def _predictions(self, combination: Combination, against: str) -> tuple[PredictionTable, PredictionTable]:
         """The predictions before and after a restoration, on the faces of the restored combination."""
@@ -116,8 +136,8 @@ class RestorationEffects:
         seconds, fidelity = self._measured[effect.restoration]
         return replace(effect, seconds_per_face=seconds, fidelity=fidelity)
 
-    def _measure(self, name: str) -> tuple[float, float]:
-        """Seconds per face, and the fidelity of restored faces, on a few faces."""
+    def _measure(self, name: str) -> tuple[float | None, float]:
+        """Seconds per face (None where times are not measured), and the fidelity of restored faces."""
         runner = self._runner
         data = runner.data.subsample(_MEASURED_FACES)
         faces = runner.restore("raw", data.faces.faces(range(len(data.faces))))  # the input of models
@@ -138,5 +158,7 @@ class RestorationEffects:
             "shapes": distinct_shapes(faces),
         }
         restored = restore_validated(runner.cached_restorer(name), name, faces)
-        seconds = float(runner.costs.get_or_measure(step, measure_time)["seconds_per_face"])
+        only_stored = runner.options.only_stored_costs
+        figures = runner.costs.find(step) if only_stored else runner.costs.get_or_measure(step, measure_time)
+        seconds = None if figures is None else float(figures["seconds_per_face"])
         return seconds, restoration_effect.image_fidelity(faces, restored)

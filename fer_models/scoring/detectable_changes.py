@@ -41,7 +41,7 @@ def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power:
         )
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
-    fewest = minimum_sample_size(alpha)
+    fewest = minimum_discordant(alpha)
     if discordant < fewest:
         return min(1.0, fewest / n)
     critical = int(binom.isf(alpha, discordant, 0.5)) + 1
@@ -49,22 +49,27 @@ def minimum_detectable_fall(n: int, discordant: int, alpha: float = 0.01, power:
     return discordant * (2 * share - 1) / n
 
 
-def minimum_detectable_mean_change(differences: FloatArray, alpha: float = 0.01, power: float = 0.8) -> float:
+def minimum_detectable_mean_change(n: int, spread: float, alpha: float = 0.01, power: float = 0.8) -> float:
     """Smallest true mean of paired differences that is significant by the two-sided paired t-test.
 
     Args:
-        differences: (n,) finite; their spread is taken for the true one.
+        n: the number of differences.
+        spread: their standard deviation, taken for the true one.
         alpha: the level of the test.
         power: the probability of detecting such a mean (by statsmodels' power of t).
 
     Returns:
-        a mean above 0, in the unit of the differences. Where these are all equal, so that their spread is
-        unknown: `minimum_detectable_fall` of as many faces of which none changed.
+        a mean above 0, in the unit of the spread. Where the spread is 0, which is to say unknown:
+        `minimum_detectable_fall` of as many faces of which none changed.
     """
-    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     if spread <= ROUNDING:
-        return minimum_detectable_fall(len(differences), 0, alpha / 2, power)
-    return spread * float(TTestPower().solve_power(nobs=len(differences), alpha=alpha, power=power))
+        return minimum_detectable_fall(n, 0, alpha / 2, power)
+    return spread * float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power))
+
+
+def sample_deviation(values: FloatArray) -> float:
+    """Standard deviation of a sample (n,), with n - 1; 0 for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 0.8) -> float | None:
@@ -88,7 +93,7 @@ def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 
     if not 0 < alpha < power < 1:
         raise PredictionError(f"A test needs 0 < alpha < power < 1, got alpha {alpha} and power {power}.")
     sizes, faces = sizes_and_counts(differences)
-    fewest = minimum_sample_size(alpha)
+    fewest = minimum_discordant(alpha)
     if len(differences) < fewest:
         return None
     total = float(sizes @ faces)
@@ -100,6 +105,6 @@ def minimum_detectable_rise(differences: IntArray, alpha: float, power: float = 
     return total * (2 * share - 1)
 
 
-def minimum_sample_size(alpha: float) -> int:
+def minimum_discordant(alpha: float) -> int:
     """Smallest number of changed faces, all in one direction, with p <= `alpha` by `sign_flip_test`."""
     return math.ceil(-math.log2(alpha))  # 0.5 ** n <= alpha

@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 
 #: Counts of `times_drawn` that are computed together, so that they fit the cache of a processor, and the most
 #: that are kept (32 MB).
-_BLOCK, _LARGEST_KEPT = 2**16, 2**24
+_BLOCK, _LARGEST_CACHED = 2**16, 2**24
 
 #: The most faces of which a bootstrap of rows draws each resample: its time and memory grow with the faces,
 #: while its result comes ever closer to its limit, a normal distribution.
@@ -209,7 +209,7 @@ def times_drawn(n: int, resamples: int, seed: int) -> Iterator[tuple[int, npt.ND
     Yields:
         the number of the first resample of a block, and the block, (some, n).
     """
-    if n * resamples > _LARGEST_KEPT:
+    if n * resamples > _LARGEST_CACHED:
         yield from _blocks(n, resamples, seed)
     else:
         yield from _kept_blocks(n, resamples, seed)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_models.datasets import folders, synthetic
+from fer_models.datasets import ferplus, folders, synthetic
 from fer_models.errors import printable
 from fer_models.scoring.intervals import Measurement, percentile_interval, wilson_interval
 from fer_models.store.predictions import PredictionTable
@@ -42,7 +42,7 @@ class LeakageScores:
     difference: Measurement | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the part `leaks` of a result in evals.json."""
+        """Return the part `leakage` of a result; `without_leaked` is its metric `accuracy_without_leaks`."""
         measured = {"accuracy_on_leaks": self.on_leaked, "difference": self.difference}
         return {"faces": self.faces} | {
             name: None if m is None else {**m.as_json(), "n": m.n} for name, m in measured.items()
@@ -84,7 +84,8 @@ def source_fingerprint(folder: Path | None) -> str:
     """
     if folder is None:
         return "\n".join([synthetic.source_sha256(), *map(version, ("numpy", "pillow"))])
-    files = [folder] if folder.is_file() else folders.list_files(folder)
+    votes = ferplus.find(folder) if folder.is_file() else None  # next to the file
+    files = [folder, *filter(None, [votes])] if folder.is_file() else folders.list_files(folder)
     return "\n".join([printable(folder.resolve()), *map(_path_fingerprint, files)])
 
 

@@ -318,10 +318,15 @@ def calibration_gaps(confidence: FloatArray, correct: npt.NDArray[np.bool_]) -> 
 
     Bins are open below and closed above, as in Guo et al.
     """
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     gaps = np.zeros((len(confidence), CALIBRATION_BINS))
-    gaps[np.arange(len(gaps)), np.digitize(confidence, edges[1:-1], right=True)] = correct - confidence
+    gaps[np.arange(len(gaps)), calibration_bins(confidence)] = correct - confidence
     return gaps
+
+
+def calibration_bins(confidence: FloatArray) -> IntArray:
+    """The bin of each confidence (n,), 0 to `CALIBRATION_BINS` - 1; edges are equally spaced from 0 to 1."""
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    return np.digitize(confidence, edges[1:-1], right=True)
 
 
 def expected_calibration_error(means: FloatArray) -> FloatArray:

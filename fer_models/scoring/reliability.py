@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer_models.scoring.intervals import Measurement, wilson_interval
-from fer_models.scoring.metrics import CALIBRATION_BINS
+from fer_models.scoring.metrics import CALIBRATION_BINS, calibration_bins
 
 if TYPE_CHECKING:
     from fer_models.store.predictions import PredictionTable
@@ -57,7 +57,7 @@ def reliability_bins(predictions: PredictionTable) -> tuple[ReliabilityBin, ...]
         predictions.correct[rows],
     )
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    places = np.digitize(confidence, edges[1:-1], right=True)
+    places = calibration_bins(confidence)
     bins = []
     for place in np.unique(places).tolist():
         members = places == place

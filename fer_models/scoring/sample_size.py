@@ -10,7 +10,7 @@ from scipy.stats import binom, norm
 from statsmodels.stats.power import TTestPower
 
 from fer_models.errors import UsageError
-from fer_models.scoring.detectable_changes import minimum_sample_size
+from fer_models.scoring.detectable_changes import minimum_discordant
 from fer_models.scoring.paired_tests import ROUNDING
 
 #: From this number of faces on the formula of Connor is used: the exact number differs by less than 0.1 %
@@ -118,7 +118,7 @@ def required_sample_size_for_mean(
         raise UsageError(f"A change of {change:g} with a spread of {spread:g} cannot be detected.")
     level = _level(alpha, power, family)
     if spread <= ROUNDING:
-        return minimum_sample_size(level / 2)
+        return minimum_discordant(level / 2)
     n = TTestPower().solve_power(effect_size=abs(change) / spread, alpha=level, power=power)
     return math.ceil(float(n))
 

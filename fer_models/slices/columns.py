@@ -83,9 +83,14 @@ def categorical_column(name: str, values: Sequence[str], source: str) -> SliceCo
         source: where the values come from.
 
     Raises:
-        UsageError: there are more than `MOST_LEVELS` different values.
+        UsageError: there are more than `MOST_LEVELS` different values, or some are equal once shortened.
     """
     texts = [shorten(value) for value in values]
+    if len(set(texts)) < len({printable(" ".join(value.split())) for value in values}):
+        raise UsageError(
+            f"The column '{shorten(name)}' has different values with the same first {LONGEST_NAME - 1} "
+            "characters. Shorten them so that they differ."
+        )
     levels = sorted({text for text in texts if text}, key=_natural_order)
     if len(levels) > MOST_LEVELS:
         raise UsageError(
@@ -113,7 +118,7 @@ def numeric_column(
     numbers = np.asarray(values, dtype=np.float64)
     edges = np.unique(np.asarray(cuts, dtype=np.float64))
     codes = np.where(np.isnan(numbers), NO_VALUE, np.searchsorted(edges, numbers, side="right"))
-    texts = [f"{edge:.4g}" for edge in edges]
+    texts = [f"{edge:.4g}" if quartiles else f"{edge:.12g}" for edge in edges]
     if len(set(texts)) < len(texts):
         texts = [repr(float(edge)) for edge in edges]
     ranges = [f"below {texts[0]}", *(f"{a} to {b}" for a, b in pairwise(texts))]

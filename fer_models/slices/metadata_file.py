@@ -36,7 +36,9 @@ LEAST_JOINED = 0.95
 #: A column of numbers with more different values than this is cut into quarters.
 MOST_NUMBERS_AS_THEY_ARE = 10
 #: The largest file that is read, in bytes, and the most columns of properties.
-LARGEST_FILE, MOST_COLUMNS = 2**30, 50
+LARGEST_FILE, MAX_COLUMNS = 2**30, 50
+#: The most rows of a file: a Parquet file of some kilobytes can claim billions.
+MAX_ROWS = 10_000_000
 _ADVICE = "See docs/slices.md for the form of the file."
 
 
@@ -104,7 +106,13 @@ def _read_table(path: Path) -> pyarrow.Table:
         )
     try:
         if path.suffix.lower() == ".parquet":
-            table = parquet.ParquetFile(path).read()
+            with parquet.ParquetFile(path) as file:
+                if file.metadata.num_rows > MAX_ROWS:
+                    raise UsageError(
+                        f"--slices {shown} claims {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are "
+                        "read. Keep one row per face."
+                    )
+                table = file.read()
         elif path.suffix.lower() == ".csv":
             parsing = csv.ParseOptions(newlines_in_values=True)
             conversion = csv.ConvertOptions(strings_can_be_null=True)
@@ -120,9 +128,9 @@ def _read_table(path: Path) -> pyarrow.Table:
         raise UsageError(
             f"--slices {shown} has two columns named '{one_line(twice[0], LONGEST_NAME)}'. Rename one."
         )
-    if table.num_columns > MOST_COLUMNS + 1:
+    if table.num_columns > MAX_COLUMNS + 1:
         raise UsageError(
-            f"--slices {shown} has {table.num_columns} columns; at most {MOST_COLUMNS} properties are read. "
+            f"--slices {shown} has {table.num_columns} columns; at most {MAX_COLUMNS} properties are read. "
             "Keep those that you want slices of."
         )
     return table
@@ -146,9 +154,9 @@ def _join(path: Path, table: pyarrow.Table, key: str, names: Sequence[str], face
     is_hash = key.strip().lower() in HASH_KEYS
     keys = [str(value).strip() if value is not None else "" for value in table.column(key).to_pylist()]
     if not is_hash:
-        keys = [str(PurePosixPath(value.replace("\\", "/"))) for value in keys]
-    row_of = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-    repeated = [i for i, value in enumerate(keys) if row_of[value] != i]
+        keys = [str(PurePosixPath(value.replace("\\", "/"))) if value else "" for value in keys]
+    row_of = {value: i for i, value in reversed(list(enumerate(keys))) if value}
+    repeated = [i for i, value in enumerate(keys) if value and row_of[value] != i]
     if repeated:
         _require_equal_rows(path, table, names, keys, row_of, repeated)
     wanted = faces.hashes if is_hash else _file_keys(faces, row_of)
@@ -207,9 +215,17 @@ def _column(name: str, values: Sequence[object], source: str, cuts: Sequence[flo
         origin = f"{source}; cut at the quartiles of these faces"
         return numeric_column(name, numbers, origin, quartiles_of(numbers), quartiles=True)
     if numbers is not None:
-        texts = ["" if math.isnan(number) else f"{number:g}" for number in numbers.tolist()]
-        return categorical_column(name, texts, source)
+        return categorical_column(name, _number_texts(numbers.tolist()), source)
     return categorical_column(name, ["" if value is None else str(value) for value in values], source)
+
+
+def _number_texts(numbers: Sequence[float]) -> list[str]:
+    """The numbers as texts, different ones for different numbers; empty for NaN."""
+    distinct = {number for number in numbers if not math.isnan(number)}
+    texts = {number: f"{number:g}" for number in distinct}
+    if len(set(texts.values())) < len(texts):
+        texts = {number: str(int(number)) if number.is_integer() else repr(number) for number in distinct}
+    return [texts.get(number, "") for number in numbers]
 
 
 def _as_numbers(values: Sequence[object]) -> NDArray[np.float64] | None:

@@ -40,7 +40,7 @@ AFTER_PREDICTION = (
 #: The libraries that pixels or logits depend on: they decode and resize images, or compute networks.
 LIBRARIES = (
     "torch", "torchvision", "timm", "open-clip-torch", "transformers", "tokenizers", "spandrel",
-    "ai-edge-litert", "onnxruntime", "pillow", "numpy", "scipy",
+    "ai-edge-litert", "onnxruntime", "onnxruntime-gpu", "pillow", "numpy", "scipy",
 )  # fmt: skip
 
 

@@ -308,7 +308,11 @@ def read_partition(folder: StorePath) -> StoredPredictions:
         StoreError: the folder has no shards, lacks some in between, has a damaged one, or mixes subjects.
     """
     found: Iterable[StorePath] = folder.glob("part-*.parquet")
-    paths = sorted(found, key=lambda path: path.name)
+    by_number: dict[object, StorePath] = {}
+    for path in sorted(found, key=lambda path: path.name):  # two writers may have left two valid versions
+        match = _SHARD_NAME.fullmatch(path.name)
+        by_number.setdefault(match[1] if match else path.name, path)
+    paths = list(by_number.values())
     if not paths:
         raise StoreError(
             f"{folder} has no stored predictions. Give a folder under .evals/store (or your --store)."

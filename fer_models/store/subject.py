@@ -63,4 +63,5 @@ class Subject:
     def folder(self, key: str) -> str:
         """Readable folder name that is unique to `key`, also for unusual dataset names."""
         name = f"{self.dataset[:99]}-{self.split}-{self.restoration}-{self.model}"
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}"
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:200]  # file systems allow 255 bytes
+        return f"{readable}-{key[:16]}"

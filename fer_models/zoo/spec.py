@@ -70,7 +70,7 @@ _MODEL_FIELDS: Mapping[str, Any] = {
     "labels": list | tuple,
     "weights": Weights | None,
     "settings": Mapping,
-    "precision": str,
+    "precision": str | None,
     "prompt": str | None,
     "source": Path | None,
     "question": Question | None,
@@ -98,7 +98,8 @@ class ModelSpec:
         settings: everything else that decides its predictions (preprocessing, prompts, a version): JSON
             values. Part of its identity.
         precision: the meaning of `auto` for it: one of `PRECISIONS`, or `fast` for bf16 where the machine
-            computes it fast, and float32 elsewhere.
+            computes it fast, and float32 elsewhere. None for a model that no option gives another precision,
+            such as a TFLite file.
         prompt: the name of its prompt set or question, for zero-shot models.
         source: the file that defines it, if it is not of the zoo.
         with_prompts: makes the same model with another prompt set.
@@ -124,7 +125,7 @@ class ModelSpec:
     labels: tuple[str, ...] = LABELS
     weights: Weights | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    precision: str = "float32"
+    precision: str | None = "float32"
     prompt: str | None = None
     source: Path | None = None
     with_prompts: Callable[[PromptSet], ModelSpec] | None = None
@@ -140,7 +141,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         _check_name("model", self.name)
         _check_fields(self, _MODEL_FIELDS)
-        _check_precision(self.name, self.precision)
+        if self.precision is not None:
+            _check_precision(self.name, self.precision)
         object.__setattr__(self, "settings", _as_json_values(self.name, self.settings))
         object.__setattr__(self, "labels", tuple(self.labels))
         for name, values, kind in (("labels", self.labels, str), ("components", self.components, ModelSpec)):
@@ -154,8 +156,16 @@ class ModelSpec:
             raise UsageError(f"Model {self.name!r} declares no label that is one of the seven emotions.")
 
     def resolve(self, runtime: Runtime) -> Runtime:
-        """Replace `auto` precision by this model's precision."""
-        return _resolve_precision(runtime, self.precision)
+        """Replace `auto` precision by this model's; a model made of others computes in theirs.
+
+        It stays `auto` where they differ. A model without a choice of precision has `float32`.
+        """
+        if self.precision is None:
+            return replace(runtime, precision="float32")
+        if not self.components or runtime.precision != "auto":
+            return _resolve_precision(runtime, self.precision)
+        names = {component.resolve(runtime).precision for component in self.components}
+        return replace(runtime, precision=names.pop()) if len(names) == 1 else runtime
 
     def weights_path(self) -> Path | None:
         """The path of the weights; None for a model without weights.

@@ -128,7 +128,7 @@ def test_a_failure_leads_to_its_changed_faces(open_page):
     form.get_by_label("Direction").select_option("corrected")
     page.get_by_role("link", name="Show its changed faces").click()
     assert form.get_by_label("Direction").input_value() == ""
-    assert form.get_by_label("Model").input_value() == "vgg19-raw"
+    assert form.get_by_label("Model").input_value() == "vgg19-raw on fer2013/private_test"
     assert page.locator("#changed-faces .changed-face:visible").count() == 9
 
 

@@ -256,12 +256,44 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
     spec = resolve.resolve_model("hf-hub:someone/small", models.MODELS)
-    assert spec.weights_path() == folder / "open_clip_model.safetensors"
+    assert spec.weights_path() == folder
     model: Any = spec.load(Runtime(device="cpu"))
     assert model.preprocess([np.full((48, 48, 3), 255, dtype=np.uint8)]).max() == pytest.approx(1.0)
     (folder / "open_clip_config.json").write_text("{}")
     with pytest.raises(WeightsError, match="no model of open_clip's"):
         spec.load(Runtime(device="cpu"))
+
+
+@pytest.mark.parametrize("setting", ["trust_remote_code", "subfolder", "cache_dir"])
+def test_a_repository_cannot_ask_for_code_or_files_through_its_tokenizer(tmp_path, small, setting):
+    os.link(small, tmp_path / "open_clip_model.safetensors")
+    text = {**SMALL["text_cfg"], "hf_tokenizer_name": "x/y", "tokenizer_kwargs": {setting: True}}
+    config = {"model_cfg": {**SMALL, "text_cfg": text}, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=f"unknown settings {setting}"):
+        clip.load_repository(tmp_path, prompts.load("plain"), device="cpu")
+
+
+def test_nothing_is_downloaded_while_a_model_is_loaded(monkeypatch, small):
+    calls = []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    def tokenizer(name, **settings):
+        from huggingface_hub import constants
+
+        calls.append((constants.HF_HUB_OFFLINE, settings))
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr(clip.open_clip, "get_tokenizer", tokenizer)
+    text = {"text_cfg": {"hf_tokenizer_name": "timm/some"}}
+    monkeypatch.setattr(clip.open_clip, "get_model_config", lambda name: text)
+    assert clip.text_repositories("any") == ["timm/some"]
+    with pytest.raises(OSError, match="not in the cache"):
+        clip._tokenizer("any", text["text_cfg"])
+    assert calls == [(True, {"trust_remote_code": False, "local_files_only": True})]
+    from huggingface_hub import constants
+
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_another_prompt_set_is_another_subject_with_the_same_embeddings(nano, monkeypatch):

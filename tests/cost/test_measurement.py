@@ -5,6 +5,7 @@ import pytest
 
 from fer_models.cost import measurement
 from fer_models.errors import WeightsError
+from fer_models.report import formatting
 
 
 def step():
@@ -39,6 +40,14 @@ def test_peak_memory_is_not_hidden_by_free_memory_in_the_heap():
     del freed
     assert 48 <= peak() <= 160
     assert above.all()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0031, "3.1 ms"), (119.4, "119 s"), (179.7, "3 min 0 s"), (7199.7, "2 h 0 min"), (7260, "2 h 1 min")],
+)
+def test_seconds_are_never_sixty(seconds, text):
+    assert formatting.seconds(seconds) == text
 
 
 def test_a_step_that_fails_fails():

@@ -226,6 +226,23 @@ def test_two_names_for_one_split_are_refused(tmp_path: Path) -> None:
     refused("public_test", tmp_path, "both claim to be public_test")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00004",),
+        ("train", "train (1)"),
+        ("train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"),
+        ("train-00000-of-00002", "train-00000-of-00002-0a1b2c"),
+    ],
+)
+def test_parts_of_a_split_that_are_no_complete_series_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        write_shard(tmp_path / f"{name}.parquet", TINY)
+    refused("train", tmp_path, "no single complete series of a split: train")
+
+
 # -- official counts --------------------------------------------------------------------------------------
 
 
@@ -234,6 +251,17 @@ def test_the_official_counts_add_up_to_35887_faces() -> None:
     assert totals == {"train": 28709, "public_test": 3589, "private_test": 3589, "test": 7178}
     both = zip(fer2013_rows.OFFICIAL["public_test"], fer2013_rows.OFFICIAL["private_test"], strict=True)
     assert tuple(a + b for a, b in both) == fer2013_rows.OFFICIAL["test"]
+
+
+def test_numbers_of_alphabetical_classes_are_not_taken_for_those_of_the_csv_file(tmp_path: Path) -> None:
+    image = {"bytes": TINY[0].encoded(), "path": None}
+    official = fer2013_rows.OFFICIAL["private_test"]
+    labels = [
+        sorted(LABELS).index(label) for label, n in zip(LABELS, official, strict=True) for _ in range(n)
+    ]
+    path = tmp_path / "private_test-00000-of-00001.parquet"
+    pq.write_table(pa.table({"image": [image] * 3589, "label": labels}), path)
+    refused("private_test", tmp_path, "are those of alphabetical class numbers")
 
 
 def test_official_counts_leave_no_note_and_one_face_less_does(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fakes import prediction_table
 from hypothesis import given, settings
 
-from fer_models.errors import BaselinesError, FacesDifferError, PredictionError
+from fer_models.errors import BaselinesError, FacesDifferError, PredictionError, UsageError
 from fer_models.gate import baselines, gate
 from fer_models.gate.metric_checks import DEGRADED_MARGIN
 from fer_models.report import verdicts
@@ -194,6 +194,28 @@ def test_more_faces_without_a_prediction_than_the_bound_fail():
     result = verdict(before, prediction_table(before.truth, answer))
     assert result.status == gate.FAIL
     assert "have no prediction" in result.problems[0]
+
+
+def test_one_face_without_a_prediction_among_few_is_no_evidence():
+    before = model_predictions(n=49)
+    answer = before.answer.copy()
+    answer[np.flatnonzero(~before.correct)[:1]] = -1
+    assert verdict(before, prediction_table(before.truth, answer)).status == gate.PASS
+
+
+def test_the_detectable_fall_is_that_of_the_whole_family():
+    before = model_predictions()
+    now = flip(before, first_correct(before, 40))
+    one, many = (
+        gate.judge([compare(before, now), *[compare(before, before)] * others])[0] for others in (0, 17)
+    )
+    assert many.minimum_detectable_fall > one.minimum_detectable_fall
+
+
+def test_an_unknown_metric_is_refused_and_does_not_pass():
+    before = model_predictions()
+    with pytest.raises(UsageError, match="no metric 'macro-f1'"):
+        verdicts.failure_text(verdict(before, before), "macro-f1", strict=False)
 
 
 def test_one_emotion_that_is_not_recognized_any_more_fails_by_its_recall():

@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import eval_reports
+import pytest
 from eval_reports import PICTURE, face_set, full_content, full_report, full_result, result
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -311,3 +312,11 @@ def test_the_page_of_pytest_html_becomes_a_tab_with_its_style_inside_and_its_scr
 
 def test_a_text_without_a_body_is_no_page_of_tests() -> None:
     assert TestsPage.parse("no markup") is None
+
+
+@pytest.mark.parametrize("verdict", ["ERROR", "NEW"])
+def test_a_result_that_fails_without_a_fall_says_why(verdict: str) -> None:
+    failing = eval_reports.result(verdict=verdict, fails=True, message="<its record> is of other faces")
+    block = section_html(eval_reports.report(results=[failing]), "regressions")
+    assert "&lt;its record&gt; is of other faces" in block
+    assert 'class="fail"' in block

@@ -164,7 +164,7 @@ def test_what_training_took_stands_in_a_table_of_its_own() -> None:
     trained = {**cost("training", "<vgg19>"), "device": "cpu, 2 threads", **figures}
     text = page("costs", costs=[trained, cost(seconds=0.1)])
     assert text.count("<table") == 3  # sizes of models, times, trainings
-    for cell in ("&lt;vgg19&gt;", "cpu, 2 threads", "10 min 20 s", "3 h 20 min", "3,000 MB"):
+    for cell in ("&lt;vgg19&gt;", "cpu, 2 threads", "10 min 20 s", "3 h 20 min", "3,000 MiB"):
         assert cell in text
     assert page("costs", costs=[trained]).count("<table") == 1
     assert "1.5 kWh" in page("costs", costs=[{**trained, "joules": 5.4e6}])

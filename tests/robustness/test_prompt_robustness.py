@@ -117,7 +117,7 @@ def test_the_search_finds_the_same_again_from_its_seed():
     assert once() == once()
 
 
-def test_edits_that_broke_a_model_are_stored_and_tried_first(tmp_path):
+def test_edits_that_broke_a_model_are_stored_and_tried_again(tmp_path):
     weak = Reader(
         lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split())
     )  # neither alone costs enough
@@ -141,6 +141,18 @@ def test_edits_that_broke_a_model_are_stored_and_tried_first(tmp_path):
             == first.breaking
         )
     assert path.read_bytes() == content
+
+
+def test_the_judged_figure_does_not_depend_on_what_an_earlier_search_stored(tmp_path):
+    weak = Reader(lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split()))
+    file = tmp_path / "kept.json"
+    assert search(predictor(weak, FACES), SET, TRUTH, examples=2000, breaking_file=file).breaking is not None
+    plain = search(predictor(weak, FACES), SET, TRUTH, examples=1, number=99)
+    again = search(predictor(weak, FACES), SET, TRUTH, examples=1, number=99, breaking_file=file)
+    assert plain.breaking is None
+    assert again.breaking is not None
+    assert (again.worst, again.tried) == (plain.worst, plain.tried)
+    np.testing.assert_array_equal(again.face_counts.counts, plain.face_counts.counts)
 
 
 def test_a_model_without_a_weakness_has_no_breaking_prompt():

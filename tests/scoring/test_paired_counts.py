@@ -13,7 +13,7 @@ from fer_models.errors import PredictionError
 from fer_models.scoring.detectable_changes import (
     minimum_detectable_fall,
     minimum_detectable_rise,
-    minimum_sample_size,
+    minimum_discordant,
 )
 from fer_models.scoring.face_counts import position_bias
 from fer_models.scoring.intervals import jackknife_interval
@@ -140,7 +140,7 @@ def test_a_rise_of_that_size_is_detected_in_80_percent_of_runs(n, of):
 
 
 def test_on_too_few_faces_nothing_is_significant_and_too_few_changes_give_the_number_that_is_needed():
-    assert minimum_sample_size(0.003) == 9
+    assert minimum_discordant(0.003) == 9
     assert minimum_detectable_rise(np.ones(8, dtype=np.int64), 0.003) is None
     assert minimum_detectable_rise(np.zeros(9, dtype=np.int64), 0.003) == 9
     assert minimum_detectable_rise(np.array([5, -5] + [0] * 7), 0.003) == 45

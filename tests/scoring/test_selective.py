@@ -80,8 +80,8 @@ def test_resamples_are_the_same_in_blocks_of_any_size(monkeypatch):
     ranking = ranked([(i % 11, i % 3 == 0) for i in range(100)])
     ((area, excess),) = bootstrap_aurc([ranking], 50, seed=1)
     monkeypatch.setattr("fer_models.scoring.intervals._BLOCK", 700)
-    for module in ("intervals", "risk_coverage"):  # drawn anew
-        monkeypatch.setattr(f"fer_models.scoring.{module}._LARGEST_KEPT", 0)
+    for limit in ("intervals._LARGEST_CACHED", "risk_coverage._LARGEST_CACHED"):  # sampled anew
+        monkeypatch.setattr(f"fer_models.scoring.{limit}", 0)
     ((area_in_blocks, excess_in_blocks),) = bootstrap_aurc([ranking], 50, seed=1)
     assert area == pytest.approx(area_in_blocks, abs=1e-12)
     assert excess == pytest.approx(excess_in_blocks, abs=1e-12)

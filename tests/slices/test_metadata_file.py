@@ -69,6 +69,27 @@ def test_numbers_are_cut_at_quartiles_or_where_the_user_says(tmp_path):
     assert np.bincount(cut.codes).tolist() == [10, 10, 8]
 
 
+def test_different_numbers_are_different_slices_however_many_digits_they_share(tmp_path):
+    rows = [(f"{i}.png", 20230101 + i % 2) for i in range(N)]
+    (column,) = read(write_csv(tmp_path / "a.csv", ["file", "session"], rows)).columns
+    assert column.levels == ("20230101", "20230102")
+    ages = write_csv(tmp_path / "b.csv", ["file", "income"], [(f"{i}.png", 12330 + i) for i in range(N)])
+    assert read(ages, income=(12345,)).columns[0].levels == ("below 12345", "12345 and more")
+
+
+def test_different_long_texts_are_not_put_together(tmp_path):
+    rows = [(f"{i}.png", "x" * 80 + str(i % 2)) for i in range(N)]
+    result = read(write_csv(tmp_path / "a.csv", ["file", "camera"], rows))
+    assert not result.columns
+    assert "different values with the same first" in result.notes[0]
+
+
+def test_rows_without_a_name_belong_to_no_face(tmp_path):
+    rows = [*((f"{i}.png", i % 2) for i in range(N)), ("", 0), ("", 1)]
+    (column,) = read(write_csv(tmp_path / "a.csv", ["file", "glasses"], rows)).columns
+    assert values_of(column) == [str(i % 2) for i in range(N)]
+
+
 def test_faces_without_a_row_or_a_value_are_in_no_slice_and_counted(tmp_path):
     rows = [(f"{i}.png", "" if i == 5 else "yes" if i % 2 else "no") for i in range(1, N)]
     rows.append(("elsewhere.png", "no"))

@@ -64,7 +64,12 @@
         const named = row.cells[0].textContent.toLowerCase().includes(text);
         row.hidden = !(named && (!verdict || row.dataset.verdicts.split(" ").includes(verdict)));
       }
+      const before = board.dataset.metric;
       board.dataset.metric = form.elements.metric.value;
+      const sorted = board.querySelector("th[aria-sort]");
+      if (sorted && before !== board.dataset.metric) {
+        sort(board, sorted.cellIndex, sorted.getAttribute("aria-sort") === "ascending" ? 1 : -1);
+      }
       for (const box of all("input[name=restoration]", form)) {
         for (const cell of all(`[data-column="${box.value}"]`, board)) cell.hidden = !box.checked;
       }

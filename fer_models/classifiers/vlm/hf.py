@@ -28,6 +28,9 @@ from fer_models.images import Face
 #: The settings of a model that sample tokens; they are removed, because decoding is greedy here.
 _SAMPLING_SETTINGS = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
+#: Settings of a model that make decoding other than greedy; a penalty counts the words of the question too.
+_GREEDY = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+
 
 class HfVlm:
     """A model of transformers as a `VlmBackend`."""
@@ -46,7 +49,7 @@ class HfVlm:
         """See `VlmBackend.generate`."""
         inputs = self._inputs(faces, question)
         generated = self.model.generate(
-            **inputs, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad
+            **inputs, max_new_tokens=longest, do_sample=False, pad_token_id=self._pad, **_GREEDY
         )
         replies = generated[:, inputs["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
@@ -75,7 +78,8 @@ class HfVlm:
         reply_ids = [self._tokenize(reply) for reply in replies]
         out = self.model(**self._inputs(faces, question), use_cache=True)
         first = out.logits[:, -1].float().log_softmax(-1)
-        scores = first[:, [ids[0] for ids in reply_ids]].double()
+        # Sums are made on the CPU: MPS has no float64.
+        scores = first[:, [ids[0] for ids in reply_ids]].cpu().double()
         longest = max(map(len, reply_ids)) - 1
         if longest:
             n, cache = len(faces), out[self._cache_name]
@@ -91,8 +95,8 @@ class HfVlm:
             is_token = (torch.arange(longest, device=self.device) < lengths).repeat(n, 1)
             logits = self.model(input_ids=inputs, use_cache=True, **{self._cache_name: cache}).logits
             later = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-            scores += (later.double() * is_token).sum(1).reshape(n, len(reply_ids))
-        loglikelihoods: NDArray[np.float64] = scores.cpu().numpy()
+            scores += (later.cpu().double() * is_token.cpu()).sum(1).reshape(n, len(reply_ids))
+        loglikelihoods: NDArray[np.float64] = scores.numpy()
         return loglikelihoods
 
     def lengths(self, replies: Sequence[str]) -> NDArray[np.int64]:
@@ -112,7 +116,12 @@ class HfVlm:
         message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
         prompt = self.processor.apply_chat_template(message, add_generation_prompt=True)
         images = [[Image.fromarray(face)] for face in faces]
-        inputs = self.processor(text=[prompt] * len(faces), images=images, padding=True, return_tensors="pt")
+        bos = self.tokenizer.bos_token
+        # A template may write the start token itself: then the tokenizer must not add a second one.
+        added = {"add_special_tokens": False} if bos and prompt.startswith(bos) else {}
+        inputs = self.processor(
+            text=[prompt] * len(faces), images=images, padding=True, return_tensors="pt", **added
+        )
         return inputs.to(self.device, self.model.dtype)
 
     @property

@@ -82,7 +82,8 @@ class Phi3VBackend:
             inputs_embeds=embeds, attention_mask=mask, position_ids=positions, logits_to_keep=1, **with_cache
         )
         first = out.logits[:, -1].float().log_softmax(-1)
-        scores = first[:, [ids[0] for ids in reply_ids]].double()
+        # Sums are made on the CPU: MPS has no float64.
+        scores = first[:, [ids[0] for ids in reply_ids]].cpu().double()
         inputs = [token for ids in reply_ids for token in ids[:-1]]
         if inputs:
             device = mask.device
@@ -97,8 +98,8 @@ class Phi3VBackend:
             ).logits
             targets = targets.expand(len(faces), -1)[..., None]
             later = logits.float().log_softmax(-1).gather(-1, targets)[..., 0]
-            scores.index_add_(1, reply, later.double())
-        loglikelihoods: NDArray[np.float64] = scores.cpu().numpy()
+            scores.index_add_(1, reply.cpu(), later.cpu().double())
+        loglikelihoods: NDArray[np.float64] = scores.numpy()
         return loglikelihoods
 
     def lengths(self, replies: Sequence[str]) -> NDArray[np.int64]:
