@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fer_models.classifiers import prompts
-from fer_models.classifiers.base import Preprocessable, Profiled
+from fer_models.classifiers.base import Preprocessable, Profiled, device_of
 from fer_models.cost import measurement
 from fer_models.cost.energy import EnergyMeter
 from fer_models.cost.reference_workload import reference_workload
@@ -29,6 +29,8 @@ from fer_models.third_party_code import wrap_errors
 BATCH = 32
 #: Seconds for more rounds of a single face: a percentile needs at least `PERCENTILE_ROUNDS`.
 MORE_SECONDS, PERCENTILE_ROUNDS = 3, 20
+#: Phases that show the size of the model.
+PROFILED_PHASES = ("inference", "single face")
 #: A stored cost is not timed again.
 pytestmark = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 
@@ -41,13 +43,13 @@ def measure_cost(request, evaluation, costs, benchmark):
     runtime = options.runtime
 
     def measure_step(
-        phase, build, faces, *, model=None, restoration=None, rounds=None, profiled=None, identity=None
+        phase, build, faces, *, model=None, restoration=None, rounds=None, loaded=None, identity=None
     ):
         """Measure one step over some faces.
 
-        `build` returns the step; it is called only if the step is not stored. `profiled` returns a `Profiled`
-        model. `identity` is what the time depends on, by default the model, the restoration and the shapes of
-        the faces, on the device of the run.
+        `build` returns the step; it is called only if the step is not stored. `loaded` returns the model or
+        the restorer that computes it. `identity` is what the time depends on, by default the model, the
+        restoration and the shapes of the faces.
         """
         specs = {"model": model, "restoration": restoration}
         name = {
@@ -70,7 +72,7 @@ def measure_cost(request, evaluation, costs, benchmark):
         if figures is None:
             names = ", ".join(spec.name for spec in specs.values() if spec) or "the faces"
             with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
-                figures = time_step(build(), faces, rounds, name, profiled, step["device"])
+                figures = time_step(build(), faces, rounds, name, loaded and loaded(), step["device"])
             store.save(step, figures)
         if model is not None and identity is None:
             path = model.weights_path()
@@ -78,13 +80,13 @@ def measure_cost(request, evaluation, costs, benchmark):
             figures["weights_bytes"] = None if path is None else measurement.size_in_bytes(path)
         costs.append({"name": request.node.name, **name, **figures})
 
-    def time_step(step, faces, rounds, name, profiled, device):
+    def time_step(step, faces, rounds, name, loaded, device):
         figures = {}
-        if profiled is not None and isinstance(classifier := profiled(), Profiled):
-            figures |= {"parameters": classifier.parameters, "macs": classifier.macs}
+        if name["phase"] in PROFILED_PHASES and isinstance(loaded, Profiled):
+            figures |= {"parameters": loaded.parameters, "macs": loaded.macs}
         from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
 
-        device = pick_device(device).type  # `auto` is no device of torch
+        device = device_of(loaded) or pick_device(device).type  # `auto` is no device of torch
         figures["peak_memory_mb"] = measurement.peak_memory_mb(step, device)  # also the warm-up
         benchmark.extra_info.update(name | figures)
         run, references = measurement.synchronized(step), []
@@ -151,7 +153,7 @@ def test_cost_of_preprocessing(measure_cost, load_classifier, model, batch):
         )
         return lambda: prepare(batch)
 
-    measure_cost("preprocessing", build, len(batch), model=model)
+    measure_cost("preprocessing", build, len(batch), model=model, loaded=load_classifier)
 
 
 def test_cost_of_restoration(measure_cost, evaluation, restoration, batch):
@@ -159,11 +161,14 @@ def test_cost_of_restoration(measure_cost, evaluation, restoration, batch):
     if reason is not None:
         pytest.skip(reason)
 
+    def load_restorer():
+        return evaluation.runner.restorer(restoration.name)
+
     def build():
-        restorer = evaluation.runner.restorer(restoration.name)
+        restorer = load_restorer()
         return lambda: restorer.restore(batch)
 
-    measure_cost("restoration", build, len(batch), restoration=restoration)
+    measure_cost("restoration", build, len(batch), restoration=restoration, loaded=load_restorer)
 
 
 def test_cost_of_inference_in_batches(measure_cost, load_classifier, model, batch):
@@ -171,7 +176,7 @@ def test_cost_of_inference_in_batches(measure_cost, load_classifier, model, batc
         classifier = load_classifier()
         return lambda: classifier.predict(batch)
 
-    measure_cost("inference", build, len(batch), model=model, profiled=load_classifier)
+    measure_cost("inference", build, len(batch), model=model, loaded=load_classifier)
 
 
 def test_inference_is_no_slower_than_its_baseline(cost_gate, benchmark):
@@ -185,7 +190,7 @@ def test_cost_of_inference_on_a_single_face(measure_cost, load_classifier, model
         return lambda: classifier.predict(batch[:1])
 
     rounds = 2 * evaluation.runner.options.depth.cost_rounds
-    measure_cost("single face", build, 1, model=model, rounds=rounds, profiled=load_classifier)
+    measure_cost("single face", build, 1, model=model, rounds=rounds, loaded=load_classifier)
 
 
 def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, model, batch):
@@ -199,7 +204,7 @@ def test_cost_of_another_prompt_set(measure_cost, load_zero_shot_classifier, mod
         )  # no text is encoded twice
         return lambda: classifier.classify(embeddings, next(new))
 
-    measure_cost("another prompt", build, len(batch), model=model)
+    measure_cost("another prompt", build, len(batch), model=model, loaded=load_zero_shot_classifier)
 
 
 def test_cost_of_a_training_step(measure_cost, training_step, model, evaluation, batch):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fer_models.artifacts.device import describe_machine
+from fer_models.classifiers.base import device_of
 from fer_models.cost.measurement import multiples_of_reference
 from fer_models.cost.other_load import OtherLoad
 from fer_models.cost.ratio import MAX_OTHER_LOAD, CostRatio
@@ -31,7 +32,8 @@ def measure(model: ModelSpec, runtime: Runtime, faces: Sequence[Face], rounds: i
     """Load a model, and measure its predictions of some faces in this process.
 
     Returns:
-        `values`, multiples of the time of the reference workload, one per round; and `other_load`.
+        `values`, multiples of the time of the reference workload, one per round; `device`, on which the model
+        computes; and `other_load`.
 
     Raises:
         PredictionError: the model fails.
@@ -40,9 +42,10 @@ def measure(model: ModelSpec, runtime: Runtime, faces: Sequence[Face], rounds: i
 
     with wrap_errors(PredictionError, f"The time of {model.name} cannot be measured"):
         classifier = model.load(runtime)
-        load, reference = OtherLoad(), reference_workload(pick_device(runtime.device).type)
+        device = device_of(classifier) or pick_device(runtime.device).type
+        load, reference = OtherLoad(), reference_workload(device)
         values = multiples_of_reference(partial(classifier.predict, list(faces)), reference, rounds)
-    return {"values": values, "other_load": load.share()}
+    return {"values": values, "device": device, "other_load": load.share()}
 
 
 def measure_in_new_process(
@@ -111,13 +114,12 @@ class CostRatios:
 
     def _ratio(self, combination: Combination, measurements: int, only_stored: bool) -> CostRatio | None:
         """The ratio of several measurements together; None where one is not stored and `only_stored`."""
-        from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
-
         runner, model = self._runner, self._runner.models[combination.model]
         runtime = model.resolve(runner.options.runtime)
         faces = runner.data.faces.faces(range(min(FACES, len(runner.data.faces))))
         values: list[float] = []
         loads: list[float] = []
+        device = "cpu"
         for number in range(measurements):
             step = {
                 "phase": "cost ratio",
@@ -133,8 +135,8 @@ class CostRatios:
                 return None
             figures = figures or self._measured(step, model, runtime, faces)
             values += figures["values"]
+            device = figures["device"]
             loads += [] if figures["other_load"] is None else [figures["other_load"]]
-        device = pick_device(runtime.device).type
         conditions = (len(faces), describe_machine(), device, runtime.precision, runtime.compiled)
         return CostRatio(tuple(values), *conditions, max(loads, default=None))
 

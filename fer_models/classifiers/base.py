@@ -294,3 +294,15 @@ class Reformattable(Protocol):
     def with_format(self, network_format: NetworkFormat, /) -> Classifier:
         """The same network with another preprocessing; the weights are not loaded again."""
         ...
+
+
+def device_of(*models: object) -> str | None:
+    """The kind of device on which loaded models or restorers compute, as they say it in `device`.
+
+    Returns:
+        `cpu`, `cuda`, `mps`, or `server` for another machine; of several models that of one which does not
+        use the CPU; None where none of them says it.
+    """
+    kinds = [str(getattr(model, "device", None)).partition(":")[0] for model in models]
+    known = [kind for kind in kinds if kind in ("cpu", "cuda", "mps", "server")]
+    return next((kind for kind in known if kind != "cpu"), known[0] if known else None)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.classifiers.base import ANSWERED, Classifier, Predictions
+from fer_models.classifiers.base import ANSWERED, Classifier, Predictions, device_of
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, WeightsError, one_line
 from fer_models.images import Face
@@ -148,6 +148,7 @@ class LateFusion:
 
     def __init__(self, classifiers: Sequence[Classifier], exponents: Sequence[float]) -> None:
         self.classifiers, self.exponents = tuple(classifiers), tuple(exponents)
+        self.device = device_of(*classifiers)
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`."""

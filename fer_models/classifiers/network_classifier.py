@@ -29,6 +29,7 @@ class NetworkClassifier:
         network_format: NetworkFormat,
         run: Callable[[NDArray[Any]], NDArray[Any]],
         batch_size: int | None,
+        device: str = "cpu",
     ) -> None:
         """Compose the classifier.
 
@@ -37,8 +38,9 @@ class NetworkClassifier:
             network_format: its input and output, which `check_format` has compared with the file.
             run: maps inputs (n, …) of the input's type to outputs (n, …) of the output's type.
             batch_size: the only n that `run` accepts; None for any n above 0.
+            device: on which `run` computes.
         """
-        self.network_format = network_format
+        self.network_format, self.device = network_format, device
         self._file, self._run, self._batch_size = file, run, batch_size
         self._input = file.input
         self._output = file.output(network_format.output_name)

@@ -44,7 +44,9 @@ def load(path: Path, network_format: NetworkFormat, device: str = "auto") -> Net
         outputs: NDArray[Any] = session.run([target.name], {source.name: batch})[0]
         return outputs
 
-    return NetworkClassifier(file, network_format, run, source.batch_size)
+    # ONNX Runtime falls back to the CPU silently.
+    device_in_use = "cuda" if _PROVIDERS["cuda"] in session.get_providers() else "cpu"
+    return NetworkClassifier(file, network_format, run, source.batch_size, device_in_use)
 
 
 def _providers(device: str) -> list[str]:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json
-from fer_models.classifiers.base import Embedding, Predictions
+from fer_models.classifiers.base import Embedding, Predictions, device_of
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.errors import WeightsError, one_line
 from fer_models.images import Face
@@ -145,7 +145,7 @@ class LinearProbe:
     """Classifier with an image encoder and a linear probe."""
 
     def __init__(self, encoder: Embedding, probe: Probe) -> None:
-        self.encoder, self.probe = encoder, probe
+        self.encoder, self.probe, self.device = encoder, probe, device_of(encoder)
 
     def embed(self, faces: Sequence[Face], /) -> NDArray[np.float32]:
         """See `Embedding.embed`."""

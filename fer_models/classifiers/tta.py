@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_models.classifiers.base import ANSWERED, Classifier, Predictions, Profiled
+from fer_models.classifiers.base import ANSWERED, Classifier, Predictions, Profiled, device_of
 from fer_models.images import Face
 
 
@@ -17,7 +17,7 @@ class FlipTTA:
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
+        self.classifier, self.device = classifier, device_of(classifier)
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`."""

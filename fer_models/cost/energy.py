@@ -15,7 +15,7 @@ class EnergyMeter:
     """Energy since its creation. The processor's part includes all processes of the machine."""
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
-        """Start counting; `device` is torch's type of the device in use (`cpu`, `cuda`, …)."""
+        """Start counting; `device` is torch's type of the device in use, or `server` for another machine."""
         self._device = device
         # `intel-rapl:0` is a package (on AMD too); `intel-rapl:0:0` is a part of it and would count twice.
         zones = sorted(powercap.glob("intel-rapl:*"))
@@ -26,7 +26,7 @@ class EnergyMeter:
     def joules(self) -> float | None:
         """The energy in joules; None where a device in use has no readable counter."""
         after, gpu = self._read(), self._gpu()
-        if self._before is None or after is None:
+        if self._before is None or after is None or self._device == "server":
             return None
         if self._device == "cuda" and (self._gpu_before is None or gpu is None):
             return None

@@ -123,7 +123,8 @@ def peak_memory_mb(step: Callable[[], Any], device: str = "cpu") -> float | None
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         synchronized(step)()
-        return float(torch.cuda.max_memory_allocated() - before) / 2**20
+        added = torch.cuda.max_memory_allocated() - before
+        return float(added) / 2**20 if added else None  # torch does not see what other runtimes allocate
     try:
         (_SELF / "clear_refs").write_text("5")
     except OSError:

@@ -18,11 +18,12 @@ def reference_workload(device: str = "cpu") -> Callable[[], None]:
     cache, ratios of the shipped networks varied a third more from process to process.
 
     Args:
-        device: torch's name of the device.
+        device: torch's name of the device; another one, such as `server`, means the CPU.
     """
     import torch
     from torch import nn
 
+    device = device if device in ("cuda", "mps") else "cpu"
     layers: list[nn.Module] = []
     channels = 3
     with torch.random.fork_rng(devices=[]):

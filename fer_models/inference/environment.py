@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from fer_models.classifiers.base import device_of
 from fer_models.zoo.spec import Runtime
 
 _PACKAGES = ("fer-models", "torch", "timm", "numpy", "scikit-learn", "pillow")
@@ -24,27 +25,27 @@ def environment() -> dict[str, str]:
     return versions
 
 
-def device_name(runtime: Runtime) -> str:
-    """The device on which a model that is loaded now runs; models without torch run on the CPU."""
-    torch = sys.modules.get("torch")
-    if runtime.device == "cpu" or torch is None:
-        return "cpu"
-    if torch.cuda.is_available():
+def device_name(model: object, runtime: Runtime) -> str:
+    """The device of a loaded model: a GPU by its name.
+
+    A model that does not say where it computes is taken to use torch's device if it has imported torch.
+    """
+    torch, kind = sys.modules.get("torch"), device_of(model)
+    if kind is None and torch is not None and runtime.device != "cpu":
+        from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
+
+        kind = pick_device(runtime.device).type
+    if kind == "cuda" and torch is not None and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return kind or "cpu"
 
 
-def provenance(identity: Mapping[str, Any], runtime: Runtime, batch_size: int) -> dict[str, Any]:
+def provenance(identity: Mapping[str, Any], device: str, batch_size: int) -> dict[str, Any]:
     """What is stored with predictions: nothing that differs from run to run on one machine.
 
     Args:
         identity: everything that decides the predictions besides the faces.
-        runtime: that of the model, with its precision; the model is loaded.
+        device: of the model, as `device_name` returns it.
         batch_size: faces per forward pass.
     """
-    return {
-        **identity,
-        "device": device_name(runtime),
-        "batch_size": batch_size,
-        "environment": environment(),
-    }
+    return {**identity, "device": device, "batch_size": batch_size, "environment": environment()}

@@ -35,7 +35,7 @@ from fer_models.errors import DatasetError, FerModelsError, PredictionError, Sto
 from fer_models.images import face_hash
 from fer_models.inference.batches import BatchLoop
 from fer_models.inference.dataset import EvalDataset
-from fer_models.inference.environment import provenance
+from fer_models.inference.environment import device_name, provenance
 from fer_models.inference.loader import Loader
 from fer_models.inference.loop import no_count, prediction_table
 from fer_models.inference.model_check import SAMPLE
@@ -316,6 +316,7 @@ def shard_predictor(task: Task) -> Callable[[int], float | None]:
     faces = data.full_split
     loader = Loader(config, lambda: data.faces.faces(data.sample(SAMPLE)))
     steps = loader.pipeline(task.model, task.restorer).prediction_steps()
+    device = device_name(loader.classifier(task.model), task.model.resolve(config.runtime))
 
     def predict(shard: int) -> float | None:
         if partition.is_written(shard):
@@ -333,8 +334,7 @@ def shard_predictor(task: Task) -> Callable[[int], float | None]:
         predictions = Predictions.joined(loop(slice(0, len(images))))
         table = prediction_table(predictions, partition, shard)
         seconds = time.perf_counter() - started
-        runtime = task.model.resolve(config.runtime)
-        partition.write_predictions(shard, table, provenance(task.identity, runtime, config.batch_size))
+        partition.write_predictions(shard, table, provenance(task.identity, device, config.batch_size))
         return seconds
 
     return predict

@@ -27,7 +27,7 @@ from fer_models.images import Face
 from fer_models.inference.batches import BatchLoop
 from fer_models.inference.dataset import EvalDataset
 from fer_models.inference.embeddings import embed_missing_shards, embedding_partition
-from fer_models.inference.environment import provenance
+from fer_models.inference.environment import device_name, provenance
 from fer_models.inference.identity import Combination, Identities
 from fer_models.inference.loader import Loader
 from fer_models.inference.loop import Compute, PredictionRun, no_count, predict_missing_shards, predict_with
@@ -293,7 +293,12 @@ class Runner:
         def pool(rows: slice) -> Predictions:
             return fusion.pool([run.predictions.to_predictions(rows) for run in runs], exponents)
 
-        fused = predict_missing_shards(partition, lambda: pool, partial(self._provenance, model, restorer))
+        def describe() -> dict[str, Any]:
+            parts = [self._partition(component, restorer, data) for component in model.components]
+            devices = sorted({str(part.provenance()["device"]) for part in parts})
+            return self._provenance(model, restorer, " and ".join(devices))
+
+        fused = predict_missing_shards(partition, lambda: pool, describe)
         seconds = [run.seconds for run in (fused, *runs)]
         measured = [s for s in seconds if s is not None]
         total = sum(measured) if len(measured) == len(seconds) else None
@@ -312,10 +317,15 @@ class Runner:
             self._predicted[combination] = self._predict(model, restorer, data)
         return self._predicted[combination]
 
-    def _provenance(self, model: ModelSpec, restorer: RestorerSpec) -> dict[str, Any]:
+    def _provenance(
+        self, model: ModelSpec, restorer: RestorerSpec, device: str | None = None
+    ) -> dict[str, Any]:
+        """What is stored with predictions; by default with the device of the loaded model."""
         runtime = model.resolve(self.options.runtime)
         identity = self._identities.identity(model, restorer, runtime=runtime)
-        return provenance(identity, runtime, self.options.batch_size)
+        if device is None:
+            device = device_name(self._loader.classifier(model), runtime)
+        return provenance(identity, device, self.options.batch_size)
 
     def _shown(self, title: str, folder: ShardedFolder[Any]) -> AbstractContextManager[Progress]:
         """The progress of a step that fills a folder; none where nothing is missing."""

@@ -24,6 +24,8 @@ class Restorer(Protocol):
 class Raw:
     """No restoration: the faces as they are."""
 
+    device = "cpu"
+
     def restore(self, faces: Sequence[Face], /) -> Sequence[Face]:
         """Return the same faces."""
         return faces
@@ -31,6 +33,8 @@ class Raw:
 
 class Bicubic:
     """Enlargement without a model: the control for what a restoration network adds beyond size."""
+
+    device = "cpu"
 
     def __init__(self, size: int = 512) -> None:
         self.size = size

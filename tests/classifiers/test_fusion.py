@@ -1,7 +1,9 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from fakes import toy_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from fer_models.classifiers import fusion
-from fer_models.classifiers.base import Predictions
+from fer_models.classifiers.base import Predictions, device_of
 from fer_models.classifiers.dummy import Abstainer, Constant
 from fer_models.classifiers.fusion import FusionWeights, LateFusion, fit, negative_log_likelihood, pool
 from fer_models.config import EvalConfig
@@ -220,6 +222,22 @@ def suite_of(tmp_path, folder, models):
         models,
         restorers.RESTORERS,
     )
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        ([], None),
+        ([None, "abacus"], None),
+        (["cpu", None], "cpu"),
+        (["cpu", torch.device("cuda", 1)], "cuda"),
+        (["server", "cpu"], "server"),
+    ],
+)
+def test_a_model_computes_where_its_parts_do(devices, expected):
+    parts = [SimpleNamespace(device=device) for device in devices]
+    assert device_of(*parts) == expected
+    assert LateFusion(parts, [1.0] * len(parts)).device == expected
 
 
 def test_a_component_that_was_predicted_for_a_fusion_is_not_called_stored(tmp_path, folder, models):

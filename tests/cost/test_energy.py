@@ -29,6 +29,7 @@ def test_the_energy_of_the_processor_alone_is_not_that_of_a_gpu_computation(tmp_
     assert EnergyMeter("cuda", tmp_path).joules() is None
     monkeypatch.setattr("fer_models.cost.energy._gpu_millijoules", iter((1000.0, 3000.0)).__next__)
     assert EnergyMeter("cuda", tmp_path).joules() == 2.0
+    assert EnergyMeter("server", tmp_path).joules() is None, "that of another machine is not known"
 
 
 def test_a_counter_that_restarted_is_corrected(tmp_path):

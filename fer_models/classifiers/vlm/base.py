@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_models.classifiers.base import ANSWERED, Predictions
+from fer_models.classifiers.base import ANSWERED, Predictions, device_of
 from fer_models.classifiers.vlm import response_parser
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.emotions import EMOTIONS, LABELS
@@ -63,6 +63,7 @@ class VlmClassifier:
 
     def __init__(self, backend: VlmBackend, question: Question, answer_mode: str = GENERATE) -> None:
         self.backend, self.question, self.answer_mode = backend, question, answer_mode
+        self.device = device_of(backend)
         self._blank_scores: NDArray[np.float64] | None = None
 
     def predict(self, faces: Sequence[Face], /) -> Predictions:

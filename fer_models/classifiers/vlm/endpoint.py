@@ -58,6 +58,8 @@ class _Response(NamedTuple):
 class Endpoint:
     """Classifier around one model on one server."""
 
+    device = "server"
+
     def __init__(
         self,
         url: str,

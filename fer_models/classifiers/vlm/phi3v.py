@@ -48,6 +48,12 @@ class Phi3VBackend:
         self._start = config.bos_token_id
         self._cache_name = cache_name(network.language)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        device: torch.device = self.network.sub_GN.device
+        return device
+
     @torch.inference_mode()
     def generate(self, faces: Sequence[Face], question: str, longest: int) -> list[str]:
         """See `VlmBackend.generate`."""
