@@ -4,9 +4,9 @@
     python benchmarks/cost_gate.py --model clip-nano --slowdown 0.3 --runs 50 --output runs.jsonl
 
 In each run a model is measured as it is, and slowed down, because it waits after each prediction. The gate
-compares both with a baseline, which every run records anew. It prints how many of the unchanged models
-fail, and last how many of the slowed ones. With --output it adds each run to a file, and continues with the
-runs that are there: 100 runs take hours.
+compares both with a baseline, which is recorded anew for every few runs. It prints how many of the unchanged
+models fail, and last how many of the slowed ones. With --output it adds each run to a file, and continues
+with the runs that are there: 100 runs take hours.
 """
 
 from __future__ import annotations
@@ -46,13 +46,18 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet_b0", choices=models.MODELS.names)
     parser.add_argument("--slowdown", type=float, default=0.2, help="such as 0.2 for 20 %% longer")
     parser.add_argument("--runs", type=int, default=20, help="runs of each kind")
+    parser.add_argument("--runs-per-baseline", type=int, default=1, help="runs that share a baseline")
     parser.add_argument("--output", type=Path, help="JSON lines of the runs; those in it are not repeated")
     args = parser.parse_args()
     conditions = {"machine": describe_machine(), "model": args.model, "slowdown": args.slowdown}
     print(f"{conditions['machine']}; {args.model}, {args.runs} runs of each kind")
     runs = [] if args.output is None or not args.output.exists() else read(args.output, conditions)
+    baseline = None
     while len(runs) < args.runs:
-        run = run_once(args.model, args.slowdown)
+        baseline = baseline or measured(args.model, 0.0, None).now
+        run = run_once(args.model, args.slowdown, baseline)
+        if baseline.is_disturbed or (run is not None and (len(runs) + 1) % args.runs_per_baseline == 0):
+            baseline = None
         if run is None:
             print("  other processes disturbed a measurement, which the gate does not judge", flush=True)
             continue
@@ -79,9 +84,8 @@ def read(path: Path, conditions: dict[str, Any]) -> list[Run]:
     return [line["run"] for line in lines]
 
 
-def run_once(model: str, slowdown: float) -> Run | None:
-    """Record a baseline, and judge the model as it is and slowed down; None where one cannot be judged."""
-    baseline = measured(model, 0.0, None).now
+def run_once(model: str, slowdown: float, baseline: CostRatio) -> Run | None:
+    """Judge the model as it is and slowed down, against a baseline; None where one cannot be judged."""
     if baseline.is_disturbed:
         return None
     run = {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: How many texts are Python objects at once.
-_AT_ONCE = 4096
+_CHUNK_SIZE = 4096
 
 
 class TextColumn(Sequence[str]):
@@ -43,7 +43,7 @@ class TextColumn(Sequence[str]):
             column = texts
         else:
             rest, chunks = iter(texts), [pa.array([], pa.string())]
-            while chunk := list(islice(rest, _AT_ONCE)):
+            while chunk := list(islice(rest, _CHUNK_SIZE)):
                 chunks.append(pa.array(chunk, pa.string()))
             column = cls(pa.concat_arrays(chunks))
         return cls(column.array.dictionary_encode()) if repeated else column
@@ -73,8 +73,8 @@ class TextColumn(Sequence[str]):
         return str(self.array[int(index)].as_py())
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self.array.slice(start, _AT_ONCE).to_pylist()
+        for start in range(0, len(self), _CHUNK_SIZE):
+            yield from self.array.slice(start, _CHUNK_SIZE).to_pylist()
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and bool(self.is_in((text,)).any())

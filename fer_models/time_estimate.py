@@ -44,7 +44,12 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
         checks: the other selected tests, of the kinds `robustness`, `metamorphic`, `question_robustness`,
             `predict`, `input_plausibility` and `costs`.
     """
-    missing = {combination for combination in combinations if _is_missing(runner, combination)}
+    missing = {
+        part
+        for combination in combinations
+        if _is_missing(runner, combination)
+        for part in _parts(runner, combination)
+    }
     faces: dict[str, int] = {}
     for combination in missing:
         model = combination.model
@@ -61,6 +66,15 @@ def estimate(runner: Runner, combinations: Sequence[Combination], checks: Collec
         n = max(len(runner.dataset_of(c).faces) for c in missing if c.restoration == restoration)
         seconds += n * _seconds_per_face(partial(_restorer, runner, restoration), sample)
     return seconds
+
+
+def _parts(runner: Runner, combination: Combination) -> list[Combination]:
+    """What must be predicted for a combination: of a fusion its missing components, which it only pools."""
+    model = runner.models[combination.model]
+    if not model.is_fusion or any(part.name not in runner.models for part in model.components):
+        return [combination]
+    parts = [Combination(part.name, combination.restoration) for part in model.components]
+    return [part for part in parts if _is_missing(runner, part)]
 
 
 def _predictor(runner: Runner, model: str) -> _Step:

@@ -70,7 +70,7 @@ def test_ranks_are_the_positions_in_the_sorted_distinct_texts(values: list[str],
 
 
 def test_a_column_larger_than_a_chunk_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_column, "_AT_ONCE", 3)
+    monkeypatch.setattr(text_column, "_CHUNK_SIZE", 3)
     values = [str(i) for i in range(10)]
     assert list(TextColumn.of(values)) == values
 

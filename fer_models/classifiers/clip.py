@@ -341,6 +341,14 @@ def pretrained_config(architecture: str, tag: str) -> tuple[str, dict[str, Any]]
     return repository, {key: pretrained[key] for key in _PREPROCESSING if key in pretrained}
 
 
+def published_preprocessing(architecture: str) -> dict[str, Any] | None:
+    """The preprocessing of an architecture's published checkpoints; None where they differ, or are none."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    settings = [{key: config[key] for key in _PREPROCESSING if key in config} for config in configs]
+    return settings[0] if settings and all(one == settings[0] for one in settings) else None
+
+
 def load_repository(
     folder: Path,
     prompts: PromptSet,

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.artifacts.model_folder import INDEX, WEIGHTS, safetensors_files
 from fer_models.emotions import LabelSpace
 from fer_models.errors import DatasetError, WeightsError, one_line
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-WEIGHTS = "model.safetensors"
-INDEX = f"{WEIGHTS}.index.json"
 #: Read by transformers before `PREPROCESSOR`, where a repository has it.
 PROCESSOR = "processor_config.json"
 #: The files of a repository that decide predictions.
@@ -117,10 +116,8 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} holds an adapter of another model (adapter_config.json). "
             "Merge them with peft's merge_and_unload(), and save the merged model."
         )
-    if (folder / WEIGHTS).is_file():  # no pipe, which may never end
-        return [folder / WEIGHTS]
-    if (folder / INDEX).is_file():
-        return _shards(folder)
+    if files := safetensors_files(folder):
+        return files
     raise WeightsError(
         f"{folder} holds no {WEIGHTS}. Only safetensors are read, because reading other files can run code. "
         "If you trust it, convert it: "
@@ -137,26 +134,6 @@ def renamed_processor(folder: Path) -> str | None:
     name = _read_object(path).get("image_processor_type") if path.exists() else None
     is_old = isinstance(name, str) and name.endswith(_OLD)
     return f"{str(name).removesuffix(_OLD)}ImageProcessor" if is_old else None
-
-
-def _shards(folder: Path) -> list[Path]:
-    """The files that the index names.
-
-    A name with a folder is refused: a model's identity contains the files of its own folder only.
-    """
-    index = _read_object(folder / INDEX).get("weight_map")
-    names = list(index.values()) if isinstance(index, dict) else []
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise WeightsError(
-            f"{folder / INDEX} names no files of this folder as its weights. Get a sound copy of the model."
-        )
-    shards = [folder / name for name in sorted(set(names))]
-    if missing := [shard for shard in shards if not shard.is_file()]:
-        raise WeightsError(
-            f"{missing[0]} is missing ({len(missing)} of {len(shards)} files that {INDEX} names). "
-            "Get the complete model."
-        )
-    return shards
 
 
 def _declared_names(path: Path) -> tuple[str, ...]:

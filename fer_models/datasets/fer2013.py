@@ -39,6 +39,7 @@ from fer_models.datasets.fer2013_rows import (
     PARTS,
     SIZE,
     SPLITS,
+    USAGES,
     Rows,
     concatenate,
     list_visible,
@@ -47,8 +48,6 @@ from fer_models.datasets.fer2013_rows import (
 )
 from fer_models.emotions import EMOTIONS, FER2013, FOLDERS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
-
-_USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 
 _FORMS = (
     "fer2013.csv, icml_face_data.csv, {train,public_test,private_test}-*.parquet, "
@@ -241,10 +240,10 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parse_usage(usage: str, place: str) -> str:
-    part = _USAGES.get(usage.strip())
+    part = USAGES.get(usage.strip())
     if part is None:
         raise DatasetError(
-            f"{place} has the Usage {usage[:20]!r}; FER-2013 has {', '.join(_USAGES)}. "
+            f"{place} has the Usage {usage[:20]!r}; FER-2013 has {', '.join(USAGES)}. "
             "If the file was cut or edited, get a new copy."
         )
     return part
@@ -290,7 +289,7 @@ def _read_folders(folder: Path, split: str) -> Rows:
                 f"{path} is not named Training_N, PublicTest_N or PrivateTest_N, so its official split is "
                 f"unknown. Remove it, or evaluate the folder as it is: --dataset {folder}"
             )
-        part = next(split for usage, split in _USAGES.items() if usage.lower() == match[1].lower())
+        part = next(split for usage, split in USAGES.items() if usage.lower() == match[1].lower())
         if part in parts:
             parts[part].append((int(match[2]), path, emotion))
     rows = Rows(new_pixels())

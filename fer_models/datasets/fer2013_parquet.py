@@ -27,7 +27,7 @@ from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
 
 #: Rows and bytes of a column that are in memory at once.
-_ROWS_AT_ONCE, _BUFFER = 256, 2**20
+_BATCH_ROWS, _BUFFER = 256, 2**20
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(-[0-9a-f]+)?$")
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -172,7 +172,7 @@ def _read_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], LabelSpace
                 columns["row"] = _find_column(schema, path, ("row",))
             space = _label_space(path, _class_names(schema, columns["label"]))
             names = list(columns.values())
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
                 yield {key: batch.column(name).to_pylist() for key, name in columns.items()}, space
     except DatasetError:
         raise

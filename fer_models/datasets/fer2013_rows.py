@@ -28,6 +28,8 @@ OFFICIAL: dict[str, tuple[int, ...]] = {
 }
 SPLITS: tuple[str, ...] = tuple(OFFICIAL)
 
+#: The column `Usage` of `fer2013.csv`, and the official split that each of its values means.
+USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 #: The official splits that each split consists of, in order.
 PARTS = {
     "train": ("train",),

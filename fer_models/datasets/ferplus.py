@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_models.datasets.fer2013_rows import PARTS, USAGES
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, UnknownNameError
 
@@ -40,8 +41,6 @@ _FILE_COLUMNS = (
     *("contempt", "unknown", "NF"),
 )
 _HEADER = ("Usage", "Image name", *_FILE_COLUMNS)
-_SPLITS = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
-_PARTS = {**{split: (split,) for split in _SPLITS.values()}, "test": ("public_test", "private_test")}
 #: Ten people voted on each face. The table parses and checks a cell at once.
 _COUNTS = {str(votes): votes for votes in range(11)}
 _NEW_COPY_HINT = (
@@ -67,14 +66,14 @@ class VoteTable:
         Raises:
             UnknownNameError: no such split.
         """
-        if split not in _PARTS:
-            raise UnknownNameError("split of fer2013", split, _PARTS)
+        if split not in PARTS:
+            raise UnknownNameError("split of fer2013", split, PARTS)
         outside = rows[(rows < 0) | (rows >= len(self.votes))]
         if len(outside):
             return f"a face has row number {outside[0]}, but the votes have rows 0 to {len(self.votes) - 1}"
         if len(np.unique(rows)) != len(rows):
             return "several faces have the same row number"
-        others = rows[~np.isin(self.splits[rows], _PARTS[split])]
+        others = rows[~np.isin(self.splits[rows], PARTS[split])]
         if not len(others):
             return ""
         row, split_of_votes = others[0], self.splits[others[0]]
@@ -140,11 +139,11 @@ def read(path: Path) -> VoteTable:
                 f"the file was cut or edited. {_NEW_COPY_HINT}"
             )
         try:
-            splits.append(_SPLITS[fields[usage_at]])
+            splits.append(USAGES[fields[usage_at]])
             votes.extend(map(_COUNTS.__getitem__, cells(fields)))
         except KeyError as error:
             raise DatasetError(
-                f"{path} row {row} holds {error.args[0][:20]!r}; its Usage must be {', '.join(_SPLITS)} "
+                f"{path} row {row} holds {error.args[0][:20]!r}; its Usage must be {', '.join(USAGES)} "
                 f"and its votes 0..10. {_NEW_COPY_HINT}"
             ) from None
     if not splits:

@@ -27,7 +27,7 @@ from fer_models.store.subject import Subject
 _APPLICATION_ID = 0x46455248  # "FERH"
 _SCHEMA = 1
 #: How long a process waits for the others, in seconds.
-_PATIENCE = 30
+_BUSY_TIMEOUT = 30
 _NAME = "history.sqlite"
 _ADVICE = "Move this file away, or name another one: `pytest evals` makes a new one next to its store."
 _NOT_WRITABLE = "Make the file and its folder writable, or choose another store: --store FOLDER"
@@ -142,7 +142,7 @@ class History:
             if self.path.exists() and not self.path.is_file():
                 raise UsageError(f"The history {self.path} is not a file. {_ADVICE}")
             address = f"{self.path.absolute().as_uri()}?mode={mode}"
-            options: dict[str, Any] = {"uri": True, "timeout": _PATIENCE, "isolation_level": None}
+            options: dict[str, Any] = {"uri": True, "timeout": _BUSY_TIMEOUT, "isolation_level": None}
             with closing(sqlite3.connect(address, **options)) as connection:
                 connection.row_factory = sqlite3.Row
                 yield connection

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fer_models.emotions import LABELS
 from fer_models.report import parity, tables
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import NOTHING, count, number, p_value, percent, signed
+from fer_models.report.formatting import NOTHING, count, number, p_value, percent, signed, with_interval
 from fer_models.report.markdown_text import cell, code, table
 from fer_models.report.measured_value import MeasuredValue
 from fer_models.report.report_entries import ClassScores, Result, face_set_name, subject_name
@@ -30,7 +30,7 @@ def scores(report: EvalReport) -> Iterator[str]:
         rows = [
             (
                 *(_condition(result), f"{result.n:,}", f"{result.unanswered:,}"),
-                *(_measured(result.metrics.get(metric)) for metric in _METRICS),
+                *(with_interval(result.metrics.get(metric)) for metric in _METRICS),
             )
             for result in results
         ]
@@ -57,8 +57,8 @@ def slices(report: EvalReport) -> Iterator[str]:
     rows = [
         (
             *(_condition(row.result), code(row.column.column), code(row.worst.title), f"{row.worst.n:,}"),
-            *(_measured(row.worst.accuracy), code(row.best.title), number(row.best.accuracy.value)),
-            *(_measured(row.gap.difference), cell(p_value(row.gap.p))),
+            *(with_interval(row.worst.accuracy), code(row.best.title), number(row.best.accuracy.value)),
+            *(with_interval(row.gap.difference), cell(p_value(row.gap.p))),
         )
         for row in worst_slices(report)
     ]
@@ -108,8 +108,12 @@ def leaks(report: EvalReport) -> Iterator[str]:
     for name, results in _by_faces(report).items():
         rows = [
             (
-                *(_condition(result), f"{leaks.faces:,} of {result.n:,}", _measured(leaks.accuracy_on_leaks)),
-                _measured(result.metrics.get("accuracy_without_leaks")),
+                *(
+                    _condition(result),
+                    f"{leaks.faces:,} of {result.n:,}",
+                    with_interval(leaks.accuracy_on_leaks),
+                ),
+                with_interval(result.metrics.get("accuracy_without_leaks")),
                 _signed_interval(leaks.difference),
             )
             for result in results
@@ -129,8 +133,8 @@ def annotators(report: EvalReport) -> Iterator[str]:
         strata = list(dict.fromkeys(stratum for _, votes in judged for stratum in votes.strata))
         rows = [
             (
-                *(_condition(result), _measured(votes.majority), _measured(votes.one_annotator)),
-                *(_measured(votes.strata.get(stratum)) for stratum in strata),
+                *(_condition(result), with_interval(votes.majority), with_interval(votes.one_annotator)),
+                *(with_interval(votes.strata.get(stratum)) for stratum in strata),
             )
             for result, votes in judged
         ]
@@ -229,11 +233,6 @@ def _condition(result: Result) -> str:
     """How the faces were shown: restoration and prompts."""
     subject = result.subject
     return code(f"{subject.restoration} · {subject.prompt}" if subject.prompt else subject.restoration)
-
-
-def _measured(value: MeasuredValue | None) -> str:
-    """`0.668 [0.652, 0.683]`, or a dash."""
-    return NOTHING if value is None else f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
 
 
 def _signed_interval(change: MeasuredValue | ScoreChange | None) -> str:

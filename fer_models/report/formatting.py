@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rich.cells import cell_len
+
+from fer_models.report.measured_value import MeasuredValue
 
 #: What stands in place of a value that was not measured.
 NOTHING = "-"
@@ -112,6 +115,16 @@ def kilowatt_hours(joules: float | None) -> str:
 def count(n: int, noun: str) -> str:
     """`1 face`, `1,050 faces`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def with_interval(value: MeasuredValue | None) -> str:
+    """`0.668 [0.652, 0.683]`, or a dash."""
+    return NOTHING if value is None else f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
 
 
 def shorten(text: str, width: int) -> str:

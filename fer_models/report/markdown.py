@@ -9,9 +9,8 @@ from fer_models.report import parity, robustness, tables
 from fer_models.report.change_entries import ChangedFace
 from fer_models.report.compared_runs import FLIP_HEADINGS
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import count, number, p_value, signed
+from fer_models.report.formatting import count, number, p_value, signed, with_interval
 from fer_models.report.markdown_text import cell, code, code_block, folded, table
-from fer_models.report.measured_value import MeasuredValue
 from fer_models.report.outcomes import Status, outcomes
 from fer_models.report.report_entries import Result
 from fer_models.report.robustness_entries import RestorationResult
@@ -85,16 +84,10 @@ def _tables(report: EvalReport) -> Iterator[str]:
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    accuracy = _interval(result.metrics.get("accuracy"))
+    accuracy = with_interval(result.metrics.get("accuracy"))
     change, p = signed(result.change()), p_value(result.p())
     verdict = result.label if result.label == PASS else f"**{result.label}**"
     return (code(result.name), f"{result.n:,}", accuracy, change, cell(p), verdict)
-
-
-def _interval(measured: MeasuredValue | None) -> str:
-    if measured is None:
-        return number(None)
-    return f"{number(measured.value)} [{number(measured.low)}, {number(measured.high)}]"
 
 
 def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
@@ -145,9 +138,9 @@ def _effect_row(effect: RestorationResult) -> tuple[str, ...]:
 
 def _slice_row(row: WorstSlice) -> tuple[str, ...]:
     names = map(code, (row.result.name, row.column.column, row.worst.title))
-    worst = (f"{row.worst.n:,}", _interval(row.worst.accuracy))
+    worst = (f"{row.worst.n:,}", with_interval(row.worst.accuracy))
     best = (code(row.best.title), number(row.best.accuracy.value))
-    return (*names, *worst, *best, _interval(row.gap.difference), cell(p_value(row.gap.p)))
+    return (*names, *worst, *best, with_interval(row.gap.difference), cell(p_value(row.gap.p)))
 
 
 def _selective_row(result: Result) -> tuple[str, ...] | None:
@@ -157,7 +150,7 @@ def _selective_row(result: Result) -> tuple[str, ...] | None:
     areas = result.selective.by_probability
     accuracies = {one.coverage: one.accuracy for one in result.selective.accuracy_at}
     cells = (accuracies.get(0.8), accuracies.get(0.9), areas.aurc, areas.excess_aurc)
-    return (code(f"{result.name} on {result.face_set}"), *map(_interval, cells))
+    return (code(f"{result.name} on {result.face_set}"), *map(with_interval, cells))
 
 
 def _remarks(report: EvalReport) -> Iterator[str]:

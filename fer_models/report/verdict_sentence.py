@@ -11,7 +11,7 @@ from functools import cached_property
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import metric_name, number, one_line, p_value, signed
+from fer_models.report.formatting import count, listed, metric_name, number, one_line, p_value, signed
 from fer_models.report.report_entries import Entry, Result, face_set_name
 from fer_models.report.robustness_entries import Figure, ParityEntry, RobustnessEntry
 
@@ -50,7 +50,7 @@ class _Verdict:
         if worst is not None:
             yield worst
             if others := self._other_failures():
-                yield f"{_joined(others)} failed too."
+                yield f"{listed(others)} failed too."
             yield from (f"{clause}." for clause in uncertain)
         elif self._judged or self._figures:
             yield f"{self._scope()}: {self._outcome()}."
@@ -58,7 +58,7 @@ class _Verdict:
         else:
             yield self._nothing_judged()
         if self._errors:
-            subjects = _counted(len(self._errors), "subject")
+            subjects = count(len(self._errors), "subject")
             yield f"{subjects} could not be judged: {self._listed(self._errors)}."
         fails = any(e.fails for e in self._results) or any(e.fails for e in self.report.checks)
         if worst is None and fails:
@@ -147,7 +147,7 @@ class _Verdict:
             "other robustness figure": len(self._failed_figures),
         }
         worst = next(noun for noun, n in numbers.items() if n)
-        return [_counted(n, noun) for noun, n in (numbers | {worst: numbers[worst] - 1}).items() if n]
+        return [count(n, noun) for noun, n in (numbers | {worst: numbers[worst] - 1}).items() if n]
 
     # A run without regressions.
 
@@ -160,10 +160,10 @@ class _Verdict:
         face_sets = dict.fromkeys(face_set_name(entry.subject) for entry in entries)
         what = self.quote(next(iter(names)))
         if len(subjects) > 1:
-            what = f"{_counted(len(models), 'model')}, {_counted(len(subjects), 'combination')}"
+            what = f"{count(len(models), 'model')}, {count(len(subjects), 'combination')}"
         where = self.quote(next(iter(face_sets)))
         if len(face_sets) > 1:
-            where = _counted(len(face_sets), "set") + " of faces"
+            where = count(len(face_sets), "set") + " of faces"
         return f"{what} on {where}, {self._faces(entries)}"
 
     def _faces(self, entries: Iterable[Entry]) -> str:
@@ -175,7 +175,7 @@ class _Verdict:
             predicted[name] = max(predicted.get(name, 0), entry.n)
             total[name] = max(total.get(name, 0), entry.of if isinstance(entry, Result) else entry.n)
         n, of = sum(predicted.values()), sum(total.values())
-        return _counted(n, "face") if n == of else f"{n:,} of {_counted(of, 'face')}"
+        return count(n, "face") if n == of else f"{n:,} of {count(of, 'face')}"
 
     def _outcome(self) -> str:
         verdicts = {
@@ -200,14 +200,14 @@ class _Verdict:
         if names := self._names(entry for entry in self._judged if entry.verdict == verdict):
             yield f"{len(names):,} {singular if len(names) == 1 else plural}: {self._listed(names)}"
         if n := sum(figure.verdict == verdict for _, figure in self._figures):
-            yield f"{_counted(n, 'robustness figure')} {singular if n == 1 else plural}"
+            yield f"{count(n, 'robustness figure')} {singular if n == 1 else plural}"
 
     def _nothing_judged(self) -> str:
         predicted, skipped = len(self.report.results), [skip.model for skip in self.report.skipped]
         if any(result.verdict is None for result in self.report.results):
-            return f"Nothing was judged: {_counted(predicted, 'combination')} predicted only."
+            return f"Nothing was judged: {count(predicted, 'combination')} predicted only."
         if skipped:
-            models, was = _counted(len(skipped), "model"), "was" if len(skipped) == 1 else "were"
+            models, was = count(len(skipped), "model"), "was" if len(skipped) == 1 else "were"
             return f"Nothing was judged: {models} {was} skipped ({self._listed(skipped)})."
         return "Nothing was judged."
 
@@ -247,11 +247,3 @@ def _p(p: float | None) -> str:
     """` (p = 0.0004)`, ` (p < 0.0001)`; empty for none."""
     text = p_value(p)
     return "" if p is None else f" (p {text})" if text.startswith("<") else f" (p = {text})"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fer_models.errors import UsageError
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
 from fer_models.gate.metric_checks import DEGRADED_MARGIN, OVERALL, SLICE, MetricCheck
-from fer_models.report.formatting import count, metric_name, p_value
+from fer_models.report.formatting import count, listed, metric_name, p_value
 from fer_models.report.tables import FailureRow, failure_table
 
 #: The metrics that a test can ask the gate about.
@@ -25,7 +25,7 @@ def message(verdict: Verdict, strict: bool = False) -> str:
     if verdict.status == INCONCLUSIVE:
         checks = verdict.comparison.checks
         names = [_name(c) for c in checks if c.regressed and c.family == OVERALL]
-        return table(verdict, f"{_list(names)} fell, but this many faces cannot establish it.")
+        return table(verdict, f"{listed(names)} fell, but this many faces cannot establish it.")
     return degradation_line(verdict)
 
 
@@ -106,7 +106,7 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
 
 
 def _fall_headline(verdict: Verdict, names: list[str]) -> str:
-    headline = f"{_list(names)} fell below {'its' if len(names) == 1 else 'their'} baseline."
+    headline = f"{listed(names)} fell below {'its' if len(names) == 1 else 'their'} baseline."
     if {check.family for check in verdict.failed_checks} == {SLICE}:
         return f"Over all faces no fall is established, but {headline}"
     return headline
@@ -114,7 +114,3 @@ def _fall_headline(verdict: Verdict, names: list[str]) -> str:
 
 def _name(check: MetricCheck) -> str:
     return metric_name(check.metric)
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -15,7 +15,7 @@ from fer_models.errors import UsageError, printable
 #: A slice with fewer faces is scored and never judged.
 MIN_SLICE = 50
 #: The most slices of a column that is made of values as they are.
-MOST_LEVELS = 50
+MAX_LEVELS = 50
 #: The longest name of a column or of a slice, in characters.
 LONGEST_NAME = 60
 #: The code of a face without a value.
@@ -83,7 +83,7 @@ def categorical_column(name: str, values: Sequence[str], source: str) -> SliceCo
         source: where the values come from.
 
     Raises:
-        UsageError: there are more than `MOST_LEVELS` different values, or some are equal once shortened.
+        UsageError: there are more than `MAX_LEVELS` different values, or some are equal once shortened.
     """
     texts = [shorten(value) for value in values]
     if len(set(texts)) < len({printable(" ".join(value.split())) for value in values}):
@@ -92,10 +92,10 @@ def categorical_column(name: str, values: Sequence[str], source: str) -> SliceCo
             "characters. Shorten them so that they differ."
         )
     levels = sorted({text for text in texts if text}, key=_natural_order)
-    if len(levels) > MOST_LEVELS:
+    if len(levels) > MAX_LEVELS:
         raise UsageError(
             f"The column '{shorten(name)}' has {len(levels)} different values; slices are made of at most "
-            f"{MOST_LEVELS}. Leave it out, group its values, or give it as numbers."
+            f"{MAX_LEVELS}. Leave it out, group its values, or give it as numbers."
         )
     places = {level: i for i, level in enumerate(levels)}
     codes = np.array([places.get(text, NO_VALUE) for text in texts], dtype=np.int64)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 FILE_KEYS = ("file", "filename", "file_name", "path", "image", "source")
 HASH_KEYS = ("hash", "pixel_hash", "face_hash")
 #: The least share of the faces that must have a row.
-LEAST_JOINED = 0.95
+MIN_JOINED_SHARE = 0.95
 #: A column of numbers with more different values than this is cut into quarters.
-MOST_NUMBERS_AS_THEY_ARE = 10
+MAX_DISTINCT_NUMBERS = 10
 #: The largest file that is read, in bytes, and the most columns of properties.
 LARGEST_FILE, MAX_COLUMNS = 2**30, 50
 #: The most rows of a file: a Parquet file of some kilobytes can claim billions.
@@ -162,13 +162,14 @@ def _join(path: Path, table: pyarrow.Table, key: str, names: Sequence[str], face
     wanted = faces.hashes if is_hash else _file_keys(faces, row_of)
     rows = np.array([row_of.get(value, -1) for value in wanted], dtype=np.int64)
     n_joined = int((rows >= 0).sum())
-    if n_joined < LEAST_JOINED * len(faces):
+    if n_joined < MIN_JOINED_SHARE * len(faces):
         example = one_line(wanted[int(np.flatnonzero(rows < 0)[0])], 80)
         first = f" (its first is '{one_line(keys[0], 80)}')" if keys else ""
         raise UsageError(
             f"--slices {printable(path)} has a row for {n_joined} of the {len(faces)} faces of {faces.name}; "
-            f"at least {LEAST_JOINED:.0%} are needed. No row of its column '{one_line(key, LONGEST_NAME)}'"
-            f"{first} is '{example}'. Correct the names in this column, or name the faces by pixel hash."
+            f"at least {MIN_JOINED_SHARE:.0%} are needed. No row of its column "
+            f"'{one_line(key, LONGEST_NAME)}'{first} is '{example}'. "
+            "Correct the names in this column, or name the faces by pixel hash."
         )
     return _Join(rows, len(row_of) - len(np.unique(rows[rows >= 0])))
 
@@ -211,7 +212,7 @@ def _column(name: str, values: Sequence[object], source: str, cuts: Sequence[flo
         if numbers is None:
             raise UsageError(f"--slice-cuts: the column '{name}' does not hold numbers.")
         return numeric_column(name, numbers, source, cuts)
-    if numbers is not None and len(np.unique(numbers[~np.isnan(numbers)])) > MOST_NUMBERS_AS_THEY_ARE:
+    if numbers is not None and len(np.unique(numbers[~np.isnan(numbers)])) > MAX_DISTINCT_NUMBERS:
         origin = f"{source}; cut at the quartiles of these faces"
         return numeric_column(name, numbers, origin, quartiles_of(numbers), quartiles=True)
     if numbers is not None:

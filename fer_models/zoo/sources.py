@@ -133,6 +133,7 @@ def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
             path,
             prompts,
             architecture=name.network,
+            preprocess=clip.published_preprocessing(name.network),
             device=runtime.device,
             precision=runtime.precision,
             compiled=runtime.compiled,

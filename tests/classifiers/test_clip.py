@@ -264,6 +264,12 @@ def test_a_repository_in_the_hubs_cache_is_used_as_it_is(monkeypatch, tmp_path, 
         spec.load(Runtime(device="cpu"))
 
 
+def test_a_checkpoint_of_ones_own_is_preprocessed_as_the_published_ones_are():
+    assert clip.published_preprocessing("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
+    assert clip.published_preprocessing("RN50")["mean"][0] == pytest.approx(0.48145466)
+    assert clip.published_preprocessing("clip-nano") is None
+
+
 @pytest.mark.parametrize("setting", ["trust_remote_code", "subfolder", "cache_dir"])
 def test_a_repository_cannot_ask_for_code_or_files_through_its_tokenizer(tmp_path, small, setting):
     os.link(small, tmp_path / "open_clip_model.safetensors")

@@ -80,7 +80,7 @@ def test_faces_are_grey_arrays_that_cannot_be_changed(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_is_read_some_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fer2013_parquet, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(fer2013_parquet, "_BATCH_ROWS", 2)
     write_parquet(tmp_path, TINY * 3)
     faces = fer2013.load("private_test", tmp_path)
     assert pixels_of(faces) == [1, 4] * 3

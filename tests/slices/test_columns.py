@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fer_models.errors import UsageError
 from fer_models.slices.columns import (
     LONGEST_NAME,
-    MOST_LEVELS,
+    MAX_LEVELS,
     SliceColumns,
     categorical_column,
     cross,
@@ -65,8 +65,8 @@ def test_crossed_columns_hold_each_pair_that_occurs(first, random):
 
 
 def test_a_column_of_too_many_values_is_refused():
-    with pytest.raises(UsageError, match=f"'id' has {MOST_LEVELS + 1} different values"):
-        categorical_column("id", [str(i) for i in range(MOST_LEVELS + 1)], "test")
+    with pytest.raises(UsageError, match=f"'id' has {MAX_LEVELS + 1} different values"):
+        categorical_column("id", [str(i) for i in range(MAX_LEVELS + 1)], "test")
 
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))

@@ -19,6 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.model_folder import safetensors_files
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
@@ -145,7 +146,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     """
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
     safetensors_io.require_memory(
-        safetensors_io.count_elements(sorted(folder.glob("*.safetensors"))), dtype, target, folder.name
+        safetensors_io.count_elements(safetensors_files(folder)), dtype, target, folder.name
     )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.artifacts.model_folder import safetensors_files
 from fer_models.classifiers.vlm.phi3v_network import Phi3V
 from fer_models.errors import WeightsError, one_line
 
@@ -104,14 +105,9 @@ def _safetensors_files(folder: Path) -> list[Path]:
     Raises:
         WeightsError: there are none, or one of the index is missing.
     """
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        paths = sorted({folder / str(name) for name in read_config(index)["weight_map"].values()})
-    else:
-        paths = sorted(folder.glob("*.safetensors"))
-    missing = [path.name for path in paths if not path.exists()]
-    if missing or not paths:
-        raise WeightsError(f"{folder} lacks {', '.join(missing) or 'its safetensors files'}. Fetch it anew.")
+    paths = safetensors_files(folder) or sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise WeightsError(f"{folder} lacks its safetensors files. Fetch it anew.")
     return paths
 
 

@@ -1,0 +1,47 @@
+"""Weights of a model in a folder as transformers saves it: one safetensors file, or several with an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_models.artifacts.json_io import parse_json, read_text
+from fer_models.errors import WeightsError, one_line
+
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+
+
+def safetensors_files(folder: Path) -> list[Path]:
+    """List the files of the weights: `model.safetensors`, or those that its index names; none without both.
+
+    A name with a folder is refused: a model's identity contains the files of its own folder only.
+
+    Raises:
+        WeightsError: the index is damaged, or names a file that is missing.
+    """
+    if (folder / WEIGHTS).is_file():  # no pipe, which may never end
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        return []
+    names = _indexed_names(folder / INDEX)
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise WeightsError(
+            f"{folder / INDEX} names no files of this folder as its weights. Get a sound copy of the model."
+        )
+    files = [folder / str(name) for name in sorted(set(map(str, names)))]
+    if missing := [file for file in files if not file.is_file()]:
+        raise WeightsError(
+            f"{missing[0]} is missing ({len(missing)} of {len(files)} files that {INDEX} names). "
+            "Get the complete model."
+        )
+    return files
+
+
+def _indexed_names(path: Path) -> list[object]:
+    try:
+        content = parse_json(read_text(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(str(error))
+        raise WeightsError(f"{path} cannot be read ({reason}). Get a sound copy of the model.") from error
+    names = content.get("weight_map") if isinstance(content, dict) else None
+    return list(names.values()) if isinstance(names, dict) else []
