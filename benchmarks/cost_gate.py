@@ -4,9 +4,9 @@
     python benchmarks/cost_gate.py --model clip-nano --slowdown 0.3 --runs 50 --output runs.jsonl
 
 In each run a model is measured as it is, and slowed down, because it waits after each prediction. The gate
-compares both with a baseline, which is recorded anew for every few runs. It prints how many of the unchanged
-models fail, and last how many of the slowed ones. With --output it adds each run to a file, and continues
-with the runs that are there: 100 runs take hours.
+compares both with a baseline, which is recorded anew for each run, or for several. It prints how many of the
+unchanged models fail, and last how many of the slowed ones. With --output it adds each run to a file, and
+continues with the runs that are there: 100 runs take hours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fer_models.artifacts.device import describe_machine
 from fer_models.classifiers.base import Classifier, Predictions
 from fer_models.config import EvalConfig
 from fer_models.cost.ratio import CostRatio
-from fer_models.cost_ratios import CostRatios
+from fer_models.cost_ratios import MEASUREMENTS, CostRatios
 from fer_models.gate.baselines import BaselineRecord
 from fer_models.gate.cost_gate import CostVerdict
 from fer_models.images import Face
@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("--runs-per-baseline", type=int, default=1, help="runs that share a baseline")
     parser.add_argument("--output", type=Path, help="JSON lines of the runs; those in it are not repeated")
     args = parser.parse_args()
+    if args.runs_per_baseline < 1:
+        parser.error("--runs-per-baseline must be at least 1")
     conditions = {"machine": describe_machine(), "model": args.model, "slowdown": args.slowdown}
+    conditions["measurements"] = MEASUREMENTS
     print(f"{conditions['machine']}; {args.model}, {args.runs} runs of each kind")
     runs = [] if args.output is None or not args.output.exists() else read(args.output, conditions)
     baseline = None

@@ -72,7 +72,7 @@ def measure_cost(request, evaluation, costs, benchmark):
         if figures is None:
             names = ", ".join(spec.name for spec in specs.values() if spec) or "the faces"
             with wrap_errors(FerModelsError, f"The {phase} of {names} cannot be timed"):
-                figures = time_step(build(), faces, rounds, name, loaded and loaded(), step["device"])
+                figures = time_step(benchmark, build(), rounds, name, loaded and loaded(), step["device"])
             store.save(step, figures)
         if model is not None and identity is None:
             path = model.weights_path()
@@ -80,33 +80,35 @@ def measure_cost(request, evaluation, costs, benchmark):
             figures["weights_bytes"] = None if path is None else measurement.size_in_bytes(path)
         costs.append({"name": request.node.name, **name, **figures})
 
-    def time_step(step, faces, rounds, name, loaded, device):
-        figures = {}
-        if name["phase"] in PROFILED_PHASES and isinstance(loaded, Profiled):
-            figures |= {"parameters": loaded.parameters, "macs": loaded.macs}
-        from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
-
-        device = device_of(loaded) or pick_device(device).type  # `auto` is no device of torch
-        figures["peak_memory_mb"] = measurement.peak_memory_mb(step, device)  # also the warm-up
-        benchmark.extra_info.update(name | figures)
-        run, references = measurement.synchronized(step), []
-        if faces == 1:
-            rounds = max(rounds, min(10 * rounds, int(MORE_SECONDS / measurement.seconds_of(run))))
-        time_reference = reference_timer(references, device)
-        benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
-        data = list(benchmark.stats.stats.data)
-        # Each round has its own reference, timed just before: a busy machine slows both alike.
-        multiples = [seconds / reference for seconds, reference in zip(data, references, strict=False)]
-        seconds = benchmark.stats.stats.median
-        figures |= {"seconds": seconds, "images_per_second": faces / seconds, **interval("seconds", data)}
-        if faces == 1 and len(data) >= PERCENTILE_ROUNDS:
-            figures["seconds_p95"] = float(np.quantile(data, 0.95))
-        figures |= {"relative": median(multiples), **interval("relative", multiples)}
-        figures |= {"joules": joules_per_step(run, rounds, device), "device": device}
-        benchmark.extra_info.update(figures)
-        return figures
-
     return measure_step
+
+
+def time_step(benchmark, step, rounds, name, loaded, device):
+    """Time a step with pytest-benchmark; its figures."""
+    figures, faces = {}, name["batch"]
+    if name["phase"] in PROFILED_PHASES and isinstance(loaded, Profiled):
+        figures |= {"parameters": loaded.parameters, "macs": loaded.macs}
+    from fer_models.artifacts.safetensors_io import pick_device  # it imports torch
+
+    device = device_of(loaded) or pick_device(device).type  # `auto` is no device of torch
+    figures["peak_memory_mb"] = measurement.peak_memory_mb(step, device)  # also the warm-up
+    benchmark.extra_info.update(name | figures)
+    run, references = measurement.synchronized(step), []
+    if faces == 1:
+        rounds = max(rounds, min(10 * rounds, int(MORE_SECONDS / measurement.seconds_of(run))))
+    time_reference = reference_timer(references, device)
+    benchmark.pedantic(run, setup=time_reference, rounds=rounds, iterations=1)
+    data = list(benchmark.stats.stats.data)
+    # Each round has its own reference, timed just before: a busy machine slows both alike.
+    multiples = [seconds / reference for seconds, reference in zip(data, references, strict=False)]
+    seconds = benchmark.stats.stats.median
+    figures |= {"seconds": seconds, "images_per_second": faces / seconds, **interval("seconds", data)}
+    if faces == 1 and len(data) >= PERCENTILE_ROUNDS:
+        figures["seconds_p95"] = float(np.quantile(data, 0.95))
+    figures |= {"relative": median(multiples), **interval("relative", multiples)}
+    figures |= {"joules": joules_per_step(run, rounds, device), "device": device}
+    benchmark.extra_info.update(figures)
+    return figures
 
 
 def reference_timer(references, device):

@@ -23,7 +23,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        with part.open("rb") as file:
+        with part.open("rb+") as file:
             os.fsync(file.fileno())  # else a power failure could leave an empty file
         part.replace(path)
     finally:

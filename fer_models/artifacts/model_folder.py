@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import WeightsError, one_line
@@ -23,12 +24,13 @@ def safetensors_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
         return []
-    names = _indexed_names(folder / INDEX)
+    index = read_object(folder / INDEX).get("weight_map")
+    names = list(index.values()) if isinstance(index, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise WeightsError(
             f"{folder / INDEX} names no files of this folder as its weights. Get a sound copy of the model."
         )
-    files = [folder / str(name) for name in sorted(set(map(str, names)))]
+    files = [folder / name for name in sorted(set(names))]
     if missing := [file for file in files if not file.is_file()]:
         raise WeightsError(
             f"{missing[0]} is missing ({len(missing)} of {len(files)} files that {INDEX} names). "
@@ -37,11 +39,17 @@ def safetensors_files(folder: Path) -> list[Path]:
     return files
 
 
-def _indexed_names(path: Path) -> list[object]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        WeightsError: it cannot be read, or is something else.
+    """
     try:
         content = parse_json(read_text(path))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, not an object")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(str(error))
+        reason = getattr(error, "strerror", None) or one_line(str(error), 150)
         raise WeightsError(f"{path} cannot be read ({reason}). Get a sound copy of the model.") from error
-    names = content.get("weight_map") if isinstance(content, dict) else None
-    return list(names.values()) if isinstance(names, dict) else []
+    return content

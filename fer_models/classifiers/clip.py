@@ -42,9 +42,9 @@ FORMAT = "fer-models-clip"
 #: This package's own architecture, as a model configuration of open_clip.
 NANO = "clip-nano"
 #: The fields of open_clip's preprocessing that checkpoints set.
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 #: What the settings of a repository may say about its tokenizer.
 _TOKENIZER_SETTINGS = {"clean", "strip_sep_token", "language"}
-_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG = ASSETS / "open_clip" / f"{NANO}.json"
 open_clip.add_model_config(_CONFIG)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.artifacts.model_folder import INDEX, WEIGHTS, safetensors_files
+from fer_models.artifacts.model_folder import INDEX, WEIGHTS, read_object, safetensors_files
 from fer_models.emotions import LabelSpace
 from fer_models.errors import DatasetError, WeightsError, one_line
 
@@ -67,7 +66,7 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     Raises:
         WeightsError: it cannot be read, or it is of a model that cannot be used.
     """
-    config = _read_object(folder / CONFIG)
+    config = read_object(folder / CONFIG)
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise WeightsError(f"{folder / CONFIG}: `architectures` is no list of names. Get a sound copy.")
@@ -92,7 +91,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         WeightsError: a file is missing, or the model needs code or weights that are not in these files.
     """
-    config = _read_object(folder / CONFIG)
+    config = read_object(folder / CONFIG)
     is_timm = "pretrained_cfg" in config  # a model that timm saved has its preprocessing in config.json
     settings = [path for name in (PROCESSOR, PREPROCESSOR) if (path := folder / name).exists()]
     if not settings and not is_timm:
@@ -101,7 +100,7 @@ def weight_files(folder: Path) -> list[Path]:
             "AutoImageProcessor.from_pretrained(BASE_MODEL).save_pretrained(FOLDER)."
         )
     for path in (folder / CONFIG, *settings):
-        if "auto_map" in _read_object(path):
+        if "auto_map" in read_object(path):
             raise WeightsError(
                 f"{path} names code that comes with the model (auto_map). Such code is never run. "
                 "Use a model of a class of transformers, or write a model file (--model-file)."
@@ -131,13 +130,13 @@ def renamed_processor(folder: Path) -> str | None:
     `ViTFeatureExtractor` became `ViTImageProcessor`.
     """
     path = folder / PREPROCESSOR
-    name = _read_object(path).get("image_processor_type") if path.exists() else None
+    name = read_object(path).get("image_processor_type") if path.exists() else None
     is_old = isinstance(name, str) and name.endswith(_OLD)
     return f"{str(name).removesuffix(_OLD)}ImageProcessor" if is_old else None
 
 
 def _declared_names(path: Path) -> tuple[str, ...]:
-    content = _read_object(path)
+    content = read_object(path)
     names: Any = content.get("labels")
     is_list = isinstance(names, list) and bool(names) and set(content) == {"labels"}
     if not is_list or not all(isinstance(name, str) for name in names):
@@ -171,19 +170,3 @@ def _configured_names(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 def _listing(names: tuple[str, ...]) -> str:
     return one_line(", ".join(names), 120)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        WeightsError: it cannot be read, or is something else.
-    """
-    try:
-        content = parse_json(read_text(path))
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not an object")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(str(error))
-        raise WeightsError(f"{path} cannot be read ({reason}). Get a sound copy of the model.") from error
-    return content

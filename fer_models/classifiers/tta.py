@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import getattr_static
 
 import numpy as np
 
@@ -49,5 +50,5 @@ class _ProfiledFlipTTA(FlipTTA):
 def flip_tta(classifier: Classifier) -> FlipTTA:
     """Wrap a classifier in `FlipTTA`; `Profiled` if it is."""
     # Not by `isinstance`, which up to Python 3.11 computes the properties: `macs` runs the network.
-    names = {*dir(type(classifier)), *vars(classifier)}
-    return (_ProfiledFlipTTA if {"parameters", "macs"} <= names else FlipTTA)(classifier)
+    has_both = all(getattr_static(classifier, name, None) is not None for name in ("parameters", "macs"))
+    return (_ProfiledFlipTTA if has_both else FlipTTA)(classifier)

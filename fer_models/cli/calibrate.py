@@ -27,6 +27,6 @@ def run(args: argparse.Namespace) -> int:
     name = make_calibrated(base).name
     require_name(name)
     (exponent,), path = fit_exponents(args, [base], name)
-    console().print(f"temperature {1 / exponent:.3f}: {path}", highlight=False)
+    console().print(f"temperature {1 / exponent:.3f}: {path}")
     print_next_step(args, name)
     return 0

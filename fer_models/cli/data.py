@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from fer_models.cli import audit, check_claim
 from fer_models.cli.common import Commands, add_command, data_options, load_faces
+from fer_models.errors import UsageError
 
 _EXAMPLES = (
     "fer-models data --dataset fer2013 --data-root FOLDER",
@@ -38,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     from fer_models import datasets
 
+    if args.sheet is not None:
+        _check_sheet(args.sheet)
     names = [args.split] if args.split else datasets.splits(args.dataset, args.data_root)
     report: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -62,6 +66,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_sheet(path: Path) -> None:
+    from PIL import Image
+
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"--sheet {path}: no format of pictures has this suffix. Choose FILE.png.")
+
+
 def _write_sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> None:
     import numpy as np
     from PIL import Image
@@ -75,6 +86,11 @@ def _write_sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> N
         indices = np.flatnonzero(faces.labels == emotion)[:columns]
         row = [resize(faces.face(int(i)), side) for i in indices]
         rows.append(np.concatenate(row + [white] * (columns - len(row)), axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
-    print(f"{faces.name}: a sheet of faces is in {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+    except OSError as error:
+        raise UsageError(
+            f"--sheet {path} cannot be written ({error.strerror}). Choose another file."
+        ) from error
+    print(f"{faces.name}: a sheet of faces is in {path}", file=sys.stderr)

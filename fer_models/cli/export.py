@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     lines += [done.note] if done.note else []
     lines.append(f"Evaluate it: pytest evals --model onnx:{done.path}")
     for line in lines:
-        screen.print(line, markup=False, highlight=False)
+        screen.print(line, markup=False)
     return 0
 
 

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     name = _fusion_name(components)
     exponents, path = fit_exponents(args, components, name)
     text = ", ".join(f"{m.name} {e:.3f}" for m, e in zip(components, exponents, strict=True))
-    console().print(f"exponents {text}: {path}", highlight=False)
+    console().print(f"exponents {text}: {path}")
     print_next_step(args, name)
     return 0
 
@@ -86,7 +86,7 @@ def fit_exponents(
     with writable(path, "FOLDER"):
         fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
     for row, each in rows.items():
-        console().print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats", highlight=False)
+        console().print(f"  {row}: {_scores(each, tables[0])}, {loss[row]:.4f} nats")
     return exponents, path
 
 
@@ -94,7 +94,7 @@ def print_next_step(args: argparse.Namespace, name: str) -> None:
     """Say on which faces the fitted model must not be evaluated."""
     command = f"pytest evals --model {name} --dataset {args.dataset} …"
     text = f"The weights were fitted on these faces. Evaluate on others: {command}"
-    console().print(text, highlight=False)
+    console().print(text)
 
 
 def _components(args: argparse.Namespace) -> list[ModelSpec]:
@@ -137,7 +137,7 @@ def _predict(runner: Runner, components: list[ModelSpec]) -> list[PredictionTabl
     faces, tables = runner.data.faces, []
     for model in components:
         message = f"{model.name} on {faces.name}: {len(faces)} faces; stored predictions are used"
-        console().print(message, highlight=False)
+        console().print(message)
         tables.append(runner.predict(Combination(model.name, "raw")).predictions)
     return tables
 

@@ -86,6 +86,13 @@ def _number(parser: argparse.ArgumentParser, name: str, default: int, text: str)
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, with a progress bar, and print tables or JSON."""
+    from fer_models.emotions import LABELS
+    from fer_models.errors import UsageError
+
+    if args.seed < 0 or args.n < len(LABELS) or min(args.runs, args.whole_runs) < 1:
+        raise UsageError(
+            f"--seed must be at least 0, --n at least {len(LABELS)}, --runs and --whole-runs at least 1."
+        )
     folder = args.folder
     if folder is None:
         folder, predictions, subject = _largest(args.store)
@@ -97,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(args, subject, results, runs)
     else:
-        console().print(f"Source: {subject.id}, {len(predictions)} faces, {folder}", highlight=False)
+        console().print(f"Source: {subject.id}, {len(predictions)} faces, {folder}")
         _print_tables(args, results, runs)
     return 0
 
@@ -118,7 +125,7 @@ def run_plan(args: argparse.Namespace) -> int:
         f"The observed fall must be at least {100 * settings.margin:g} points, and significant by the exact",
         f"McNemar test: p < {args.alpha:g} after Holm's adjustment for {count(args.family, 'test')}.",
     ):
-        screen.print(line, highlight=False)
+        screen.print(line)
     screen.print(_plan_table(neighbouring_plans(wanted, settings)))
     return 0
 
@@ -172,15 +179,9 @@ def _simulate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from fer_models.emotions import LABELS
-    from fer_models.errors import UsageError
     from fer_models.gate import power
     from fer_models.studies import run_power
 
-    if args.seed < 0 or args.n < len(LABELS) or min(args.runs, args.whole_runs) < 1:
-        raise UsageError(
-            f"--seed must be at least 0, --n at least {len(LABELS)}, --runs and --whole-runs at least 1."
-        )
     discordant = _DISCORDANT if args.discordant is None else args.discordant / 100
     scenarios = [
         replace(s, discordant=discordant) if s.discordant == _DISCORDANT else s for s in power.SCENARIOS
@@ -227,7 +228,7 @@ def _print_tables(args: argparse.Namespace, results: list[ScenarioResult], runs:
     screen = console()
 
     def text(line: str) -> None:
-        screen.print(line, highlight=False)
+        screen.print(line)
 
     text(f"{args.runs} runs per row, {args.n} faces each: the share in which a test detects a fall")
     screen.print(_scenario_table(results))

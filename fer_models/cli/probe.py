@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         runner = fitting_runner(args, split, [model], args.limit)
         faces = runner.data.faces
         message = f"{model.name} embeds {faces.name}: {len(faces)} faces; stored embeddings are used"
-        screen.print(message, highlight=False)
+        screen.print(message)
         fitted.append((faces, runner.embeddings(Combination(model.name, "raw"))))
     (train, train_embeddings), (validation, validation_embeddings) = fitted
     base = None if file is None else sha256_of(file)
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     with writable(path, "FOLDER"):
         probe.Probe(result.weights, result.bias, result.base, {**result.record, **sets}).write(path)
     for strength, accuracy in result.record["validation_accuracy"].items():
-        screen.print(f"  penalty 1/{strength}: {validation.name} {accuracy:.4f}", highlight=False)
-    screen.print(f"chosen: penalty 1/{result.record['strength']}: {path}", highlight=False)
+        screen.print(f"  penalty 1/{strength}: {validation.name} {accuracy:.4f}")
+    screen.print(f"chosen: penalty 1/{result.record['strength']}: {path}")
     command = f"pytest evals --model {model.name}-probe --dataset {args.dataset} …"
-    screen.print(f"Evaluate it: {command}", highlight=False)
+    screen.print(f"Evaluate it: {command}")
     return 0

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 message = printable(_restore(restorer, path, output))
             except FerModelsError as error:
                 message, failed = str(error), failed + 1
-            screen.print(message, markup=False, highlight=False)
+            screen.print(message, markup=False)
             bar.advance(task)
     return VERDICT_CODE if failed else 0
 

@@ -126,5 +126,5 @@ def run(args: argparse.Namespace) -> int:
         for name, content in files.items():
             (args.output / name).write_text(content.rstrip() + "\n", encoding="utf-8")
     print(tables)
-    screen.print(f"written to {args.output}: {', '.join(files)}", highlight=False)
+    screen.print(f"written to {args.output}: {', '.join(files)}")
     return 0

@@ -2,8 +2,9 @@
 
 `compare` compares one metric with its record; `judge` decides over all robustness metrics of a run, which are
 one family: their p-values are adjusted together (Holm 1979), apart from those of accuracy. The level is so
-small that the false-positive rate of a full run is at most 1.7 %: 1 % by accuracy and macro-F1, 0.2 % by
-recall, 0.2 % by slices and 0.3 % by robustness. `fer_models.studies.run_power` estimates it.
+small that the false-positive rate of a full run is at most 1.9 %: 1 % by accuracy and macro-F1, 0.2 % each
+by recall, by slices and by faces without a prediction, and 0.3 % by robustness.
+`fer_models.studies.run_power` estimates it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from functools import cached_property, lru_cache
-from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from fer_models.progress import Progress
 from fer_models.scoring import annotators, leakage
 from fer_models.scoring.intervals import wilson_interval
 from fer_models.slices.columns import SliceColumns
+from fer_models.store.code_identity import installed_version
 from fer_models.store.predictions import canonical_order
 from fer_models.text_column import TextColumn
 
@@ -264,7 +264,7 @@ def _code() -> str:
     """What decides the cached texts besides the files: the code and libraries that read and measure faces."""
     modules = ("images.py", "datasets/*.py", "slices/*.py", "scoring/leakage.py")
     files = sorted(path for pattern in modules for path in PACKAGE.glob(pattern))
-    libraries = (f"{name} {version(name)}" for name in ("imagehash", "numpy", "pillow", "scipy"))
+    libraries = (f"{name} {installed_version(name)}" for name in ("imagehash", "numpy", "pillow", "scipy"))
     return "\n".join((sha256_of_sources(files), *libraries))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fer_models.classifiers.base import device_of
+from fer_models.store.code_identity import installed_version
 from fer_models.zoo.spec import Runtime
 
 _PACKAGES = ("fer-models", "torch", "timm", "numpy", "scikit-learn", "pillow")
@@ -17,12 +17,7 @@ _PACKAGES = ("fer-models", "torch", "timm", "numpy", "scikit-learn", "pillow")
 def environment() -> dict[str, str]:
     """Versions and machine on which predictions may depend, without importing a heavy library."""
     versions = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    return versions | {package: installed_version(package) for package in _PACKAGES}
 
 
 def device_name(model: object, runtime: Runtime) -> str:

@@ -59,10 +59,11 @@ def source_files(package: Path = Path(__file__).parents[1]) -> list[Path]:
 @lru_cache
 def library_versions() -> dict[str, str]:
     """Return the version of each of `LIBRARIES`, without importing it."""
-    return {name: _version(name) for name in LIBRARIES}
+    return {name: installed_version(name) for name in LIBRARIES}
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Return the version of an installed package, or `not installed`."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -16,6 +16,7 @@ from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Predictions, device_of
 from fer_models.classifiers.dummy import Abstainer, Constant
 from fer_models.classifiers.fusion import FusionWeights, LateFusion, fit, negative_log_likelihood, pool
+from fer_models.classifiers.tta import flip_tta
 from fer_models.config import EvalConfig
 from fer_models.emotions import Emotion
 from fer_models.errors import DatasetError, WeightsError, WeightsMissingError
@@ -238,6 +239,17 @@ def test_a_model_computes_where_its_parts_do(devices, expected):
     parts = [SimpleNamespace(device=device) for device in devices]
     assert device_of(*parts) == expected
     assert LateFusion(parts, [1.0] * len(parts)).device == expected
+
+
+def test_a_model_with_slots_and_without_a_size_can_be_augmented():
+    class Slotted:
+        __slots__ = ()
+
+        def predict(self, faces):
+            return Constant(Emotion.SAD).predict(faces)
+
+    faces = [np.zeros((48, 48, 3), np.uint8)]
+    assert flip_tta(Slotted()).predict(faces).answer.tolist() == [Emotion.SAD]
 
 
 def test_a_component_that_was_predicted_for_a_fusion_is_not_called_stored(tmp_path, folder, models):

@@ -54,7 +54,7 @@ def test_data_prints_counts_and_fingerprint_and_writes_a_sheet(capsys, faces, tm
     options = ["--dataset", str(faces), "--split", "test", "--json", "--sheet", str(sheet)]
     assert cli.main(["data", *options]) == 0
     out = capsys.readouterr().out
-    report = json.loads(out[out.index("{") :])["faces/test"]
+    report = json.loads(out)["faces/test"]
     assert report["n"] == 14
     assert report["counts"] == dict.fromkeys(LABELS, 2)
     assert len(report["fingerprint"]) == 64
@@ -255,3 +255,22 @@ def test_the_help_names_every_label_scheme(capsys):
         cli.main(["data", "--help"])
     output = " ".join(capsys.readouterr().out.split())
     assert f"{', '.join(SCHEMES)}, or a JSON file" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("data --dataset synthetic --split test --sheet faces", "no format of pictures has this suffix"),
+        ("gate power --seed -1", "--seed must be at least 0"),
+        ("gate power --runs 0", "--runs and --whole-runs at least 1"),
+        ("train resnet50 --seed -1", "--seed must be at least 0"),
+        ("train resnet50 --lr -1", "--lr must be above 0"),
+        ("export vgg19 --calibration 7", "--calibration is for --quantize int8-static"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_is_computed(
+    tmp_path, monkeypatch, capsys, command, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command.split()) == 4
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 
 from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.model_folder import read_object
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
-from fer_models.classifiers.vlm.phi3v_files import official_names, read_config, read_tensors, save
+from fer_models.classifiers.vlm.phi3v_files import official_names, read_tensors, save
 from fer_models.classifiers.vlm.phi3v_image import hd_transform
 from fer_models.classifiers.vlm.phi3v_network import Phi3V
 from fer_models.errors import PredictionError, UsageError, WeightsError, one_line
@@ -190,7 +191,7 @@ def load(
     if num_crops < 1:
         raise UsageError(f"num_crops must be at least 1, got {num_crops}.")
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
-    config = read_config(folder / "config.json")
+    config = read_object(folder / "config.json")
     try:
         with torch.device("meta"):
             network = Phi3V(config)

@@ -11,10 +11,9 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from fer_models.artifacts import safetensors_io
-from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.artifacts.model_folder import safetensors_files
 from fer_models.classifiers.vlm.phi3v_network import Phi3V
-from fer_models.errors import WeightsError, one_line
+from fer_models.errors import WeightsError
 
 #: Prefixes of the tensors that are not the language model's.
 _JOINT, _TOWER = "model.vision_embed_tokens.", "model.vision_embed_tokens.img_processor.vision_model."
@@ -109,16 +108,3 @@ def _safetensors_files(folder: Path) -> list[Path]:
     if not paths:
         raise WeightsError(f"{folder} lacks its safetensors files. Fetch it anew.")
     return paths
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The content of a JSON file.
-
-    Raises:
-        WeightsError: it cannot be read, or holds no object.
-    """
-    try:
-        return dict(parse_json(read_text(path)))
-    except (OSError, ValueError, TypeError) as error:
-        reason = one_line(str(error), 150)
-        raise WeightsError(f"{path} cannot be read ({reason}). Fetch the model anew.") from error
