@@ -55,6 +55,15 @@ def test_a_quantized_export_is_compared_with_the_recorded_disagreement(bench):
     assert [figure["verdict"] for figure in entry["figures"]] == ["PASS"]
 
 
+def test_a_record_without_a_disagreement_accepts_none_later(bench):
+    write_copy(bench)
+    bench.run("--model", "copy", "--update-baselines", questions="accuracy or parity")
+    model = bench.folder / "model.py"
+    model.write_text(model.read_text().replace("rows[: 0]", "rows[: 1]"))
+    done = bench.run("--model", "copy", questions="parity", code=1)
+    assert "answers differ from those of knowing (0 may)" in done.stdout
+
+
 def test_an_unknown_reference_is_one_clear_error(bench):
     write_copy(bench, same_as="knowin")
     done = bench.run("--model", "copy", questions="parity", code=1)

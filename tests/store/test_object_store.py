@@ -5,6 +5,7 @@ import pytest
 from fakes import oracle_labels, run
 from fakes_runs import SUBJECT, predictions_of
 
+from fer_models.artifacts.object_storage import ObjectPath
 from fer_models.classifiers.dummy import Oracle
 from fer_models.errors import DamagedFileWarning, StoreError
 from fer_models.gate import run_sources
@@ -51,6 +52,24 @@ def test_two_runs_that_write_the_same_shard_at_once_leave_one_file(s3_folder):
     for partition in (one, other):
         assert partition.read().answer.tolist() == table.answer.tolist()
     assert len([name for name in files(one.folder) if name.startswith("part-")]) == 2
+
+
+def test_two_runs_on_different_devices_never_remove_each_others_shard(s3_folder, monkeypatch):
+    """The worst moment: one run writes and removes earlier versions when the other has just written."""
+    table = predictions_of()
+    one, other = partition_of(s3_folder, table), partition_of(s3_folder, table)
+    write_bytes, others = ObjectPath.write_bytes, [one]
+
+    def write_and_let_the_other_write(path, content):
+        write_bytes(path, content)
+        if others:
+            rows = others.pop().rows(0)
+            one.write(0, table.select(np.arange(rows.start, rows.stop)), {"device": "cuda"}, 1.0)
+
+    monkeypatch.setattr(ObjectPath, "write_bytes", write_and_let_the_other_write)
+    write(other, table, 0, 1)
+    assert one.missing() == []
+    assert one.read().answer.tolist() == table.answer.tolist()
 
 
 def test_a_damaged_shard_is_predicted_again_with_a_warning(s3_folder, few, monkeypatch):
