@@ -74,7 +74,6 @@ WRONG_FILES = {
             "weights='model.pt'",
             "weights=3",
             "precision='int8'",
-            "precision=None",
             "prompt=3",
             "source='x'",
             "with_prompts=3",
