@@ -18,6 +18,10 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"  # it has pip, which `peers` runs
 nox.options.reuse_existing_virtualenvs = True
 
+#: The same as in tests/browser_pages.py.
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: With the slow ones, which `pytest tests` leaves out.
+ALL_TESTS = ("python", "-m", "pytest", "tests", "-n", "auto", "-m", "slow or not slow")
 #: What checks the accessibility of the page.
 AXE = "axe-core@4.14.1"
 #: What CI evaluates on the real faces.
@@ -55,16 +59,16 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; arguments after `--` go to pytest."""
+    """All tests, also the slow ones; arguments after `--` go to pytest."""
     install(session)
-    session.run("python", "-m", "pytest", "tests", "-n", "auto", *session.posargs)
+    session.run(*ALL_TESTS, *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The same tests with branch coverage; fails below the bound in pyproject.toml."""
     install(session)
-    session.run("python", "-m", "pytest", "tests", "-n", "auto", "--cov", "--cov-report=term:skip-covered")
+    session.run(*ALL_TESTS, "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session
@@ -140,6 +144,8 @@ def peers(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """The page in a real browser: Chromium of this machine, driven by playwright, and axe-core from npm."""
+    if not any(map(shutil.which, CHROMIUM)):
+        session.skip("Chromium is not installed: apt-get install chromium")
     install(session)
     session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[browser]")
     with tempfile.TemporaryDirectory() as folder:

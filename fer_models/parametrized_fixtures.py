@@ -1,8 +1,8 @@
 """Parametrized fixtures: one test per model and restoration.
 
-The plugin provides them wherever it is loaded. A fixture of the same name in a suite's own `conftest.py`
-overrides them, as in the root `conftest.py` of a clone. It is not in `fer_models.plugin`,
-because pytest warns of a plugin that was imported before pytest loaded it.
+The plugin provides them wherever it is loaded, and the root `conftest.py` of a clone names them. A fixture
+of the same name in a suite's own `conftest.py` overrides them. They are not in `fer_models.plugin`, because
+pytest warns of a plugin that was imported before pytest loaded it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist = "worksteal"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests out of `pytest tests`; those that -m, -k, a file or a folder selects are run."""
+    tests = Path(__file__).parent
+    folders = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    if config.option.markexpr or config.option.keyword or not {tests, tests.parent} & set(folders):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_modules(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Share one folder of compiled modules among the processes that these tests start."""

@@ -103,6 +103,7 @@ def test_larger_faces_have_a_time_of_their_own(ratios_with, model, monkeypatch):
     assert large.now != small.now
 
 
+@pytest.mark.slow
 def test_a_slowdown_is_measured_again_before_it_fails_and_both_measurements_count(ratios_with):
     now = ratios_with().judge(MODEL).now
     recorded = replace(now, values=tuple(value / 100 for value in now.values))
@@ -121,6 +122,7 @@ def test_a_record_has_all_measurements(ratios_with):
     assert recorded.values[:ROUNDS] == now.values
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     spec = ModelSpec("net", lambda runtime: PidWriter(tmp_path))
     faces = [np.zeros((48, 48, 3), np.uint8)] * 2
@@ -130,6 +132,7 @@ def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     assert pid != os.getpid()
 
 
+@pytest.mark.slow
 def test_a_disturbed_measurement_is_neither_judged_nor_stored_nor_recorded(
     ratios_with, model, monkeypatch, tmp_path
 ):

@@ -14,6 +14,8 @@ from doc_blocks import read_blocks
 from filelock import FileLock
 from processes import run_python
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ["fer_models", "evals", "setup.py", "pyproject.toml", "baselines.json", "README.md", "LICENSE"]
 #: A clone or an editable installation comes later on the path than the unpacked wheel.
 RUN = """

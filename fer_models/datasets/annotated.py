@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_models.datasets.listing import list_visible
 from fer_models.datasets.schemes import AFFECTNET, RAF_DB, LabelScheme
 from fer_models.errors import DatasetError, printable
 from fer_models.images import read_bytes
@@ -87,7 +88,7 @@ def load_raf_db(root: Path, split: str) -> AnnotatedSplit:
     lines = _raf_db_lines(folder)
     rows = [(aligned / f"{name}_aligned.jpg", number) for name, part, number in lines if part == split]
     listed = {f"{name}_aligned.jpg" for name, _, _ in lines}
-    unlisted = sum(name not in listed for name in _list_names(aligned))
+    unlisted = sum(path.name not in listed for path in list_visible(aligned))
     note = f"ignored {unlisted} files in {_RAF_DB_IMAGES.as_posix()} that have no label"
     source = f"RAF-DB's {_RAF_DB_LIST.name}"
     rows.sort()
@@ -158,9 +159,10 @@ def load_affectnet(folder: Path) -> AnnotatedSplit:
     Raises:
         DatasetError: a folder cannot be listed, or an annotation is broken.
     """
-    labels = [name for name in _list_names(folder / "annotations") if name.endswith(_AFFECTNET_LABEL)]
+    names = [path.name for path in list_visible(folder / "annotations")]
+    labels = [name for name in names if name.endswith(_AFFECTNET_LABEL)]
     by_stem: dict[str, str] = {}
-    for name in _list_names(folder / "images"):
+    for name in (path.name for path in list_visible(folder / "images")):
         other = by_stem.setdefault(Path(name).stem, name)
         if other != name:
             raise DatasetError(
@@ -174,14 +176,6 @@ def load_affectnet(folder: Path) -> AnnotatedSplit:
     notes = (f"ignored {len(by_stem)} files in images that have no annotation",) if by_stem else ()
     source = f"AffectNet's annotations/*{_AFFECTNET_LABEL}"
     return AnnotatedSplit(AFFECTNET, source, tuple(sorted(rows)), notes)
-
-
-def _list_names(folder: Path) -> list[str]:
-    """The names of the visible files in a folder, sorted."""
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
 def _read_annotation(path: Path) -> int:

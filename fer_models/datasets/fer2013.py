@@ -42,10 +42,10 @@ from fer_models.datasets.fer2013_rows import (
     USAGES,
     Rows,
     concatenate,
-    list_visible,
     new_pixels,
     to_grey48,
 )
+from fer_models.datasets.listing import list_visible
 from fer_models.emotions import EMOTIONS, FER2013, FOLDERS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, UnreadableFacesError, printable
 
@@ -156,7 +156,8 @@ def _find_form(root: Path) -> tuple[Reader, Path]:
                 return _read_csv, folder / name
         if parquet_files(folder):
             return read_parquet, folder
-        if any(os.path.isdir(child) for part in ("train", "test") for child in list_visible(folder / part)):
+        parts = [folder / part for part in ("train", "test") if os.path.isdir(folder / part)]
+        if any(os.path.isdir(child) for part in parts for child in list_visible(part)):
             return _read_folders, folder
         if any(os.path.isfile(folder / name) for name in ("train.csv", "test.csv")):
             return _read_kaggle, folder
@@ -314,8 +315,9 @@ def _read_folders(folder: Path, split: str) -> Rows:
 
 
 def _labelled_files(folder: Path) -> Iterator[tuple[Path, Emotion]]:
-    for classes in (folder / "train", folder / "test"):
-        for child in sorted(list_visible(classes)):
+    parts = [folder / part for part in ("train", "test") if os.path.isdir(folder / part)]
+    for classes in parts:
+        for child in list_visible(classes):
             problem = f"{child} is not a class folder of FER-2013"
             try:
                 emotion = parse_label(child.name) if os.path.isdir(child) else None

@@ -17,11 +17,11 @@ from fer_models.datasets.fer2013_rows import (
     PARTS,
     Rows,
     concatenate,
-    list_visible,
     new_pixels,
     sort_by_number,
     to_grey48,
 )
+from fer_models.datasets.listing import list_visible
 from fer_models.datasets.pixel_file import PixelFile
 from fer_models.emotions import FER2013, Emotion, LabelSpace, parse_label
 from fer_models.errors import DatasetError
@@ -58,8 +58,9 @@ def read_parquet(path: Path, split: str) -> Rows:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """List the visible parquet files in a folder, sorted."""
-    return sorted(path for path in list_visible(folder) if path.suffix == ".parquet")
+    """List the visible parquet files in a folder, sorted; none where there is no folder."""
+    paths = list_visible(folder) if os.path.isdir(folder) else []
+    return [path for path in paths if path.suffix == ".parquet"]
 
 
 def _shards(paths: list[Path]) -> dict[str, list[Path]]:

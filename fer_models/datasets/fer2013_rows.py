@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -103,19 +101,6 @@ def concatenate(parts: Iterable[Rows], pixels: PixelFile) -> Rows:
     for part in parts:
         rows.extend(part)
     return rows
-
-
-def list_visible(folder: Path) -> list[Path]:
-    """List the visible files and folders in a folder; nothing where it is none.
-
-    Raises:
-        DatasetError: it cannot be listed.
-    """
-    try:
-        children = list(folder.iterdir()) if os.path.isdir(folder) else []
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
-    return [child for child in children if not child.name.startswith(".")]
 
 
 def to_grey48(face: images.Face, name: str) -> bytes:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from fer_models import images
 from fer_models.datasets import annotated, schemes
 from fer_models.datasets.base import FaceSet
+from fer_models.datasets.listing import list_visible
 from fer_models.datasets.schemes import LabelScheme
 from fer_models.emotions import EMOTIONS, LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, UnknownNameError, printable
@@ -212,18 +213,6 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 def _folders(folder: Path) -> list[Path]:
     return [child for child in list_visible(folder) if os.path.isdir(child)]
-
-
-def list_visible(folder: Path) -> list[Path]:
-    """List the visible files and folders in a folder, sorted.
-
-    Raises:
-        DatasetError: it cannot be listed.
-    """
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
 def list_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_models.artifacts.json_io import parse_json
 from fer_models.emotions import LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, UnknownNameError, printable
 from fer_models.images import read_bytes
@@ -108,8 +109,8 @@ def find(name: str) -> LabelScheme:
         hint = 'A JSON file works too, such as {"0": "happy", "1": "sad", "2": null}.'
         raise UnknownNameError("label scheme or file", name, SCHEMES, hint)
     try:
-        content = json.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_bytes(path, _LARGEST_FILE).decode("utf-8"))
+    except ValueError as error:
         raise DatasetError(f"{path} cannot be read as JSON ({error}). {_FORMAT_HINT}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path} holds {type(content).__name__}, not a JSON object. {_FORMAT_HINT}")
@@ -123,13 +124,6 @@ _FORMAT_HINT = (
     "A label scheme is a JSON object from class numbers to emotions: "
     '{"0": "happy", "1": "sad", "2": null}; null is a class to drop.'
 )
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if repeated := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"it has the key {min(repeated)!r} twice")
-    return dict(pairs)
 
 
 def _parse_class(item: tuple[str, Any]) -> tuple[int, str | None]:

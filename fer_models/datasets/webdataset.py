@@ -25,14 +25,8 @@ from numpy.typing import NDArray
 from fer_models import images
 from fer_models.artifacts.json_io import parse_json
 from fer_models.datasets.base import FaceSet
-from fer_models.datasets.folders import (
-    SPLIT_NAMES,
-    SUFFIXES,
-    UNSPLIT,
-    list_visible,
-    omission_notes,
-    unknown_numbers_error,
-)
+from fer_models.datasets.folders import SPLIT_NAMES, SUFFIXES, UNSPLIT, omission_notes, unknown_numbers_error
+from fer_models.datasets.listing import list_visible
 from fer_models.datasets.schemes import LabelScheme
 from fer_models.emotions import LABELS, Emotion, parse_label
 from fer_models.errors import DatasetError, ImageError, UnknownNameError, one_line, printable

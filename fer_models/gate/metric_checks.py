@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fer_models.emotions import EMOTIONS
 from fer_models.scoring import metrics as scores
-from fer_models.scoring.intervals import N_ANSWERS, N_CLASSES, Measurement
+from fer_models.scoring.intervals import Measurement
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.paired_tests import (
     PairedChange,
@@ -165,9 +165,8 @@ def _macro_f1(
     test = paired_score_test(truth, baseline, candidate, scores.macro_f1, resamples=max(1, resamples))
     if measured is not None:
         now = measured.overall["macro_f1"]
-    else:  # -1 modulo 8 is 7, the column of no prediction, as in `metrics.confusion`
-        cells = np.bincount(truth * N_ANSWERS + candidate % N_ANSWERS, minlength=N_CLASSES * N_ANSWERS)
-        f1 = float(scores.macro_f1(cells.reshape(N_CLASSES, N_ANSWERS)))
+    else:
+        f1 = float(scores.macro_f1(scores.confusion(truth, candidate)))
         now = Measurement(f1, f1, f1, len(truth))
     return MetricCheck(
         "macro_f1", now, now.value - test.change, test.change, test.p if resamples else 1.0, MARGIN

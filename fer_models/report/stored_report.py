@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fer_models.artifacts.object_storage import StorePath
+from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm.questions import QUESTIONS
 from fer_models.emotions import LABELS
 from fer_models.errors import FacesDifferError, UsageError
@@ -168,6 +169,10 @@ def _command(subject: Subject) -> str:
     words = ["--dataset", subject.dataset, "--split", subject.split]
     if subject.corruption is not None:
         words += ["--corruption", subject.corruption]
+    if subject.prompt in QUESTIONS:
+        words += ["--question", subject.prompt]
+    elif subject.prompt in prompts.names():  # the file of any other set is not in the store
+        words += ["--prompts", subject.prompt]
     keyword = f"accuracy and {subject.model}-{subject.restoration}"
     return shlex.join(["fer-models", "eval", *words, "-k", keyword])
 

@@ -26,8 +26,6 @@ from fer_models.scoring import metrics
 from fer_models.scoring.intervals import (
     CONFIDENCE,
     LARGEST_BOOTSTRAP,
-    N_ANSWERS,
-    N_CLASSES,
     FloatArray,
     IntArray,
     Measurement,
@@ -148,9 +146,8 @@ def score_slices(predictions: PredictionTable, slices: SliceColumns) -> tuple[Co
         predictions: (n,).
         slices: of the same faces, in the same order.
     """
-    cells = predictions.truth * N_ANSWERS + predictions.answer % N_ANSWERS  # -1, no prediction, is the last
     calibration = _Calibration.of(predictions) if slices.columns else None
-    scored = [_score_column(column, cells, calibration, slices.minimum) for column in slices.columns]
+    scored = [_score_column(column, predictions, calibration, slices.minimum) for column in slices.columns]
     scored = [column for column in scored if len(column.slices) > 1]
     adjusted = iter(holm([column.gap.p for column in scored if column.gap is not None]))
     return tuple(
@@ -160,7 +157,7 @@ def score_slices(predictions: PredictionTable, slices: SliceColumns) -> tuple[Co
 
 
 def _score_column(
-    column: SliceColumn, cells: IntArray, calibration: _Calibration | None, minimum: int
+    column: SliceColumn, predictions: PredictionTable, calibration: _Calibration | None, minimum: int
 ) -> ColumnScores:
     slices = []
     for level, name in enumerate(column.levels):
@@ -169,16 +166,16 @@ def _score_column(
             continue
         detail = column.ranges[level] if column.ranges else ""
         ece = None if calibration is None else calibration.error(rows)
-        slices.append(_score_slice(name, detail, cells[rows], ece, minimum))
+        confusion = metrics.confusion(predictions.truth[rows], predictions.answer[rows])
+        slices.append(_score_slice(name, detail, confusion, ece, minimum))
     gap = _gap([one for one in slices if one.is_judged])
     return ColumnScores(column.name, column.source, column.n_without_value, tuple(slices), gap)
 
 
 def _score_slice(
-    name: str, detail: str, cells: IntArray, ece: Measurement | None, minimum: int
+    name: str, detail: str, confusion: IntArray, ece: Measurement | None, minimum: int
 ) -> SliceScores:
-    n = len(cells)
-    confusion = np.bincount(cells, minlength=N_CLASSES * N_ANSWERS).reshape(N_CLASSES, N_ANSWERS)
+    n = int(confusion.sum())
     hits, faces = np.diagonal(confusion).tolist(), confusion.sum(axis=1).tolist()
     present = [emotion for emotion in EMOTIONS if faces[emotion]]
     accuracy, *recalls = wilson_intervals(

@@ -120,6 +120,7 @@ def test_an_unknown_parameter_of_the_address_is_named(s3_address):
         store_path(f"{s3_address}&regoin=eu").check()
 
 
+@pytest.mark.slow
 def test_a_network_error_is_no_damaged_file(monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     gone = store_path("s3://faces/store?scheme=http&endpoint_override=127.0.0.1:9")

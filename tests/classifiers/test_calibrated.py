@@ -42,6 +42,7 @@ def sharpened(table, power):
     return Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True))
 
 
+@pytest.mark.slow
 @given(st.floats(0.3, 4), st.integers(0, 100))
 def test_scaling_keeps_each_prediction_and_undoes_a_known_sharpening(power, seed):
     table = calibrated_predictions(1500, seed)
@@ -54,6 +55,7 @@ def test_scaling_keeps_each_prediction_and_undoes_a_known_sharpening(power, seed
     assert (scaled.answer == sure.answer)[is_clear].all()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 100))
 def test_the_temperature_is_the_one_with_the_least_loss(seed):
     table = calibrated_predictions(300, seed)

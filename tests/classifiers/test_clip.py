@@ -80,6 +80,7 @@ def test_our_predictions_are_those_of_a_plain_open_clip_loop_face_by_face(small,
     np.testing.assert_array_equal(ours.answer, theirs.argmax(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # open_clip's own, in its own loop
 @pytest.mark.parametrize("architecture", [clip.NANO, "ViT-B-32"])
 def test_the_same_holds_of_clip_nano_and_of_a_full_size_network(architecture, tmp_path):
@@ -125,6 +126,7 @@ def test_a_file_of_ours_holds_everything_needed(nano):
     assert model.macs > 1e6
 
 
+@pytest.mark.slow
 def test_it_is_built_in_a_process_that_imports_no_other_network_of_ours():
     process = subprocess.run(
         [sys.executable, "-c", "from fer_models.classifiers import clip; clip.create(clip.NANO)"],
@@ -327,6 +329,7 @@ def test_with_test_time_augmentation_it_has_no_embeddings_and_keeps_it_with_othe
     np.testing.assert_allclose(both.load(Runtime(device="cpu")).predict(face).probabilities, mean, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bf16_converts_the_image_encoder_as_a_whole_and_keeps_the_answers():
     """Texts, which decide every answer, are embedded in float32."""
     faces = toy_faces(42).faces(range(42))

@@ -37,6 +37,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_vgg19_ends_in_global_pooling_and_one_linear_layer():
     network = cnn.build(Architecture("vgg19_bn", linear_head=True))
     assert sum(p.numel() for p in network.head.parameters()) == 512 * 7 + 7

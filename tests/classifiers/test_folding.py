@@ -36,6 +36,7 @@ def assert_same_function(network, folded, *, channels=3, side=32):
         torch.testing.assert_close(folded(batch), network(batch), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10t", "vgg11_bn", "mobilenetv3_small_050", "efficientnet_b0"])
 def test_networks_of_timm_keep_their_function_and_lose_their_normalisations(name):
     network = with_statistics(timm.create_model(name, num_classes=7))
@@ -45,6 +46,7 @@ def test_networks_of_timm_keep_their_function_and_lose_their_normalisations(name
     assert_same_function(network, folded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [models.VGG19, models.RESNET50, models.EFFICIENTNET_B0], ids=lambda m: m.name
 )

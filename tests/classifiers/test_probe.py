@@ -132,6 +132,7 @@ def test_only_models_with_embeddings_can_be_probed():
         resolve.resolve_model("vgg19-probe", MODELS)
 
 
+@pytest.mark.slow
 def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nfrom fakes import TinyEncoder\nfrom fer_models import ModelSpec\n"

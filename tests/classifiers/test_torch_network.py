@@ -19,6 +19,7 @@ class Network(torch.nn.Module):
         return self.head(self.convolution(x).relu().mean((2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for a processor")
 @torch.inference_mode()
 def test_a_compiled_network_gives_the_same_outputs_for_every_batch_size():

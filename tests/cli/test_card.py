@@ -93,6 +93,7 @@ def test_an_output_and_an_update_exclude_each_other(command, evals_json):
     assert ended.value.code == 4
 
 
+@pytest.mark.slow
 def test_a_run_has_a_card_with_its_accuracy(command, bench):
     bench.run("--model", "knowing", questions="accuracy")
     path = bench.folder / "reports" / "evals.json"

@@ -162,6 +162,7 @@ def store(root, predictions, restoration="raw", model="net"):
     return partition.folder
 
 
+@pytest.mark.slow
 def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, predictions, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no other processes: starting them takes longer
     folder = store(tmp_path, predictions)

@@ -264,6 +264,7 @@ def test_numbers_of_alphabetical_classes_are_not_taken_for_those_of_the_csv_file
     refused("private_test", tmp_path, "are those of alphabetical class numbers")
 
 
+@pytest.mark.slow
 def test_official_counts_leave_no_note_and_one_face_less_does(tmp_path: Path) -> None:
     image = {"bytes": TINY[0].encoded(), "path": None}
     labels = [label for label, n in enumerate(fer2013_rows.OFFICIAL["private_test"]) for _ in range(n)]

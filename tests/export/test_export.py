@@ -88,6 +88,7 @@ def test_an_export_describes_itself(exported, small):
     assert list(exported.path.parent.iterdir()) == [exported.path]
 
 
+@pytest.mark.slow
 def test_an_exported_clip_model_has_its_prompts_inside(small_clip, tmp_path):
     spec = ModelSpec("small-clip", lambda runtime: small_clip)
     done = export(spec, tmp_path)
@@ -96,6 +97,7 @@ def test_an_exported_clip_model_has_its_prompts_inside(small_clip, tmp_path):
     assert "not square is cropped by the model" in done.note
 
 
+@pytest.mark.slow
 def test_an_exported_linear_probe_predicts_as_in_torch(small_clip, tmp_path):
     rng = np.random.default_rng(0)
     weights, bias = rng.normal(size=(7, 32)).astype(np.float32), rng.normal(size=7).astype(np.float32)
@@ -104,6 +106,7 @@ def test_an_exported_linear_probe_predicts_as_in_torch(small_clip, tmp_path):
     assert_same_predictions(export(spec, tmp_path).path, probe, colour_faces(40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["int8-dynamic", "int8-static", "fp16"])
 def test_a_quantized_export_is_smaller_and_close(small, exported, tmp_path, method):
     calibration = toy_faces(32, "train") if method == "int8-static" else None
@@ -116,6 +119,7 @@ def test_a_quantized_export_is_smaller_and_close(small, exported, tmp_path, meth
     assert (faces and faces["fingerprint"]) == (calibration and calibration.fingerprint)
 
 
+@pytest.mark.slow
 def test_dynamic_ranges_do_not_depend_on_the_other_faces_of_a_batch(small, tmp_path):
     model, faces = loaded(export(small, tmp_path, method="int8-dynamic").path), colour_faces(6)
     faces[0] = np.full_like(faces[0], 255)  # its range is another one
@@ -124,6 +128,7 @@ def test_dynamic_ranges_do_not_depend_on_the_other_faces_of_a_batch(small, tmp_p
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_existing_file_is_kept_unless_it_shall_be_replaced(small, tmp_path):
     (tmp_path / "small.onnx").write_text("mine")
     with pytest.raises(UsageError, match="--overwrite"):
@@ -145,6 +150,7 @@ class ChangedWhenExported(torch.nn.Module):
         return logits.flip(1) if torch.compiler.is_exporting() else logits
 
 
+@pytest.mark.slow
 def test_an_export_that_predicts_otherwise_is_not_written(tmp_path):
     changed = classifier(ChangedWhenExported())
     (tmp_path / "changed.onnx").write_text("an earlier one")
@@ -185,6 +191,7 @@ def test_the_command_refuses_bf16_with_the_reason(capsys):
     assert "ONNX Runtime has no bfloat16 convolution" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_calibrates_on_the_train_split(small, tmp_path, capsys):
     for split, n in (("train", 42), ("val", 14), ("test", 21)):
         write_faces(tmp_path / "faces" / split, n)

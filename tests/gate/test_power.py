@@ -73,6 +73,7 @@ def test_the_simulated_verdict_is_the_verdict_of_the_gate():
             assert power._fails(truth, before, now) == any(c.failed for c in checks)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     scenarios, options = [Scenario(0.0, 0.05), Scenario(0.02, 0.10)], SimulationOptions(5, 300)
     alone, several, other_seed = (

@@ -54,6 +54,7 @@ def test_corrected_and_broken_are_the_flipped_faces_and_p_is_mcnemars_exact_two_
     assert sum(c["corrected"] for c in effect.per_class.values()) == effect.corrected
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 209), max_size=40), st.sets(st.integers(0, 209), max_size=40))
 def test_exchanging_before_and_after_reverses_the_effect(wrong_before, wrong_after):
     there = measure_effect("m", "r", "raw", wrong_on(wrong_before), wrong_on(wrong_after), resamples=50)
@@ -110,6 +111,7 @@ def test_faces_that_all_change_in_one_direction_have_such_a_number(corrected):
         assert adjust_effects([effect])[0].required_sample_size == expected
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.integers(0, 60))
 def test_the_number_is_larger_than_that_of_the_faces(corrected, broken):
     before, after = wrong_on(range(corrected)), wrong_on(range(corrected, corrected + broken))

@@ -197,6 +197,7 @@ def test_counts_that_cannot_be_or_contradict_their_figure_are_refused_on_reading
 RANK = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 10), st.integers(0, 60))
 def test_more_wrong_images_never_make_a_worse_figure_hold(seed, by, more, others):
@@ -205,6 +206,7 @@ def test_more_wrong_images_never_make_a_worse_figure_hold(seed, by, more, others
     assert RANK[worst.status] >= RANK[worse.status]
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([ERROR, ACCURACY]))
 def test_the_order_of_the_faces_changes_no_verdict(seed, name):
@@ -218,6 +220,7 @@ def test_the_order_of_the_faces_changes_no_verdict(seed, name):
     assert (a.low, a.high) == pytest.approx((b.low, b.high))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
 def test_a_figure_whose_versions_are_exchanged_fails_in_at_most_one_direction(seed, others):

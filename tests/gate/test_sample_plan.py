@@ -45,6 +45,7 @@ def fails_by_accuracy(rng, n, fall, discordant):
     return metric_checks.adjust_for_multiplicity([checks])[0][0].failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fall", "discordant"), [(0.05, 0.1), (0.03, 0.03), (0.1, 0.6)])
 def test_the_gate_fails_as_often_as_planned(fall, discordant):
     n, rng = plan(fall, discordant, GateSettings()).n, np.random.default_rng(0)

@@ -102,6 +102,7 @@ def append_many(path: Path, name: str, count: int) -> None:
         History(path).append(entry(command=f"{name} {number}").run, [SCORES, SCORES])
 
 
+@pytest.mark.slow
 def test_several_processes_append_to_one_file_and_no_run_is_lost_or_torn(tmp_path: Path) -> None:
     path, count = tmp_path / "h.sqlite", 10
     context = multiprocessing.get_context("spawn")

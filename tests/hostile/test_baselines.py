@@ -191,6 +191,7 @@ def test_a_full_disk_loses_nothing(tmp_path, valid):
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_twenty_thousand_records_are_read_without_a_delay(tmp_path, valid):
     path = tmp_path / "baselines.json"
     records = [{**valid["measured"][0], "model": f"net{i}"} for i in range(20_000)]
@@ -217,6 +218,7 @@ for i in range(5):
 """
 
 
+@pytest.mark.slow
 def test_four_processes_that_record_at_once_lose_nothing(tmp_path, valid):
     (tmp_path / "one.json").write_text(json.dumps({**valid, "measured": valid["measured"][:1]}))
     path = tmp_path / "baselines.json"

@@ -259,6 +259,7 @@ def test_every_cache_of_a_run_is_there(caches):
     assert data.faces.hashes.is_in(data.train_hashes).sum() == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLIPS)
 def test_no_flipped_bit_changes_what_a_cache_gives(caches, kind):
     expected, rng = getattr(caches, kind)(), random.Random(f"2000 flips, {kind}")
@@ -290,6 +291,7 @@ def test_a_flipped_bit_in_the_times_makes_them_unknown_and_nothing_else(caches):
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bit_flipped_in_every_file_at_once_changes_no_result(caches, seed):
     expected, rng = caches.everything(), random.Random(seed)

@@ -242,6 +242,7 @@ def run_each(repository, folder, commands):
     return outputs
 
 
+@pytest.mark.slow
 def test_options_that_cannot_work_end_a_run_with_code_4_and_a_sentence(folder, repository):
     (folder / "file").write_text("mine")
     (folder / "dangling").symlink_to(folder / "nowhere" / "deeper")

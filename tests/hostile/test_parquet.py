@@ -118,6 +118,7 @@ def test_sound_labels_of_any_column_type_are_read(
     assert result.labels.tolist() == expected
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.one_of(

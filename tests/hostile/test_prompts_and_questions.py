@@ -234,6 +234,7 @@ def test_json_of_any_kind_is_read_as_the_library_reads_it(value):
     assert parse_json(json.dumps(value)) == value
 
 
+@pytest.mark.slow
 @given(_VALUES)
 def test_any_json_is_a_set_of_prompts_or_a_sentence(value):
     try:
@@ -242,6 +243,7 @@ def test_any_json_is_a_set_of_prompts_or_a_sentence(value):
         assert_sentence(error)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from([*LABELS, "templates", "x"]), _VALUES, max_size=7),
     st.lists(_VALUES, max_size=3),

@@ -72,6 +72,7 @@ def in_a_process(repository, arguments):
     return run_python(arguments, repository, alone)
 
 
+@pytest.mark.slow
 def test_no_model_ends_a_run_green(folder, repository):
     commands = []
     for i, (code, place) in enumerate(ENDS):
@@ -92,6 +93,7 @@ def test_no_model_ends_a_run_green(folder, repository):
     assert not recorded.exists() or json.loads(recorded.read_text())["measured"] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_no_report_of_yesterday(folder, repository):
     for arguments in ([], ["-n", "2"]):
         for name in ("evals.json", "evals.html"):

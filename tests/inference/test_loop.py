@@ -129,6 +129,7 @@ def test_bicubic_hands_over_larger_faces(few):
     assert Bicubic(96).restore(few.faces([0]))[0].shape == (96, 96, 3)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_store_and_predict_no_face_twice(tmp_path):
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)

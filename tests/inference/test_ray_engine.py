@@ -30,6 +30,8 @@ from fer_models.zoo.registry import Registry, from_file
 from fer_models.zoo.restorers import RAW
 from fer_models.zoo.spec import ModelSpec
 
+pytestmark = pytest.mark.slow
+
 #: The synthetic faces, in five shards.
 FACES = 1050
 #: A model of the user that logs its batches.

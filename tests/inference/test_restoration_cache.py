@@ -167,6 +167,7 @@ def restore_and_count(root, counter):
     cached(root, Counting()).restore(FACES.faces(range(28)))
 
 
+@pytest.mark.slow
 def test_two_processes_restore_no_face_twice(tmp_path):
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)

@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from bench import FACES
 
 
+@pytest.mark.slow
 def test_the_life_of_a_baseline(bench):
     first = bench.run("--update-baselines")
     assert "NEW" in first.stdout
@@ -31,6 +33,7 @@ def test_the_life_of_a_baseline(bench):
     assert "PASS" in bench.run("--limit", 35, model="model.py").stdout
 
 
+@pytest.mark.slow
 def test_stored_answers_are_judged_again_without_a_model(bench):
     first = bench.run("--cached-only")
     assert "1 of 1 shards are not in the store" in first.stdout
@@ -42,6 +45,7 @@ def test_stored_answers_are_judged_again_without_a_model(bench):
     assert bench.report()["results"][0]["from_store"] is True
 
 
+@pytest.mark.slow
 def test_drift_stands_beside_the_verdict_and_fails_only_when_strict(bench):
     bench.run("--update-baselines")
     bench.write_model("doubting.py", body="pass", sure=0.5)
@@ -59,6 +63,7 @@ def test_strict_makes_new_fail_and_says_how_to_record(bench):
     assert "--update-baselines" in done.stdout
 
 
+@pytest.mark.slow
 def test_corrupted_faces_are_subjects_of_their_own(bench):
     clean = bench.run("--update-baselines")
     corrupted = bench.run("--corruption", "low-light@4", "--update-baselines")

@@ -2,6 +2,8 @@
 
 import shlex
 
+import pytest
+
 from fer_models.report.report_file import read_report
 
 
@@ -11,6 +13,7 @@ def arguments_of(result):
     return arguments
 
 
+@pytest.mark.slow
 def test_changed_faces_are_shown_with_their_pictures_and_the_command_repeats_the_verdict(bench):
     bench.run("--update-baselines")
     bench.write_model(turned=30)
@@ -35,6 +38,7 @@ def test_changed_faces_are_shown_with_their_pictures_and_the_command_repeats_the
     assert (repeated.verdict, repeated.message) == (result["verdict"], result["message"])
 
 
+@pytest.mark.slow
 def test_an_unchanged_model_has_no_changed_faces(bench):
     bench.run("--update-baselines")
     bench.run()

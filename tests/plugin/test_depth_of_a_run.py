@@ -3,9 +3,11 @@
 import json
 import re
 
+import pytest
 from bench import FACES
 
 
+@pytest.mark.slow
 def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
     done = bench.run(questions="accuracy")
     assert "depth standard" in done.stdout.splitlines()[0]
@@ -21,6 +23,7 @@ def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
     assert bench.report()["depth"]["left_out"] == []
 
 
+@pytest.mark.slow
 def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
     def evaluate(*arguments):
         command = bench.command("--restoration-limit", "14", *arguments)

@@ -61,6 +61,7 @@ def write_model(bench, large):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_tests_is_selected(
     bench, evaluate, processes
@@ -74,6 +75,7 @@ def test_a_restoration_whose_accuracy_collapsed_fails_the_run_whichever_of_its_t
     assert "left out of this run" not in text
 
 
+@pytest.mark.slow
 def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate):
     evaluate("accuracy and raw", "--update-baselines")
     bench.write_model(turned=30)
@@ -83,12 +85,14 @@ def test_a_fall_of_accuracy_fails_a_run_of_the_drift_test_alone(bench, evaluate)
     assert "> accuracy" in text
 
 
+@pytest.mark.slow
 def test_a_restoration_that_is_only_the_control_of_another_gets_no_verdict(evaluate):
     evaluate("accuracy and (raw or bicubic)", "--update-baselines")
     _, verdicts, _ = evaluate("restor and bicubic")
     assert verdicts == {"bicubic": "PASS", "raw": None}
 
 
+@pytest.mark.slow
 def test_a_verdict_is_the_same_in_the_test_and_on_the_page_whatever_is_predicted_later(bench, evaluate):
     """A borderline fall: significant alone, and not among several comparisons. It is judged once."""
     evaluate("(accuracy or plausible) and (raw or bicubic)", "--update-baselines")
@@ -112,6 +116,7 @@ def record(bench, **changes):
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -175,6 +180,7 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     assert not evaluation.coverage.unjudged()
 
 
+@pytest.mark.slow
 def test_a_record_that_the_user_left_out_is_named_and_fails_nothing(bench, evaluate):
     evaluate("accuracy and (raw or bicubic)", "--update-baselines")
     text, verdicts, errors = evaluate("accuracy and raw")

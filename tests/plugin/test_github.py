@@ -70,6 +70,7 @@ def test_annotations_are_printed_in_a_workflow_only(summary, monkeypatch):
     assert line.startswith("::error title=FAIL%3A m0-raw on fer2013/private_test::it fell")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [[], ["-n", "2"]])
 def test_a_run_writes_its_verdicts_once(bench, processes):
     """Also with several processes: the workers write nothing."""

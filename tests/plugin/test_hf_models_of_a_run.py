@@ -1,8 +1,11 @@
 """Whole runs of image classifiers of transformers."""
 
 import image_classifiers
+import pytest
 
 from fer_models.emotions import LABELS
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_image_classifier_of_transformers_is_evaluated_by_its_name_with_notes_on_its_classes(bench):

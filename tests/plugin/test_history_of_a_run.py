@@ -19,6 +19,7 @@ def lines(text):
     return [line for line in text.splitlines() if line.startswith("history: ")]
 
 
+@pytest.mark.slow
 def test_each_run_is_appended_once_and_the_report_has_the_trend(bench, history):
     done = bench.run()
     assert lines(done.stdout) == [f"history: {history.path}"]
@@ -45,6 +46,7 @@ def test_each_run_is_appended_once_and_the_report_has_the_trend(bench, history):
     assert len(history.entries()) == 5
 
 
+@pytest.mark.slow
 def test_several_processes_append_one_run_with_the_exit_code(bench, history):
     bench.run("--update-baselines")
     bench.write_model(turned=30)
@@ -55,6 +57,7 @@ def test_several_processes_append_one_run_with_the_exit_code(bench, history):
     assert second.scores.change == pytest.approx(second.scores.accuracy - first.scores.accuracy)
 
 
+@pytest.mark.slow
 def test_other_weights_are_marked(bench, history):
     weights = bench.folder / "weights"
     extra = f", weights=Weights(lambda: Path({str(weights)!r}), 'make it')"
@@ -68,6 +71,7 @@ def test_other_weights_are_marked(bench, history):
     assert [run["changed"] for run in trend["runs"]] == [[], ["weights"], []]
 
 
+@pytest.mark.slow
 def test_a_run_without_results_is_not_in_the_history(bench, history):
     bench.run("--collect-only", code=0)
     bench.run(questions="no_such_test", code=5)

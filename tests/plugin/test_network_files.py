@@ -7,6 +7,8 @@ import pytest
 
 from fer_models.emotions import LABELS
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = {"labels": list(LABELS), "channels": 1, "range": [0, 1], "output": "logits"}
 RNG = np.random.default_rng(0)
 WEIGHTS, BIAS = RNG.normal(0, 0.1, (7, 48 * 48)), np.zeros(7)

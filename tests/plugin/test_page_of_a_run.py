@@ -1,10 +1,12 @@
 """Whole runs: what the page and evals.json show of faces, names and costs."""
 
 import numpy as np
+import pytest
 from bench import FACES
 from doc_blocks import read_blocks
 
 
+@pytest.mark.slow
 def test_the_faces_are_audited_and_scores_stand_beside_those_without_leaks(bench):
     for label in ("happy", "sad"):
         folder = bench.folder / "split" / "train" / label
@@ -55,6 +57,7 @@ def test_hostile_names_are_escaped_on_the_page(bench):
     assert "<img src=x" not in (bench.folder / "reports" / "evals.html").read_text()
 
 
+@pytest.mark.slow
 def test_costs_are_measured_and_left_for_the_page(bench):
     bench.run(questions="cost and (inference or evaluation or preprocessing)")
     costs = bench.report()["costs"]

@@ -1,5 +1,7 @@
 """Exports through `pytest evals`: which tests run, what fails, and what the report has."""
 
+import pytest
+
 COPY = """
 class Copy(Oracle):
     def predict(self, faces):
@@ -46,6 +48,7 @@ def test_an_export_with_other_answers_fails_and_names_the_faces(bench):
     assert entry["flips"][0]["answer"] != entry["flips"][0]["reference_answer"]
 
 
+@pytest.mark.slow
 def test_a_quantized_export_is_compared_with_the_recorded_disagreement(bench):
     write_copy(bench, wrong=1, quantization="int8-static")
     bench.run("--model", "copy", "--update-baselines", questions="accuracy or parity")

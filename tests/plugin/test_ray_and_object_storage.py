@@ -5,6 +5,8 @@ import json
 import pytest
 from object_stores import ENVIRONMENT, s3_server
 
+pytestmark = pytest.mark.slow
+
 
 def judged(report):
     """What a run found, without its times and its command, which names the store."""

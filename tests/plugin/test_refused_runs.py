@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
     bench.write_model(
@@ -12,6 +14,7 @@ def test_a_model_whose_columns_are_in_another_order_is_found_out(bench):
     assert "its columns are probably not in the declared order" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
     cases = {
         "is not a number": ("return Predictions.from_probabilities(np.full((len(faces), 7), np.nan))", ""),
@@ -30,6 +33,7 @@ def test_a_model_that_breaks_its_contract_fails_in_one_line(bench):
     assert not list((bench.folder / "store").rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
     cases = {
         "give its folder": ["--dataset", "fer2013"],
@@ -76,6 +80,7 @@ def test_faces(faces, evaluation):
 """
 
 
+@pytest.mark.slow
 def test_a_suite_of_ones_own_ends_in_one_sentence_where_its_faces_cannot_be_read(bench):
     """Its tests are known after the collection only, in each worker of `-n` anew."""
     (bench.folder / "own").mkdir()

@@ -2,6 +2,7 @@
 
 import csv
 
+import pytest
 from bench import FACES, write_faces
 
 
@@ -17,6 +18,7 @@ def columns(result):
     return {column["column"]: column for column in result["slices"]}
 
 
+@pytest.mark.slow
 def test_a_run_scores_slices_from_pixels_and_from_a_file(bench):
     write_metadata(bench)
     options = (
@@ -41,6 +43,7 @@ def test_a_run_scores_slices_from_pixels_and_from_a_file(bench):
     assert "brightness x sex" in page
 
 
+@pytest.mark.slow
 def test_a_model_that_is_worse_on_some_people_fails_by_their_slice(bench):
     faces = write_metadata(bench)
     women = sorted(h for i, h in enumerate(faces.hashes) if i % 2 == 0)[:45]

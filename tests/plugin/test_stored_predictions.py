@@ -11,6 +11,7 @@ from fer_models.report.report_file import read_report
 from fer_models.report.stored_report import stored_report
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     statement = "import os; print(len(faces), os.environ.get('OMP_NUM_THREADS'), file=file)"
@@ -30,6 +31,7 @@ def test_two_processes_give_the_same_results_ask_once_and_share_the_cores(bench,
     assert several == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_a_damaged_shard_is_predicted_again_with_one_warning(bench, processes):
     bench.run(code=0)
@@ -58,6 +60,7 @@ def test_a_damaged_shard_is_named_where_nothing_may_be_predicted(bench):
     assert shard.read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
     """Accuracy, controls, metamorphic and corruption robustness and costs: all stored, but for the sample
     that shows a changed model.
@@ -85,6 +88,7 @@ def test_the_second_run_predicts_nothing_whatever_it_evaluates(bench):
     assert log.read_text()
 
 
+@pytest.mark.slow
 def test_the_report_of_the_store_has_the_scores_and_verdicts_of_the_run(bench):
     bench.run("--update-baselines")
     bench.write_model(turned=40)

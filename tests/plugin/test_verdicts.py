@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from fer_models.report.html_report import page_html
 from fer_models.report.report_file import read_report
 
+pytestmark = pytest.mark.slow
+
 #: Models that know faces by their pixels. On some faces of each (`WRONG`) they are wrong since the record.
 MODELS = """
 import json

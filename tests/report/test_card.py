@@ -277,6 +277,7 @@ def plain_card():
     return new_card(named("net"), "net")
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @example(HOSTILE)
 @example(f"a\n{END}\n{START}\n---\nb: [")

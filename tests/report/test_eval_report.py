@@ -80,6 +80,7 @@ def may_be_missing(path: tuple[Any, ...], parent: Any) -> bool:
     return (holder in OPEN and key != "faces") or (holder == "faces" and "broken" in parent)
 
 
+@pytest.mark.slow
 def test_any_missing_field_is_refused_by_name() -> None:
     checked = 0
     for path, parent in paths(full_content()):
@@ -93,6 +94,7 @@ def test_any_missing_field_is_refused_by_name() -> None:
     assert checked > 150
 
 
+@pytest.mark.slow
 def test_any_value_of_a_wrong_type_is_refused_by_name() -> None:
     checked = 0
     for path, _ in paths(full_content()):

@@ -113,6 +113,7 @@ def attributes(page: Skeleton, name: str) -> list[str]:
 OUTSIDE = st.text(min_size=1) | st.text("<>&\"'/=`]!-\x00 scriptonload", min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(OUTSIDE.filter(lambda text: text not in LABELS))
 @example("<script>alert(1)</script>")

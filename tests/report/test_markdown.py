@@ -138,6 +138,7 @@ def renamed(name):
     return EvalReport.from_json(whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @example(HOSTILE)
 @example(" ")

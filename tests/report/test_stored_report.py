@@ -136,6 +136,16 @@ def test_replies_to_an_unknown_question_are_not_counted_as_something_else(tmp_pa
     assert "its replies are not shown" in result.notes[0]
 
 
+def test_the_command_of_a_subject_has_its_prompts_or_its_question(tmp_path: Path) -> None:
+    options = {"openai": " --prompts openai", "one-word": " --question one-word", "mine": "", None: ""}
+    subjects = {prompt: replace(SUBJECT, prompt=prompt) for prompt in options}
+    for prompt, subject in subjects.items():
+        write_partition(tmp_path, predictions_of(), subject, key=prompt or "none")
+    commands = {result.id: result.command for result in stored_report(tmp_path, Baselines()).results}
+    for prompt, subject in subjects.items():
+        assert f"--split {subject.split}{options[prompt]} -k " in commands[subject.id]
+
+
 def test_the_command_takes_the_store_its_baselines_and_a_selection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -163,6 +163,7 @@ def test_the_right_declaration_passes(declare, tmp_path):
     assert result.best.n_correct > 0.9 * FACES
 
 
+@pytest.mark.slow
 def test_every_mistake_is_named_in_a_run_of_the_evals(declare, bench, network):
     faces = write_faces(bench.folder / "patches")
     names = [declare("right"), declare("labels", labels=[*LABELS[2:], *LABELS[:2]])]

@@ -23,6 +23,8 @@ pytest.importorskip("onnxruntime", reason='not installed: pip install "fer-model
 onnx = pytest.importorskip("onnx", reason='not installed: pip install "fer-models[export]"')
 from fer_models.export.export import export  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):

@@ -98,6 +98,7 @@ def test_a_planted_weakness_is_found_and_shrunk_to_its_word(number):
     assert result.breaking["template"].split().count("photo") == 1
 
 
+@pytest.mark.slow
 def test_a_weak_synonym_is_found_among_the_words_of_other_sets():
     reader = Reader(lambda text: "spooked" in text)
     result = search(predictor(reader, FACES), SET, TRUTH, grammar=[prompts.load("openai")], examples=500)

@@ -13,6 +13,7 @@ from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     brier_score_loss,
+    confusion_matrix,
     f1_score,
     log_loss,
     precision_recall_fscore_support,
@@ -40,6 +41,15 @@ def model(n: int, seed: int = 0, unanswered: float = 0.1) -> tuple[np.ndarray, n
 
 
 class TestValues:
+    @settings(max_examples=60, deadline=None)
+    @given(predicted_faces)
+    def test_the_confusion_is_that_of_scikit_learn_with_no_prediction_in_the_last_column(
+        self, faces: list[tuple[int, int]]
+    ) -> None:
+        truth, answer = np.array(faces).T
+        expected = confusion_matrix(truth, answer, labels=[*EMOTIONS, -1])
+        assert metrics.confusion(truth, answer).tolist() == expected[:7].tolist()
+
     @settings(max_examples=60, deadline=None)
     @given(predicted_faces)
     def test_every_average_is_that_of_scikit_learn_over_the_emotions_that_occur(

@@ -89,6 +89,7 @@ def test_of_all_exchanges_no_more_than_alpha_are_significant(sizes, alpha):
     assert np.mean(rejected) <= alpha
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     st.integers(0, 2**32 - 1),
@@ -127,6 +128,7 @@ def test_for_correct_and_wrong_the_minimum_detectable_rise_is_mcnemars(positive,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "of"), [(21, 50), (70, 4), (350, 1)])
 def test_a_rise_of_that_size_is_detected_in_80_percent_of_runs(n, of):
     rng = np.random.default_rng(0)

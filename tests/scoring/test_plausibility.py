@@ -89,6 +89,7 @@ def test_faces_without_a_prediction_do_not_count_for_the_label_order():
     assert not best_label_order(TRUTH, np.full(N, -1)).is_far_better
 
 
+@pytest.mark.slow
 def test_a_right_declaration_fails_no_more_often_than_the_level():
     """All alternatives are as good as the declaration: the hardest case of a right one. At a level of 5 % the
     rejections of 1,000 runs stay below the binomial bound; at the level of the test none is expected.

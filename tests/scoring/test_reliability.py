@@ -10,6 +10,7 @@ from fer_models.scoring.metrics import measure_predictions
 from fer_models.scoring.reliability import reliability_bins
 
 
+@pytest.mark.slow
 @given(st.integers(1, 80), st.integers(0, 2**31))
 def test_the_mean_gap_of_the_bins_is_the_calibration_error(n, seed):
     table = calibrated_predictions(n, seed)

@@ -37,6 +37,7 @@ def sliced_predictions(draw):
     return np.array(truth), np.array(answer), np.array(codes)
 
 
+@pytest.mark.slow
 @given(sliced_predictions())
 @example((np.zeros(4, int), np.zeros(4, int), np.array([0, 0, 1, 1])))  # no gap
 @example((np.zeros(4, int), np.ones(4, int), np.array([0, 0, 1, 3])))  # all wrong
@@ -64,6 +65,7 @@ def test_scores_by_group_equal_fairlearns(case):
     assert column.without_value == int((~has_slice).sum())
 
 
+@pytest.mark.slow
 @given(sliced_predictions())
 def test_macro_f1_and_recalls_of_a_slice_equal_scikit_learns(case):
     truth, answer, codes = case
@@ -79,6 +81,7 @@ def test_macro_f1_and_recalls_of_a_slice_equal_scikit_learns(case):
             assert one.macro_f1.low <= one.macro_f1.value <= one.macro_f1.high
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.integers(2, 4))
 def test_the_calibration_error_of_a_slice_is_that_of_its_faces_alone(seed, levels):
     table = calibrated_predictions(60, seed)
@@ -131,6 +134,7 @@ def test_the_p_values_of_the_gaps_are_adjusted_for_all_columns():
     assert alone.gap.p < 0.01
 
 
+@pytest.mark.slow
 def test_slices_that_mean_nothing_seldom_have_a_gap_and_the_interval_holds_the_true_one():
     rng = np.random.default_rng(0)
     codes, truth = np.repeat(np.arange(4), 150), np.zeros(600, int)

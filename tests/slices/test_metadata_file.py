@@ -171,6 +171,7 @@ def test_formulas_and_markup_stay_plain_text(tmp_path_factory, values):
     assert values_of(column) == [" ".join(value.split()) for value in values]
 
 
+@pytest.mark.slow
 def test_a_million_rows_are_joined(tmp_path):
     n = 1_000_000
     names = [f"{i}.png" for i in range(n)]

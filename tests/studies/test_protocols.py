@@ -155,6 +155,7 @@ def test_the_same_seed_gives_the_same_split(sets, name):
 # -- runs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_reported_face_is_counted_in_one_group(sets, tmp_path):
     results = run(sets, tmp_path)
     assert [result.protocol for result in results] == ["official", "random", "copies"]
@@ -169,6 +170,7 @@ def test_every_reported_face_is_counted_in_one_group(sets, tmp_path):
         assert result.accuracy(on_test=True) >= result.accuracy()
 
 
+@pytest.mark.slow
 def test_a_killed_study_resumes_without_training_again(sets, tmp_path):
     kill(lambda report: run(sets, tmp_path, report=report), "random")
     titles = []
@@ -181,6 +183,7 @@ def test_a_killed_study_resumes_without_training_again(sets, tmp_path):
     assert titles  # another recipe is another study
 
 
+@pytest.mark.slow
 def test_restored_images_are_kept_for_the_next_study(sets, tmp_path):
     titles = []
     run(sets, tmp_path, ["restored-copies"], report=lambda title, *_: titles.append(title))
@@ -191,6 +194,7 @@ def test_restored_images_are_kept_for_the_next_study(sets, tmp_path):
     assert "restoring" not in titles
 
 
+@pytest.mark.slow
 def test_a_killed_study_restores_only_the_images_that_it_had_not_saved(sets, tmp_path, monkeypatch):
     monkeypatch.setattr(protocols, "_BATCH", 16)
     monkeypatch.setattr(protocols, "_BATCHES_PER_SAVE", 2)
@@ -216,6 +220,7 @@ def report_steps(steps):
     return lambda title, step, *_: steps.append(step) if title == "restoring" else None
 
 
+@pytest.mark.slow
 def test_the_plain_network_memorizes_faces(tmp_path):
     rng = np.random.default_rng(0)
     faces = FaceSet("noise", "train", rng.integers(0, 256, (56, 48, 48), np.uint8), np.arange(56) % 7)
@@ -297,6 +302,7 @@ def folder(tmp_path):
     return tmp_path / "faces"
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_numbers_and_figures(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(protocols, "RECIPES", {"plain": TINY, "augmented": TINY})
     output = tmp_path / "out"

@@ -78,12 +78,14 @@ def test_the_noise_of_a_version_is_correlated_over_the_copies_of_a_face(simulati
     assert shares == sorted(shares)
 
 
+@pytest.mark.slow
 def test_a_full_run_without_a_change_rarely_fails(simulation):
     failed = run_power._null_runs(simulation, SMALL, 100, (0,))
     assert failed["any"] <= 7  # of 100, at 1.5 %: by chance once in twenty thousand times
     assert failed["robustness"] <= 4
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     options = SimulationOptions(3, 140)
     (alone,) = run_power.run(calibrated_predictions(600), options, plans=[SMALL])
@@ -92,6 +94,7 @@ def test_the_same_seed_gives_the_same_results_in_any_number_of_processes():
     assert several.as_json() == alone.as_json()
 
 
+@pytest.mark.slow
 def test_on_seven_faces_nothing_is_detected_and_on_seventy_a_large_change(simulation):
     figure = "prompts: flip rate, another order"
     level = 0.003 / 52

@@ -77,6 +77,7 @@ def test_the_record_names_data_captions_and_image_tower(trained):
     assert not list(result.weights.parent.glob("*.checkpoint*"))
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_weights(tmp_path):
     short, data = replace(FEW, epochs=1, views=1), TrainingData([toy_faces(28)], toy_faces(14, "test"))
     first, second = (train(tmp_path / str(i), short, data) for i in range(2))
@@ -86,6 +87,7 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
     assert other.history[0]["loss"] != first.history[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "step"), [("epoch 2", 1), ("epoch 3", 2)])
 def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path, trained, epoch, step):
     undisturbed, _ = trained
@@ -98,6 +100,7 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path, trained, epoch,
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused_before_any_embedding_is_computed(tmp_path):
     kill(lambda report: train(tmp_path, report=report), "epoch 2")
     titles = []

@@ -13,6 +13,8 @@ from fer_models.training.recipes import RECIPES, VISION_ENCODER
 from fer_models.training.session import RunOptions, TrainingData
 from fer_models.training.supervised import SupervisedTraining
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "clip-nano": (clip, "ContrastiveRecipe", clip.ContrastiveRecipe(views=1, chosen_by="plain")),
     "phi3v-nano": (vlm, "VlmRecipe", vlm.VlmRecipe(hidden=48, layers=1, heads=2, intermediate=64, views=1)),

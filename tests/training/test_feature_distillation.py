@@ -30,6 +30,7 @@ def batch(n=14):
     return as_tensor(toy_faces(n), 3, 48).float()
 
 
+@pytest.mark.slow
 def test_a_few_steps_bring_the_tokens_closer_to_the_features_at_their_places(student):
     network, distillation = student
     faces = batch()

@@ -81,12 +81,14 @@ def test_losses_are_measured_from_the_least_possible_one():
 INFOBATCH = replace(TINY, infobatch_ratio=0.5, epochs=6)
 
 
+@pytest.mark.slow
 def test_training_with_infobatch_uses_fewer_faces_and_all_at_the_end(tmp_path):
     faces = [r["faces"] for r in train(tmp_path, INFOBATCH).history]
     assert faces[0] == faces[-1] == 56
     assert min(faces) < 56
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_infobatch_resumes_with_the_same_loss_curve(tmp_path):
     undisturbed = train(tmp_path / "undisturbed", INFOBATCH)
     kill(lambda report: train(tmp_path / "killed", INFOBATCH, report=report), "epoch 4")

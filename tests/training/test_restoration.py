@@ -81,6 +81,7 @@ def test_the_record_names_data_and_degradation(trained):
     assert not list(result.weights.parent.glob("*.checkpoint*"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
     undisturbed = train(tmp_path / "undisturbed")
     kill(lambda report: train(tmp_path / "killed", report=report), "epoch 3", 2)
@@ -92,6 +93,7 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     kill(lambda report: train(tmp_path, report=report), "epoch 2")
     with pytest.raises(UsageError, match="another recipe, data or seed"):
@@ -121,6 +123,7 @@ def test_training_starts_from_weights_and_names_them(tmp_path, trained):
         train(tmp_path / "wider", wider, init_from=before.weights)
 
 
+@pytest.mark.slow
 def test_a_recognition_network_brings_its_features_closer(tmp_path, trained):
     before, _ = trained
     without = replace(TINY, lr=2e-3, epochs=2)

@@ -26,6 +26,7 @@ def read_provenance(path):
     return json.loads(safetensors_io.read(path)[1]["provenance"])
 
 
+@pytest.mark.slow
 def test_the_trained_weights_load_and_name_their_provenance(tmp_path):
     steps = []
     result = train(tmp_path, report=lambda title, step, of, metrics: steps.append((title, step, of)))
@@ -45,6 +46,7 @@ def test_the_trained_weights_load_and_name_their_provenance(tmp_path):
     assert not list(tmp_path.glob("*.checkpoint*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [TINY, replace(TINY, batch_size=15)], ids=["every face", "rest left out"])
 def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path, recipe):
     """Also where a face has no loss yet, because the last batch of an epoch is left out if not full."""
@@ -58,6 +60,7 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path, recipe):
     assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-6) for k in a)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     kill(lambda report: train(tmp_path, report=report), "epoch 2")
     checkpoint = tmp_path / "tiny.checkpoint.safetensors"
@@ -74,6 +77,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     assert len(train(tmp_path, resume=False).history) == 3
 
 
+@pytest.mark.slow
 def test_teacher_predictions_are_mixed_into_the_targets_and_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     distilled = replace(TINY, teacher="tiny", teacher_share=0.5, epochs=1, validate_from=0)
@@ -86,6 +90,7 @@ def test_teacher_predictions_are_mixed_into_the_targets_and_recorded(tmp_path, m
     assert read_provenance(student.weights)["teachers"] == [{"model": "tiny", "sha256": sha256_of(teacher)}]
 
 
+@pytest.mark.slow
 def test_two_teachers_give_the_mean_of_their_predictions(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     recipe, data = replace(TINY, epochs=1), TrainingData([toy_faces(96)], toy_faces(48, "validation"))
@@ -102,6 +107,7 @@ def test_two_teachers_give_the_mean_of_their_predictions(tmp_path, monkeypatch):
     torch.testing.assert_close(both, (first + second) / 2)
 
 
+@pytest.mark.slow
 def test_without_augmentation_a_consistent_teacher_is_the_same_as_one_that_sees_each_face_once(
     tmp_path, monkeypatch
 ):
@@ -119,6 +125,7 @@ def test_without_augmentation_a_consistent_teacher_is_the_same_as_one_that_sees_
     assert changed != pytest.approx(losses[Augmentation(brightness=1.0), False], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_a_consistent_teacher_resumes_with_the_same_loss_curve(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path))
     train(tmp_path, replace(TINY, epochs=1))

@@ -108,6 +108,7 @@ def test_the_record_names_the_vision_encoder_and_its_training(trained, home):
     assert record["training_data"][0]["fingerprint"] == toy_faces(56).fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vision_encoder")
 def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
     short = replace(FEW, epochs=4, views=2, precision="float32")
@@ -124,6 +125,7 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["phi3v-nano"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vision_encoder")
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     short = replace(FEW, epochs=2)

@@ -177,6 +177,7 @@ def test_shipped_weights_are_the_ones_that_were_shipped(monkeypatch, tmp_path):
     assert weights.find("other") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [

@@ -105,6 +105,7 @@ def test_letters_are_parsed_in_the_order_of_the_options():
     assert "A. neutral\nB. surprise" in reversed_order.render()
 
 
+@pytest.mark.slow
 def test_a_request_to_a_busy_server_is_repeated():
     with Server(lambda request, n: (503, b"loading") if n % 3 else says("happy")) as server:
         predictions = Endpoint(server.url, "m", QUESTION, max_concurrency=1).predict(

@@ -66,6 +66,7 @@ def test_the_published_widths_are_those_of_the_files(tmp_path):
     assert official[f"{tower}.encoder.layers.23.mlp.fc1.weight"] == (4096, 1024)
 
 
+@pytest.mark.slow
 def test_a_full_width_layer_loads_and_answers_in_bf16(tmp_path):
     vision = {
         "hidden_size": 1024,

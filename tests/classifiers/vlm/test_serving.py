@@ -21,9 +21,13 @@ from fer_models.classifiers.vlm.endpoint import Endpoint
 from fer_models.errors import PredictionError
 
 needed = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(
-    bool(needed), reason=f"transformers serve needs {', '.join(needed)}: pip install 'transformers[serving]'"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(needed),
+        reason=f"transformers serve needs {', '.join(needed)}: pip install 'transformers[serving]'",
+    ),
+]
 
 QUESTION = questions.load("one-word")
 
