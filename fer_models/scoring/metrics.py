@@ -152,7 +152,7 @@ def measure_predictions(predictions: PredictionTable, *, resamples: int = 2000, 
 
 def confusion(truth: IntArray, answer: IntArray) -> IntArray:
     """Confusion matrix, (7, 8) counts, read-only: true emotion by predicted one (-1, none, is last)."""
-    # -1 modulo 8 is 7. Hundreds of slices would take scikit-learn's confusion_matrix seconds.
+    # -1 modulo 8 is 7. scikit-learn's confusion_matrix takes a hundred times as long, and slices need many.
     cells = np.bincount(truth * N_ANSWERS + answer % N_ANSWERS, minlength=_CLASSES * N_ANSWERS)
     counts: IntArray = cells.reshape(_CLASSES, N_ANSWERS).astype(np.int64)
     counts.flags.writeable = False
