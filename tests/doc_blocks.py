@@ -23,6 +23,7 @@ NOTES = ("*Not run in CI: REASON.*", "*Run by `.ci/run`.*", "*Example: REASON.*"
 _NOTE = re.compile(
     r"\*(Not run in CI: \S[^*]{10,}\.|Run by `\.ci/run`\.|Example: \S[^*]{10,}\.)\*", re.DOTALL
 )
+_NOTE_BEGINS = ("*Not run in CI", "*Run by", "*Example")
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 
 
@@ -60,7 +61,8 @@ def read_blocks(page: str, markdown: str) -> list[Block]:
     """Read the blocks of a page.
 
     Raises:
-        BlockError: an indented block, an unknown language, or an output block that no block precedes.
+        BlockError: an indented block, an unknown language, an output block that no block precedes, or a
+            paragraph that begins like a note and is none.
     """
     tokens = MarkdownIt().parse(markdown)
     blocks: list[Block] = []
@@ -76,7 +78,13 @@ def read_blocks(page: str, markdown: str) -> list[Block]:
                 f"{page}:{line}: '{language}' is no language of a block: {', '.join(LANGUAGES)}."
             )
         following = [t.content for t in tokens[i + 1 : i + 3] if t.type == "inline"]
-        note = following[0] if following and _NOTE.fullmatch(following[0]) else ""
+        below = following[0] if following else ""
+        note = below if _NOTE.fullmatch(below) else ""
+        if not note and below.startswith(_NOTE_BEGINS):  # it would run, and perhaps for hours
+            raise BlockError(
+                f"{page}:{line}: the paragraph below this block begins like a note, and is not one of "
+                f"{', '.join(NOTES)}. Write its other sentences into a paragraph of their own."
+            )
         title = next((a.partition("=")[2] for a in attributes if a.startswith("title=")), "")
         if language == "text" and not note and (not blocks or blocks[-1].language not in RUNNABLE):
             raise BlockError(f"{page}:{line}: no command precedes this output. Write below it: {NOTES[2]}")

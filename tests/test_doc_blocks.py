@@ -1,5 +1,7 @@
 """Reading the code blocks of the documentation. `tests/documentation.py` runs them."""
 
+from pathlib import Path
+
 import pytest
 from doc_blocks import NOTES, BlockError, check_data, missing_lines, read_blocks
 
@@ -37,17 +39,35 @@ def test_a_note_below_leaves_out_a_block(note):
 
 
 @pytest.mark.parametrize(
+    "paragraph", ["Not run in CI: it downloads 5 GB.", "For example *this*.", "*Run it.*"]
+)
+def test_another_paragraph_leaves_out_nothing(paragraph):
+    assert only(fenced("ls", below=paragraph)).note == ""
+
+
+@pytest.mark.parametrize(
     "paragraph",
     [
         "*Not run in CI.*",
         "*Not run in CI: no.*",
-        "Not run in CI: it downloads 5 GB.",
         "*Not run in CI: it downloads 5 GB.* And more.",
+        "*Run by `.ci/run`.* It takes five minutes.",
         "*Example*",
     ],
 )
-def test_another_paragraph_leaves_out_nothing(paragraph):
-    assert only(fenced("ls", below=paragraph)).note == ""
+def test_a_paragraph_that_only_begins_like_a_note_is_an_error(paragraph):
+    with pytest.raises(BlockError, match=r"page\.md:3: .* begins like a note"):
+        read_blocks("page.md", fenced("ls", below=paragraph))
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "page", [Path("README.md"), *sorted(p.relative_to(ROOT) for p in ROOT.glob("docs/*.md"))]
+)
+def test_the_blocks_of_every_page_can_be_read(page):
+    read_blocks(page.as_posix(), (ROOT / page).read_text(encoding="utf-8"))
 
 
 def test_a_note_belongs_to_the_block_directly_above_it():
