@@ -17,6 +17,8 @@ def test_restoration_effect_is_the_balance_of_flipped_predictions(effect, predic
 
 
 def test_fidelity_of_restored_faces(effect):
+    if effect.fidelity is None:
+        pytest.skip("all measured faces are of one tone")
     assert effect.fidelity > 0.5, (
         f"{effect.restoration}: restored faces correlate with the originals by {effect.fidelity:.2f} only"
     )

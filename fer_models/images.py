@@ -31,6 +31,9 @@ LARGEST_FILE = 2**28
 #: The formats that are decoded. Pillow has more, and some of them run other programs (EPS).
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
+#: Tags of TIFF 6.0, and the value of the second one where 0 is white.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
 
 def to_rgb(image: NDArray[np.uint8]) -> Face:
     """Convert a grey (H, W), (H, W, 1) or RGB (H, W, 3) uint8 array to RGB (H, W, 3).
@@ -94,10 +97,18 @@ def _decode(data: bytes, name: str) -> Face:
         if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # cameras may store an image rotated
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):
-            return to_rgb((np.asarray(picture) >> 8).astype(np.uint8))
+            return to_rgb(_eight_bits(np.asarray(picture), opened))
         if "A" in picture.getbands() or "transparency" in picture.info:
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
         return to_rgb(np.asarray(picture.convert("L" if picture.mode in ("L", "1") else "RGB")))
+
+
+def _eight_bits(pixels: NDArray[np.uint16], opened: Image.Image) -> NDArray[np.uint8]:
+    """Scale pixels of Pillow's modes `I;16` to 8 bits. Pillow leaves those of a TIFF as they are stored."""
+    tags = getattr(opened, "tag_v2", {})
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    grey = (pixels >> max(0, bits - 8)).astype(np.uint8)
+    return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 
 def read(path: Path) -> Face:

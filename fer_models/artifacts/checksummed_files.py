@@ -120,7 +120,7 @@ def find(
         name: the file's name, without the checksum.
         parse: converts the file's bytes; raises one of `INVALID` for bytes that it does not accept.
         remove_damaged: remove invalid versions, each with a warning, because the caller computes the content
-            again. Only under `locked_directory`.
+            again. One that cannot be read stays. Only under `locked_directory`.
     """
     return first_valid(versions(folder, name), parse, remove_damaged=remove_damaged)
 
@@ -140,8 +140,11 @@ def first_valid(
             continue
         except INVALID as error:
             if remove_damaged:
-                with suppress(OSError):  # such as a folder of that name, which does not block the new file
-                    path.unlink()
+                # What cannot be read now may be valid: no rights, too many open files, a network drive. And a
+                # folder of that name does not block the new file.
+                if not isinstance(error, OSError):
+                    with suppress(OSError):
+                        path.unlink()
                 warn_damaged(path, reason(error))
     return None
 

@@ -14,6 +14,9 @@ from pathlib import Path
 #: The flags of processors with bfloat16 matrix instructions: AVX-512 and AMX on x86, `bf16` on ARM.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
+#: What Linux has where torch may find a GPU: a driver of NVIDIA or AMD, or that of Windows (WSL).
+_GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"), Path("/dev/dxg"))
+
 #: Messages of torch's allocators without memory: on accelerators, and on the CPU of Linux and of Windows.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -99,8 +102,8 @@ def _values(path: Path, key: str) -> list[str]:
 
 
 def _has_gpu() -> bool:
-    if sys.platform == "linux" and not Path("/proc/driver/nvidia/version").exists():
-        return False
+    if sys.platform == "linux" and not any(driver.exists() for driver in _GPU_DRIVERS):
+        return False  # without the seconds of importing torch
     import torch
 
     return bool(torch.cuda.is_available())

@@ -30,7 +30,7 @@ def sha256_of(path: Path) -> str:
         if path.is_dir():
             files = sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
             listing = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
-            return hashlib.sha256(listing.encode()).hexdigest()
+            return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device, which may never end
             raise WeightsError(f"{path} is neither a file nor a folder. Give one of these.")

@@ -17,9 +17,10 @@ class EnergyMeter:
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
         """Start counting; `device` is torch's type of the device in use, or `server` for another machine."""
         self._device = device
-        # `intel-rapl:0` is a package (on AMD too); `intel-rapl:0:0` is a part of it and would count twice.
+        # `intel-rapl:0` is a package (on AMD too). `intel-rapl:0:0` is a part of it, and a zone with the name
+        # `psys` is the whole machine: both would count twice.
         zones = sorted(powercap.glob("intel-rapl:*"))
-        self._packages = [zone for zone in zones if re.fullmatch(r"intel-rapl:\d+", zone.name)]
+        self._packages = [zone for zone in zones if _is_package(zone)]
         self._gpu = _gpu_millijoules if device == "cuda" else lambda: None
         self._before, self._gpu_before = self._read(), self._gpu()
 
@@ -42,6 +43,14 @@ class EnergyMeter:
             return [int((package / "energy_uj").read_text()) for package in self._packages] or None
         except (OSError, ValueError):  # since CVE-2020-8694 only the superuser may read it
             return None
+
+
+def _is_package(zone: Path) -> bool:
+    try:
+        name = (zone / "name").read_text()
+    except OSError:
+        return False
+    return re.fullmatch(r"intel-rapl:\d+", zone.name) is not None and name.startswith("package")
 
 
 def _gpu_millijoules() -> float | None:

@@ -263,11 +263,12 @@ def judge(
             p = next(p_values)
             is_significant = degradation.change <= -DEGRADED_MARGIN and p < alpha
             degradation = replace(degradation, p=p, is_significant=is_significant)
-        verdicts.append(_verdict(replace(comparison, checks=checks, degradation=degradation), alpha, family))
+        judged = replace(comparison, checks=checks, degradation=degradation)
+        verdicts.append(_verdict(judged, alpha, family, margin))
     return verdicts
 
 
-def _verdict(comparison: GateComparison, alpha: float, family: int) -> Verdict:
+def _verdict(comparison: GateComparison, alpha: float, family: int, margin: float) -> Verdict:
     record, checks = comparison.record, comparison.checks
     if record is None:
         return Verdict(NEW, comparison)
@@ -280,7 +281,7 @@ def _verdict(comparison: GateComparison, alpha: float, family: int) -> Verdict:
         status = PASS
     discordant = comparison.negative_flips + comparison.positive_flips
     # Holm's first step: the level for a single change in a run without others.
-    detectable = minimum_detectable_fall(comparison.metrics.n, discordant, alpha / family)
+    detectable = minimum_detectable_fall(comparison.metrics.n, discordant, alpha / family, margin=margin)
     required = None
     if status == INCONCLUSIVE and any(c.regressed for c in checks if c.metric == "accuracy"):
         required = _required_sample_size(comparison, alpha, family)

@@ -226,19 +226,19 @@ def _required_sample_size(effect: RestorationEffect, family: int) -> int | None:
     return required_sample_size(abs(gained) / effect.n, changed / effect.n, alpha=ALPHA / 2, family=family)
 
 
-def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float:
+def image_fidelity(before: Sequence[Face], after: Sequence[Face]) -> float | None:
     """Mean correlation of the grey values of faces before and after, scaled to the same size; -1 to 1.
 
-    A restoration that shows another face, however sharp, is far from 1. Faces of one tone have no correlation
-    and are left out.
+    A restoration that shows another face, however sharp, is far from 1, and one of a single tone counts as 0.
+    Faces that were of one tone before are left out; None where all were.
     """
     correlations = []
     for face, restored in zip(before, after, strict=True):
         side = min(*face.shape[:2], *restored.shape[:2])
         a, b = (grey(resize(image, side)).astype(np.float64).ravel() for image in (face, restored))
-        if a.std() > 0 and b.std() > 0:
-            correlations.append(float(np.corrcoef(a, b)[0, 1]))
-    return float(np.mean(correlations)) if correlations else float("nan")
+        if a.std() > 0:
+            correlations.append(float(np.corrcoef(a, b)[0, 1]) if b.std() > 0 else 0.0)
+    return float(np.mean(correlations)) if correlations else None
 
 
 def flipped_faces(

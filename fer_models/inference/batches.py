@@ -68,9 +68,7 @@ class BatchLoop(Generic[_Result]):
         start = rows.start
         while start < rows.stop:
             batch = range(start, min(start + self.batch_size, rows.stop))
-            prepared = [self._take(batch)]
-            self._prepare_ahead(batch.stop, rows.stop)
-            results += self._compute(batch, prepared)
+            results += self._compute(batch, rows.stop)
             self._progress(len(batch))
             start = batch.stop
         return results
@@ -82,7 +80,12 @@ class BatchLoop(Generic[_Result]):
         """The prepared batch: from the other thread if it has prepared just this one."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] == batch:
-            return ahead[1].result()
+            try:
+                return ahead[1].result()
+            except PredictionError as error:
+                if not is_out_of_memory(error.__cause__):
+                    raise
+            _release_memory()  # the batch before was in it, and is computed now
         return self._prepare(batch)
 
     def _prepare_ahead(self, start: int, stop: int) -> None:
@@ -97,15 +100,18 @@ class BatchLoop(Generic[_Result]):
             return
         self._ahead = batch, self._thread.submit(self._steps.prepare, faces)
 
-    def _compute(self, batch: range, prepared: list[Any]) -> list[_Result]:
-        """Results of a batch; of its halves, one after the other, where the whole does not fit.
+    def _compute(self, batch: range, stop: int | None = None) -> list[_Result]:
+        """Results of a batch; of its halves, one after the other, where the whole does not fit into memory.
 
         Args:
             batch: its rows.
-            prepared: the prepared batch, alone in a list, which is emptied where the batch does not fit: no
-                caller keeps it in memory then.
+            stop: the end of the rows, to prepare the next batch meanwhile; None prepares none.
         """
+        prepared: list[Any] = []  # emptied where the batch does not fit: nobody keeps it in memory then
         try:
+            prepared.append(self._take(batch))
+            if stop is not None:
+                self._prepare_ahead(batch.stop, stop)
             return [self._steps.compute(prepared[0])]
         except PredictionError as error:
             if len(batch) == 1 or not is_out_of_memory(error.__cause__):
@@ -123,8 +129,7 @@ class BatchLoop(Generic[_Result]):
                 stacklevel=2,
             )
             self.batch_size = half
-        parts = (batch[:half], batch[half:])
-        return [result for part in parts for result in self._compute(part, [self._prepare(part)])]
+        return [result for part in (batch[:half], batch[half:]) for result in self._compute(part)]
 
     def _drop_ahead(self) -> None:
         """Forget the batch that the other thread prepares; it has the old size."""

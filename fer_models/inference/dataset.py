@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection
 from functools import cached_property, lru_cache
@@ -232,7 +233,9 @@ class EvalDataset:
         o = self.options
         folder = datasets.folder(o.dataset, o.data_root, download=o.runtime.download)
         scheme = "" if o.label_scheme is None else schemes.find(o.label_scheme).describe()
-        key = "\n".join((leakage.source_fingerprint(folder), scheme, self.full_split.name, _code()))
+        # The order of the faces is the reader's: FER-2013 in class folders can be read as a folder too.
+        sources = hashlib.sha256("\n".join(self.full_split.sources).encode()).hexdigest()
+        key = "\n".join((leakage.source_fingerprint(folder), scheme, self.full_split.name, sources, _code()))
         return cached_text(o.cache, name, key, make, parse)
 
     def as_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fer_models.artifacts.checksummed_files import from_parquet
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import PredictionError
+from fer_models.errors import PredictionError, StoreError
 from fer_models.inference.batches import BatchLoop
 from fer_models.inference.loop import Compute, fill_missing_shards, no_count
 from fer_models.inference.pipeline import Pipeline
@@ -44,9 +44,16 @@ class EmbeddingPartition(ShardedFolder[NDArray[np.float32]]):
         """The embeddings of all faces, float32 (n, d), in canonical order.
 
         Raises:
-            StoreError: a shard is missing or damaged.
+            StoreError: a shard is missing or damaged, or has more numbers per face than another.
         """
-        return np.concatenate(self._contents())
+        shards = self._contents()
+        if len(widths := {embeddings.shape[1] for embeddings in shards}) > 1:
+            raise StoreError(
+                f"{self.folder}: the model embedded some faces in {min(widths)} numbers and others in "
+                f"{max(widths)}. The number must be the same for all faces. Correct the model, delete this "
+                "folder, and run again."
+            )
+        return np.concatenate(shards)
 
     def _parse(self, shard: int, content: bytes) -> NDArray[np.float32]:
         table = from_parquet(content)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # matplotlib is imported when a figure is drawn
 
 #: The largest accuracy in the abstract of arXiv:2508.13524 (EfficientNet-B0), with which figures compare.
 PAPER_ACCURACY = 0.8644
+#: The most characters of a step's name in a line of a figure.
+_NAME_WIDTH = 40
 
 
 class Mean(NamedTuple):
@@ -133,18 +137,19 @@ def summarize(runs: Sequence[ProtocolRun]) -> list[ProtocolSummary]:
 def decompose(runs: Sequence[ProtocolRun], training: str) -> list[Step]:
     """Split the most inflated accuracy of a training into steps from the official one.
 
-    Steps whose protocol was not run are left out. Only seeds with all remaining protocols count, so that the
-    steps add up to the last accuracy. Nothing without the official protocol, or without such a seed.
+    They end before the first step whose protocol was not run: a later one would count what that step adds as
+    its own. Only seeds with all protocols of the steps count, so that the steps add up to the last accuracy.
+    Nothing without the official protocol, or without such a seed.
     """
     by_key = {(run.protocol, run.seed): run for run in runs if run.training == training}
     known = {protocol for protocol, _ in by_key}
-    steps = [step for step in _STEPS if step[1] in known]
+    steps = list(takewhile(lambda step: step[1] in known, _STEPS))
     seeds = [
         seed
         for seed in dict.fromkeys(seed for _, seed in by_key)
         if all((protocol, seed) in by_key for _, protocol, _ in steps)
     ]
-    if "official" not in known or not seeds:
+    if not steps or not seeds:
         return []
     result, before = [], [0.0] * len(seeds)
     for description, protocol, on_test in steps:
@@ -248,16 +253,17 @@ def steps_figure(runs: Sequence[ProtocolRun]) -> Figure:
         for training in dict.fromkeys(run.training for run in runs)
         if len(steps := decompose(runs, training)) > 1
     }
-    height = sum(0.42 * (len(steps) + 1) + 0.7 for steps in panels.values())
+    height = sum(0.5 * (len(steps) + 1) + 0.9 for steps in panels.values())
     figure = new_figure(max(height, 1.0))
     axes = figure.subplots(max(1, len(panels)), 1, squeeze=False, sharex=True)[:, 0]
     for ax, (training, steps) in zip(axes, panels.items(), strict=False):
-        _draw_steps(ax, f"Training: {training}", steps)
+        _draw_steps(ax, training, steps)
     return figure
 
 
-def _draw_steps(ax: Axes, title: str, steps: Sequence[Step]) -> None:
-    style_axes(ax, title)
+def _draw_steps(ax: Axes, training: str, steps: Sequence[Step]) -> None:
+    official, last = steps[0].points.value, sum(step.points.value for step in steps)
+    style_axes(ax, f"The same network ({training}): {_percent(official)} or {_percent(last)}")
     white_box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a number may be on the paper's line
     number: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "bbox": white_box}
     start = 0.0
@@ -266,19 +272,25 @@ def _draw_steps(ax: Axes, title: str, steps: Sequence[Step]) -> None:
         colour = BLUE if row == 0 else (FAIL if points > 0 else MUTED)
         ax.barh(row, points, left=start, height=0.62, color=colour)
         end = start + points
-        label = _percent(end) if row == 0 else f"{100 * points:+.1f}"
+        label = _percent(end) if row == 0 else f"{100 * points:+.1f} points"
         ax.text(max(start, end) + 0.008, row, label, **number)
         start = end
     ax.barh(len(steps), start, height=0.62, color=INK)
     ax.text(start + 0.008, len(steps), _percent(start), **number)
     names = [step.description if row == 0 else f"+ {step.description}" for row, step in enumerate(steps)]
-    ax.set_yticks(range(len(steps) + 1), [*names, "what is printed"])
+    ax.set_yticks(range(len(steps) + 1), [*map(_two_lines, names), "reported accuracy"])
     ax.invert_yaxis()
     ax.axvline(PAPER_ACCURACY, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    ax.text(PAPER_ACCURACY, -0.62, "arXiv:2508.13524", ha="center", va="bottom", fontsize=8, color=MUTED)
+    paper = f"{_percent(PAPER_ACCURACY)}, arXiv:2508.13524"
+    ax.text(PAPER_ACCURACY, -0.62, paper, ha="center", va="bottom", fontsize=8, color=MUTED)
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(percent_tick)
     ax.xaxis.grid(color=RULE)
+
+
+def _two_lines(text: str) -> str:
+    """A long name in two lines of about equal length."""
+    return text if len(text) <= _NAME_WIDTH else textwrap.fill(text, len(text) // 2 + 4)
 
 
 #: The protocols whose learning curves are drawn, and their colours.

@@ -224,7 +224,7 @@ class Result(Entry):
         return None if now is None or before is None else now - before
 
     def baseline_value(self, metric: str = "accuracy") -> float | None:
-        """The baseline of a metric on the predicted faces.
+        """The baseline of a metric on the predicted faces, None where it is not known.
 
         A record is about the full split. The gate's change is about the predicted faces, so for a part of the
         split the baseline is the value minus this change.
@@ -253,7 +253,10 @@ class Result(Entry):
         return None if change is None else change.p
 
     def _recorded(self, metric: str) -> float | None:
-        return None if self.baseline is None else self.baseline.metrics.get(metric)
+        """The value in the record; None where that is about other faces than these."""
+        if self.baseline is None or self.is_part or self.verdict == "ERROR":
+            return None
+        return self.baseline.metrics.get(metric)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class RestorationEffects:
         seconds, fidelity = self._measured[effect.restoration]
         return replace(effect, seconds_per_face=seconds, fidelity=fidelity)
 
-    def _measure(self, name: str) -> tuple[float | None, float]:
+    def _measure(self, name: str) -> tuple[float | None, float | None]:
         """Seconds per face (None where times are not measured), and the fidelity of restored faces."""
         runner = self._runner
         data = runner.data.subsample(_MEASURED_FACES)

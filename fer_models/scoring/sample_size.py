@@ -7,10 +7,9 @@ from bisect import bisect_left
 
 import numpy as np
 from scipy.stats import binom, norm
-from statsmodels.stats.power import TTestPower
 
 from fer_models.errors import UsageError
-from fer_models.scoring.detectable_changes import minimum_discordant
+from fer_models.scoring.detectable_changes import minimum_discordant, paired_t_power
 from fer_models.scoring.paired_tests import ROUNDING
 
 #: From this number of faces on the formula of Connor is used: the exact number differs by less than 0.1 %
@@ -104,7 +103,7 @@ def required_sample_size_for_mean(
         change: the true mean of the paired differences; its sign has no effect.
         spread: their standard deviation, in the same unit.
         alpha: the level of the test.
-        power: the probability of detecting the change (by statsmodels' power of t), in (alpha, 0.9999].
+        power: the probability of detecting the change, by `paired_t_power`; in (alpha, 0.9999].
         family: the number of tests that are adjusted together (Holm); each can use only alpha / family.
 
     Returns:
@@ -119,8 +118,11 @@ def required_sample_size_for_mean(
     level = _level(alpha, power, family)
     if spread <= ROUNDING:
         return minimum_discordant(level / 2)
-    n = TTestPower().solve_power(effect_size=abs(change) / spread, alpha=level, power=power)
-    return math.ceil(float(n))
+    effect = abs(change) / spread
+    highest = 2
+    while paired_t_power(effect, highest, level) < power:
+        highest *= 2
+    return bisect_left(range(highest), power, lo=2, key=lambda n: paired_t_power(effect, n, level))
 
 
 def _level(alpha: float, power: float, family: int) -> float:

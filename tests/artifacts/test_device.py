@@ -1,7 +1,9 @@
 import gc
 
 import pytest
+import torch
 
+from fer_models.artifacts import device
 from fer_models.artifacts.device import bf16_is_fast, paused_garbage_collection
 from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime
 
@@ -25,6 +27,17 @@ def test_bfloat16_instructions_are_detected_by_the_flags_of_the_processor(tmp_pa
 def test_a_machine_without_flags_is_not_fast(tmp_path):
     assert not bf16_is_fast("cpu", tmp_path / "none")
     assert not bf16_is_fast("mps")
+
+
+@pytest.mark.parametrize("driver", ["nvidia", "amd", "subsystem of Windows"])
+def test_a_gpu_of_any_driver_decides_the_batch_size(monkeypatch, tmp_path, driver):
+    drivers = tuple(tmp_path / name for name in ("nvidia", "amd", "subsystem of Windows"))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(device, "_GPU_DRIVERS", drivers)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.default_batch_size("auto") == 64
+    (tmp_path / driver).touch()
+    assert device.default_batch_size("auto") == 256
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "float32")])

@@ -3,9 +3,10 @@ import pytest
 from fer_models.cost.energy import EnergyMeter
 
 
-def package(folder, name, microjoules, most=1_000_000):
+def package(folder, name, microjoules, most=1_000_000, kind="package-0"):
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
+    (place / "name").write_text(f"{kind}\n")
     (place / "energy_uj").write_text(f"{microjoules}\n")
     (place / "max_energy_range_uj").write_text(f"{most}\n")
 
@@ -21,6 +22,15 @@ def test_the_packages_of_a_machine_are_summed_without_their_parts(tmp_path):
     ):
         package(tmp_path, name, microjoules)
     assert meter.joules() == pytest.approx(0.75)
+
+
+def test_the_zone_of_the_whole_machine_is_no_package(tmp_path):
+    package(tmp_path, "intel-rapl:0", 100)
+    package(tmp_path, "intel-rapl:1", 200, kind="psys")
+    meter = EnergyMeter("cpu", tmp_path)
+    package(tmp_path, "intel-rapl:0", 500_100)
+    package(tmp_path, "intel-rapl:1", 900_200, kind="psys")
+    assert meter.joules() == pytest.approx(0.5)
 
 
 def test_the_energy_of_the_processor_alone_is_not_that_of_a_gpu_computation(tmp_path, monkeypatch):

@@ -89,6 +89,20 @@ def test_an_invalid_cost_ratio_is_refused_by_name(tmp_path):
         baselines.read(path)
 
 
+@pytest.mark.parametrize(("accuracy", "floor"), [(0.7, 0.65), (0.58, 0.53), (0.709, 0.65), (0.03, 0.0)])
+def test_the_floor_is_five_points_under_the_accuracy_in_full_points(accuracy, floor):
+    correct = round(1000 * accuracy)
+    truth = np.arange(1000) % 7
+    answers = np.where(np.arange(1000) < correct, truth, (truth + 1) % 7)
+    assert record(prediction_table(truth, answers)).floor == floor
+
+
+def test_a_floor_that_was_removed_by_hand_does_not_come_back():
+    without = baselines.replace(record(random_predictions()), floor=None)
+    (updated,) = baselines.Baselines((without,)).updated([record(random_predictions(seed=5))]).measured
+    assert updated.floor is None
+
+
 def test_a_floor_set_by_hand_survives_a_new_record_and_other_records_stay():
     by_hand = baselines.replace(record(random_predictions()), floor=0.123)
     other = record(random_predictions(), "other")

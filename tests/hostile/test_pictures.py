@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,10 +53,38 @@ def test_an_invalid_picture_is_named_and_the_others_are_read(tmp_path: Path, kin
     assert result.n == 2
 
 
+def grey_tiff(pixels: bytes, bits: int, photometric: int, side: int) -> bytes:
+    """An uncompressed TIFF of a grey square with `bits` per pixel; `photometric` 0: white is zero."""
+    short, long = 3, 4
+    tags = [
+        (256, short, side),
+        (257, short, side),
+        (258, short, bits),
+        (259, short, 1),
+        (262, short, photometric),
+        (273, long, 8),
+        (277, short, 1),
+        (278, short, side),
+        (279, long, len(pixels)),
+    ]
+    directory = struct.pack("<H", len(tags))
+    for tag, kind, value in tags:
+        directory += struct.pack(
+            "<HHIHH" if kind == short else "<HHII", tag, kind, 1, value, *[0] * (kind == short)
+        )
+    return struct.pack("<2sHI", b"II", 42, 8 + len(pixels)) + pixels + directory + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("make", "pixel"),
     [
         (lambda: encoded("PNG", Image.new("L", (1, 1), 7)), 7),
+        (lambda: grey_tiff(b"\xff" * 96, 12, 1, 8), 255),
+        (lambda: grey_tiff(b"\x80\x08\x00" * 32, 12, 1, 8), 128),
+        (lambda: grey_tiff(b"\xff\xff" * 64, 16, 0, 8), 0),
+        (lambda: grey_tiff(b"\x00\x40" * 64, 16, 0, 8), 191),
+        (lambda: grey_tiff(b"\x00\x40" * 64, 16, 1, 8), 64),
+        (lambda: grey_tiff(b"\x40" * 64, 8, 0, 8), 191),
         (lambda: encoded("PNG", Image.new("1", (9, 9), 1)), 255),
         (lambda: encoded("PNG", Image.fromarray(np.full((48, 48), 0x80FF, np.uint16))), 0x80),
         (lambda: encoded("TIFF", Image.fromarray(np.full((48, 48), 0x80FF, np.uint16))), 0x80),
@@ -111,6 +140,12 @@ def test_an_invalid_picture_is_named_and_the_others_are_read(tmp_path: Path, kin
     ],
     ids=[
         "1x1",
+        "12-bit tiff",
+        "12-bit grey tiff",
+        "16-bit tiff with white as zero",
+        "16-bit grey tiff with white as zero",
+        "16-bit grey tiff",
+        "8-bit grey tiff with white as zero",
         "bits",
         "16-bit png",
         "16-bit tiff",

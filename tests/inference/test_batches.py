@@ -145,6 +145,37 @@ def test_a_batch_that_does_not_fit_is_not_kept_while_its_halves_are_computed():
     assert 4 not in results[0]
 
 
+def test_a_batch_that_does_not_fit_while_it_is_prepared_is_halved_too():
+    sizes = []
+
+    def prepare(faces):
+        sizes.append(len(faces))
+        if len(faces) > 2:
+            raise PredictionError("too many") from MemoryError()
+        return values(faces)
+
+    with pytest.warns(SmallerBatchWarning, match="A batch of 4 faces"):
+        results = BatchLoop(Steps(prepare, list), numbered(8), 4, no_count)(slice(0, 8))
+    assert results == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert sizes.count(4) == 1
+
+
+def test_a_batch_that_fits_only_after_the_one_before_is_prepared_again_and_not_halved():
+    has_failed = threading.Event()
+
+    def prepare(faces):
+        if values(faces)[0] == 2 and not has_failed.is_set():
+            has_failed.set()
+            raise PredictionError("no memory beside the batch before") from MemoryError()
+        return values(faces)
+
+    def compute(batch):
+        assert has_failed.wait(timeout=30)  # the other thread is at the second batch
+        return batch
+
+    assert BatchLoop(Steps(prepare, compute), numbered(4), 2, no_count)(slice(0, 4)) == [[0, 1], [2, 3]]
+
+
 def test_another_error_halves_nothing():
     model = Limited(3, RuntimeError("a bug"))
     loop = BatchLoop(pipeline(model).prediction_steps(), numbered(20), 8, no_count)

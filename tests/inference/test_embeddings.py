@@ -139,6 +139,17 @@ def test_invalid_embeddings_are_an_error_that_names_the_model(tmp_path, returned
         embed(tmp_path, Wrong())
 
 
+def test_embeddings_whose_number_changes_between_shards_are_an_error_that_says_what_to_delete(tmp_path):
+    class Changing(StripeModel):
+        def embed(self, faces):
+            embedded = super().embed(faces)
+            return embedded if StripeModel.n_embedded <= SHARD else embedded[:, :2]
+
+    for _ in range(2):  # the stored ones too
+        with pytest.raises(StoreError, match=r"in 2 numbers and others in 3.* delete this folder"):
+            embed(tmp_path, Changing())
+
+
 # -- in a run -----------------------------------------------------------------------------------
 
 

@@ -206,3 +206,23 @@ def test_numpy_floats_are_written_as_numbers(tmp_path: Path) -> None:
     report = eval_reports.report(environment={"x": np.float64(0.5)})
     write_report(report, tmp_path / "evals.json")
     assert json.loads((tmp_path / "evals.json").read_text())["environment"]["x"] == 0.5
+
+
+def test_values_of_other_faces_than_those_of_the_record_are_not_compared_with_it():
+    recorded = {
+        "metrics": {"accuracy": 0.7, "macro_f1": 0.6, "ece": 0.02},
+        "recorded": {"date": "2026-01-01"},
+    }
+    measured = {name: eval_reports.score(0.668) for name in ("accuracy", "macro_f1", "ece")}
+    fields = {"metrics": measured, "baseline": recorded, "changes": eval_reports.changes(-0.01)}
+    whole, part, other = eval_reports.report(
+        results=[
+            eval_reports.result(**fields),
+            eval_reports.result(n=49, **fields),
+            eval_reports.result(verdict="ERROR", fails=True, **(fields | {"changes": None})),
+        ]
+    ).results
+    assert (whole.change("ece"), whole.baseline_value("ece")) == (pytest.approx(0.648), 0.02)
+    assert (part.change("ece"), part.baseline_value("ece")) == (None, None)
+    assert (part.change(), part.baseline_value()) == (-0.01, pytest.approx(0.678))
+    assert (other.change(), other.baseline_value()) == (None, None)

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import quad
 
 from fer_models.errors import PredictionError
-from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_detectable_mean_change
+from fer_models.scoring.detectable_changes import (
+    minimum_detectable_fall,
+    minimum_detectable_mean_change,
+    paired_t_power,
+)
 from fer_models.scoring.paired_tests import mcnemar_exact
 
 
@@ -35,6 +40,20 @@ class TestMinimumDetectableFall:
         fall = minimum_detectable_fall(1000, discordant, alpha, power)
         assert 0 < fall <= discordant / 1000
         assert power_of(1000, discordant, fall, alpha) == pytest.approx(power, abs=1e-6)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 150), st.sampled_from([0.001, 0.02, 0.05]))
+    def test_an_observed_fall_under_the_margin_does_not_count(self, discordant: int, margin: float) -> None:
+        fall = minimum_detectable_fall(1000, discordant, margin=margin)
+        assert fall >= minimum_detectable_fall(1000, discordant)
+        if discordant < 1000 * margin:
+            assert fall >= margin
+        elif discordant > 10:
+            least = (discordant + 1000 * margin) / 2  # negative flips with a fall of the margin
+            share = (fall * 1000 / discordant + 1) / 2
+            enough = [k for k in range(discordant + 1) if k >= least - 1e-9]
+            detected = [k for k in enough if mcnemar_exact(k, discordant - k) <= 0.01]
+            assert stats.binom.pmf(detected, discordant, share).sum() == pytest.approx(0.8, abs=1e-6)
 
     def test_simulated_comparisons_detect_it_with_the_given_power(self) -> None:
         n, discordant = 500, 60
@@ -85,6 +104,22 @@ class TestMinimumDetectableMeanChange:
         shift = minimum_detectable_mean_change(n, 1.0, alpha, power)
         p = stats.ttest_1samp(rng.normal(shift, 1.0, size=(4000, n)), 0.0, axis=1).pvalue
         assert np.mean(p < alpha) == pytest.approx(power, abs=0.03)
+
+    @pytest.mark.parametrize("n", [2, 3, 5, 21, 49, 70, 350, 3589, 35887])
+    @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.01 / 77])
+    def test_it_has_the_given_power_at_any_level(self, n: int, alpha: float) -> None:
+        effect = minimum_detectable_mean_change(n, 1.0, alpha)
+        assert paired_t_power(effect, n, alpha) == pytest.approx(0.8, abs=1e-6)
+        critical, spread = stats.t.isf(alpha / 2, n - 1), math.sqrt(n - 1)
+        # By integration over the sample's standard deviation, without the noncentral t distribution.
+        power, _ = quad(
+            lambda share: stats.norm.sf(
+                critical * math.sqrt(stats.chi2.ppf(share, n - 1)) / spread - effect * math.sqrt(n)
+            ),
+            *(0, 1),
+            limit=500,
+        )
+        assert power == pytest.approx(0.8, abs=2e-3)
 
     def test_it_grows_with_the_spread(self) -> None:
         assert minimum_detectable_mean_change(50, 0.3) == pytest.approx(

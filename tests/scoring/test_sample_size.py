@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fer_models.errors import UsageError
+from fer_models.scoring.detectable_changes import paired_t_power
 from fer_models.scoring.paired_tests import mcnemar_exact
 from fer_models.scoring.sample_size import (
     _connor,
@@ -142,6 +143,16 @@ def test_simulated_mean_changes_on_that_many_faces_are_detected_with_the_wanted_
     changes = np.random.default_rng(0).normal(-0.1, 0.5, (4000, n))
     p = stats.ttest_1samp(changes, 0.0, axis=1).pvalue
     assert (4 * p < 0.01).mean() == pytest.approx(0.8, abs=0.025)
+
+
+@pytest.mark.parametrize("effect", [0.05, 0.5, 3.0, 8.497, 12.0, 20.0, 1000.0])
+@pytest.mark.parametrize("family", [1, 40])
+def test_no_smaller_number_of_faces_detects_a_mean_change_with_the_wanted_power(
+    effect: float, family: int
+) -> None:
+    n = required_sample_size_for_mean(effect, 1.0, alpha=0.01, power=0.8, family=family)
+    assert paired_t_power(effect, n, 0.01 / family) >= 0.8
+    assert n == 2 or paired_t_power(effect, n - 1, 0.01 / family) < 0.8
 
 
 def test_equal_changes_of_all_faces_need_as_many_as_are_significant_in_one_direction() -> None:

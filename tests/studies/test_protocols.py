@@ -249,14 +249,25 @@ def test_steps_are_differences_between_runs_with_the_same_seed():
     runs = [
         counted("official", (0, 50, 0)),
         counted("official", (0, 60, 0), seed=1),
-        counted("copies", (0, 70, 80)),
-        counted("copies", (0, 70, 75), seed=1),
-        counted("copies", (0, 99, 99), seed=2),
+        counted("random", (0, 70, 0)),
+        counted("random", (0, 70, 0), seed=1),
+        counted("random", (0, 99, 0), seed=2),
     ]
     steps = protocol_study.decompose(runs, "plain")
     values = [[round(100 * point) for point in step.points] for step in steps]
-    assert values == [[55, 50, 60], [15, 10, 20], [8, 5, 10]]
-    assert protocol_study.decompose(runs[2:], "plain") == []
+    assert values == [[55, 50, 60], [15, 10, 20]]
+    assert protocol_study.decompose(runs[4:], "plain") == []
+
+
+def test_the_epoch_chosen_on_the_reported_faces_is_a_step_of_its_own():
+    runs = [counted(name, (0, 50, 0)) for name in ("official", "random", "grouped-copies")]
+    steps = protocol_study.decompose([*runs, counted("copies", (0, 70, 80))], "plain")
+    assert [round(100 * step.points.value) for step in steps] == [50, 0, 0, 20, 10]
+
+
+def test_the_steps_end_before_a_protocol_that_was_not_run():
+    runs = [counted("official", (0, 50, 0)), counted("copies", (0, 70, 80))]
+    assert [step.points.value for step in protocol_study.decompose(runs, "plain")] == [0.5]
 
 
 def test_a_summary_has_the_mean_and_the_range_over_the_seeds():
@@ -281,7 +292,7 @@ def test_tables_and_json_show_what_was_not_counted_as_nothing():
 
 
 def test_figures_are_the_same_text_for_the_same_runs():
-    runs = [counted("official", (0, 50, 0)), counted("copies", (0, 70, 80), is_seen=True)]
+    runs = [counted("official", (0, 50, 0)), counted("random", (0, 70, 80), is_seen=True)]
     for draw in (protocol_study.steps_figure, protocol_study.curves_figure):
         svg = protocol_study.to_svg(draw(runs))
         assert svg == protocol_study.to_svg(draw(runs))
