@@ -80,26 +80,30 @@ class Depth:
             whole_variants: the variants are predicted on all faces in spite of `variant_limit`, as for a
                 record.
         """
-        if self.name == "full":
-            return []
         if not self.checks:
             return [
                 f"all but the {self.zoo_models} fastest models, and all but {self.limit} faces",
                 "restorations, robustness, controls, data quality, costs",
             ]
-        severities = ", ".join(str(s) for s in FULL.severities if s not in self.severities)
-        beyond = (
-            "" if whole_variants else f"restorations and +likelihood beyond {self.variant_limit} faces, and "
-        )
-        return [
-            f"{beyond}robustness, controls and costs of restorations and +likelihood",
-            f"corruption severities {severities}",
-            f"robustness checks beyond {self.corruption_limit} (corruptions), "
-            f"{self.metamorphic_limit} (perturbations) and {self.question_limit} (questions) faces",
-            f"prompt searches beyond {self.prompt_search_examples} prompts, "
-            "and all training steps but the fastest",
-            "near copies in the data (exact copies are found)",
-        ]
+        phrases = []
+        if self.variant_limit is not None and not whole_variants:
+            phrases.append(f"restorations and +likelihood beyond {self.variant_limit} faces")
+        if not self.variant_checks:
+            phrases.append("robustness, controls and costs of restorations and +likelihood")
+        if severities := [str(s) for s in FULL.severities if s not in self.severities]:
+            phrases.append(f"corruption severities {', '.join(severities)}")
+        sizes = [(self.corruption_limit, FULL.corruption_limit, "corruptions")]
+        sizes += [(self.metamorphic_limit, FULL.metamorphic_limit, "perturbations")]
+        sizes += [(self.question_limit, FULL.question_limit, "questions")]
+        if smaller := [f"{size} ({name})" for size, whole, name in sizes if size < whole]:
+            phrases.append(f"robustness checks beyond {', '.join(smaller)} faces")
+        if self.prompt_search_examples < FULL.prompt_search_examples:
+            phrases.append(f"prompt searches beyond {self.prompt_search_examples} prompts")
+        if not self.all_training_steps:
+            phrases.append("all training steps but the fastest")
+        if not self.near_copies:
+            phrases.append("near copies in the data (exact copies are found)")
+        return phrases
 
 
 FULL = Depth()

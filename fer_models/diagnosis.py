@@ -46,14 +46,20 @@ class Finding:
     command: str = ""
 
 
-def diagnose(folder: Path, dataset: str = "synthetic", data_root: Path | None = None) -> list[Finding]:
-    """Examine this machine for a run in `folder`, and on a dataset if one is named."""
+def diagnose(
+    folder: Path,
+    dataset: str = "synthetic",
+    data_root: Path | None = None,
+    split: str | None = None,
+    label_scheme: str | None = None,
+) -> list[Finding]:
+    """Examine this machine for a run in `folder`, and on a dataset if one is named, as `datasets.load`."""
     return [
         *_machine(folder),
         *_packages(),
         *_shipped_weights(),
         *_other_weights(),
-        *_data(dataset, data_root),
+        *_data(dataset, data_root, split, label_scheme),
         *_extras(),
     ]
 
@@ -152,7 +158,7 @@ def _other_weights() -> Iterator[Finding]:
     )
 
 
-def _data(dataset: str, root: Path | None) -> Iterator[Finding]:
+def _data(dataset: str, root: Path | None, split: str | None, label_scheme: str | None) -> Iterator[Finding]:
     """The faces that are named, read once; the synthetic faces are rendered and need no file."""
     from fer_models import datasets
 
@@ -162,10 +168,11 @@ def _data(dataset: str, root: Path | None) -> Iterator[Finding]:
         yield Finding("data", "others", "not examined: no --dataset is given", "missing", command)
         return
     try:
-        faces = datasets.load(dataset, root=root)
+        faces = datasets.load(dataset, split, root, label_scheme=label_scheme)
         yield Finding("data", printable(faces.name), f"{len(faces):,} faces")
     except (FerModelsError, OSError) as error:
-        yield Finding("data", printable(dataset), printable(error), "problem", command)
+        hint = command if dataset == "fer2013" else "fer-models doctor --help"
+        yield Finding("data", printable(dataset), printable(error), "problem", hint)
 
 
 def _extras() -> Iterator[Finding]:

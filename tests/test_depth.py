@@ -12,6 +12,11 @@ from fer_models.inference import dataset
 
 def test_full_leaves_nothing_out_and_the_others_say_what():
     assert FULL.left_out() == []
+    reduced = replace(FULL, variant_limit=49, metamorphic_limit=7)
+    assert reduced.left_out() == [
+        "restorations and +likelihood beyond 49 faces",
+        "robustness checks beyond 7 (perturbations) faces",
+    ]
     assert all(depth.left_out() for depth in (QUICK, STANDARD))
     assert "49 faces" in STANDARD.left_out()[0]
     assert "49 faces" not in STANDARD.left_out(whole_variants=True)[0]

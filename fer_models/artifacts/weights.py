@@ -47,6 +47,11 @@ def find(name: str, suffix: str = ".safetensors") -> Path | None:
     return user_file if user_file.exists() else None
 
 
+def is_shipped(file: str) -> bool:
+    """Whether a file of that name is shipped: it is used before one in the user's folder."""
+    return (SHIPPED / file).exists()
+
+
 def find_trained(name: str, problem: str) -> Path:
     """Find the weights file of `name`, which another training made.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from fer_models.cli.common import Commands, add_command, console, fitting_options
-from fer_models.cli.fuse import fit_exponents, print_next_step, require_name
+from fer_models.cli.fuse import fit_exponents, print_next_step, require_name, require_new
 
 
 def add(commands: Commands) -> None:
     """Add its parser."""
     help_text = "fit temperature scaling to a model's probabilities; the result is a model NAME+calibrated"
-    example = "fer-models calibrate vgg19 --dataset fer2013 --data-root FOLDER"
+    example = "fer-models calibrate efficientnet_b0 --dataset fer2013 --data-root FOLDER"
     parser = add_command(commands, "calibrate", help_text, (example,))
     parser.add_argument("model", metavar="MODEL", help="a name from `fer-models list`, with +tta if wanted")
     fitting_options(parser, "temperature", store="folder of stored predictions")
@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     base = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     name = make_calibrated(base).name
     require_name(name)
+    require_new(f"{name}.json", args.output)
     (exponent,), path = fit_exponents(args, [base], name)
     console().print(f"temperature {1 / exponent:.3f}: {path}")
-    print_next_step(args, name)
+    print_next_step(args, name, path)
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, scheme_option
 
 if TYPE_CHECKING:
     from fer_models.diagnosis import Finding
@@ -30,6 +30,10 @@ def add(commands: Commands) -> None:
     dataset_help = "also read this dataset: fer2013, or the path of a class-folder dataset"
     parser.add_argument("--dataset", default="synthetic", metavar="NAME", help=dataset_help)
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="the folder of the dataset")
+    parser.add_argument(
+        "--split", metavar="NAME", help="the split to read (default: the one that is evaluated)"
+    )
+    scheme_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.diagnosis import diagnose
 
     dataset = "fer2013" if args.data_root and args.dataset == "synthetic" else args.dataset
-    findings = diagnose(Path.cwd(), dataset, args.data_root)
+    findings = diagnose(Path.cwd(), dataset, args.data_root, args.split, args.label_scheme)
     problems = [finding for finding in findings if finding.state == "problem"]
     if args.json:
         import json

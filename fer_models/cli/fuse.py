@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
     """Fit on the validation split, and print the scores there."""
     components = _components(args)
     name = _fusion_name(components)
+    require_new(f"{name}.json", args.output)
     exponents, path = fit_exponents(args, components, name)
     text = ", ".join(f"{m.name} {e:.3f}" for m, e in zip(components, exponents, strict=True))
     console().print(f"exponents {text}: {path}")
-    print_next_step(args, name)
+    print_next_step(args, name, path)
     return 0
 
 
@@ -90,11 +92,21 @@ def fit_exponents(
     return exponents, path
 
 
-def print_next_step(args: argparse.Namespace, name: str) -> None:
-    """Say on which faces the fitted model must not be evaluated."""
-    command = f"pytest evals --model {name} --dataset {args.dataset} …"
-    text = f"The weights were fitted on these faces. Evaluate on others: {command}"
-    console().print(text)
+def print_next_step(args: argparse.Namespace, name: str, path: Path) -> None:
+    """Say how to evaluate what was fitted, and not on which faces."""
+    console().print(
+        f"Evaluate it on other faces than those that it was fitted on: {command_of(args, name, path)}"
+    )
+
+
+def command_of(args: argparse.Namespace, name: str, path: Path) -> str:
+    """The command that evaluates a fitted model, or why none does."""
+    from fer_models.artifacts import weights
+
+    if weights.is_shipped(path.name):
+        return f"`pytest evals` uses the shipped {path.name}"
+    place = "" if args.output is None else f"FER_MODELS_WEIGHTS={shlex.quote(str(path.parent))} "
+    return f"{place}pytest evals --model {name} --dataset {args.dataset} …"
 
 
 def _components(args: argparse.Namespace) -> list[ModelSpec]:
@@ -112,6 +124,23 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
     components = [resolve.resolve_model(name, available) for name in args.models]
     require_name(_fusion_name(components))
     return components
+
+
+def require_new(file: str, output: Path | None) -> None:
+    """Check that what is fitted would be used.
+
+    Raises:
+        UsageError: a file of that name is shipped, and no other folder is named.
+    """
+    from fer_models.artifacts import weights
+    from fer_models.errors import UsageError
+
+    if output is None and weights.is_shipped(file):
+        raise UsageError(
+            f"{file} is shipped, and `pytest evals` uses the shipped one. "
+            "To fit it again, to compare: --output FOLDER. To use a fit of your own, give the model a name "
+            "of your own in a file: --model-file FILE.py"
+        )
 
 
 def require_name(name: str) -> None:

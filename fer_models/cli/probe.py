@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fer_models.cli.common import Commands, add_command, console, fitting_options, fitting_runner, writable
+from fer_models.cli.fuse import command_of, require_new
 
 
 def add(commands: Commands) -> None:
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     model = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     if not model.has_embeddings or model.components:
         raise UsageError(f"{model.name} has no face embeddings to probe. Take a CLIP model: clip-nano")
+    require_new(f"{model.name}-probe.safetensors", args.output)
     file, screen, fitted = model.weights_path(), console(), []
     for split in datasets.training_splits(args.dataset, args.data_root):
         runner = fitting_runner(args, split, [model], args.limit)
@@ -52,6 +54,5 @@ def run(args: argparse.Namespace) -> int:
     for strength, accuracy in result.record["validation_accuracy"].items():
         screen.print(f"  penalty 1/{strength}: {validation.name} {accuracy:.4f}")
     screen.print(f"chosen: penalty 1/{result.record['strength']}: {path}")
-    command = f"pytest evals --model {model.name}-probe --dataset {args.dataset} …"
-    screen.print(f"Evaluate it: {command}")
+    screen.print(f"Evaluate it: {command_of(args, f'{model.name}-probe', path)}")
     return 0

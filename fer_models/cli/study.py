@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     has_votes = all(faces.votes is not None for faces in sets)
     default = [name for name, protocol in available.items() if has_votes or not protocol.needs_votes]
     recipes = {
-        name: adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs)
+        name: protocols.for_study(adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs))
         for name in args.training or _TRAININGS
     }
     plan = protocols.Plan(

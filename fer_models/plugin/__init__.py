@@ -20,11 +20,12 @@ from fer_models.artifacts.device import paused_garbage_collection
 from fer_models.datasets import synthetic
 from fer_models.errors import DatasetError, FerModelsError, UsageError
 from fer_models.plugin import html_report, keywords, options, report_files
-from fer_models.plugin.session import chosen, known_state, parameters, show_header, state_of
+from fer_models.plugin.session import chosen, known_state, parameters, runs_no_test, show_header, state_of
 from fer_models.third_party_code import prevent_exit
 
 if TYPE_CHECKING:
-    from fer_models.evaluation import Requested  # noqa: F401 (in a string)
+    from fer_models.evaluation import Requested
+    from fer_models.plugin.state import State
 
 pytest_plugins = [f"fer_models.plugin.{module}" for module in ("parametrized", "fixtures", "benchmark_table")]
 pytest.register_assert_rewrite(resources.EVALS_MODULE)  # also where a suite imports packaged tests
@@ -37,8 +38,8 @@ _USAGE_ERROR = pytest.StashKey[str]()
 _REFUSED = "fer_models_refused"
 #: Names of our tests that were collected, selected or not: what `-k` can match.
 _TEST_NAMES = pytest.StashKey[set[str]]()
-#: What the user's selection of tests requests of the gate.
-_REQUESTED = pytest.StashKey["Requested"]()
+#: The tests that we kept and those that we removed from what the user selected.
+_KEPT_AND_REMOVED = pytest.StashKey[tuple[list[pytest.Function], list[pytest.Function]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +92,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         options.check(session.config)
         if _is_evals_run(session.config):
             show_header(session.config)
-            if not session.config.option.collectonly:
+            if not runs_no_test(session.config):
                 report_files.require_writable(session.config)
             chosen(session.config)
             _load_faces(session.config)
@@ -117,11 +118,11 @@ def _load_faces(config: pytest.Config) -> None:
             from fer_models.classifiers import clip, cnn  # noqa: F401
     gc.freeze()  # imports live to the end: each collection among them would take a quarter of a second
     try:
-        if not config.option.collectonly:
+        if not runs_no_test(config):
             state.evaluation.runner.data.check_readable()
         _ = state.evaluation.runner.data.faces  # read now: its errors end the run
     except DatasetError as error:
-        if not config.option.collectonly:
+        if not runs_no_test(config):
             try:
                 state.refuse(error)
             except (FerModelsError, OSError) as unwritten:
@@ -169,7 +170,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [i for i in items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
     if not ours:
         return
-    if not _is_evals_run(config) and not config.option.collectonly:
+    if not _is_evals_run(config) and not runs_no_test(config):
         try:
             report_files.require_writable(config)
             _load_faces(config)
@@ -179,8 +180,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return
     from fer_models.plugin import selection
 
-    config.stash[_REQUESTED] = selection.requested(ours, config)
-    if removed := selection.deselected(state_of(config), ours):
+    removed = selection.deselected(state_of(config), ours)
+    kept = [item for item in ours if item not in removed]
+    config.stash[_KEPT_AND_REMOVED] = kept, [item for item in ours if item in removed]
+    if removed:
         config.hook.pytest_deselected(items=[item for item in items if item in removed])
         items[:] = [item for item in items if item not in removed]
 
@@ -191,14 +194,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     The report is removed before anything calls a model: a run that is killed leaves no verdict.
     """
     ours = [i for i in session.items if isinstance(i, pytest.Function) and "evaluation" in i.fixturenames]
-    if not ours or session.config.option.collectonly:
+    if not ours or runs_no_test(session.config):
         return
     from fer_models.plugin import selection
 
     report_files.remove(session.config)
     state = state_of(session.config)
     worker = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
-    requested, start = session.config.stash[_REQUESTED], int(worker.removeprefix("gw"))
+    requested, start = _requested(session.config, ours), int(worker.removeprefix("gw"))
     state.evaluation.select(selection.judged_combinations(ours), requested, start)
     state.evaluation.robustness.judge.select(selection.robustness_checks(ours), start)
     state.evaluation.parity.judge.select(selection.judged_exports(ours), start)
@@ -206,6 +209,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(session.config, "workerinput"):
         reporter.write_line(selection.expected_time(state, ours), flush=True)
+
+
+def _requested(config: pytest.Config, ours: list[pytest.Function]) -> Requested:
+    """What the user's selection requests of the gate: also of the tests that we removed from it.
+
+    A plugin that deselects after us (`--lf` with a named file) has not seen those. Then only what is left is
+    requested.
+    """
+    from fer_models.plugin import selection
+
+    kept, removed = config.stash[_KEPT_AND_REMOVED]
+    return selection.requested([*ours, *removed] if len(ours) == len(kept) else ours, config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -245,10 +260,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.config.workeroutput[_REFUSED] = session.config.stash[_USAGE_ERROR]
         return
     state = known_state(session.config)
-    if state is None or session.config.option.collectonly:
-        return
-    if session.exitstatus == pytest.ExitCode.INTERRUPTED:  # judging now would predict what is missing
-        return
+    if state is None or runs_no_test(session.config) or _was_stopped_by_the_user(session, state):
+        return  # judging now would predict what is missing
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     try:
         state.collect()
         if hasattr(session.config, "workerinput"):
@@ -264,6 +279,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if state.is_written:
         state.history.append(int(session.exitstatus))
+
+
+def _was_stopped_by_the_user(session: pytest.Session, state: State) -> bool:
+    """Whether an interrupted run was not stopped after a failure: by `--stepwise`, or by `-x` with `-n`.
+
+    The processes of `-n` send their results only when they end by themselves.
+    """
+    has_others_results = getattr(session.config.option, "dist", "no") != "no" and state.results
+    is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+    return is_interrupted and not session.shouldstop and not has_others_results
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

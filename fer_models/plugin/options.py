@@ -223,12 +223,25 @@ def check(config: pytest.Config) -> None:
     for name in (*_SIZES, "--ray-actors"):
         if option(name) is not None and option(name) < 1:
             raise UsageError(f"{name} must be at least 1, got {option(name)}.")
+    _check_depth(config)
     _check_engine(config)
     if isinstance(option("--store"), ObjectPath):
         try:
             option("--store").check()
         except StoreError as error:
             raise UsageError(f"--store {error}") from error
+
+
+def _check_depth(config: pytest.Config) -> None:
+    """Check that no option is given for what the depth leaves out. Raises UsageError."""
+    if DEPTHS[config.getoption("--depth")].checks:
+        return
+    given = [name for name in (*_SIZES, "--measure-costs") if config.getoption(name)]
+    if given:
+        raise UsageError(
+            f"{given[0]} has no effect at --depth quick, which only compares predictions. "
+            "Leave it out, or use --depth standard."
+        )
 
 
 def _check_engine(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import Any
@@ -25,6 +26,11 @@ def command(config: pytest.Config, combination: Combination) -> str:
     It works in a clone and with an installed package.
     """
     words = ["fer-models", "eval", *_options(config, combination)]
+    folder = options.work_dir(config)
+    if (
+        folder.resolve() != config.invocation_params.dir.resolve()
+    ):  # `fer-models eval` works in the current one
+        words += ["--work-dir", os.path.relpath(folder, config.invocation_params.dir)]
     keyword = f"accuracy and {combination}" if _SEARCHABLE.fullmatch(str(combination)) else "accuracy"
     return shlex.join([*words, "-k", keyword])
 

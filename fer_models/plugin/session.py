@@ -111,11 +111,20 @@ def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:
         names_of_models = [
             name
             for name in models.names
-            if name in fastest
-            or name not in shipped
-            or any(word in f"{name}-{RAW.name}".lower() for word in named)
+            if name in fastest or name not in shipped or any(_names(word, name.lower()) for word in named)
         ]
     return names_of_models, restorers.names if depth.checks else [RAW.name]
+
+
+def _names(word: str, name: str) -> bool:
+    """Whether a word of `-k` is a part of a model's name, perhaps with the restoration: `raw` names none."""
+    return word in name or (word in f"{name}-{RAW.name}" and word not in f"-{RAW.name}")
+
+
+def runs_no_test(config: pytest.Config) -> bool:
+    """Whether pytest only shows something: the collected tests, the fixtures, their order, its cache."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan", "cacheshow")
+    return any(getattr(config.option, name, False) for name in names)
 
 
 def state_of(config: pytest.Config, *, announce: bool = True) -> State:

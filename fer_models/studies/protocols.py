@@ -26,7 +26,7 @@ from fer_models.classifiers.architecture import Architecture
 from fer_models.images import grey, resize, to_rgb
 from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import COPY_AUGMENTATION, Protocol, Restore, SplitImages, Splits
-from fer_models.training.recipes import NO_AUGMENTATION, Recipe
+from fer_models.training.recipes import BY_LABEL, NO_AUGMENTATION, Recipe
 from fer_models.training.session import RunOptions, TrainingData
 from fer_models.training.supervised import SupervisedTraining
 from fer_models.zoo.restorers import GFPGAN_NANO
@@ -56,13 +56,22 @@ _TRAINING_SAMPLE = 2000
 _BATCH, _BATCHES_PER_SAVE = 64, 32
 
 
+def for_study(recipe: Recipe) -> Recipe:
+    """The recipe as the study uses it.
+
+    Every epoch is validated. Trained networks help in none: they have seen faces that are reported here. The
+    protocol alone decides the labels.
+    """
+    return replace(recipe, teacher=None, hint=None, validate_from=0.0, targets=BY_LABEL)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a study trains.
 
     Attributes:
         protocols: the ways to split.
-        recipes: the trainings, by name.
+        recipes: the trainings, by name, each `for_study`.
         seeds: of splits and trainings.
     """
 
@@ -71,12 +80,9 @@ class Plan:
     seeds: Sequence[int]
 
     def runs(self) -> Iterator[tuple[int, str, Recipe, Protocol]]:
-        """All runs: every recipe and protocol with the first seed, then with the second.
-
-        Every epoch is validated. Trained networks help in none: they have seen faces that are reported here.
-        """
+        """All runs: every recipe and protocol with the first seed, then with the second."""
         for seed, (training, recipe), protocol in product(self.seeds, self.recipes.items(), self.protocols):
-            yield seed, training, replace(recipe, teacher=None, hint=None, validate_from=0.0), protocol
+            yield seed, training, recipe, protocol
 
 
 def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> list[ProtocolRun]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.artifacts import safetensors_io
+from fer_models.artifacts import safetensors_io, weights
 from fer_models.artifacts.device import resolve_precision
 from fer_models.cost.energy import EnergyMeter
 from fer_models.datasets.base import FaceSet
@@ -291,24 +291,37 @@ class Session(ABC):
             output: the folder of the weights and the checkpoint; made if missing.
 
         Raises:
-            UsageError: the checkpoint belongs to another run, or the loss is not finite.
+            UsageError: the checkpoint belongs to another run, the weights would replace those that the
+                training starts from or learns from, or the loss is not finite.
             WeightsError: the checkpoint cannot be read.
         """
         output.mkdir(parents=True, exist_ok=True)
         checkpoint = output / f"{self.name}.checkpoint.safetensors"
-        weights = output / f"{self.name}{self.suffix}"
+        result = output / f"{self.name}{self.suffix}"
+        self._check_is_no_input(result)
         if self.options.resume and checkpoint.exists():
             self._load_checkpoint(checkpoint)
         for epoch in range(len(self.history), self.recipe.epochs):
             record = self._train_epoch(epoch)
             if self.is_main_process:
                 if self.find_kept_record() is record:
-                    self.save_weights(weights)
+                    self.save_weights(result)
                 self._save_checkpoint(checkpoint)
             self.wait()
         if self.is_main_process:
             checkpoint.unlink(missing_ok=True)
-        return TrainingResult(weights, self.find_kept_record() or {}, self.history, self.reference)
+        return TrainingResult(result, self.find_kept_record() or {}, self.history, self.reference)
+
+    def _check_is_no_input(self, output: Path) -> None:
+        """Refuse to replace an input: a killed training could not resume, and the input would be lost."""
+        teachers = getattr(self.recipe, "teacher", None) or ""
+        found = [weights.find(name) for name in teachers.split("+") if name]
+        for path in (self.options.init_from, *found):
+            if path is not None and path.resolve() == output.resolve():
+                raise UsageError(
+                    f"The training would write its weights to {output}, which it starts from or learns from. "
+                    "Choose another folder: --output FOLDER"
+                )
 
     def find_kept_record(self) -> dict[str, float] | None:
         """The record of the epoch to keep so far; None where there is none yet."""

@@ -112,11 +112,26 @@ def calibrate(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.parametrize(
+    "command", [["calibrate", "vgg19"], ["fuse", "vgg19", "clip-nano"], ["probe", "clip-nano"]]
+)
+def test_a_fit_that_would_not_be_used_is_refused_before_anything_is_computed(command, capsys):
+    assert cli.main(command) == 4
+    assert "the shipped one" in capsys.readouterr().err
+
+
+def test_the_command_names_the_folder_of_the_fit(calibrate, tmp_path):
+    code, printed = calibrate(3, "--output", str(tmp_path / "my fits"))
+    assert code == 0
+    printed_words = " ".join(printed.out.split())
+    assert f"FER_MODELS_WEIGHTS='{tmp_path}/my fits' pytest evals --model sure+calibrated" in printed_words
+
+
 def test_the_command_fits_writes_and_says_on_which_faces(calibrate, tmp_path):
     code, printed = calibrate(3)
     assert code == 0
     assert "temperature" in printed.out
-    assert "fitted on these faces" in printed.out
+    assert "other faces than those that it was fitted on: pytest evals --model sure+calibrated" in printed.out
     written = json.loads((tmp_path / "weights" / "sure+calibrated.json").read_text())
     assert written["components"] == ["sure"]
     assert 0 < written["exponents"][0] < 1  # a model that is too sure becomes less so

@@ -4,6 +4,7 @@ import json
 from importlib import metadata
 
 import pytest
+from image_folders import write_images
 
 from fer_models import cli, diagnosis
 
@@ -86,6 +87,18 @@ def test_a_dataset_that_cannot_be_read_is_a_problem(doctor, tmp_path):
     code, findings = doctor("--dataset", str(tmp_path / "nowhere"))
     assert code == 1
     assert any(f["section"] == "data" and f["state"] == "problem" for f in findings.values())
+
+
+def test_numbered_folders_and_several_splits_are_read_with_the_options_of_a_run(doctor, tmp_path):
+    for split in ("validation", "private_test"):
+        write_images(tmp_path, *(f"{split}/{number}/a.png" for number in range(7)))
+    code, findings = doctor("--dataset", str(tmp_path))
+    (problem,) = (f for f in findings.values() if f["section"] == "data" and f["state"] == "problem")
+    assert (code, "--split" in problem["value"]) == (1, True)
+    options = ("--dataset", str(tmp_path), "--split", "private_test", "--label-scheme", "fer2013")
+    code, findings = doctor(*options)
+    assert code == 0
+    assert findings[f"{tmp_path.name}/private_test"]["value"] == "7 faces"
 
 
 def test_the_report_fits_80_columns_and_ends_with_what_to_do(capsys, tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ import re
 import pytest
 from bench import FACES
 
+from fer_models.plugin import session
+
 
 @pytest.mark.slow
 def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
@@ -49,12 +51,33 @@ def test_a_restoration_is_predicted_on_few_faces_unless_it_is_recorded(bench):
     }
 
 
+@pytest.mark.parametrize(
+    ("word", "name", "names_it"),
+    [
+        ("vgg", "vgg19", True),
+        ("vgg19-raw", "vgg19", True),
+        ("raw", "vgg19", False),
+        ("-raw", "vgg19", False),
+        ("accuracy", "vgg19", False),
+        ("raw", "my-raw-network", True),
+    ],
+)
+def test_a_word_of_the_selection_names_a_model_and_not_only_its_restoration(word, name, names_it):
+    assert session._names(word, name) is names_it
+
+
 def test_a_quick_run_evaluates_the_fastest_models_and_ones_own_as_they_are(bench, repository):
     command = ["-m", "pytest", "evals", "-p", "no:cacheprovider", "--collect-only", "-q", "--depth", "quick"]
     done = bench.run_python([*command, "--model-file", str(bench.folder / "model.py")], 0)
     tests = [line for line in done.stdout.splitlines() if "::" in line]
     models = {name.partition("[")[2].removesuffix("]") for name in tests if "test_accuracy[" in name}
     assert models == {"efficientnet_b0-raw", "resnet50-raw", "clip-nano-raw", "knowing-raw"}
+    raw = bench.run_python(
+        [*command, "--model-file", str(bench.folder / "model.py"), "-k", "accuracy and raw"], 0
+    )
+    assert {
+        line.partition("[")[2].removesuffix("]") for line in raw.stdout.splitlines() if "::" in line
+    } == models
     assert not [name for name in tests if "cost" in name or "metamorphic" in name or "bicubic" in name]
     named = bench.run_python(
         [*command, "-k", "VGG and accuracy and not (macro or recall or loss or one_prediction or slice)"], 0

@@ -44,6 +44,8 @@ def test_a_wrong_option_ends_with_code_4_and_one_line(bench):
         "whole splits": ["--limit", "7", "--update-baselines"],
         "tset": ["--split", "tset"],
         "--batch-size must be at least 1": ["--batch-size", "0"],
+        "--corruption-limit has no effect": ["--depth", "quick", "--corruption-limit", "7"],
+        "--measure-costs has no effect": ["--depth", "quick", "--measure-costs"],
     }
     outputs = bench.run_each(*(bench.command(*arguments) for arguments in cases.values()), code=4)
     for message, text in zip(cases, outputs, strict=True):

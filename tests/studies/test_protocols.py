@@ -19,7 +19,7 @@ from fer_models.report import protocol_study
 from fer_models.studies import protocols
 from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
-from fer_models.training.recipes import Recipe
+from fer_models.training.recipes import BY_LABEL, RECIPES, Recipe
 from fer_models.training.session import RunOptions
 from fer_models.training.supervised import SupervisedTraining
 
@@ -76,7 +76,9 @@ def parts(images):
 
 
 def run(sets, folder, names=("official", "random", "copies"), seeds=1, report=None, recipe=TINY):
-    plan = protocols.Plan([PROTOCOLS[name] for name in names], {"plain": recipe}, range(seeds))
+    plan = protocols.Plan(
+        [PROTOCOLS[name] for name in names], {"plain": protocols.for_study(recipe)}, range(seeds)
+    )
     return protocols.run_study(sets, folder, plan, RunOptions(device="cpu", report=report))
 
 
@@ -326,6 +328,12 @@ def test_the_command_writes_tables_numbers_and_figures(folder, tmp_path, capsys,
     ]
     assert (output / "protocols.md").read_text().strip() in printed
     assert {"steps.svg", "curves.svg"} <= {file.name for file in output.iterdir()}
+
+
+def test_a_recipe_of_a_network_gets_its_labels_from_the_protocol_and_no_teacher():
+    recipe = protocols.for_study(RECIPES["vgg19-ferplus"])
+    assert (recipe.targets, recipe.teacher, recipe.validate_from) == (BY_LABEL, None, 0.0)
+    assert protocols.for_study(RECIPES["resnet50"]).teacher is None
 
 
 def test_a_killed_study_with_other_options_starts_its_training_again_when_told_to(

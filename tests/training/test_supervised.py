@@ -235,6 +235,14 @@ def test_training_from_trained_weights_keeps_their_record(tmp_path):
         train(tmp_path / "third", other, init_from=first)
 
 
+def test_a_training_never_replaces_the_weights_that_it_starts_from(tmp_path):
+    first = train(tmp_path, replace(TINY, epochs=1)).weights
+    before = first.read_bytes()
+    with pytest.raises(UsageError, match="which it starts from or learns from"):
+        train(tmp_path, replace(TINY, epochs=1).continued(), init_from=first)
+    assert first.read_bytes() == before
+
+
 def test_a_recipe_for_trained_weights_has_no_teacher_and_no_small_faces():
     assert RECIPES["resnet50"].teacher == "vgg19"
     assert RECIPES["resnet50"].continued().teacher is None
