@@ -18,6 +18,8 @@ from fer_models.images import Face
 
 #: The status of a face with a prediction; any other text is the reason why there is none.
 ANSWERED = "ok"
+#: Why a face has no prediction whose whole probability is on classes outside the seven emotions.
+_OUTSIDE = "a class outside the seven emotions"
 #: How far a row of probabilities may sum from 1: half precision over seven classes stays well within.
 SUM_TOLERANCE = 1e-2
 
@@ -98,8 +100,8 @@ class Predictions:
     ) -> Predictions:
         """Predictions from a model's columns, mapped to the seven emotions by name.
 
-        Classes outside the seven (contempt, …) are dropped and the rest rescaled to sum to 1; emotions that
-        the model lacks get probability 0.
+        Classes outside the seven (contempt, …) are dropped and the rest rescaled to sum to 1; a face for
+        which nothing is left has no prediction. Emotions that the model lacks get probability 0.
 
         Args:
             rows: (n, k) probabilities, k = len(labels).
@@ -129,12 +131,8 @@ class Predictions:
                 seven[:, emotion] = columns[:, space.index(emotion)]
         total = seven.sum(axis=1, keepdims=True)
         empty = answered & (total[:, 0] <= 0)
-        if empty.any():
-            raise PredictionError(
-                f"Face {int(np.argmax(empty))} of the batch has no probability on any of the seven emotions."
-            )
         seven = np.where(answered[:, None], seven / np.where(total > 0, total, 1.0), np.nan)
-        status = tuple(reasons.get(i, ANSWERED) for i in range(n))
+        status = tuple(reasons.get(i, _OUTSIDE if empty[i] else ANSWERED) for i in range(n))
         return cls(seven, status, _texts("text", text, None) or ("",) * n, labels, has_probabilities)
 
 

@@ -127,11 +127,10 @@ class Clip:
         return np.stack([self._texts[text] for text in texts])
 
     def _tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        encode = getattr(self.tokenizer, "encode", None)
         limit = getattr(self.tokenizer, "context_length", None)
-        if encode is not None and limit is not None:
+        if limit is not None:
             for text in texts:
-                length = len(encode(text)) + 2  # with the tokens at both ends
+                length = self._count_tokens(text)
                 if length > limit:  # the tokenizer would cut the text without a warning
                     raise PromptTooLongError(
                         f"The prompt {text[:60]!r}… takes {length} tokens; this model reads {limit}. "
@@ -139,6 +138,13 @@ class Clip:
                     )
         tokens: torch.Tensor = self.tokenizer(list(texts))
         return tokens
+
+    def _count_tokens(self, text: str) -> int:
+        """The number of tokens of a text, with those at its ends."""
+        encode = getattr(self.tokenizer, "encode", None)
+        if encode is not None:  # open_clip's own tokenizers
+            return len(encode(text)) + 2
+        return len(self.tokenizer.tokenizer(self.tokenizer.clean_fn(text))["input_ids"])  # transformers'
 
     def class_embeddings(self, prompts: PromptSet) -> NDArray[np.float32]:
         """Embed each emotion: float32 (7, d), the mean over all its texts, at unit length.

@@ -60,7 +60,8 @@ def _external_locations(message: Message) -> Iterator[str]:
     """The locations of all tensors in a message whose values are in other files."""
     if isinstance(message, onnx.TensorProto):
         if message.data_location == onnx.TensorProto.EXTERNAL:
-            yield next((entry.value for entry in message.external_data if entry.key == "location"), "")
+            # All of them: ONNX Runtime reads the last.
+            yield from [e.value for e in message.external_data if e.key == "location"] or [""]
         return
     for field, value in message.ListFields():
         if field.message_type is not None:

@@ -10,11 +10,15 @@ import numpy as np
 from fer_models.classifiers.base import ANSWERED, Classifier, Predictions, Profiled, device_of
 from fer_models.images import Face
 
+#: The reason why a face has no prediction.
+_DIFFERENT = "different responses for the face and its mirror image"
+
 
 class FlipTTA:
     """Mean of a classifier's probabilities for each face and its mirror image.
 
-    A face where either has no prediction has none, with the reason of that one.
+    A face where either has no prediction has none, with the reason of that one. Nor has one whose two
+    responses name different emotions, where the model gives no probabilities.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -26,6 +30,11 @@ class FlipTTA:
         mirrored = self.classifier.predict([np.ascontiguousarray(face[:, ::-1]) for face in faces])
         status = tuple(b if a == ANSWERED else a for a, b in zip(plain.status, mirrored.status, strict=True))
         has_both = plain.has_probabilities and mirrored.has_probabilities
+        if not has_both:
+            differs = plain.answer != mirrored.answer
+            status = tuple(
+                _DIFFERENT if s == ANSWERED and d else s for s, d in zip(status, differs, strict=True)
+            )
         return Predictions(
             (plain.probabilities + mirrored.probabilities) / 2, status, plain.text, plain.labels, has_both
         )

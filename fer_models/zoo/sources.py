@@ -30,7 +30,7 @@ from fer_models.zoo.models import (
     vlm_spec,
 )
 from fer_models.zoo.registry import Registry
-from fer_models.zoo.spec import ModelSpec, Runtime, Weights
+from fer_models.zoo.spec import AUTO_BF16, ModelSpec, Runtime, Weights
 from fer_models.zoo.suggestions import unknown_model
 
 _OTHER_HUB_FILES = (
@@ -71,9 +71,10 @@ def _zoo_model(name: ModelName, lookup: Lookup) -> ModelSpec:
             return lookup.models[name.network]
         raise unknown_model(name.network, lookup.text, lookup.models)
     if name.network == CLIP_NANO.name:
-        return _open_clip_model(replace(name, source=Source.OPEN_CLIP), lookup)
+        # In the precision of the shipped model: a comparison is one of weights.
+        return _open_clip_model(replace(name, source=Source.OPEN_CLIP), lookup, precision="float32")
     if name.network == PHI3V_NANO.name:
-        return _hf_vlm(replace(name, source=Source.HF_VLM), lookup)
+        return _hf_vlm(replace(name, source=Source.HF_VLM), lookup, precision="float32")
     return _cnn_with_checkpoint(name, lookup)
 
 
@@ -112,7 +113,7 @@ def _cnn_with_checkpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     )
 
 
-def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
+def _open_clip_model(name: ModelName, lookup: Lookup, precision: str = AUTO_BF16) -> ModelSpec:
     """An open_clip model, by architecture and tag or with a checkpoint of one's own."""
     text = str(name)
     if name.checkpoint is None:
@@ -146,6 +147,7 @@ def _open_clip_model(name: ModelName, lookup: Lookup) -> ModelSpec:
         load,
         None,
         {"network": name.network},
+        precision=precision,
     )
 
 
@@ -175,7 +177,7 @@ def _hub_clip(name: ModelName, lookup: Lookup) -> ModelSpec:
     return clip_spec(text, description, where, load, None, {"network": text})
 
 
-def _hf_vlm(name: ModelName, lookup: Lookup) -> ModelSpec:
+def _hf_vlm(name: ModelName, lookup: Lookup, precision: str = AUTO_BF16) -> ModelSpec:
     """A vision-language model that transformers loads: a repository on the Hub, or a folder."""
     if name.checkpoint is None:
         repository = hub.check_repository(name.network, "hf-vlm:ORGANISATION/NAME")
@@ -196,6 +198,7 @@ def _hf_vlm(name: ModelName, lookup: Lookup) -> ModelSpec:
         _printed_name(name, real, real.name, lookup),
         f"the vision-language model in {folder.name}, zero-shot",
         Weights(lambda: folder, f"put the model at {folder}"),
+        precision=precision,
     )
 
 
@@ -305,7 +308,10 @@ def _network_file(name: ModelName, lookup: Lookup) -> ModelSpec:
         settings={
             # No prediction depends on the last two.
             "format": network_format.as_json() | {"same_as": None, "quantization": None},
-            "data_files": {data.name: sha256_of(data) for data in file.data_files},
+            "data_files": {
+                data.relative_to(path.parent.resolve()).as_posix(): sha256_of(data)
+                for data in file.data_files
+            },
         },
         same_as=network_format.same_as,
         quantization=network_format.quantization,

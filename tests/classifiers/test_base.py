@@ -49,9 +49,11 @@ def test_wrong_probabilities_are_refused_in_one_line(rows, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_face_without_probability_on_any_of_the_seven_is_refused():
-    with pytest.raises(PredictionError, match="no probability on any"):
-        Predictions.from_probabilities([[1.0, 0.0]], ["contempt", "happy"])
+def test_a_face_without_probability_on_any_of_the_seven_has_no_prediction():
+    """As a network with eight-bit probabilities may give."""
+    predictions = Predictions.from_probabilities([[1.0, 0.0], [0.5, 0.5]], ["contempt", "happy"])
+    assert predictions.status == ("a class outside the seven emotions", "ok")
+    assert predictions.answer.tolist() == [-1, Emotion.HAPPY]
 
 
 def test_an_unknown_label_is_refused_by_name():
@@ -103,6 +105,22 @@ def test_flip_tta_predicts_nothing_where_the_model_does_not():
     predictions = flip_tta(LeftHanded()).predict([lit(0, 0), lit(10, 20)])
     assert predictions.status == ("dark", "ok")
     assert predictions.answer[0] == -1
+
+
+class Sided:
+    """A generative model that is happy about light on the left, and angry about light on the right."""
+
+    def predict(self, faces):
+        emotions = ["happy" if face[0, 0, 0] > face[0, -1, 0] else "angry" for face in faces]
+        rows = [[float(label == emotion) for label in LABELS] for emotion in emotions]
+        return Predictions.from_probabilities(rows, text=emotions, has_probabilities=False)
+
+
+def test_flip_tta_predicts_nothing_where_two_responses_differ():
+    """The mean of two responses would be a tie, which the order of the emotions decides."""
+    predictions = flip_tta(Sided()).predict([lit(90, 10), lit(20, 20)])
+    assert predictions.status == ("different responses for the face and its mirror image", "ok")
+    assert predictions.answer.tolist() == [-1, Emotion.ANGRY]
 
 
 def test_flip_tta_costs_twice_and_has_as_many_parameters():

@@ -13,6 +13,10 @@ import torch
 from fakes import toy_faces
 from PIL import Image
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
 from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import clip, prompts
@@ -140,6 +144,7 @@ def test_it_is_built_in_a_process_that_imports_no_other_network_of_ours():
 def test_ones_own_weights_are_named_by_the_network_and_their_file(nano):
     spec = resolve.resolve_model(f"clip-nano@{nano}", models.MODELS)
     assert spec.has_embeddings
+    assert spec.precision == models.CLIP_NANO.precision, "else a comparison would be one of precisions"
     assert len(spec.load(Runtime("cpu")).predict(toy_faces(7).faces(range(7)))) == 7
 
 
@@ -177,6 +182,20 @@ def test_a_prompt_that_the_model_would_cut_is_refused(nano):
     long = PromptSet("long", ("a photo of " + "very " * 40 + "{} face",), tuple((label,) for label in LABELS))
     with pytest.raises(UsageError, match=r"takes \d+ tokens; this model reads 32"):
         model.class_embeddings(long)
+
+
+def test_a_prompt_that_a_tokenizer_of_transformers_would_cut_is_refused_too(nano, tmp_path):
+    words = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "very"))}
+    fast = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    fast.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=fast, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        tmp_path
+    )
+    model = clip.load(nano, prompts.load("plain"), device="cpu")
+    model.tokenizer = open_clip.tokenizer.HFTokenizer(str(tmp_path), context_length=32)
+    assert model._tokenize(["very " * 32]).shape == (1, 32)
+    with pytest.raises(UsageError, match="takes 33 tokens; this model reads 32"):
+        model._tokenize(["very " * 33])
 
 
 def test_nothing_is_left_to_random_weights(small, nano, tmp_path):

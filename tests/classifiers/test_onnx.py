@@ -385,6 +385,27 @@ def test_weights_outside_the_folder_of_the_file_are_not_opened(tmp_path, locatio
         onnx.load(path, NetworkFormat.from_json(DESCRIPTION))
 
 
+def test_every_location_of_a_tensor_is_checked_and_part_of_the_identity(tmp_path):
+    """ONNX Runtime reads the last one."""
+    (tmp_path / "outside.data").write_bytes(onnx_files.external_bytes(WEIGHTS))
+    folder = tmp_path / "folder"
+    (folder / "a").mkdir(parents=True)
+    for name in ("w.bin", "a/w.bin"):
+        (folder / name).write_bytes(onnx_files.external_bytes(WEIGHTS))
+    path = model_file(folder, location="w.bin")
+    model = onnx_files.onnx.load(path, load_external_data=False)
+    (external,) = (t for t in model.graph.initializer if t.external_data)
+    external.external_data.add(key="location", value="a/w.bin")
+    onnx_files.save(model, path)
+    before = spec_of(path).identity(Runtime("cpu"))
+    (folder / "a" / "w.bin").write_bytes(onnx_files.external_bytes(WEIGHTS + 1))
+    assert spec_of(path).identity(Runtime("cpu")) != before
+    external.external_data[-1].value = "../outside.data"
+    onnx_files.save(model, path)
+    with pytest.raises(WeightsError, match="is not opened"):
+        spec_of(path)
+
+
 def test_missing_external_weights_are_named(tmp_path):
     with pytest.raises(WeightsError, match=r"needs the file 'my\.onnx\.data' in its folder"):
         spec_of(model_file(tmp_path, location="my.onnx.data"))

@@ -302,6 +302,16 @@ def test_a_redirect_takes_no_face_and_no_key_along(status, where, monkeypatch):
     assert not connections
 
 
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"401 Bearer secret-4711", b"200 OK"])
+def test_a_key_that_the_server_repeats_is_not_shown(status, monkeypatch):
+    monkeypatch.setenv(KEY, "secret-4711")
+    body = b"invalid key: Bearer secret-4711"
+    with Server(sends(response(body, status))) as server, pytest.raises(PredictionError) as caught:
+        predict(server.url)
+    assert "secret-4711" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -100,6 +100,7 @@ class Endpoint:
             )
         self.url, self.model, self.question, self.longest = url.rstrip("/"), model, question, longest
         self.max_concurrency, self.timeout, self.retry_timeout = max_concurrency, timeout, retry_timeout
+        self._key = key
         self._headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {key}"} if key else {}
         )
@@ -156,9 +157,14 @@ class Endpoint:
 
     def _unexpected(self, body: bytes, content: str) -> PredictionError:
         return PredictionError(
-            f"{self.url} answered with {content}: '{_excerpt(body)}'. "
+            f"{self.url} answered with {content}: '{self._excerpt(body)}'. "
             "Is this the address of an OpenAI-compatible server?"
         )
+
+    def _excerpt(self, body: bytes, longest: int = 200) -> str:
+        """The start of a response, without the key, which some servers repeat."""
+        text = body[: 4 * longest].decode(errors="backslashreplace")
+        return one_line(text.replace(self._key, "***") if self._key else text, longest)
 
     def _with_retry(self, request: dict[str, Any]) -> bytes:
         """Send a request, again while the server is busy, starting or gone; return the response's body."""
@@ -170,10 +176,10 @@ class Endpoint:
                 )
                 if response.status < 300:
                     return response.body
-                reason = one_line(f"{response.status} {response.phrase}")
+                reason = self._excerpt(f"{response.status} {response.phrase}".encode())
                 if response.status not in _RETRYABLE:
                     raise PredictionError(
-                        f"{self.url} refuses the request ({reason}): {_excerpt(response.body, 300)}"
+                        f"{self.url} refuses the request ({reason}): {self._excerpt(response.body, 300)}"
                     )
             except (OSError, http.client.HTTPException) as error:  # gone, too slow, or cut off within a reply
                 reason = _reason(error)
@@ -259,10 +265,6 @@ def _read(response: Any, until: float) -> bytes:
     if len(body) <= _MAX_BODY and getattr(response, "length", None):
         raise ConnectionError(f"cut off {response.length} bytes before the end of the reply")
     return bytes(body)
-
-
-def _excerpt(body: bytes, longest: int = 200) -> str:
-    return one_line(body[: 4 * longest].decode(errors="backslashreplace"), longest)
 
 
 def _reason(error: Exception) -> str:

@@ -38,8 +38,12 @@ _EMOTION_OF_WORD = {word: emotion for emotion, words in _SYNONYMS.items() for wo
 _EMOTION_WORD = re.compile(
     rf"\b({'|'.join(sorted(map(re.escape, _EMOTION_OF_WORD), key=len, reverse=True))})\b"
 )
-#: "no clear emotion", "no particular facial expression": other words for a neutral face.
-_NO_EMOTION = re.compile(r"\b(?:no|without(?: any)?|lacks?(?: any)?) (?:\w+ ){0,2}?(emotion|expression)s?\b")
+#: "no clear emotion", "no particular facial expression": other words for a neutral face. Not "no other
+#: emotion", "no expression of joy", "no emotion besides anger".
+_NO_EMOTION = re.compile(
+    r"\b(?:no|without(?: any)?|lacks?(?: any)?) (?:(?!other\b)\w+ ){0,2}?(?:emotion|expression)s?\b"
+    r"(?! of (?!(?:any )?emotions?\b))(?! (?:other than|besides|except)\b)"
+)
 
 #: The keys of a JSON object that hold the answer.
 _JSON_KEYS = ("emotion", "answer", "label", "expression")
@@ -50,12 +54,14 @@ _CLAUSE_ENDS = re.compile(
     r"|,\s*(?=(?:it|this|that|he|she|they|the|i would|i'd|more|most|so|my)\b)|[:\u2014]|\s-\s"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|neither|nor|cannot|without|isn't|aren't|doesn't|don't|didn't|wasn't|hardly"
+    r"\b(?:not|no|none|never|neither|nor|cannot|without|isn't|aren't|doesn't|don't|didn't|wasn't|hardly"
     r"|rather than|instead of|as opposed to|unlike)\b"
 )
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|as an ai|unable to|not able to|can(?:no|')t|can not|won't|will not"
     r"|do(?: not|n't) feel comfortable|not comfortable|not possible to|impossible to"
+    r"|(?:hard|difficult) to (?:say|tell|determine|know)|unclear (?:whether|if|what|which)"
+    r"|(?:say|tell|determine|sure|know) (?:whether|if)"
     r"|no (?:visible |human |clear )?face|against my|not appropriate|decline)\b"
 )
 _CONCLUSION = re.compile(
@@ -68,6 +74,8 @@ _LETTER_ALONE = re.compile(
 _LETTER_FIRST = re.compile(
     r"^\W*(?:(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?\W*)?\(?([a-z])[).:]\s"
 )
+#: A letter of an option within a text: "b)", "(b)", "b.", and at the end "or b", not "and a smile".
+_OPTION_LETTER = re.compile(r"(?:^|(?<=[\s(]))([a-z])[).:](?=\s|$)|\b(?:or|and) ([a-z])(?=[,;]|\s*$)")
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,7 @@ def parse_response(reply: str, options: Sequence[Emotion] = ()) -> ParsedRespons
     letter = _match_letter(text, options)
     named = _named_emotions(text)
     if letter is not None:
-        agrees = named in ([], [letter]) or len(text) < 3
-        return ParsedResponse(letter, "ok", LETTER) if agrees else ParsedResponse(None, AMBIGUOUS)
+        return _letter_match(text, letter, named, options)
     if len(named) == 1:
         (word,) = [w for w in _mentions(text) if _EMOTION_OF_WORD[w] is named[0]][:1]
         return ParsedResponse(named[0], "ok", WORD if word in LABELS else SYNONYM)
@@ -136,6 +143,21 @@ def _match_letter(text: str, options: Sequence[Emotion]) -> Emotion | None:
     return options[index] if 0 <= index < len(options) else None
 
 
+def _letter_match(
+    text: str, letter: Emotion, named: Sequence[Emotion], options: Sequence[Emotion]
+) -> ParsedResponse:
+    """The option of the first letter, unless the rest names another one, or takes it back."""
+    found = [first or second for first, second in _OPTION_LETTER.findall(text)]
+    letters = {options[i] for i in (ord(each) - ord("a") for each in found) if i < len(options)}
+    if letters - {letter} or named not in ([], [letter]):
+        return ParsedResponse(None, AMBIGUOUS)
+    if not named and _REFUSAL.search(text):
+        return ParsedResponse(None, REFUSED)
+    if not named and _NEGATION.search(text):
+        return ParsedResponse(None, AMBIGUOUS)
+    return ParsedResponse(letter, "ok", LETTER)
+
+
 def _named_emotions(text: str) -> list[Emotion]:
     """The emotions that the text names; only the last where it concludes with one ("Answer: sad")."""
     mentions = _mentions(text)
@@ -156,15 +178,14 @@ def _mentions(text: str) -> list[str]:
     words = []
     for sentence in _SENTENCES.split(text):
         for part in _CLAUSE_ENDS.split(sentence):
-            neutral = _NO_EMOTION.search(part)
-            if neutral and not _REFUSAL.search(part):
-                words.append("expressionless")
-                continue
             if _REFUSAL.search(part):
                 continue
             negation = _NEGATION.search(part)
             end = len(part) if negation is None else negation.start()
-            words += [match[0] for match in _EMOTION_WORD.finditer(part) if match.start() < end]
+            named = [match[0] for match in _EMOTION_WORD.finditer(part) if match.start() < end]
+            if not named and _NO_EMOTION.search(part):
+                named = ["expressionless"]
+            words += named
     return words
 
 

@@ -125,6 +125,9 @@ def test_a_folder_that_is_none_is_refused_in_words(folder, tmp_path):
     (tmp_path / "evil.py").write_text("raise SystemExit('code that came with a model was run')")
     with pytest.raises(WeightsError, match="no vision-language model that transformers loads by itself"):
         hf.load(tmp_path, device="cpu")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="adapter of another model"):
+        hf.load(tmp_path, device="cpu")
 
 
 def test_a_model_that_lacks_tensors_or_a_chat_template_is_refused(folder, tmp_path):
