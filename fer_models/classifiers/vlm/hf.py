@@ -140,19 +140,19 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
         precision: the type of weights and arithmetic: `float32`, `bf16` or `fp16`.
 
     Raises:
-        WeightsError: transformers cannot load it without running third-party code, or it has no chat
-            template.
+        WeightsError: transformers cannot load it without running third-party code, it holds an adapter, or it
+            has no chat template.
         PredictionError: the weights need more memory than is free.
     """
-    target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
-    safetensors_io.require_memory(
-        safetensors_io.count_elements(safetensors_files(folder)), dtype, target, folder.name
-    )
     if (folder / "adapter_config.json").exists():  # whether it is read depends on another package, peft
         raise WeightsError(
             f"{folder} holds an adapter of another model (adapter_config.json). "
             "Merge them with peft's merge_and_unload(), and save the merged model."
         )
+    target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
+    safetensors_io.require_memory(
+        safetensors_io.count_elements(safetensors_files(folder)), dtype, target, folder.name
+    )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
