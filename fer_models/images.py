@@ -107,8 +107,8 @@ def _eight_bits(pixels: NDArray[np.uint16], opened: Image.Image) -> NDArray[np.u
     """Scale pixels of Pillow's modes `I;16` to 8 bits. Pillow leaves those of a TIFF as they are stored."""
     tags = getattr(opened, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    grey = (pixels >> max(0, bits - 8)).astype(np.uint8)
-    return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
+    grey: NDArray[np.uint8] = (pixels >> max(0, bits - 8)).astype(np.uint8)
+    return np.invert(grey) if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 
 def read(path: Path) -> Face:

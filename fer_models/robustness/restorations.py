@@ -30,7 +30,7 @@ class RestorationEffects:
         """The effects between the subjects of `runner`."""
         self._runner = runner
         self._effects: dict[tuple[str, str, str], RestorationEffect] = {}
-        self._measured: dict[str, tuple[float | None, float]] = {}
+        self._measured: dict[str, tuple[float | None, float | None]] = {}
         self._selected: tuple[Combination, ...] = ()
 
     def select(self, combinations: Iterable[Combination]) -> None:

@@ -187,7 +187,14 @@ def test_a_scheme_for_a_dataset_of_known_labels_is_refused(tmp_path: Path, name:
 
 @pytest.mark.parametrize(
     "command",
-    ["data", "data audit", "train vgg19", "probe clip-nano", "fuse vgg19 resnet50", "study protocols"],
+    [
+        "data",
+        "data audit",
+        "train vgg19",
+        "probe clip-nano --output fits",
+        "fuse vgg19 resnet50",
+        "study protocols",
+    ],
 )
 def test_every_command_that_takes_a_dataset_takes_its_scheme(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
