@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from typing import Any
@@ -26,11 +25,10 @@ def command(config: pytest.Config, combination: Combination) -> str:
     It works in a clone and with an installed package.
     """
     words = ["fer-models", "eval", *_options(config, combination)]
-    folder = options.work_dir(config)
-    if (
-        folder.resolve() != config.invocation_params.dir.resolve()
-    ):  # `fer-models eval` works in the current one
-        words += ["--work-dir", os.path.relpath(folder, config.invocation_params.dir)]
+    folder, here = options.work_dir(config).resolve(), config.invocation_params.dir.resolve()
+    # `fer-models eval` works in the current folder. A path outside of it is not for pages and cards.
+    if folder != here and folder.is_relative_to(here):
+        words += ["--work-dir", folder.relative_to(here).as_posix()]
     keyword = f"accuracy and {combination}" if _SEARCHABLE.fullmatch(str(combination)) else "accuracy"
     return shlex.join([*words, "-k", keyword])
 

@@ -31,9 +31,9 @@ def test_changed_faces_are_shown_with_their_pictures_and_the_command_repeats_the
 
     arguments = arguments_of(result)
     assert arguments[-2:] == ["-k", "accuracy and knowing-raw"]
-    assert not {"--batch-size", "--report-dir", "--update-baselines"} & set(arguments)
+    assert not {"--batch-size", "--report-dir", "--work-dir", "--update-baselines"} & set(arguments)
     command = ["-m", "fer_models.cli", "eval", *arguments, "--report-dir", str(bench.folder / "again")]
-    bench.run_python(command, 1)
+    bench.run_python([*command, "--work-dir", str(bench.folder)], 1)
     (repeated,) = read_report(bench.folder / "again" / "evals.json").results
     assert (repeated.verdict, repeated.message) == (result["verdict"], result["message"])
 

@@ -1,8 +1,13 @@
 """Whole runs that end early, or that only show something: what becomes of the report."""
 
+import shlex
 import shutil
+from types import SimpleNamespace
 
 import pytest
+
+from fer_models.inference.runner import Combination
+from fer_models.plugin import options, reproduction
 
 
 def fail(bench):
@@ -23,6 +28,19 @@ def test_a_run_that_ends_after_its_first_failure_has_a_report(bench, arguments):
     done = bench.run_python(["-m", "pytest", *command], 1)
     assert [result["verdict"] for result in bench.report()["results"]] == ["FAIL"]
     assert "page:" in done.stdout
+
+
+@pytest.mark.parametrize(("work_dir", "words"), [("gate", ["--work-dir", "gate"]), (".", []), ("..", [])])
+def test_the_command_of_a_subject_has_the_folder_of_the_run_if_it_is_within_the_current_one(
+    monkeypatch, tmp_path, work_dir, words
+):
+    (tmp_path / "here" / "gate").mkdir(parents=True)
+    here = tmp_path / "here"
+    monkeypatch.setattr(options, "work_dir", lambda config: here / work_dir)
+    monkeypatch.setattr(reproduction, "_options", lambda config, combination: [])
+    config = SimpleNamespace(invocation_params=SimpleNamespace(dir=here))
+    command = shlex.split(reproduction.command(config, Combination("vgg19", "raw")))
+    assert command == ["fer-models", "eval", *words, "-k", "accuracy and vgg19-raw"]
 
 
 @pytest.mark.slow
