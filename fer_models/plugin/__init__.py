@@ -286,9 +286,9 @@ def _was_stopped_by_the_user(session: pytest.Session, state: State) -> bool:
 
     The processes of `-n` send their results only when they end by themselves.
     """
-    has_others_results = getattr(session.config.option, "dist", "no") != "no" and state.results
+    has_worker_results = getattr(session.config.option, "dist", "no") != "no" and state.results
     is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-    return is_interrupted and not session.shouldstop and not has_others_results
+    return is_interrupted and not session.shouldstop and not has_worker_results
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 
-from fer_models.artifacts import safetensors_io, weights
+from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.device import resolve_precision
 from fer_models.cost.energy import EnergyMeter
 from fer_models.datasets.base import FaceSet
@@ -314,14 +314,15 @@ class Session(ABC):
 
     def _check_is_no_input(self, output: Path) -> None:
         """Refuse to replace an input: a killed training could not resume, and the input would be lost."""
-        teachers = getattr(self.recipe, "teacher", None) or ""
-        found = [weights.find(name) for name in teachers.split("+") if name]
-        for path in (self.options.init_from, *found):
-            if path is not None and path.resolve() == output.resolve():
-                raise UsageError(
-                    f"The training would write its weights to {output}, which it starts from or learns from. "
-                    "Choose another folder: --output FOLDER"
-                )
+        if output.resolve() in (path.resolve() for path in self.input_files()):
+            raise UsageError(
+                f"The training would write its weights to {output}, which it starts from or learns from. "
+                "Choose another folder: --output FOLDER"
+            )
+
+    def input_files(self) -> list[Path]:
+        """The weights that the training starts from or learns from."""
+        return [] if self.options.init_from is None else [self.options.init_from]
 
     def find_kept_record(self) -> dict[str, float] | None:
         """The record of the epoch to keep so far; None where there is none yet."""

@@ -84,7 +84,7 @@ def describe_targets(training: list[FaceSet], recipe: Recipe) -> dict[str, objec
         for faces in training
     ]
     hint = weights.find(recipe.hint) if recipe.hint else None
-    teachers = _find_teachers(recipe).items()
+    teachers = find_teachers(recipe).items()
     return {
         "hint": {"model": recipe.hint, "sha256": sha256_of(hint)} if hint else None,
         "teachers": [{"model": name, "sha256": sha256_of(path)} for name, path in teachers],
@@ -115,7 +115,7 @@ def _mix(targets: torch.Tensor, predictions: list[NDArray[np.float64]], share: f
 
 def _load_teachers(recipe: Recipe, device: torch.device) -> list[CNN]:
     precision = resolve_precision("auto", device.type)
-    return [load(path, device=device.type, precision=precision) for path in _find_teachers(recipe).values()]
+    return [load(path, device=device.type, precision=precision) for path in find_teachers(recipe).values()]
 
 
 def _predict_probabilities(teacher: CNN, training: list[FaceSet]) -> NDArray[np.float64]:
@@ -125,7 +125,7 @@ def _predict_probabilities(teacher: CNN, training: list[FaceSet]) -> NDArray[np.
     )
 
 
-def _find_teachers(recipe: Recipe) -> dict[str, Path]:
+def find_teachers(recipe: Recipe) -> dict[str, Path]:
     """The weights of the recipe's teachers, by name."""
     teachers: dict[str, Path] = {}
     if recipe.teacher is None:

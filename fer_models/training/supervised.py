@@ -31,7 +31,12 @@ from fer_models.training.feature_distillation import FeatureDistillation
 from fer_models.training.infobatch import InfoBatchSampler, cross_entropies
 from fer_models.training.recipes import Recipe
 from fer_models.training.session import RunOptions, Session, Step, TrainingData
-from fer_models.training.soft_targets import ConsistentTeachers, compute_targets, describe_targets
+from fer_models.training.soft_targets import (
+    ConsistentTeachers,
+    compute_targets,
+    describe_targets,
+    find_teachers,
+)
 
 #: One batch: rows of the training faces, int64 (k,), and their weights in the loss, float32 (k,).
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -184,6 +189,10 @@ class SupervisedTraining(Session):
     def inputs(self) -> dict[str, Any]:
         """Teachers, votes and initial weights."""
         return {**self.target_sources, "started_from": self.started_from}
+
+    def input_files(self) -> list[Path]:
+        """The initial weights, and those of the teachers."""
+        return [*super().input_files(), *find_teachers(self.recipe).values()]
 
     def details(self) -> dict[str, Any]:
         """The number of processes."""

@@ -221,6 +221,9 @@ DEFAULT_PROMPTS = "openai"
 #: File names of open_clip's weights in a repository on the Hub, best first; pickles are not among them.
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 
+#: Of the shipped zero-shot models, also with other weights: a comparison is then one of weights.
+NANO_PRECISION = "float32"
+
 CLIP_NANO = clip_spec(
     "clip-nano",
     "a small CLIP of our own (EfficientNet-B0 and a 3-layer text encoder, open_clip), zero-shot",
@@ -228,7 +231,7 @@ CLIP_NANO = clip_spec(
         lambda: weights.find("clip-nano"), "fer-models train clip-nano --dataset fer2013 --data-root FOLDER"
     ),
     _load_clip_nano,
-    precision="float32",
+    precision=NANO_PRECISION,
 )
 CLIPS = (
     CLIP_NANO,
@@ -266,7 +269,7 @@ PHI3V_NANO = vlm_spec(
         lambda: weights.find_folder("phi3v-nano"),
         "fer-models train phi3v-nano --dataset fer2013 --data-root FOLDER",
     ),
-    precision="float32",
+    precision=NANO_PRECISION,
 )
 VLMS = tuple(
     spec

@@ -24,6 +24,7 @@ from fer_models.zoo.models import (
     CLIP_NANO,
     DEFAULT_QUESTION,
     HUB_FILES,
+    NANO_PRECISION,
     PHI3V_NANO,
     clip_spec,
     open_clip_spec,
@@ -71,10 +72,9 @@ def _zoo_model(name: ModelName, lookup: Lookup) -> ModelSpec:
             return lookup.models[name.network]
         raise unknown_model(name.network, lookup.text, lookup.models)
     if name.network == CLIP_NANO.name:
-        # In the precision of the shipped model: a comparison is one of weights.
-        return _open_clip_model(replace(name, source=Source.OPEN_CLIP), lookup, precision="float32")
+        return _open_clip_model(replace(name, source=Source.OPEN_CLIP), lookup, precision=NANO_PRECISION)
     if name.network == PHI3V_NANO.name:
-        return _hf_vlm(replace(name, source=Source.HF_VLM), lookup, precision="float32")
+        return _hf_vlm(replace(name, source=Source.HF_VLM), lookup, precision=NANO_PRECISION)
     return _cnn_with_checkpoint(name, lookup)
 
 

@@ -170,7 +170,7 @@ def test_a_batch_that_fits_only_after_the_one_before_is_prepared_again_and_not_h
         return values(faces)
 
     def compute(batch):
-        assert has_failed.wait(timeout=30)  # the other thread is at the second batch
+        assert has_failed.wait(timeout=30)  # the other thread prepares the second batch
         return batch
 
     assert BatchLoop(Steps(prepare, compute), numbered(4), 2, no_count)(slice(0, 4)) == [[0, 1], [2, 3]]
