@@ -12,6 +12,19 @@ WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 
 
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder with an adapter: transformers reads it only where another package, peft, is installed.
+
+    Raises:
+        WeightsError: there is one.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise WeightsError(
+            f"{folder} holds an adapter of another model (adapter_config.json). "
+            "Merge them with peft's merge_and_unload(), and save the merged model."
+        )
+
+
 def safetensors_files(folder: Path) -> list[Path]:
     """List the files of the weights: `model.safetensors`, or those that its index names; none without both.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fer_models.artifacts.model_folder import INDEX, WEIGHTS, read_object, safetensors_files
+from fer_models.artifacts.model_folder import INDEX, WEIGHTS, read_object, refuse_adapter, safetensors_files
 from fer_models.emotions import LabelSpace
 from fer_models.errors import DatasetError, WeightsError, one_line
 
@@ -110,11 +110,7 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder / CONFIG} names another file of weights (transformers_weights). Only {WEIGHTS} and the "
             f"files of {INDEX} are read: rename the file, and remove this setting."
         )
-    if (folder / "adapter_config.json").exists():
-        raise WeightsError(
-            f"{folder} holds an adapter of another model (adapter_config.json). "
-            "Merge them with peft's merge_and_unload(), and save the merged model."
-        )
+    refuse_adapter(folder)
     if files := safetensors_files(folder):
         return files
     raise WeightsError(

@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from fer_models.artifacts import safetensors_io
-from fer_models.artifacts.model_folder import safetensors_files
+from fer_models.artifacts.model_folder import refuse_adapter, safetensors_files
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
@@ -144,11 +144,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
             has no chat template.
         PredictionError: the weights need more memory than is free.
     """
-    if (folder / "adapter_config.json").exists():  # whether it is read depends on another package, peft
-        raise WeightsError(
-            f"{folder} holds an adapter of another model (adapter_config.json). "
-            "Merge them with peft's merge_and_unload(), and save the merged model."
-        )
+    refuse_adapter(folder)
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
     safetensors_io.require_memory(
         safetensors_io.count_elements(safetensors_files(folder)), dtype, target, folder.name
