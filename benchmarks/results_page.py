@@ -3,7 +3,7 @@
     python benchmarks/results_page.py                       # from baselines.json and benchmarks/results.json
     python benchmarks/results_page.py --data-root FOLDER    # compute benchmarks/results.json again first
 
-It runs no model: predictions are those in `baselines.json` and `benchmarks/peers-baselines.json`. They
+It runs no model: predictions are those in `baselines.json` and `benchmarks/third-party-baselines.json`. They
 contain no labels. What needs the labels of FER-2013 (macro-F1 with its interval, accuracy without leaked
 faces, paired comparisons) is kept in `benchmarks/results.json`, with a hash of the predictions that it was
 computed from.
@@ -51,8 +51,8 @@ def main() -> None:
 def records() -> list[BaselineRecord]:
     """The records of faces as they are: ours, and those of published packages."""
     ours = baselines.read(ROOT / "baselines.json").measured
-    peers = baselines.read(ROOT / "benchmarks" / "peers-baselines.json").measured
-    return [record for record in (*ours, *peers) if record.corruption is None]
+    others = baselines.read(ROOT / "benchmarks" / "third-party-baselines.json").measured
+    return [record for record in (*ours, *others) if record.corruption is None]
 
 
 def key(record: BaselineRecord, split: str | None = None) -> str:
@@ -100,22 +100,22 @@ def scores(data: EvalDataset, answer: np.ndarray) -> Scores:
 
 def third_party(truth: np.ndarray, answers: dict[str, np.ndarray]) -> Scores:
     """Change of accuracy from each of `OURS` to each published network, face by face."""
-    peers = [r.model for r in baselines.read(ROOT / "benchmarks" / "peers-baselines.json").measured]
-    pairs = [(peer, ours) for peer in dict.fromkeys(peers) for ours in OURS]
-    flips = [flipped(truth, answers[ours], answers[peer]) for peer, ours in pairs]
+    others = [r.model for r in baselines.read(ROOT / "benchmarks" / "third-party-baselines.json").measured]
+    pairs = [(other, ours) for other in dict.fromkeys(others) for ours in OURS]
+    flips = [flipped(truth, answers[ours], answers[other]) for other, ours in pairs]
     p_values = holm([float(mcnemar([[0, n], [m, 0]], exact=True).pvalue) for n, m in flips])
     table: Scores = {}
-    for (peer, ours), (only_ours, only_peer), p in zip(pairs, flips, p_values, strict=True):
-        test = paired_score_test(truth, answers[ours], answers[peer], metrics.accuracy)
+    for (other, ours), (only_ours, only_other), p in zip(pairs, flips, p_values, strict=True):
+        test = paired_score_test(truth, answers[ours], answers[other], metrics.accuracy)
         change = {"value": test.change, "low": test.low, "high": test.high, "p": float(p)}
-        counts = {"only_ours": only_ours, "only_peer": only_peer}
-        table.setdefault(peer, {})[ours] = rounded(change) | counts
+        counts = {"only_ours": only_ours, "only_other": only_other}
+        table.setdefault(other, {})[ours] = rounded(change) | counts
     return table
 
 
-def flipped(truth: np.ndarray, ours: np.ndarray, peer: np.ndarray) -> tuple[int, int]:
+def flipped(truth: np.ndarray, ours: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     """Number of faces that only ours predicts correctly, and that only the other does."""
-    return int(((ours == truth) & (peer != truth)).sum()), int(((ours != truth) & (peer == truth)).sum())
+    return int(((ours == truth) & (other != truth)).sum()), int(((ours != truth) & (other == truth)).sum())
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
@@ -143,12 +143,12 @@ def page() -> str:
             )
     names = {r.model for r in baselines.read(ROOT / "baselines.json").measured}
     subjects = [r for r in by_key.values() if r.split == SPLITS[0] and r.model in names]
-    peers = [r for r in by_key.values() if r.split == SPLITS[0] and r.model not in names]
+    others = [r for r in by_key.values() if r.split == SPLITS[0] and r.model not in names]
     text = (ROOT / "benchmarks" / "results.md.txt").read_text(encoding="utf-8")
     tables = {
         "OURS": main_table(subjects, by_key, stored),
-        "PEERS": main_table([r for r in peers if r.restoration == "raw"], by_key, stored),
-        "PAIRED": paired_table([r for r in (*subjects, *peers) if r.restoration == "raw"], stored),
+        "OTHERS": main_table([r for r in others if r.restoration == "raw"], by_key, stored),
+        "PAIRED": paired_table([r for r in (*subjects, *others) if r.restoration == "raw"], stored),
         "ANNOTATORS": show(stored["annotators"]),
         **{f"FLIPS {n}": flips_text(stored["third_party"]["mini-xception"][n]) for n in OURS},
     }
@@ -207,7 +207,7 @@ def show_change(value: dict[str, float]) -> str:
 
 
 def flips_text(value: dict[str, int]) -> str:
-    return f"{value['only_ours']} against {value['only_peer']}"
+    return f"{value['only_ours']} against {value['only_other']}"
 
 
 def table_row(cells: Any) -> str:

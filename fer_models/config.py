@@ -125,9 +125,12 @@ class EvalConfig:
         return self.caches / "predictions"
 
     @property
-    def checks(self) -> Path:
-        """Folder of the predictions by which a changed third-party model is detected."""
-        return self.caches / "checks"
+    def checks(self) -> StorePath:
+        """Folder of the predictions by which a changed third-party model is detected.
+
+        It is in the store, whose keys depend on it: whoever gets the store needs it.
+        """
+        return self.store / "checks"
 
     @property
     def costs(self) -> Path:

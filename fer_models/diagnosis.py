@@ -20,7 +20,7 @@ from fer_models.zoo import models, restorers
 
 _PACKAGE = "fer-models"
 #: The extras for the development of this project.
-_DEVELOPMENT = frozenset({"dev", "docs", "browser"})
+_DEVELOPMENT = frozenset({"dev", "docs", "browser", "scaling"})
 #: Bytes per GB.
 _GB = 10**9
 #: The sections of a diagnosis, in order.
@@ -92,7 +92,7 @@ def _device() -> Iterator[Finding]:
         name = "mps"
     kind = name.partition(":")[0]
     yield Finding("machine", "device", name)
-    yield Finding("machine", "fast precision", device.resolve_precision("auto", kind))
+    yield Finding("machine", "default precision", device.resolve_precision("auto", kind))
 
 
 def _requirements() -> list[Requirement]:

@@ -121,7 +121,7 @@ class UnreadableFacesError(DatasetError):
         super().__init__(
             f"{name}: {n} of {total} pictures cannot be read: {names}. "
             f"The first: {self.unreadable[0][1]} Repair or remove them. "
-            f"For the reason of each: fer-models data audit {options} --json"
+            f"For the reason of each: fer-models data audit {options} --format json"
         )
 
 

@@ -39,10 +39,13 @@ class Requested:
 
     Attributes:
         combinations: those of the selected tests that use the gate.
-        is_everything: the user left nothing out, by `-k`, `--model`, a test id or a depth.
+        complete: the restorations with which the user requested every model: none was left out by `-k`,
+            `--model`, a test id or a depth.
+        is_everything: they are all restorations of the run.
     """
 
     combinations: frozenset[Combination] = frozenset()
+    complete: frozenset[str] = frozenset()
     is_everything: bool = False
 
 
@@ -152,7 +155,24 @@ class Evaluation:
             self.judge.outcomes()
 
     def record(self, combination: Combination) -> records.BaselineRecord:
-        """The record of a combination for baselines.json. Call it on full splits only."""
+        """The record of a combination for baselines.json. Call it on full splits only.
+
+        A combination that is not judged, such as the control of a restoration, keeps the predictions of its
+        record: nothing has compared the new ones with them.
+        """
+        record = self.find_record(combination)
+        fingerprint = self.runner.data.full_split.fingerprint
+        if record is None or record.dataset_fingerprint != fingerprint or self.is_judged(combination):
+            record = self._record_predictions(combination)
+        figures, face_counts = self.robustness.recorded(combination)
+        return replace(
+            record,
+            metrics={**record.metrics, **figures},
+            face_counts={**record.face_counts, **face_counts},
+            cost_ratio=self.cost_ratios.recorded(combination),
+        )
+
+    def _record_predictions(self, combination: Combination) -> records.BaselineRecord:
         predictions = self.runner.predict(combination).predictions
         provenance = self.runner.partition(combination).provenance()
         recorded = {
@@ -162,14 +182,7 @@ class Evaluation:
         }
         fingerprint = self.runner.data.full_split.fingerprint
         subject, measured = self.runner.subject(combination), self.scores.metrics(combination)
-        record = records.record_of(subject, fingerprint, predictions, measured, recorded)
-        figures, face_counts = self.robustness.recorded(combination)
-        return replace(
-            record,
-            metrics={**record.metrics, **figures},
-            face_counts=face_counts,
-            cost_ratio=self.cost_ratios.recorded(combination),
-        )
+        return records.record_of(subject, fingerprint, predictions, measured, recorded)
 
     def result(self, combination: Combination, message: str = "", strict: bool = False) -> dict[str, Any]:
         """The entry of a combination in evals.json. Raises as `Runner.predict`.
@@ -292,7 +305,7 @@ class BaselineCoverage:
         return [
             record.subject.id
             for record in self._records()
-            if self._is_known(record) and (record.model, record.restoration) not in included
+            if (record.model, record.restoration) not in included and self._unjudged_reason(record) is None
         ]
 
     def _records(self) -> Iterator[records.BaselineRecord]:
@@ -317,7 +330,7 @@ class BaselineCoverage:
         combination = Combination(record.model, record.restoration)
         if not self._is_known(record):
             name = self._runner.options.baselines_source.name
-            if not self.requested.is_everything:
+            if record.restoration not in self.requested.complete and not self.requested.is_everything:
                 return None
             return (
                 f"{name} records {record.subject.id}, but no known model or restoration has this name. "

@@ -329,7 +329,7 @@ def parity_entry() -> dict[str, Any]:
         **{"largest_difference": 0.3, "mean_difference": 0.01, "unanswered": 1, "reference_unanswered": 0},
         **{"accuracy": change, "macro_f1": change, "flips": [flip]},
         **{"bytes": 20_200_000, "reference_bytes": 80_200_000, "verdict": "FAIL", "p": 0.001},
-        **{"negative_flips": 1, "positive_flips": 0},
+        **{"is_degraded": False, "negative_flips": 1, "positive_flips": 0},
         **{"seconds_per_face": 0.001, "reference_seconds_per_face": None},
     )
 

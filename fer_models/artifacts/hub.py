@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer_models.artifacts.json_io import parse_json, read_text
@@ -10,6 +11,19 @@ from fer_models.errors import UsageError, WeightsError, one_line
 
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 _MODEL_FILES = (*_TEXT_FILES, "*.safetensors", "*.jinja")
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Keep the Hub's library off the network: settings of a model can name other repositories."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def check_repository(name: str, form: str) -> str:
@@ -82,7 +96,8 @@ def fetch_model(repository: str, files: Sequence[str] = _MODEL_FILES, excluded: 
         raise _download_error(repository, f"hf download {repository}", error) from error
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
         raise WeightsError(
-            f"{repository} holds no model in safetensors on the Hub. Only safetensors are read."
+            f"{repository} holds no model in safetensors on the Hub. "
+            "Only safetensors are read: choose another repository, or convert its weights."
         )
     return folder
 
@@ -138,5 +153,6 @@ def fetch(repository: str, files: Sequence[str], patterns: Sequence[str] = ()) -
     except download_errors() as error:  # no network, no such repository, an impossible name
         raise _download_error(repository, f"hf download {repository} {files[0]}", error) from error
     raise WeightsError(
-        f"{repository} holds none of {', '.join(files)} on the Hub. Only safetensors are read."
+        f"{repository} holds none of {', '.join(files)} on the Hub. "
+        "Only safetensors are read: choose another repository, or convert its weights."
     )

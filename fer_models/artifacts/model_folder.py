@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import WeightsError, one_line
 
+CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+#: Settings with a path that timm reads or writes.
+_PATHS = frozenset({"checkpoint_path", "cache_dir"})
+#: Ends of the names of settings with the name of a network or a kernel, which may be one on the Hub.
+_NAMES = ("architecture", "backbone", "attn_implementation")
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -23,6 +29,32 @@ def refuse_adapter(folder: Path) -> None:
             f"{folder} holds an adapter of another model (adapter_config.json). "
             "Merge them with peft's merge_and_unload(), and save the merged model."
         )
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Refuse a `config.json` by which timm or transformers would read files outside its folder, or code.
+
+    Raises:
+        WeightsError: a setting names a repository, a path or a kernel.
+    """
+    for key, value in _settings(read_object(folder / CONFIG)):
+        text = value if isinstance(value, str) else ""
+        is_path = key in _PATHS and bool(text)
+        is_elsewhere = key.endswith(_NAMES) and (":" in text or "/" in text)
+        if is_path or is_elsewhere:
+            raise WeightsError(
+                f"{folder / CONFIG} names something outside its folder ({key}: '{one_line(text, 80)}'). "
+                "It is not read. Remove that setting, or use a model whose files are complete."
+            )
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Each key of nested JSON with its value."""
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield key, inner
+        yield from _settings(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from _settings(inner)
 
 
 def safetensors_files(folder: Path) -> list[Path]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from fer_models.artifacts.checksummed_files import find, locked_directory, write
+from fer_models.errors import StoreError
 
 _CONTENTS = "Facts about the faces"
 _Value = TypeVar("_Value")
@@ -27,8 +29,7 @@ def cached_text(
         make: returns the text.
         parse: converts the text; raises ValueError, KeyError or TypeError for an invalid one.
 
-    Raises:
-        StoreError: the text cannot be written.
+    Where the folder cannot be written, each run makes the text anew.
     """
     cache, file = folder / name, f"{hashlib.sha256(cache_key.encode()).hexdigest()[:32]}.txt"
 
@@ -38,11 +39,12 @@ def cached_text(
     value = find(cache, file, parse_bytes)
     if value is not None:
         return value
-    with locked_directory(cache, _CONTENTS):
+    text: str | None = None
+    with suppress(StoreError), locked_directory(cache, _CONTENTS):
         # Another process may have made it meanwhile.
         value = find(cache, file, parse_bytes, remove_damaged=True)
-        if value is None:
-            text = make()
-            write(cache, file, text.encode(), _CONTENTS)
-            value = parse(text)
-    return value
+        if value is not None:
+            return value
+        text = make()
+        write(cache, file, text.encode(), _CONTENTS)
+    return parse(make() if text is None else text)

@@ -59,7 +59,7 @@ class Predictions:
             )
         if "" in self.status:
             raise PredictionError(
-                f"The status of a face is {ANSWERED!r}, or the reason why there is no answer; "
+                f"The status of a face is {ANSWERED!r}, or the reason why there is no prediction; "
                 "got an empty text."
             )
         answered = np.array([s == ANSWERED for s in self.status], dtype=bool)

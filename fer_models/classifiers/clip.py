@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from fer_models.artifacts import safetensors_io
+from fer_models.artifacts import hub, safetensors_io
 from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
 from fer_models.classifiers import (
@@ -267,7 +267,7 @@ def load(
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"The vocabulary of {architecture} is not on this machine ({one_line(str(error), 160)}). "
-            "Get it: fer-models weights fetch NAME"
+            "Get it: fer-models weights fetch, with the name of the model"
         ) from error
     device_in_use = safetensors_io.pick_device(device)
     return Clip(model, tokenizer, prompts, device_in_use, precision, compiled=compiled)
@@ -401,15 +401,11 @@ def _quiet() -> Iterator[None]:
 
     Nothing is downloaded meanwhile: the settings of a model can name other repositories.
     """
-    from huggingface_hub import constants
-
-    previous, offline = logging.root.manager.disable, constants.HF_HUB_OFFLINE
+    previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    constants.HF_HUB_OFFLINE = True
     try:
-        with warnings.catch_warnings():
+        with hub.offline(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(previous)
-        constants.HF_HUB_OFFLINE = offline

@@ -109,7 +109,9 @@ def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, 
 
     answered = np.all([[s == ANSWERED for s in p.status] for p in parts], axis=0)
     if not answered.any():
-        raise DatasetError("No face was answered by all models, so nothing can be fitted. Use other faces.")
+        raise DatasetError(
+            "No face has a prediction of every model, so nothing can be fitted. Use other faces."
+        )
     logs, truth = np.stack([_logs(p.probabilities[answered]) for p in parts]), truth[answered]
     true_logs = logs[:, np.arange(len(truth)), truth]
 

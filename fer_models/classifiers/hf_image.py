@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from fer_models.artifacts import safetensors_io
+from fer_models.artifacts import hub, safetensors_io
 from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.hf_image_files import read_config, read_labels, renamed_processor, weight_files
@@ -140,7 +140,7 @@ def _read(folder: Path, elements: int, settings: Mapping[str, Any]) -> tuple[Any
     if processor_class is None:
         raise WeightsError(f"{folder} names an image processor that transformers does not have: {name}.")
     try:
-        with _quiet():
+        with _quiet(), hub.offline():
             config = AutoConfig.from_pretrained(folder, **local, **settings)
             _require_parameters(config, elements, folder)
             processor = processor_class.from_pretrained(folder, **local)

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fer_models.artifacts.model_folder import INDEX, WEIGHTS, read_object, refuse_adapter, safetensors_files
+from fer_models.artifacts.model_folder import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    read_object,
+    refuse_adapter,
+    refuse_other_files,
+    safetensors_files,
+)
 from fer_models.emotions import LabelSpace
 from fer_models.errors import DatasetError, WeightsError, one_line
 
-CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 #: Read by transformers before `PREPROCESSOR`, where a repository has it.
 PROCESSOR = "processor_config.json"
@@ -111,6 +118,7 @@ def weight_files(folder: Path) -> list[Path]:
             f"files of {INDEX} are read: rename the file, and remove this setting."
         )
     refuse_adapter(folder)
+    refuse_other_files(folder)
     if files := safetensors_files(folder):
         return files
     raise WeightsError(

@@ -86,7 +86,10 @@ def _data_file(path: Path, location: str) -> Path:
         is_inside = is_file = False
     shown = one_line(location, 120)
     if not is_inside:
-        raise WeightsError(f"{path} has weights in '{shown}', outside its folder. Such a file is not opened.")
+        raise WeightsError(
+            f"{path} has weights in '{shown}', outside its folder. "
+            "Export it again, with its weights in its own folder."
+        )
     if not is_file:
         raise WeightsError(f"{path} needs the file '{shown}' in its folder. Copy both files together.")
     return file

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fer_models.cli.common import Commands, add_command, load_faces, scheme_option
+from fer_models.cli.common import Commands, add_command, format_option, load_faces, scheme_option
 
 
 def add(commands: Commands) -> None:
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         help="one split (repeatable; default: all)",
     )
     parser.add_argument("--no-near", action="store_true", default=False, help="find exact duplicates only")
-    parser.add_argument("--json", action="store_true", help="print JSON, without pictures")
+    format_option(parser, default=argparse.SUPPRESS, note="; json has no pictures")
     parser.set_defaults(run=run)
 
 
@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
             splits.append(load_faces(args, name))
         result = audit.audit(splits, near=not args.no_near, progress=show)
     print(
-        json.dumps(result.as_json(pictures=False), indent=1) if args.json else audit_text.format_audit(result)
+        json.dumps(result.as_json(pictures=False), indent=1)
+        if args.format == "json"
+        else audit_text.format_audit(result)
     )
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, format_option
 
 
 def add(commands: Commands) -> None:
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--n", type=int, required=True, metavar="N", help="the number of test faces")
     parser.add_argument("--split", metavar="NAME", help="the official split of FER-2013, if N is ambiguous")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    format_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -32,5 +32,9 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.studies import grim
 
     checked = grim.check(grim.parse(args.claim), args.n, args.split)
-    print(json.dumps(checked.as_json(), indent=1) if args.json else "\n".join(grim.describe(checked)))
+    print(
+        json.dumps(checked.as_json(), indent=1)
+        if args.format == "json"
+        else "\n".join(grim.describe(checked))
+    )
     return 0 if checked.possible else VERDICT_CODE

@@ -79,7 +79,7 @@ def scheme_option(parser: argparse.ArgumentParser) -> None:
 
     The names are those of `datasets.schemes`, which is not imported for a help text.
     """
-    names = "affectnet, ck+, fer2013, ferplus, raf-db"
+    names = "affectnet, ck+, fer2013, fer2013-alphabetical, ferplus, raf-db"
     scheme_help = f"the meaning of numbered class folders: {names}, or a JSON file"
     parser.add_argument("--label-scheme", metavar="NAME", help=scheme_help)
 
@@ -135,6 +135,23 @@ def model_file_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def format_option(
+    parser: argparse.ArgumentParser, *others: str, default: str = "text", note: str = ""
+) -> None:
+    """Add the option for the format of the output: text, json, and others; `note` ends its help text."""
+    formats = ("text", *others, "json")
+    help_text = f"{', '.join(formats[:-1])} or json (default: text){note}"
+    parser.add_argument("--format", choices=formats, default=default, help=help_text)
+
+
+def device_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the device of the networks."""
+    choices = ("auto", "cpu", "cuda", "mps")
+    parser.add_argument(
+        "--device", default="auto", choices=choices, help="device of the networks (default: auto)"
+    )
+
+
 def fitting_options(parser: argparse.ArgumentParser, output: str, store: str) -> None:
     """Add the options of a command that fits weights to what models compute for a dataset.
 
@@ -150,7 +167,7 @@ def fitting_options(parser: argparse.ArgumentParser, output: str, store: str) ->
     parser.add_argument("--store", type=store_path, default=default, metavar="FOLDER", help=store_help)
     output_help = f"folder of the fitted {output} (default: the user's weights folder)"
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
-    parser.add_argument("--device", default="auto", help="device that models run on (default: auto)")
+    device_option(parser)
 
 
 def fitting_runner(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_models.cli import audit, check_claim
-from fer_models.cli.common import Commands, add_command, data_options, load_faces
+from fer_models.cli.common import Commands, add_command, data_options, format_option, load_faces
 from fer_models.errors import UsageError
 
 _EXAMPLES = (
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="write a sheet of faces, one row per emotion"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    format_option(parser)
     parser.set_defaults(run=run)
     actions: Commands = parser.add_subparsers(title="more actions", metavar="[ACTION]")
     for action in (audit, check_claim):
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         if args.sheet is not None:
             path = args.sheet if len(names) == 1 else args.sheet.with_stem(f"{args.sheet.stem}-{name}")
             _write_sheet(faces, path)
-    if args.json:
+    if args.format == "json":
         print(json.dumps(report, indent=1))
         return 0
     for name, split in report.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command, scheme_option
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, format_option, scheme_option
 
 if TYPE_CHECKING:
     from fer_models.diagnosis import Finding
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EXAMPLES = (
     "fer-models doctor",
     "fer-models doctor --dataset fer2013 --data-root FOLDER",
-    "fer-models doctor --json",
+    "fer-models doctor --format json",
 )
 
 
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         "--split", metavar="NAME", help="the split to read (default: the one that is evaluated)"
     )
     scheme_option(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    format_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = "fer2013" if args.data_root and args.dataset == "synthetic" else args.dataset
     findings = diagnose(Path.cwd(), dataset, args.data_root, args.split, args.label_scheme)
     problems = [finding for finding in findings if finding.state == "problem"]
-    if args.json:
+    if args.format == "json":
         import json
 
         print(json.dumps({"ok": not problems, "findings": [asdict(each) for each in findings]}, indent=1))

@@ -30,7 +30,6 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "export", "write a model as an ONNX file (extra: export)", _EXAMPLES)
     model_help = "a CNN, a CLIP model or its linear probe: a name from `fer-models list`, NAME@FILE, …"
     parser.add_argument("model", metavar="MODEL", help=model_help)
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="the format (default: onnx)")
     quantize_help = f"smaller numbers: {', '.join(METHODS)} (default: float32)"
     parser.add_argument("--quantize", choices=(*METHODS, "bf16"), metavar="METHOD", help=quantize_help)
     calibration_help = (
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [
         f"{done.path}: {done.path.stat().st_size / 1e6:.1f} MB, sha256 {sha256_of(done.path)}",
         f"Compared with {spec.name} in torch on {agreement.n} synthetic faces: "
-        f"{agreement.n - len(agreement.differing)} equal answers, "
+        f"{agreement.n - len(agreement.differing)} equal predictions, "
         f"largest difference of a probability {agreement.largest_difference:.2g}.",
     ]
     if calibration is not None:

@@ -62,7 +62,7 @@ def fit_exponents(
     from fer_models.errors import DatasetError
 
     files = [model.weights_path() for model in components]
-    validation = datasets.training_splits(args.dataset, args.data_root)[1]
+    validation = datasets.validation_split(args.dataset, args.data_root)
     runner = fitting_runner(args, validation, components)
     tables = _predict(runner, components)
     truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
@@ -70,7 +70,7 @@ def fit_exponents(
     if not any(exponents):
         names = " and ".join(model.name for model in components)
         raise DatasetError(
-            f"The probabilities of {names} say nothing about these faces: nothing can be fitted. "
+            f"The probabilities of {names} do not depend on the label of these faces: nothing can be fitted. "
             "Check labels and input format: pytest evals -k control"
         )
     rows = {model.name: each for model, each in zip(components, predictions, strict=True)}
@@ -105,8 +105,28 @@ def command_of(args: argparse.Namespace, name: str, path: Path) -> str:
 
     if weights.is_shipped(path.name):
         return f"`pytest evals` uses the shipped {path.name}"
+    words = ["fer-models", "eval", "--model", name, "--dataset", args.dataset]
+    words += ["--split", _other_split(args)]
+    for option, values in (
+        ("--data-root", [args.data_root]),
+        ("--label-scheme", [args.label_scheme]),
+        ("--model-file", args.model_file),
+    ):
+        for value in values:
+            words += [] if value is None else [option, str(value)]
     place = "" if args.output is None else f"FER_MODELS_WEIGHTS={shlex.quote(str(path.parent))} "
-    return f"{place}pytest evals --model {name} --dataset {args.dataset} …"
+    return place + shlex.join(words)
+
+
+def _other_split(args: argparse.Namespace) -> str:
+    """The test split, or `SPLIT`, to be filled in, where the dataset has none."""
+    from fer_models import datasets
+    from fer_models.errors import UsageError
+
+    try:
+        return datasets.evaluation_split(args.dataset, args.data_root)
+    except UsageError:
+        return "SPLIT"
 
 
 def _components(args: argparse.Namespace) -> list[ModelSpec]:

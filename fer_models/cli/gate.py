@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_models.artifacts.object_storage import store_path
-from fer_models.cli.common import Commands, add_command, console
+from fer_models.cli.common import Commands, add_command, console, format_option
 
 if TYPE_CHECKING:
     from fer_models.artifacts.object_storage import StorePath
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: The share of discordant faces of those scenarios that `--discordant` changes.
 _DISCORDANT = 0.10
 
-_POWER_EXAMPLES = ("fer-models gate power", "fer-models gate power --n 1050 --runs 500 --json")
+_POWER_EXAMPLES = ("fer-models gate power", "fer-models gate power --n 1050 --runs 500 --format json")
 _PLAN_EXAMPLES = (
     "fer-models gate plan --fall 1.0 --discordant 10",
     "fer-models gate plan --fall 2 --discordant 5 --power 0.9 --family 36",
@@ -51,7 +51,7 @@ def _add_power(actions: Commands) -> None:
         "--store", type=store_path, default=store, metavar="FOLDER", help=f"the store (default {store})"
     )
     _number(power, "--runs", 2000, "simulated runs per scenario")
-    _number(power, "--whole-runs", 1000, "simulated full runs per depth")
+    _number(power, "--full-runs", 1000, "simulated full runs per depth")
     _number(power, "--n", 3589, "faces per run")
     power.add_argument(
         "--discordant",
@@ -60,7 +60,7 @@ def _add_power(actions: Commands) -> None:
         help="faces that change between correct and wrong, either way, in percent (default 10)",
     )
     _number(power, "--seed", 0, "seed of the random numbers")
-    power.add_argument("--json", action="store_true", help="print JSON")
+    format_option(power)
     power.set_defaults(run=run)
 
 
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.emotions import LABELS
     from fer_models.errors import UsageError
 
-    if args.seed < 0 or args.n < len(LABELS) or min(args.runs, args.whole_runs) < 1:
+    if args.seed < 0 or args.n < len(LABELS) or min(args.runs, args.full_runs) < 1:
         raise UsageError(
-            f"--seed must be at least 0, --n at least {len(LABELS)}, --runs and --whole-runs at least 1."
+            f"--seed must be at least 0, --n at least {len(LABELS)}, --runs and --full-runs at least 1."
         )
     folder = args.folder
     if folder is None:
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
         predictions, subject = load_partition(folder)
     results, runs = _simulate(args, predictions)
-    if args.json:
+    if args.format == "json":
         _print_json(args, subject, results, runs)
     else:
         console().print(f"Source: {subject.id}, {len(predictions)} faces, {folder}")
@@ -192,11 +192,11 @@ def _simulate(
         results = power.run(
             predictions, options, scenarios=scenarios, progress=lambda done: bar.advance(task, done)
         )
-        steps = run_power.tasks(args.whole_runs)
-        full = bar.add_task(f"{args.whole_runs} full runs per depth", total=steps)
+        steps = run_power.tasks(args.full_runs)
+        full = bar.add_task(f"{args.full_runs} full runs per depth", total=steps)
         runs = run_power.run(
             predictions,
-            replace(options, runs=args.whole_runs),
+            replace(options, runs=args.full_runs),
             discordant=discordant,
             progress=lambda done: bar.advance(full, done),
         )
@@ -216,7 +216,7 @@ def _print_json(
         "n": args.n,
         "scenarios": [r.as_json() for r in results],
         "minimum_detectable_fall": {t: power.minimum_detectable_fall(results, t) for t in power.TESTS},
-        "whole_runs": {"runs": args.whole_runs, "depths": [r.as_json() for r in runs]},
+        "full_runs": {"runs": args.full_runs, "depths": [r.as_json() for r in runs]},
     }
     print(json.dumps(output, indent=1))
 
@@ -234,7 +234,7 @@ def _print_tables(args: argparse.Namespace, results: list[ScenarioResult], runs:
     screen.print(_scenario_table(results))
     for name, meaning in power.TESTS.items():
         text(f"  {name}: {meaning}")
-    text(f"\n{args.whole_runs} full runs per depth, without a change: the share that fails nevertheless")
+    text(f"\n{args.full_runs} full runs per depth, without a change: the share that fails nevertheless")
     screen.print(_false_positive_table(runs))
     for name, meaning in run_power.FAMILIES.items():
         text(f"  {name}: {meaning}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_models.artifacts.object_storage import store_path
-from fer_models.cli.common import Commands, add_command
+from fer_models.cli.common import Commands, add_command, format_option
 from fer_models.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -38,21 +38,20 @@ def add(commands: Commands) -> None:
     parser.add_argument("--dataset", metavar="NAME", help="only runs on this dataset")
     parser.add_argument("--split", metavar="NAME", help="only runs on this split")
     parser.add_argument("--restoration", metavar="NAME", help="only runs with this restoration")
-    limit_help = f"show the last N runs of each subject (default: {_LAST} with MODEL, else all)"
-    parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
+    last_help = f"show the last N runs of each subject (default: {_LAST} with MODEL, else all)"
+    parser.add_argument("--last", type=int, metavar="N", help=last_help)
     place = parser.add_mutually_exclusive_group()
     store_help = f"the store of the runs; the history is next to it (default: {_STORE})"
     place.add_argument("--store", type=store_path, default=_STORE, metavar="FOLDER", help=store_help)
     place.add_argument("--history", type=Path, metavar="FILE", help="the file of the history")
-    format_help = "text (default) or json"
-    parser.add_argument("--format", choices=("text", "json"), default="text", help=format_help)
+    format_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the history; 0, also if a run in it failed."""
-    if args.limit is not None and args.limit < 1:
-        raise UsageError(f"--limit must be at least 1, got {args.limit}.")
+    if args.last is not None and args.last < 1:
+        raise UsageError(f"--last must be at least 1, got {args.last}.")
     from fer_models.history.database import History, history_path
     from fer_models.report import trend_entries
 
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"The history {history.path} has no run yet. `pytest evals` appends one.")
     trends = trend_entries.trends(entries, longest=len(entries))
     if args.format == "json":
-        _print_json(trends, args.limit)
+        _print_json(trends, args.last)
     else:
         _print_text(trends, args)
     return 0
@@ -97,13 +96,13 @@ def _print_text(trends: Sequence[Trend], args: argparse.Namespace) -> None:
     from fer_models.report import history_tables
 
     if args.model is None:
-        cut = [replace(trend, runs=trend.runs[-(args.limit or 0) :]) for trend in trends]
+        cut = [replace(trend, runs=trend.runs[-(args.last or 0) :]) for trend in trends]
         _print_lines(history_tables.overview(cut))
         return
     for number, trend in enumerate(trends):
         if number:
             print()
-        _print_lines(history_tables.runs(trend, args.limit or _LAST))
+        _print_lines(history_tables.runs(trend, args.last or _LAST))
 
 
 def _print_lines(lines: Iterable[Text]) -> None:

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         if "fer_models.plugin" not in conftest:
             print(f"\nAdd this line to conftest.py:\n    {_PLUGIN_LINE}")
     ignored = _read(folder / ".gitignore")
-    if missing := [entry for entry in (".benchmarks/", ".evals/", "reports/") if entry not in ignored]:
+    entries = (".benchmarks/", ".evals/", ".baselines.json.lock", "reports/")
+    if missing := [entry for entry in entries if entry not in ignored]:
         print(f"\nAdd to .gitignore: {' '.join(missing)}")
     command = "pytest test_evals.py" + (" --model my_models.py" if manual else "")
     print(f"\nNext: {command} -k raw      # every verdict is NEW; without -k also with face restoration")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fer_models.cli.common import Commands, add_command
+from fer_models.cli.common import Commands, add_command, format_option
 from fer_models.errors import UsageError
 
 _REPORT = Path("reports/evals.json")
@@ -29,8 +29,7 @@ def add(commands: Commands) -> None:
         "or memory: the peak"
     )
     parser.add_argument("--cost", choices=_AXES, metavar="COST", default="seconds", help=cost_help)
-    format_help = "text (default), markdown or json"
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help=format_help)
+    format_option(parser, "markdown")
     parser.set_defaults(run=run)
 
 

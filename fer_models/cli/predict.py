@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import USAGE_CODE, Commands, add_command, console, model_file_option
+from fer_models.cli.common import (
+    VERDICT_CODE,
+    Commands,
+    add_command,
+    console,
+    device_option,
+    format_option,
+    model_file_option,
+)
 
 if TYPE_CHECKING:
     from fer_models.classifiers.base import Predictions
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 _EXAMPLES = (
     "fer-models predict vgg19 face.jpg",
     "fer-models predict vgg19 --output predicted *.jpg",
-    "fer-models predict efficientnet_b0 face.jpg --json",
+    "fer-models predict efficientnet_b0 face.jpg --format json",
 )
 #: Columns of a bar, and the longest part of a file name in the name of a picture.
 _BAR, _LONGEST_STEM = 40, 60
@@ -32,15 +40,16 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="an image file of one face")
     model_file_option(parser)
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    device_option(parser)
     output_help = "also write a picture of each face with its probabilities into this folder"
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=output_help)
-    parser.add_argument("--json", action="store_true", help="print JSON, one line per picture")
+    format_option(parser, note="; json has one line per picture")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one prediction per picture; a picture that cannot be read does not stop the others."""
+    from fer_models.artifacts.device import default_batch_size
     from fer_models.errors import PredictionError, printable
     from fer_models.inference.pipeline import predict_validated
     from fer_models.third_party_code import wrap_errors
@@ -48,34 +57,42 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.zoo.spec import Runtime
 
     spec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
-    faces, errors = _read(args.pictures)
-    if faces:
-        spec.weights_path()
-        with wrap_errors(PredictionError, f"The model {spec.name!r} cannot be loaded"):
-            classifier = spec.load(spec.resolve(Runtime(device=args.device)))
-        pictures = [face for _, face in faces]
-        predictions = predict_validated(classifier, spec.name, spec.labels, pictures)
-        for i, (path, _) in enumerate(faces):
-            if args.json:
+    size, errors, classifier, n_written = default_batch_size(args.device), [], None, 0
+    outputs = _outputs(args.pictures, args.output)
+    for start in range(0, len(args.pictures), size):
+        faces, unreadable = _read(args.pictures[start : start + size], start)
+        errors += unreadable
+        if not faces:
+            continue
+        if classifier is None:
+            spec.weights_path()
+            with wrap_errors(PredictionError, f"The model {spec.name!r} cannot be loaded"):
+                classifier = spec.load(spec.resolve(Runtime(device=args.device)))
+        predictions = predict_validated(classifier, spec.name, spec.labels, [face for _, _, face in faces])
+        for i, (_, path, _) in enumerate(faces):
+            if args.format == "json":
                 print(_json(printable(path), predictions, i))
             else:
                 _print(printable(path), predictions, i)
         if args.output is not None:
-            _write_pictures(args.output, faces, predictions)
+            _write_pictures([(outputs[row], face) for row, _, face in faces], predictions)
+            n_written += len(faces)
+    if n_written:
+        print(f"{n_written} picture{'s' * (n_written > 1)} in {args.output}", file=sys.stderr)
     for error in errors:
         print(f"fer-models: {error}", file=sys.stderr)
-    return USAGE_CODE if errors else 0
+    return VERDICT_CODE if errors else 0
 
 
-def _read(paths: list[Path]) -> tuple[list[tuple[Path, Face]], list[str]]:
-    """The faces that can be read, with their paths, and the errors of the others."""
+def _read(paths: list[Path], start: int) -> tuple[list[tuple[int, Path, Face]], list[str]]:
+    """The faces that can be read, with their rows (from `start`) and paths, and the errors of the others."""
     from fer_models import images
     from fer_models.errors import ImageError
 
     faces, errors = [], []
-    for path in paths:
+    for row, path in enumerate(paths, start):
         try:
-            faces.append((path, images.read(path)))
+            faces.append((row, path, images.read(path)))
         except ImageError as error:
             errors.append(str(error))
     return faces, errors
@@ -134,32 +151,45 @@ def _probabilities(predictions: Predictions, i: int) -> list[float] | None:
     return row
 
 
-def _write_pictures(folder: Path, faces: list[tuple[Path, Face]], predictions: Predictions) -> None:
-    """Write a picture of each face.
+def _outputs(pictures: list[Path], folder: Path | None) -> list[Path]:
+    """The file of each picture that is written; none without a folder.
 
     Raises:
-        UsageError: the folder cannot be written, or a picture would overwrite an input.
+        UsageError: one would overwrite an input.
+    """
+    from fer_models.errors import UsageError
+
+    if folder is None:
+        return []
+    outputs = [folder / picture_name(number, path) for number, path in enumerate(pictures, 1)]
+    for output in outputs:
+        if output.exists() and any(path.exists() and output.samefile(path) for path in pictures):
+            raise UsageError(
+                f"{output} is an input, and would be overwritten. Choose another: --output FOLDER"
+            )
+    return outputs
+
+
+def _write_pictures(faces: list[tuple[Path, Face]], predictions: Predictions) -> None:
+    """Write a picture of each face to its file.
+
+    Raises:
+        UsageError: the folder cannot be written.
     """
     from fer_models.errors import UsageError
     from fer_models.report.prediction_picture import draw
 
-    outputs = [folder / picture_name(i, path) for i, (path, _) in enumerate(faces, 1)]
-    for output in outputs:
-        if output.exists() and any(output.samefile(path) for path, _ in faces):
-            raise UsageError(
-                f"{output} is an input, and would be overwritten. Choose another: --output FOLDER"
-            )
+    folder = faces[0][0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for i, output in enumerate(outputs):
+        for i, (output, face) in enumerate(faces):
             title, part = _headline(predictions, i), output.with_suffix(".part")
-            part.write_bytes(draw(faces[i][1], title, _probabilities(predictions, i)))
+            part.write_bytes(draw(face, title, _probabilities(predictions, i)))
             part.replace(output)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}). Choose another: --output FOLDER"
         ) from error
-    print(f"{len(outputs)} picture{'s' * (len(outputs) > 1)} in {folder}", file=sys.stderr)
 
 
 def picture_name(number: int, path: Path) -> str:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console, device_option
 
 
 def add(commands: Commands) -> None:
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         metavar="TIMES",
         help="enlarge the photograph this many times, 1 to 4 (default 2)",
     )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    device_option(parser)
     parser.add_argument(
         "--precision",
         default="auto",

@@ -58,7 +58,12 @@ def add(commands: Commands) -> None:
         help="number of epochs of every training (default: that of the recipe)",
     )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
-    protocols.add_argument("--device", default="auto", choices=("auto", "cpu"))
+    protocols.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu"),
+        help="auto (default) uses every accelerator that accelerate finds",
+    )
     protocols.add_argument(
         "--output",
         type=Path,

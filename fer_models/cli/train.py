@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
         choices=("auto", "cpu"),
         help="auto uses every accelerator that accelerate finds",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default 0)")
     parser.add_argument(
         "--init-from",
         type=Path,

@@ -1,4 +1,4 @@
-"""`fer-models weights`: list, fetch, average and quantize weights, and print how they were trained."""
+"""`fer-models weights`: list, fetch, average, quantize and adjust weights, and print their record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLES = (
 
 def add(commands: Commands) -> None:
     """Add the parser of `weights` and of its actions."""
-    parser = add_command(commands, "weights", "list, fetch, average or quantize weights", _EXAMPLES)
+    parser = add_command(commands, "weights", "list, fetch, average, quantize or adjust weights", _EXAMPLES)
     parser.set_defaults(run=list_weights)
     actions = parser.add_subparsers(metavar="ACTION")
     listing = "print the paths of weights and their sha256 (default)"
@@ -53,6 +53,19 @@ def add(commands: Commands) -> None:
         "--output", type=Path, metavar="FILE", help="the new file (default: FILE-BITSbit.safetensors)"
     )
     small.set_defaults(run=quantize)
+    text = "multiply the odds of emotions, such as a rare one that a network seldom predicts"
+    example = "fer-models weights multiply-odds resnet50.safetensors disgust=3"
+    other = add_command(actions, "multiply-odds", text, (example,))
+    other.add_argument(
+        "file", type=Path, metavar="FILE", help="a classification network that `fer-models train` wrote"
+    )
+    other.add_argument(
+        "odds", nargs="+", metavar="EMOTION=FACTOR", help="such as disgust=3: as if it were 3 times as common"
+    )
+    other.add_argument(
+        "--output", type=Path, metavar="FILE", help="the new file (default: FILE-odds.safetensors)"
+    )
+    other.set_defaults(run=multiply_odds)
     text = "print the training record of weights: data, recipe, versions, curve (JSON)"
     record = add_command(actions, "provenance", text, ("fer-models weights provenance vgg19",))
     record.add_argument("name", metavar="NAME", help="a model or a restoration")
@@ -110,6 +123,26 @@ def average(args: argparse.Namespace) -> int:
     return 0
 
 
+def multiply_odds(args: argparse.Namespace) -> int:
+    """Write a network with other odds of some emotions."""
+    from fer_models.artifacts.hashing import sha256_of
+    from fer_models.errors import UsageError
+    from fer_models.training import class_odds
+
+    odds = {}
+    for text in args.odds:
+        emotion, _, factor = text.partition("=")
+        try:
+            odds[emotion] = float(factor)
+        except ValueError:
+            raise UsageError(f"'{text}' is no EMOTION=FACTOR. Write it like disgust=3") from None
+    output = args.output or args.file.with_name(f"{args.file.stem}-odds.safetensors")
+    with writable(output):
+        class_odds.multiply_odds(args.file, odds, output)
+    print(f"{output}: sha256 {sha256_of(output)}")
+    return 0
+
+
 def quantize(args: argparse.Namespace) -> int:
     """Write a weight file in fewer bits."""
     from fer_models.artifacts import safetensors_io
@@ -130,7 +163,10 @@ def provenance(args: argparse.Namespace) -> int:
     from fer_models.artifacts import weights
 
     path = _spec(args.name).weights_path()
-    record = weights.metadata(path).get("provenance") if path else None
+    if path is not None and path.is_dir():
+        path = path / "model.safetensors"
+    has_record = path is not None and path.suffix == ".safetensors" and path.is_file()
+    record = weights.metadata(path).get("provenance") if path is not None and has_record else None
     missing = f"The weights of {args.name} have no training record."
     print(json.dumps(json.loads(record), indent=1) if record else missing)
     return 0

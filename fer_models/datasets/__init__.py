@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fer_models.datasets import fer2013, fer2013_rows, folders, hub, schemes, synthetic, webdataset
 from fer_models.datasets.base import FaceSet, Images
-from fer_models.errors import UnknownNameError, UsageError
+from fer_models.errors import DatasetError, UnknownNameError, UsageError
 
 __all__ = [
     "DATASETS",
@@ -22,8 +22,10 @@ __all__ = [
     "evaluation_split",
     "folder",
     "load",
+    "recorded_names",
     "splits",
     "training_splits",
+    "validation_split",
 ]
 
 #: The datasets with a name of their own; any folder of class folders is one more.
@@ -77,6 +79,11 @@ def load(
     path = _folder(name, root)
     load_folder = webdataset.load if webdataset.shard_files(path) else folders.load
     faces = load_folder(split, path, None if root is None else name, scheme)
+    if scheme is not None and scheme.name == schemes.FER2013 and fer2013.is_alphabetical(faces.labels):
+        raise DatasetError(
+            f"{path}: the counts of {faces.name} are those of FER-2013 with alphabetical class numbers. "
+            f"Use --label-scheme {schemes.FER2013_ALPHABETICAL}"
+        )
     return replace(faces, options=_options(name, root, label_scheme))
 
 
@@ -157,23 +164,46 @@ def _folder(name: str, root: Path | None) -> Path:
     return folder
 
 
+def recorded_names(name: str, split: str, root: Path | None = None) -> tuple[str, str]:
+    """The names that records have of a dataset and a split, such as `validation` for `val`."""
+    if name in DATASETS:
+        return name, split
+    dataset = Path(os.path.expanduser(name)).resolve().name if root is None else name
+    return dataset, split if split in splits(name, root) else folders.SPLIT_NAMES.get(split.lower(), split)
+
+
 def training_splits(name: str, root: Path | None = None) -> tuple[str, str]:
     """The training split, and the validation split on which the epoch is chosen.
 
     Raises:
         UsageError: a folder without both.
     """
-    by_name = {"synthetic": ("train", "validation"), "fer2013": ("train", "public_test")}
-    if name in by_name:
-        return by_name[name]
-    available = splits(name, root)
-    validation = next((s for s in ("validation", "public_test") if s in available), None)
-    if "train" not in available or validation is None:
+    if name == "fer2013":
+        return "train", "public_test"
+    available, validation = splits(name, root), validation_split(name, root)
+    if "train" not in available:
         raise UsageError(
-            f"{name} has the splits {', '.join(available)}. Training needs train and validation folders, "
-            "so that no epoch is chosen on test."
+            f"{name} has the splits {', '.join(available)}, and no training split. Name a folder `train`."
         )
     return "train", validation
+
+
+def validation_split(name: str, root: Path | None = None) -> str:
+    """The split on which epochs are chosen, and on which fusions and temperatures are fitted.
+
+    Raises:
+        UsageError: a folder without one.
+    """
+    if name == "fer2013":
+        return "public_test"
+    available = splits(name, root)
+    validation = next((split for split in ("validation", "public_test") if split in available), None)
+    if validation is None:
+        raise UsageError(
+            f"{name} has the splits {', '.join(available)}, and no validation split. Name a folder "
+            "`validation`, so that nothing is chosen or fitted on test."
+        )
+    return validation
 
 
 def evaluation_split(name: str, root: Path | None = None) -> str:

@@ -76,7 +76,7 @@ def _remarks(audit: Audit) -> Iterator[str]:
         yield from (f"{s.split}: unreadable: {face.message}" for face in s.unreadable[:_LISTED])
         more = len(s.unreadable) - _LISTED
         if more > 0:
-            yield f"{s.split}: … and {more} more that cannot be read (--json names all)"
+            yield f"{s.split}: … and {more} more that cannot be read (--format json names all)"
 
 
 def _percent(part: int, total: int) -> str:

@@ -21,7 +21,7 @@ import csv
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,14 +120,27 @@ def _require_named_classes(path: Path, split: str, labels: NDArray[np.int64]) ->
     Raises:
         DatasetError: the counts are official, but those of other emotions.
     """
-    counts, official = np.bincount(labels, minlength=len(EMOTIONS)).tolist(), OFFICIAL[split]
-    alphabetical = [official[emotion] for emotion in FOLDERS.order if emotion is not None]
-    if counts != list(official) and counts == alphabetical:
+    if is_alphabetical(labels, [split]):
         raise DatasetError(
             f"{path}: the counts of fer2013/{split} are those of alphabetical class numbers "
             f"({FOLDERS.describe()}), but the file does not name its classes. Store the labels as a "
             "ClassLabel with names, or as texts."
         )
+
+
+def is_alphabetical(labels: NDArray[np.int64], splits: Iterable[str] = SPLITS) -> bool:
+    """Whether the counts are those of a split of FER-2013 whose alphabetical class numbers were misread.
+
+    Args:
+        labels: of all faces of a split, read as numbers of `fer2013.csv`.
+        splits: the official splits that it can be.
+    """
+    counts = np.bincount(labels, minlength=len(EMOTIONS)).tolist()
+    for split in splits:
+        official = OFFICIAL[split]
+        if counts == [official[emotion] for emotion in FOLDERS.order if emotion is not None]:
+            return True
+    return False
 
 
 def _count_notes(split: str, labels: NDArray[np.int64]) -> Iterator[str]:

@@ -73,6 +73,10 @@ class LabelScheme:
         return ", ".join(self.describe_class(n) + suffix for n, suffix in dropped.items())
 
 
+#: The order of `fer2013.csv`, and that of its class folders.
+FER2013, FER2013_ALPHABETICAL = "fer2013", "fer2013-alphabetical"
+
+
 def _scheme(name: str, first: int, names: str) -> LabelScheme:
     return LabelScheme(name, dict(enumerate(names.split(), start=first)))
 
@@ -88,7 +92,8 @@ SCHEMES: dict[str, LabelScheme] = {
     for scheme in (
         AFFECTNET,
         _scheme("ck+", 0, "neutral angry contempt disgust fear happy sad surprise"),
-        _scheme("fer2013", 0, "angry disgust fear happy sad surprise neutral"),
+        _scheme(FER2013, 0, "angry disgust fear happy sad surprise neutral"),
+        _scheme(FER2013_ALPHABETICAL, 0, "angry disgust fear happy neutral sad surprise"),
         _scheme("ferplus", 0, "neutral happy surprise sad angry disgust fear contempt unknown no-face"),
         RAF_DB,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -39,7 +40,7 @@ FLOOR_MARGIN = 0.05
 #: The smallest relevant slowdown, relative to a recorded cost ratio.
 SLOWDOWN_MARGIN = 0.10
 
-_RECORD_AGAIN = "Record it again: pytest evals --update-baselines"
+_RECORD_AGAIN = "Record it again: fer-models eval --update-baselines"
 _RESTORE = "Restore the file from git."
 
 
@@ -144,8 +145,9 @@ class Baselines:
             "measured": [as_json(r) for r in self.measured],
             "published": list(self.published),
         }
+        text = json.dumps(data, indent=2, ensure_ascii=False)
         with atomic_write(path) as part:
-            part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
 def as_json(record: BaselineRecord) -> dict[str, Any]:
@@ -165,15 +167,19 @@ def by_name(subject: Subject) -> tuple[str, ...]:
 def _merge(old: BaselineRecord, new: BaselineRecord) -> BaselineRecord:
     """Keep the floor of `old` (or that it has none), and what the run did not measure: robustness, the cost.
 
-    A cost ratio also stays where the new one confirms it: recording again does not let it creep upwards.
+    A cost ratio also stays where the new one confirms it: recording again does not let it creep upwards. Of
+    other faces, only the cost is kept, and that there is no floor.
     """
+    cost_ratio = _merge_cost_ratios(old.cost_ratio, new.cost_ratio)
+    if old.dataset_fingerprint != new.dataset_fingerprint:
+        return replace(new, floor=None if old.floor is None else new.floor, cost_ratio=cost_ratio)
     robustness = {name: value for name, value in old.metrics.items() if ": " in name}
     return replace(
         new,
         floor=old.floor,
         metrics={**robustness, **new.metrics},
         face_counts={**old.face_counts, **new.face_counts},
-        cost_ratio=_merge_cost_ratios(old.cost_ratio, new.cost_ratio),
+        cost_ratio=cost_ratio,
     )
 
 
@@ -264,7 +270,7 @@ def parse(text: str, name: str) -> Baselines:
         schema = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BaselinesError(
             f"{name} has schema {schema!r:.60}, and this version reads schema {SCHEMA_VERSION}. "
-            f"Rename or delete the file, and record the models again: pytest evals --update-baselines"
+            f"Rename or delete the file, and record the models again: fer-models eval --update-baselines"
         )
     _check_names(data, {"schema", "measured", "published"}, name)
     records = _list(data, "measured", name)
@@ -287,6 +293,11 @@ def _load(text: str, name: str) -> Any:
         data = parse_json(text)
         json.dumps(data, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be printed
     except json.JSONDecodeError as error:
+        if re.search(r"^<{7} ", text, re.MULTILINE):
+            raise BaselinesError(
+                f"{name} has unresolved merge conflicts. Keep the records of both branches; evaluate a model "
+                "that both recorded again, with --update-baselines."
+            ) from error
         has_comma = "," in error.doc[max(0, error.pos - 20) : error.pos]
         hint = " (a comma before a closing bracket?)" if has_comma else ""
         raise BaselinesError(
@@ -396,7 +407,7 @@ def _check_predictions(record: BaselineRecord, where: str) -> None:
 
 def _check_face_counts(where: str, text: Any, value: float | None) -> None:
     """Raise BaselinesError where counts per face cannot be decoded, or contradict the recorded metric."""
-    hint = "Restore the file from git, or record again: pytest evals --update-baselines"
+    hint = "Restore the file from git, or record again: fer-models eval --update-baselines"
     if not isinstance(text, str):
         raise BaselinesError(f"{where} must be str, got {text!r:.60}. {hint}")
     try:

@@ -27,8 +27,8 @@ class PredictionFlip:
         truth: its label.
         before: the emotion predicted by the first side, None for no prediction.
         now: the emotion predicted by the second side, None for no prediction.
-        p_before: the probability of its label in the first side, 0..1.
-        p_now: the probability of its label in the second side, 0..1.
+        p_before: the probability of its label in the first side, 0..1; None where they have no probabilities.
+        p_now: the same in the second side.
     """
 
     row: int
@@ -37,8 +37,8 @@ class PredictionFlip:
     truth: str
     before: str | None
     now: str | None
-    p_before: float
-    p_now: float
+    p_before: float | None
+    p_now: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields, with the first twelve characters of the hash."""
@@ -48,8 +48,12 @@ class PredictionFlip:
             "truth": self.truth,
             "before": self.before,
             "now": self.now,
-            "p_true": {"before": round(self.p_before, 4), "now": round(self.p_now, 4)},
+            "p_true": {"before": _rounded(self.p_before), "now": _rounded(self.p_now)},
         }
+
+
+def _rounded(p: float | None) -> float | None:
+    return None if p is None else round(p, 4)
 
 
 #: Negative flips, then positive ones; each starts with the greatest change of the label's probability.
@@ -72,7 +76,8 @@ def list_flips(
         emotions = (predictions.truth[row], before[row], predictions.answer[row])
         truth, old, new = (LABELS[emotion] if emotion >= 0 else None for emotion in emotions)
         face, index = predictions.faces[row], int(predictions.index[row])
-        return PredictionFlip(row, index, face, str(truth), old, new, float(p_before[row]), float(p_now[row]))
+        p = (float(p_before[row]), float(p_now[row])) if predictions.has_probabilities else (None, None)
+        return PredictionFlip(row, index, face, str(truth), old, new, *p)
 
     def ordered(rows: NDArray[np.bool_], change: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
         indices = np.flatnonzero(rows).tolist()

@@ -33,7 +33,7 @@ from fer_models.gate.metric_checks import (
     paired_checks,
 )
 from fer_models.gate.slice_checks import slice_checks
-from fer_models.scoring.detectable_changes import minimum_detectable_fall
+from fer_models.scoring.detectable_changes import minimum_detectable_fall, minimum_discordant
 from fer_models.scoring.metrics import Metrics
 from fer_models.scoring.paired_tests import holm, mcnemar_exact
 from fer_models.scoring.sample_size import required_sample_size
@@ -104,9 +104,10 @@ class Verdict:
         comparison: its comparison, with Holm-adjusted p-values.
         problems: a sentence on each other reason to fail: the floor, faces without a prediction.
         minimum_detectable_fall: the smallest fall of accuracy that is significant on this many faces in 80 %
-            of runs, 0..1; None without a record.
+            of runs, 0..1; None without a record, and where even a change of every face would not be.
         required_sample_size: the number of faces on which this fall of accuracy is significant in 80 % of
-            runs, if as large a share of the faces changes; None where accuracy is not INCONCLUSIVE.
+            runs, if as large a share of the faces changes; None where accuracy is not INCONCLUSIVE, or its
+            fall not above the margin.
     """
 
     status: str
@@ -207,7 +208,8 @@ def compare(
     degradation = None
     if predictions.has_probabilities:  # a reply of a generative model has no log score
         p_new = quantize_probability(predictions.p_true)
-        degradation = Degradation(float(p_old.mean()), float(p_new.mean()), *log_score_test(p_old, p_new))
+        means = (float(np.exp(np.log(p).mean())) for p in (p_old, p_new))
+        degradation = Degradation(*means, *log_score_test(p_old, p_new))
     was_correct = old == truth
     return GateComparison(
         subject,
@@ -232,14 +234,14 @@ def _check_record(
             f"{subject.id}: its baseline is computed over {record.n} faces of "
             f"{record.dataset}/{record.split} with fingerprint {record.dataset_fingerprint[:12]}…, "
             f"this run over {len(labels)} with {fingerprint[:12]}…. "
-            "Use the faces of the record, or record these: pytest evals --update-baselines"
+            "Use the faces of the record, or record these: repeat this command with --update-baselines"
         )
     accuracy, claimed = float((record.decode_predictions() == labels).mean()), record.metrics["accuracy"]
     if abs(accuracy - claimed) > 1e-6:  # a record rounds to 6 decimals
         raise BaselinesError(
             f"The record of {subject.id} contradicts itself: its predictions have an accuracy of "
             f"{accuracy:.4f}, its metrics {claimed:.4f}. "
-            "Restore baselines.json from git, or record again: pytest evals --update-baselines"
+            "Restore baselines.json from git, or record again: fer-models eval --update-baselines"
         )
 
 
@@ -281,17 +283,20 @@ def _verdict(comparison: GateComparison, alpha: float, family: int, margin: floa
         status = PASS
     discordant = comparison.negative_flips + comparison.positive_flips
     # Holm's first step: the level for a single change in a run without others.
-    detectable = minimum_detectable_fall(comparison.metrics.n, discordant, alpha / family, margin=margin)
-    required = None
+    detectable, required = None, None
+    if comparison.metrics.n >= minimum_discordant(alpha / family):
+        detectable = minimum_detectable_fall(comparison.metrics.n, discordant, alpha / family, margin=margin)
     if status == INCONCLUSIVE and any(c.regressed for c in checks if c.metric == "accuracy"):
-        required = _required_sample_size(comparison, alpha, family)
+        required = _required_sample_size(comparison, alpha, family, margin)
     return Verdict(status, comparison, problems, detectable, required)
 
 
-def _required_sample_size(comparison: GateComparison, alpha: float, family: int) -> int:
+def _required_sample_size(comparison: GateComparison, alpha: float, family: int, margin: float) -> int | None:
     negative, positive, n = comparison.negative_flips, comparison.positive_flips, comparison.metrics.n
     fall, discordant = (negative - positive) / n, (negative + positive) / n
-    return required_sample_size(fall, discordant, alpha=alpha, family=family)
+    if fall <= margin:  # with any number of faces, half of all runs observe a smaller fall, which passes
+        return None
+    return required_sample_size(fall, discordant, alpha=alpha, family=family, margin=margin)
 
 
 def _problems(comparison: GateComparison, record: BaselineRecord, family: int) -> tuple[str, ...]:
@@ -300,7 +305,12 @@ def _problems(comparison: GateComparison, record: BaselineRecord, family: int) -
     n, unanswered = comparison.metrics.n, comparison.metrics.unanswered
     # The floor is for all faces of the record: some of them can be more difficult, with nothing changed.
     if record.floor is not None and n == record.n and accuracy < record.floor:
-        problems.append(f"accuracy {accuracy:.3f} is under the record's hard floor of {record.floor:.3f}")
+        correct, needed = round(accuracy * n), math.ceil(record.floor * n - 1e-9)
+        problems.append(
+            f"accuracy {accuracy:.3f} is under the record's hard floor of {record.floor:.3f}: "
+            f"{correct} of {n} faces are correct, and {needed} must be. --update-baselines keeps the floor; "
+            'to accept this accuracy, change "floor" in baselines.json'
+        )
     bound = comparison.unanswered + UNANSWERED_RISE * n
     # A model whose replies vary loses some by chance: on few faces one more is no evidence.
     if unanswered > bound and mcnemar_exact(*comparison.lost_and_gained) < UNANSWERED_ALPHA / family:

@@ -94,7 +94,8 @@ class Degradation:
     """Change of the mean log score: the logarithm of the probability of the true emotion.
 
     Attributes:
-        before: the mean probability of the true emotion in the baseline, 0..1.
+        before: the geometric mean of the probability of the true emotion in the baseline, 0..1: its logarithm
+            is the mean log score, so that both change in the same direction.
         now: the same of the candidate.
         change: of the mean log score, candidate minus baseline, in nats; negative is worse. Probabilities are
             rounded as in a record.

@@ -37,6 +37,7 @@ _RESAMPLES = 2000
 #: The keys of an entry of evals.json that are null before the verdict, and without a measured time.
 _OF_VERDICT = (
     "verdict",
+    "is_degraded",
     "p",
     "negative_flips",
     "positive_flips",
@@ -201,7 +202,7 @@ def check_agreement(agreement: Agreement, reference: str, quantization: str | No
         return None
     allowed = int((1 - MINIMUM_AGREEMENT) * agreement.n + 1e-9)
     return (
-        f"{len(agreement.differing)} of {agreement.n} answers differ from those of {reference} "
+        f"{len(agreement.differing)} of {agreement.n} predictions differ from those of {reference} "
         f"({allowed} may), and a probability differs by {agreement.largest_difference:.2g} "
         f"({LARGEST_DIFFERENCE:g} may)"
     )

@@ -119,7 +119,7 @@ def compare(
     if name not in record.face_counts:
         raise BaselinesError(
             f"{subject}: the baseline of {name!r} has no counts per face, so it cannot be compared face by "
-            "face. Record it again, with the same options: pytest evals --update-baselines"
+            "face. Record it again: repeat this command with --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
     digits = fingerprint[:FINGERPRINT_DIGITS]
@@ -131,7 +131,8 @@ def compare(
             f"{subject}: the baseline of {name!r} is computed over {before.denominator} predictions for each "
             f"of {before.n} faces with fingerprint {faces}…, this run over {now.denominator} for each of "
             f"{now.n} with {digits}…. "
-            "Use the faces and sizes of the record, or record these: pytest evals --update-baselines"
+            "Use the faces and sizes of the record, or record these: "
+            "repeat this command with --update-baselines"
         )
     change, p = now.value - before.value, p_worse(name, before, now, resamples)
     low, high = jackknife_interval(change, _without_each(before, now))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from fer_models.artifacts.object_storage import SCHEME, StorePath, modified_ns, store_path
-from fer_models.errors import BaselinesError, StoreError, UsageError
+from fer_models.errors import BaselinesError, StoreError, UsageError, one_line
 from fer_models.gate import baselines
 from fer_models.gate.baselines import BaselineRecord, by_name
 from fer_models.store.partition import StoredPredictions, load_partition, read_partition
@@ -139,7 +139,9 @@ def _modified(folder: StorePath) -> int:
 
 def _records(name: str, content: baselines.Baselines) -> RunSource[BaselineRecord]:
     if not content.measured:
-        raise BaselinesError(f"{name} has no measured record. Record some: pytest evals --update-baselines")
+        raise BaselinesError(
+            f"{name} has no measured record. Record some: fer-models eval --update-baselines"
+        )
     return RunSource(name, {record.subject: record for record in content.measured})
 
 
@@ -153,9 +155,11 @@ def _read_revision(location: str) -> baselines.Baselines:
             f"{prefix}, and no name of a git revision. "
             "Give a store, a baselines file, or a revision such as main or HEAD~1."
         )
-    if _git("rev-parse", "--git-dir").returncode:
+    repository = _git("rev-parse", "--git-dir")
+    if repository.returncode:
+        reason = one_line(repository.stderr.decode(errors="replace"), 200)
         raise UsageError(
-            f"{prefix}, and this is no git repository with revisions. "
+            f"{prefix}, and git reads no revisions here ({reason}). "
             "Check the path, or run this inside the repository."
         )
     if _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").returncode:

@@ -15,6 +15,7 @@ from fer_models.datasets.base import FaceSet
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.images import Face
 from fer_models.progress import Progress
+from fer_models.store.partition import SHARD
 
 _Result = TypeVar("_Result")
 
@@ -50,11 +51,11 @@ class BatchLoop(Generic[_Result]):
         Args:
             steps: what is computed.
             faces: the faces.
-            batch_size: the most faces of a batch.
+            batch_size: the most faces of a batch; above `SHARD` as this.
             progress: called with the number of faces of each computed batch.
         """
         self._steps, self._faces, self._progress = steps, faces, progress
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, SHARD)  # callers pass one shard after the other
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
         self._ahead: tuple[range, Future[Any]] | None = None
 

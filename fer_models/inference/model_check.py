@@ -13,12 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fer_models.artifacts.checksummed_files import find, locked_directory, write
+from fer_models.artifacts.object_storage import StorePath
 from fer_models.classifiers.base import Predictions
 
 #: Faces in the sample.
@@ -32,7 +32,7 @@ _WHAT = "Predictions for the sample of faces"
 class ModelCheck:
     """Stored predictions of one model after one restoration for a sample of faces."""
 
-    def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
+    def __init__(self, root: StorePath, name: str, identity: Mapping[str, Any]) -> None:
         """Name their file.
 
         Args:
@@ -59,10 +59,12 @@ class ModelCheck:
             PredictionError, RestorationError: as `predict`.
             StoreError: the file cannot be written.
         """
+        before = find(self.folder, self.file, _parse)
         if predict is None:
-            before = find(self.folder, self.file, _parse)
             return (before[0] if before else ""), 0
         rows = _rows(predict())
+        if before and not _changed(before[1], rows, tolerance):  # without the lock: it may be read-only
+            return before[0], 0
         with locked_directory(self.folder, _WHAT):
             before = find(self.folder, self.file, _parse, remove_damaged=True)
             changed = _changed(before[1], rows, tolerance) if before else 0

@@ -198,7 +198,7 @@ class PredictionCache(_CacheFolder):
 
 
 def _probabilities(table: pa.Table) -> NDArray[np.float64]:
-    """The probabilities in a file, float64 (n, 7), NaN rows where there is no answer."""
+    """The probabilities in a file, float64 (n, 7), NaN rows where there is no prediction."""
     return np.stack([table.column(f"p_{label}").to_numpy().astype(np.float64) for label in LABELS], axis=1)
 
 

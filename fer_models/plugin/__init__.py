@@ -99,7 +99,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         elif getattr(session.config.option, "numprocesses", None):  # workers cannot report a usage error
             report_files.require_writable(session.config)
             chosen(session.config)
-    except UsageError as error:
+    except FerModelsError as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -174,7 +174,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         try:
             report_files.require_writable(config)
             _load_faces(config)
-        except (UsageError, pytest.UsageError) as error:
+        except (FerModelsError, pytest.UsageError) as error:
             config.stash[_USAGE_ERROR] = str(error)
             items.clear()
             return
@@ -264,13 +264,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return  # judging now would predict what is missing
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    state.collect()
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["fer_models"] = state.to_worker_output()  # type: ignore[attr-defined]
+        return
+    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
+        return
     try:
-        state.collect()
-        if hasattr(session.config, "workerinput"):
-            session.config.workeroutput["fer_models"] = state.to_worker_output()  # type: ignore[attr-defined]
-            return
-        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
-            return
         state.write()
     except (FerModelsError, OSError) as error:
         state.errors["the report"] = str(error)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fer_models import corruptions
 from fer_models.artifacts import resources
 from fer_models.artifacts.device import default_batch_size
 from fer_models.artifacts.object_storage import ObjectPath, store_path
@@ -84,7 +85,9 @@ def _faces() -> dict[str, dict[str, Any]]:
     dataset = "the dataset: synthetic (default), fer2013, or the path of a class-folder dataset"
     split = "the split (fer2013: train, public_test, private_test, test; default: public_test)"
     scheme = f"the meaning of numbered class folders: {', '.join(SCHEMES)}, or a JSON file"
-    corruption = "the corruption of every face, such as gaussian-noise@4 (`--corruption help` lists all)"
+    corruption = (
+        f"the corruption of every face, such as gaussian-noise@4: {', '.join(corruptions.names())}; 1 to 5"
+    )
     return {
         "--dataset": _text("NAME", dataset, default="synthetic"),
         "--data-root": _path("FOLDER", "the folder of the dataset"),
@@ -133,7 +136,7 @@ def _models() -> dict[str, dict[str, Any]]:
         "--question": _text("NAME", question),
         "--device": {"default": "auto", "choices": DEVICES, "help": device},
         "--precision": {"default": "auto", "choices": ("auto", *PRECISIONS), "help": precision},
-        "--batch-size": _number("the number of faces per forward pass (default: 256 on a GPU, else 64)"),
+        "--batch-size": _number("faces per forward pass, up to 256 (default: 256 on a GPU, else 64)"),
         "--compile": _flag(compiled),
         "--cached-only": _flag("judge stored predictions only; load no model"),
     }

@@ -85,10 +85,8 @@ def _recorded_models(config: pytest.Config) -> list[str]:
         raise UsageError(str(error)) from error
     except FerModelsError:  # the dataset cannot be used: its loading says so
         return []
-    faces = ({dataset, Path(dataset).name}, split)
-    return list(
-        dict.fromkeys(r.model for r in recorded.measured if r.dataset in faces[0] and r.split == faces[1])
-    )
+    named = datasets.recorded_names(dataset, split, root)
+    return list(dict.fromkeys(r.model for r in recorded.measured if (r.dataset, r.split) == named))
 
 
 def parameters(config: pytest.Config) -> tuple[list[str], list[str]]:

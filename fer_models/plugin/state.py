@@ -12,7 +12,7 @@ import pytest
 
 from fer_models.classifiers import prompts
 from fer_models.classifiers.vlm import questions
-from fer_models.errors import DatasetError, FerModelsError, UsageError, printable
+from fer_models.errors import BaselinesError, DatasetError, FerModelsError, UsageError, printable
 from fer_models.evaluation import Evaluation
 from fer_models.gate import baselines
 from fer_models.inference.environment import environment
@@ -90,25 +90,37 @@ class State:
         self.left_out: list[str] = []
         config_of_run = self.evaluation.runner.options
         self.history = RunHistory(config_of_run.store, config_of_run.local_folder)
-        self.is_written = False
+        self.is_written, self.n_recorded = False, 0
 
     # -- the report -------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Collect the results of this process."""
+        """Collect the results of this process; a part that fails is an error of the run."""
+        parts = {
+            "the verdicts": self.evaluation.finish,
+            "the results": self._collect_results,
+            "the robustness checks": self._collect_robustness,
+            "the cost ratios": self._collect_cost_ratios,
+            "the effects of restorations": self._collect_effects,
+            "the baselines": self._collect_coverage,
+        }
+        for name, collect in parts.items():
+            try:
+                collect()
+            except (FerModelsError, OSError) as error:
+                self.errors[name] = str(error)
+
+    def _collect_coverage(self) -> None:
         evaluation, runner = self.evaluation, self.evaluation.runner
-        evaluation.finish()
-        for combination in runner.completed():
-            self._collect_result(combination)
-        self._collect_robustness()
-        self._collect_cost_ratios()
-        if evaluation.effects.is_used:
-            self._collect_effects()
         self.errors |= {runner.subject(c).id: str(error) for c, error in runner.failed().items()}
         left_out = evaluation.coverage.left_out(evaluation.judge.family)
         self.left_out = left_out or self.left_out  # with -n only the workers select tests
         unjudged = evaluation.coverage.unjudged()
         self.errors |= {f"baseline of {name}": reason for name, reason in unjudged.items()}
+
+    def _collect_results(self) -> None:
+        for combination in self.evaluation.runner.completed():
+            self._collect_result(combination)
 
     def _collect_result(self, combination: Combination) -> None:
         evaluation, message = self.evaluation, ""
@@ -168,6 +180,8 @@ class State:
 
     def _collect_effects(self) -> None:
         runner, effects = self.evaluation.runner, self.evaluation.effects
+        if not effects.is_used:
+            return
         faces, corruption = runner.data.faces, runner.options.corruption_id
         face_set = {"dataset": faces.dataset, "split": faces.split, "corruption": corruption}
         for effect in effects.all():
@@ -244,17 +258,23 @@ class State:
         return self._report_without_results(results=[result], data=self.evaluation.runner.data.as_json())
 
     def write(self) -> None:
-        """Write evals.json, with the earlier runs of its subjects, and the baselines with --update-baselines.
+        """Write the baselines with --update-baselines, and evals.json with the earlier runs of its subjects.
+
+        Baselines that cannot be written are an error in evals.json.
 
         Raises:
-            BaselinesError, UsageError, OSError: one of them cannot be written.
+            UsageError, OSError: evals.json cannot be written.
         """
+        if self.records:
+            path, recorded = self.evaluation.runner.options.baselines, self.evaluation.baselines
+            try:
+                baselines.update(path, self.records.values(), recorded)
+                self.n_recorded = len(self.records)
+            except BaselinesError as error:
+                self.errors["the baselines"] = str(error)
         self._read_history()
         report_file.write_report(self.report(), self.report_dir / "evals.json")
         self.is_written = True
-        if self.records:
-            path, recorded = self.evaluation.runner.options.baselines, self.evaluation.baselines
-            baselines.update(path, self.records.values(), recorded)
 
     def _read_history(self) -> None:
         if not self.results:

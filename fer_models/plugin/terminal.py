@@ -87,6 +87,6 @@ def _baselines(state: State) -> Iterator[str]:
         yield f"recorded, and left out of this run by -k, --model or --depth: {total} ({names})"
     if options.baselines_source != options.baselines:
         yield f"baselines: those of the package, because there is no {options.baselines}"
-    if state.update and state.records:
-        recorded = f"recorded {len(state.records)} subject(s) in {options.baselines}"
+    if state.n_recorded:
+        recorded = f"recorded {state.n_recorded} subject(s) in {options.baselines}"
         yield f"{recorded}: review the diff before you commit it"

@@ -103,4 +103,6 @@ def read_checkpoint(path: Path, model: PublishedModel) -> Any:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises exceptions of many types for a file that is no checkpoint
         reason = one_line(str(error), 200) or type(error).__name__
-        raise WeightsError(f"{path} holds no tensors that torch can load ({reason}).") from error
+        raise WeightsError(
+            f"{path} holds no tensors that torch can load ({reason}). Install it again: {model.install_hint}"
+        ) from error

@@ -7,7 +7,7 @@ is returned. Nothing is sent anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +94,15 @@ def _of_model(report: EvalReport, model: str) -> EvalReport:
         data={name: faces for name, faces in report.data.items() if name in splits},
         skipped=(),
         not_judged=(),
-        errors=tuple(error for error in report.errors if error.subject in ids),
+        errors=tuple(error for error in report.errors if _concerns(error.subject, ids)),
         published=(),
         trends=(),
     )
+
+
+def _concerns(name: str, ids: Collection[str]) -> bool:
+    """Whether an error is of one of these subjects, or of a check of it (`corruptions of ID`)."""
+    return name in ids or any(name.endswith(f" of {subject}") for subject in ids)
 
 
 def _place(result: Result) -> tuple[str, bool, str, str]:

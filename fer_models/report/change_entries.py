@@ -65,10 +65,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class TrueProbability:
-    """The probability of the true emotion before and now."""
+    """The probability of the true emotion before and now; None for a model without probabilities."""
 
-    before: float
-    now: float
+    before: float | None
+    now: float | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ChangedFace:
 
 @dataclass(frozen=True)
 class LogLoss:
-    """The change of the mean log score in nats, and the mean probabilities of the true emotion.
+    """The change of the mean log score in nats, and the geometric mean of the true emotion's probability.
 
     Attributes:
         is_degraded: the fall is at least the margin, and established.

@@ -64,7 +64,7 @@ class ComparedModel:
             return ""
         was, now = ("was", "is") if n == 1 else ("were", "are")
         reverse = len(self.positive_flips)
-        return f"{count(n, 'face')} {was} right and {now} wrong now, {reverse} the other way"
+        return f"{count(n, 'face')} {was} correct and {now} wrong now, {reverse} the other way"
 
     def flip_groups(self, limit: int) -> list[tuple[str, Sequence[PredictionFlip]]]:
         """A heading and at most `limit` faces for each direction that has any."""
@@ -81,8 +81,8 @@ class ComparedModel:
 
 def flip_cells(flip: PredictionFlip) -> tuple[str, ...]:
     """The cells under `FLIP_HEADINGS`."""
-    emotions = (flip.truth, flip.before or "no answer", flip.now or "no answer")
-    return (str(flip.index), flip.face[:12], *emotions, f"{flip.p_before:.2f}", f"{flip.p_now:.2f}")
+    emotions = (flip.truth, flip.before or "no prediction", flip.now or "no prediction")
+    return (str(flip.index), flip.face[:12], *emotions, number(flip.p_before, 2), number(flip.p_now, 2))
 
 
 @dataclass(frozen=True)

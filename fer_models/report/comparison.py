@@ -37,7 +37,10 @@ def text(comparison: RunComparison) -> str:
     table = _aligned(HEADINGS, (result.cells for result in c.results), numbers=(1, 2, 4))
     parts = [f"{one_line(c.before)} -> {one_line(c.after)}\n{c.summary()}\n\n{table}"]
     for result in c.results:
-        parts += [clean(verdicts.message(result.verdict, c.strict)), _flips_text(result, c.listed)]
+        parts += [
+            clean(verdicts.message(result.verdict, c.strict, verdicts.RECORD)),
+            _flips_text(result, c.listed),
+        ]
     parts += [one_line(remark) for remark in c.remarks()]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -81,7 +84,7 @@ def markdown(comparison: RunComparison) -> str:
         table(HEADINGS, [_markdown_cells(result) for result in c.results], numbers=(1, 2, 3, 4, 5)),
     ]
     for result in c.results:
-        if message := verdicts.message(result.verdict, c.strict):
+        if message := verdicts.message(result.verdict, c.strict, verdicts.RECORD):
             parts.append(folded(f"{result.verdict.label}: {result.title}", code_block(message)))
         flips = [
             f"{heading}:\n\n{table(FLIP_HEADINGS, [_flip_row(f) for f in group], numbers=(0, 5, 6))}"
@@ -134,7 +137,7 @@ def _result_json(result: ComparedModel, limit: int, strict: bool) -> dict[str, A
             check.metric: {"before": check.baseline, "now": check.now.as_json()} for check in c.checks
         },
         "verdict": verdict.status,
-        "message": verdicts.message(verdict, strict),
+        "message": verdicts.message(verdict, strict, verdicts.RECORD),
         "problems": list(verdict.problems),
         "changes": verdict.changes_json(),
         "log_loss": c.degradation.as_json() if c.degradation else None,
@@ -159,7 +162,10 @@ def html(comparison: RunComparison, pictures: Pictures = None) -> str:
     page = render(
         "comparison",
         comparison=comparison,
-        messages=[verdicts.message(result.verdict, comparison.strict) for result in comparison.results],
+        messages=[
+            verdicts.message(result.verdict, comparison.strict, verdicts.RECORD)
+            for result in comparison.results
+        ],
         flip_headings=FLIP_HEADINGS,
         flip_cells=flip_cells,
         pictures=sources,

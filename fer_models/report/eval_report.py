@@ -38,6 +38,8 @@ from fer_models.report.robustness_entries import (
 from fer_models.report.trend_entries import Trend
 
 SCHEMA = 2
+#: The depth of the report of a store.
+STORED = "stored"
 _NAMES_IN_NOTES = 4
 #: The order of costs in tables: that of the steps of an evaluation.
 PHASES = (
@@ -71,7 +73,8 @@ class EvalReport:
         restorations: effects of restorations.
         data: the faces, by `dataset/split`.
         skipped: models that are not on this machine.
-        not_judged: ids of recorded subjects that the selection of tests leaves out.
+        not_judged: ids of recorded subjects that the selection of tests leaves out, or that a store does not
+            have.
         errors: what could not be judged.
         published: claims of publications, as baselines.json has them.
         trends: the last runs of each subject, with this one; empty without a history.
@@ -93,6 +96,12 @@ class EvalReport:
     published: tuple[Mapping[str, Any], ...]
     trends: tuple[Trend, ...] = optional(())
     cost_ratios: tuple[CostRatioEntry, ...] = optional(())
+
+    @property
+    def not_judged_reason(self) -> str:
+        """Why recorded subjects are not judged."""
+        is_stored = self.depth.name == STORED
+        return "without predictions in the store" if is_stored else "left out by the selection of tests"
 
     @classmethod
     def from_json(cls, value: Any) -> EvalReport:

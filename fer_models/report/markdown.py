@@ -124,8 +124,8 @@ def _flips(result: Result) -> tuple[str, str]:
 
 
 def _flip_row(face: ChangedFace) -> tuple[str, ...]:
-    emotions = (face.truth, face.before or "no answer", face.now or "no answer")
-    p_true = (f"{face.p_true.before:.2f}", f"{face.p_true.now:.2f}")
+    emotions = (face.truth, face.before or "no prediction", face.now or "no prediction")
+    p_true = (number(face.p_true.before, 2), number(face.p_true.now, 2))
     return (str(face.index), code(face.face), *map(code, emotions), *p_true)
 
 
@@ -157,7 +157,7 @@ def _remarks(report: EvalReport) -> Iterator[str]:
     """Lines on what was skipped or left out, and notes."""
     yield from tables.skips(report)
     if report.not_judged:
-        yield f"{count(len(report.not_judged), 'recorded subject')} left out by the selection of tests"
+        yield f"{count(len(report.not_judged), 'recorded subject')} {report.not_judged_reason}"
     if report.depth.left_out:
         yield f"Depth {report.depth.name} left out: {', '.join(report.depth.left_out)}"
     yield from (f"Note: {note}" for note in report.notes)

@@ -84,7 +84,8 @@ def _checks(report: EvalReport) -> Iterator[Outcome]:
         for entry in entries:
             name, verdict = f"{section}: {entry.name} on {entry.face_set}", entry.worst_verdict
             if entry.fails or verdict == FAIL:
-                yield Outcome("robustness", name, Status.FAILED, verdict, entry.message)
+                yield Outcome("robustness", name, Status.FAILED, entry.label, entry.message)
             elif entry.is_judged:
-                status = Status.UNCERTAIN if verdict == INCONCLUSIVE else Status.PASSED
-                yield Outcome("robustness", name, status, verdict, entry.message)
+                is_uncertain = verdict == INCONCLUSIVE or entry.label != verdict
+                status = Status.UNCERTAIN if is_uncertain else Status.PASSED
+                yield Outcome("robustness", name, status, entry.label, entry.message)

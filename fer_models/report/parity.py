@@ -50,7 +50,7 @@ def disagreement_message(verdict: ParityVerdict) -> str:
     hints = (
         f"  {_CHECK}: fer-models export {measured.reference}",
         "  If the export is quantized, its description must have quantization. "
-        "To accept the difference: pytest evals --update-baselines",
+        "To accept the difference: repeat this command with --update-baselines",
     )
     return "\n".join((f"{subject}: {verdict.disagreement}.", *faces, *hints))
 
@@ -60,6 +60,7 @@ def verdict_json(verdict: ParityVerdict, seconds: Mapping[str, Any]) -> dict[str
     comparison = verdict.paired.comparison
     return {
         "verdict": verdict.status,
+        "is_degraded": verdict.paired.is_degraded and verdict.status != FAIL,
         "p": next(check.p for check in comparison.checks if check.metric == "accuracy"),
         "negative_flips": comparison.negative_flips,
         "positive_flips": comparison.positive_flips,
@@ -76,8 +77,8 @@ def lines(report: EvalReport) -> list[str]:
 def _line(entry: ParityEntry) -> str:
     accuracy = entry.accuracy
     return (
-        f"{entry.name} against {entry.reference}: {entry.verdict or 'not judged'}, "
-        f"{entry.disagreements} of {entry.n} answers differ, "
+        f"{entry.name} against {entry.reference}: {entry.label if entry.verdict else 'not judged'}, "
+        f"{entry.disagreements} of {entry.n} predictions differ, "
         f"largest difference of a probability {entry.largest_difference:.2g}, "
         f"accuracy {number(accuracy.before)} -> {number(accuracy.after)} "
         f"({signed(accuracy.change)} [{signed(accuracy.low)}, {signed(accuracy.high)}])"

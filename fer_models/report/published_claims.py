@@ -19,8 +19,8 @@ def with_results(
     """Add `measured_here` to each claim: the accuracies of the same model on the same dataset.
 
     A model is the same if its name has the same letters and digits (`ResNet-50`, `resnet50`), or if it is the
-    claim's `evaluated_as`. Restoration by the control is left out. Of a split without a result in this run, a
-    record of the baselines is taken.
+    claim's `evaluated_as`. Restoration by the control is left out. Of a split without a result in this run,
+    or with one on a part of its faces, a record of the baselines is taken.
 
     Args:
         claims: published records of baselines.json.
@@ -28,7 +28,11 @@ def with_results(
         records: measured records of baselines.json.
     """
     measured: dict[Subject, dict[str, Any]] = {record.subject: _of_record(record) for record in records}
-    measured |= {result.subject: _of_result(result) for result in results if "accuracy" in result.metrics}
+    measured |= {
+        result.subject: _of_result(result)
+        for result in results
+        if "accuracy" in result.metrics and not (result.is_part and result.subject in measured)
+    }
     return [{**claim, "measured_here": list(_same_model(claim, measured))} for claim in claims]
 
 

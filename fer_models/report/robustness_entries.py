@@ -59,6 +59,11 @@ class RobustnessEntry(Entry):
         verdicts = {figure.verdict for figure in self.figures}
         return next((verdict for verdict in VERDICT_ORDER if verdict in verdicts), "PASS")
 
+    @property
+    def label(self) -> str:
+        """The worst verdict, as it is shown."""
+        return self.worst_verdict
+
 
 @dataclass(frozen=True)
 class PromptSetText:
@@ -241,13 +246,14 @@ class DifferentAnswer:
 class ParityEntry(RobustnessEntry):
     """An export next to its reference; see `robustness.parity`.
 
-    Verdict, p and flips are None where no selected test judges the export.
+    Verdict, is_degraded, p and the numbers of flips are None where no selected test judges the export.
 
     Attributes:
         disagreements: faces with another answer.
         largest_difference, mean_difference: of the probabilities, absolute.
         flips: the first of these faces.
         bytes, reference_bytes: sizes of the weights.
+        is_degraded: whether accuracy holds, and the log score is established to be worse.
         p: adjusted p-value of a fall of accuracy, by McNemar's exact test.
         seconds_per_face, reference_seconds_per_face: timed in turns; None where that was not measured.
     """
@@ -265,6 +271,7 @@ class ParityEntry(RobustnessEntry):
     bytes: int | None
     reference_bytes: int | None
     verdict: VerdictName | None
+    is_degraded: bool | None
     p: float | None
     negative_flips: int | None
     positive_flips: int | None
@@ -281,6 +288,11 @@ class ParityEntry(RobustnessEntry):
         """The worse of the verdict and of those of the figures."""
         verdicts = {self.verdict, super().worst_verdict}
         return next((verdict for verdict in VERDICT_ORDER if verdict in verdicts), "PASS")
+
+    @property
+    def label(self) -> str:
+        """The worst verdict, with DEGRADED where it applies: `PASS, DEGRADED`."""
+        return f"{self.worst_verdict}, DEGRADED" if self.is_degraded else self.worst_verdict
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ SECTIONS = (
     Section("prompts", "Prompts and questions", _PROMPTS, "prompts_and_questions"),
     Section("corruptions", "Corruption robustness", _CORRUPTIONS, "corruption_robustness"),
     Section("metamorphic", "Metamorphic robustness", _METAMORPHIC, "metamorphic_robustness"),
-    Section("parity", "Engines and precision", _PARITY, "engines"),
+    Section("parity", "Exports", _PARITY, "exports"),
     Section("costs", "Costs", _COSTS, "costs"),
     Section("history", "History", _HISTORY, "trend"),
     Section("published", "Published claims", _PUBLISHED, "published"),

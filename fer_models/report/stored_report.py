@@ -21,7 +21,7 @@ from fer_models.errors import FacesDifferError, UsageError
 from fer_models.gate import baselines, compare, flips, gate, run_sources
 from fer_models.gate.judge import Judge
 from fer_models.report import published_claims, verdicts
-from fer_models.report.eval_report import SCHEMA, EvalReport
+from fer_models.report.eval_report import SCHEMA, STORED, EvalReport
 from fer_models.report.report_entries import face_set_name
 from fer_models.result_entries import scores_json, verdict_json
 from fer_models.scoring import metrics
@@ -71,7 +71,7 @@ def stored_report(
     )
     report = EvalReport.from_json({
         "schema": SCHEMA,
-        "depth": {"name": "stored", "left_out": []},
+        "depth": {"name": STORED, "left_out": []},
         "environment": {**_common_environment(stored), "command": command},
         "results": results,
         **empty,
@@ -143,7 +143,7 @@ class _StoredRun:
         if isinstance(verdict, Exception):
             measured, message = metrics.measure_predictions(table), ""
         else:
-            measured, message = verdict.comparison.metrics, verdicts.message(verdict, strict)
+            measured, message = verdict.comparison.metrics, verdicts.message(verdict, strict, verdicts.RECORD)
         changed: list[flips.PredictionFlip] = []
         if match is not None:
             changed = flips.largest_flips(table, match.record.decode_predictions(), match.p_baseline)

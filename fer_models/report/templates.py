@@ -75,7 +75,7 @@ def _environment() -> Environment:
         "most_probable": lambda probabilities: sorted(probabilities.items(), key=lambda item: -item[1])[:3],
         "notable_effects": _notable_effects,
         "prompt_diff": prompt_diff,
-        "emotion": lambda i: LABELS[i] if 0 <= i < len(LABELS) else "no answer",
+        "emotion": lambda i: LABELS[i] if 0 <= i < len(LABELS) else "no prediction",
         "keys_in_order": _keys_in_order,
         "milliseconds": lambda value: formatting.number(None if value is None else 1000 * value, 1),
         "or_dash": lambda value: formatting.NOTHING if value is None else value,

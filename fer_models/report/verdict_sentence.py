@@ -189,7 +189,7 @@ class _Verdict:
     def _uncertain(self) -> Iterator[str]:
         """Clauses on what is inconclusive, degraded, or has no baseline."""
         yield from self._clauses(INCONCLUSIVE, "is inconclusive", "are inconclusive")
-        if names := self._names(result for result in self._results if result.is_degraded):
+        if names := self._names(entry for entry in self._judged if entry.is_degraded):
             verb = "gives" if len(names) == 1 else "give"
             lower = f"{verb} the true emotion a lower probability (DEGRADED)"
             yield f"{len(names):,} {lower}: {self._listed(names)}"

@@ -10,26 +10,37 @@ from fer_models.report.tables import FailureRow, failure_table
 
 #: The metrics that a test can ask the gate about.
 METRICS = ("accuracy", "macro_f1", "recall", "slice", "log_loss")
-HINT = "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
+#: What records new baselines: for the command of a run, and for others.
+REPEAT, RECORD = "repeat this command with --update-baselines", "run fer-models eval --update-baselines"
+_HINT = "If intended, {}, and review the diff."
+HINT = _HINT.format(REPEAT)
 
 
-def message(verdict: Verdict, strict: bool = False) -> str:
-    """The text on a verdict; empty for PASS without DEGRADED."""
+def message(verdict: Verdict, strict: bool = False, update: str = REPEAT) -> str:
+    """The text on a verdict; empty for PASS without DEGRADED.
+
+    Args:
+        verdict: of one subject.
+        strict: NEW fails too.
+        update: how new baselines are recorded: `REPEAT` or `RECORD`.
+    """
+    hint = _HINT.format(update)
     subject = verdict.comparison.subject.id
     if verdict.status == NEW:
         fails = " (fails with --strict-gate)" if strict else ""
-        return f"{subject}: no baseline yet{fails}. Record it: pytest evals --update-baselines"
+        return f"{subject}: no baseline yet{fails}. To record one, {update}."
     if verdict.status == FAIL:
         names = [_name(c) for c in verdict.failed_checks]
-        return table(verdict, _fall_headline(verdict, names) if names else f"{verdict.problems[0]}.")
+        headline = _fall_headline(verdict, names) if names else f"{verdict.problems[0]}."
+        return table(verdict, headline, hint)
     if verdict.status == INCONCLUSIVE:
         checks = verdict.comparison.checks
         names = [_name(c) for c in checks if c.regressed and c.family == OVERALL]
-        return table(verdict, f"{listed(names)} fell, but this many faces cannot establish it.")
-    return degradation_line(verdict)
+        return table(verdict, f"{listed(names)} fell, but this many faces cannot establish it.", hint)
+    return _degradation_line(verdict, hint)
 
 
-def degradation_line(verdict: Verdict) -> str:
+def _degradation_line(verdict: Verdict, hint: str) -> str:
     """The change of probabilities where a verdict has DEGRADED; empty where it does not."""
     degradation = verdict.comparison.degradation
     if degradation is None or not verdict.is_degraded:
@@ -37,11 +48,11 @@ def degradation_line(verdict: Verdict) -> str:
     return (
         f"{verdict.comparison.subject.id}: DEGRADED. Accuracy does not show it, "
         "but the probability given to the true emotion fell, "
-        f"from {degradation.before:.3f} to {degradation.now:.3f} on average.\n"
+        f"from {degradation.before:.3f} to {degradation.now:.3f} (geometric mean).\n"
         f"  log score {degradation.change:+.3f} nats "
         f"[{degradation.low:+.3f}, {degradation.high:+.3f}], p = {p_value(degradation.p)}; "
         f"from {DEGRADED_MARGIN} nats on this is DEGRADED, and fails with --strict-gate\n"
-        f"  {HINT}"
+        f"  {hint}"
     )
 
 
@@ -66,11 +77,11 @@ def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
         return message(verdict, strict)
     if metric == "log_loss" and strict and verdict.is_degraded:
-        return degradation_line(verdict)
+        return message(verdict, strict)
     return None
 
 
-def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str = "baseline") -> str:
+def table(verdict: Verdict, headline: str, hint: str, recorded: str = "baseline") -> str:
     """The failure table of a verdict that has a record, under a headline.
 
     Args:
@@ -86,17 +97,18 @@ def table(verdict: Verdict, headline: str = "", hint: str = HINT, recorded: str 
         for k in shown
     ]
     were, are = ("was", "is") if c.negative_flips == 1 else ("were", "are")
-    fell = f"{count(c.negative_flips, 'face')} {were} right and {are} wrong now"
+    fell = f"{count(c.negative_flips, 'face')} {were} correct and {are} wrong now"
     facts = [f"{fell}, {c.positive_flips} the other way"]
     if (worst := verdict.worst_class) is not None:
         facts[0] += f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}"
     if c.degradation is not None and c.degradation.is_significant:
         before, now = c.degradation.before, c.degradation.now
-        fell = "the probability given to the true emotion fell on average"
-        facts.append(f"{fell} from {before:.3f} to {now:.3f}")
+        fell = "the probability given to the true emotion fell"
+        facts.append(f"{fell} from {before:.3f} to {now:.3f} (geometric mean)")
     facts += [f"{problem}." for problem in verdict.problems if f"{problem}." != headline]
-    if (fall := verdict.minimum_detectable_fall) is not None:
-        facts.append(f"n = {c.metrics.n} can establish a fall of {100 * fall:.1f} points")
+    fall = verdict.minimum_detectable_fall
+    establishes = "no fall, however large" if fall is None else f"a fall of {100 * fall:.1f} points"
+    facts.append(f"n = {c.metrics.n} can establish {establishes}")
     if (required := verdict.required_sample_size) is not None:
         facts.append(
             f"with the same share of changed faces, about {count(required, 'face')} in all "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_models.errors import PredictionError
 
-#: Bounds for an export that is not quantized: the share of equal answers, and the largest difference of a
+#: Bounds for an export that is not quantized: the share of equal predictions, and the largest difference of a
 #: probability. Another order of summation in float32 changes a probability by about 1e-6.
 MINIMUM_AGREEMENT = 0.999
 LARGEST_DIFFERENCE = 1e-3
@@ -38,7 +38,7 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """The share of faces with equal answers, 0..1."""
+        """The share of faces with equal predictions, 0..1."""
         return 1 - len(self.differing) / self.n
 
     @property

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -227,7 +229,19 @@ class Partition(ShardedFolder[tuple[PredictionTable, Mapping[str, Any]]]):
             StoreError: a shard is missing or damaged.
         """
         tables = [predictions for predictions, _ in self._contents()]
+        self._mark_as_used()
         return replace(PredictionTable.concatenate(tables), index=self.index)
+
+    def _mark_as_used(self) -> None:
+        """Make these the newest predictions of their subject, for commands that read the store.
+
+        A run whose weights were evaluated before reads these predictions, and writes nothing. Where files
+        have no time that can be set (in object storage, on a read-only disk), the last written count.
+        """
+        for path in versions_by_name(self.folder).get(self._name(0), ())[:1]:
+            if isinstance(path, Path):
+                with suppress(OSError):
+                    os.utime(path)
 
     def provenance(self) -> dict[str, Any]:
         """Read the provenance in the first shard: identity, device, versions.

@@ -26,6 +26,7 @@ from fer_models.classifiers.architecture import Architecture
 from fer_models.images import grey, resize, to_rgb
 from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import COPY_AUGMENTATION, Protocol, Restore, SplitImages, Splits
+from fer_models.training.provenance import row_order
 from fer_models.training.recipes import BY_LABEL, NO_AUGMENTATION, Recipe
 from fer_models.training.session import RunOptions, TrainingData
 from fer_models.training.supervised import SupervisedTraining
@@ -128,6 +129,7 @@ class _Task:
                 self.name,
                 asdict(self.recipe),
                 [faces.fingerprint for faces in splits],
+                [row_order(faces) for faces in splits],
                 [_hash(faces.votes) for faces in splits] if self.protocol.needs_votes else None,
                 GFPGAN_NANO.identity(Runtime()) if self.protocol.needs_restoration else None,
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -16,6 +17,11 @@ from fer_models.datasets.base import FaceSet
 def describe_faces(faces: FaceSet) -> dict[str, Any]:
     """Name, size and fingerprint of a face set."""
     return {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint}
+
+
+def row_order(faces: FaceSet) -> str:
+    """The sha256 of the pixel hashes in the order of the rows, which decides batches and random splits."""
+    return hashlib.sha256("".join(faces.hashes).encode()).hexdigest()
 
 
 def describe_environment(device: torch.device, packages: Iterable[str]) -> dict[str, Any]:

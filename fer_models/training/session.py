@@ -30,7 +30,7 @@ from fer_models.cost.energy import EnergyMeter
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import UsageError
 from fer_models.training.checkpoint import load_optimizer_state, pack_state, read_checkpoint
-from fer_models.training.provenance import describe_environment, describe_faces
+from fer_models.training.provenance import describe_environment, describe_faces, row_order
 from fer_models.training.schedule import warmup_cosine
 
 #: Called after each step, for a progress bar: title, steps done, all steps, metrics.
@@ -280,7 +280,8 @@ class Session(ABC):
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed, as JSON."""
         recipe, seed = asdict(self.recipe), self.options.seed
-        return {"recipe": recipe, "seed": seed, **self._data(), **self.inputs()}
+        order = [row_order(faces) for faces in self.data.training]
+        return {"recipe": recipe, "seed": seed, "row_order": order, **self._data(), **self.inputs()}
 
     # -- the run ----------------------------------------------------------------------------------
 

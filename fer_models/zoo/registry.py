@@ -92,17 +92,17 @@ def from_file(path: Path) -> tuple[list[ModelSpec], list[RestorerSpec]]:
     """
     if not os.path.isfile(path):
         raise UsageError(
-            f"--model-file '{one_line(str(path))}': no such file. "
+            f"There is no model file '{one_line(str(path))}'. "
             "Give a Python file that defines MODELS = [ModelSpec(...)]."
         )
     spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--model-file {path}: not a Python file (its name must end in .py).")
+        raise UsageError(f"The model file {path} is not a Python file: its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickling in the user's file need it
-    with defining_records(f"--model-file {path} fails when run"):
+    with defining_records(f"The model file {path} fails when run"):
         spec.loader.exec_module(module)
-    return _records(module, path.resolve(), f"--model-file {path}")
+    return _records(module, path.resolve(), f"The model file {path}")
 
 
 def module_name(path: Path) -> str:

@@ -144,10 +144,13 @@ def _checkpoint_path(text: str, models: Registry[ModelSpec]) -> str | None:
 
 
 def with_recorded(models: Registry[ModelSpec], recorded: Iterable[str]) -> Registry[ModelSpec]:
-    """Add to `models` each of the `recorded` names that can be made of them; omit the others."""
+    """Add to `models` each of the `recorded` names that can be made of them; omit the others.
+
+    A name in a baselines file opens no other file, and sends faces to no server.
+    """
     specs = []
     for name in recorded:
-        if name not in models:
+        if name not in models and ModelName.parse(name).is_made_of(models.names):
             with suppress(FerModelsError):
                 specs.append(resolve_model(name, models))
     return Registry(models.kind, *models, *specs)

@@ -251,6 +251,9 @@ def _endpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
             f"'{_excerpt(lookup.text)}' names no server. Write endpoint:MODEL@URL, "
             "such as endpoint:Qwen/Qwen2.5-VL-3B-Instruct@http://localhost:8000/v1"
         )
+    from fer_models.classifiers.vlm.endpoint import require_no_credentials
+
+    require_no_credentials(name.checkpoint)
     return _endpoint_spec(name.network, name.checkpoint, str(name), questions.load(DEFAULT_QUESTION))
 
 

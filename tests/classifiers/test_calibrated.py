@@ -1,6 +1,7 @@
 """Temperature scaling, `NAME+calibrated`: the same predictions with other probabilities."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_the_shipped_temperature_belongs_to_the_shipped_weights():
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FER_MODELS_WEIGHTS", str(tmp_path / "weights"))
-    for split in ("train", "validation"):
+    for split in ("validation", "test"):
         write_faces(tmp_path / "faces" / split, 14)
 
     def run(emotion, *more):
@@ -124,14 +125,20 @@ def test_the_command_names_the_folder_of_the_fit(calibrate, tmp_path):
     code, printed = calibrate(3, "--output", str(tmp_path / "my fits"))
     assert code == 0
     printed_words = " ".join(printed.out.split())
-    assert f"FER_MODELS_WEIGHTS='{tmp_path}/my fits' pytest evals --model sure+calibrated" in printed_words
+    assert f"FER_MODELS_WEIGHTS='{tmp_path}/my fits' fer-models eval --model sure+calibrated" in printed_words
 
 
 def test_the_command_fits_writes_and_says_on_which_faces(calibrate, tmp_path):
     code, printed = calibrate(3)
     assert code == 0
     assert "temperature" in printed.out
-    assert "other faces than those that it was fitted on: pytest evals --model sure+calibrated" in printed.out
+    command = printed.out.partition("other faces than those that it was fitted on: ")[2]
+    arguments = shlex.split(command)
+    assert arguments[:4] == ["fer-models", "eval", "--model", "sure+calibrated"]
+    options = dict(zip(arguments[4::2], arguments[5::2], strict=True))
+    assert options["--split"] == "test"
+    assert options["--dataset"].endswith("faces")
+    assert options["--model-file"].endswith("model.py")
     written = json.loads((tmp_path / "weights" / "sure+calibrated.json").read_text())
     assert written["components"] == ["sure"]
     assert 0 < written["exponents"][0] < 1  # a model that is too sure becomes less so

@@ -119,7 +119,7 @@ def test_with_two_emotions_it_is_logistic_regression():
 
 def test_nothing_is_fitted_without_faces_that_all_predict():
     faces = toy_faces(3).faces(range(3))
-    with pytest.raises(DatasetError, match="answered by all"):
+    with pytest.raises(DatasetError, match="prediction of every model"):
         fit([Constant(Emotion.SAD).predict(faces), Abstainer().predict(faces)], np.zeros(3, dtype=np.int64))
 
 

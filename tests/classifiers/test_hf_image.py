@@ -428,3 +428,24 @@ def test_a_model_without_safetensors_is_never_unpickled(suffix, vit, tmp_path):
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         hf_image.load(vit, device="cpu")
     assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"architecture": "hf-hub:someone/network"},
+        {"architecture": "lcnet_035", "model_args": {"checkpoint_path": "other.pth"}},
+        {"architecture": "lcnet_035", "model_args": {"cache_dir": "/tmp/elsewhere"}},
+        {"attn_implementation": "someone/kernel"},
+        {"backbone_config": {"backbone": "someone/backbone"}},
+    ],
+    ids=["another repository", "another file", "another folder", "a kernel", "a backbone"],
+)
+def test_a_configuration_that_names_something_outside_its_folder_is_refused(settings, vit, monkeypatch):
+    connections = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: connections.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: connections.append(address))
+    edit(vit, pretrained_cfg={}, **settings)
+    with pytest.raises(WeightsError, match="outside its folder"):
+        hf_image.load(vit, device="cpu")
+    assert connections == []

@@ -51,7 +51,7 @@ def test_list_imports_no_model_library():
 
 def test_data_prints_counts_and_fingerprint_and_writes_a_sheet(capsys, faces, tmp_path):
     sheet = tmp_path / "sheet.png"
-    options = ["--dataset", str(faces), "--split", "test", "--json", "--sheet", str(sheet)]
+    options = ["--dataset", str(faces), "--split", "test", "--format", "json", "--sheet", str(sheet)]
     assert cli.main(["data", *options]) == 0
     out = capsys.readouterr().out
     report = json.loads(out)["faces/test"]
@@ -115,7 +115,9 @@ def test_a_network_is_trained_quantized_and_predicts(capsys, faces, tmp_path, mo
     assert [one["provenance"]["model"] for one in averaged_from] == ["tiny", "tiny"]
     picture = next((faces / "test").rglob("*.png"))
     capsys.readouterr()
-    assert cli.main(["predict", f"tiny@{quantized}", str(picture), "--json", "--device", "cpu"]) == 0
+    assert (
+        cli.main(["predict", f"tiny@{quantized}", str(picture), "--format", "json", "--device", "cpu"]) == 0
+    )
     prediction = json.loads(capsys.readouterr().out)
     assert prediction["answer"] in LABELS
     assert sum(prediction["probabilities"].values()) == pytest.approx(1)
@@ -129,7 +131,6 @@ def test_a_network_is_trained_quantized_and_predicts(capsys, faces, tmp_path, mo
         (["train", "vgg19", "--dataset", "nowhere"], "nowhere"),
         (["data", "--dataset", "fer2013", "--data-root", "/nowhere"], "/nowhere"),
         (["predict", "vgg18", "x.png"], "Did you mean 'vgg19'"),
-        (["predict", "vgg19", "no-such-picture.png"], "no-such-picture.png"),
         (["weights", "quantize", "none.safetensors"], "none.safetensors"),
         (["weights", "average", "none.safetensors"], "at least two files"),
     ],
@@ -166,14 +167,14 @@ def store(root, predictions, restoration="raw", model="net"):
 def test_gate_power_simulates_runs_from_stored_predictions(capsys, tmp_path, predictions, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no other processes: starting them takes longer
     folder = store(tmp_path, predictions)
-    options = ["--runs", "3", "--whole-runs", "2", "--n", "300", "--json"]
+    options = ["--runs", "3", "--full-runs", "2", "--n", "300", "--format", "json"]
     assert cli.main(["gate", "power", "--store", str(tmp_path), *options]) == 0
     output = json.loads(capsys.readouterr().out)
     assert output["source"]["model"] == "net"
     assert [s["fall"] for s in output["scenarios"]][:3] == [0.0, 0.0, 0.005]
     tests = {"FAIL", "FAIL or DEGRADED", "McNemar", "DEGRADED", "unpaired", "threshold"}
     assert set(output["scenarios"][0]["rejection_rate"]) == set(output["minimum_detectable_fall"]) == tests
-    standard, full = output["whole_runs"]["depths"]
+    standard, full = output["full_runs"]["depths"]
     assert (standard["depth"], standard["n_metrics"], full["n_metrics"]) == ("standard", 52, 77)
     assert set(standard["false_positive_rates"]) == {
         "any",
@@ -263,7 +264,7 @@ def test_the_help_names_every_label_scheme(capsys):
     [
         ("data --dataset synthetic --split test --sheet faces", "no format of pictures has this suffix"),
         ("gate power --seed -1", "--seed must be at least 0"),
-        ("gate power --runs 0", "--runs and --whole-runs at least 1"),
+        ("gate power --runs 0", "--runs and --full-runs at least 1"),
         ("train resnet50 --seed -1", "--seed must be at least 0"),
         ("train resnet50 --lr -1", "--lr must be above 0"),
         ("export vgg19 --calibration 7", "--calibration is for --quantize int8-static"),

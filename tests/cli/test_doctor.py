@@ -14,7 +14,7 @@ def doctor(capsys):
     """The exit code and the findings of a diagnosis, by name."""
 
     def run(*arguments):
-        code = cli.main(["doctor", "--json", *arguments])
+        code = cli.main(["doctor", "--format", "json", *arguments])
         report = json.loads(capsys.readouterr().out)
         assert report["ok"] == (code == 0)
         return code, {finding["name"]: finding for finding in report["findings"]}
@@ -73,11 +73,11 @@ def test_a_required_package_that_is_missing_or_too_old_is_a_problem(doctor, requ
 
 def test_an_extra_is_here_if_all_its_packages_are(doctor, requirements):
     requirements(
-        "numpy", 'pillow; extra == "peers"', 'no-such-package; extra == "gfpgan"', 'x; extra == "dev"'
+        "numpy", 'pillow; extra == "third-party"', 'no-such-package; extra == "gfpgan"', 'x; extra == "dev"'
     )
     code, findings = doctor()
     assert code == 0
-    assert findings["peers"]["state"] == "here"
+    assert findings["third-party"]["state"] == "here"
     assert findings["gfpgan"]["state"] == "missing"
     assert findings["gfpgan"]["command"] == 'pip install "fer-models[gfpgan]"'
     assert "dev" not in findings

@@ -102,7 +102,7 @@ def test_bash_completes_commands_options_and_models(capsys, tmp_path):
 
     assert completed("doc") == ["doctor"]
     assert completed("predict", "eff") == ["efficientnet_b0"]
-    assert completed("doctor", "--js") == ["--json"]
+    assert completed("doctor", "--fo") == ["--format"]
 
 
 def test_an_unknown_shell_ends_with_code_4(capsys):

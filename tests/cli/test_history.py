@@ -52,12 +52,12 @@ def test_a_model_has_its_runs_newest_last_with_what_changed(show, history):
 
 
 def test_a_limit_shows_the_last_runs_in_both_formats(show, history):
-    _, text, _ = show("vgg19", "--restoration", "raw", "--limit", 1, "--history", history)
+    _, text, _ = show("vgg19", "--restoration", "raw", "--last", 1, "--history", history)
     assert "0.660" not in text
     assert "1 earlier run: --limit 2" in text
-    _, text, _ = show("--limit", 1, "--history", history)
+    _, text, _ = show("--last", 1, "--history", history)
     assert [line.split()[1] for line in text.splitlines()[3:]] == ["1", "1", "1"]
-    _, text, _ = show("--limit", 1, "--format", "json", "--history", history)
+    _, text, _ = show("--last", 1, "--format", "json", "--history", history)
     assert [len(trend["runs"]) for trend in json.loads(text)["trends"]] == [1, 1, 1]
 
 
@@ -81,7 +81,7 @@ def test_json_has_every_run(show, history):
         ),
         (("--dataset", "fer2031"), "Did you mean 'fer2013'?"),
         (("--split", "test"), "No split in this history named 'test'"),
-        (("--limit", "0"), "--limit must be at least 1"),
+        (("--last", "0"), "--last must be at least 1"),
     ],
 )
 def test_an_unknown_name_suggests_near_ones(show, history, arguments, words):

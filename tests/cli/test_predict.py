@@ -45,13 +45,13 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(capsys, picture,
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(picture.read_bytes()[:100])
     arguments = [str(bad), str(picture), str(tmp_path / "none.png"), "--output", str(tmp_path / "out")]
-    assert cli.main(["predict", MODEL, *arguments, "--json"]) == 4
+    assert cli.main(["predict", MODEL, *arguments, "--format", "json"]) == 1
     printed = capsys.readouterr()
     (prediction,) = map(json.loads, printed.out.splitlines())
     assert prediction["picture"] == str(picture)
     errors = [line for line in printed.err.splitlines() if line.startswith("fer-models: ")]
     assert ["bad.jpg" in errors[0], "none.png" in errors[1], len(errors)] == [True, True, 2]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["001-face.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["002-face.png"]
 
 
 def test_no_model_is_loaded_where_no_picture_can_be_read(capsys, tmp_path):
@@ -61,7 +61,7 @@ def test_no_model_is_loaded_where_no_picture_can_be_read(capsys, tmp_path):
         "MODELS = [ModelSpec('mine', load=load)]\n"
     )
     options = ["--model-file", str(tmp_path / "model.py")]
-    assert cli.main(["predict", "mine", str(tmp_path / "none.png"), *options]) == 4
+    assert cli.main(["predict", "mine", str(tmp_path / "none.png"), *options]) == 1
     assert "none.png" in capsys.readouterr().err
 
 
@@ -87,7 +87,7 @@ def test_an_output_that_is_no_folder_is_one_line(capsys, picture):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of POSIX")
-@pytest.mark.parametrize(("form", "lines"), [([], 8), (["--json"], 1)], ids=["text", "json"])
+@pytest.mark.parametrize(("form", "lines"), [([], 8), (["--format", "json"], 1)], ids=["text", "json"])
 def test_a_picture_whose_name_is_no_utf8_is_predicted(tmp_path, capsys, picture, form, lines):
     path = picture.rename(tmp_path / "\udcff\n[red]\x1b[31m.png")
     output = str(tmp_path / "out")
@@ -113,3 +113,30 @@ def test_text_of_a_model_is_drawn_as_it_is_and_a_face_without_probabilities_has_
         hostile = draw(np.zeros((3, 5, 3), np.uint8), "$\\frac{$ \u4e2d \x00", None)
     assert hostile.startswith(b"\x89PNG")
     assert hostile != draw(np.zeros((3, 5, 3), np.uint8), "happy", [0, 0, 0, 1.0, 0, 0, 0])
+
+
+def test_many_pictures_are_read_and_predicted_in_groups(capsys, tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import numpy as np\n"
+        "from fer_models import ModelSpec, Predictions\n"
+        "class Few:\n"
+        "    def predict(self, faces):\n"
+        "        assert len(faces) <= 64\n"
+        "        return Predictions.from_probabilities(np.eye(7)[[len(faces) % 7] * len(faces)])\n"
+        "MODELS = [ModelSpec('few', load=lambda runtime: Few())]\n"
+    )
+    paths = [tmp_path / f"{i}.png" for i in range(70)]
+    for path in paths:
+        Image.fromarray(toy_faces(1).face(0)).save(path)
+    options = ["--model-file", str(tmp_path / "model.py"), "--device", "cpu", "--format", "json"]
+    assert cli.main(["predict", "few", *map(str, paths), *options]) == 0
+    printed = [json.loads(line)["picture"] for line in capsys.readouterr().out.splitlines()]
+    assert printed == list(map(str, paths))
+
+
+@pytest.mark.parametrize("command", [["predict", MODEL, "x.png"], ["restore", "x.png"], ["calibrate", MODEL]])
+def test_an_unknown_device_is_refused_with_those_that_exist(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--device", "gpu"])
+    assert stopped.value.code == 4
+    assert "cuda" in capsys.readouterr().err

@@ -131,7 +131,9 @@ def test_the_command_prints_aligned_tables_of_all_splits(capsys, folder: Path) -
 
 def test_the_command_prints_json_of_the_selected_splits_without_pictures(capsys, folder: Path) -> None:
     splits = ["--split", "test", "--split", "train", "--split", "test"]
-    assert cli.main(["data", "audit", "--dataset", str(folder), *splits, "--no-near", "--json"]) == 0
+    assert (
+        cli.main(["data", "audit", "--dataset", str(folder), *splits, "--no-near", "--format", "json"]) == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert [split["split"] for split in report["splits"]] == ["train", "test"]
     assert report["overlaps"] == [
@@ -141,7 +143,7 @@ def test_the_command_prints_json_of_the_selected_splits_without_pictures(capsys,
 
 
 def test_options_mean_the_same_before_and_after_the_word_audit(capsys, folder: Path) -> None:
-    options = ["--dataset", "mine", "--data-root", str(folder), "--split", "test", "--json"]
+    options = ["--dataset", "mine", "--data-root", str(folder), "--split", "test", "--format", "json"]
     assert cli.main(["data", "audit", *options]) == 0
     after = capsys.readouterr().out
     assert cli.main(["data", *options, "audit"]) == 0
@@ -149,7 +151,7 @@ def test_options_mean_the_same_before_and_after_the_word_audit(capsys, folder: P
 
 
 def test_the_data_command_without_audit_prints_its_own_json(capsys, folder: Path) -> None:
-    assert cli.main(["data", "--dataset", str(folder), "--split", "test", "--json"]) == 0
+    assert cli.main(["data", "--dataset", str(folder), "--split", "test", "--format", "json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["mine/test"]
 
 
@@ -168,7 +170,7 @@ def tiny_fer2013(tmp_path: Path) -> Path:
 
 
 def test_fer2013_is_audited_in_its_three_official_splits(capsys, tiny_fer2013: Path) -> None:
-    common = ["data", "audit", "--dataset", "fer2013", "--data-root", str(tiny_fer2013), "--json"]
+    common = ["data", "audit", "--dataset", "fer2013", "--data-root", str(tiny_fer2013), "--format", "json"]
     assert cli.main(common) == 0
     report = json.loads(capsys.readouterr().out)
     assert [split["split"] for split in report["splits"]] == ["train", "public_test", "private_test"]

@@ -17,7 +17,7 @@ from image_folders import encoded
 from PIL import Image
 
 from fer_models import datasets, images
-from fer_models.datasets import FaceSet, webdataset
+from fer_models.datasets import FaceSet, fer2013_rows, webdataset
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.errors import DatasetError, ImageError, UnknownNameError
@@ -277,3 +277,20 @@ def test_a_shard_that_is_cut_while_it_is_used_is_an_error(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:520])
     with pytest.raises(ImageError, match="is cut: the file changed"):
         faces.face(0)
+
+
+def test_alphabetical_numbers_of_fer2013_are_not_read_as_those_of_its_csv_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = dict(zip(LABELS, (2, 1, 3, 4, 2, 1, 3), strict=True))
+    monkeypatch.setitem(fer2013_rows.OFFICIAL, "private_test", tuple(counts.values()))
+    files = [
+        file
+        for number, emotion in enumerate(sorted(LABELS))
+        for i in range(counts[emotion])
+        for file in sample(f"{emotion}{i}", str(number))
+    ]
+    write_shard(tmp_path / "test-0.tar", files)
+    with pytest.raises(DatasetError, match="--label-scheme fer2013-alphabetical"):
+        datasets.load(str(tmp_path), label_scheme="fer2013")
+    assert datasets.load(str(tmp_path), label_scheme="fer2013-alphabetical").counts == counts

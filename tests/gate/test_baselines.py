@@ -183,3 +183,28 @@ def test_processes_that_record_at_once_lose_no_record(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: baselines.update(path, [one]), records))
     assert {r.model for r in baselines.read(path).measured} == {r.model for r in records}
+
+
+def test_a_record_of_other_faces_takes_no_floor_and_no_robustness_of_the_old_ones():
+    old = baselines.replace(
+        record(random_predictions()),
+        floor=0.9,
+        metrics={"accuracy": 0.5, "corruptions: mean error": 0.1},
+        face_counts={"corruptions: mean error": "x"},
+    )
+    new = baselines.replace(record(random_predictions(seed=1)), dataset_fingerprint="e" * 64, floor=0.1)
+    (merged,) = baselines.Baselines((old,)).updated([new]).measured
+    assert merged.floor == 0.1
+    assert "corruptions: mean error" not in merged.metrics
+    assert not merged.face_counts
+    (without,) = baselines.Baselines((baselines.replace(old, floor=None),)).updated([new]).measured
+    assert without.floor is None
+
+
+def test_unresolved_merge_conflicts_are_named(tmp_path):
+    path = tmp_path / "baselines.json"
+    baselines.Baselines((record(random_predictions()),)).write(path)
+    text = path.read_text().replace('  "measured"', '<<<<<<< HEAD\n=======\n>>>>>>> branch\n"measured"')
+    path.write_text(text)
+    with pytest.raises(BaselinesError, match="unresolved merge conflicts"):
+        baselines.read(path)

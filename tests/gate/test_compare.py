@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,9 +14,9 @@ from hypothesis import given, settings
 
 from fer_models.emotions import LABELS
 from fer_models.gate import compare as sides
-from fer_models.gate.flips import flips_of_match
+from fer_models.gate.flips import flips_of_match, list_flips
 from fer_models.gate.run_sources import RunSource
-from fer_models.store.partition import SHARD
+from fer_models.store.partition import SHARD, Store
 from fer_models.store.subject import Subject
 
 
@@ -56,7 +57,7 @@ def test_two_stored_runs_are_compared_face_by_face(compare, tmp_path):
     code, output, _ = compare(before, worse)
     assert code == 1
     assert "1 subject compared: 1 FAIL" in output
-    assert "30 faces were right and are wrong now, 0 the other way" in output
+    assert "30 faces were correct and are wrong now, 0 the other way" in output
 
 
 def test_a_stored_run_is_compared_with_recorded_baselines(compare, tmp_path):
@@ -133,7 +134,7 @@ def test_outside_a_repository_a_revision_is_a_usage_error(compare, tmp_path, mon
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     code, _, error = compare("main", write_partition(tmp_path / "now", predictions_of()))
     assert code == 4
-    assert "no git repository" in error
+    assert "git reads no revisions here (fatal: not a git repository" in error
 
 
 def test_without_git_a_revision_is_a_usage_error(compare, repository_of_two, monkeypatch):
@@ -383,3 +384,31 @@ def test_at_most_the_given_number_of_flips_is_listed(compare, tmp_path):
         text = compare(before, now, *options)[1]
         assert len(re.findall(r"^ +\d+   [0-9a-f]{12} ", text, re.MULTILINE)) == listed
     assert compare(before, now, "--flips", -1)[0] == 4
+
+
+def test_a_failure_names_a_command_that_records(compare, tmp_path):
+    path = write_baselines(tmp_path / "baselines.json", record_of(predictions_of()))
+    code, output, _ = compare(path, write_partition(tmp_path / "worse", predictions_of(30)))
+    assert code == 1
+    assert "fer-models eval --update-baselines" in output
+    assert "repeat this command" not in output
+
+
+def test_predictions_that_a_run_read_again_are_the_newest(compare, tmp_path):
+    """A run with the weights of before writes nothing: it reads what is stored."""
+    old = predictions_of()
+    write_partition(tmp_path / "store", predictions_of(30), key="b", age=10)
+    write_partition(tmp_path / "store", old, key="a", age=100)
+    path = write_baselines(tmp_path / "baselines.json", record_of(old))
+    assert compare(path, tmp_path / "store")[0] == 1
+    partition = Store(tmp_path / "store").partition(SUBJECT, "a" * 64, old.faces, old.truth, old.index)
+    assert partition.read().answer.tolist() == old.answer.tolist()
+    assert compare(path, tmp_path / "store")[0] == 0
+
+
+def test_a_model_without_probabilities_has_none_in_its_changed_faces(tmp_path):
+    before, now = predictions_of(), predictions_of(5)
+    negative, _ = list_flips(replace(now, has_probabilities=False), before.answer, before.p_true)
+    assert len(negative) == 5
+    assert all(flip.p_before is None and flip.p_now is None for flip in negative)
+    assert negative[0].as_json()["p_true"] == {"before": None, "now": None}

@@ -95,7 +95,7 @@ def test_markdown_is_a_table_with_the_changed_faces_behind_a_click(compare, tmp_
     assert summary[1][-1] == "FAIL"
     assert len(flips) == 1 + 5
     assert output.count("<details>") == output.count("</details>") == 2
-    assert "30 faces were right and are wrong now" in output
+    assert "30 faces were correct and are wrong now" in output
 
 
 @lru_cache
@@ -161,7 +161,7 @@ def test_html_is_a_single_page_without_external_files(compare, tmp_path):
     assert output.startswith("<!doctype html>")
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
     assert not re.search(r"https?://|url\(|@import", output)
-    assert "30 faces were right and are wrong now" in page.text
+    assert "30 faces were correct and are wrong now" in page.text
     assert "add their dataset to the command: --dataset NAME" in " ".join(page.text.split())
 
 

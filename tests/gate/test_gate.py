@@ -76,9 +76,9 @@ def test_three_percent_of_negative_flips_fail_with_the_message_of_the_contract()
     assert text.splitlines()[0].startswith("net-raw on toy/test: ")
     assert "fell below" in text
     assert "> accuracy" in text
-    assert "faces were right and are wrong now, 0 the other way" in text
+    assert "faces were correct and are wrong now, 0 the other way" in text
     assert "can establish a fall of" in text
-    assert text.endswith("then review the diff of baselines.json.")
+    assert text.endswith("and review the diff.")
 
 
 def test_three_negative_flips_pass():
@@ -376,3 +376,47 @@ def test_the_order_of_faces_changes_no_verdict(seed):
     )
     assert a.status == b.status
     assert [c.p for c in a.comparison.checks] == pytest.approx([c.p for c in b.comparison.checks], abs=1e-12)
+
+
+def test_the_printed_probabilities_change_in_the_direction_of_the_log_score():
+    before = model_predictions()
+    surer, wrong = with_probabilities(before, before.probabilities.copy()), ~before.correct
+    rows = np.arange(len(before))
+    surer.probabilities[:] = 0.002
+    surer.probabilities[rows, before.answer] = 0.988  # surer of every prediction, also of the wrong ones
+    now = verdict(before, surer)
+    assert surer.p_true.mean() > before.p_true.mean()
+    assert wrong.any()
+    assert now.is_degraded
+    assert now.comparison.degradation.now < now.comparison.degradation.before
+
+
+def test_faces_too_few_for_any_verdict_say_so():
+    before = model_predictions(n=7)
+    (result,) = gate.judge([compare(before, flip(before, first_correct(before, 4)), floor=None)])
+    assert result.status == gate.INCONCLUSIVE
+    assert result.minimum_detectable_fall is None
+    assert "n = 7 can establish no fall, however large" in verdicts.message(result)
+
+
+def test_no_number_of_faces_is_promised_for_a_fall_of_just_the_margin():
+    before = model_predictions(n=1000)
+    result = verdict(before, flip(before, first_correct(before, 5)))
+    assert result.status == gate.INCONCLUSIVE
+    assert result.required_sample_size is None
+    more = verdict(before, flip(before, first_correct(before, 6)))
+    assert more.required_sample_size > 1000
+
+
+def test_an_accuracy_that_rounds_to_the_floor_is_told_in_faces():
+    before = model_predictions(n=1400)
+    correct = int(before.correct.sum())
+    (result,) = gate.judge([compare(before, before, floor=(correct + 0.2) / 1400)])
+    assert f"{correct} of 1400 faces are correct, and {correct + 1} must be" in verdicts.message(result)
+
+
+def test_a_command_that_cannot_record_names_one_that_can():
+    before = model_predictions()
+    result = verdict(before, flip(before, first_correct(before, 60)))
+    assert "repeat this command with --update-baselines" in verdicts.message(result)
+    assert "fer-models eval --update-baselines" in verdicts.message(result, update=verdicts.RECORD)

@@ -109,7 +109,7 @@ def test_only_an_export_in_float32_must_agree():
     agreement = parity.agreement_of(reference, export_of(reference, 5))
     reason = parity.check_agreement(agreement, "vgg19", None)
     assert reason is not None
-    assert "5 of 490 answers differ from those of vgg19 (0 may)" in reason
+    assert "5 of 490 predictions differ from those of vgg19 (0 may)" in reason
     assert parity.check_agreement(agreement, "vgg19", "int8-static") is None
 
 

@@ -194,6 +194,6 @@ def test_effects_are_on_the_page_and_their_names_are_escaped():
     about = {"subject": {"dataset": "d", "split": "s", "corruption": None}, "faces": faces}
     page = section_html(report(restorations=[{**effect, **about}]), "restorations")
     assert "<b>m</b>" not in page
-    assert "no answer \u2192 &lt;i&gt;" in page
+    assert "no prediction \u2192 &lt;i&gt;" in page
     assert page.count("<img") == 2
     assert section_html(report(), "restorations") == ""

@@ -79,7 +79,7 @@ def test_a_corruption_error_that_rose_a_lot_on_21_faces_fails_in_a_whole_run():
     assert text.startswith("net-raw on toy/test: robustness got worse than its baseline by 2 points or more.")
     assert "> corruptions: mean error" in text
     assert "21 faces can establish a change of" in text
-    assert text.endswith("then review the diff of baselines.json.")
+    assert text.endswith("and review the diff.")
 
 
 def test_an_error_that_fell_a_lot_passes():
@@ -256,7 +256,7 @@ def test_the_page_and_the_terminal_show_each_verdict():
     )
     shown = report(failed, same)
     html = html_report.page_html(shown)
-    assert "2 figures against their baselines" in html
+    assert "2 figures against the baseline" in html
     assert "verdict fail" in html
     assert "verdict pass" in html
     assert "&lt;net&gt;" in html

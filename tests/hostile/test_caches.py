@@ -216,7 +216,11 @@ def test_what_is_wrong_in_a_cache_is_computed_anew(tmp_path, make, change, seale
 )
 def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothing(tmp_path, make):
     with full_disk(3):
-        if make in (cost, searched):  # conveniences: what cannot be kept is computed again the next time
+        if make in (
+            cost,
+            searched,
+            noted,
+        ):  # conveniences: what cannot be kept is computed again the next time
             make(tmp_path)
         else:
             with pytest.raises(StoreError, match="cannot be stored"):
@@ -225,9 +229,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothi
     make(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "make", [embedded, predicted, prompted, restored, noted], ids=lambda make: make.__name__
-)
+@pytest.mark.parametrize("make", [embedded, predicted, prompted, restored], ids=lambda make: make.__name__)
 def test_a_cache_whose_folder_is_a_file_is_told_in_a_sentence(tmp_path, make):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be stored"):

@@ -301,7 +301,7 @@ def test_the_audit_of_unreadable_pictures_lists_them(
     with no_hang(), unchanged(tmp_path):
         assert cli.main(["data", "audit", "--dataset", str(tmp_path)]) == 0
         printed = capsys.readouterr().out
-        assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--json"]) == 0
+        assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--format", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)["splits"][0]["unreadable"]
     assert len(listed) == len(NO_PICTURES) + 1
     assert printed.count("all: unreadable: ") == 10

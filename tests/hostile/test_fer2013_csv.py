@@ -121,9 +121,9 @@ def test_unreadable_pictures_of_class_folders_are_named_together(tmp_path: Path)
     assert isinstance(result, str)
     listing = ", ".join(f"train/happy/Training_{i}.jpg" for i in range(20, 30))
     assert f"fer2013/train: 13 of 20 pictures cannot be read: {listing}, … and 3 more. " in result
-    assert f"fer-models data audit --dataset {tmp_path} --json" in result
+    assert f"fer-models data audit --dataset {tmp_path} --format json" in result
     with no_hang():
-        assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--json"]) == 0
+        assert cli.main(["data", "audit", "--dataset", str(tmp_path), "--format", "json"]) == 0
 
 
 @pytest.mark.parametrize(

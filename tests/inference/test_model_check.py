@@ -1,6 +1,7 @@
 """Stored predictions of a third-party model that changed are never used."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def run(folder, emotion="helper.EMOTION", cached=False, combination=("mine", "ra
     (folder / "model.py").write_text(MODEL.format(folder=str(folder), emotion=emotion, cached=cached))
     models, restorers = from_file(folder / "model.py")
     runner = Runner(
-        EvalConfig(dataset=str(folder / "faces"), store=folder / ".evals" / "store", **options),
+        EvalConfig(dataset=str(folder / "faces"), **{"store": folder / ".evals" / "store", **options}),
         Registry("model", *models),
         Registry("restorer", *RESTORERS, *restorers),
     )
@@ -173,3 +174,14 @@ def test_a_damaged_file_makes_the_model_a_new_one(tmp_path, content):
     file.write_text(content)
     with pytest.warns(DamagedFileWarning, match="computed anew"):
         assert check.token(lambda: Constant(Emotion.SAD).predict(toy_faces(3).images), 1e-3)[0] == token
+
+
+def test_a_store_is_enough_to_judge_a_model_of_ones_own_elsewhere(dataset, monkeypatch):
+    change_helper(dataset, monkeypatch, "SAD")
+    first = run(dataset)
+    elsewhere = dataset / "elsewhere"
+    shutil.copytree(dataset / ".evals" / "store", elsewhere / "store")
+    shutil.rmtree(dataset / ".evals")
+    store = {"store": elsewhere / "store", "cached_only": True}
+    answers, from_store, _ = run(dataset, **store)
+    assert (answers, from_store) == (first[0], True)

@@ -24,7 +24,7 @@ def test_the_life_of_a_baseline(bench):
     bench.write_model("worse.py", turned=30)
     worse = bench.run(model="worse.py", code=1)
     assert "> accuracy" in worse.stdout
-    assert "faces were right and are wrong now, 0 the other way" in worse.stdout
+    assert "faces were correct and are wrong now, 0 the other way" in worse.stdout
     assert "Traceback" not in worse.stdout
     assert bench.report()["results"][0]["verdict"] == "FAIL"
     assert (bench.folder / "baselines.json").read_bytes() == recorded

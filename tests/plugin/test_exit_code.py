@@ -170,12 +170,16 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     options = EvalConfig(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
     evaluation = Evaluation(options, Registry("model", *models), RESTORERS)
     combination = Combination("knowing", "raw")
-    for is_everything, names in (
-        (True, {"gone-raw on faces/all", "knowing-gone on faces/all"}),
-        (False, set()),
+    gone = {"gone-raw on faces/all", "knowing-gone on faces/all"}
+    for complete, is_everything, names in (
+        (["raw"], True, gone),
+        (["raw"], False, {"gone-raw on faces/all"}),  # such as `-k raw`: every model without restoration
+        ([], False, set()),
     ):
-        evaluation.select([combination], Requested(frozenset([combination]), is_everything))
+        requested = Requested(frozenset([combination]), frozenset(complete), is_everything)
+        evaluation.select([combination], requested)
         assert set(evaluation.coverage.unjudged()) == names
+        assert set(evaluation.coverage.left_out([combination])) == gone - names
     evaluation.select([combination])
     assert not evaluation.coverage.unjudged()
 
@@ -194,3 +198,22 @@ def test_baselines_that_do_not_exist_are_refused_where_they_were_named(bench):
     done = bench.run("--baselines", bench.folder / "baselinse.json", code=4)
     assert "no such file" in done.stdout + done.stderr
     assert not (bench.folder / "baselinse.json").exists()
+
+
+@pytest.mark.slow
+def test_predictions_that_no_test_judges_do_not_replace_a_record(bench, evaluate):
+    """Such as the control of a restoration, or the faces before a corruption."""
+    evaluate("accuracy and raw", "--update-baselines")
+    path = bench.folder / "baselines.json"
+    before = json.loads(path.read_text())["measured"][0]
+    bench.write_model(turned=30)
+    _, verdicts, _ = evaluate("corruption", "--update-baselines")
+    assert verdicts == {"raw": None}
+    after = json.loads(path.read_text())["measured"][0]
+    assert {key: after[key] for key in ("answers", "p_true", "floor")} == {
+        key: before[key] for key in ("answers", "p_true", "floor")
+    }
+    assert after["metrics"]["accuracy"] == before["metrics"]["accuracy"]
+    assert any(name.startswith("corruptions: ") for name in after["metrics"])
+    _, verdicts, _ = evaluate("accuracy and raw", code=1)
+    assert verdicts == {"raw": "FAIL"}

@@ -24,12 +24,12 @@ def write_copy(bench, wrong=0, same_as="knowing", quantization=None):
 def test_an_equal_export_passes_next_to_a_reference_that_the_run_does_not_name(bench):
     write_copy(bench)
     done = bench.run("--model", "copy", questions="parity")
-    assert "copy-raw against knowing: PASS, 0 of 105 answers differ" in done.stdout
+    assert "copy-raw against knowing: PASS, 0 of 105 predictions differ" in done.stdout
     report = bench.report()
     (entry,) = report["parity"]
     assert (entry["reference"], entry["verdict"], entry["disagreements"]) == ("knowing", "PASS", 0)
     assert [result["id"] for result in report["results"]] == [entry["id"]]
-    assert "Engines and precision" in (bench.folder / "reports" / "evals.html").read_text()
+    assert ">Exports<" in (bench.folder / "reports" / "evals.html").read_text()
 
 
 def test_the_tests_of_a_model_without_a_reference_are_deselected(bench):
@@ -41,7 +41,7 @@ def test_an_export_with_other_answers_fails_and_names_the_faces(bench):
     write_copy(bench, wrong=40)
     done = bench.run("--model", "copy", questions="parity", code=1)
     assert "it is worse than knowing on the same faces" in done.stdout
-    assert "answers differ from those of knowing (0 may)" in done.stdout
+    assert "predictions differ from those of knowing (0 may)" in done.stdout
     assert "  and " in done.stdout
     (entry,) = bench.report()["parity"]
     assert entry["fails"]
@@ -64,7 +64,7 @@ def test_a_record_without_a_disagreement_accepts_none_later(bench):
     model = bench.folder / "model.py"
     model.write_text(model.read_text().replace("rows[: 0]", "rows[: 1]"))
     done = bench.run("--model", "copy", questions="parity", code=1)
-    assert "answers differ from those of knowing (0 may)" in done.stdout
+    assert "predictions differ from those of knowing (0 may)" in done.stdout
 
 
 def test_an_unknown_reference_is_one_clear_error(bench):

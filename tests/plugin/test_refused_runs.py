@@ -111,3 +111,25 @@ def test_a_suite_of_ones_own_ends_in_one_sentence_where_its_faces_cannot_be_read
         assert "INTERNALERROR" not in text
     report = json.loads((bench.folder / "own" / "reports" / "evals.json").read_text())
     assert "1 of 106 pictures cannot be read: happy/broken.png" in report["errors"][0]["message"]
+
+
+def test_a_folder_that_cannot_be_used_ends_in_a_sentence(bench):
+    (bench.folder / "store").write_text("in the way")
+    done = bench.start(["-m", "pytest", *bench.command()])
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+    assert "cannot be stored" in text
+
+
+def test_baselines_that_cannot_be_written_are_an_error_of_the_report(bench):
+    folder = bench.folder / "records"
+    folder.write_text("in the way")
+    done = bench.start(
+        ["-m", "pytest", *bench.command("--update-baselines", "--baselines", folder / "baselines.json")]
+    )
+    assert done.returncode == 1, done.stdout
+    assert "recorded 1 subject" not in done.stdout
+    (error,) = bench.report()["errors"]
+    assert "cannot be written" in error["message"]

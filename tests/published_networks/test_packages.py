@@ -1,7 +1,7 @@
 """Records of published models; where their packages are installed, their networks as published.
 
-`nox -s peers` installs them. FER_MODELS_PEERS names the folder of face-api's archive: the tests ignore the
-user's weights folder.
+`nox -s third-party` installs them. FER_MODELS_THIRD_PARTY names the folder of face-api's archive: the tests
+ignore the user's weights folder.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def faces() -> list[np.ndarray]:
 def test_a_model_whose_package_is_published_predicts_as_published(name, monkeypatch):
     spec = MODELS[name]
     if spec.name == "face-api":
-        monkeypatch.setenv("FER_MODELS_WEIGHTS", os.environ.get("FER_MODELS_PEERS", os.devnull))
+        monkeypatch.setenv("FER_MODELS_WEIGHTS", os.environ.get("FER_MODELS_THIRD_PARTY", os.devnull))
     try:
         spec.weights_path()
     except WeightsMissingError as missing:

@@ -298,3 +298,16 @@ def test_no_name_breaks_the_front_matter_or_adds_markup(name):
     ]
     assert Tags("".join(markup_in(text))).tags == []
     assert updated_card(named(name), name, card) == card
+
+
+def test_an_error_of_a_check_of_the_model_is_part_of_its_verdict():
+    name = result()["id"]
+    made = report(
+        results=[result()],
+        errors=[
+            {"subject": f"corruptions of {name}", "message": "it raised"},
+            {"subject": "corruptions of other-raw on x/y", "message": "not this one"},
+        ],
+    )
+    card = new_card(made, result()["subject"]["model"])
+    assert "1 subject could not be judged" in card

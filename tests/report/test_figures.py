@@ -64,12 +64,12 @@ def test_the_rows_of_a_confusion_matrix_are_normalised_and_keep_their_counts() -
     assert table.count("<b>84%</b><i>31</i>") == 7
     assert table.count("<b>3%</b><i>1</i>") == 42
     assert all(f">{label}</th>" in table for label in LABELS)
-    assert "no answer" not in table
+    assert "no prediction" not in table
 
 
 def test_unanswered_faces_have_their_own_column_and_count_in_the_row() -> None:
     table = confusion(no_answer=[37, 0, 0, 0, 0, 0, 0])
-    assert ">no answer</th>" in table
+    assert ">no prediction</th>" in table
     assert "<b>50%</b><i>37</i>" in table
 
 

@@ -73,7 +73,7 @@ def test_robustness_that_fails_is_folded_with_its_message():
 
 def test_the_faces_that_changed_are_listed():
     (_, faces) = tables_in(markdown(report(results=[failed(flips=[FLIP], changes=changes(-0.1))])))
-    assert faces[1] == ["7", "0123456789ab", "sad", "sad", "no answer", "0.90", "0.00"]
+    assert faces[1] == ["7", "0123456789ab", "sad", "sad", "no prediction", "0.90", "0.00"]
 
 
 @pytest.mark.parametrize(("shown", "note"), [(1, "(1 shown)"), (2, "")])

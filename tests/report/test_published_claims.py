@@ -59,3 +59,15 @@ def test_the_page_shows_compared_claims_and_folds_the_others():
     assert "1 more claim, on models" in page
     assert "recorded 2026-01-02" in page
     assert page.index("ResNet-50") < page.index("<details>") < page.index("other</th>")
+
+
+def test_a_result_on_a_part_of_the_faces_does_not_replace_a_record_of_all():
+    part = result("resnet50", 0.61, n=49)
+    (entry,) = measured(CLAIM, [part])
+    assert entry["source"] == "recorded 2026-01-02"
+    (alone,) = measured(CLAIM, [part], records=())
+    assert (alone["n"], alone["source"]) == (49, "this run")
+    page = section_html(
+        report(published=with_results([CLAIM], report(results=[part]).results, ())), "published"
+    )
+    assert "49 faces, this run" in page

@@ -183,3 +183,13 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     assert cli.main(["report", *arguments]) == 4
     assert words in capsys.readouterr().err
+
+
+def test_records_that_the_store_lacks_are_not_called_left_out_by_the_user(tmp_path: Path) -> None:
+    write_partition(tmp_path, predictions_of())
+    records = (record_of(predictions_of()), record_of(predictions_of(), OTHER))
+    report = stored_report(tmp_path, Baselines(records))
+    assert report.not_judged == (OTHER.id,)
+    page = page_html(report)
+    assert "without predictions in the store" in page
+    assert "left out by the selection of tests" not in page

@@ -33,12 +33,10 @@ def test_a_failure_reads_exactly_as_the_design_shows_it() -> None:
         FailureRow("macro_f1", 0.618, 0.600, 0.634, 0.631, -0.013, 0.03, failed=False),
     ]
     facts = [
-        "201 faces were right and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39",
+        "201 faces were correct and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39",
         "n = 3589 can establish a fall of 1.6 points",
     ]
-    hint = (
-        "If the change is intended: pytest evals --update-baselines, then review the diff of baselines.json."
-    )
+    hint = "If intended, repeat this command with --update-baselines, and review the diff."
     text = failure_table(
         "efficientnet_b0-raw on fer2013/private_test", "accuracy fell below its baseline.", rows, facts, hint
     )
@@ -47,7 +45,7 @@ def test_a_failure_reads_exactly_as_the_design_shows_it() -> None:
         "  metric      now     95 % interval    baseline   change   p (paired)\n"
         "> accuracy    0.641   [0.625, 0.657]   0.668      -0.027   0.0004\n"
         "  macro_f1    0.618   [0.600, 0.634]   0.631      -0.013   0.03\n"
-        "  201 faces were right and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39\n"
+        "  201 faces were correct and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39\n"
         "  n = 3589 can establish a fall of 1.6 points\n"
         f"  {hint}"
     )
@@ -123,8 +121,8 @@ def test_a_skip_is_one_line_with_its_reason_and_command() -> None:
 
 
 def test_the_page_shows_a_column_of_unanswered_faces_only_if_there_are_any() -> None:
-    assert "no answer" not in page("subjects_table", results=[result()])
-    assert "no answer" in page("subjects_table", results=[result(unanswered=12)])
+    assert "no prediction" not in page("subjects_table", results=[result()])
+    assert "no prediction" in page("subjects_table", results=[result(unanswered=12)])
 
 
 def test_the_change_is_the_gates_own_if_it_recorded_one() -> None:
@@ -263,7 +261,7 @@ def test_what_a_depth_left_out_is_listed_with_the_command_for_all():
     assert tables.left_out(report(depth=standard)) == [
         "Depth standard left out:",
         "  - corruption severities 1",
-        "Everything: pytest evals --depth full",
+        "Everything: repeat this command with --depth full",
     ]
     assert tables.left_out(report()) == []
 

@@ -13,7 +13,9 @@ from eval_reports import (
     robustness_entry,
 )
 
+from fer_models.report import parity
 from fer_models.report.formatting import one_line
+from fer_models.report.outcomes import Status, outcomes
 from fer_models.report.verdict_sentence import verdict_sentence
 
 PLACE = "fer2013/private_test"
@@ -214,3 +216,15 @@ def test_a_report_with_everything_has_a_verdict_on_one_line(quote):
     sentence = verdict_sentence(full_report(), quote)
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+def test_a_degraded_export_is_named_and_no_plain_pass():
+    entry = export(is_degraded=True, message="onnx:v: it gives the true emotion a lower probability")
+    made = report(results=[result()], parity=[entry])
+    assert "1 gives the true emotion a lower probability (DEGRADED): onnx:v-raw." in verdict_sentence(made)
+    outcome = next(one for one in outcomes(made) if one.group == "robustness")
+    assert (outcome.label, outcome.status) == ("PASS, DEGRADED", Status.UNCERTAIN)
+    strict = report(results=[result()], parity=[{**entry, "fails": True}])
+    failed = next(one for one in outcomes(strict) if one.group == "robustness")
+    assert (failed.label, failed.status) == ("PASS, DEGRADED", Status.FAILED)
+    assert "PASS, DEGRADED" in parity.lines(made)[0]

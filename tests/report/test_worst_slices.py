@@ -57,12 +57,12 @@ def test_gaps_are_listed_by_model_and_size():
     assert line.startswith("vgg19-raw: worst slice is brightness = dark, 0.600 against 0.700 in bright")
 
 
-def test_markdown_and_page_show_what_chance_does_not_explain():
+def test_markdown_and_page_show_only_significant_gaps():
     made = report(result(slices=[column(), column("contrast", p=0.3)]))
     (rows,) = [table for table in tables_in(markdown(made)) if "worst slice" in table[0]]
     assert [row[1] for row in rows[1:]] == ["brightness"]
     page = page_html(made)
-    assert "In 1 of 2 cases, chance explains the gap" in page
+    assert "In 1 of 2 cases, no gap between the slices" in page
     assert "dark, 900 faces" in page
 
 
@@ -93,7 +93,7 @@ def test_a_failed_slice_is_named_on_the_first_screen_and_among_the_regressions()
     )
     assert "brightness=dark: 0.680 → 0.600" in page
     assert "Accuracy in brightness = dark by vgg19-raw" in page
-    assert '<th scope="row">accuracy in brightness = dark</th>' in page
+    assert '<th scope="row">&gt; accuracy in brightness = dark</th>' in page
 
 
 def test_names_from_outside_are_escaped_everywhere():

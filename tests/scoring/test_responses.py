@@ -54,4 +54,4 @@ def test_replies_are_escaped_on_the_page():
     page = section_html(report(results=[result("m", n=2, responses=responses)]), "responses")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    assert "no answer: no emotion named" in page
+    assert "no prediction: no emotion named" in page

@@ -188,13 +188,13 @@ def test_a_size_that_is_not_official_is_reported(command):
 
 
 def test_json_has_the_same_content(command):
-    code, output, _ = command("86.44%", "--n", "7178", "--json")
+    code, output, _ = command("86.44%", "--n", "7178", "--format", "json")
     result = json.loads(output)
     assert code == 0
     assert (result["claim"], result["possible"]) == (86.44, True)
     assert (result["k"], result["nearest"]) == ([6205, 6205], [])
     assert result["plausibility"] == "above every clean published result"
-    nearest = json.loads(command("0.8644", "--n", "3589", "--json")[1])["nearest"]
+    nearest = json.loads(command("0.8644", "--n", "3589", "--format", "json")[1])["nearest"]
     assert nearest[0] == {"k": 3102, "percent": 86.43}
 
 

@@ -2,30 +2,14 @@ import json
 
 import pytest
 import torch
+from weight_files import TINY, write_weights
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
-from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
 from fer_models.training.weight_averaging import average
-
-TINY = Architecture("resnet10t", size=32)
-
-
-def write_weights(path, seed, architecture=TINY, **metadata):
-    """Write a file like those of training; returns its tensors."""
-    torch.manual_seed(seed)
-    state = cnn.build(architecture).state_dict()
-    defaults = {
-        "format": cnn.FORMAT,
-        "architecture": json.dumps(vars(architecture)),
-        "labels": json.dumps(list(LABELS)),
-        "provenance": json.dumps({"model": "tiny", "seed": seed}),
-    }
-    safetensors_io.write(state, path, defaults | metadata)
-    return state
 
 
 def test_the_average_is_the_mean_of_every_weight_and_records_the_files(tmp_path):

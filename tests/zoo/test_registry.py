@@ -139,7 +139,8 @@ def test_a_file_without_records_is_refused_by_name(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as caught:
         registry.from_file(path)
     assert "own.py" in str(caught.value)
-    with pytest.raises(UsageError, match="no such file"):
+    assert "--model-file" not in str(caught.value)  # `--model FILE.py` gives one too
+    with pytest.raises(UsageError, match="There is no model file"):
         registry.from_file(tmp_path / "none.py")
 
 

@@ -5,7 +5,8 @@ The answer mode is part of a model's name (`+likelihood`, …): the modes are di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -108,16 +109,24 @@ class VlmClassifier:
         )
 
 
-def parse_responses(replies: Sequence[str], question: Question) -> Predictions:
+def parse_responses(
+    replies: Sequence[str], question: Question, refused: Mapping[int, str] = MappingProxyType({})
+) -> Predictions:
     """Parse replies into predictions.
 
     All probability is on the emotion that is named; a face whose reply names none has no prediction.
+
+    Args:
+        replies: one per face.
+        question: the question about each face.
+        refused: the reason why there is no reply, by row.
     """
     responses = [response_parser.parse_response(reply, question.options) for reply in replies]
     rows = np.zeros((len(replies), len(EMOTIONS)))
     for row, response in zip(rows, responses, strict=True):
         row[response.emotion if response.emotion is not None else 0] = 1.0
     reasons = {i: response.status for i, response in enumerate(responses) if response.status != ANSWERED}
+    reasons |= refused
     return Predictions.from_probabilities(
         rows, LABELS, unanswered=reasons, text=replies, has_probabilities=False
     )

@@ -6,8 +6,10 @@ model's name there, and the question.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import http.client
+import ipaddress
 import json
 import os
 import queue
@@ -31,10 +33,21 @@ from fer_models.images import Face, data_url
 KEY = "FER_MODELS_ENDPOINT_KEY"
 #: HTTP statuses of a server that is busy or starting: the request is repeated.
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: HTTP statuses with which a server that replies to other requests refuses the content of one.
+_REFUSED = frozenset({400, 413, 422})
+#: The status of a face that the server refuses.
+REFUSED = "refused by the server"
+#: What to do about a request that a server refuses.
+_ADVICE = {
+    **dict.fromkeys((401, 403), f". Set the key of the server in the environment variable {KEY}."),
+    404: ". Check the address and the name of the model.",
+}
 #: The most bytes that are read of a response: a chat completion of a few dozen tokens has some hundred.
 _MAX_BODY = 1_000_000
 #: Seconds in which a server must accept the first connection.
 _CONNECT_TIMEOUT = 10.0
+#: The longest pause between two requests for a face, in seconds, unless the server wants a longer one.
+_LONGEST_PAUSE = 5.0
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -44,15 +57,20 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
 class _Response(NamedTuple):
-    """HTTP response of any status, with at most one byte more than `_MAX_BODY` of its body."""
+    """HTTP response of any status, with at most one byte more than `_MAX_BODY` of its body.
+
+    `retry_after` is the header of this name, in seconds; 0 without one.
+    """
 
     status: int
     phrase: str
     body: bytes
+    retry_after: float
+
+
+class _RefusedError(PredictionError):
+    """The server refuses the request for a single face, such as a filter of content does."""
 
 
 class Endpoint:
@@ -92,6 +110,7 @@ class Endpoint:
                 f"'{one_line(url)}' is no address of a server. "
                 "Give one such as endpoint:MODEL@http://localhost:8000/v1"
             )
+        require_no_credentials(url)
         key = os.environ.get(KEY, "")
         if not (key.isascii() and key.isprintable()):
             raise UsageError(
@@ -104,7 +123,9 @@ class Endpoint:
         self._headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {key}"} if key else {}
         )
-        self._prompt = question.render()
+        self._prompt, self._has_replied = question.render(), False
+        handlers = [urllib.request.ProxyHandler({})] if _is_local(url) else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *handlers)
         try:
             # Any response shows that it listens; not every server lists its models.
             self._call("/models", None, min(_CONNECT_TIMEOUT, timeout))
@@ -117,19 +138,32 @@ class Endpoint:
     def predict(self, faces: Sequence[Face], /) -> Predictions:
         """See `Classifier.predict`; the texts are the model's replies.
 
+        A face that a server refuses has no prediction, if the server replies to others.
+
         Raises:
             PredictionError: the server refuses the request, sends something that is no chat completion, or
                 does not respond within `retry_timeout`.
         """
         with ThreadPoolExecutor(max_workers=self.max_concurrency) as pool:
-            replies = list(pool.map(self._reply, faces))
-        return parse_responses(replies, self.question)
+            replies = list(pool.map(self._reply_or_refusal, faces))
+        refusals = {i: reply for i, reply in enumerate(replies) if isinstance(reply, _RefusedError)}
+        self._has_replied = self._has_replied or len(refusals) < len(replies)
+        if refusals and not self._has_replied:  # it may refuse all of them: another model, another format
+            raise next(iter(refusals.values()))
+        texts = ["" if isinstance(reply, _RefusedError) else reply for reply in replies]
+        return parse_responses(texts, self.question, dict.fromkeys(refusals, REFUSED))
 
     def with_question(self, question: Question, /) -> Endpoint:
         """The same model with another question."""
         other = copy.copy(self)
         other.question, other._prompt = question, question.render()
         return other
+
+    def _reply_or_refusal(self, face: Face) -> str | _RefusedError:
+        try:
+            return self._reply(face)
+        except _RefusedError as error:
+            return error
 
     def _reply(self, face: Face) -> str:
         content = [
@@ -177,9 +211,12 @@ class Endpoint:
                 if response.status < 300:
                     return response.body
                 reason = self._excerpt(f"{response.status} {response.phrase}".encode())
+                pause = max(pause, response.retry_after)
                 if response.status not in _RETRYABLE:
-                    raise PredictionError(
+                    kind = _RefusedError if response.status in _REFUSED else PredictionError
+                    raise kind(
                         f"{self.url} refuses the request ({reason}): {self._excerpt(response.body, 300)}"
+                        f"{_ADVICE.get(response.status, '')}"
                     )
             except (OSError, http.client.HTTPException) as error:  # gone, too slow, or cut off within a reply
                 reason = _reason(error)
@@ -189,7 +226,7 @@ class Endpoint:
                     f"{waited} Earlier predictions are stored; the same command continues from there."
                 )
             time.sleep(pause)
-            pause = min(2 * pause, 5.0)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _call(self, path: str, request: dict[str, Any] | None, seconds: float) -> _Response:
         """Send one request.
@@ -202,13 +239,14 @@ class Endpoint:
 
         def exchange() -> _Response:
             try:
-                response = _OPENER.open(
+                response = self._opener.open(
                     urllib.request.Request(f"{self.url}{path}", body, self._headers), timeout=seconds
                 )
             except urllib.error.HTTPError as error:
                 response = error
             with response:
-                return _Response(response.status, str(response.reason), _read(response, until))
+                wait = _seconds(response.headers.get("Retry-After"))
+                return _Response(response.status, str(response.reason), _read(response, until), wait)
 
         return _call_within(seconds, exchange)
 
@@ -224,6 +262,32 @@ def _is_address(url: str) -> bool:
         )
     except ValueError:  # an invalid port, brackets without an address
         return False
+
+
+def require_no_credentials(url: str) -> None:
+    """Refuse an address with credentials, which reports would show.
+
+    Raises:
+        UsageError: it has some.
+    """
+    if "@" in url:
+        raise UsageError(
+            "The address of a server must not contain a user name or a key: reports show it. "
+            f"Set the key in the environment variable {KEY}."
+        )
+
+
+def _is_local(url: str) -> bool:
+    """Whether an address is of this machine: a proxy must not get its faces and its key."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _seconds(text: str | None) -> float:
+    """The value of a header `Retry-After` in seconds; 0 for a date, or none."""
+    return float(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 6 else 0.0
 
 
 def _call_within(seconds: float, call: Callable[[], _Response]) -> _Response:

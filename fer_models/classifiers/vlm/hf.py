@@ -18,8 +18,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from fer_models.artifacts import safetensors_io
-from fer_models.artifacts.model_folder import refuse_adapter, safetensors_files
+from fer_models.artifacts import hub, safetensors_io
+from fer_models.artifacts.model_folder import refuse_adapter, refuse_other_files, safetensors_files
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
@@ -145,6 +145,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
         PredictionError: the weights need more memory than is free.
     """
     refuse_adapter(folder)
+    refuse_other_files(folder)
     target, dtype = pick_device(device), safetensors_io.DTYPES[precision]
     safetensors_io.require_memory(
         safetensors_io.count_elements(safetensors_files(folder)), dtype, target, folder.name
@@ -152,9 +153,11 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     read_model: Any = AutoModelForImageTextToText.from_pretrained
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     try:
-        processor: Any = AutoProcessor.from_pretrained(folder, **local)  # type: ignore[no-untyped-call]
-        model, info = read_model(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)
+        with hub.offline():
+            processor: Any = AutoProcessor.from_pretrained(folder, **local)  # type: ignore[no-untyped-call]
+            model, info = read_model(folder, **settings, **local)
     except Exception as error:  # transformers raises exceptions of many types for invalid files
         raise WeightsError(
             f"{folder} is no vision-language model that transformers loads by itself: {_brief(error)}"

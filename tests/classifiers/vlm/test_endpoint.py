@@ -193,3 +193,51 @@ def test_an_endpoint_without_a_model_or_a_server_is_refused(name):
         resolve.resolve_model(name, models.MODELS)
     with pytest.raises(UsageError, match="no address"):
         Endpoint("file:///etc/passwd", "m", QUESTION)
+
+
+def test_a_face_that_a_server_refuses_has_no_prediction_and_costs_no_other():
+    faces = [np.full((48, 48, 3), 20 * i, dtype=np.uint8) for i in range(4)]
+    refuse = lambda request, n: (400, b"filtered") if brightness(request) == 20 else says("sad")  # noqa: E731
+    with Server(refuse) as server:
+        model = Endpoint(server.url, "m", QUESTION)
+        predictions = model.predict(faces)
+        assert predictions.status == ("ok", "refused by the server", "ok", "ok")
+        assert model.predict(faces[1:2]).status == ("refused by the server",)
+
+
+def test_a_server_that_refuses_every_face_is_an_error():
+    with Server(lambda request, n: (400, b"no such format")) as server:
+        model = Endpoint(server.url, "m", QUESTION)
+        with pytest.raises(PredictionError, match=r"400 .*no such format"):
+            model.predict(toy_faces(3).faces(range(3)))
+
+
+def test_a_busy_server_gets_the_pause_that_it_wants():
+    times = []
+
+    def busy(request, n):
+        times.append(time.monotonic())
+        return (429, b"slowly", {"Retry-After": "1"}) if n == 1 else says("sad")
+
+    with Server(busy) as server:
+        Endpoint(server.url, "m", QUESTION).predict(toy_faces(1).faces([0]))
+    assert times[1] - times[0] >= 1
+
+
+def test_a_server_on_this_machine_is_reached_without_a_proxy(monkeypatch):
+    with Server(lambda request, n: says("sad")) as proxy, Server(lambda request, n: says("happy")) as server:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert Endpoint(server.url, "m", QUESTION).predict(toy_faces(1).faces([0])).answer.tolist() == [3]
+        assert proxy.n_requests == 0
+
+
+def test_a_key_in_an_address_is_refused_and_not_repeated():
+    for make in (lambda url: Endpoint(url, "m", QUESTION), lambda url: resolve_endpoint(url)):
+        with pytest.raises(UsageError, match=KEY) as caught:
+            make("https://user:secret@example.org/v1")
+        assert "secret" not in str(caught.value)
+
+
+def resolve_endpoint(url):
+    return resolve.resolve_model(f"endpoint:m@{url}", models.MODELS)
