@@ -137,6 +137,10 @@ class PredictionError(FerModelsError):
     """Failed or invalid prediction: wrong shape, NaN, probabilities outside [0, 1], unknown label order."""
 
 
+class NotEnoughMemoryError(PredictionError):
+    """A model that needs more memory than is free."""
+
+
 class RestorationError(FerModelsError):
     """Failed restoration, or a result that is not a batch of faces."""
 

@@ -117,3 +117,11 @@ def free_memory(device: str, meminfo: Path = Path("/proc/meminfo")) -> int | Non
         return int(torch.cuda.mem_get_info()[0])
     available = _values(meminfo, "MemAvailable:")  # "MemAvailable:   23456789 kB"
     return int(available[0].split()[0]) * 1024 if available else None
+
+
+def release_memory() -> None:
+    """Free what is no longer referenced, also on a GPU."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

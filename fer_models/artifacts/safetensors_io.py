@@ -16,7 +16,7 @@ from torch import nn
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.device import free_memory
-from fer_models.errors import PredictionError, UsageError, WeightsError, one_line
+from fer_models.errors import NotEnoughMemoryError, UsageError, WeightsError, one_line
 
 #: Precisions by name, for models whose weights are loaded in them.
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -131,12 +131,12 @@ def require_memory(parameters: int, dtype: torch.dtype, device: torch.device, na
     """Check that a model has enough free memory, before it is loaded.
 
     Raises:
-        PredictionError: its weights in `dtype` need more memory than is free on `device`.
+        NotEnoughMemoryError: its weights in `dtype` need more memory than is free on `device`.
     """
     needed, free = parameters * dtype.itemsize * (1 + _OVERHEAD), free_memory(device.type)
     if free is not None and needed > free:
         hint = " With --precision bf16 it takes half of that." if dtype.itemsize > 2 else ""
-        raise PredictionError(
+        raise NotEnoughMemoryError(
             f"{name} needs {needed / 1e9:.1f} GB on {device.type}, {free / 1e9:.1f} GB are free.{hint}"
         )
 

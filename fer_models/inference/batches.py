@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from fer_models.artifacts.device import is_out_of_memory
+from fer_models.artifacts.device import is_out_of_memory, release_memory
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import FerModelsError, PredictionError
 from fer_models.images import Face
@@ -86,7 +84,7 @@ class BatchLoop(Generic[_Result]):
             except PredictionError as error:
                 if not is_out_of_memory(error.__cause__):
                     raise
-            _release_memory()  # the batch before was in it, and is computed now
+            release_memory()  # the batch before was in it, and is computed now
         return self._prepare(batch)
 
     def _prepare_ahead(self, start: int, stop: int) -> None:
@@ -120,7 +118,7 @@ class BatchLoop(Generic[_Result]):
         # Outside of `except`: the traceback would keep the tensors of the failed batch.
         prepared.clear()
         self._drop_ahead()
-        _release_memory()
+        release_memory()
         half = -(-len(batch) // 2)
         if half < self.batch_size:
             warnings.warn(
@@ -139,10 +137,3 @@ class BatchLoop(Generic[_Result]):
             future.cancel()
             wait([future])
         self._ahead = None
-
-
-def _release_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

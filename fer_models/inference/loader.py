@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from fer_models.artifacts.device import paused_garbage_collection
+from fer_models.artifacts.device import paused_garbage_collection, release_memory
 from fer_models.classifiers.base import Classifier, Embedding, QuestionAnswering, Reformattable
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.classifiers.vlm.questions import Question
 from fer_models.config import EvalConfig
-from fer_models.errors import PredictionError
+from fer_models.errors import NotEnoughMemoryError, PredictionError
 from fer_models.images import Face, face_hash
 from fer_models.inference.pipeline import Pipeline, restore_corrupted
 from fer_models.inference.restoration_cache import CachedRestorer
@@ -53,7 +53,7 @@ class Loader:
         # Two models can have one name: a model with the prompts of this run, and the reference of an export.
         key = (model.name, json.dumps(dict(model.settings), sort_keys=True), resolved)
         if key not in self._models:
-            self._models[key] = _loaded(f"model {model.name!r}", lambda: model.load(resolved))
+            self._models[key] = self._load(f"model {model.name!r}", lambda: model.load(resolved))
         loaded: Classifier = self._models[key]
         return loaded
 
@@ -103,7 +103,7 @@ class Loader:
         """The loaded restorer itself, without a cache. Raises as `classifier`."""
         if restorer.name not in self._restorers:
             runtime = restorer.resolve(self.options.runtime)
-            loaded = _loaded(f"restorer {restorer.name!r}", lambda: restorer.load(runtime))
+            loaded = self._load(f"restorer {restorer.name!r}", lambda: restorer.load(runtime))
             self._restorers[restorer.name] = loaded
         loaded_restorer: Restorer = self._restorers[restorer.name]
         return loaded_restorer
@@ -149,6 +149,19 @@ class Loader:
         """The pipeline of a model that has embeddings. Raises as `embedding`."""
         self.embedding(model)
         return self.pipeline(model, restorer)
+
+    def _load(self, name: str, load: Callable[[], _Loaded]) -> _Loaded:
+        """Load a model or a restorer; where memory is short, without those that were loaded before."""
+        try:
+            return _loaded(name, load)
+        except NotEnoughMemoryError:
+            if not self._models and not self._restorers:
+                raise
+        # Outside of `except`: the traceback would keep what is released.
+        self._models.clear()
+        self._restorers.clear()
+        release_memory()
+        return _loaded(name, load)
 
     def _restorer_token(self, restorer: RestorerSpec) -> str:
         """Digest of a third-party restorer's output for a sample: part of the key of its cached faces."""

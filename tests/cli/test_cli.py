@@ -5,13 +5,15 @@ import sys
 
 import numpy as np
 import pytest
+from bench import write_faces
 from fakes import toy_faces
 from PIL import Image
 
-from fer_models import cli
+from fer_models import cli, datasets
 from fer_models.cli import gate
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
+from fer_models.errors import UsageError
 from fer_models.scoring.sample_size import required_sample_size
 from fer_models.store.partition import Store
 from fer_models.store.predictions import PredictionTable
@@ -276,3 +278,28 @@ def test_options_that_cannot_work_are_refused_before_anything_is_computed(
     monkeypatch.chdir(tmp_path)
     assert cli.main(command.split()) == 4
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("name", ["phi3v-nano", "vgg19+calibrated", "vgg19"])
+def test_the_record_of_every_kind_of_weights_is_printed(name, capsys):
+    """A folder, a fit in JSON, and a safetensors file."""
+    assert cli.main(["weights", "provenance", name]) == 0
+    printed = capsys.readouterr().out
+    assert "history" in printed or "no training record" in printed
+
+
+def test_output_to_a_file_is_utf_8_in_every_locale(faces):
+    command = [sys.executable, "-m", "fer_models.cli", "data", "--dataset", str(faces), "--split", "test"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert "…" in done.stdout.decode("utf-8")
+
+
+def test_a_fit_needs_a_validation_split_and_no_training_split(tmp_path):
+    for split in ("val", "test"):
+        write_faces(tmp_path / split, 7)
+    assert datasets.validation_split(str(tmp_path)) == "validation"
+    with pytest.raises(UsageError, match="no training split"):
+        datasets.training_splits(str(tmp_path))
+    assert datasets.recorded_names(str(tmp_path / "."), "val") == (tmp_path.name, "validation")
+    assert datasets.recorded_names("fer2013", "public_test") == ("fer2013", "public_test")

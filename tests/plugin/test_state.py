@@ -10,6 +10,7 @@ import pytest
 from eval_reports import cost, face_set, result
 
 from fer_models.depth import DEPTHS
+from fer_models.errors import RestorationError
 from fer_models.gate.baselines import Baselines
 from fer_models.plugin.run_history import RunHistory
 from fer_models.plugin.state import State
@@ -86,3 +87,19 @@ def test_what_a_worker_collected_arrives_typed(state: State) -> None:
     state.results, state.costs = {}, []
     state.merge_worker_output(output)
     assert state.report() == report
+
+
+def test_a_part_of_the_results_that_cannot_be_collected_loses_no_other(state: State) -> None:
+    def fail() -> None:
+        raise RestorationError("the restorer is gone")
+
+    def collect_results() -> None:
+        state.add_result(result("resnet50"))
+
+    state.evaluation.finish = lambda: None  # type: ignore[method-assign]
+    state._collect_results = collect_results  # type: ignore[method-assign]
+    state._collect_robustness = state._collect_cost_ratios = state._collect_coverage = lambda: None  # type: ignore[method-assign]
+    state._collect_effects = fail  # type: ignore[method-assign]
+    state.collect()
+    assert state.errors["the effects of restorations"] == "the restorer is gone"
+    assert [entry.name for entry in state.report().results] == ["resnet50-raw", "vgg19-raw"]
