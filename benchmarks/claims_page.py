@@ -27,9 +27,10 @@ Accuracies that papers, model cards and leaderboards state, from `published` in 
 was measured here, and none decides a verdict. The page of a run shows them next to the results of the same
 model.
 
-*Check*: an accuracy on n faces is k / n for an integer k. A rounded number that no k gives was not measured
-on n faces. Where a source states no n, the sizes of FER-2013's test splits are tried: 3,589 (one of them) and
-7,178 (both, or a random fifth of all images). A possible number proves nothing.
+*Check*: an accuracy on n faces is k / n for an integer k. A number that no k gives, rounded or cut off after
+its last digit, is no accuracy of one run on n faces; a mean of several runs or folds can be any number. Where
+a source states no n, the sizes of FER-2013's test splits are tried: 3,589 (one of them) and 7,178 (both, or a
+random fifth of all images). A possible number proves nothing.
 `fer-models data check-claim 86.44 --n 3589` does the same for any number.
 
 Clean single networks reach {low}-{high} % on the official test splits, and the best published ensemble

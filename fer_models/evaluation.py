@@ -26,7 +26,7 @@ from fer_models.robustness.checks import RobustnessRun
 from fer_models.robustness.parity_run import ParityRun
 from fer_models.robustness.restorations import RestorationEffects
 from fer_models.scoring import metrics
-from fer_models.zoo.model_name import ModelName
+from fer_models.zoo.model_name import ModelName, Source
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import ModelSpec, RestorerSpec
 
@@ -41,7 +41,7 @@ class Requested:
         combinations: those of the selected tests that use the gate.
         complete: the restorations with which the user requested every model: none was left out by `-k`,
             `--model`, a test id or a depth.
-        is_everything: they are all restorations of the run.
+        is_everything: `complete` has all restorations of the run.
     """
 
     combinations: frozenset[Combination] = frozenset()
@@ -329,6 +329,8 @@ class BaselineCoverage:
         """Why a record is not judged, as a sentence; None where it is, or where the user left it out."""
         combination = Combination(record.model, record.restoration)
         if not self._is_known(record):
+            if _is_from_elsewhere(record.model):
+                return None
             name = self._runner.options.baselines_source.name
             if record.restoration not in self.requested.complete and not self.requested.is_everything:
                 return None
@@ -362,3 +364,9 @@ class BaselineCoverage:
             f"{options.baselines_source.name} records {combination} on these faces with the {differences}, "
             "so it is compared with nothing. Correct or delete this record."
         )
+
+
+def _is_from_elsewhere(text: str) -> bool:
+    """Whether a model comes from a file, the Hub or a server: a run has it only where the user names it."""
+    name = ModelName.parse(text)
+    return any(part.source is not Source.ZOO for part in name.components or (name,))

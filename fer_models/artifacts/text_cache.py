@@ -20,7 +20,7 @@ def cached_text(
 ) -> _Value:
     """Parse the cached text for `name` and `cache_key`, which is made if it is missing or damaged.
 
-    One process makes the text, the others wait.
+    One process makes the text, the others wait. Where the folder cannot be written, each run makes it anew.
 
     Args:
         folder: created if it is missing; each name has its own folder in it.
@@ -29,7 +29,6 @@ def cached_text(
         make: returns the text.
         parse: converts the text; raises ValueError, KeyError or TypeError for an invalid one.
 
-    Where the folder cannot be written, each run makes the text anew.
     """
     cache, file = folder / name, f"{hashlib.sha256(cache_key.encode()).hexdigest()[:32]}.txt"
 

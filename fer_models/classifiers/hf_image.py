@@ -96,7 +96,7 @@ def load(
     Raises:
         WeightsError: it is no image classifier whose classes are emotions, its files are unsound or
             incomplete, or it needs third-party code.
-        PredictionError: the weights need more memory than is free.
+        NotEnoughMemoryError: the weights need more memory than is free.
     """
     config = read_config(folder)
     files, labels = weight_files(folder), read_labels(folder, declaration)

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--n", type=int, required=True, metavar="N", help="the number of test faces")
     parser.add_argument("--split", metavar="NAME", help="the official split of FER-2013, if N is ambiguous")
-    format_option(parser)
+    format_option(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

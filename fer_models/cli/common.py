@@ -145,7 +145,10 @@ def format_option(
 
 
 def device_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the device of the networks."""
+    """Add the option for the device of the networks.
+
+    The names are those of `zoo.spec.DEVICES`, which is not imported for a help text.
+    """
     choices = ("auto", "cpu", "cuda", "mps")
     parser.add_argument(
         "--device", default="auto", choices=choices, help="device of the networks (default: auto)"

@@ -114,6 +114,7 @@ def command_of(args: argparse.Namespace, name: str, path: Path) -> str:
     ):
         for value in values:
             words += [] if value is None else [option, str(value)]
+    words += ["--download"] if args.download else []
     place = "" if args.output is None else f"FER_MODELS_WEIGHTS={shlex.quote(str(path.parent))} "
     return place + shlex.join(words)
 

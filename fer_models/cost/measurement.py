@@ -140,7 +140,8 @@ def training_cost(provenance: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         provenance: the record of `fer-models train`: `history` with one record per epoch, `device`, and
             `started_from` with an earlier run; or that of `fer-models weights average`: the records of all
-            `averaged` weights, the last run last. A run that several records share counts once.
+            `averaged` weights, the last run last; or that of weights that were `changed` afterwards. A run
+            that several records share counts once.
 
     Returns:
         epochs, seconds (in total), seconds_per_epoch (the median of the last run's epochs at full size),
@@ -174,6 +175,8 @@ def training_cost(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def _runs(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List all training runs that led to a record, the last first, each once."""
+    if (changed := provenance.get("changed")) is not None:  # a trained network with other odds
+        return _runs(changed.get("provenance") or {})
     averaged = provenance.get("averaged")
     sources = reversed(averaged) if averaged else [provenance.get("started_from") or {}]
     earlier = [run for source in sources if source.get("provenance") for run in _runs(source["provenance"])]

@@ -147,7 +147,7 @@ def _mismatch(name: str, agreement: Agreement) -> str:
     return (
         f"The exported file does not predict as {name} does: {len(agreement.differing)} of {agreement.n} "
         f"predictions differ, and a probability by {agreement.largest_difference:.2g} "
-        f"(allowed: {1 - MINIMUM_AGREEMENT:.1%} of the answers, and {LARGEST_DIFFERENCE:g}). Nothing was "
+        f"(allowed: {1 - MINIMUM_AGREEMENT:.1%} of the predictions, and {LARGEST_DIFFERENCE:g}). Nothing was "
         "written. Please report this with the versions of torch, onnx and onnxruntime: pip list"
     )
 

@@ -208,8 +208,8 @@ def compare(
     degradation = None
     if predictions.has_probabilities:  # a reply of a generative model has no log score
         p_new = quantize_probability(predictions.p_true)
-        means = (float(np.exp(np.log(p).mean())) for p in (p_old, p_new))
-        degradation = Degradation(*means, *log_score_test(p_old, p_new))
+        before, now = (float(np.exp(np.log(p).mean())) for p in (p_old, p_new))
+        degradation = Degradation(before, now, *log_score_test(p_old, p_new))
     was_correct = old == truth
     return GateComparison(
         subject,
@@ -234,7 +234,7 @@ def _check_record(
             f"{subject.id}: its baseline is computed over {record.n} faces of "
             f"{record.dataset}/{record.split} with fingerprint {record.dataset_fingerprint[:12]}…, "
             f"this run over {len(labels)} with {fingerprint[:12]}…. "
-            "Use the faces of the record, or record these: repeat this command with --update-baselines"
+            "Use the faces of the record, or record these: repeat the run with --update-baselines"
         )
     accuracy, claimed = float((record.decode_predictions() == labels).mean()), record.metrics["accuracy"]
     if abs(accuracy - claimed) > 1e-6:  # a record rounds to 6 decimals

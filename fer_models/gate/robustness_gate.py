@@ -119,7 +119,7 @@ def compare(
     if name not in record.face_counts:
         raise BaselinesError(
             f"{subject}: the baseline of {name!r} has no counts per face, so it cannot be compared face by "
-            "face. Record it again: repeat this command with --update-baselines"
+            "face. Record it again: repeat the run with --update-baselines"
         )
     before, faces = FaceCounts.decode(record.face_counts[name])
     digits = fingerprint[:FINGERPRINT_DIGITS]
@@ -132,7 +132,7 @@ def compare(
             f"of {before.n} faces with fingerprint {faces}…, this run over {now.denominator} for each of "
             f"{now.n} with {digits}…. "
             "Use the faces and sizes of the record, or record these: "
-            "repeat this command with --update-baselines"
+            "repeat the run with --update-baselines"
         )
     change, p = now.value - before.value, p_worse(name, before, now, resamples)
     low, high = jackknife_interval(change, _without_each(before, now))

@@ -49,7 +49,7 @@ class BatchLoop(Generic[_Result]):
         Args:
             steps: what is computed.
             faces: the faces.
-            batch_size: the most faces of a batch; above `SHARD` as this.
+            batch_size: the most faces of a batch, at most `SHARD`.
             progress: called with the number of faces of each computed batch.
         """
         self._steps, self._faces, self._progress = steps, faces, progress

@@ -145,7 +145,7 @@ class CostGate:
         if verdict.reason and not self.state.update:
             pytest.skip(
                 f"{subject}: {verdict.reason}. "
-                'To record: repeat this command with -k "slower or accuracy and raw" --update-baselines'
+                'To record: repeat the run with -k "slower or accuracy and raw" --update-baselines'
             )
 
 

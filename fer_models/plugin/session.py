@@ -80,12 +80,12 @@ def _recorded_models(config: pytest.Config) -> list[str]:
     dataset, root = config.getoption("--dataset"), config.getoption("--data-root")
     try:
         split = config.getoption("--split") or datasets.default_split(dataset, root)
+        named = datasets.recorded_names(dataset, split, root)
         recorded = baselines.read(options.read(config).baselines_source)
     except BaselinesError as error:
         raise UsageError(str(error)) from error
     except FerModelsError:  # the dataset cannot be used: its loading says so
         return []
-    named = datasets.recorded_names(dataset, split, root)
     return list(dict.fromkeys(r.model for r in recorded.measured if (r.dataset, r.split) == named))
 
 

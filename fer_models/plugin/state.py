@@ -102,7 +102,7 @@ class State:
             "the robustness checks": self._collect_robustness,
             "the cost ratios": self._collect_cost_ratios,
             "the effects of restorations": self._collect_effects,
-            "the baselines": self._collect_coverage,
+            "the coverage of the baselines": self._collect_coverage,
         }
         for name, collect in parts.items():
             try:

@@ -80,7 +80,7 @@ class ChangedFace:
         face: the first characters of its pixel hash.
         truth: its label.
         before, now: the predicted emotions, None for no prediction.
-        p_true: the probability of its label.
+        p_true: the probability of its label; None in both for a model without probabilities.
         probabilities: of each emotion now; None for a model without probabilities.
         picture: a data URL, or None.
     """

@@ -44,7 +44,7 @@ def runs(trend: Trend, last: int, width: int = MIN_WIDTH) -> Iterator[Text]:
             for number, line in enumerate(changed.wrap(Console(), width - 4)):  # wide characters count twice
                 yield Text.assemble("    " if number else "  ", line)
     if hidden := len(trend.runs) - len(shown):
-        yield Text(f"{count(hidden, 'earlier run')}: --limit {len(trend.runs)}", "dim")
+        yield Text(f"{count(hidden, 'earlier run')}: --last {len(trend.runs)}", "dim")
 
 
 def _row(run: TrendRun, step: float | None) -> Row:

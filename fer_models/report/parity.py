@@ -50,7 +50,7 @@ def disagreement_message(verdict: ParityVerdict) -> str:
     hints = (
         f"  {_CHECK}: fer-models export {measured.reference}",
         "  If the export is quantized, its description must have quantization. "
-        "To accept the difference: repeat this command with --update-baselines",
+        "To accept the difference: repeat the run with --update-baselines",
     )
     return "\n".join((f"{subject}: {verdict.disagreement}.", *faces, *hints))
 

@@ -26,7 +26,7 @@ def message(subject: str, figures: Sequence[RobustnessFigure]) -> str:
     parts = [_table(subject, worse)] if worse else []
     if new:
         names = ", ".join(f.name for f in new)
-        record = "To record all faces of the split: repeat this command with --update-baselines"
+        record = "To record all faces of the split: repeat the run with --update-baselines"
         parts.append(f"{subject}: no baseline yet for {names}. {record}")
     return "\n".join(parts)
 

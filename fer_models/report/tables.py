@@ -76,7 +76,7 @@ def left_out(report: EvalReport) -> list[str]:
     return [
         f"Depth {report.depth.name} left out:",
         *(f"  - {phrase}" for phrase in report.depth.left_out),
-        "Everything: repeat this command with --depth full",
+        "Everything: repeat the run with --depth full",
     ]
 
 

@@ -11,7 +11,7 @@ from fer_models.report.tables import FailureRow, failure_table
 #: The metrics that a test can ask the gate about.
 METRICS = ("accuracy", "macro_f1", "recall", "slice", "log_loss")
 #: What records new baselines: for the command of a run, and for others.
-REPEAT, RECORD = "repeat this command with --update-baselines", "run fer-models eval --update-baselines"
+REPEAT, RECORD = "repeat the run with --update-baselines", "run fer-models eval --update-baselines"
 _HINT = "If intended, {}, and review the diff."
 HINT = _HINT.format(REPEAT)
 
@@ -77,7 +77,7 @@ def failure_text(verdict: Verdict, metric: str, strict: bool) -> str | None:
     if metric == "accuracy" and (verdict.problems or (strict and verdict.status in (NEW, INCONCLUSIVE))):
         return message(verdict, strict)
     if metric == "log_loss" and strict and verdict.is_degraded:
-        return message(verdict, strict)
+        return _degradation_line(verdict, HINT)
     return None
 
 

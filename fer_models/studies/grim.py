@@ -1,8 +1,9 @@
 """GRIM check of published accuracies: whether a number is possible on n faces, and where it lies.
 
-An accuracy on n faces is k / n for some integer k. Rounded as it was published, it either is one of these n +
-1 values or it was not measured on n faces. All arithmetic is of integers: 100 * k / n as a float would be
-wrong exactly at the halves, where rounding matters.
+An accuracy on n faces is k / n for some integer k. Rounded as it was published, or cut off after its last
+digit, it is one of these n + 1 values, or no accuracy of one run on n faces; a mean of several runs can be
+any number. All arithmetic is of integers: 100 * k / n as a float would be wrong exactly at the halves, where
+rounding matters.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class ClaimCheck:
     Attributes:
         claim: the published accuracy.
         n: the number of faces it is claimed for.
-        k: every number of correct predictions that rounds to the claim; normally one, none if it is
-            impossible.
-        allowed: the share of all claims with so many decimals that n faces allow, in (0, 1]; near 1,
+        k: every number of correct predictions that rounds to the claim; normally one or none.
+        k_cut: every number that gives the claim where its further digits are cut off.
+        allowed: the share of all rounded claims with so many decimals that n faces allow, in (0, 1]; near 1,
             `possible` proves nothing.
         chance: the share of the most frequent emotion in each official split that may be meant, by split, in
             (0, 1).
@@ -75,14 +76,15 @@ class ClaimCheck:
     claim: Claim
     n: int
     k: range
+    k_cut: range
     allowed: float
     chance: Mapping[str, float]
     plausibility: str
 
     @property
     def possible(self) -> bool:
-        """Whether this accuracy is possible on n faces."""
-        return len(self.k) > 0
+        """Whether one run on n faces can have this accuracy, rounded or cut off."""
+        return len(self.k) > 0 or len(self.k_cut) > 0
 
     @property
     def nearest(self) -> tuple[tuple[int, str], ...]:
@@ -93,12 +95,13 @@ class ClaimCheck:
         return tuple((k, _rounded(k, self.n, self.claim.places).percent) for k in (below, below + 1))
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values; shares are in per cent, `k` is the first and the last possible number."""
+        """Return plain values; shares are in per cent, `k` and `k_cut` the first and last possible number."""
         return {
             "claim": float(self.claim.percent),
             "n": self.n,
             "possible": self.possible,
-            "k": [self.k[0], self.k[-1]] if self.possible else None,
+            "k": [self.k[0], self.k[-1]] if self.k else None,
+            "k_cut": [self.k_cut[0], self.k_cut[-1]] if self.k_cut else None,
             "nearest": [{"k": k, "percent": float(percent)} for k, percent in self.nearest],
             "allowed": round(100 * self.allowed, 2),
             "chance": {split: round(100 * share, 2) for split, share in self.chance.items()},
@@ -150,7 +153,8 @@ def check(claim: Claim, n: int, split: str | None = None) -> ClaimCheck:
     chance = _chance(n, split)
     shares = {name: float(share) for name, share in chance.items()}
     allowed = _allowed(n, claim.places)
-    return ClaimCheck(claim, n, _counts(claim, n), allowed, shares, _plausibility(claim, chance))
+    counts, cut = _counts(claim, n), _cut_counts(claim, n)
+    return ClaimCheck(claim, n, counts, cut, allowed, shares, _plausibility(claim, chance))
 
 
 def annotate(published: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,13 +185,16 @@ def _sentence(accuracy: Any, n: Any, fer2013: bool) -> str:
 
 
 def _on_official_sizes(claim: Claim) -> str:
-    sizes = OFFICIAL_SIZES.items()
-    possible = " and on ".join(f"{n:,} faces ({split})" for n, split in sizes if _counts(claim, n))
-    impossible = " and on ".join(f"{n:,}" for n in OFFICIAL_SIZES if not _counts(claim, n))
-    if not possible:
-        return f"No size is given; impossible on {impossible} faces"
-    suffix = f", impossible on {impossible}" if impossible else ""
-    return f"No size is given; possible on {possible}{suffix}"
+    rounded = [n for n in OFFICIAL_SIZES if _counts(claim, n)]
+    cut = [n for n in OFFICIAL_SIZES if n not in rounded and _cut_counts(claim, n)]
+    parts = {
+        "possible on": " and on ".join(f"{n:,} faces ({OFFICIAL_SIZES[n]})" for n in rounded),
+        "possible only if cut off, not rounded, on": " and on ".join(f"{n:,} faces" for n in cut),
+        "impossible on": " and on ".join(
+            f"{n:,} faces" for n in OFFICIAL_SIZES if n not in rounded and n not in cut
+        ),
+    }
+    return f"No size is given; {', '.join(f'{words} {sizes}' for words, sizes in parts.items() if sizes)}"
 
 
 def _is_count(value: Any) -> bool:
@@ -195,10 +202,11 @@ def _is_count(value: Any) -> bool:
 
 
 def _result(checked: ClaimCheck) -> str:
-    n, k = checked.n, checked.k
+    n, k = checked.n, checked.k or checked.k_cut
     if checked.possible:
         count = f"{k[0]:,}" if len(k) == 1 else f"{k[0]:,} to {k[-1]:,}"
-        return f"Possible: {count} of {n:,} faces"
+        way = "" if checked.k else " only if cut off, not rounded"
+        return f"Possible{way}: {count} of {n:,} faces"
     (below, low), (above, high) = checked.nearest
     nearest = f"{below:,} correct, {low} %, and {above:,} correct, {high} %"
     return f"Impossible on {n:,} faces: the nearest are {nearest}"
@@ -215,7 +223,8 @@ def describe(checked: ClaimCheck) -> list[str]:
     low, high = CLEAN_RANGE
     return [
         f"{checked.claim.percent} %: {result[0].lower()}{result[1:]}.",
-        f"{n:,} faces allow {100 * checked.allowed:.3g} % of all claims with that many decimals: {proof}.",
+        f"{n:,} faces allow {100 * checked.allowed:.3g} % of all rounded claims with that many decimals: "
+        f"{proof}.",
         f"It lies {checked.plausibility}. Clean single models reach {low}-{high} % on the official tests of "
         f"FER-2013, the best published ensemble {BEST_PUBLISHED} %.",
         f"Always predicting the most frequent emotion gives {chance}{suffix}.",
@@ -237,6 +246,12 @@ def _counts(claim: Claim, n: int) -> range:
     unit = 10**claim.places
     low, high = -(-(2 * claim.digits - 1) * n // (2 * unit)), (2 * claim.digits + 1) * n // (2 * unit)
     return range(max(0, low), min(n, high) + 1)
+
+
+def _cut_counts(claim: Claim, n: int) -> range:
+    """Numbers k in 0..n whose share has the digits of the claim before it was cut off."""
+    unit = 10**claim.places
+    return range(-(-claim.digits * n // unit), min(n, -(-(claim.digits + 1) * n // unit) - 1) + 1)
 
 
 def _rounded(k: int, n: int, places: int) -> Claim:

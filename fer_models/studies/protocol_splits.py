@@ -95,7 +95,7 @@ class _Images:
 
 
 def with_majority_labels(faces: FaceSet) -> FaceSet:
-    """The faces with the emotion that most raters of FER+ chose; those without one of the seven are left out.
+    """The faces with the emotion that got the most votes of FER+'s raters; ties and others are left out.
 
     Raises:
         UsageError: the faces have no votes, or none has a majority.

@@ -33,7 +33,7 @@ class InfoBatchSampler:
         """
         smoothed = (1 - label_smoothing) * targets + label_smoothing / targets.shape[1]
         self._minimum_losses = -(smoothed * smoothed.clamp(min=1e-12).log()).sum(dim=1)
-        self._share, self._first_full_epoch = share, round(epochs * (1 - FINAL_EPOCHS_SHARE))
+        self._share, self._first_full_epoch = share, int(epochs * (1 - FINAL_EPOCHS_SHARE))
         self.losses = torch.full((len(targets),), float("nan"))
 
     def select_rows(self, epoch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -61,9 +61,10 @@ class Recipe:
         teacher_share: the weight of the teachers' probabilities against the label's, 0..1.
         consistent_teacher: the teachers predict every augmented face as the network sees it, instead of each
             face once (Beyer et al. 2022, arXiv:2106.05237). Each update takes a forward pass of the teachers.
-        logit_adjustment: this times the logarithm of an emotion's share of the training labels is added to
-            its logit in the loss, so that the network learns without that share (Menon et al. 2021,
-            arXiv:2007.07314): 0 is for accuracy, 1 for the mean of the recalls.
+        logit_adjustment: this times the logarithm of an emotion's share of the labels of a face set is added
+            to its logit in the loss, so that the network learns without that share (Menon et al. 2021,
+            arXiv:2007.07314): 0 is for accuracy, 1 for the mean of the recalls. The epoch is chosen by
+            accuracy nevertheless.
         hint: a trained network of the zoo whose features the middle block of a transformer is trained to
             match (see `feature_distillation`).
         infobatch_ratio: the share of the learned faces that each epoch leaves out, 0 to below 1 (see
@@ -184,7 +185,7 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
         values: fields of the recipe; None keeps the recipe's own value.
 
     Raises:
-        UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher;
+        UsageError: `infobatch_ratio` is outside 0 to below 1, or not 0 with a consistent teacher or a hint;
             `logit_adjustment` or `teacher_share` is outside 0..1; `teacher_share` or `consistent_teacher` is
             given without a teacher; `epochs` or `batch_size` is below 1; or `lr` is not above 0.
     """
@@ -205,9 +206,20 @@ def adapt(recipe: AnyRecipe, **values: Any) -> AnyRecipe:
         if name in changes and getattr(adapted, "teacher", None) is None:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} needs a teacher. Add --teacher NAME, such as vgg19.")
-    if getattr(adapted, "consistent_teacher", False) and getattr(adapted, "infobatch_ratio", 0):
+    if getattr(adapted, "infobatch_ratio", 0):
+        _require_fixed_targets(adapted)
+    return adapted
+
+
+def _require_fixed_targets(recipe: Any) -> None:
+    """Check that InfoBatch knows the whole loss of a face. Raises UsageError where it does not."""
+    if getattr(recipe, "hint", None) is not None:
+        raise UsageError(
+            "--infobatch-ratio is for networks without a hint: the features of the learned faces would count "
+            "too little. Leave it out."
+        )
+    if getattr(recipe, "consistent_teacher", False):
         raise UsageError(
             "--infobatch-ratio needs fixed targets, and --consistent-teacher has others in each epoch. "
             "Leave one of them out."
         )
-    return adapted

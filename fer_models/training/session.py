@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -132,6 +133,7 @@ class Session(ABC):
         minimize: whether a smaller `criterion` is better.
         suffix: what follows the run's name in the name of its weights; empty for a folder.
         packages: the distributions whose versions the record names.
+        has_processes: whether several processes can train together.
         network: the network that is trained.
         ema: its averaged weights, or None.
         optimizer: the optimizer.
@@ -147,6 +149,7 @@ class Session(ABC):
     minimize: ClassVar[bool] = False
     suffix: ClassVar[str] = ".safetensors"
     packages: ClassVar[tuple[str, ...]]
+    has_processes: ClassVar[bool] = False
 
     network: nn.Module
     ema: ModelEmaV3 | None = None
@@ -165,7 +168,14 @@ class Session(ABC):
             data: the face sets.
             options: the options.
             device: the device that trains.
+
+        Raises:
+            UsageError: several processes were started, and this kind of run has one.
         """
+        if not self.has_processes and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError(
+                f"{name} is trained by a single process. Start it without torchrun: fer-models train {name}"
+            )
         if hasattr(recipe, "precision"):
             recipe = replace(recipe, precision=resolve_precision(recipe.precision, device.type))
         self.name, self.recipe, self.data, self.options, self.device = name, recipe, data, options, device

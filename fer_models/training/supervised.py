@@ -53,6 +53,7 @@ class SupervisedTraining(Session):
     """
 
     packages = ("torch", "timm", "accelerate", "numpy")
+    has_processes = True
     recipe: Recipe
 
     def __init__(self, name: str, recipe: Recipe, data: TrainingData, options: RunOptions) -> None:
@@ -65,7 +66,7 @@ class SupervisedTraining(Session):
         self.target_sources = describe_targets(data.training, recipe)
         has_consistent_teacher = recipe.consistent_teacher and recipe.teacher is not None
         self.teachers = ConsistentTeachers(recipe, self.device) if has_consistent_teacher else None
-        self.logit_offsets = recipe.logit_adjustment * _log_shares(data.training).to(self.device)
+        self.logit_offsets = recipe.logit_adjustment * _log_shares(data.training)
         self.validation = self._scored_tensors(data.validation)
         self.extra = {name: self._scored_tensors(faces) for name, faces in data.extra.items()}
         if recipe.infobatch_ratio and accelerator.num_processes > 1:  # they do not exchange their losses
@@ -116,7 +117,7 @@ class SupervisedTraining(Session):
 
     def update_number(self, epoch: int, index: int, n_batches: int) -> int:
         """The number of an update in the schedule; InfoBatch's shorter epochs cover the same part of it."""
-        return epoch * self.steps + int(index / n_batches * self.steps)
+        return epoch * self.steps + index * self.steps // n_batches
 
     def batches(self, epoch: int) -> list[Batch]:
         """A new shuffle per epoch; each process takes its part of every batch."""
@@ -144,7 +145,8 @@ class SupervisedTraining(Session):
         x = normalise(faces, recipe.architecture).contiguous(memory_format=torch.channels_last)
         with self.autocast():
             logits = self.wrapped_network(x)
-            losses = cross_entropies(logits + self.logit_offsets, targets, recipe.label_smoothing)
+            logits = logits + self.logit_offsets[rows].to(self.device)
+            losses = cross_entropies(logits, targets, recipe.label_smoothing)
         self.sampler.record_losses(rows, losses)
         loss = (losses * weights.to(self.device)).mean()
         if self.distillation is not None:
@@ -241,9 +243,16 @@ def single_step(
 
 
 def _log_shares(training: list[FaceSet]) -> torch.Tensor:
-    """Logarithm of each emotion's share of the labels, float32 (7,); of one face where there is none."""
-    counts = sum(torch.from_numpy(faces.labels).bincount(minlength=len(LABELS)) for faces in training)
-    return torch.log(torch.as_tensor(counts).clamp(min=1) / sum(map(len, training)))
+    """Logarithm of each emotion's share of the labels of a face's own set, float32 (n, 7).
+
+    A network tells sets from each other, and learns the shares of each. Of an emotion without a face: the
+    share of one face.
+    """
+    logs = []
+    for faces in training:
+        counts = torch.from_numpy(faces.labels).bincount(minlength=len(LABELS))
+        logs.append(torch.log(counts.clamp(min=1) / len(faces)).expand(len(faces), -1))
+    return torch.cat(logs)
 
 
 def _combine_seeds(*numbers: int) -> int:

@@ -11,7 +11,9 @@ from contextlib import suppress
 import pytest
 
 from fer_models import cli
+from fer_models.cli import common
 from fer_models.cli.app import build_parser
+from fer_models.zoo.spec import DEVICES
 
 
 def commands(parser=None, names=()):
@@ -110,3 +112,10 @@ def test_an_unknown_shell_ends_with_code_4(capsys):
         cli.main(["completion", "cmd"])
     assert ended.value.code == 4
     assert "bash" in capsys.readouterr().err
+
+
+def test_commands_take_the_devices_of_the_zoo():
+    parser = argparse.ArgumentParser()
+    common.device_option(parser)
+    assert all(parser.parse_args(["--device", name]).device == name for name in DEVICES)
+    assert f"{{{','.join(DEVICES)}}}" in parser.format_usage()

@@ -54,7 +54,7 @@ def test_a_model_has_its_runs_newest_last_with_what_changed(show, history):
 def test_a_limit_shows_the_last_runs_in_both_formats(show, history):
     _, text, _ = show("vgg19", "--restoration", "raw", "--last", 1, "--history", history)
     assert "0.660" not in text
-    assert "1 earlier run: --limit 2" in text
+    assert "1 earlier run: --last 2" in text
     _, text, _ = show("--last", 1, "--history", history)
     assert [line.split()[1] for line in text.splitlines()[3:]] == ["1", "1", "1"]
     _, text, _ = show("--last", 1, "--format", "json", "--history", history)

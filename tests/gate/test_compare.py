@@ -391,7 +391,7 @@ def test_a_failure_names_a_command_that_records(compare, tmp_path):
     code, output, _ = compare(path, write_partition(tmp_path / "worse", predictions_of(30)))
     assert code == 1
     assert "fer-models eval --update-baselines" in output
-    assert "repeat this command" not in output
+    assert "repeat the run" not in output
 
 
 def test_predictions_that_a_run_read_again_are_the_newest(compare, tmp_path):

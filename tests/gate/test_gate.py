@@ -418,5 +418,14 @@ def test_an_accuracy_that_rounds_to_the_floor_is_told_in_faces():
 def test_a_command_that_cannot_record_names_one_that_can():
     before = model_predictions()
     result = verdict(before, flip(before, first_correct(before, 60)))
-    assert "repeat this command with --update-baselines" in verdicts.message(result)
+    assert "repeat the run with --update-baselines" in verdicts.message(result)
     assert "fer-models eval --update-baselines" in verdicts.message(result, update=verdicts.RECORD)
+
+
+def test_the_test_of_the_log_score_shows_it_also_where_accuracy_is_inconclusive():
+    before = model_predictions(n=700)
+    now = less_certain(flip(before, first_correct(before, 4)), 0.2)
+    result = verdict(before, now)
+    assert (result.status, result.is_degraded) == (gate.INCONCLUSIVE, True)
+    assert "DEGRADED" in verdicts.failure_text(result, "log_loss", strict=True)
+    assert "cannot establish" in verdicts.failure_text(result, "accuracy", strict=True)

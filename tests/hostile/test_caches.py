@@ -216,11 +216,8 @@ def test_what_is_wrong_in_a_cache_is_computed_anew(tmp_path, make, change, seale
 )
 def test_a_disk_that_is_full_from_the_start_is_told_in_a_sentence_or_costs_nothing(tmp_path, make):
     with full_disk(3):
-        if make in (
-            cost,
-            searched,
-            noted,
-        ):  # conveniences: what cannot be kept is computed again the next time
+        # Conveniences: what cannot be stored is computed again the next time.
+        if make in (cost, searched, noted):
             make(tmp_path)
         else:
             with pytest.raises(StoreError, match="cannot be stored"):
@@ -234,4 +231,10 @@ def test_a_cache_whose_folder_is_a_file_is_told_in_a_sentence(tmp_path, make):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be stored"):
         make(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_text_whose_folder_is_a_file_is_made_each_time(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert noted(tmp_path / "file") == {"copies": 7}
     assert (tmp_path / "file").read_text() == "in the way"

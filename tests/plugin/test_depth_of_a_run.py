@@ -17,7 +17,7 @@ def test_a_run_says_its_depth_first_and_what_it_left_out_last(bench):
         r"^depth standard: about \d+ \w+.* on this machine$", done.stdout, re.MULTILINE
     )  # how long decides no test
     assert "Depth standard left out:" in done.stdout
-    assert "Everything: repeat this command with --depth full" in done.stdout
+    assert "Everything: repeat the run with --depth full" in done.stdout
     assert bench.report()["depth"]["name"] == "standard"
     assert "left out" in (bench.folder / "reports" / "evals.html").read_text()
     full = bench.run("--depth", "full", questions="accuracy")

@@ -164,12 +164,14 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
     bench.run("--update-baselines")
     path = bench.folder / "baselines.json"
     content = json.loads(path.read_text())
-    content["measured"] += [{**content["measured"][0], field: "gone"} for field in ("model", "restoration")]
+    others = [{"model": "gone"}, {"restoration": "gone"}, {"model": "hf:someone/else"}]
+    content["measured"] += [{**content["measured"][0], **other} for other in others]
     path.write_text(json.dumps(content))
     models, _ = from_file(bench.folder / "model.py")
     options = EvalConfig(dataset=str(bench.folder / "faces"), store=bench.folder / "store", baselines=path)
     evaluation = Evaluation(options, Registry("model", *models), RESTORERS)
     combination = Combination("knowing", "raw")
+    elsewhere = "hf:someone/else-raw on faces/all"  # a run has it only where the user names it
     gone = {"gone-raw on faces/all", "knowing-gone on faces/all"}
     for complete, is_everything, names in (
         (["raw"], True, gone),
@@ -179,7 +181,7 @@ def test_a_record_of_an_unknown_model_or_restoration_fails_unless_the_user_left_
         requested = Requested(frozenset([combination]), frozenset(complete), is_everything)
         evaluation.select([combination], requested)
         assert set(evaluation.coverage.unjudged()) == names
-        assert set(evaluation.coverage.left_out([combination])) == gone - names
+        assert set(evaluation.coverage.left_out([combination])) == {elsewhere, *gone} - names
     evaluation.select([combination])
     assert not evaluation.coverage.unjudged()
 

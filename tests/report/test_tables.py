@@ -36,7 +36,7 @@ def test_a_failure_reads_exactly_as_the_design_shows_it() -> None:
         "201 faces were correct and are wrong now, 104 the other way; worst class: fear 0.48 -> 0.39",
         "n = 3589 can establish a fall of 1.6 points",
     ]
-    hint = "If intended, repeat this command with --update-baselines, and review the diff."
+    hint = "If intended, repeat the run with --update-baselines, and review the diff."
     text = failure_table(
         "efficientnet_b0-raw on fer2013/private_test", "accuracy fell below its baseline.", rows, facts, hint
     )
@@ -261,7 +261,7 @@ def test_what_a_depth_left_out_is_listed_with_the_command_for_all():
     assert tables.left_out(report(depth=standard)) == [
         "Depth standard left out:",
         "  - corruption severities 1",
-        "Everything: repeat this command with --depth full",
+        "Everything: repeat the run with --depth full",
     ]
     assert tables.left_out(report()) == []
 

@@ -102,7 +102,7 @@ def test_the_runs_of_a_subject_have_what_changed_under_them() -> None:
 def test_earlier_runs_are_counted_and_the_first_shown_one_keeps_its_difference() -> None:
     text = lines(trend_of(trend_run(0.66), trend_run(0.64, 2)), last=1)
     assert "-0.020" in text[3]
-    assert text[-1] == "1 earlier run: --limit 2"
+    assert text[-1] == "1 earlier run: --last 2"
 
 
 @given(st.lists(st.tuples(SHARES, st.lists(NAMES)), min_size=1, max_size=4), NAMES, NAMES)

@@ -12,6 +12,7 @@ from fer_models import cli
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
+from fer_models.cost import measurement
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError, WeightsError
 from fer_models.training.class_odds import multiply_odds
@@ -70,3 +71,9 @@ def test_the_command_writes_a_file_next_to_the_first(tmp_path, capsys):
     assert sha256_of(output) in capsys.readouterr().out
     assert cli.main(["weights", "multiply-odds", str(path), "disgust"]) == 4
     assert "disgust=3" in capsys.readouterr().err
+
+
+def test_the_training_cost_is_that_of_the_network_that_was_changed():
+    runs = {"history": [{"epoch": 1, "seconds": 2.0}]}
+    record = {"model": "m", "odds": {"fear": 2.0}, "changed": {"sha256": "0", "provenance": runs}}
+    assert measurement._runs(record) == [runs]

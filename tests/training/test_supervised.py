@@ -305,3 +305,16 @@ def test_a_single_step_for_timing_is_a_real_update():
     step, batch = supervised.single_step(TINY, toy_faces(14), "cpu")
     assert batch == 14
     assert step() != step()
+
+
+def test_a_checkpoint_belongs_to_the_order_of_the_rows():
+    """InfoBatch's losses in it are those of rows, and the same faces can come in another order."""
+    faces = toy_faces(14)
+    other = faces.select(np.arange(14)[::-1])
+    assert other.fingerprint == faces.fingerprint
+    runs = [
+        supervised.SupervisedTraining("tiny", TINY, TrainingData([one], faces), RunOptions(device="cpu"))
+        for one in (faces, other, faces)
+    ]
+    first, second, third = (run.identity() for run in runs)
+    assert first == third != second

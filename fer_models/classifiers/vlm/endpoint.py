@@ -70,7 +70,7 @@ class _Response(NamedTuple):
 
 
 class _RefusedError(PredictionError):
-    """The server refuses the request for a single face, such as a filter of content does."""
+    """The server refuses the request for a single face, for example because of a content filter."""
 
 
 class Endpoint:
@@ -212,6 +212,11 @@ class Endpoint:
                     return response.body
                 reason = self._excerpt(f"{response.status} {response.phrase}".encode())
                 pause = max(pause, response.retry_after)
+                if pause > self.retry_timeout:
+                    raise PredictionError(
+                        f"{self.url} wants a pause of {pause:.0f} s ({reason}). Run the same command again "
+                        "after it: earlier predictions are stored."
+                    )
                 if response.status not in _RETRYABLE:
                     kind = _RefusedError if response.status in _REFUSED else PredictionError
                     raise kind(
@@ -221,7 +226,7 @@ class Endpoint:
             except (OSError, http.client.HTTPException) as error:  # gone, too slow, or cut off within a reply
                 reason = _reason(error)
             if time.monotonic() + pause > until:
-                waited = f"{self.url} did not answer for {self.retry_timeout:.0f} s ({reason})."
+                waited = f"{self.url} did not respond for {self.retry_timeout:.0f} s ({reason})."
                 raise PredictionError(
                     f"{waited} Earlier predictions are stored; the same command continues from there."
                 )

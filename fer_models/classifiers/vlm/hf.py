@@ -142,7 +142,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
     Raises:
         WeightsError: transformers cannot load it without running third-party code, it holds an adapter, or it
             has no chat template.
-        PredictionError: the weights need more memory than is free.
+        NotEnoughMemoryError: the weights need more memory than is free.
     """
     refuse_adapter(folder)
     refuse_other_files(folder)

@@ -186,7 +186,7 @@ def load(
 
     Raises:
         WeightsError: a file is missing, unsound, or not of this architecture; no weight stays random.
-        PredictionError: the weights need more memory than is free.
+        NotEnoughMemoryError: the weights need more memory than is free.
     """
     if num_crops < 1:
         raise UsageError(f"num_crops must be at least 1, got {num_crops}.")

@@ -138,7 +138,7 @@ def test_a_server_that_stays_away_is_an_error_of_one_line():
     server = Server(lambda request, n: (503, b"no"))
     with server:
         model = Endpoint(server.url, "m", QUESTION, retry_timeout=0.6)
-        with pytest.raises(PredictionError, match=r"did not answer for 1 s \(503 .*continues from there"):
+        with pytest.raises(PredictionError, match=r"did not respond for 1 s \(503 .*continues from there"):
             model.predict(toy_faces(1).faces([0]))
 
 
@@ -241,3 +241,10 @@ def test_a_key_in_an_address_is_refused_and_not_repeated():
 
 def resolve_endpoint(url):
     return resolve.resolve_model(f"endpoint:m@{url}", models.MODELS)
+
+
+def test_a_pause_that_is_too_long_ends_the_run_with_its_length():
+    with Server(lambda request, n: (429, b"later", {"Retry-After": "3600"})) as server:
+        model = Endpoint(server.url, "m", QUESTION)
+        with pytest.raises(PredictionError, match=r"wants a pause of 3600 s .*predictions are stored"):
+            model.predict(toy_faces(1).faces([0]))
