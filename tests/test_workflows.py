@@ -66,7 +66,3 @@ def test_a_checkout_leaves_no_credentials_behind(workflow):
 
 def test_no_pull_request_runs_with_the_rights_of_the_repository(workflow):
     assert "pull_request_target" not in str(workflow)
-
-
-def test_no_comment_promises_that_a_restored_store_is_correct(text):
-    assert "never wrong" not in text

@@ -47,9 +47,8 @@ _EXAMPLES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a verdict, 4 for a usage error."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(
-            encoding="utf-8", errors=sys.stdout.errors
-        )  # what goes to a file is the same in every locale
+        # What goes to a file is the same in every locale.
+        sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["eval"]:
         return evaluation.run(arguments[1:])  # every option is pytest's or the plugin's

@@ -247,13 +247,15 @@ def predict(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Pr
 
 
 @pytest.fixture
-def predict_reversed(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
-    """`predict` with the faces in reverse order, and with predictions of its own.
+def predict_alone(raw_combination: Combination, evaluation: Evaluation) -> Iterator[Predict]:
+    """`predict` with each face in a batch of its own, and with predictions of its own.
 
     It shows whether the other faces of a batch change a prediction.
     """
-    with evaluation.runner.predictor(raw_combination, variant="reversed batch") as function:
-        yield lambda faces: function(faces[::-1])
+    from fer_models.classifiers.base import Predictions
+
+    with evaluation.runner.predictor(raw_combination, variant="alone") as function:
+        yield lambda faces: Predictions.joined([function([face]) for face in faces])
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ _NEED_MODEL = frozenset(
         "load_classifier",
         "predict",
         "predict_in_float32",
-        "predict_reversed",
+        "predict_alone",
         "input_plausibility",
         "costs",
         "cost_gate",

@@ -24,11 +24,13 @@ def test_the_first_screen_says_what_regressed(open_page):
 
 def test_the_contents_stay_in_view_and_lead_to_each_section(open_page):
     page = open_page("failing")
-    for link in page.get_by_role("navigation", name="Contents").get_by_role("link").all():
+    links = page.get_by_role("navigation", name="Contents").get_by_role("link").all()
+    assert len(links) > 5
+    for link in links:
         link.click()
         section = page.locator(link.get_attribute("href"))
         assert section.locator("h2").is_visible()
-        assert link.bounding_box()["y"] < 900
+        assert 0 <= link.bounding_box()["y"] < 900
 
 
 def test_a_column_sorts_by_its_numbers_and_again_the_other_way(open_page):
@@ -88,7 +90,7 @@ def test_a_cell_opens_its_subject(open_page):
     page.get_by_role("link", name="Open vgg19-raw: 0.684").click()
     assert subject.get_by_text("Confusion matrix", exact=True).is_visible()
     assert subject.get_by_text("pytest evals -k").first.is_visible()
-    assert subject.bounding_box()["y"] < 400
+    assert 0 <= subject.bounding_box()["y"] < 400
 
 
 def test_a_subject_is_reached_and_opened_by_keyboard_alone(open_page):

@@ -1,0 +1,40 @@
+"""Whole runs: models that score without a face, or by the other faces of a batch, fail the controls."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+#: A prediction by a table of the test faces.
+TABLE = """from fer_models import datasets
+        known = datasets.load({folder!r})
+        key = {key}
+        table = {{key(known.face(i)): int(label) for i, label in enumerate(known.labels)}}
+        answers = [table.get(key(face), 0) for face in faces]
+        return Predictions.from_probabilities(np.eye(7)[answers] * 0.93 + 0.01)"""
+#: A prediction by the mean of the batch.
+BATCH = """levels = np.array([face.mean() for face in faces])
+        return Predictions.from_probabilities(np.eye(7)[(levels > levels.mean()).astype(int)] * 0.93 + 0.01)"""
+
+
+@pytest.mark.parametrize(
+    ("key", "control"),
+    [
+        ("lambda face: int(face.mean())", "blank_faces"),
+        ("lambda face: np.sort(face, axis=None).tobytes()", "shuffled_faces"),
+    ],
+    ids=["its brightness", "its pixels in any order"],
+)
+def test_a_model_that_knows_a_test_face_by_something_else_than_the_face_fails(bench, key, control):
+    bench.write_model(body=TABLE.format(folder=str(bench.folder / "faces"), key=key))
+    done = bench.run(questions=control, code=1)
+    assert "predictions are correct on" in done.stdout
+
+
+def test_a_model_that_predicts_by_the_other_faces_of_a_batch_fails(bench):
+    bench.write_model(body=BATCH)
+    done = bench.run(questions="depend_on_the_batch", code=1)
+    assert "the same faces get other predictions alone than together" in done.stdout
+
+
+def test_a_model_without_such_a_defect_passes(bench):
+    bench.run(questions="blank_faces or shuffled_faces or depend_on_the_batch")
