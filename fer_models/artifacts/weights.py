@@ -6,12 +6,11 @@ wrote are in the user's folder: `$FER_MODELS_WEIGHTS`, or `~/.cache/fer-models/w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from functools import lru_cache
 from pathlib import Path
 
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
 from fer_models.errors import WeightsError, WeightsMissingError, one_line
@@ -41,7 +40,7 @@ def find(name: str, suffix: str = ".safetensors") -> Path | None:
     file = f"{name}{suffix}"
     shipped = SHIPPED / file
     if shipped.exists():
-        _verify(shipped, shipped.stat().st_mtime_ns)
+        _verify(shipped)
         return shipped
     user_file = user_weights_dir() / file
     return user_file if user_file.exists() else None
@@ -78,7 +77,7 @@ def find_folder(name: str) -> Path | None:
     shipped = SHIPPED / name
     if shipped.is_dir():
         for path in sorted(shipped.iterdir()):
-            _verify(path, path.stat().st_mtime_ns)
+            _verify(path)
         return shipped
     user_folder = user_weights_dir() / name
     return user_folder if (user_folder / "config.json").exists() else None
@@ -105,9 +104,8 @@ def metadata(path: Path) -> dict[str, str]:
         ) from error
 
 
-@lru_cache(maxsize=64)
-def _verify(path: Path, modified: int) -> None:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+def _verify(path: Path) -> None:
+    digest = sha256_of(path)
     expected = manifest().get(path.relative_to(SHIPPED).as_posix(), "none")
     if digest != expected:
         raise WeightsError(

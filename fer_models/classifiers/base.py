@@ -228,7 +228,7 @@ class Prefetchable(Preprocessable, Protocol):
 
     @property
     def is_prefetchable(self) -> bool:
-        """True: a class that has only the methods makes no such promise."""
+        """Whether it makes this promise: a class that has only the methods makes none."""
         ...
 
 

@@ -16,6 +16,7 @@ from fer_models.cli.common import (
     device_option,
     format_option,
     model_file_option,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -176,20 +177,16 @@ def _write_pictures(faces: list[tuple[Path, Face]], predictions: Predictions) ->
     Raises:
         UsageError: the folder cannot be written.
     """
-    from fer_models.errors import UsageError
+    from fer_models.artifacts.atomic_write import atomic_write
     from fer_models.report.prediction_picture import draw
 
     folder = faces[0][0].parent
-    try:
+    with writable(folder, "FOLDER"):
         folder.mkdir(parents=True, exist_ok=True)
         for i, (output, face) in enumerate(faces):
-            title, part = _headline(predictions, i), output.with_suffix(".part")
-            part.write_bytes(draw(face, title, _probabilities(predictions, i)))
-            part.replace(output)
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror}). Choose another: --output FOLDER"
-        ) from error
+            picture = draw(face, _headline(predictions, i), _probabilities(predictions, i))
+            with atomic_write(output) as part:
+                part.write_bytes(picture)
 
 
 def picture_name(number: int, path: Path) -> str:

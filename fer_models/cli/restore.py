@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console, device_option
+from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console, device_option, writable
 
 
 def add(commands: Commands) -> None:
@@ -130,7 +130,7 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
 
     from fer_models import images
     from fer_models.artifacts.atomic_write import atomic_write
-    from fer_models.errors import RestorationError, UsageError
+    from fer_models.errors import RestorationError
     from fer_models.restorers.full_image import before_after
 
     started, photograph = time.perf_counter(), images.read(path)
@@ -142,13 +142,9 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
         )
     comparison = output.with_name(f"{output.stem}-before-after.png")
     pictures = {output: restored.photograph, comparison: before_after(photograph, restored)}
-    try:
+    with writable(output, "FOLDER"):
         for target, picture in pictures.items():
             with atomic_write(target) as part:
                 Image.fromarray(picture).save(part, "PNG")
-    except OSError as error:
-        raise UsageError(
-            f"{output} cannot be written ({error.strerror}). Choose another: --output FOLDER"
-        ) from error
     n, seconds = len(restored.faces), time.perf_counter() - started
     return f"{path}: {n} face{'s' * (n > 1)} in {seconds:.1f} s -> {output}, {comparison}"

@@ -146,14 +146,10 @@ def _read_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], LabelSpace
     """Read the columns `image`, `label` and perhaps `row`, some rows at a time, with the classes of labels.
 
     Raises:
-        DatasetError: pyarrow is missing, or the file is no valid parquet file with these columns.
+        DatasetError: the file is no valid parquet file with these columns.
     """
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DatasetError(
-            f"{path} cannot be read without pyarrow ({error}). Install it: pip install pyarrow"
-        ) from error
+    import pyarrow.parquet as pq
+
     if not os.path.isfile(path):
         raise DatasetError(f"{path} is no regular file. Move it away.")
     try:

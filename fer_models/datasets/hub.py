@@ -19,17 +19,12 @@ def download(repo_id: str, cache: Path | None = None) -> Path:
         cache: the cache folder; that of the Hub's library by default.
 
     Raises:
-        DatasetError: huggingface_hub is not installed, the Hub cannot be reached or has no such dataset, or
-            it holds no parquet file. The text names the command that helps.
+        DatasetError: the Hub cannot be reached or has no such dataset, or it holds no parquet file. The text
+            names the command that helps.
     """
     command = f"hf download {repo_id} --repo-type dataset --include '*.parquet' --local-dir FOLDER"
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise DatasetError(
-            "--download needs the package huggingface_hub, which is not installed. "
-            "Run: pip install huggingface_hub"
-        ) from error
+    from huggingface_hub import snapshot_download
+
     try:
         path = snapshot_download(repo_id, repo_type="dataset", cache_dir=cache, allow_patterns="*.parquet")
     except download_errors() as error:  # no network, no such dataset, an impossible id

@@ -84,7 +84,9 @@ class Pipeline:
         third-party code, which need not be safe there.
         """
         is_light = isinstance(self.restorer, Raw | Bicubic)
-        return is_light and isinstance(self.classifier, Prefetchable) and self.model.source is None
+        classifier = self.classifier
+        is_safe = isinstance(classifier, Prefetchable) and classifier.is_prefetchable
+        return is_light and is_safe and self.model.source is None
 
     def _preprocess(self, faces: Sequence[Face]) -> _Batch:
         restored = restore_corrupted(self.corruption, self.restorer, self.restoration, faces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.measured_value import MeasuredValue
@@ -13,7 +13,6 @@ from fer_models.report.report_entries import Cost, Result
 #: What a cost can be: seconds per face, multiples of the reference workload per face, MACs per face,
 #: parameters, or peak memory in MiB.
 CostAxis = Literal["seconds", "relative", "macs", "parameters", "memory"]
-COST_AXES: tuple[CostAxis, ...] = get_args(CostAxis)
 
 
 @dataclass(frozen=True)

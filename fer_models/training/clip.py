@@ -127,11 +127,6 @@ class ClipTraining(Session):
         self.network.train()
         self.network.visual.trunk.eval()
 
-    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Rows of each batch: a new shuffle per epoch."""
-        self.rng = np.random.default_rng([self.options.seed, epoch])
-        return self.shuffled_batches(self.rng)
-
     def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
         """Update on one batch, each face with a random caption of its emotion."""
         embeddings = self.views[step.epoch % self.recipe.views][batch].float().to(self.device)

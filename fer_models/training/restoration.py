@@ -170,9 +170,7 @@ class RestorationTraining(Session):
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Rows of each batch: a new shuffle per epoch."""
-        order = np.random.default_rng([self.options.seed, _EPOCH, epoch]).permutation(len(self.faces))
-        size = self.recipe.batch_size
-        return [order[step * size : (step + 1) * size] for step in range(self.steps)]
+        return self.shuffled_batches(np.random.default_rng([self.options.seed, _EPOCH, epoch]))
 
     def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
         """Update on one batch of faces, degraded at random."""

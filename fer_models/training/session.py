@@ -139,6 +139,7 @@ class Session(ABC):
         optimizer: the optimizer.
         warmup: the number of updates until the peak learning rate.
         steps: the number of updates in an epoch over all faces.
+        rng: the random numbers of an epoch.
         history: the records of the epochs so far.
         reference: see `TrainingResult`.
         is_main_process: whether this process writes the files; one of several that train together does.
@@ -155,6 +156,7 @@ class Session(ABC):
     ema: ModelEmaV3 | None = None
     optimizer: torch.optim.Optimizer
     warmup: float
+    rng: np.random.Generator
     is_main_process: bool = True
 
     def __init__(
@@ -192,9 +194,13 @@ class Session(ABC):
     def size_at(self, epoch: int) -> int:
         """The side of the training faces in `epoch` (from 0), in pixels."""
 
-    @abstractmethod
     def batches(self, epoch: int) -> Sequence[Any]:
-        """The batches of an epoch (from 0) in order, as `train_batch` takes them."""
+        """The batches of an epoch (from 0) in order, as `train_batch` takes them: the rows of each.
+
+        Every epoch has a shuffle of its own, and `rng`, from which further random numbers are drawn.
+        """
+        self.rng = np.random.default_rng([self.options.seed, epoch])
+        return self.shuffled_batches(self.rng)
 
     @abstractmethod
     def train_batch(self, batch: Any, step: Step) -> float:

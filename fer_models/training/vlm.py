@@ -130,11 +130,6 @@ class VlmTraining(Session):
         """The side of the network's input, in pixels."""
         return self.network.side
 
-    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Rows of each batch: a new shuffle per epoch."""
-        self.rng = np.random.default_rng([self.options.seed, epoch])
-        return self.shuffled_batches(self.rng)
-
     def train_batch(self, batch: NDArray[np.int64], step: Step) -> float:
         """One update with one question for all faces of the batch."""
         rng = self.rng
