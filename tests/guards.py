@@ -12,7 +12,8 @@ from typing import Any
 
 from fer_models.errors import FerModelsError
 
-SECONDS = 10
+#: Much longer than any case takes on a slow machine: it only ends what would never end.
+SECONDS = 120
 
 
 @contextmanager

@@ -1,4 +1,8 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from fer_models.cost.energy import EnergyMeter
 
@@ -35,11 +39,29 @@ def test_the_zone_of_the_whole_machine_is_no_package(tmp_path):
 
 def test_the_energy_of_the_processor_alone_is_not_that_of_a_gpu_computation(tmp_path, monkeypatch):
     package(tmp_path, "intel-rapl:0", 100)
-    monkeypatch.setattr("fer_models.cost.energy._gpu_millijoules", lambda: None)
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # as if it were not installed
     assert EnergyMeter("cuda", tmp_path).joules() is None
-    monkeypatch.setattr("fer_models.cost.energy._gpu_millijoules", iter((1000.0, 3000.0)).__next__)
-    assert EnergyMeter("cuda", tmp_path).joules() == 2.0
     assert EnergyMeter("server", tmp_path).joules() is None, "that of another machine is not known"
+
+
+def test_the_energy_of_a_gpu_is_that_of_the_one_that_torch_uses(tmp_path, monkeypatch):
+    package(tmp_path, "intel-rapl:0", 100)
+    counters, handles = iter((1000, 3000)), []
+
+    def handle_by_uuid(name):
+        handles.append(name)
+        return name
+
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=handle_by_uuid,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(counters),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(uuid=f"0-{i}"))
+    assert EnergyMeter("cuda", tmp_path).joules() == 2.0
+    assert handles == ["GPU-0-1"] * 2
 
 
 def test_a_counter_that_restarted_is_corrected(tmp_path):

@@ -14,13 +14,13 @@ def small_shards(monkeypatch):
 
 @pytest.fixture
 def hang_guard():
-    """No case takes longer than 10 s: an alarm ends it."""
+    """An alarm ends a case that hangs."""
 
     def too_long(*args):
-        raise TimeoutError("this case takes longer than 10 s")
+        raise TimeoutError("this case takes longer than 120 s")
 
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(10)
+    signal.alarm(120)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

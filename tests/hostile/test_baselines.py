@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -64,7 +65,7 @@ FIELDS = {  # the values of `WRONG` that are valid
 
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_field_of_a_wrong_type_or_value(tmp_path, valid, field, value):
+def test_a_field_of_a_wrong_type_or_value_is_refused(tmp_path, valid, field, value):
     content = copy.deepcopy(valid)
     content["measured"][0][field] = value
     text = json.dumps(content).encode()
@@ -79,7 +80,7 @@ def test_a_field_of_a_wrong_type_or_value(tmp_path, valid, field, value):
     "value", [None, True, "0.5", [], float("nan"), float("inf"), -float("inf")], ids=repr
 )
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "prompts: accuracy of the worst template"])
-def test_a_metric_that_is_no_number(tmp_path, valid, metric, value):
+def test_a_metric_that_is_no_number_is_refused(tmp_path, valid, metric, value):
     content = copy.deepcopy(valid)
     content["measured"][1]["metrics"][metric] = value
     refused(tmp_path / "baselines.json", json.dumps(content).encode())
@@ -88,7 +89,7 @@ def test_a_metric_that_is_no_number(tmp_path, valid, metric, value):
 @pytest.mark.parametrize(
     "field", [name for name in FIELDS if name not in ("floor", "recorded", "corruption", "prompt")]
 )
-def test_a_missing_field(tmp_path, valid, field):
+def test_a_missing_field_is_named(tmp_path, valid, field):
     content = copy.deepcopy(valid)
     del content["measured"][1][field]
     assert field in refused(tmp_path / "baselines.json", json.dumps(content).encode())
@@ -98,14 +99,14 @@ def test_a_missing_field(tmp_path, valid, field):
     "corruption",
     ["", "blur", "gaussian-noise", "gaussian-noise@", "gaussian-noise@9", "gausian-noise@4", "@4", "a@b@c"],
 )
-def test_a_corruption_that_does_not_exist(tmp_path, valid, corruption):
+def test_a_corruption_that_does_not_exist_is_refused(tmp_path, valid, corruption):
     content = copy.deepcopy(valid)
     content["measured"][0]["corruption"] = corruption
     assert "no run can use this record" in refused(tmp_path / "baselines.json", json.dumps(content).encode())
 
 
 @pytest.mark.parametrize("key", ["schema", "measured", "published"])
-def test_a_key_that_occurs_twice(tmp_path, valid, key):
+def test_a_key_that_occurs_twice_is_refused(tmp_path, valid, key):
     text = json.dumps(valid)
     assert f"'{key}' 2 times" in refused(
         tmp_path / "baselines.json", f'{text[:-1]}, "{key}": {json.dumps(valid[key])}}}'.encode()
@@ -113,7 +114,7 @@ def test_a_key_that_occurs_twice(tmp_path, valid, key):
 
 
 @pytest.mark.parametrize("field", ["answers", "floor", "metrics", "model"])
-def test_a_field_of_a_record_that_occurs_twice(tmp_path, valid, field):
+def test_a_field_of_a_record_that_occurs_twice_is_refused(tmp_path, valid, field):
     text = json.dumps(valid)
     again = text.replace(f'"{field}": ', f'"{field}": null, "{field}": ', 1)
     assert f"'{field}' 2 times" in refused(tmp_path / "baselines.json", again.encode())
@@ -133,7 +134,7 @@ def test_a_field_of_a_record_that_occurs_twice(tmp_path, valid, field):
     ],
     ids=lambda content: repr(content[:24]),
 )  # fmt: skip
-def test_a_file_that_is_no_baselines_file(tmp_path, content):
+def test_a_file_that_is_no_baselines_file_is_refused(tmp_path, content):
     refused(tmp_path / "baselines.json", content)
 
 
@@ -160,15 +161,15 @@ def test_a_flipped_bit_is_refused_or_changes_no_prediction_in_silence(valid, tmp
     assert path.read_bytes() == bytes(text)
 
 
-def test_a_folder_a_pipe_and_a_device(tmp_path):
+def test_a_folder_a_pipe_and_a_device_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(BaselinesError, match="regular file"):
             baselines.read(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_a_file_that_may_not_be_read(tmp_path, valid):
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, valid):
     path = tmp_path / "baselines.json"
     path.write_text(json.dumps(valid))
     path.chmod(0)

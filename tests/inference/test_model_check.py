@@ -94,7 +94,7 @@ def change_file(folder, monkeypatch, emotion):
     ],
     ids=["a helper module", "an environment variable", "an undeclared file"],
 )
-def test_a_model_that_changed_through(dataset, monkeypatch, change, source):
+def test_a_model_is_predicted_again_that_changed_through(dataset, monkeypatch, change, source):
     source = source.format(folder=str(dataset))
     change(dataset, monkeypatch, "SAD")
     assert run(dataset, source) == ({Emotion.SAD}, False, {})

@@ -133,3 +133,19 @@ def test_baselines_that_cannot_be_written_are_an_error_of_the_report(bench):
     assert "recorded 1 subject" not in done.stdout
     (error,) = bench.report()["errors"]
     assert "cannot be written" in error["message"]
+
+
+def test_a_model_with_a_record_is_selected_even_if_the_command_does_not_name_it(bench):
+    """A fusion is no model of the zoo; its record makes it one of the run."""
+    bench.run("--update-baselines")
+    path = bench.folder / "baselines.json"
+    content = json.loads(path.read_text())
+    (record,) = content["measured"]
+    name = "knowing+vgg19"
+    content["measured"].append({**record, "model": name})
+    path.write_text(json.dumps(content))
+    command = bench.command("--collect-only", "-q")
+    without_models = [word for i, word in enumerate(command) if "--model" not in (word, command[i - 1])]
+    for options, is_selected in (([], True), (["--model", "knowing"], False), (["--depth", "quick"], False)):
+        text = bench.run_python(["-m", "pytest", *without_models, *options], 0).stdout
+        assert (f"[{name}-raw]" in text) == is_selected, text

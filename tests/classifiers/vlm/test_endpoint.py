@@ -117,16 +117,24 @@ def test_a_request_to_a_busy_server_is_repeated():
 
 def test_a_server_that_is_killed_and_started_again_costs_no_prediction():
     faces = toy_faces(14).faces(range(14))
-    first = Server(lambda request, n: says("happy"))
+    reached, released = threading.Event(), threading.Event()
+
+    def reply(request, n):
+        if n == 4:
+            reached.set()
+            released.wait(30)
+        return says("happy")
+
+    first = Server(reply)
     model = Endpoint(first.url, "m", QUESTION, max_concurrency=1)
     predictions = []
     worker = threading.Thread(
         target=lambda: predictions.append([model.predict([face]).answer[0] for face in faces])
     )
     worker.start()
-    while first.n_requests < 3:
-        time.sleep(0.005)
+    assert reached.wait(30)
     first.__exit__()
+    released.set()
     time.sleep(0.5)
     with Server(lambda request, n: says("sad"), first.port):
         worker.join(timeout=60)
