@@ -181,7 +181,14 @@ def _runs(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     sources = reversed(averaged) if averaged else [provenance.get("started_from") or {}]
     earlier = [run for source in sources if source.get("provenance") for run in _runs(source["provenance"])]
     runs = earlier if averaged else [provenance, *earlier]
-    return list({json.dumps(run, sort_keys=True): run for run in runs}.values())
+    unique = {json.dumps(run, sort_keys=True): run for run in runs}.values()
+    return [run for run in unique if not any(_is_part_of(run, other) for other in unique)]
+
+
+def _is_part_of(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a run is the first epochs of another: weights of several epochs of a training were averaged."""
+    epochs, more = run.get("history") or [], other.get("history") or []
+    return len(epochs) < len(more) and list(more[: len(epochs)]) == list(epochs)
 
 
 def _release_memory() -> None:

@@ -77,3 +77,10 @@ def test_the_training_cost_is_that_of_the_network_that_was_changed():
     runs = {"history": [{"epoch": 1, "seconds": 2.0}]}
     record = {"model": "m", "odds": {"fear": 2.0}, "changed": {"sha256": "0", "provenance": runs}}
     assert measurement._runs(record) == [runs]
+
+
+def test_epochs_of_one_training_that_were_averaged_count_once():
+    epochs = [{"epoch": n, "seconds": 2.0} for n in range(1, 4)]
+    records = [{"provenance": {"recipe": 1, "history": epochs[:n]}} for n in (2, 3)]
+    (run,) = measurement._runs({"averaged": records})
+    assert len(run["history"]) == 3
