@@ -38,8 +38,8 @@ def test_a_stated_count_gives_the_stated_accuracy(claims):
 @pytest.mark.parametrize(
     ("accuracy", "check"),
     [
-        (0.9647, "impossible on 3,589 and on 7,178"),
-        (0.7979, "impossible on 3,589"),
+        (0.9647, "possible only if cut off, not rounded, on 7,178 faces, impossible on 3,589"),
+        (0.7979, "possible only if cut off, not rounded, on 3,589"),
         (0.7633, "impossible on 3,589"),
         (0.7597, "impossible on 3,589"),
         (0.7612, "possible on 3,589"),

@@ -77,7 +77,7 @@ def lines(report: EvalReport) -> list[str]:
 def _line(entry: ParityEntry) -> str:
     accuracy = entry.accuracy
     return (
-        f"{entry.name} against {entry.reference}: {entry.label if entry.verdict else 'not judged'}, "
+        f"{entry.name} against {entry.reference}: {entry.verdict or 'not judged'}{', DEGRADED' if entry.is_degraded else ''}, "
         f"{entry.disagreements} of {entry.n} predictions differ, "
         f"largest difference of a probability {entry.largest_difference:.2g}, "
         f"accuracy {number(accuracy.before)} -> {number(accuracy.after)} "

@@ -134,7 +134,7 @@ def test_a_server_that_drips_is_an_error_within_the_retry_timeout(way):
     with (
         Server(SLOW[way]) as server,
         no_hang(),
-        pytest.raises(PredictionError, match="did not answer for") as caught,
+        pytest.raises(PredictionError, match="did not respond for") as caught,
     ):
         predict(server.url)
     assert_sentence(caught.value)
@@ -209,7 +209,7 @@ def test_an_invalid_response_is_quoted_and_not_requested_again(name):
         predict(server.url, timeout=5, retry_timeout=8)
     assert_sentence(caught.value)
     assert server.n_requests == 1
-    assert "did not answer" not in str(caught.value)
+    assert "did not respond" not in str(caught.value)
     start = FOREIGN[name][:12].decode(errors="replace").strip()
     assert not (start.isprintable() and len(start) > 3) or start[:10] in str(caught.value)
 
