@@ -75,9 +75,9 @@ def lines(report: EvalReport) -> list[str]:
 
 
 def _line(entry: ParityEntry) -> str:
-    accuracy = entry.accuracy
+    accuracy, degraded = entry.accuracy, ", DEGRADED" if entry.is_degraded else ""
     return (
-        f"{entry.name} against {entry.reference}: {entry.verdict or 'not judged'}{', DEGRADED' if entry.is_degraded else ''}, "
+        f"{entry.name} against {entry.reference}: {entry.verdict or 'not judged'}{degraded}, "
         f"{entry.disagreements} of {entry.n} predictions differ, "
         f"largest difference of a probability {entry.largest_difference:.2g}, "
         f"accuracy {number(accuracy.before)} -> {number(accuracy.after)} "
