@@ -153,7 +153,7 @@ def test_the_command_fits_and_prints_its_choice(encoder, tmp_path, capsys):
     ]
     assert cli.main(command) == 0
     output = capsys.readouterr().out
-    assert "pytest evals --model encoder-probe" in output
+    assert "fer-models eval --model encoder-probe" in output
     fitted_probe = probe.read(tmp_path / "weights" / "encoder-probe.safetensors")
     assert fitted_probe.record["fitted_to"]["n"] == 140
     assert fitted_probe.record["chosen_on"]["name"] == "toy/validation"

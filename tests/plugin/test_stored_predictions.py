@@ -98,8 +98,10 @@ def test_the_report_of_the_store_has_the_scores_and_verdicts_of_the_run(bench):
     (ours,), (theirs,) = stored.results, run.results
     assert theirs.verdict == "FAIL"
     of_a_run = {
-        name: getattr(theirs, name) for name in ("command", "notes", "from_store", "inference_seconds")
+        name: getattr(theirs, name)
+        for name in ("command", "notes", "from_store", "inference_seconds", "message")
     }
     without_pictures = tuple(replace(face, picture=None) for face in theirs.flips)
     assert theirs.slices
+    assert theirs.message.splitlines()[:-1] == ours.message.splitlines()[:-1]  # the last names a command
     assert replace(ours, **of_a_run) == replace(theirs, flips=without_pictures, slices=())
