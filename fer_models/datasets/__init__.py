@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,14 +197,9 @@ def validation_split(name: str, root: Path | None = None) -> str:
     """
     if name == "fer2013":
         return "public_test"
-    available = splits(name, root)
-    validation = next((split for split in ("validation", "public_test") if split in available), None)
-    if validation is None:
-        raise UsageError(
-            f"{name} has the splits {', '.join(available)}, and no validation split. Name a folder "
-            "`validation`, so that nothing is chosen or fitted on test."
-        )
-    return validation
+    return _first_split(
+        name, root, ("validation", "public_test"), "so that nothing is chosen or fitted on test"
+    )
 
 
 def evaluation_split(name: str, root: Path | None = None) -> str:
@@ -214,10 +210,16 @@ def evaluation_split(name: str, root: Path | None = None) -> str:
     """
     if name == "fer2013":
         return "private_test"
+    return _first_split(name, root, ("test", "private_test"), "with faces that training does not use")
+
+
+def _first_split(name: str, root: Path | None, candidates: Sequence[str], reason: str) -> str:
+    """The first of `candidates` that a dataset has; `reason` ends the sentence of the error."""
     available = splits(name, root)
-    test = next((split for split in ("test", "private_test") if split in available), None)
-    if test is None:
-        raise UsageError(
-            f"{name} has the splits {', '.join(available)}, and no test split. Name a folder `test`."
-        )
-    return test
+    for split in candidates:
+        if split in available:
+            return split
+    raise UsageError(
+        f"{name} has the splits {', '.join(available)}, and no {candidates[0]} split. "
+        f"Name a folder `{candidates[0]}`, {reason}."
+    )
