@@ -88,7 +88,7 @@ def test_a_cell_opens_its_subject(open_page):
     subject = page.locator("#subject-vgg19-raw")
     assert not subject.locator("table").first.is_visible()
     page.get_by_role("link", name="Open vgg19-raw: 0.684").click()
-    assert subject.get_by_text("Confusion matrix", exact=True).is_visible()
+    subject.get_by_text("Confusion matrix", exact=True).wait_for(state="visible")
     assert subject.get_by_text("pytest evals -k").first.is_visible()
     assert 0 <= subject.bounding_box()["y"] < 400
 
@@ -111,7 +111,7 @@ def test_the_first_key_leads_past_the_header(open_page):
 
 def test_an_address_with_a_subject_shows_it_opened(open_page):
     page = open_page("failing", "#subject-vgg19-raw")
-    assert page.locator("#subject-vgg19-raw").get_by_text("Confusion matrix", exact=True).is_visible()
+    page.locator("#subject-vgg19-raw").get_by_text("Confusion matrix", exact=True).wait_for(state="visible")
 
 
 def test_changed_faces_are_filtered_by_emotion_and_direction(open_page):
@@ -196,7 +196,7 @@ def test_without_scripts_every_number_is_readable_and_no_control_is_shown(open_p
     assert len(subjects) == 3
     for subject in subjects:
         subject.locator("summary").first.click()
-        assert subject.get_by_text("Confusion matrix", exact=True).is_visible()
+        subject.get_by_text("Confusion matrix", exact=True).wait_for(state="visible")
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -248,4 +248,4 @@ def test_a_page_of_forty_subjects_can_be_searched(open_page):
     page.get_by_label("Search").fill("model-07")
     assert models_of(page) == ["model-07"]
     page.get_by_role("link", name="Open model-07-gfpgan:").click()
-    assert page.locator("#subject-model-07-gfpgan").get_by_text("Confusion matrix", exact=True).is_visible()
+    page.locator("#subject-model-07-gfpgan").get_by_text("Confusion matrix", exact=True).wait_for(state="visible")
