@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from scipy.special import softmax
 
 from fer_models.artifacts import hub, safetensors_io
 from fer_models.artifacts.json_io import parse_json
@@ -200,8 +201,7 @@ def classify(features: NDArray[np.float32], classes: NDArray[np.float32], scale:
         scale: the factor of the cosines.
     """
     logits = scale * (features @ classes.T).astype(np.float64)
-    rows = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS)
+    return Predictions.from_probabilities(softmax(logits, axis=1), LABELS)
 
 
 # -- from files ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
@@ -85,14 +86,13 @@ def pool(parts: Sequence[Predictions], exponents: ArrayLike) -> Predictions:
     """
     logs = np.stack([_logs(p.probabilities) for p in parts])
     mixed = np.tensordot(np.asarray(exponents, dtype=np.float64), logs, axes=1)
-    rows = np.exp(mixed - mixed.max(axis=1, keepdims=True)) if len(mixed) else mixed
     status = tuple(
         next((s for s in statuses if s != ANSWERED), ANSWERED)
         for statuses in zip(*(p.status for p in parts), strict=True)
     )
     reasons = {i: s for i, s in enumerate(status) if s != ANSWERED}
     return Predictions.from_probabilities(
-        rows / rows.sum(axis=1, keepdims=True),
+        softmax(mixed, axis=1),
         LABELS,
         unanswered=reasons,
         has_probabilities=all(p.has_probabilities for p in parts),
@@ -117,8 +117,7 @@ def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, 
 
     def loss(exponents: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         mixed = np.tensordot(exponents, logs, axes=1)
-        shifted = mixed - mixed.max(axis=1, keepdims=True)
-        q = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+        q = softmax(mixed, axis=1)
         gradient = (q[None] * logs).sum(axis=2).mean(axis=1) - true_logs.mean(axis=1)
         return -float(np.log(np.maximum(q[np.arange(len(truth)), truth], MIN_PROBABILITY)).mean()), gradient
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy.special import softmax
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json
@@ -46,8 +47,7 @@ class Probe:
     def classify(self, features: NDArray[np.float32]) -> Predictions:
         """Predict from embeddings (n, d): the softmax of the seven functions."""
         logits = features.astype(np.float64) @ self.weights.astype(np.float64).T + self.bias
-        rows = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True), LABELS)
+        return Predictions.from_probabilities(softmax(logits, axis=1), LABELS)
 
     def write(self, path: Path) -> None:
         """Write it as safetensors, atomically."""

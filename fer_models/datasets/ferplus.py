@@ -90,31 +90,6 @@ def find(root: Path) -> Path | None:
     return next((path for path in places if os.path.isfile(path)), None)
 
 
-def load(path: Path, rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
-    """Load the votes for the faces of one split.
-
-    Args:
-        path: `fer2013new.csv`.
-        rows: the row of each face in `fer2013.csv`, counted from 0, shape (n,).
-        split: the split of all these faces; `test` is public_test and private_test.
-
-    Returns:
-        Votes, int64, shape (n, 10), columns `COLUMNS`.
-
-    Raises:
-        UnknownNameError: no such split.
-        DatasetError: the file is broken, or the rows are not those of this file: out of range, repeated, or
-            of another split.
-    """
-    table = read(path)
-    if reason := table.mismatch(rows, split):
-        raise DatasetError(
-            f"{path} does not belong to these faces: {reason}. "
-            "Join votes only to faces that have the row numbers of fer2013.csv."
-        )
-    return table.votes[rows]
-
-
 def read(path: Path) -> VoteTable:
     """Read the votes of all rows; columns are identified by name.
 

@@ -18,6 +18,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import softmax
 from statsmodels.stats.proportion import proportions_ztest
 
 from fer_models.errors import UsageError
@@ -295,9 +296,8 @@ def _version(
         lowered = np.take_along_axis(noisy, truth[..., None], axis=-1) - loss[..., None].astype(np.float32)
         np.put_along_axis(noisy, truth[..., None], lowered, axis=-1)
     predicted = noisy.argmax(axis=-1)
-    p = np.exp(noisy - noisy.max(axis=-1, keepdims=True))
-    p_true = np.take_along_axis(p, truth[..., None], axis=-1)[..., 0]
-    return predicted.astype(np.int64), np.asarray(p_true / p.sum(axis=-1), dtype=np.float64)
+    p_true = np.take_along_axis(softmax(noisy, axis=-1), truth[..., None], axis=-1)[..., 0]
+    return predicted.astype(np.int64), np.asarray(p_true, dtype=np.float64)
 
 
 def calibrate(source: Source, scenario: Scenario) -> _Change:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
-from fer_models.emotions import EMOTIONS, Emotion
+from fer_models.emotions import EMOTIONS
 from fer_models.errors import PredictionError
 from fer_models.scoring.intervals import (
     N_ANSWERS,
@@ -195,15 +195,6 @@ def weighted_recall(confusions: IntArray) -> FloatArray:
 def weighted_f1(confusions: IntArray) -> FloatArray:
     """Mean F1, each emotion weighted by its faces."""
     return _weighted(_f1, confusions)
-
-
-def recall_of(emotion: Emotion) -> Score:
-    """Recall of one emotion, as a score of confusions; NaN where the emotion does not occur."""
-
-    def recall(confusions: IntArray) -> FloatArray:
-        return np.where(_faces(confusions)[..., emotion] > 0, _recall(confusions)[..., emotion], np.nan)
-
-    return recall
 
 
 #: The averages over emotions, by their names in reports.

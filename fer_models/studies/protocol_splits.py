@@ -123,6 +123,10 @@ def _random(splits: Splits, seed: int, restore: Restore) -> SplitImages:
     return _shuffle(_concatenate(splits), seed)
 
 
+def _grouped(splits: Splits, seed: int, restore: Restore) -> SplitImages:
+    return _shuffle(_concatenate(splits), seed, keep_together=True)
+
+
 def _grouped_copies(splits: Splits, seed: int, restore: Restore) -> SplitImages:
     return _shuffle(_balance(_concatenate(splits), seed), seed, keep_together=True)
 
@@ -210,6 +214,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         for protocol in (
             Protocol("official", "the official splits", _official),
             Protocol("random", "a random 80/10/10 split of all images", _random),
+            Protocol("grouped", "a random split that keeps the duplicates of an image together", _grouped),
             Protocol(
                 "grouped-copies",
                 "emotions balanced with altered copies, then a random split that keeps the copies of an "

@@ -103,11 +103,6 @@ class TrainingResult:
         """Number of the epoch whose weights were kept, from 1."""
         return int(self.kept_record["epoch"])
 
-    @property
-    def best_accuracy(self) -> float:
-        """Validation accuracy of the kept weights, 0..1."""
-        return self.kept_record["validation_accuracy"]
-
 
 @dataclass(frozen=True)
 class Step:

@@ -18,13 +18,22 @@ from fer_models.datasets.base import FaceSet
 from fer_models.emotions import EMOTIONS
 from fer_models.errors import UsageError
 from fer_models.training.recipes import VOTES, Recipe
+from fer_models.training.session import ProgressCallback
 from fer_models.zoo.model_name import ModelName
 
 
-def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.device) -> torch.Tensor:
+def compute_targets(
+    training: list[FaceSet], recipe: Recipe, device: torch.device, report: ProgressCallback | None = None
+) -> torch.Tensor:
     """Target probabilities of the loss, float32 (n, 7), for the faces of all sets one after the other.
 
     Those of a consistent teacher are not among them; see `ConsistentTeachers`.
+
+    Args:
+        training: the face sets.
+        recipe: says what the targets are made of.
+        device: where the teachers predict.
+        report: called after each batch of a teacher, for a progress bar.
 
     Raises:
         UsageError: the recipe needs votes, and no set has any.
@@ -41,7 +50,8 @@ def compute_targets(training: list[FaceSet], recipe: Recipe, device: torch.devic
         )
     if recipe.teacher is None or recipe.consistent_teacher:
         return targets
-    predictions = [_predict_probabilities(teacher, training) for teacher in _load_teachers(recipe, device)]
+    teachers = zip(find_teachers(recipe), _load_teachers(recipe, device), strict=True)
+    predictions = [_predict_probabilities(name, teacher, training, report) for name, teacher in teachers]
     return _mix(targets, predictions, recipe.teacher_share)
 
 
@@ -118,11 +128,17 @@ def _load_teachers(recipe: Recipe, device: torch.device) -> list[CNN]:
     return [load(path, device=device.type, precision=precision) for path in find_teachers(recipe).values()]
 
 
-def _predict_probabilities(teacher: CNN, training: list[FaceSet]) -> NDArray[np.float64]:
+def _predict_probabilities(
+    name: str, teacher: CNN, training: list[FaceSet], report: ProgressCallback | None
+) -> NDArray[np.float64]:
     """Predicted probabilities of a network for the training faces without augmentation; (n, 7)."""
-    return np.concatenate(
-        [teacher.predict(batch).probabilities for faces in training for _, batch in faces.batches(256)]
-    )
+    probabilities, n = np.empty((0, len(EMOTIONS))), sum(map(len, training))
+    for faces in training:
+        for _, batch in faces.batches(256):
+            probabilities = np.concatenate([probabilities, teacher.predict(batch).probabilities])
+            if report is not None:
+                report(f"{name} predicts the training faces", len(probabilities), n, {})
+    return probabilities
 
 
 def find_teachers(recipe: Recipe) -> dict[str, Path]:

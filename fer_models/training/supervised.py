@@ -62,7 +62,7 @@ class SupervisedTraining(Session):
         recipe, architecture = self.recipe, self.recipe.architecture
         side = max(architecture.size, max(size for _, size in recipe.sizes))
         self.faces = concatenate_sets(data.training, architecture.channels, side)
-        self.targets = compute_targets(data.training, recipe, self.device)
+        self.targets = compute_targets(data.training, recipe, self.device, options.report)
         self.target_sources = describe_targets(data.training, recipe)
         has_consistent_teacher = recipe.consistent_teacher and recipe.teacher is not None
         self.teachers = ConsistentTeachers(recipe, self.device) if has_consistent_teacher else None

@@ -113,7 +113,8 @@ class VlmTraining(Session):
     def prepare(self) -> None:
         """Compute the targets and the embeddings of all views of the training faces."""
         recipe = RECIPES[VISION_ENCODER]
-        self.targets = compute_targets(self.data.training, recipe, self.device).numpy()
+        targets = compute_targets(self.data.training, recipe, self.device, self.options.report)
+        self.targets = targets.numpy()
         with torch.inference_mode():
             self.views = embed_views(
                 concatenate_sets(self.data.training, 3, self.network.side),

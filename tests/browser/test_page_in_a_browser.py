@@ -248,4 +248,6 @@ def test_a_page_of_forty_subjects_can_be_searched(open_page):
     page.get_by_label("Search").fill("model-07")
     assert models_of(page) == ["model-07"]
     page.get_by_role("link", name="Open model-07-gfpgan:").click()
-    page.locator("#subject-model-07-gfpgan").get_by_text("Confusion matrix", exact=True).wait_for(state="visible")
+    page.locator("#subject-model-07-gfpgan").get_by_text("Confusion matrix", exact=True).wait_for(
+        state="visible"
+    )

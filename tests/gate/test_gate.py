@@ -218,6 +218,23 @@ def test_an_unknown_metric_is_refused_and_does_not_pass():
         verdicts.failure_text(verdict(before, before), "macro-f1", strict=False)
 
 
+@pytest.mark.parametrize(
+    ("faces", "lost", "fails"),
+    [
+        (1000, 20, True),  # a fall of just the margin, 2 points
+        (1000, 19, False),  # a significant fall below it
+        (50, 12, True),  # by chance once in 2**12, times seven emotions: below 0.002
+        (50, 11, False),  # once in 2**11, times seven
+    ],
+)
+def test_a_recall_fails_by_a_relevant_and_significant_fall(faces, lost, fails):
+    truth = np.repeat(np.arange(7), faces)
+    before = prediction_table(truth, truth)
+    result = verdict(before, flip(before, np.flatnonzero(truth == 1)[:lost]))
+    (disgust,) = (c for c in result.comparison.checks if c.metric == "recall:disgust")
+    assert disgust.failed is fails
+
+
 def test_one_emotion_that_is_not_recognized_any_more_fails_by_its_recall():
     before = model_predictions(n=3500)
     rows = np.flatnonzero(before.correct & (before.truth == 1))[:40]

@@ -58,6 +58,23 @@ def test_a_slice_with_few_faces_is_not_checked():
     assert [c.metric for c in checks] == ["slice:brightness=dark"]
 
 
+@pytest.mark.parametrize(
+    ("faces", "lost", "fails"),
+    [
+        (1000, 20, True),  # a fall of just the margin, 2 points
+        (1000, 19, False),  # a significant fall below it
+        (50, 10, True),  # by chance once in 2**10, times two slices: below 0.002
+        (50, 9, False),  # once in 2**9, times two
+    ],
+)
+def test_a_slice_fails_by_a_relevant_and_significant_fall(faces, lost, fails):
+    truth = np.zeros(2 * faces, int)
+    now = np.where(np.arange(len(truth)) < lost, 1, truth)
+    checks = slice_checks(truth, truth, now, slices_of(np.repeat([0, 1], faces)))
+    (judged,) = adjust_for_multiplicity([checks])
+    assert [check.failed for check in judged] == [fails, False]
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_slices_are_a_family_of_their_own(p_values):
     truth = np.zeros(8, int)

@@ -23,7 +23,7 @@ from fer_models.emotions import EMOTIONS, LABELS, Emotion
 from fer_models.errors import PredictionError
 from fer_models.scoring import metrics
 from fer_models.scoring.intervals import Measurement, wilson_interval
-from fer_models.scoring.metrics import AVERAGES, accuracy, measure, recall_of
+from fer_models.scoring.metrics import AVERAGES, accuracy, measure
 
 predicted_faces = st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 6)), min_size=1, max_size=60)
 
@@ -116,12 +116,6 @@ class TestValues:
         assert result.overall["accuracy"] == wilson_interval(3, 5)
         assert result.per_class["disgust"].precision == wilson_interval(1, 2)
         assert result.per_class["angry"].recall == wilson_interval(2, 3)
-
-    def test_the_recall_of_one_emotion_is_a_score_and_nan_where_it_does_not_occur(self) -> None:
-        confusion = measure([0, 0, 1], [0, 1, 1], None).confusion
-        assert recall_of(Emotion.ANGRY)(confusion) == 0.5
-        assert np.isnan(recall_of(Emotion.FEAR)(confusion))
-        assert recall_of(Emotion.ANGRY)(np.stack([confusion] * 4)).shape == (4,)
 
 
 class TestIntervals:

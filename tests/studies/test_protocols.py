@@ -110,6 +110,17 @@ def test_duplicates_of_a_face_are_in_several_parts_of_a_random_split(sets):
     assert not split(sets, "random").is_seen.any()
 
 
+def test_a_grouped_split_keeps_the_duplicates_of_an_image_in_one_part(sets):
+    pixels, labels = np.concatenate([sets[0].images] * 4), np.concatenate([sets[0].labels] * 4)
+    images = split((FaceSet("synthetic", "train", pixels, labels), *sets[1:]), "grouped")
+    train, validation, test = (set(part.hashes) for part in parts(images))
+    assert train.isdisjoint(validation | test)
+    assert validation.isdisjoint(test)
+    assert not images.is_seen.any()
+    assert not images.is_copy.any()
+    assert sum(map(len, parts(images))) == 4 * len(sets[0]) + len(sets[1]) + len(sets[2])
+
+
 @pytest.mark.parametrize("name", ["copies", "grouped-copies", "restored-copies"])
 def test_copies_make_the_emotions_equally_frequent(sets, name):
     images = split(sets, name)
@@ -148,7 +159,7 @@ def test_faces_without_votes_are_an_error_that_names_the_file(sets):
         with_majority_labels(sets[0])
 
 
-@pytest.mark.parametrize("name", ["random", "copies", "grouped-copies"])
+@pytest.mark.parametrize("name", ["random", "grouped", "copies", "grouped-copies"])
 def test_the_same_seed_gives_the_same_split(sets, name):
     assert split(sets, name, 3).test.fingerprint == split(sets, name, 3).test.fingerprint
     assert split(sets, name, 3).test.fingerprint != split(sets, name, 4).test.fingerprint
@@ -262,9 +273,9 @@ def test_steps_are_differences_between_runs_with_the_same_seed():
 
 
 def test_the_epoch_chosen_on_the_reported_faces_is_a_step_of_its_own():
-    runs = [counted(name, (0, 50, 0)) for name in ("official", "random", "grouped-copies")]
+    runs = [counted(name, (0, 50, 0)) for name in ("official", "random", "grouped", "grouped-copies")]
     steps = protocol_study.decompose([*runs, counted("copies", (0, 70, 80))], "plain")
-    assert [round(100 * step.points.value) for step in steps] == [50, 0, 0, 20, 10]
+    assert [round(100 * step.points.value) for step in steps] == [50, 0, 0, 0, 20, 10]
 
 
 def test_the_steps_end_before_a_protocol_that_was_not_run():

@@ -33,7 +33,7 @@ def test_the_trained_weights_load_and_name_their_provenance(tmp_path):
     model = cnn.load(result.weights, device="cpu")
     faces = toy_faces(28, "test")
     accuracy = (model.predict(faces.faces(range(28))).answer == faces.labels).mean()
-    assert accuracy == pytest.approx(result.best_accuracy)
+    assert accuracy == pytest.approx(result.kept_record["validation_accuracy"])
     provenance = read_provenance(result.weights)
     assert provenance["training_data"][0]["fingerprint"] == toy_faces(42).fingerprint
     assert provenance["validation_data"]["n"] == 28
@@ -97,14 +97,19 @@ def test_two_teachers_give_the_mean_of_their_predictions(tmp_path, monkeypatch):
     for seed, name in enumerate(("tiny", "other")):
         options = RunOptions(seed=seed, device="cpu")
         supervised.SupervisedTraining(name, recipe, data, options).run(tmp_path)
+    progress = []
     first, second, both = (
         compute_targets(
-            [toy_faces(12)], replace(TINY, teacher=teacher, teacher_share=1.0), torch.device("cpu")
+            [toy_faces(12)],
+            replace(TINY, teacher=teacher, teacher_share=1.0),
+            torch.device("cpu"),
+            lambda title, *steps: progress.append((title.split()[0], *steps)),
         )
         for teacher in ("tiny", "other", "tiny+other")
     )
     assert not torch.equal(first, second)
     torch.testing.assert_close(both, (first + second) / 2)
+    assert progress == [(name, 12, 12, {}) for name in ("tiny", "other", "tiny", "other")]
 
 
 @pytest.mark.slow

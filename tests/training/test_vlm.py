@@ -88,7 +88,9 @@ def test_training_writes_a_folder_of_the_official_layout_that_predicts(trained, 
     assert set(generated.text) <= set(question.replies)  # it has learned no other replies
     likeliest = base.VlmClassifier(backend, question, "likelihood").predict(faces.faces(range(28)))
     accuracy = (likeliest.answer == faces.labels).mean()
-    assert accuracy == pytest.approx(result.best_accuracy, abs=0.08)  # weights are shipped in bf16
+    assert accuracy == pytest.approx(
+        result.kept_record["validation_accuracy"], abs=0.08
+    )  # weights are shipped in bf16
 
 
 def test_the_last_epoch_is_kept_and_the_only_one_that_is_scored(trained):
@@ -119,7 +121,7 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(tmp_path):
     for metric in ("loss", "lr"):
         expected = [r[metric] for r in undisturbed.history]
         assert [r[metric] for r in resumed.history] == pytest.approx(expected, rel=1e-6)
-    assert resumed.best_accuracy == undisturbed.best_accuracy
+    assert resumed.kept_record["validation_accuracy"] == undisturbed.kept_record["validation_accuracy"]
     a, b = (safetensors_io.read(r.weights / "model.safetensors")[0] for r in (undisturbed, resumed))
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["phi3v-nano"]
