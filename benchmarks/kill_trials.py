@@ -152,7 +152,12 @@ def finish(work: Path, faces: Path, options: list[str]) -> float:
     """Run to the end; returns the seconds."""
     started = time.perf_counter()
     process = start(work, faces, options)
-    if process.wait(TIMEOUT) != 0:
+    try:
+        code = process.wait(TIMEOUT)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        sys.exit(f"{process.args} did not end within {TIMEOUT} seconds.")
+    if code != 0:
         output = (work / "output.txt").read_text()[-3000:]
         sys.exit(f"{process.args} ended with {process.returncode}:\n{output}")
     return time.perf_counter() - started
@@ -266,7 +271,11 @@ def run_and_kill(
     process = start(folder, faces, kind)
     with suppress(subprocess.TimeoutExpired):
         process.wait(delay)
-    hit = kill(process, number)
+    try:
+        hit = kill(process, number)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        sys.exit(f"{process.args} did not end within {TIMEOUT} seconds of {number.name}.")
     n_files = sum(path.suffix in (".parquet", ".png", ".txt") for path in (folder / ".evals").rglob("*"))
     is_recorded = (folder / "baselines.json").exists()
     try:

@@ -73,9 +73,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--discordant", type=float, default=0.10)
     parser.add_argument("--planted", type=int, default=200)
     parser.add_argument("--null", type=int, default=1000)
-    parser.add_argument(
-        "--resamples", type=int, default=499, help="of the bootstrap of macro-F1 where it matters"
-    )
     return parser.parse_args()
 
 

@@ -5,6 +5,7 @@ Also the checks that a network needs before it loads them: shapes, free memory a
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,9 +67,16 @@ def _invalid_file(path: Path, error: Exception) -> WeightsError:
 
 
 def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file atomically.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with atomic_write(path) as part:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
+        try:
+            save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata)
+        except SafetensorError as error:  # it is no OSError, also where the disk is full
+            raise OSError(errno.EIO, one_line(str(error)), str(path)) from error
         part.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all users
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.json_io import parse_json
@@ -102,6 +104,21 @@ def metadata(path: Path) -> dict[str, str]:
         raise WeightsError(
             f"{path} cannot be read as safetensors ({one_line(str(error))}). Get a new copy."
         ) from error
+
+
+def training_record(metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
+    """The training record in the metadata of a safetensors file; None where it has none.
+
+    Raises:
+        WeightsError: it is no JSON object.
+    """
+    try:
+        record = parse_json(metadata.get("provenance", "null"))
+    except ValueError as error:
+        raise WeightsError(f"{path}: its training record is no JSON ({one_line(str(error))}).") from error
+    if record is not None and not isinstance(record, dict):
+        raise WeightsError(f"{path}: its training record is no JSON object.")
+    return record
 
 
 def _verify(path: Path) -> None:

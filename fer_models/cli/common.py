@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,18 @@ def writable(path: Path, kind: str = "FILE") -> Iterator[None]:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}). Choose another: --output {kind}"
         ) from error
+
+
+def make_output_folder(path: Path) -> None:
+    """Make the folder that a command writes into.
+
+    Raises:
+        UsageError: it cannot be made or written into.
+    """
+    with writable(path, "FOLDER"):
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
 
 
 def model_file_option(parser: argparse.ArgumentParser) -> None:

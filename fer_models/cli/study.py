@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_models.cli.common import (
     Commands,
@@ -11,10 +13,15 @@ from fer_models.cli.common import (
     console,
     data_options,
     load_faces,
+    make_output_folder,
     training_progress,
     writable,
 )
 from fer_models.errors import UsageError
+
+if TYPE_CHECKING:
+    from fer_models.datasets.base import FaceSet
+    from fer_models.studies.protocol_splits import Protocol
 
 _EXAMPLES = (
     "fer-models study protocols --dataset fer2013 --data-root FOLDER --seeds 3",
@@ -99,22 +106,16 @@ def run(args: argparse.Namespace) -> int:
         sets = [faces.subsample(args.limit) for faces in sets]
     # Imported only after the arguments are checked: torch and timm take seconds.
     from fer_models.report import protocol_study
-    from fer_models.studies import protocol_splits, protocols
+    from fer_models.studies import protocols
     from fer_models.training.session import RunOptions
 
-    available = protocol_splits.PROTOCOLS
-    for name in args.protocol or ():
-        if name not in available:
-            raise UnknownNameError("protocol", name, available)
-    has_votes = all(faces.votes is not None for faces in sets)
-    default = [name for name, protocol in available.items() if has_votes or not protocol.needs_votes]
+    chosen = _choose_protocols(args.protocol, sets)
+    make_output_folder(args.output)
     recipes = {
         name: protocols.for_study(adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs))
         for name in args.training or _TRAININGS
     }
-    plan = protocols.Plan(
-        [available[name] for name in dict.fromkeys(args.protocol or default)], recipes, range(args.seeds)
-    )
+    plan = protocols.Plan(chosen, recipes, range(args.seeds))
     screen = console()
     with training_progress("protocols", screen) as report:
         options = RunOptions(device=args.device, resume=not args.no_resume, report=report)
@@ -133,3 +134,25 @@ def run(args: argparse.Namespace) -> int:
     print(tables)
     screen.print(f"written to {args.output}: {', '.join(files)}")
     return 0
+
+
+def _choose_protocols(names: Sequence[str] | None, sets: Sequence[FaceSet]) -> list[Protocol]:
+    """The protocols of these names; by default all for which the faces have labels.
+
+    Raises:
+        UnknownNameError: there is no protocol of a name.
+        UsageError: one needs votes that the faces do not have.
+    """
+    from fer_models.errors import UnknownNameError
+    from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
+
+    if names is None:
+        has_votes = all(faces.votes is not None for faces in sets)
+        return [protocol for protocol in PROTOCOLS.values() if has_votes or not protocol.needs_votes]
+    for name in names:
+        if name not in PROTOCOLS:
+            raise UnknownNameError("protocol", name, PROTOCOLS)
+        if PROTOCOLS[name].needs_votes:  # refused now, and not after hours
+            for faces in sets:
+                with_majority_labels(faces)
+    return [PROTOCOLS[name] for name in dict.fromkeys(names)]

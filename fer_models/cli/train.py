@@ -15,8 +15,8 @@ from fer_models.cli.common import (
     console,
     data_options,
     load_faces,
+    make_output_folder,
     training_progress,
-    writable,
 )
 from fer_models.training.recipes import CLIP_NANO, GFPGAN_NANO, PHI3V_NANO, RECIPES
 
@@ -144,8 +144,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seed must be at least 0, got {args.seed}.")
     recipe, data = _adapt_recipe(args), _load_data(args)
     output = args.output or weights.user_weights_dir()
-    with writable(output, "FOLDER"):
-        output.mkdir(parents=True, exist_ok=True)
+    make_output_folder(output)
     screen = console()
     screen.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, only the first one prints
     with training_progress(args.model, screen) as report:

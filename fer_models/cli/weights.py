@@ -132,6 +132,8 @@ def multiply_odds(args: argparse.Namespace) -> int:
     odds = {}
     for text in args.odds:
         emotion, _, factor = text.partition("=")
+        if emotion in odds:
+            raise UsageError(f"{emotion} is given twice. Give one factor for each emotion.")
         try:
             odds[emotion] = float(factor)
         except ValueError:
@@ -165,10 +167,11 @@ def provenance(args: argparse.Namespace) -> int:
     path = _spec(args.name).weights_path()
     if path is not None and path.is_dir():
         path = path / "model.safetensors"
-    has_record = path is not None and path.suffix == ".safetensors" and path.is_file()
-    record = weights.metadata(path).get("provenance") if path is not None and has_record else None
+    record = None
+    if path is not None and path.suffix == ".safetensors" and path.is_file():
+        record = weights.training_record(weights.metadata(path), path)
     missing = f"The weights of {args.name} have no training record."
-    print(json.dumps(json.loads(record), indent=1) if record else missing)
+    print(json.dumps(record, indent=1) if record else missing)
     return 0
 
 

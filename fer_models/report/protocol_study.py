@@ -307,13 +307,15 @@ def curves_figure(runs: Sequence[ProtocolRun]) -> Figure:
         style_axes(ax, f"Training: {training}")
         for run in runs:
             if run.training == training and run.protocol in _CURVES:
-                _draw_curve(ax, run, label=run.seed == min(r.seed for r in runs))
+                same = [r.seed for r in runs if (r.training, r.protocol) == (training, run.protocol)]
+                _draw_curve(ax, run, label=run.seed == min(same))
         ax.set_ylim(0, 1)
         ax.set_xlabel("share of the updates", fontsize=9, color=MUTED)
         ax.xaxis.set_major_formatter(percent_tick)
         ax.yaxis.set_major_formatter(percent_tick)
         ax.grid(color=RULE)
-    axes[0].legend(fontsize=8, frameon=False, labelcolor=INK)
+        if ax.get_legend_handles_labels()[0] and ax is axes[0]:
+            ax.legend(fontsize=8, frameon=False, labelcolor=INK)
     return figure
 
 

@@ -8,6 +8,7 @@ rounding matters.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,8 +67,9 @@ class ClaimCheck:
         n: the number of faces it is claimed for.
         k: every number of correct predictions that rounds to the claim; normally one or none.
         k_cut: every number that gives the claim where its further digits are cut off.
-        allowed: the share of all rounded claims with so many decimals that n faces allow, in (0, 1]; near 1,
-            `possible` proves nothing.
+        allowed: the share of all claims with so many decimals that n faces allow if rounded, in (0, 1]; near
+            1, `possible` proves nothing.
+        allowed_or_cut: the same if rounded or cut off, in (0, 1].
         chance: the share of the most frequent emotion in each official split that may be meant, by split, in
             (0, 1).
         plausibility: where the claim lies among published results on FER-2013.
@@ -78,6 +80,7 @@ class ClaimCheck:
     k: range
     k_cut: range
     allowed: float
+    allowed_or_cut: float
     chance: Mapping[str, float]
     plausibility: str
 
@@ -104,6 +107,7 @@ class ClaimCheck:
             "k_cut": [self.k_cut[0], self.k_cut[-1]] if self.k_cut else None,
             "nearest": [{"k": k, "percent": float(percent)} for k, percent in self.nearest],
             "allowed": round(100 * self.allowed, 2),
+            "allowed_or_cut": round(100 * self.allowed_or_cut, 2),
             "chance": {split: round(100 * share, 2) for split, share in self.chance.items()},
             "clean_range": list(CLEAN_RANGE),
             "best_published": float(BEST_PUBLISHED),
@@ -152,9 +156,9 @@ def check(claim: Claim, n: int, split: str | None = None) -> ClaimCheck:
         )
     chance = _chance(n, split)
     shares = {name: float(share) for name, share in chance.items()}
-    allowed = _allowed(n, claim.places)
     counts, cut = _counts(claim, n), _cut_counts(claim, n)
-    return ClaimCheck(claim, n, counts, cut, allowed, shares, _plausibility(claim, chance))
+    allowed = _allowed(n, claim.places)
+    return ClaimCheck(claim, n, counts, cut, *allowed, shares, _plausibility(claim, chance))
 
 
 def annotate(published: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,16 +219,21 @@ def _result(checked: ClaimCheck) -> str:
 def describe(checked: ClaimCheck) -> list[str]:
     """Describe a check in sentences: whether it is possible, what that proves, where it lies, chance."""
     n, result = checked.n, _result(checked)
-    proves_nothing = checked.allowed == 1
-    proof = "a possible one proves nothing" if proves_nothing else "the fewer, the more a possible one proves"
+    either = f"{100 * checked.allowed_or_cut:.3g} % if rounded or cut off"
+    shares = f"{100 * checked.allowed:.3g} % if rounded, {either}"
+    if checked.allowed == 1:
+        proof = "a possible one proves nothing"
+    elif checked.allowed_or_cut == 1:
+        proof = "one that is possible only if cut off proves nothing"
+    else:
+        proof = "the fewer, the more a possible one proves"
     chance = ", ".join(f"{100 * share:.2f} % on {split}" for split, share in checked.chance.items())
     is_official = any(sum(OFFICIAL[split]) == n for split in checked.chance)
     suffix = "" if is_official else f"; none of them has {n:,} faces"
     low, high = CLEAN_RANGE
     return [
         f"{checked.claim.percent} %: {result[0].lower()}{result[1:]}.",
-        f"{n:,} faces allow {100 * checked.allowed:.3g} % of all rounded claims with that many decimals: "
-        f"{proof}.",
+        f"{n:,} faces allow these shares of all claims with that many decimals: {shares}; {proof}.",
         f"It lies {checked.plausibility}. Clean single models reach {low}-{high} % on the official tests of "
         f"FER-2013, the best published ensemble {BEST_PUBLISHED} %.",
         f"Always predicting the most frequent emotion gives {chance}{suffix}.",
@@ -258,12 +267,19 @@ def _rounded(k: int, n: int, places: int) -> Claim:
     return Claim((2 * k * 10**places + n) // (2 * n), places)
 
 
-def _allowed(n: int, places: int) -> float:
-    """Share of the 10 ** places + 1 claims that n faces allow.
+def _allowed(n: int, places: int) -> tuple[float, float]:
+    """Shares of the 10 ** places + 1 claims that n faces allow: if rounded, and if rounded or cut off.
 
-    Each of the n + 1 accuracies makes one claim possible (two at an exact half, not counted here).
+    Each of the n + 1 accuracies makes one claim possible if rounded (two at an exact half, not counted here).
+    Cut off, it makes another one possible where the digits after the claim are half a unit or more. Their
+    number is the sum of floor(x + 1/2) - floor(x) over x = k 10 ** places / n (Graham, Knuth and Patashnik,
+    Concrete Mathematics, equation 3.32).
     """
-    return min(1.0, float(Fraction(n + 1, 10**places + 1)))
+    claims = 10**places
+    divisor = math.gcd(claims, n)
+    others = n // 2 // divisor * divisor
+    rounded, either = (Fraction(n + 1 + more, claims + 1) for more in (0, others))
+    return min(1.0, float(rounded)), min(1.0, float(either))
 
 
 def _chance(n: int | None, split: str | None) -> dict[str, Fraction]:

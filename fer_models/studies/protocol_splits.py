@@ -154,7 +154,7 @@ def _relabel(splits: Splits) -> Splits:
 
 
 def _concatenate(sets: Sequence[FaceSet]) -> _Images:
-    """Concatenate all faces as grey images; smaller ones are enlarged to the largest side."""
+    """Concatenate all faces as grey images, resized to the largest side of the first face of each set."""
     side = max(max(faces.face(0).shape[:2]) for faces in sets)
     return _Images(
         np.concatenate([as_tensor(faces, 1, side).numpy()[:, 0] for faces in sets]),

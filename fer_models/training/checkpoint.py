@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.hashing import sha256_of
+from fer_models.artifacts.weights import training_record
 from fer_models.errors import UsageError, WeightsError
 
 #: The parts of a checkpoint; the name of each tensor begins with one of them.
@@ -92,4 +92,4 @@ def load_initial_weights(network: nn.Module, kind: str, path: Path | None) -> di
     state, metadata = safetensors_io.read(path)
     safetensors_io.check_state_dict(network, state, kind, path)
     network.load_state_dict(state)
-    return {"sha256": sha256_of(path), "provenance": json.loads(metadata.get("provenance", "null"))}
+    return {"sha256": sha256_of(path), "provenance": training_record(metadata, path)}

@@ -16,10 +16,11 @@ from pathlib import Path
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.json_io import parse_json
+from fer_models.artifacts.weights import training_record
 from fer_models.classifiers import cnn
 from fer_models.classifiers.architecture import Architecture
 from fer_models.emotions import LABELS
-from fer_models.errors import UsageError, WeightsError
+from fer_models.errors import UsageError, WeightsError, one_line
 
 
 def multiply_odds(path: Path, odds: Mapping[str, float], output: Path) -> None:
@@ -42,11 +43,15 @@ def multiply_odds(path: Path, odds: Mapping[str, float], output: Path) -> None:
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") != cnn.FORMAT:
         raise WeightsError(f"{path} is of no classification network that fer-models train wrote.")
-    bias = _last_bias(Architecture(**parse_json(metadata["architecture"])), path)
-    labels = parse_json(metadata["labels"])
-    for emotion, factor in odds.items():
-        state[bias][labels.index(emotion)] += math.log(factor)
-    record = parse_json(metadata.get("provenance", "null"))
+    record = training_record(metadata, path)
+    try:
+        bias = _last_bias(Architecture(**parse_json(metadata["architecture"])), path)
+        labels = parse_json(metadata["labels"])
+        for emotion, factor in odds.items():
+            state[bias][labels.index(emotion)] += math.log(factor)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        problem = f"{path} does not describe its network ({type(error).__name__}: {one_line(str(error))})."
+        raise WeightsError(f"{problem} Get a new copy.") from error
     changed = {"sha256": sha256_of(path), "provenance": record}
     provenance = {"model": (record or {}).get("model"), "odds": dict(odds), "changed": changed}
     safetensors_io.write(state, output, metadata | {"provenance": json.dumps(provenance)})

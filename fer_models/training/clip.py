@@ -153,8 +153,9 @@ class ClipTraining(Session):
     # -- files ------------------------------------------------------------------------------------
 
     def inputs(self) -> dict[str, Any]:
-        """Weights of the image tower, and captions."""
-        return {"image_tower": self.image_tower, "captions": self.captions.as_json()}
+        """Weights of the image tower, captions, and the prompts that choose the epoch."""
+        texts = {"captions": self.captions.as_json(), "chosen_by": self.prompts.as_json()}
+        return {"image_tower": self.image_tower, **texts}
 
     def save_weights(self, path: Path) -> None:
         """Write `NAME.safetensors`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from fer_models.artifacts.hashing import package_sha256
 from fer_models.datasets.base import FaceSet
 
 
@@ -25,7 +26,7 @@ def row_order(faces: FaceSet) -> str:
 
 
 def describe_environment(device: torch.device, packages: Iterable[str]) -> dict[str, Any]:
-    """Device, package versions and the time of day, as JSON.
+    """Device, package versions, the hash of this package's code and the time of day, as JSON.
 
     Args:
         device: the device that trained.
@@ -35,5 +36,6 @@ def describe_environment(device: torch.device, packages: Iterable[str]) -> dict[
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else threads,
         "versions": {package: version(package) for package in packages} | {"python": sys.version.split()[0]},
+        "code": package_sha256(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -22,7 +22,8 @@ class Augmentation:
         rotate: largest rotation, degrees.
         scale: largest relative change of size.
         shift: largest shift, as a share of the side.
-        brightness, contrast: largest relative change.
+        brightness: largest shift, as a share of half the way from black to white.
+        contrast: largest relative change.
         erase: probability that a random rectangle (2-20 % of the area) is filled with one tone.
     """
 

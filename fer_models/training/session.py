@@ -292,7 +292,10 @@ class Session(ABC):
         """What a checkpoint must agree with to be resumed, as JSON."""
         recipe, seed = asdict(self.recipe), self.options.seed
         order = [row_order(faces) for faces in self.data.training]
-        return {"recipe": recipe, "seed": seed, "row_order": order, **self._data(), **self.inputs()}
+        # The accuracies on them are in the history that a checkpoint keeps.
+        extra = {name: describe_faces(faces) for name, faces in self.data.extra.items()}
+        facts = {"recipe": recipe, "seed": seed, "row_order": order, "extra": extra}
+        return {**facts, **self._data(), **self.inputs()}
 
     # -- the run ----------------------------------------------------------------------------------
 

@@ -142,12 +142,23 @@ def _predict_probabilities(
 
 
 def find_teachers(recipe: Recipe) -> dict[str, Path]:
-    """The weights of the recipe's teachers, by name."""
+    """Find the weights of the recipe's teachers, by name.
+
+    Raises:
+        UsageError: a name is not that of a trained network.
+        WeightsMissingError: a teacher is not on this machine.
+    """
     teachers: dict[str, Path] = {}
     if recipe.teacher is None:
         return teachers
     model = ModelName.parse(recipe.teacher)
-    for name in map(str, model.components or (model,)):
+    for component in model.components or (model,):
+        name = str(component)
+        if component != ModelName(component.network) or Path(name).name != name:
+            raise UsageError(
+                f"--teacher {name}: give the name of a network that fer-models train trained, such as vgg19, "
+                "without variants, files and folders."
+            )
         problem = f"The weights of {name}, a teacher of this recipe, are not on this machine."
         teachers[name] = weights.find_trained(name, problem)
     return teachers

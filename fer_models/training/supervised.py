@@ -20,7 +20,7 @@ from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 
 from fer_models.artifacts import safetensors_io
-from fer_models.classifiers.cnn import build, normalise
+from fer_models.classifiers.cnn import FORMAT, build, normalise
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
@@ -189,21 +189,18 @@ class SupervisedTraining(Session):
     # -- files ------------------------------------------------------------------------------------
 
     def inputs(self) -> dict[str, Any]:
-        """Teachers, votes and initial weights."""
-        return {**self.target_sources, "started_from": self.started_from}
+        """Teachers, votes, initial weights, and the number of processes: each augments by its own seed."""
+        processes = self.accelerator.num_processes
+        return {**self.target_sources, "started_from": self.started_from, "processes": processes}
 
     def input_files(self) -> list[Path]:
         """The initial weights, and those of the teachers."""
         return [*super().input_files(), *find_teachers(self.recipe).values()]
 
-    def details(self) -> dict[str, Any]:
-        """The number of processes."""
-        return {"processes": self.accelerator.num_processes}
-
     def save_weights(self, path: Path) -> None:
         """Write the averaged weights to `NAME.safetensors`."""
         metadata = {
-            "format": "fer-models-cnn",
+            "format": FORMAT,
             "architecture": json.dumps(asdict(self.recipe.architecture)),
             "labels": json.dumps(list(LABELS)),
             "provenance": json.dumps(self.provenance()),

@@ -4,7 +4,7 @@ It has Phi-3.5-vision's architecture and files. The image tower is trained befor
 (`fer-models train phi3v-nano-vision`), and stays frozen: its embeddings of the training faces are computed
 once. The projector, the separators and the language model learn to reply with the emotion's name or letter to
 the questions of the package, in every order of their lists. The emotion of a face is sampled anew each time
-from the targets of the image tower (its label, softened by a teacher), so that the replies are as certain as
+from its label, softened by the teacher of `phi3v-nano-vision`'s recipe, so that the replies are as certain as
 these targets. One question
 is held out: its accuracy shows whether the language model reads questions or has memorized them.
 """
@@ -99,7 +99,7 @@ class VlmTraining(Session):
         super().__init__(name, recipe, data, options, safetensors_io.pick_device(options.device))
         problem = f"{name} needs the weights of {VISION_ENCODER}, and they are not here."
         path = weights.find_trained(VISION_ENCODER, problem)
-        provenance = json.loads(weights.metadata(path).get("provenance", "null"))
+        provenance = weights.training_record(weights.metadata(path), path)
         self.image_tower = {"model": VISION_ENCODER, "sha256": sha256_of(path), "provenance": provenance}
         self.tokenizer = build_tokenizer(recipe.pieces)
         self.config = build_config(recipe, self.tokenizer.get_vocab_size())

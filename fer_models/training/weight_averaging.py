@@ -17,6 +17,7 @@ import torch
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.hashing import sha256_of
+from fer_models.artifacts.weights import training_record
 from fer_models.errors import UsageError, WeightsError
 
 _PROVENANCE = "provenance"
@@ -42,8 +43,8 @@ def average(files: Sequence[Path], output: Path) -> None:
     for path in files:
         state, metadata = safetensors_io.read(path)
         description = {key: value for key, value in metadata.items() if key != _PROVENANCE}
-        if "format" not in description:
-            problem = f"{path} has no format in its metadata: fer-models train did not write it."
+        if not description.get("format", "").startswith("fer-models-"):
+            problem = f"{path} has no format of fer-models: fer-models train did not write it."
             raise WeightsError(f"{problem} Average files that it wrote.")
         network = network or description
         if description != network or (mean and _shapes(state) != _shapes(mean)):
@@ -55,7 +56,7 @@ def average(files: Sequence[Path], output: Path) -> None:
                 mean[name] = mean[name] + share if name in mean else share
             else:
                 mean[name] = tensor
-        provenance = json.loads(metadata.get(_PROVENANCE, "null"))
+        provenance = training_record(metadata, path)
         records.append({"sha256": sha256_of(path), _PROVENANCE: provenance})
     last = records[-1][_PROVENANCE] or {}
     record = json.dumps({"model": last.get("model"), "averaged": records})

@@ -367,3 +367,15 @@ def test_an_invalid_file_of_weights_is_refused_without_delay(kind, tmp_path):
     if kind != "folder":
         with no_hang(), pytest.raises(WeightsError):
             sha256_of(path)
+
+
+def test_weights_that_cannot_be_written_are_an_error_of_the_system_and_leave_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # like a full disk
+    try:
+        with pytest.raises(OSError, match="weights"):
+            safetensors_io.write({"weight": torch.zeros(10_000)}, tmp_path / "weights.safetensors", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())

@@ -361,6 +361,23 @@ def test_a_killed_study_with_other_options_starts_its_training_again_when_told_t
     assert cli.main([*command, "--epochs", "1", "--no-resume"]) == 0
 
 
+def test_a_killed_training_with_other_reported_faces_is_not_resumed(sets, tmp_path):
+    kill(lambda report: run(sets, tmp_path, ["official"], report=report), "official-plain-0, epoch 2", 2)
+    with pytest.raises(UsageError, match="--no-resume"):
+        run((*sets[:2], sets[2].select(range(40))), tmp_path, ["official"])
+
+
+def test_the_command_refuses_what_it_cannot_do_before_it_trains(folder, tmp_path, capsys):
+    command = ["study", "protocols", "--dataset", str(folder), "--device", "cpu", "--epochs", "1"]
+    votes = ["--protocol", "official", "--protocol", "official-ferplus", "--output", str(tmp_path / "out")]
+    assert cli.main([*command, *votes]) == 4
+    assert "no votes of FER+" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    assert cli.main([*command, "--output", str(tmp_path / "file")]) == 4
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def interrupt_in_epoch_3(session, update):
     if update >= 2 * session.steps:
         raise KeyboardInterrupt

@@ -60,6 +60,9 @@ def test_an_impossible_factor_is_refused_and_nothing_is_written(tmp_path):
     write_weights(path, 0, format="fer-models-clip")
     with pytest.raises(WeightsError, match="no classification network"):
         multiply_odds(path, {"fear": 2.0}, output)
+    write_weights(path, 0, labels=json.dumps(["angry"]))
+    with pytest.raises(WeightsError, match="does not describe its network"):
+        multiply_odds(path, {"fear": 2.0}, output)
     assert not output.exists()
 
 
@@ -71,6 +74,8 @@ def test_the_command_writes_a_file_next_to_the_first(tmp_path, capsys):
     assert sha256_of(output) in capsys.readouterr().out
     assert cli.main(["weights", "multiply-odds", str(path), "disgust"]) == 4
     assert "disgust=3" in capsys.readouterr().err
+    assert cli.main(["weights", "multiply-odds", str(path), "disgust=3", "disgust=2"]) == 4
+    assert "disgust is given twice" in capsys.readouterr().err
 
 
 def test_the_training_cost_is_that_of_the_network_that_was_changed():

@@ -17,7 +17,7 @@ from fer_models.training import supervised
 from fer_models.training.augment import augment
 from fer_models.training.recipes import RECIPES, Augmentation, adapt
 from fer_models.training.session import RunOptions, Step, TrainingData
-from fer_models.training.soft_targets import compute_targets
+from fer_models.training.soft_targets import compute_targets, find_teachers
 
 STILL = Augmentation(mirror=0, rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0)
 
@@ -150,6 +150,14 @@ def test_options_of_a_teacher_need_one_and_a_consistent_teacher_no_infobatch():
     assert adapt(RECIPES["vgg19"], teacher="resnet50", teacher_share=0.8).teacher_share == 0.8
     with pytest.raises(UsageError, match="Leave one of them out"):
         adapt(RECIPES["resnet50"], consistent_teacher=True, infobatch_ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg19+tta", "vgg19@my.safetensors", "vgg19-probe", "/tmp/mine", "hf:one/two"]
+)
+def test_a_teacher_is_the_name_of_a_trained_network(name):
+    with pytest.raises(UsageError, match="such as vgg19, without variants, files and folders"):
+        find_teachers(replace(TINY, teacher=name))
 
 
 @pytest.mark.parametrize("adjustment", [0.0, 0.5, 1.0])

@@ -58,6 +58,12 @@ def test_different_networks_are_not_averaged_and_nothing_is_written(tmp_path):
     safetensors_io.write(state, other, {})
     with pytest.raises(WeightsError, match="fer-models train did not write it"):
         average([first, other], output)
+    safetensors_io.write(state, other, {"format": "pt"})
+    with pytest.raises(WeightsError, match="fer-models train did not write it"):
+        average([first, other], output)
+    write_weights(other, 0, provenance="{")
+    with pytest.raises(WeightsError, match="its training record is no JSON"):
+        average([first, other], output)
     with pytest.raises(UsageError, match="at least two files, got 1"):
         average([first], output)
     assert not output.exists()
