@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json, read_text
@@ -84,6 +83,8 @@ def pool(parts: Sequence[Predictions], exponents: ArrayLike) -> Predictions:
 
     A face without a prediction of some component has none, with the reason of the first such component.
     """
+    from scipy.special import softmax  # here: a list of models needs no scipy
+
     logs = np.stack([_logs(p.probabilities) for p in parts])
     mixed = np.tensordot(np.asarray(exponents, dtype=np.float64), logs, axes=1)
     status = tuple(
@@ -106,6 +107,7 @@ def fit(parts: Sequence[Predictions], truth: NDArray[np.int64]) -> tuple[float, 
         DatasetError: no face has predictions of all components.
     """
     from scipy.optimize import minimize
+    from scipy.special import softmax
 
     answered = np.all([[s == ANSWERED for s in p.status] for p in parts], axis=0)
     if not answered.any():

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.special import softmax
 
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.json_io import parse_json
@@ -46,6 +45,8 @@ class Probe:
 
     def classify(self, features: NDArray[np.float32]) -> Predictions:
         """Predict from embeddings (n, d): the softmax of the seven functions."""
+        from scipy.special import softmax  # here: a list of models needs no scipy
+
         logits = features.astype(np.float64) @ self.weights.astype(np.float64).T + self.bias
         return Predictions.from_probabilities(softmax(logits, axis=1), LABELS)
 

@@ -132,13 +132,15 @@ def _predict_probabilities(
     name: str, teacher: CNN, training: list[FaceSet], report: ProgressCallback | None
 ) -> NDArray[np.float64]:
     """Predicted probabilities of a network for the training faces without augmentation; (n, 7)."""
-    probabilities, n = np.empty((0, len(EMOTIONS))), sum(map(len, training))
+    parts: list[NDArray[np.float64]] = []
+    done, n = 0, sum(map(len, training))
     for faces in training:
         for _, batch in faces.batches(256):
-            probabilities = np.concatenate([probabilities, teacher.predict(batch).probabilities])
+            parts.append(teacher.predict(batch).probabilities)
+            done += len(batch)
             if report is not None:
-                report(f"{name} predicts the training faces", len(probabilities), n, {})
-    return probabilities
+                report(f"{name} predicts the training faces", done, n, {})
+    return np.concatenate(parts)
 
 
 def find_teachers(recipe: Recipe) -> dict[str, Path]:

@@ -165,7 +165,12 @@ def test_logit_adjustment_adds_the_logarithm_of_an_emotions_share_to_its_logit_i
     shares = np.array([0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2])
     faces = replace(toy_faces(10), labels=np.repeat(np.arange(7), (10 * shares).astype(int)))
     recipe = replace(
-        TINY, batch_size=10, label_smoothing=0.0, augmentation=STILL, logit_adjustment=adjustment
+        TINY,
+        batch_size=10,
+        precision="float32",
+        label_smoothing=0.0,
+        augmentation=STILL,
+        logit_adjustment=adjustment,
     )
     session = supervised.SupervisedTraining(
         "tiny", recipe, TrainingData([faces], faces), RunOptions(device="cpu")
