@@ -119,7 +119,8 @@ class Step:
 _STEPS = (
     ("official splits", "official", False),
     ("a random split instead", "random", False),
-    ("emotions balanced with altered copies, those of an image kept together", "grouped-copies", False),
+    ("duplicates of an image kept together", "grouped", False),
+    ("emotions balanced with altered copies, also kept together", "grouped-copies", False),
     ("copies of an image on both sides of the split", "copies", False),
     ("epoch chosen on the reported faces", "copies", True),
     ("labels of FER+ instead", "copies-ferplus", True),
