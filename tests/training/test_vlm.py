@@ -88,9 +88,8 @@ def test_training_writes_a_folder_of_the_official_layout_that_predicts(trained, 
     assert set(generated.text) <= set(question.replies)  # it has learned no other replies
     likeliest = base.VlmClassifier(backend, question, "likelihood").predict(faces.faces(range(28)))
     accuracy = (likeliest.answer == faces.labels).mean()
-    assert accuracy == pytest.approx(
-        result.kept_record["validation_accuracy"], abs=0.08
-    )  # weights are shipped in bf16
+    expected = result.kept_record["validation_accuracy"]
+    assert accuracy == pytest.approx(expected, abs=0.08)  # weights are shipped in bf16
 
 
 def test_the_last_epoch_is_kept_and_the_only_one_that_is_scored(trained):
