@@ -14,6 +14,7 @@ import random
 import warnings
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.config import EvalConfig
+from fer_models.cost import store as cost_store
 from fer_models.datasets import synthetic, synthetic_drawing
 from fer_models.depth import FULL
 from fer_models.emotions import LABELS
@@ -101,6 +103,14 @@ class Negative:
         return [np.repeat(255 - face, 2, axis=0) for face in faces]
 
 
+class SameDay(date):
+    """The calendar of a day that does not end, so that figures measured again have the date of the first."""
+
+    @classmethod
+    def today(cls):
+        return cls(2026, 5, 1)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with a dataset (with leaks from train), and a user's cache folder in it; splits of 21
@@ -122,6 +132,7 @@ def home(tmp_path_factory):
         patch.setattr(synthetic, "SPLITS", {"test": 21})
         patch.setattr(synthetic, "PIXELS", pixels)
         patch.setattr(stores, "SHARD", 16)
+        patch.setattr(cost_store, "date", SameDay)
         yield folder
         synthetic._render.cache_clear()
 
