@@ -25,7 +25,7 @@ def flip_examples(runner: Runner, combination: Combination, record: BaselineReco
     before, p_before = record.decode_predictions(), record.decode_p_true()
     if data.subset_indices is not None:
         before, p_before = before[data.subset_indices], p_before[data.subset_indices]
-    flips = largest_flips(predictions, before, p_before)
+    flips = largest_flips(predictions, before, p_before if record.has_probabilities else None)
     pictures = _pictures(runner, combination, flips)
     return [flip_json(flip, predictions, picture) for flip, picture in zip(flips, pictures, strict=True)]
 

@@ -15,7 +15,7 @@ from typing import Any
 from fer_models.artifacts.hashing import sha256_of
 from fer_models.artifacts.json_io import parse_json
 from fer_models.artifacts.resources import ASSETS
-from fer_models.errors import WeightsError, WeightsMissingError, one_line
+from fer_models.errors import UsageError, WeightsError, WeightsMissingError, one_line
 
 SHIPPED = ASSETS / "weights"
 _LARGEST_HEADER = 100_000_000  # the format's own limit
@@ -23,9 +23,21 @@ MANIFEST = SHIPPED / "manifest.json"
 
 
 def user_weights_dir() -> Path:
-    """The folder of trained and downloaded weights."""
+    """The folder of trained and downloaded weights.
+
+    Raises:
+        UsageError: this user has no home folder, and `FER_MODELS_WEIGHTS` names none.
+    """
     folder = os.environ.get("FER_MODELS_WEIGHTS")
-    return Path(folder) if folder else Path.home() / ".cache" / "fer-models" / "weights"
+    if folder:
+        return Path(folder)
+    try:
+        return Path.home() / ".cache" / "fer-models" / "weights"
+    except RuntimeError as error:
+        raise UsageError(
+            "This user has no home folder, in which weights would be. "
+            "Name another folder in the environment: FER_MODELS_WEIGHTS=FOLDER"
+        ) from error
 
 
 def manifest() -> dict[str, str]:

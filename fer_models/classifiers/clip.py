@@ -237,17 +237,20 @@ def load(
     Args:
         path: a file of this package, or a checkpoint of open_clip.
         prompts: the prompt set of the classifier.
-        architecture: open_clip's name for the network; not needed for a file of this package.
+        architecture: open_clip's name for the network; not needed for a file of this package, which must
+            hold it.
         preprocess: mean, std, interpolation and resize_mode where they differ from OpenAI's.
         device: as in `cnn.load`.
         precision: as in `cnn.load`.
         compiled: compile the image encoder; see `torch_network.compile_network`.
 
     Raises:
-        WeightsError: the file is unsound, or does not fit the architecture; no weight stays random.
+        WeightsError: the file is unsound, is of another network, or does not fit it; no weight stays
+            random.
     """
     state, metadata = safetensors_io.read(path)
     if metadata.get("format") == FORMAT:
+        named = architecture
         try:
             architecture, preprocess = metadata["architecture"], dict(parse_json(metadata["preprocess"]))
         except (ValueError, KeyError, TypeError) as error:
@@ -255,6 +258,11 @@ def load(
             raise WeightsError(
                 f"{path} does not say what its network is ({reason}). Get a sound copy."
             ) from error
+        if named not in (None, architecture):
+            raise WeightsError(
+                f"{path} holds the network {one_line(architecture)}, not {named}. "
+                f"Name what it holds: --model open_clip:{one_line(architecture)}@{path}"
+            )
     if architecture is None:
         raise WeightsError(
             f"{path} does not say what network it is of. Name it: --model open_clip:ARCHITECTURE@{path}"

@@ -34,7 +34,7 @@ class Probe:
     Attributes:
         weights: float32 (7, d).
         bias: float32 (7,).
-        base: the sha256 of the weights of the model whose embeddings they were fitted to.
+        base: `derived_models.component_hash` of the model whose embeddings they were fitted to.
         record: how they were fitted.
     """
 

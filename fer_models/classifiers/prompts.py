@@ -6,13 +6,13 @@ Each set is one data file, and is stored completely with the results.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_models.artifacts.file_names import readable_name
 from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.artifacts.resources import ASSETS
 from fer_models.emotions import EMOTIONS, LABELS
@@ -102,7 +102,7 @@ def load(name: str) -> PromptSet:
         raise UsageError(
             f"The prompt set {path} cannot be read ({one_line(str(error))}). It is a JSON file in UTF-8."
         ) from error
-    return _parse(text, re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem), str(path))
+    return _parse(text, readable_name(path.stem), str(path))
 
 
 def _parse(text: str, name: str, where: str) -> PromptSet:

@@ -55,21 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         return int(args.run(args))
-    except UsageError as error:
-        print(f"fer-models: {clean(error)}", file=sys.stderr)
-        return USAGE_CODE
-    except FerModelsError as error:
-        print(f"fer-models: {clean(error)}", file=sys.stderr)
-        return VERDICT_CODE
     except BrokenPipeError:  # the reader, such as `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a shell reports a broken pipe
-    except KeyboardInterrupt:
-        print(
-            "fer-models: interrupted. Complete files are kept: the same command resumes from them.",
-            file=sys.stderr,
-        )
-        return 130
+    except (FerModelsError, OSError, KeyboardInterrupt) as error:
+        code, text = _describe(error)
+        print(f"fer-models: {clean(text)}", file=sys.stderr)
+        return code
+
+
+def _describe(error: FerModelsError | OSError | KeyboardInterrupt) -> tuple[int, str]:
+    """The exit code and the message of an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted. Complete files are kept: the same command resumes from them."
+    if isinstance(error, OSError):  # a name that is too long, a folder that may not be read
+        place = f": '{error.filename}'" if error.filename else ""
+        return USAGE_CODE, f"{error.strerror or error}{place}. Check the name and its permissions."
+    return USAGE_CODE if isinstance(error, UsageError) else VERDICT_CODE, str(error)
 
 
 class _Parser(argparse.ArgumentParser):

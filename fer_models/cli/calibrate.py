@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fer_models.cli.common import Commands, add_command, console, fitting_options
-from fer_models.cli.fuse import fit_exponents, print_next_step, require_name, require_new
+from fer_models.cli.fuse import fit_exponents, print_next_step, require_new
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,6 @@ def run(args: argparse.Namespace) -> int:
 
     base = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     name = make_calibrated(base).name
-    require_name(name)
     require_new(f"{name}.json", args.output)
     (exponent,), path = fit_exponents(args, [base], name)
     console().print(f"temperature {1 / exponent:.3f}: {path}")

@@ -108,9 +108,14 @@ def write_output(text: str, path: Path | None) -> None:
     if path is None or path == STANDARD_OUTPUT:
         sys.stdout.write(text)
         return
+    from fer_models.artifacts.atomic_write import atomic_write
+
     with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        if path.exists() and not path.is_file():  # such as /dev/stderr; a folder is an error
+            path.write_text(text, encoding="utf-8", newline="\n")
+            return
+        with atomic_write(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def writable(path: Path, kind: str = "FILE") -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written ({error.strerror}). Choose another: --output {kind}"
+            f"{path} cannot be written ({error.strerror or error}). Choose another: --output {kind}"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_models.cli import audit, check_claim
 from fer_models.cli.common import Commands, add_command, data_options, format_option, load_faces
-from fer_models.errors import UsageError
+from fer_models.errors import UsageError, one_line
 
 _EXAMPLES = (
     "fer-models data --dataset fer2013 --data-root FOLDER",
@@ -69,17 +69,19 @@ def run(args: argparse.Namespace) -> int:
 def _check_sheet(path: Path) -> None:
     from PIL import Image
 
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise UsageError(f"--sheet {path}: no format of pictures has this suffix. Choose FILE.png.")
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise UsageError(f"--sheet {path}: no picture can be written with this suffix. Choose FILE.png.")
 
 
-def _write_sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> None:
+def _write_sheet(faces: Any, path: Path) -> None:
     import numpy as np
     from PIL import Image
 
+    from fer_models.artifacts.atomic_write import atomic_write
     from fer_models.emotions import EMOTIONS
     from fer_models.images import resize
 
+    columns, side = 14, 96  # faces per emotion, pixels
     white = np.full((side, side, 3), 255, dtype=np.uint8)
     rows = []
     for emotion in EMOTIONS:
@@ -87,10 +89,10 @@ def _write_sheet(faces: Any, path: Path, columns: int = 14, side: int = 96) -> N
         row = [resize(faces.face(int(i)), side) for i in indices]
         rows.append(np.concatenate(row + [white] * (columns - len(row)), axis=1))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+        with atomic_write(path) as part:
+            picture_format = Image.registered_extensions()[path.suffix.lower()]
+            Image.fromarray(np.concatenate(rows, axis=0)).save(part, picture_format)
     except OSError as error:
-        raise UsageError(
-            f"--sheet {path} cannot be written ({error.strerror}). Choose another file."
-        ) from error
+        reason = error.strerror or one_line(str(error))
+        raise UsageError(f"--sheet {path} cannot be written ({reason}). Choose another file.") from error
     print(f"{faces.name}: a sheet of faces is in {path}", file=sys.stderr)

@@ -55,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(_BF16)
     if args.calibration is not None and args.quantize != STATIC:
         raise UsageError(f"--calibration is for --quantize {STATIC}. Leave it out, or quantize so.")
+    has_data = args.dataset != "synthetic" or args.data_root or args.label_scheme or args.download
+    if has_data and args.quantize != STATIC:
+        raise UsageError(
+            f"The options of a dataset are for --quantize {STATIC}, which is calibrated on faces. "
+            "Leave them out, or quantize so."
+        )
     _require_packages()
     spec = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     from fer_models.export.export import export

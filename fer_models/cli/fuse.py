@@ -54,18 +54,25 @@ def fit_exponents(
 
     Raises:
         DatasetError: no exponent is above 0.
+        UsageError: a model has no probabilities.
     """
     from fer_models import datasets
     from fer_models.artifacts import weights
-    from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import fusion
-    from fer_models.errors import DatasetError
+    from fer_models.errors import DatasetError, UsageError
+    from fer_models.zoo.derived_models import component_hash
 
-    files = [model.weights_path() for model in components]
+    checksums = tuple(component_hash(model) for model in components)
     validation = datasets.validation_split(args.dataset, args.data_root)
     runner = fitting_runner(args, validation, components)
     tables = _predict(runner, components)
     truth, predictions = tables[0].truth, [table.to_predictions() for table in tables]
+    for model, each in zip(components, predictions, strict=True):
+        if not each.has_probabilities:
+            raise UsageError(
+                f"{model.name} answers without probabilities, so there is nothing to fit. "
+                "A vision-language model has some with +likelihood."
+            )
     exponents = fusion.fit(predictions, truth)
     if not any(exponents):
         names = " and ".join(model.name for model in components)
@@ -84,7 +91,6 @@ def fit_exponents(
         "negative_log_likelihood": loss,
     }
     path = (args.output or weights.user_weights_dir()) / f"{name}.json"
-    checksums = tuple(None if file is None else sha256_of(file) for file in files)
     with writable(path, "FOLDER"):
         fusion.FusionWeights(tuple(m.name for m in components), exponents, checksums, fitted_on).write(path)
     for row, each in rows.items():
@@ -134,15 +140,21 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
     """The models to fuse.
 
     Raises:
-        UsageError: they are fewer than two, or one is not given by name.
+        UsageError: they are fewer than two, or one is given twice, is a fusion, or is not given by name.
     """
     from fer_models.errors import UsageError
     from fer_models.zoo import resolve
+    from fer_models.zoo.derived_models import require_name
 
-    if len(set(args.models)) < 2:
-        raise UsageError("A fusion needs two different models at least: fer-models fuse MODEL MODEL")
+    if len(set(args.models)) < max(2, len(args.models)):
+        raise UsageError("A fusion needs two or more different models: fer-models fuse MODEL MODEL")
     available = resolve.available_models(args.model_file)[0]
     components = [resolve.resolve_model(name, available) for name in args.models]
+    for model in components:
+        if model.is_fusion or len(model.components) > 1:  # a +tta of a fusion is none itself
+            raise UsageError(
+                f"{model.name} has fitted exponents already. Give the models that it is made of."
+            )
     require_name(_fusion_name(components))
     return components
 
@@ -161,16 +173,6 @@ def require_new(file: str, output: Path | None) -> None:
             f"{file} is shipped, and `pytest evals` uses the shipped one. "
             "To fit it again, to compare: --output FOLDER. To use a fit of your own, give the model a name "
             "of your own in a file: --model-file FILE.py"
-        )
-
-
-def require_name(name: str) -> None:
-    """Check that a fitted model can be found by its name. Raises UsageError for one with a checkpoint."""
-    from fer_models.errors import UsageError
-
-    if "@" in name:
-        raise UsageError(
-            f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
         )
 
 

@@ -38,7 +38,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--dataset", metavar="NAME", help="only runs on this dataset")
     parser.add_argument("--split", metavar="NAME", help="only runs on this split")
     parser.add_argument("--restoration", metavar="NAME", help="only runs with this restoration")
-    last_help = f"show the last N runs of each subject (default: {_LAST} with MODEL, else all)"
+    last_help = (
+        f"show the last N runs of each subject (default: {_LAST} with MODEL, else all, as with --format json)"
+    )
     parser.add_argument("--last", type=int, metavar="N", help=last_help)
     place = parser.add_mutually_exclusive_group()
     store_help = f"the store of the runs; the history is next to it (default: {_STORE})"

@@ -24,17 +24,18 @@ def run(args: argparse.Namespace) -> int:
     """Fit on the train split, and choose the penalty on the validation split."""
     from fer_models import datasets
     from fer_models.artifacts import weights
-    from fer_models.artifacts.hashing import sha256_of
     from fer_models.classifiers import probe
     from fer_models.errors import UsageError
     from fer_models.inference.runner import Combination
     from fer_models.zoo import resolve
+    from fer_models.zoo.derived_models import component_hash, require_name
 
     model = resolve.resolve_model(args.model, resolve.available_models(args.model_file)[0])
     if not model.has_embeddings or model.components:
         raise UsageError(f"{model.name} has no face embeddings to probe. Take a CLIP model: clip-nano")
+    require_name(f"{model.name}-probe")
     require_new(f"{model.name}-probe.safetensors", args.output)
-    file, screen, fitted = model.weights_path(), console(), []
+    base, screen, fitted = component_hash(model), console(), []
     for split in datasets.training_splits(args.dataset, args.data_root):
         runner = fitting_runner(args, split, [model], args.limit)
         faces = runner.data.faces
@@ -42,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
         screen.print(message)
         fitted.append((faces, runner.embeddings(Combination(model.name, "raw"))))
     (train, train_embeddings), (validation, validation_embeddings) = fitted
-    base = None if file is None else sha256_of(file)
     result = probe.fit(train_embeddings, train.labels, validation_embeddings, validation.labels, base=base)
     sets = {
         kind: {"name": faces.name, "n": len(faces), "fingerprint": faces.fingerprint}

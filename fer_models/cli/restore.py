@@ -7,7 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_models.cli.common import VERDICT_CODE, Commands, add_command, console, device_option, writable
+from fer_models.cli.common import (
+    VERDICT_CODE,
+    Commands,
+    add_command,
+    console,
+    device_option,
+    model_file_option,
+    writable,
+)
 
 
 def add(commands: Commands) -> None:
@@ -36,6 +44,7 @@ def add(commands: Commands) -> None:
         help="enlarge the photograph this many times, 1 to 4 (default 2)",
     )
     device_option(parser)
+    model_file_option(parser)
     parser.add_argument(
         "--precision",
         default="auto",
@@ -87,31 +96,37 @@ def _outputs(photographs: list[Path], folder: Path) -> dict[Path, Path]:
     from fer_models.errors import UsageError
 
     outputs: dict[Path, Path] = {}
+    photograph_of: dict[Path, Path] = {}
     for path in dict.fromkeys(photographs):
-        output = folder / f"{path.stem}.png"
-        for earlier, earlier_output in outputs.items():
-            if earlier_output == output:
+        outputs[path] = output = folder / f"{path.stem}.png"
+        for picture in (output, _comparison(output)):
+            if picture in photograph_of:
                 raise UsageError(
-                    f"{earlier} and {path} would both become {output}. "
+                    f"{photograph_of[picture]} and {path} would both become {picture}. "
                     "Restore them in two runs, with another --output each."
                 )
-        if output.exists() and any(one.exists() and output.samefile(one) for one in photographs):
-            raise UsageError(
-                f"{output} is one of the photographs, and would be overwritten. "
-                "Choose another: --output FOLDER"
-            )
-        outputs[path] = output
+            if picture.exists() and any(one.exists() and picture.samefile(one) for one in photographs):
+                raise UsageError(
+                    f"{picture} is one of the photographs, and would be overwritten. "
+                    "Choose another: --output FOLDER"
+                )
+            photograph_of[picture] = path
     return outputs
+
+
+def _comparison(output: Path) -> Path:
+    """The path of the picture with the faces before and after, next to the restored photograph."""
+    return output.with_name(f"{output.stem}-before-after.png")
 
 
 def _load_restorer(args: argparse.Namespace) -> Any:
     """Load the restorer of photographs. Raises where the restoration or face detection is not installed."""
     from fer_models.artifacts import safetensors_io
     from fer_models.restorers import full_image
-    from fer_models.zoo import restorers
+    from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
-    spec = restorers.RESTORERS[args.restoration]
+    spec = resolve.available_models(args.model_file)[1][args.restoration]
     spec.weights_path()
     helper = full_image.load_helper(args.upscale, safetensors_io.pick_device(args.device))
     face_restorer = spec.load(spec.resolve(Runtime(args.device, args.precision)))
@@ -140,7 +155,7 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
             f"{path}: no face was found; nothing was written. "
             "Faces must be upright, with eyes at least 5 pixels apart."
         )
-    comparison = output.with_name(f"{output.stem}-before-after.png")
+    comparison = _comparison(output)
     pictures = {output: restored.photograph, comparison: before_after(photograph, restored)}
     with writable(output, "FOLDER"):
         for target, picture in pictures.items():

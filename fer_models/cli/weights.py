@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_models.cli.common import Commands, add_command, writable
+from fer_models.cli.common import Commands, add_command, model_file_option, writable
 
 if TYPE_CHECKING:
     from fer_models.zoo.spec import ModelSpec, RestorerSpec
@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
     add_command(actions, "list", listing, ("fer-models weights list",)).set_defaults(run=list_weights)
     one = add_command(actions, "fetch", "download weights; no other command does", _EXAMPLES[1:2])
     one.add_argument("name", metavar="NAME", help="a model, a restoration, or face-detection")
+    model_file_option(one)
     one.set_defaults(run=fetch)
     text = "write the mean of several trainings of one network from the same start"
     example = "fer-models weights average a.safetensors b.safetensors"
@@ -69,6 +70,7 @@ def add(commands: Commands) -> None:
     text = "print the training record of weights: data, recipe, versions, curve (JSON)"
     record = add_command(actions, "provenance", text, ("fer-models weights provenance vgg19",))
     record.add_argument("name", metavar="NAME", help="a model or a restoration")
+    model_file_option(record)
     record.set_defaults(run=provenance)
 
 
@@ -102,7 +104,7 @@ def fetch(args: argparse.Namespace) -> int:
     if args.name == full_image.FACE_DETECTION:
         print(f"{args.name}: {full_image.fetch()}")
         return 0
-    spec = _spec(args.name)
+    spec = _spec(args)
     if spec.weights is None or spec.weights.fetch is None:
         hint = f"Get it: {spec.weights.install_hint}" if spec.weights else "It needs no weights."
         raise UsageError(f"{spec.name} is not fetched. {hint}")
@@ -164,7 +166,7 @@ def provenance(args: argparse.Namespace) -> int:
 
     from fer_models.artifacts import weights
 
-    path = _spec(args.name).weights_path()
+    path = _spec(args).weights_path()
     if path is not None and path.is_dir():
         path = path / "model.safetensors"
     record = None
@@ -175,14 +177,13 @@ def provenance(args: argparse.Namespace) -> int:
     return 0
 
 
-def _spec(name: str) -> ModelSpec | RestorerSpec:
-    """Find the restoration called `name`, or the model.
+def _spec(args: argparse.Namespace) -> ModelSpec | RestorerSpec:
+    """Find the restoration with the given name, or the model.
 
     Raises:
         UnknownNameError: there is neither.
     """
-    from fer_models.zoo import models, resolve, restorers
+    from fer_models.zoo import resolve
 
-    if name in restorers.RESTORERS:
-        return restorers.RESTORERS[name]
-    return resolve.resolve_model(name, models.MODELS)
+    models, restorers, _ = resolve.available_models(args.model_file)
+    return restorers[args.name] if args.name in restorers else resolve.resolve_model(args.name, models)

@@ -215,7 +215,7 @@ def _folders(folder: Path) -> list[Path]:
     return [child for child in list_visible(folder) if os.path.isdir(child)]
 
 
-def list_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]:
+def list_files(folder: Path) -> Iterator[Path]:
     """List all visible files under `folder`, in order, with broken links, pipes and devices.
 
     Each real folder is listed once, however many links lead to it: links may form a cycle.
@@ -223,15 +223,15 @@ def list_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]
     Raises:
         DatasetError: a folder cannot be listed.
     """
-    visited = set() if visited is None else visited
-    if (real := folder.resolve()) in visited:
-        return
-    visited.add(real)
-    for child in list_visible(folder):
-        if os.path.isdir(child):
-            yield from list_files(child, visited)
-        else:
-            yield child
+    visited: set[Path] = set()
+    waiting = [folder]  # the next one last; not a recursion, which deep folders would end
+    while waiting:
+        path = waiting.pop()
+        if not os.path.isdir(path):
+            yield path
+        elif (real := path.resolve()) not in visited:
+            visited.add(real)
+            waiting += reversed(list(list_visible(path)))
 
 
 def _is_image(path: Path) -> bool:

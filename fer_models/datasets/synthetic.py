@@ -122,7 +122,7 @@ def _read_cache(split: str) -> NDArray[np.uint8] | None:
     """Read the cached pixels of a split; None where there are none with the pinned sha256."""
     try:
         content = _cache_path(split).read_bytes()
-    except OSError:
+    except (OSError, RuntimeError):  # no such file; no home folder
         return None
     if hashlib.sha256(content).hexdigest() != PIXELS[split]:
         return None
@@ -131,7 +131,10 @@ def _read_cache(split: str) -> NDArray[np.uint8] | None:
 
 def _write_cache(split: str, images: NDArray[np.uint8]) -> None:
     """Cache the pixels of a split. Where that fails, the next process draws them again."""
-    path = _cache_path(split)
+    try:
+        path = _cache_path(split)
+    except RuntimeError:  # no home folder
+        return
     if path.exists() and _read_cache(split) is None:
         warn_damaged(path, "its pixels do not have the known sha256")
     with suppress(OSError), atomic_write(path) as part:

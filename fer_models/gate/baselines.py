@@ -84,6 +84,11 @@ class BaselineRecord:
         """Subject of this record."""
         return Subject(self.dataset, self.split, self.restoration, self.model, self.corruption, self.prompt)
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether `p_true` has probabilities of a model, not 1 for its answer and 0 for the others."""
+        return "nll" in self.metrics
+
     def decode_predictions(self) -> NDArray[np.int64]:
         """Decode the predicted emotions: int64 (n,), -1 for none, faces in canonical order."""
         return np.array([-1 if c == NO_ANSWER else int(c) for c in self.answers], dtype=np.int64)
@@ -260,7 +265,7 @@ def read(path: Path) -> Baselines:
     try:
         return parse(read_text(path), str(path))
     except (OSError, ValueError) as error:
-        raise BaselinesError(f"{path} cannot be read ({error}).") from error
+        raise BaselinesError(f"{path} cannot be read ({error}). {_RESTORE}") from error
 
 
 def parse(text: str, name: str) -> Baselines:
@@ -279,13 +284,36 @@ def parse(text: str, name: str) -> Baselines:
         if times > 1:
             raise BaselinesError(f"{name} has {times} records of {subject.id}. Delete all but one.")
     published = _list(data, "published", name)
-    if not all(isinstance(p, dict) and _is_sourced(p) for p in published):
-        raise BaselinesError(f"{name}: every published record needs at least a model and a source.")
+    for i, record in enumerate(published, 1):
+        _check_published(record, f"{name}, published record {i}")
     return Baselines(measured, tuple(published))
 
 
-def _is_sourced(published: dict[str, Any]) -> bool:
-    return all(isinstance(published.get(name), str) for name in ("model", "source"))
+def _check_published(record: Any, where: str) -> None:
+    """Check the fields of a claim that evals and reports read; it may have others.
+
+    Raises:
+        BaselinesError: one has another type, or a claim that is reproduced lacks its faces.
+    """
+    if not isinstance(record, dict):
+        raise BaselinesError(f"{where} must be an object, got {record!r:.60}. {_RESTORE}")
+    for name in ("model", "source"):
+        if not isinstance(record.get(name), str):
+            raise BaselinesError(f"{where} needs at least a model and a source, as texts. Add its {name}.")
+    is_reproduced = record.get("evaluated_as") is not None
+    for name, types in _PUBLISHED_TYPES.items():
+        value = record.get(name)
+        if value is None and not (is_reproduced and name in ("dataset", "split", "n", "correct")):
+            continue
+        if not isinstance(value, types) or isinstance(value, bool):
+            expected = " or ".join(t.__name__ for t in types)
+            raise BaselinesError(f"{where}: {name} must be {expected}, got {value!r:.60}. Correct it.")
+    accuracy = record.get("accuracy")
+    values = accuracy.values() if isinstance(accuracy, dict) else [accuracy]
+    for value in values:
+        is_share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        if not is_share and value is not None:
+            raise BaselinesError(f"{where}: accuracy must be in 0..1, got {value!r:.60}. Correct it.")
 
 
 def _load(text: str, name: str) -> Any:
@@ -314,7 +342,7 @@ def _load(text: str, name: str) -> Any:
 def _list(data: dict[str, Any], key: str, name: str) -> list[Any]:
     value = data.get(key, [])
     if not isinstance(value, list):
-        raise BaselinesError(f"{name}: {key!r} must be a list, got {type(value).__name__}.")
+        raise BaselinesError(f"{name}: {key!r} must be a list, got {type(value).__name__}. {_RESTORE}")
     return value
 
 
@@ -335,6 +363,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,), "prompt": (str, type(None)), "dataset_fingerprint": (str,), "n": (int,),
     "unanswered": (int,), "metrics": (dict,), "answers": (str,), "p_true": (str,), "face_counts": (dict,),
     "cost_ratio": (dict, type(None)), "floor": (int, float, type(None)), "recorded": (dict,),
+}  # fmt: skip
+#: Fields of a published record that are read.
+_PUBLISHED_TYPES: dict[str, tuple[type, ...]] = {
+    "dataset": (str,), "split": (str,), "n": (int,), "correct": (int,), "accuracy": (int, float, dict),
+    "protocol": (str,), "evaluated_as": (str,),
 }  # fmt: skip
 _OPTIONAL = {"face_counts", "cost_ratio", "floor", "recorded", "corruption", "prompt"}
 
@@ -378,23 +411,30 @@ def _check_fields(data: dict[str, Any], where: str) -> None:
             raise BaselinesError(f"{where} lacks the field {name!r}. {_RECORD_AGAIN}")
         if name in data and (not isinstance(data[name], types) or isinstance(data[name], bool)):
             expected = " or ".join(t.__name__ for t in types)
-            raise BaselinesError(f"{where}: {name} must be {expected}, got {data[name]!r:.60}.")
+            raise BaselinesError(f"{where}: {name} must be {expected}, got {data[name]!r:.60}. {_RESTORE}")
 
 
 def _check_metrics(record: BaselineRecord, where: str) -> None:
     for metric, value in record.metrics.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise BaselinesError(f"{where}: metric {metric} is {value!r}, not a finite number.")
+            raise BaselinesError(
+                f"{where}: metric {metric} is {value!r:.60}, not a finite number. {_RESTORE}"
+            )
     for metric in ("accuracy", "macro_f1"):
         if metric not in record.metrics:
             raise BaselinesError(f"{where} lacks the metric {metric!r}. {_RECORD_AGAIN}")
+        if not 0 <= record.metrics[metric] <= 1:
+            raise BaselinesError(
+                f"{where}: metric {metric} is {record.metrics[metric]!r:.60}, not in 0..1. {_RESTORE}"
+            )
 
 
 def _check_predictions(record: BaselineRecord, where: str) -> None:
     answers, p_true = record.answers, record.p_true
     if record.n < 1 or len(answers) != record.n or len(p_true) != record.n:
         raise BaselinesError(
-            f"{where}: n is {record.n}, but there are {len(answers)} answers and {len(p_true)} p_true."
+            f"{where}: n is {record.n}, but there are {len(answers)} answers and {len(p_true)} p_true. "
+            f"{_RESTORE}"
         )
     if set(answers) - {NO_ANSWER, *(str(int(e)) for e in EMOTIONS)} or set(p_true) - set(P_ALPHABET):
         raise BaselinesError(f"{where}: answers or p_true have a character without a meaning. {_RESTORE}")

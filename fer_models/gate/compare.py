@@ -32,14 +32,15 @@ class MatchedSubject:
         baseline: the subject of the first side; another one only where two folders of two subjects are given.
         subject: the subject of the second side.
         record: the first side as the gate compares it; without a floor unless it is a recorded baseline.
-        p_baseline: float64 (n,), the probability of each labelled emotion in the first side.
+        p_baseline: float64 (n,), the probability of each labelled emotion in the first side; None where it
+            has no probabilities, and those of the second are not judged.
         predictions: the second side, in canonical order, which is the record's.
     """
 
     baseline: Subject
     subject: Subject
     record: BaselineRecord
-    p_baseline: NDArray[np.float64]
+    p_baseline: NDArray[np.float64] | None
     predictions: PredictionTable
 
 
@@ -184,6 +185,8 @@ def _select_faces(
     emotions = part.decode_predictions()
     scores = metrics.measure(predictions.truth, emotions, None, resamples=1).overall
     values = {name: scores[name].value for name in ("accuracy", "macro_f1")}
+    if record.has_probabilities:
+        values["nll"] = -float(np.log(part.decode_p_true()).mean())
     return replace(part, unanswered=int((emotions < 0).sum()), metrics=values)
 
 
@@ -191,15 +194,13 @@ def _pair(
     first: Subject, second: Subject, baseline: Baseline, predictions: PredictionTable
 ) -> MatchedSubject:
     if isinstance(baseline, BaselineRecord):
-        return MatchedSubject(first, second, baseline, baseline.decode_p_true(), predictions)
+        p_true = baseline.decode_p_true() if baseline.has_probabilities else None
+        return MatchedSubject(first, second, baseline, p_true, predictions)
     measured = metrics.measure_predictions(baseline, resamples=1)  # a record has no intervals
     # A floor is a decision about a record; there is none about predictions in a store.
     record = replace(baselines.record_of(first, baseline.fingerprint, baseline, measured, {}), floor=None)
-    # Where one of two models gave no probabilities, those of the other are not judged.
-    both = predictions.has_probabilities and baseline.has_probabilities
-    return MatchedSubject(
-        first, second, record, baseline.p_true, replace(predictions, has_probabilities=both)
-    )
+    p_true = baseline.p_true if baseline.has_probabilities else None
+    return MatchedSubject(first, second, record, p_true, predictions)
 
 
 def _faces(side: Baseline) -> tuple[int, str]:

@@ -61,34 +61,36 @@ Flips: TypeAlias = "tuple[tuple[PredictionFlip, ...], tuple[PredictionFlip, ...]
 
 
 def list_flips(
-    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64]
+    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64] | None
 ) -> Flips:
     """List the negative flips (correct before, wrong now) of predictions, then the positive ones.
 
     Args:
         predictions: those of now; `before` has the same faces in the same order.
         before: (n,) the emotions predicted before, -1 for no prediction.
-        p_before: (n,) the probabilities of the labels before, 0..1.
+        p_before: (n,) the probabilities of the labels before, 0..1; None without probabilities.
     """
     was_correct, p_now = before == predictions.truth, predictions.p_true
+    has_both = p_before is not None and predictions.has_probabilities
+    p_old = p_now if p_before is None else p_before
 
     def flip(row: int) -> PredictionFlip:
         emotions = (predictions.truth[row], before[row], predictions.answer[row])
         truth, old, new = (LABELS[emotion] if emotion >= 0 else None for emotion in emotions)
         face, index = predictions.faces[row], int(predictions.index[row])
-        p = (float(p_before[row]), float(p_now[row])) if predictions.has_probabilities else (None, None)
+        p = (float(p_old[row]), float(p_now[row])) if has_both else (None, None)
         return PredictionFlip(row, index, face, str(truth), old, new, *p)
 
     def ordered(rows: NDArray[np.bool_], change: NDArray[np.float64]) -> tuple[PredictionFlip, ...]:
         indices = np.flatnonzero(rows).tolist()
         return tuple(flip(i) for i in sorted(indices, key=lambda i: (change[i], predictions.faces[i])))
 
-    negative = ordered(was_correct & ~predictions.correct, p_now - p_before)
-    return negative, ordered(~was_correct & predictions.correct, p_before - p_now)
+    negative = ordered(was_correct & ~predictions.correct, p_now - p_old)
+    return negative, ordered(~was_correct & predictions.correct, p_old - p_now)
 
 
 def largest_flips(
-    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64]
+    predictions: PredictionTable, before: NDArray[np.int64], p_before: NDArray[np.float64] | None
 ) -> list[PredictionFlip]:
     """List the flips that evals.json has, negative ones first. Arguments as `list_flips`."""
     negative, positive = list_flips(predictions, before, p_before)

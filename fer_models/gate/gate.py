@@ -206,7 +206,7 @@ def compare(
         c.metric.removeprefix("recall:"): (c.baseline, c.baseline + c.change) for c in checks if c.is_recall
     }
     degradation = None
-    if predictions.has_probabilities:  # a reply of a generative model has no log score
+    if predictions.has_probabilities and record.has_probabilities:  # a generated reply has no log score
         p_new = quantize_probability(predictions.p_true)
         before, now = (float(np.exp(np.log(p).mean())) for p in (p_old, p_new))
         degradation = Degradation(before, now, *log_score_test(p_old, p_new))

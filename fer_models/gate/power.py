@@ -63,9 +63,8 @@ class Scenario:
     kind: str = DIFFUSE
 
 
-#: No change, with more noise than another precision makes (with bfloat16 0.2 % of a thousand faces were
-#: discordant) and with as much as further training made (10.3 % of PrivateTest between two versions of
-#: `vgg19`); then true falls.
+#: No change, with more noise than another precision makes and with as much as further training makes
+#: (measured in docs/verdicts.md); then true falls.
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(0.0, 0.01),
     Scenario(0.0, 0.10),

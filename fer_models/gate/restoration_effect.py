@@ -182,7 +182,7 @@ def pooled_effect(
         sum(e.corrected for e in effects),
         sum(e.broken for e in effects),
         min(1.0, 2 * min(fall.p, rise.p)),
-        minimum_detectable_mean_change(n, spread, ALPHA),
+        min(1.0, minimum_detectable_mean_change(n, spread, ALPHA)),
         {},
         spread=spread,
     )
@@ -211,7 +211,7 @@ def _minimum_detectable_effect(effect: RestorationEffect, family: int) -> float:
     """The smallest effect that is significant if it is the only one: Holm's first step."""
     level = ALPHA / family
     if effect.spread is not None:
-        return minimum_detectable_mean_change(effect.n, effect.spread, level)
+        return min(1.0, minimum_detectable_mean_change(effect.n, effect.spread, level))
     return minimum_detectable_fall(effect.n, effect.corrected + effect.broken, level / 2)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from fer_models.artifacts.device import is_out_of_memory, release_memory
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import FerModelsError, PredictionError
+from fer_models.errors import FerModelsError, PredictionError, RestorationError
 from fer_models.images import Face
 from fer_models.progress import Progress
 from fer_models.store.partition import SHARD
@@ -81,7 +81,7 @@ class BatchLoop(Generic[_Result]):
         if ahead is not None and ahead[0] == batch:
             try:
                 return ahead[1].result()
-            except PredictionError as error:
+            except (PredictionError, RestorationError) as error:
                 if not is_out_of_memory(error.__cause__):
                     raise
             release_memory()  # the batch before was in it, and is computed now
@@ -112,7 +112,7 @@ class BatchLoop(Generic[_Result]):
             if stop is not None:
                 self._prepare_ahead(batch.stop, stop)
             return [self._steps.compute(prepared[0])]
-        except PredictionError as error:
+        except (PredictionError, RestorationError) as error:
             if len(batch) == 1 or not is_out_of_memory(error.__cause__):
                 raise
         # Outside of `except`: the traceback would keep the tensors of the failed batch.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_models.artifacts.checksummed_files import from_parquet
+from fer_models.artifacts.file_names import unique_name
 from fer_models.datasets.base import FaceSet
 from fer_models.errors import PredictionError, StoreError
 from fer_models.inference.batches import BatchLoop
@@ -83,9 +83,7 @@ def embedding_partition(
     key = hashlib.sha256(
         json.dumps([identity, hashlib.sha256("".join(faces).encode()).hexdigest()], sort_keys=True).encode()
     ).hexdigest()
-    return EmbeddingPartition(
-        root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{key[:16]}", key, TextColumn.of(faces)
-    )
+    return EmbeddingPartition(root / unique_name(name, key), key, TextColumn.of(faces))
 
 
 def embed_missing_shards(

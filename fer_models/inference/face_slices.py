@@ -54,6 +54,8 @@ def face_slices(
         raise UsageError(
             f"--slices: '{twice[0]}' is a property that every face has already. Rename the column."
         )
+    if len(set(options.crossed_slices)) < len(options.crossed_slices):
+        raise UsageError("--cross-slices has two columns twice. Write them once.")
     columns = [column for column in all_columns if _n_slices(column) > 1]
     crossed = [_cross(all_columns, pair) for pair in options.crossed_slices]
     return SliceColumns((*columns, *crossed), notes, options.min_slice)

@@ -51,6 +51,7 @@ class Identities:
         *,
         embedding: bool = False,
         runtime: Runtime | None = None,
+        checked: ModelSpec | None = None,
     ) -> dict[str, Any]:
         """Everything that decides the predictions of a model after a restoration, besides the faces; as JSON.
 
@@ -59,13 +60,15 @@ class Identities:
             restorer: the restorer before it.
             embedding: for the face embeddings, which do not depend on the prompts and the name of the model.
             runtime: another one than that of this run.
+            checked: the model that is predicted with if third-party code must be checked: `model`, or the
+                loaded one that it was derived from.
 
         Raises:
             PredictionError, RestorationError: a third-party model cannot predict the sample of its check.
         """
         identity_of = model.embedding_identity if embedding else model.identity
         content = self._content(identity_of(runtime or self.options.runtime), restorer)
-        return {**content, "check": self._checked(model, restorer)}
+        return {**content, "check": self._checked(checked or model, restorer)}
 
     def _content(self, model: dict[str, Any], restorer: RestorerSpec) -> dict[str, Any]:
         """Code, model, restoration and corruption, by content."""

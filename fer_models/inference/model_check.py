@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fer_models.artifacts.checksummed_files import find, locked_directory, write
+from fer_models.artifacts.file_names import unique_name
 from fer_models.artifacts.object_storage import StorePath
 from fer_models.classifiers.base import Predictions
 
@@ -43,7 +43,7 @@ class ModelCheck:
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.folder = root
-        self.file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{digest[:16]}.json"
+        self.file = f"{unique_name(name, digest)}.json"
 
     def token(self, predict: Callable[[], Predictions] | None, tolerance: float) -> tuple[str, int]:
         """The token of the model as it predicts now, and the number of predictions that changed.

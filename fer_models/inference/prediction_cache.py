@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_models.artifacts.checksummed_files import find, from_parquet, locked_directory, to_parquet, write
+from fer_models.artifacts.file_names import unique_name
 from fer_models.classifiers.base import ANSWERED, Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import EMOTIONS, LABELS
@@ -44,7 +44,7 @@ class _CacheFolder(ABC):
 
     def __init__(self, root: Path, name: str, identity: Mapping[str, Any]) -> None:
         self.key, self._loaded = _digest(identity), False
-        self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
+        self.folder = root / unique_name(name, self.key)
 
     def _names(self) -> list[str]:
         """The files, valid or not, by the names that they have without their checksums."""

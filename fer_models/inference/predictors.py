@@ -69,7 +69,7 @@ class CachedPredictors:
         runtime = (
             self.options.runtime if precision is None else replace(self.options.runtime, precision=precision)
         )
-        identity = self._identities.identity(spec, restorer, runtime=spec.resolve(runtime))
+        identity = self._identities.identity(spec, restorer, runtime=spec.resolve(runtime), checked=model)
         if network_format is not None:
             identity = {**identity, "network_format": network_format.as_json()}
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from fer_models.artifacts.checksummed_files import find, locked_directory, write
+from fer_models.artifacts.file_names import unique_name
 from fer_models.images import Face, face_hash
 from fer_models.restorers.base import Restorer, restore_validated
 
@@ -46,7 +46,7 @@ class CachedRestorer:
         self.name, self.load = name, load
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._what = f"Faces restored by {name}"
-        self.folder = root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{self.key[:16]}"
+        self.folder = root / unique_name(name, self.key)
 
     def restore(self, faces: Sequence[Face], /) -> list[Face]:
         """The restored faces, read from the cache or restored now.

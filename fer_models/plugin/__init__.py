@@ -21,7 +21,7 @@ from fer_models.datasets import synthetic
 from fer_models.errors import DatasetError, FerModelsError, UsageError
 from fer_models.plugin import html_report, keywords, options, report_files
 from fer_models.plugin.session import chosen, known_state, parameters, runs_no_test, show_header, state_of
-from fer_models.third_party_code import prevent_exit
+from fer_models.third_party_code import describe_exception, prevent_exit
 
 if TYPE_CHECKING:
     from fer_models.evaluation import Requested
@@ -264,10 +264,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return  # judging now would predict what is missing
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    state.collect()
     if hasattr(session.config, "workerinput"):
-        session.config.workeroutput["fer_models"] = state.to_worker_output()  # type: ignore[attr-defined]
+        session.config.workeroutput["fer_models"] = _worker_output(state)  # type: ignore[attr-defined]
         return
+    state.collect()
     if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not state.errors:
         return
     try:
@@ -279,6 +279,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if state.is_written:
         state.history.append(int(session.exitstatus))
+
+
+def _worker_output(state: State) -> str:
+    """What a worker measured; where it cannot be sent, an error, without which the run would pass."""
+    try:
+        state.collect()
+        return state.to_worker_output()
+    except Exception as error:
+        state.errors["a process of -n"] = f"Its results are lost: {describe_exception(error)}"
+        return state.errors_to_worker_output()
 
 
 def _was_stopped_by_the_user(session: pytest.Session, state: State) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from fer_models.plugin import options
 from fer_models.plugin.session import known_state
+from fer_models.third_party_code import describe_exception
 
 if TYPE_CHECKING:
     from fer_models.plugin.state import State
@@ -68,11 +69,16 @@ class PageWriter:
             if state is not None and path is not None and not hasattr(session.config, "workerinput"):
                 _write_page(state, Path(os.path.expandvars(path)).expanduser())
             return result
-        except OSError as error:
+        except Exception as error:
             if path is None or state is None:
                 raise
-            hint = "Free some space, or choose --report-dir FOLDER."
-            state.errors["the page"] = f"{path} cannot be written ({error.strerror or error}). {hint}"
+            if isinstance(error, OSError):
+                reason = error.strerror or error
+                hint = "Free some space, or choose --report-dir FOLDER."
+            else:  # such as a value of a baselines file that the page cannot show
+                reason = describe_exception(error)
+                hint = "The other results are in evals.json: fer-models report."
+            state.errors["the page"] = f"{path} cannot be written ({reason}). {hint}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return None
 

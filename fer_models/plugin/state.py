@@ -312,15 +312,22 @@ class State:
 
     # -- between processes ------------------------------------------------------------------------
 
+    def errors_to_worker_output(self) -> str:
+        """Encode only the errors of a worker, whose results cannot be encoded."""
+        empty: dict[str, Any] = {"results": [], "records": [], "costs": [], "sections": {}, "audit": None}
+        errors = {"skipped": self.skipped, "errors": self.errors, "left_out": self.left_out}
+        return json.dumps({**empty, **errors})
+
     def to_worker_output(self) -> str:
-        """Encode what a worker measured, for `merge_worker_output`."""
+        """Encode what a worker measured, for `merge_worker_output`; an invalid cost becomes an error."""
+        costs = json_fields.encode(self._valid_costs(), "costs")
         return json.dumps({
             "results": json_fields.encode(list(self.results.values()), "results"),
             "records": [{"id": k, "record": baselines.as_json(r)} for k, r in self.records.items()],
             "skipped": self.skipped,
             "errors": self.errors,
             "left_out": self.left_out,
-            "costs": self.costs,
+            "costs": costs,
             "sections": json_fields.encode(self.sections, "sections"),
             "audit": self.evaluation.runner.data.audit_result,
         })  # fmt: skip
@@ -345,7 +352,7 @@ class State:
 
     def _merge_record(self, name: str, record: dict[str, Any]) -> None:
         """Add a record of a worker; another worker may have measured other robustness figures of it."""
-        text = json.dumps({"schema": 2, "measured": [record]})
+        text = json.dumps({"schema": baselines.SCHEMA_VERSION, "measured": [record]})
         new = baselines.parse(text, "worker").measured[0]
         if (old := self.records.get(name)) is not None:
             metrics, face_counts = {**old.metrics, **new.metrics}, {**old.face_counts, **new.face_counts}

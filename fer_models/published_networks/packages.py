@@ -15,7 +15,7 @@ from pathlib import Path
 from fer_models.artifacts import weights
 from fer_models.classifiers.network_format import NetworkFormat
 from fer_models.emotions import LABELS
-from fer_models.errors import WeightsError
+from fer_models.errors import UsageError, WeightsError
 
 #: What a record says of training data or a claim that the package does not give.
 NOT_STATED = "not stated"
@@ -205,8 +205,14 @@ FACEMOOD = PublishedModel(
     "pip install h5py && pip install --no-deps facemood==1.0.1",
 )
 
-#: Where `npm pack` should write, and where the archive is found: the user's weights folder.
-_FOLDER = shlex.quote(str(weights.user_weights_dir()))
+
+def _npm_folder() -> str:
+    """Where `npm pack` should write, and where the archive is found: the user's weights folder."""
+    try:
+        return shlex.quote(str(weights.user_weights_dir()))
+    except UsageError:  # no home folder; raised again where weights are searched for
+        return "FOLDER"
+
 
 FACE_API = PublishedModel(
     "face-api",
@@ -228,6 +234,6 @@ FACE_API = PublishedModel(
             "9a9840f2cf1f4c7eab95f197512569345c00d2426754d4608b92af30e0300f3d",
         ),
     ),
-    f"mkdir -p {_FOLDER} && npm pack @vladmandic/face-api@1.7.15 --pack-destination {_FOLDER}",
+    "mkdir -p {0} && npm pack @vladmandic/face-api@1.7.15 --pack-destination {0}".format(_npm_folder()),
     ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised"),
 )

@@ -69,6 +69,12 @@ def p_value(value: float | None) -> str:
     return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
 
 
+def p_equation(value: float | None) -> str:
+    """`p = 0.0004`, `p < 0.0001`."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def seconds(value: float | None) -> str:
     """`3.1 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
     if value is None:

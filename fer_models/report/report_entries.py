@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from fer_models.datasets.audit_results import Audit
+from fer_models.emotions import LABELS
+from fer_models.errors import UsageError, one_line
 from fer_models.report.change_entries import ChangedFace, Changes, LogLoss
 from fer_models.report.formatting import NOTHING, metric_name
 from fer_models.report.json_fields import decode_fields, encode_fields, optional, require_json
@@ -112,6 +114,10 @@ class ReliabilityBin:
     confidence: float
     accuracy: MeasuredValue
 
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"A bin of the reliability diagram has {self.n} faces. It needs one.")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -179,6 +185,14 @@ class Result(Entry):
     from_store: bool
     notes: tuple[str, ...]
     key: str
+
+    def __post_init__(self) -> None:
+        rows = (*self.confusion, self.no_answer)
+        if len(self.confusion) != len(LABELS) or any(len(row) != len(LABELS) for row in rows):
+            raise UsageError(
+                f"The confusion matrix and the missing predictions of {one_line(self.subject.id, 120)} "
+                f"must have {len(LABELS)} emotions."
+            )
 
     @property
     def is_part(self) -> bool:

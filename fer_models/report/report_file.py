@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fer_models.artifacts.atomic_write import atomic_write
-from fer_models.artifacts.json_io import parse_json
+from fer_models.artifacts.json_io import parse_json, read_text
 from fer_models.errors import UsageError
 from fer_models.report.eval_report import EvalReport
 
@@ -40,7 +40,7 @@ def read_report(path: Path) -> EvalReport:
         UsageError: there is no such file, it is not JSON, or it is not a report of this schema.
     """
     try:
-        return EvalReport.from_json(parse_json(path.read_text(encoding="utf-8")))
+        return EvalReport.from_json(parse_json(read_text(path)))
     except OSError as error:
         raise UsageError(
             f"Cannot read the report {path}: {error.strerror}. `pytest evals` writes one into --report-dir."

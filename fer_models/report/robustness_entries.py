@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from fer_models.errors import UsageError, one_line
 from fer_models.report.measured_value import MeasuredValue
 from fer_models.report.report_entries import Entry, VerdictName
 
@@ -210,6 +211,12 @@ class CorruptionResult(RobustnessEntry):
     accuracy: Mapping[str, tuple[float, ...]]
     severities: tuple[int, ...]
     mean_error: float
+
+    def __post_init__(self) -> None:
+        if not self.accuracy or any(len(each) != len(self.severities) for each in self.accuracy.values()):
+            raise UsageError(
+                f"The accuracies of {one_line(self.name, 120)} must be one per severity of each corruption."
+            )
 
 
 @dataclass(frozen=True)

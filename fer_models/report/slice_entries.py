@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fer_models.errors import UsageError, one_line
 from fer_models.report.measured_value import MeasuredValue
 
 #: The start of the name of a slice's check among the changes of a result.
@@ -53,6 +54,11 @@ class ColumnScores:
     without_value: int
     slices: tuple[SliceScores, ...]
     gap: SliceGap | None
+
+    def __post_init__(self) -> None:
+        names = {one.name for one in self.slices}
+        if self.gap is not None and not {self.gap.best, self.gap.worst} <= names:
+            raise UsageError(f"The gap of {one_line(self.column, 60)} names a slice that is not there.")
 
     def slice(self, name: str) -> SliceScores:
         """The slice of a name."""

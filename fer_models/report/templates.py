@@ -107,7 +107,9 @@ def _measured_here(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
         one
         for one in entries
-        if isinstance(one, Mapping) and all(isinstance(one.get(key), int | float) for key in numbers)
+        if isinstance(one, Mapping)
+        and all(isinstance(one.get(key), int | float) for key in numbers)
+        and all(key in one for key in ("restoration", "split", "n", "source"))
     ]
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import count, listed, metric_name, number, one_line, p_value, signed
+from fer_models.report.formatting import count, listed, metric_name, number, one_line, p_equation, signed
 from fer_models.report.report_entries import Entry, Result, face_set_name
 from fer_models.report.robustness_entries import Figure, ParityEntry, RobustnessEntry
 
@@ -245,5 +245,4 @@ def _change(name: str, before: float | None, now: float, p: float | None) -> str
 
 def _p(p: float | None) -> str:
     """` (p = 0.0004)`, ` (p < 0.0001)`; empty for none."""
-    text = p_value(p)
-    return "" if p is None else f" (p {text})" if text.startswith("<") else f" (p = {text})"
+    return "" if p is None else f" ({p_equation(p)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fer_models.errors import UsageError
 from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW, Verdict
 from fer_models.gate.metric_checks import DEGRADED_MARGIN, OVERALL, SLICE, MetricCheck
-from fer_models.report.formatting import count, listed, metric_name, p_value
+from fer_models.report.formatting import count, listed, metric_name, p_equation
 from fer_models.report.tables import FailureRow, failure_table
 
 #: The metrics that a test can ask the gate about.
@@ -50,7 +50,7 @@ def _degradation_line(verdict: Verdict, hint: str) -> str:
         "but the probability given to the true emotion fell, "
         f"from {degradation.before:.3f} to {degradation.now:.3f} (geometric mean).\n"
         f"  log score {degradation.change:+.3f} nats "
-        f"[{degradation.low:+.3f}, {degradation.high:+.3f}], p = {p_value(degradation.p)}; "
+        f"[{degradation.low:+.3f}, {degradation.high:+.3f}], {p_equation(degradation.p)}; "
         f"from {DEGRADED_MARGIN} nats on this is DEGRADED, and fails with --strict-gate\n"
         f"  {hint}"
     )

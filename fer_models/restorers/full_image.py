@@ -19,9 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fer_models.artifacts import download, weights
 from fer_models.artifacts.hashing import sha256_of
-from fer_models.errors import UsageError, WeightsError, WeightsMissingError
+from fer_models.errors import RestorationError, UsageError, WeightsError, WeightsMissingError
 from fer_models.images import Face, resize
 from fer_models.restorers.base import Restorer, restore_validated
+from fer_models.third_party_code import wrap_errors
 
 _RELEASES = "https://github.com/xinntao/facexlib/releases/download"
 #: Weights of face detection and parsing: release and sha256 of each file; facexlib is MIT-licensed.
@@ -82,8 +83,8 @@ class FullImageRestorer:
             RestorationError: the restorer failed.
         """
         helper = self.helper
-        helper.clean_all()
-        with _ignore_warnings():
+        with _ignore_warnings(), wrap_errors(RestorationError, "The photograph's faces cannot be restored"):
+            helper.clean_all()
             helper.read_image(np.ascontiguousarray(photograph[:, :, ::-1]))  # OpenCV counts colours from blue
             helper.get_face_landmarks_5(eye_dist_threshold=_MIN_EYE_DISTANCE)
             helper.align_warp_face()

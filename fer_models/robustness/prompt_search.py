@@ -36,6 +36,11 @@ _WHAT = "Prompts that broke a model"
 Answer = Callable[[PromptSet], NDArray[np.int64]]
 
 
+_CASES = {"upper": str.upper, "title": str.title, "lower": str.lower}
+#: The number of texts in `Edit.what`, by kind.
+_TEXTS = {"insert": 1, "synonym": 2, "end": 1, "article": 1, "drop": 0, "case": 1, "template": 1}
+
+
 @dataclass(frozen=True)
 class Edit:
     """One edit of a prompt.
@@ -116,9 +121,7 @@ def _apply(prompt: Prompt, edit: Edit) -> Prompt:
             tokens[places[edit.at % len(places)]] = edit.what[0]
             template = " ".join(tokens)
     elif edit.kind == "case":
-        template = {"upper": template.upper(), "title": template.title(), "lower": template.lower()}[
-            edit.what[0]
-        ]
+        template = _CASES[edit.what[0]](template)
     return replace(prompt, template=template)
 
 
@@ -312,4 +315,11 @@ def _load_edits(path: Path | None) -> tuple[Edit, ...]:
 
 
 def _parse_edits(content: bytes) -> tuple[Edit, ...]:
-    return tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(content))
+    """Parse the edits in a file; raise one of `checksummed_files.INVALID` where one cannot be applied."""
+    edits = tuple(Edit(str(e["kind"]), tuple(map(str, e["what"])), int(e["at"])) for e in json.loads(content))
+    for edit in edits:
+        if edit.kind not in _TEXTS or len(edit.what) != _TEXTS[edit.kind]:
+            raise ValueError(f"it has an edit of the kind {edit.kind!r} with {len(edit.what)} texts")
+        if edit.kind == "case" and edit.what[0] not in _CASES:
+            raise ValueError("it has an unknown case")
+    return edits

@@ -277,10 +277,14 @@ def _gap_interval(hits: IntArray, n: IntArray, rng: np.random.Generator) -> tupl
     # As if each slice had two more faces of either kind, so that one without a mistake has a spread too
     # (Agresti & Caffo, The American Statistician 54, 2000).
     smooth = (hits + 2) / (n + 4)
-    first, second = np.triu_indices(len(n), k=1)
-    spread = np.sqrt((smooth * (1 - smooth) / n)[first] + (smooth * (1 - smooth) / n)[second])
+    variance = smooth * (1 - smooth) / n
     deviations = rng.binomial(n, smooth, (_INTERVAL_RESAMPLES, len(n))) / n - smooth
-    greatest = np.abs((deviations[:, first] - deviations[:, second]) / spread).max(axis=1)
-    reach = np.quantile(greatest, CONFIDENCE) * spread
+    greatest = np.zeros(_INTERVAL_RESAMPLES)
+    for one in range(len(n) - 1):  # not all pairs at once: they are the square of the number of slices
+        spread = np.sqrt(variance[one] + variance[one + 1 :])
+        ratios = np.abs(deviations[:, one, None] - deviations[:, one + 1 :]) / spread
+        np.maximum(greatest, ratios.max(axis=1), out=greatest)
+    first, second = np.triu_indices(len(n), k=1)
+    reach = np.quantile(greatest, CONFIDENCE) * np.sqrt(variance[first] + variance[second])
     differences = np.abs(hits[first] / n[first] - hits[second] / n[second])
     return max(0.0, float((differences - reach).max())), min(1.0, float((differences + reach).max()))

@@ -323,7 +323,8 @@ def read_partition(folder: StorePath) -> StoredPredictions:
     """
     found: Iterable[StorePath] = folder.glob("part-*.parquet")
     by_number: dict[object, StorePath] = {}
-    for path in sorted(found, key=lambda path: path.name):  # two writers may have left two valid versions
+    # By number, so a name with more digits later; two writers may have left two valid versions.
+    for path in sorted(found, key=lambda path: (len(path.name), path.name)):
         match = _SHARD_NAME.fullmatch(path.name)
         by_number.setdefault(match[1] if match else path.name, path)
     paths = list(by_number.values())

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_models.artifacts.checksummed_files import from_parquet
+from fer_models.artifacts.json_io import parse_json
 from fer_models.classifiers.base import ANSWERED, SUM_TOLERANCE
 from fer_models.emotions import EMOTIONS, LABELS
 from fer_models.store.predictions import PredictionTable
@@ -25,6 +26,7 @@ _METADATA_TYPES = {
     "subject": dict, "key": str, "shard": int, "n": int, "has_probabilities": bool, "provenance": dict
 }  # fmt: skip
 _SUBJECT_FIELDS = ("dataset", "split", "restoration", "model")
+_OPTIONAL_SUBJECT_FIELDS = ("corruption", "prompt")
 _LABELS = pa.array(LABELS)
 _SCHEMA = pa.schema(
     [("face", pa.string()), ("index", pa.int32()), ("truth", pa.string()), ("answer", pa.string())]
@@ -138,11 +140,17 @@ def _parse_metadata(text: bytes | None) -> dict[str, Any]:
     """
     if text is None:
         raise ValueError("it was not written by fer-models")
-    metadata = json.loads(text)
+    metadata = parse_json(text)
     if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA_VERSION:
         raise ValueError("its metadata has another layout than this version of fer-models writes")
     if wrong := [name for name, kind in _METADATA_TYPES.items() if type(metadata.get(name)) is not kind]:
         raise ValueError(f"its metadata has no valid {wrong[0]}")
-    if not all(isinstance(metadata["subject"].get(name), str) for name in _SUBJECT_FIELDS):
+    subject, environment = metadata["subject"], metadata["provenance"].get("environment", {})
+    optional = [subject.get(name) for name in _OPTIONAL_SUBJECT_FIELDS]
+    if not all(isinstance(subject.get(name), str) for name in _SUBJECT_FIELDS) or not all(
+        value is None or isinstance(value, str) for value in optional
+    ):
         raise ValueError("its metadata does not name a subject")
+    if metadata["n"] < 1 or not isinstance(environment, dict):
+        raise ValueError("its metadata has no faces, or an environment of another type")
     return metadata

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from fer_models.artifacts.file_names import unique_name
 
 #: The fields in the order of evals.json.
 _FIELDS = ("dataset", "split", "corruption", "restoration", "model", "prompt")
@@ -63,5 +64,4 @@ class Subject:
     def folder(self, key: str) -> str:
         """Readable folder name that is unique to `key`, also for unusual dataset names."""
         name = f"{self.dataset[:99]}-{self.split}-{self.restoration}-{self.model}"
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:200]  # file systems allow 255 bytes
-        return f"{readable}-{key[:16]}"
+        return unique_name(name, key)

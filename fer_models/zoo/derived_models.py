@@ -76,6 +76,18 @@ def _augmenting(change: Callable[[T], ModelSpec] | None) -> Callable[[T], ModelS
     return None if change is None else lambda argument: _with_flip_tta(change(argument))
 
 
+def component_hash(spec: ModelSpec) -> str | None:
+    """The sha256 by which something that was fitted to a model recognizes it.
+
+    It is that of its weights, else of the file that defines it; None for a model behind a server.
+
+    Raises:
+        WeightsMissingError: its weights are not on this machine.
+    """
+    file = spec.weights_path() or spec.source
+    return None if file is None else sha256_of(file)
+
+
 def make_probe(base: ModelSpec) -> ModelSpec:
     """A linear probe on the embeddings of `base`, fitted for exactly these weights of `base`.
 
@@ -87,11 +99,10 @@ def make_probe(base: ModelSpec) -> ModelSpec:
     name = f"{base.name}-probe"
 
     def locate() -> Path | None:
-        path, base_weights = weights.find(name), base.weights_path()
+        path = weights.find(name)
         if path is None:
             return None
-        fitted_for = None if base_weights is None else sha256_of(base_weights)
-        return path if probe.read(path).base == fitted_for else None  # else fitted for other weights
+        return path if probe.read(path).base == component_hash(base) else None  # else for other weights
 
     def load(runtime: Runtime) -> Classifier:
         path, encoder = locate(), base.load(base.resolve(runtime))
@@ -121,16 +132,26 @@ def make_fusion(components: Sequence[ModelSpec]) -> ModelSpec:
     )
 
 
+def require_name(name: str) -> None:
+    """Check that a fitted model can be found by its name. Raises UsageError for one with a checkpoint."""
+    if "@" in name:
+        raise UsageError(
+            f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
+        )
+
+
 def make_calibrated(base: ModelSpec) -> ModelSpec:
     """A model with temperature scaling (Guo et al., ICML 2017): a pool of one, its exponent 1 / temperature.
 
     No prediction changes, only the probabilities.
 
     Raises:
-        UsageError: `base` is a fusion, whose exponents are fitted to its probabilities already.
+        UsageError: `base` is a fusion, whose exponents are fitted to its probabilities already, or has a
+            checkpoint, so that no file of a temperature can be found by its name.
     """
     if base.is_fusion:
         raise UsageError(f"{base.name} is fitted to its probabilities already: it has no +{CALIBRATED}.")
+    require_name(base.name)
     return _pool(
         str(ModelName.parse(base.name).with_variants(CALIBRATED)),
         (base,),
@@ -154,8 +175,7 @@ def _pool(name: str, components: Sequence[ModelSpec], description: str, command:
     def locate() -> Path | None:
         if fitted is None:
             return None
-        files = [component.weights_path() for component in components]
-        hashes = [sha256_of(file) if file else None for file in files]
+        hashes = [component_hash(component) for component in components]
         return path if hashes == list(fitted.weights) else None  # else fitted for other weights
 
     def load(runtime: Runtime) -> Classifier:

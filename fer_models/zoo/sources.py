@@ -38,6 +38,8 @@ _OTHER_HUB_FILES = (
     "open_clip_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "*.txt", "*.model",
 )  # fmt: skip
+#: The largest JSON file of labels and preprocessing that is read, in bytes.
+_LARGEST_SIDECAR = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def _zoo_model(name: ModelName, lookup: Lookup) -> ModelSpec:
 def _cnn_with_checkpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     """A CNN with a checkpoint of one's own.
 
-    A file of `fer-models train` holds its architecture, so there the network's name is only a label; for any
-    other file it is a timm network, and `FILE.json` next to it gives labels and input size.
+    A file of `fer-models train` holds its architecture, which must be that of the named network; for any
+    other file the name is that of a timm network, and `FILE.json` next to it gives labels and input size.
     """
     network = f"{name.source.prefix}{name.network}"
     if name.checkpoint is None:
@@ -93,24 +95,68 @@ def _cnn_with_checkpoint(name: ModelName, lookup: Lookup) -> ModelSpec:
     def load(runtime: Runtime) -> Classifier:
         from fer_models.classifiers import cnn
 
-        return cnn.load(
+        loaded = cnn.load(
             path,
             device=runtime.device,
             precision=runtime.precision,
             compiled=runtime.compiled,
             timm_name=timm_name,
         )
+        _require_network(loaded.architecture.timm, timm_name or _shipped_network(name.network), name)
+        return loaded
 
     sidecar = path.with_suffix(".json")
-    sidecar_text = sidecar.read_text(errors="replace") if os.path.isfile(sidecar) else None
     return ModelSpec(
         _printed_name(name, path, path.stem, lookup),
         load,
         f"{network} with the weights in {path.name}",
         labels=_declared_labels(path, sidecar),
         weights=Weights(lambda: path, f"put the file at {path}"),
-        settings={"network": network, "sidecar": sidecar_text},
+        settings={"network": network, "sidecar": _sidecar_text(sidecar)},
     )
+
+
+def _sidecar_text(sidecar: Path) -> str | None:
+    """The text of the JSON file next to a checkpoint; None without one.
+
+    Raises:
+        UsageError: it cannot be read, or is no small text file.
+    """
+    if not os.path.exists(sidecar):
+        return None
+    try:
+        return read_text(sidecar, _LARGEST_SIDECAR)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The labels '{_excerpt(sidecar)}' cannot be read ({one_line(str(error))}). "
+            "Repair or remove that file."
+        ) from error
+
+
+def _shipped_network(name: str) -> str | None:
+    """The timm network of the weights of a model of the zoo; None where there are none."""
+    shipped = weights.find(name)
+    declared = None if shipped is None else weights.metadata(shipped).get("architecture")
+    return None if declared is None else str(parse_json(declared)["timm"])
+
+
+def _require_network(actual: str, expected: str | None, name: ModelName) -> None:
+    """Check that a checkpoint holds the network of the model's name, else scores would have a wrong name.
+
+    Args:
+        actual: the timm network in the file.
+        expected: the timm network of the name; None if any is right.
+        name: the model's.
+
+    Raises:
+        WeightsError: it holds another.
+    """
+    if expected is not None and actual != expected:
+        right = replace(name, source=Source.TIMM, network=actual)
+        raise WeightsError(
+            f"'{_excerpt(name.checkpoint or '')}' holds the network {actual}, and {name.network} is "
+            f"{expected}. Name what it holds: --model {_excerpt(str(right))}"
+        )
 
 
 def _open_clip_model(name: ModelName, lookup: Lookup, precision: str = AUTO_BF16) -> ModelSpec:

@@ -309,6 +309,8 @@ T = TypeVar("T")
 def derive(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> ModelSpec:
     """Make a model with one of `spec`'s functions: `with_prompts`, `with_question` or `with_variant`.
 
+    The model has the source file of `spec`, so that it is identified and checked as `spec` is.
+
     Raises:
         UsageError: the function failed, or returned something else.
     """
@@ -319,7 +321,7 @@ def derive(spec: ModelSpec, change: Callable[[T], ModelSpec], argument: T) -> Mo
         raise UsageError(
             f"{spec.name} makes a {type(changed).__name__} of another {kind}. It must make a ModelSpec."
         )
-    return changed
+    return changed if changed.source is not None else replace(changed, source=spec.source)
 
 
 @contextmanager

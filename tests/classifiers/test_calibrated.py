@@ -32,7 +32,8 @@ class Sure:
         rows = np.full((len(faces), 7), 0.001)
         for row, face in zip(rows, faces):
             row[{emotion}] += 0.5 + float(face.mean()) / 255
-        return Predictions.from_probabilities(rows / rows.sum(axis=1, keepdims=True))
+        rows /= rows.sum(axis=1, keepdims=True)
+        return Predictions.from_probabilities(rows, has_probabilities={has_probabilities})
 
 MODELS = [ModelSpec("sure", load=lambda runtime: Sure())]
 """
@@ -104,8 +105,8 @@ def calibrate(tmp_path, monkeypatch, capsys):
     for split in ("validation", "test"):
         write_faces(tmp_path / "faces" / split, 14)
 
-    def run(emotion, *more):
-        (tmp_path / "model.py").write_text(MODEL.format(emotion=emotion))
+    def run(emotion, *more, has_probabilities=True):
+        (tmp_path / "model.py").write_text(MODEL.format(emotion=emotion, has_probabilities=has_probabilities))
         options = ("--dataset", str(tmp_path / "faces"), "--model-file", str(tmp_path / "model.py"))
         code = cli.main(["calibrate", "sure", *options, "--store", str(tmp_path / f"store{emotion}"), *more])
         return code, capsys.readouterr()
@@ -149,3 +150,42 @@ def test_the_command_fits_writes_and_says_on_which_faces(calibrate, tmp_path):
     plain, scaled = (model.load(Runtime()).predict(faces) for model in (models["sure"], spec))
     assert (plain.answer == scaled.answer).all()
     assert (scaled.probabilities.max(axis=1) < plain.probabilities.max(axis=1)).all()
+
+
+def test_a_temperature_of_a_model_without_weights_counts_as_none_after_an_edit_of_its_file(
+    calibrate, tmp_path
+):
+    calibrate(3)
+
+    def calibrated():
+        return resolve.resolve_model("sure+calibrated", resolve.available_models([tmp_path / "model.py"])[0])
+
+    assert calibrated().weights_path() == tmp_path / "weights" / "sure+calibrated.json"
+    (tmp_path / "model.py").write_text(MODEL.format(emotion=4, has_probabilities=True))
+    with pytest.raises(WeightsMissingError, match="fer-models calibrate sure"):
+        calibrated().weights_path()
+
+
+def test_answers_without_probabilities_are_not_calibrated(calibrate, tmp_path):
+    code, printed = calibrate(3, has_probabilities=False)
+    assert code == 4
+    assert "sure answers without probabilities" in printed.err
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["fuse", "vgg19+clip-nano", "resnet50"], "has fitted exponents already"),
+        (["fuse", "vgg19+clip-nano+tta", "resnet50"], "has fitted exponents already"),
+        (["fuse", "vgg19+calibrated", "resnet50"], "has fitted exponents already"),
+        (["fuse", "vgg19", "vgg19", "resnet50"], "two or more different models"),
+        (["probe", "clip-nano@{file}"], "give models by name"),
+        (["calibrate", "vgg19@{file}"], "give models by name"),
+    ],
+)
+def test_a_fit_that_no_name_would_select_is_refused(command, words, capsys, tmp_path):
+    file = tmp_path / "own.safetensors"
+    file.touch()
+    assert cli.main([part.format(file=file) for part in command]) == 4
+    assert words in capsys.readouterr().err

@@ -148,6 +148,12 @@ def test_ones_own_weights_are_named_by_the_network_and_their_file(nano):
     assert len(spec.load(Runtime("cpu")).predict(toy_faces(7).faces(range(7)))) == 7
 
 
+def test_weights_of_another_network_than_the_named_one_are_refused(nano):
+    spec = resolve.resolve_model(f"open_clip:ViT-B-32@{nano}", models.MODELS)
+    with pytest.raises(WeightsError, match="holds the network clip-nano, not ViT-B-32"):
+        spec.load(Runtime("cpu"))
+
+
 def test_the_embedding_of_a_face_does_not_depend_on_prompts(nano):
     faces = toy_faces(7).faces(range(7))
     one, other = (clip.load(nano, prompts.load(name), device="cpu") for name in ("openai", "plain"))

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from fer_models.classifiers.base import Reformattable
 from fer_models.emotions import LABELS
 from fer_models.errors import UnknownNameError, UsageError, WeightsError
 from fer_models.training.face_tensors import as_tensor
+from fer_models.zoo import models, resolve
+from fer_models.zoo.spec import Runtime
 
 #: The real classes, at their real widths, are small enough to build; what is slow is their size in pixels.
 SMALL = Architecture("efficientnet_b0", size=32, stem_stride=1)
@@ -203,3 +206,28 @@ def test_a_device_that_is_not_here_is_a_usage_error():
         pytest.skip("there is a CUDA device here; run on a machine without one")
     with pytest.raises(UsageError, match="--device"):
         safetensors_io.pick_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:nope", "vgg19"])
+def test_a_checkpoint_of_another_network_than_the_named_one_is_refused(checkpoint, name):
+    spec = resolve.resolve_model(f"{name}@{checkpoint}", models.MODELS)
+    with pytest.raises(WeightsError, match=r"holds the network efficientnet_b0.*timm:efficientnet_b0@"):
+        spec.load(Runtime("cpu", "float32"))
+
+
+@pytest.mark.parametrize("name", ["timm:efficientnet_b0", "efficientnet_b0", "a-name-of-mine"])
+def test_a_checkpoint_of_the_named_network_or_of_an_unknown_name_is_loaded(checkpoint, name):
+    spec = resolve.resolve_model(f"{name}@{checkpoint}", models.MODELS)
+    assert spec.load(Runtime("cpu", "float32")).architecture == SMALL
+
+
+def test_a_description_that_cannot_be_read_or_is_huge_is_a_sentence(checkpoint, tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.symlink_to(checkpoint)
+    path.with_suffix(".json").write_text(" " * 1_000_001)
+    with pytest.raises(UsageError, match="has 1,000,001 bytes"):
+        resolve.resolve_model(f"timm:efficientnet_b0@{path}", models.MODELS)
+    path.with_suffix(".json").unlink()
+    os.mkfifo(path.with_suffix(".json"))
+    with pytest.raises(UsageError, match="not a regular file"):
+        resolve.resolve_model(f"timm:efficientnet_b0@{path}", models.MODELS)

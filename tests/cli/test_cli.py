@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 from bench import write_faces
-from fakes import toy_faces
+from fakes import full_disk, toy_faces
 from PIL import Image
 
 from fer_models import cli, datasets
-from fer_models.cli import gate
+from fer_models.cli import common, gate
 from fer_models.datasets.schemes import SCHEMES
 from fer_models.emotions import LABELS
 from fer_models.errors import UsageError
@@ -306,3 +306,29 @@ def test_a_fit_needs_a_validation_split_and_no_training_split(tmp_path):
         datasets.training_splits(str(tmp_path))
     assert datasets.recorded_names(str(tmp_path / "."), "val") == (tmp_path.name, "validation")
     assert datasets.recorded_names("fer2013", "public_test") == ("fer2013", "public_test")
+
+
+@pytest.mark.parametrize("suffix", ["psd", "mpg", "h5", "unknown"])
+def test_a_sheet_in_a_format_that_cannot_be_written_is_refused(faces, tmp_path, capsys, suffix):
+    options = ["--dataset", str(faces), "--split", "test", "--sheet", str(tmp_path / f"sheet.{suffix}")]
+    assert cli.main(["data", *options]) == 4
+    assert "no picture can be written with this suffix" in capsys.readouterr().err
+
+
+def test_an_output_that_the_disk_cannot_hold_leaves_the_earlier_file(faces, tmp_path, capsys):
+    output = tmp_path / "model.md"
+    output.write_text("earlier")
+    with full_disk(3), pytest.raises(UsageError, match="cannot be written"):
+        common.write_output("a longer text", output)
+    assert output.read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_a_name_that_the_system_refuses_is_one_sentence(tmp_path, capsys):
+    assert cli.main(["compare", str(tmp_path), "x" * 300]) == 4
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_options_of_a_dataset_have_no_effect_on_an_export_without_calibration(capsys):
+    assert cli.main(["export", "vgg19", "--dataset", "fer2013"]) == 4
+    assert "The options of a dataset are for --quantize int8-static" in capsys.readouterr().err

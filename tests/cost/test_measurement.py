@@ -125,3 +125,10 @@ def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
     (tmp_path / "inner" / "b").write_bytes(b"345")
     assert measurement.size_in_bytes(tmp_path) == 5
     assert measurement.size_in_bytes(tmp_path / "a") == 2
+
+
+def test_a_step_is_called_once_also_where_the_system_does_not_report_its_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurement, "_SELF", tmp_path / "none")
+    calls = []
+    assert measurement.peak_memory_mb(lambda: calls.append(1)) is None
+    assert calls == [1]

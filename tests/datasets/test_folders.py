@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -344,3 +345,18 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     for root in (tmp_path / "gone", write_faces(tmp_path, "a.png") / "a.png"):
         with pytest.raises(DatasetError, match="is not a folder"):
             folders.load("all", root)
+
+
+def test_folders_deeper_than_a_recursion_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir("a")
+        os.chdir("a")
+    Path("face.png").touch()
+    try:
+        assert [path.name for path in folders.list_files(tmp_path)] == ["face.png"]
+    finally:  # pytest could not remove them
+        Path("face.png").unlink()
+        while Path.cwd() != tmp_path:
+            os.chdir("..")
+            os.rmdir("a")

@@ -446,3 +446,15 @@ def test_the_test_of_the_log_score_shows_it_also_where_accuracy_is_inconclusive(
     assert (result.status, result.is_degraded) == (gate.INCONCLUSIVE, True)
     assert "DEGRADED" in verdicts.failure_text(result, "log_loss", strict=True)
     assert "cannot establish" in verdicts.failure_text(result, "accuracy", strict=True)
+
+
+def test_answers_without_probabilities_in_the_record_are_no_degradation():
+    before = model_predictions()
+    without = baselines.replace(before, has_probabilities=False)
+    measures = measure(without.truth, without.answer, None, resamples=200)
+    record = baselines.record_of(SUBJECT, FINGERPRINT, without, measures, {})
+    result = gate.judge([compare_with(record, before)])[0]
+    assert result.status == gate.PASS
+    assert not result.is_degraded
+    assert result.comparison.degradation is None
+    assert compare_with(record_of(before), before).degradation is not None

@@ -233,3 +233,46 @@ def test_four_processes_that_record_at_once_lose_nothing(tmp_path, valid):
     assert [writer.wait(60) for writer in writers] == [0] * 4
     names = {f"{name}-{i}" for name in "abcd" for i in range(5)}
     assert {r.model for r in baselines.read(path).measured} == names
+
+
+CLAIM = {
+    "model": "CLIP", "source": "a paper", "dataset": "fer2013", "split": "test", "n": 7178, "correct": 3000,
+    "accuracy": 0.418, "protocol": "zero-shot", "evaluated_as": "open_clip:ViT-B-32/openai",
+}  # fmt: skip
+
+
+def test_a_published_record_with_all_fields_is_read(tmp_path, valid):
+    path = tmp_path / "baselines.json"
+    records = [CLAIM, {**CLAIM, "accuracy": {"value": 0.4, "low": 0.3, "high": None}, "more": {"a": [1]}}]
+    path.write_text(json.dumps({**valid, "published": records}))
+    assert baselines.read(path).published == tuple(records)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: value} for name in ("model", "source") for value in (None, 3)),
+        *({name: None} for name in ("dataset", "split", "n", "correct")),
+        {"n": "7178"},
+        {"correct": 0.5},
+        {"protocol": ["x"]},
+        {"evaluated_as": 3},
+        *({"accuracy": value} for value in (1.5, "0.5", True, [0.5], {"value": "0.5"}, {"low": 2})),
+    ],
+    ids=str,
+)
+def test_a_published_record_that_a_report_or_a_test_could_not_use_is_refused_by_its_number(
+    tmp_path, valid, change
+):
+    content = {**valid, "published": [CLAIM, {**CLAIM, **change}]}
+    message = refused(tmp_path / "baselines.json", json.dumps(content).encode())
+    assert "published record 2" in message
+    assert next(iter(change)) in message
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1])
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_a_share_outside_0_to_1_is_refused(tmp_path, valid, metric, value):
+    content = copy.deepcopy(valid)
+    content["measured"][1]["metrics"][metric] = value
+    assert "not in 0..1" in refused(tmp_path / "baselines.json", json.dumps(content).encode())

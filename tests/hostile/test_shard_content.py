@@ -139,6 +139,9 @@ EDITS = {
         f"subject {value!r}": metadata(subject=value)
         for value in (None, [], {}, {"model": "fake"}, {**SUBJECT.as_json(), "model": 7})
     },
+    "a corruption as a list": metadata(subject={**SUBJECT.as_json(), "corruption": ["a"]}),
+    "a prompt as a number": metadata(subject={**SUBJECT.as_json(), "prompt": 5}),
+    "an environment as a list": metadata(provenance={"environment": [1]}),
     **{f"key {value!r}": metadata(key=value) for value in (None, "", "f" * 64, 7)},
     **{f"shard {value!r}": metadata(shard=value) for value in (1, -1, True, "0", None)},
     **{f"n {value!r}": metadata(n=value) for value in (0, 16, 2.5, None)},

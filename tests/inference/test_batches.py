@@ -12,7 +12,7 @@ from small_networks import ORDER, classifier, small_network
 
 from fer_models.classifiers.base import Predictions
 from fer_models.datasets.base import FaceSet
-from fer_models.errors import ImageError, PredictionError
+from fer_models.errors import ImageError, PredictionError, RestorationError
 from fer_models.inference.batches import BatchLoop, SmallerBatchWarning, Steps
 from fer_models.inference.loop import no_count
 from fer_models.inference.pipeline import Pipeline
@@ -107,6 +107,17 @@ class Limited:
         if len(faces) > self.most:
             raise self.error
         return Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7))
+
+
+def test_a_batch_whose_restoration_does_not_fit_is_halved_too():
+    def prepare(faces):
+        if len(faces) > 2:
+            raise RestorationError("too many") from MemoryError()
+        return values(faces)
+
+    with pytest.warns(SmallerBatchWarning, match="A batch of 4 faces"):
+        results = BatchLoop(Steps(prepare, list), numbered(8), 4, no_count)(slice(0, 8))
+    assert results == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)

@@ -66,5 +66,7 @@ def test_a_file_that_does_not_fit_the_faces_ends_the_run_with_a_sentence(bench):
     assert "has a row for 0 of the 105 faces" in done.stdout + done.stderr
     done = bench.run("--cross-slices", "brightness,age", code=4)
     assert "there is no column 'age'. There are: brightness, contrast" in done.stdout + done.stderr
+    done = bench.run(*["--cross-slices", "brightness,contrast"] * 2, code=4)
+    assert "--cross-slices has two columns twice" in done.stdout + done.stderr
     done = bench.run("--slice-cuts", "age=1", code=4)
     assert "Give it too: --slices FILE" in done.stdout + done.stderr

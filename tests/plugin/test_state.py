@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from eval_reports import cost, face_set, result
 
 from fer_models.depth import DEPTHS
 from fer_models.errors import RestorationError
 from fer_models.gate.baselines import Baselines
+from fer_models.plugin import _worker_output
 from fer_models.plugin.run_history import RunHistory
 from fer_models.plugin.state import State
 
@@ -21,14 +23,16 @@ def state() -> State:
     """The state of a run with one result, without a suite that predicts."""
     run = State.__new__(State)
     faces = SimpleNamespace(dataset="fer2013", split="private_test")
-    data = SimpleNamespace(faces=faces, as_json=lambda: {"fer2013/private_test": face_set()})
+    data = SimpleNamespace(
+        faces=faces, as_json=lambda: {"fer2013/private_test": face_set()}, audit_result=None
+    )
     published = [{"dataset": "fer2013", "accuracy": 0.7}, {"dataset": "elsewhere", "accuracy": 0.7}]
     options = SimpleNamespace(depth=DEPTHS["full"], whole_variants=True)
     runner, baselines = SimpleNamespace(data=data, options=options), Baselines(published=tuple(published))
     run.evaluation = SimpleNamespace(runner=runner, baselines=baselines)  # type: ignore[assignment]
     run.config = SimpleNamespace(invocation_params=SimpleNamespace(args=["evals"]))  # type: ignore[assignment]
     run.history = RunHistory(Path("nowhere/store"))
-    run.results, run.costs = {}, [cost(seconds=0.1)]
+    run.results, run.records, run.costs = {}, {}, [cost(seconds=0.1)]
     run.sections = {name: {} for name in ("prompts", "metamorphic", "corruptions", "parity", "restorations")}
     run.skipped, run.errors, run.left_out = {"m": "no weights"}, {"d": "no faces"}, ["vgg19-gfpgan"]
     run.add_result(result())
@@ -81,8 +85,31 @@ def test_a_run_that_makes_no_valid_report_leaves_one_with_the_error(state: State
     assert [error.subject for error in report.errors] == ["d", "the report"]
 
 
+def test_an_invalid_cost_of_a_worker_costs_nothing_else(state: State) -> None:
+    state.costs.append(cost(seconds=np.float32(0.1)))
+    output = state.to_worker_output()
+    state.results, state.costs, state.errors = {}, [], {}
+    state.merge_worker_output(output)
+    report = state.report()
+    assert [entry.name for entry in report.results] == ["vgg19-raw"]
+    assert [one.seconds for one in report.costs] == [0.1]
+    assert any("costs[1].seconds" in error.message for error in report.errors)
+
+
+def test_a_worker_whose_results_cannot_be_sent_is_an_error_of_the_run(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collect() -> None:
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(state, "collect", collect)
+    output = _worker_output(state)
+    state.results, state.errors = {}, {}
+    state.merge_worker_output(output)
+    assert state.errors["a process of -n"] == "Its results are lost: RuntimeError: no more memory"
+
+
 def test_what_a_worker_collected_arrives_typed(state: State) -> None:
-    state.evaluation.runner.data.audit_result, state.records = None, {}
     output, report = state.to_worker_output(), state.report()
     state.results, state.costs = {}, []
     state.merge_worker_output(output)

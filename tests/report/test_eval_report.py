@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from fer_models.errors import FerModelsError, UsageError
 from fer_models.report.eval_report import EvalReport
+from fer_models.report.measured_value import MeasuredValue
 from fer_models.report.report_file import read_report, write_report
+from fer_models.report.slice_entries import ColumnScores, SliceGap
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -124,6 +126,12 @@ def test_any_value_of_a_wrong_type_is_refused_by_name() -> None:
         (("costs", 0, "x"), {"y": float("-inf")}, r"costs\[0\].x.y is -inf"),
         (("restorations", 0, "faces", "more"), [], "must be one of corrected, broken"),
         (("new",), 1, "The field new is unknown"),
+        (("results", 0, "no_answer"), [0], "must have 7 emotions"),
+        (("results", 0, "confusion"), [[0] * 7] * 8, "must have 7 emotions"),
+        (("results", 0, "confusion"), [[0] * 6] * 7, "must have 7 emotions"),
+        (("results", 0, "reliability", 0, "n"), 0, "has 0 faces"),
+        (("corruptions", 0, "accuracy"), {}, "one per severity"),
+        (("corruptions", 0, "severities"), [1], "one per severity"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_expected(
@@ -226,3 +234,15 @@ def test_values_of_other_faces_than_those_of_the_record_are_not_compared_with_it
     assert (part.change("ece"), part.baseline_value("ece")) == (None, None)
     assert (part.change(), part.baseline_value()) == (-0.01, pytest.approx(0.678))
     assert (other.change(), other.baseline_value()) == (None, None)
+
+
+def test_a_gap_between_slices_that_are_not_there_is_refused() -> None:
+    gap = SliceGap("old", "young", MeasuredValue(0.1, 0.0, 0.2), 1.1, 0.5)
+    with pytest.raises(UsageError, match="The gap of age names a slice that is not there"):
+        ColumnScores("age", "a file", 0, (), gap)
+
+
+def test_a_report_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "evals.json")
+    with pytest.raises(UsageError, match="not a regular file"):
+        read_report(tmp_path / "evals.json")

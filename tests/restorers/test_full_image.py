@@ -18,7 +18,7 @@ from fer_models.images import Face, resize
 from fer_models.restorers import full_image
 from fer_models.restorers.base import Raw
 from fer_models.restorers.full_image import FILES, FullImageRestorer, Restored, before_after
-from fer_models.zoo import restorers
+from fer_models.zoo import resolve
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec
 
@@ -169,9 +169,8 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatc
 def command(helper, monkeypatch, tmp_path):
     """`fer-models restore`, in a folder of its own, with a restorer called inverted."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        restorers, "RESTORERS", Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), ""))
-    )
+    own = Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), ""))
+    monkeypatch.setattr(resolve, "RESTORERS", own)
     monkeypatch.setattr(full_image, "load_helper", lambda upscale, device: helper)
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
@@ -220,9 +219,24 @@ def test_nothing_is_overwritten_that_was_given(command, capsys):
     Image.fromarray(photograph()).save("a.jpg")
     assert command("a.png", "a.jpg") == 4
     assert "would both become restored/a.png" in capsys.readouterr().err
+    Image.fromarray(photograph()).save("a-before-after.jpg")
+    assert command("a.png", "a-before-after.jpg") == 4
+    assert "would both become restored/a-before-after.png" in capsys.readouterr().err
     assert command("a.png", "--output", ".") == 4
     assert "is one of the photographs, and would be overwritten" in capsys.readouterr().err
     assert command("a.png", "--upscale", "9") == 4
+
+
+def test_face_detection_that_fails_costs_its_own_photograph_only(command, capsys, helper):
+    class OutOfMemory(Oracle):
+        def detect_faces(self, picture, threshold):
+            raise RuntimeError("out of memory")
+
+    Image.fromarray(photograph()).save("a.png")
+    Image.fromarray(photograph()).save("b.png")
+    helper.face_det = OutOfMemory()
+    assert command("a.png", "b.png") == 1
+    assert capsys.readouterr().out.count("out of memory") == 2
 
 
 # -- the before/after image

@@ -1,10 +1,13 @@
 """Prompt robustness, on models with known weaknesses."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_models.artifacts import checksummed_files
 from fer_models.classifiers import prompts
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
@@ -142,6 +145,23 @@ def test_edits_that_broke_a_model_are_stored_and_tried_again(tmp_path):
             == first.breaking
         )
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"kind": "synonym", "what": ["fear"], "at": 0},
+        {"kind": "insert", "what": [], "at": 0},
+        {"kind": "case", "what": ["x"], "at": 0},
+        {"kind": "unknown", "what": ["x"], "at": 0},
+    ],
+    ids=lambda edit: edit["kind"],
+)
+def test_stored_edits_that_cannot_be_applied_are_ignored(tmp_path, edit):
+    file = tmp_path / "kept.json"
+    checksummed_files.write(tmp_path, file.name, json.dumps([edit]).encode(), "Edits")
+    searched = search(predictor(Reader(), FACES), SET, TRUTH, examples=5, breaking_file=file)
+    assert searched.breaking is None
 
 
 def test_the_judged_figure_does_not_depend_on_what_an_earlier_search_stored(tmp_path):

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fer_models import cli
 from fer_models.artifacts import weights
+from fer_models.classifiers import prompts
 from fer_models.classifiers.dummy import Constant
+from fer_models.datasets import synthetic
 from fer_models.emotions import EMOTIONS, Emotion, LabelSpace
 from fer_models.errors import (
     DatasetError,
@@ -218,3 +221,49 @@ def test_test_time_augmentation_is_declared_in_the_name_and_the_identity(tmp_pat
     file.write_bytes(b"")
     assert resolve.resolve_model(f"vgg19+tta@{file}", models).name == "vgg19+tta@my+tta"
     assert resolve.resolve_model(f"vgg19@{file}", models).name == "vgg19@my+tta"
+
+
+def test_a_model_of_ones_own_with_other_prompts_keeps_the_file_that_identifies_it(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from fer_models import Emotion, ModelSpec\n"
+        "from fer_models.classifiers.dummy import Constant\n"
+        "def model(prompts=None):\n"
+        "    return ModelSpec('mine', lambda runtime: Constant(Emotion.SAD), with_prompts=model,\n"
+        "        settings={'prompts': prompts and prompts.name})\n"
+        "MODELS = [model()]\n"
+    )
+    models = resolve.with_prompts(resolve.available_models([path])[0], prompts.load("plain"))
+    first = models["mine"].identity(Runtime())
+    assert models["mine"].source == path
+    assert first["settings"] == {"prompts": "plain"}
+    path.write_text(path.read_text() + "# changed\n")
+    assert models["mine"].identity(Runtime())["code"] != first["code"]
+
+
+def test_weights_of_an_installed_package_are_fetched_by_their_name(tmp_path, capsys):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from pathlib import Path\n"
+        "from fer_models import ModelSpec, Weights\n"
+        f"file = Path({str(tmp_path / 'w')!r})\n"
+        "def fetch():\n"
+        "    file.write_text('weights')\n"
+        "    return file\n"
+        "weights = Weights(lambda: file, 'fetch it', fetch)\n"
+        "MODELS = [ModelSpec('mine', lambda runtime: None, weights=weights)]\n"
+    )
+    assert cli.main(["weights", "fetch", "mine", "--model-file", str(path)]) == 0
+    assert f"mine: {tmp_path / 'w'}" in capsys.readouterr().out
+    assert cli.main(["weights", "fetch", "mine"]) == 4
+
+
+def test_without_a_home_folder_the_variable_that_names_another_is_told(monkeypatch, capsys):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("FER_MODELS_WEIGHTS", raising=False)
+    assert cli.main(["weights", "provenance", "resnet50+calibrated"]) == 4
+    assert "FER_MODELS_WEIGHTS=FOLDER" in capsys.readouterr().err
+    assert len(synthetic.load("test")) == synthetic.SPLITS["test"]

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from fer_models.artifacts import safetensors_io
+from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.artifacts.model_folder import safetensors_files
 from fer_models.classifiers.vlm.phi3v_network import Phi3V
 from fer_models.errors import WeightsError
@@ -35,8 +36,13 @@ def save(
     state, names = network.state_dict(), official_names(network)
     tensors = {official: state[name].to(safetensors_io.DTYPES[dtype]) for official, name in names.items()}
     safetensors_io.write(tensors, folder / "model.safetensors", metadata)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    texts = {
+        "tokenizer.json": tokenizer.to_str(pretty=True),
+        "config.json": json.dumps(config, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        with atomic_write(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def official_names(network: Phi3V) -> dict[str, str]:

@@ -131,7 +131,7 @@ def _json_answer(text: str) -> str:
     inside = re.search(r"\{[^{}]*\}", text)
     try:
         fields = json.loads(inside[0]) if inside else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     values = (value for key, value in fields.items() if key in _JSON_KEYS and isinstance(value, str))
     return next(values, "")

@@ -153,3 +153,7 @@ REPLIES = [
 def test_replies_are_parsed_as_they_are_meant(reply, meant):
     response = parse_response(reply, EMOTIONS)
     assert (response.emotion, response.status) == ((None, meant) if isinstance(meant, str) else (meant, "ok"))
+
+
+def test_a_reply_of_very_deep_json_has_no_emotion():
+    assert parse_response('{"reply": ' + "[" * 5000 + "}", EMOTIONS).emotion is None
