@@ -34,7 +34,7 @@ class EvalConfig:
     """Configuration of a run.
 
     Attributes:
-        dataset, data_root, split, download, label_scheme: see `datasets.load`.
+        dataset, data_root, split, label_scheme: see `datasets.load`.
         limit: at most this many faces, stratified; None for all.
         runtime: device, precision, download.
         batch_size: faces per forward pass.

@@ -28,6 +28,11 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     return line if len(line) <= longest and len(text) <= 4 * longest else f"{line[: longest - 1]}…"
 
 
+def reason_of(error: BaseException) -> str:
+    """The text of an exception of a library in one line, without a full stop; its class where it has none."""
+    return one_line(str(error), 200).rstrip(".") or type(error).__name__
+
+
 def printable(text: object, keep: str = "") -> str:
     """Escape unprintable characters as Python's `repr` does, for messages, JSON and reports.
 

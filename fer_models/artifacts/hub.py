@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer_models.artifacts.json_io import parse_json, read_text
-from fer_models.errors import UsageError, WeightsError, one_line
+from fer_models.errors import UsageError, WeightsError, one_line, reason_of
 
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 _MODEL_FILES = (*_TEXT_FILES, "*.safetensors", "*.jinja")
@@ -124,9 +124,8 @@ def download_errors() -> tuple[type[Exception], ...]:
 
 
 def _download_error(repository: str, command: str, error: Exception) -> WeightsError:
-    reason = " ".join((str(error) or type(error).__name__).split())[:200]
     return WeightsError(
-        f"{repository} could not be fetched from the Hub ({reason}). "
+        f"{repository} could not be fetched from the Hub ({reason_of(error)}). "
         f"Check the network, or run on a machine that has one: {command}"
     )
 

@@ -295,12 +295,12 @@ class Reformattable(Protocol):
 
 
 def device_of(*models: object) -> str | None:
-    """The kind of device on which loaded models or restorers compute, as they say it in `device`.
+    """The kind of device on which loaded models or restorers compute, from their attribute `device`.
 
     Returns:
         `cpu`, `cuda`, `mps`, or `server` for another machine; of several models that of one which does not
-        use the CPU; None where none of them says it.
+        use the CPU; None where none of them has it.
     """
     kinds = [str(getattr(model, "device", None)).partition(":")[0] for model in models]
-    known = [kind for kind in kinds if kind in ("cpu", "cuda", "mps", "server")]
-    return next((kind for kind in known if kind != "cpu"), known[0] if known else None)
+    named = [kind for kind in kinds if kind in ("cpu", "cuda", "mps", "server")]
+    return next((kind for kind in named if kind != "cpu"), named[0] if named else None)

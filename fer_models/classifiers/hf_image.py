@@ -23,7 +23,7 @@ from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.hf_image_files import read_config, read_labels, renamed_processor, weight_files
 from fer_models.classifiers.torch_network import autocast, parameter_count
-from fer_models.errors import WeightsError, one_line
+from fer_models.errors import WeightsError, reason_of
 from fer_models.images import Face, grey
 
 #: A face of FER-2013's size, for trying a model and for counting its operations.
@@ -110,7 +110,7 @@ def load(
         logits = classifier.logits(classifier.preprocess([_BLACK]))
     except Exception as error:  # processors and networks raise exceptions of many types for unfit settings
         raise WeightsError(
-            f"The image processor of {folder} does not fit its network: {_brief(error)}. "
+            f"The image processor of {folder} does not fit its network: {reason_of(error)}. "
             "Compare the size and the channels in preprocessor_config.json with config.json."
         ) from error
     if logits.shape != (1, len(labels)):
@@ -157,7 +157,7 @@ def _read(folder: Path, elements: int, settings: Mapping[str, Any]) -> tuple[Any
         raise
     except Exception as error:  # transformers raises exceptions of many types for invalid files
         raise WeightsError(
-            f"{folder} is no image classifier that transformers loads by itself: {_brief(error)}."
+            f"{folder} is no image classifier that transformers loads by itself: {reason_of(error)}."
         ) from error
     if mismatched := info.get("mismatched_keys"):
         key, shape, expected = min(mismatched, key=str)
@@ -200,7 +200,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-
-
-def _brief(error: Exception) -> str:
-    return one_line(str(error)).rstrip(".") or type(error).__name__

@@ -70,7 +70,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """What the file of a network tells.
+    """Description of the network in a file.
 
     Attributes:
         path: the file.
@@ -108,7 +108,7 @@ def network_file(
     description: str | None,
     *data_files: Path,
 ) -> NetworkFile:
-    """What the file of a network with one input tells.
+    """Description of a network with one input.
 
     Raises:
         WeightsError: it has no input, several inputs, or no output.

@@ -1,4 +1,4 @@
-"""What an ONNX file tells of its network, read by the package onnx. The network is not run, or even loaded.
+"""Description of the network in an ONNX file, by the package onnx. The network is not run, or even loaded.
 
 Only this module imports onnx.
 """

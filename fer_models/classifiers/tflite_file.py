@@ -1,4 +1,4 @@
-"""What a TFLite file tells of its network, by the schema in LiteRT's package. The network is not run.
+"""Description of the network in a TFLite file, by the schema in LiteRT's package. The network is not run.
 
 Schema: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_models.artifacts.hub import download_errors
-from fer_models.errors import DatasetError
+from fer_models.errors import DatasetError, reason_of
 
 #: FER-2013 with its three official splits, as parquet files.
 FER2013_REPO = "Aaryan333/fer2013_train_publicTest_privateTest"
@@ -28,9 +28,8 @@ def download(repo_id: str, cache: Path | None = None) -> Path:
     try:
         path = snapshot_download(repo_id, repo_type="dataset", cache_dir=cache, allow_patterns="*.parquet")
     except download_errors() as error:  # no network, no such dataset, an impossible id
-        reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise DatasetError(
-            f"The dataset {repo_id} could not be downloaded ({reason}). "
+            f"The dataset {repo_id} could not be downloaded ({reason_of(error)}). "
             f"Check the network, or use another machine: {command} and then give --data-root FOLDER."
         ) from error
     folder = Path(path)

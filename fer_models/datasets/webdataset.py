@@ -3,7 +3,7 @@
 A sample is the files of a shard whose names are equal up to the first dot: an image (`KEY.png`, `KEY.jpg`, …)
 and its label, `KEY.cls` (a class number or an emotion's name) or `KEY.json` (an object with `label`). The
 splits are in the names of the shards, as in `train-000.tar`. Only the labels and the place of each image are
-kept in memory. A shard is data from a stranger: no member is written to disk, and links, devices and names
+kept in memory. A shard is untrusted: no member is written to disk, and links, devices and names
 that lead out of the shard are refused.
 """
 

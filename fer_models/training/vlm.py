@@ -29,7 +29,7 @@ from fer_models.classifiers.cnn import normalise
 from fer_models.classifiers.vlm import phi3v, questions
 from fer_models.classifiers.vlm.base import LIKELIHOOD, VlmClassifier
 from fer_models.classifiers.vlm.questions import QUESTIONS
-from fer_models.errors import WeightsError
+from fer_models.errors import WeightsError, reason_of
 from fer_models.training.face_tensors import BATCH_SIZE, concatenate_sets, embed_views
 from fer_models.training.recipes import RECIPES, VISION_ENCODER, Augmentation
 from fer_models.training.schedule import build_adamw
@@ -291,9 +291,9 @@ def load_image_encoder(network: phi3v.Phi3V, path: Path) -> None:
         tensors = {tower[name]: tensor for name, tensor in _tower_tensors(state).items()}
         missing = network.tower.load_state_dict(tensors, strict=False).missing_keys
     except (KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
         raise WeightsError(
-            f"{path} does not fit the image tower ({reason}). Train it: fer-models train {VISION_ENCODER}"
+            f"{path} does not fit the image tower ({reason_of(error)}). "
+            f"Train it: fer-models train {VISION_ENCODER}"
         ) from error
     unused = (f"encoder.layers.{network.tower.config.num_hidden_layers - 1}.", "post_layernorm.")
     if absent := [name for name in missing if not any(part in name for part in unused)]:

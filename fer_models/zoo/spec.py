@@ -91,7 +91,7 @@ class ModelSpec:
 
     Attributes:
         name: its name on the command line and in baselines: letters, digits and `._:/@+-`.
-        load: makes the classifier; called once per run, with the `Runtime`.
+        load: makes the classifier, with the `Runtime`; called again where memory was short.
         description: one line for `fer-models list`.
         labels: the order of the model's classes, by name.
         weights: its weights file, or None for a model without one.

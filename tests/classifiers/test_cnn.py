@@ -218,7 +218,9 @@ def test_a_checkpoint_of_another_network_than_the_named_one_is_refused(checkpoin
 @pytest.mark.parametrize("name", ["timm:efficientnet_b0", "efficientnet_b0", "a-name-of-mine"])
 def test_a_checkpoint_of_the_named_network_or_of_an_unknown_name_is_loaded(checkpoint, name):
     spec = resolve.resolve_model(f"{name}@{checkpoint}", models.MODELS)
-    assert spec.load(Runtime("cpu", "float32")).architecture == SMALL
+    loaded = spec.load(Runtime("cpu", "float32"))
+    assert isinstance(loaded, cnn.CNN)
+    assert loaded.architecture == SMALL
 
 
 def test_a_description_that_cannot_be_read_or_is_huge_is_a_sentence(checkpoint, tmp_path):

@@ -214,8 +214,8 @@ class Endpoint:
                 pause = max(pause, response.retry_after)
                 if pause > self.retry_timeout:
                     raise PredictionError(
-                        f"{self.url} wants a pause of {pause:.0f} s ({reason}). Run the same command again "
-                        "after it: earlier predictions are stored."
+                        f"{self.url} asks for a pause of {pause:.0f} s ({reason}). Run the same command "
+                        "again after it: earlier predictions are stored."
                     )
                 if response.status not in _RETRYABLE:
                     kind = _RefusedError if response.status in _REFUSED else PredictionError

@@ -23,7 +23,7 @@ from fer_models.artifacts.model_folder import refuse_adapter, refuse_other_files
 from fer_models.artifacts.safetensors_io import pick_device
 from fer_models.classifiers.torch_network import parameter_count
 from fer_models.classifiers.vlm.kv_cache import cache_name
-from fer_models.errors import WeightsError
+from fer_models.errors import WeightsError, reason_of
 from fer_models.images import Face
 
 #: The settings of a model that sample tokens; they are removed, because decoding is greedy here.
@@ -160,7 +160,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
             model, info = read_model(folder, **settings, **local)
     except Exception as error:  # transformers raises exceptions of many types for invalid files
         raise WeightsError(
-            f"{folder} is no vision-language model that transformers loads by itself: {_brief(error)}"
+            f"{folder} is no vision-language model that transformers loads by itself: {reason_of(error)}"
         ) from error
     missing = sorted(map(str, [*info["missing_keys"], *(info.get("mismatched_keys") or [])]))
     if missing:
@@ -173,7 +173,3 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
             f"{folder} has no chat template: it is not made for questions. Use an instruction-tuned model."
         )
     return HfVlm(model, processor, target)
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
