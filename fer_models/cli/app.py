@@ -69,8 +69,8 @@ def _describe(error: FerModelsError | OSError | KeyboardInterrupt) -> tuple[int,
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted. Complete files are kept: the same command resumes from them."
     if isinstance(error, OSError):  # a name that is too long, a folder that may not be read
-        place = f": '{error.filename}'" if error.filename else ""
-        return USAGE_CODE, f"{error.strerror or error}{place}. Check the name and its permissions."
+        check = f": '{error.filename}'. Check the name and its permissions." if error.filename else "."
+        return USAGE_CODE, f"{error.strerror or error}{check}"
     return USAGE_CODE if isinstance(error, UsageError) else VERDICT_CODE, str(error)
 
 
