@@ -21,7 +21,7 @@ from fer_models.errors import RestorationError, UsageError, WeightsError
 from fer_models.restorers import gfpgan
 from fer_models.restorers.base import restore_validated
 from fer_models.restorers.gfpgan import FULL, NANO, Gfpgan, GfpganConfig
-from fer_models.zoo import restorers
+from fer_models.zoo import resolve, restorers
 from fer_models.zoo.registry import Registry
 from fer_models.zoo.spec import RestorerSpec, Runtime, Weights
 
@@ -297,7 +297,8 @@ def test_a_restorations_weights_are_fetched_by_the_command_that_its_absence_name
     spec = RestorerSpec(
         "gfpgan", lambda runtime: gfpgan.load(path, sha256=sha256, device="cpu"), weights=where
     )
-    monkeypatch.setattr(restorers, "RESTORERS", Registry("restorer", restorers.RAW, spec))
+    for module in (restorers, resolve):
+        monkeypatch.setattr(module, "RESTORERS", Registry("restorer", restorers.RAW, spec))
     assert cli.main(["weights"]) == 0
     assert f"Get them: {where.install_hint}" in capsys.readouterr().out
     assert cli.main(where.install_hint.split()[1:]) == 0
