@@ -109,17 +109,6 @@ class Limited:
         return Predictions.from_probabilities(np.full((len(faces), 7), 1 / 7))
 
 
-def test_a_batch_whose_restoration_does_not_fit_is_halved_too():
-    def prepare(faces):
-        if len(faces) > 2:
-            raise RestorationError("too many") from MemoryError()
-        return values(faces)
-
-    with pytest.warns(SmallerBatchWarning, match="A batch of 4 faces"):
-        results = BatchLoop(Steps(prepare, list), numbered(8), 4, no_count)(slice(0, 8))
-    assert results == [[0, 1], [2, 3], [4, 5], [6, 7]]
-
-
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 def test_a_batch_that_does_not_fit_is_halved_and_later_ones_start_smaller(error):
     model = Limited(3, error)
@@ -156,13 +145,14 @@ def test_a_batch_that_does_not_fit_is_not_kept_while_its_halves_are_computed():
     assert 4 not in results[0]
 
 
-def test_a_batch_that_does_not_fit_while_it_is_prepared_is_halved_too():
+@pytest.mark.parametrize("kind", [PredictionError, RestorationError])
+def test_a_batch_that_does_not_fit_while_it_is_prepared_or_restored_is_halved_too(kind):
     sizes = []
 
     def prepare(faces):
         sizes.append(len(faces))
         if len(faces) > 2:
-            raise PredictionError("too many") from MemoryError()
+            raise kind("too many") from MemoryError()
         return values(faces)
 
     with pytest.warns(SmallerBatchWarning, match="A batch of 4 faces"):
