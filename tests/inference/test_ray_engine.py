@@ -89,7 +89,7 @@ def predict(model: ModelSpec, store: StorePath, engine: str = "local") -> Predic
 
 def shards(folder: StorePath) -> dict[str, bytes]:
     """The content of each shard of the only partition in a store, by the name of its file."""
-    (partition,) = folder.iterdir()
+    (partition,) = (entry for entry in folder.iterdir() if entry.name != "checks")
     return {path.name: path.read_bytes() for path in partition.glob("part-*.parquet")}
 
 
