@@ -21,7 +21,7 @@ def published_rows(evaluation):
     if evaluation.runner.options.corruption is not None:
         return []
     faces = data.full_split.dataset, data.full_split.split, len(data.faces)
-    rows = [row for row in evaluation.baselines.published if "evaluated_as" in row]
+    rows = [row for row in evaluation.baselines.published if row.get("evaluated_as")]
     return [row for row in rows if (row["dataset"], row["split"], row["n"]) == faces]
 
 

@@ -116,7 +116,7 @@ def wrap_errors(error: type[FerModelsError], failed: str, hint: str = "") -> Ite
 def describe_exception(raised: BaseException) -> str:
     """Describe an exception of third-party code on one line: its class and its shortened text."""
     if isinstance(raised, MemoryError):
-        return "the memory of this machine does not suffice. Use a smaller --batch-size, or free some memory."
+        return "the memory of this machine does not suffice. Close other programs."
     if isinstance(raised, ProcessExitError):
         return f"{raised}."
     try:

@@ -49,5 +49,5 @@ class Abstainer:
         """No prediction for any face."""
         rows = np.zeros((len(faces), len(EMOTIONS)))
         return Predictions.from_probabilities(
-            rows, unanswered=dict.fromkeys(range(len(faces)), "the model never answers")
+            rows, unanswered=dict.fromkeys(range(len(faces)), "the model never predicts")
         )

@@ -37,8 +37,8 @@ class FusionWeights:
     Attributes:
         components: the names of the models, in order; a single one for temperature scaling.
         exponents: one per component, at least 0.
-        weights: the sha256 of each component's weights when the exponents were fitted, None for a component
-            without weights.
+        weights: the sha256 of each component when the exponents were fitted: of its weights, else of the
+            file that defines it; None for a model behind a server.
         fitted_on: the faces of the fit: name, n, fingerprint, and the mean negative log-likelihood there, in
             nats, of each component and of the pool.
     """

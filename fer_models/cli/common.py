@@ -149,7 +149,7 @@ def model_file_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE.py",
-        help="add the models of a Python file (repeatable)",
+        help="add the models and restorations of a Python file (repeatable)",
     )
 
 

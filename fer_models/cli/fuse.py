@@ -70,7 +70,7 @@ def fit_exponents(
     for model, each in zip(components, predictions, strict=True):
         if not each.has_probabilities:
             raise UsageError(
-                f"{model.name} answers without probabilities, so there is nothing to fit. "
+                f"{model.name} predicts without probabilities, so there is nothing to fit. "
                 "A vision-language model has some with +likelihood."
             )
     exponents = fusion.fit(predictions, truth)
@@ -144,14 +144,14 @@ def _components(args: argparse.Namespace) -> list[ModelSpec]:
     """
     from fer_models.errors import UsageError
     from fer_models.zoo import resolve
-    from fer_models.zoo.derived_models import require_name
+    from fer_models.zoo.derived_models import is_fitted, require_name
 
     if len(set(args.models)) < max(2, len(args.models)):
         raise UsageError("A fusion needs two or more different models: fer-models fuse MODEL MODEL")
     available = resolve.available_models(args.model_file)[0]
     components = [resolve.resolve_model(name, available) for name in args.models]
     for model in components:
-        if model.is_fusion or len(model.components) > 1:  # a +tta of a fusion is none itself
+        if is_fitted(model):
             raise UsageError(
                 f"{model.name} has fitted exponents already. Give the models that it is made of."
             )

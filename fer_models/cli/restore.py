@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
             try:
                 message = printable(_restore(restorer, path, output))
             except FerModelsError as error:
-                message, failed = str(error), failed + 1
+                reason, failed = str(error), failed + 1
+                message = reason if str(path) in reason else f"{printable(str(path))}: {reason}"
             screen.print(message, markup=False)
             bar.advance(task)
     return VERDICT_CODE if failed else 0
@@ -122,14 +123,17 @@ def _comparison(output: Path) -> Path:
 def _load_restorer(args: argparse.Namespace) -> Any:
     """Load the restorer of photographs. Raises where the restoration or face detection is not installed."""
     from fer_models.artifacts import safetensors_io
+    from fer_models.errors import RestorationError
     from fer_models.restorers import full_image
+    from fer_models.third_party_code import wrap_errors
     from fer_models.zoo import resolve
     from fer_models.zoo.spec import Runtime
 
     spec = resolve.available_models(args.model_file)[1][args.restoration]
     spec.weights_path()
     helper = full_image.load_helper(args.upscale, safetensors_io.pick_device(args.device))
-    face_restorer = spec.load(spec.resolve(Runtime(args.device, args.precision)))
+    with wrap_errors(RestorationError, f"Restorer {spec.name!r} cannot be loaded"):
+        face_restorer = spec.load(spec.resolve(Runtime(args.device, args.precision)))
     return full_image.FullImageRestorer(face_restorer, spec.name, helper)
 
 

@@ -22,6 +22,7 @@ from fer_models.errors import UsageError
 if TYPE_CHECKING:
     from fer_models.datasets.base import FaceSet
     from fer_models.studies.protocol_splits import Protocol
+    from fer_models.training.recipes import Recipe
 
 _EXAMPLES = (
     "fer-models study protocols --dataset fer2013 --data-root FOLDER --seeds 3",
@@ -55,14 +56,15 @@ def add(commands: Commands) -> None:
         action="append",
         metavar="NAME",
         help="plain (a small network that memorizes its faces), augmented (the same with altered "
-        "faces), or a recipe of `fer-models train`; may be repeated (default: plain and augmented)",
+        "faces), or a recipe of `fer-models train`; NAME+memorize goes on from the weights of NAME without "
+        "altered faces; may be repeated (default: plain and augmented)",
     )
     protocols.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
     protocols.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="number of epochs of every training (default: that of the recipe)",
+        help="number of epochs of every training (default: that of the recipe; +memorize always has 3)",
     )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
     protocols.add_argument(
@@ -92,12 +94,13 @@ def run(args: argparse.Namespace) -> int:
 
     from fer_models import datasets
     from fer_models.errors import UnknownNameError
+    from fer_models.studies.protocol_runs import MEMORIZE
     from fer_models.training.recipes import RECIPES, adapt
 
     if args.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {args.seeds}.")
     for name in args.training or ():
-        if name not in (*_TRAININGS, *RECIPES):
+        if name.removesuffix(MEMORIZE) not in (*_TRAININGS, *RECIPES):
             raise UnknownNameError("training", name, (*_TRAININGS, *RECIPES))
     train, validation = datasets.training_splits(args.dataset, args.data_root)
     names = (train, validation, datasets.evaluation_split(args.dataset, args.data_root))
@@ -111,10 +114,13 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = _choose_protocols(args.protocol, sets)
     make_output_folder(args.output)
-    recipes = {
-        name: protocols.for_study(adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs))
-        for name in args.training or _TRAININGS
-    }
+    recipes: dict[str, Recipe] = {}
+    for training in args.training or _TRAININGS:
+        name = training.removesuffix(MEMORIZE)
+        recipe = adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs)
+        recipes[name] = protocols.for_study(recipe)
+        if training != name:
+            recipes[training] = protocols.memorizing(recipes[name])
     plan = protocols.Plan(chosen, recipes, range(args.seeds))
     screen = console()
     with training_progress("protocols", screen) as report:

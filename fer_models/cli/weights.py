@@ -98,8 +98,9 @@ def list_weights(args: argparse.Namespace) -> int:
 def fetch(args: argparse.Namespace) -> int:
     """Download the weights of one model or restoration."""
     from fer_models.artifacts.hashing import sha256_of
-    from fer_models.errors import UsageError
+    from fer_models.errors import UsageError, WeightsError
     from fer_models.restorers import full_image
+    from fer_models.third_party_code import wrap_errors
 
     if args.name == full_image.FACE_DETECTION:
         print(f"{args.name}: {full_image.fetch()}")
@@ -108,8 +109,10 @@ def fetch(args: argparse.Namespace) -> int:
     if spec.weights is None or spec.weights.fetch is None:
         hint = f"Get it: {spec.weights.install_hint}" if spec.weights else "It needs no weights."
         raise UsageError(f"{spec.name} is not fetched. {hint}")
-    path = spec.weights.fetch()
-    print(f"{spec.name}: {path}  sha256 {sha256_of(path)}")
+    with wrap_errors(WeightsError, f"The weights of {spec.name!r} cannot be fetched"):
+        path = Path(spec.weights.fetch())
+        checksum = sha256_of(path)
+    print(f"{spec.name}: {path}  sha256 {checksum}")
     return 0
 
 

@@ -86,7 +86,7 @@ class BaselineRecord:
 
     @property
     def has_probabilities(self) -> bool:
-        """Whether `p_true` has probabilities of a model, not 1 for its answer and 0 for the others."""
+        """Whether `p_true` has probabilities of a model, not 1 for what it predicts and 0 else."""
         return "nll" in self.metrics
 
     def decode_predictions(self) -> NDArray[np.int64]:
@@ -309,8 +309,8 @@ def _check_published(record: Any, where: str) -> None:
             expected = " or ".join(t.__name__ for t in types)
             raise BaselinesError(f"{where}: {name} must be {expected}, got {value!r:.60}. Correct it.")
     accuracy = record.get("accuracy")
-    values = accuracy.values() if isinstance(accuracy, dict) else [accuracy]
-    for value in values:
+    is_range = isinstance(accuracy, dict)
+    for value in [accuracy.get(name) for name in ("value", "low", "high")] if is_range else [accuracy]:
         is_share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
         if not is_share and value is not None:
             raise BaselinesError(f"{where}: accuracy must be in 0..1, got {value!r:.60}. Correct it.")

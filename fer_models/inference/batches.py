@@ -61,7 +61,8 @@ class BatchLoop(Generic[_Result]):
         """Results of the batches of some rows, in order. No batch crosses their end.
 
         Raises:
-            PredictionError: a single face does not fit into memory; and what the steps raise.
+            PredictionError, RestorationError: a single face does not fit into memory; and what the steps
+                raise.
         """
         results: list[_Result] = []
         start = rows.start

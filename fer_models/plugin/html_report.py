@@ -64,29 +64,34 @@ class PageWriter:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Let pytest-html write its page, and put the report into it."""
         state, path = known_state(session.config), session.config.getoption("htmlpath", None)
+        result = None
         try:
             result = yield
             if state is not None and path is not None and not hasattr(session.config, "workerinput"):
                 _write_page(state, Path(os.path.expandvars(path)).expanduser())
-            return result
-        except Exception as error:
+        except (OSError, _PageError) as error:
             if path is None or state is None:
                 raise
+            reason, hint = str(error), "The results are in evals.json."
             if isinstance(error, OSError):
-                reason = error.strerror or error
-                hint = "Free some space, or choose --report-dir FOLDER."
-            else:  # such as a value of a baselines file that the page cannot show
-                reason = describe_exception(error)
-                hint = "The other results are in evals.json: fer-models report."
+                reason, hint = error.strerror or reason, "Free some space, or choose --report-dir FOLDER."
             state.errors["the page"] = f"{path} cannot be written ({reason}). {hint}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            return None
+        return result
+
+
+class _PageError(Exception):
+    """The page cannot show something, such as a value of a baselines file."""
 
 
 def _write_page(state: State, path: Path) -> None:
     """Replace the page of pytest-html by ours, if the run evaluated or skipped something.
 
     A page of a form that is not known stays as it is, next to ours, as `…-tests.html`.
+
+    Raises:
+        _PageError: the page cannot show the results.
+        OSError: it cannot be written.
     """
     is_empty = not (state.results or state.sections["prompts"] or state.skipped)
     if not path.is_file() or (is_empty and not state.evaluation.runner.data.audit_result):
@@ -97,7 +102,12 @@ def _write_page(state: State, path: Path) -> None:
     tests = TestsPage.parse(path.read_text(encoding="utf-8"))
     if tests is None:
         path.rename(path.with_name(f"{path.stem}-tests{path.suffix}"))
-    html_report.write_html(state.report(), path, tests)
+    try:
+        html_report.write_html(state.report(), path, tests)
+    except OSError:
+        raise
+    except Exception as error:
+        raise _PageError(describe_exception(error)) from error
 
 
 def wanted(config: pytest.Config) -> bool:

@@ -315,8 +315,11 @@ class State:
     def errors_to_worker_output(self) -> str:
         """Encode only the errors of a worker, whose results cannot be encoded."""
         empty: dict[str, Any] = {"results": [], "records": [], "costs": [], "sections": {}, "audit": None}
-        errors = {"skipped": self.skipped, "errors": self.errors, "left_out": self.left_out}
-        return json.dumps({**empty, **errors})
+        return json.dumps({**empty, **self._remarks()})
+
+    def _remarks(self) -> dict[str, Any]:
+        """What a run says of what it did not measure."""
+        return {"skipped": self.skipped, "errors": self.errors, "left_out": self.left_out}
 
     def to_worker_output(self) -> str:
         """Encode what a worker measured, for `merge_worker_output`; an invalid cost becomes an error."""
@@ -324,9 +327,7 @@ class State:
         return json.dumps({
             "results": json_fields.encode(list(self.results.values()), "results"),
             "records": [{"id": k, "record": baselines.as_json(r)} for k, r in self.records.items()],
-            "skipped": self.skipped,
-            "errors": self.errors,
-            "left_out": self.left_out,
+            **self._remarks(),
             "costs": costs,
             "sections": json_fields.encode(self.sections, "sections"),
             "audit": self.evaluation.runner.data.audit_result,
@@ -341,7 +342,7 @@ class State:
             self._merge_record(entry["id"], entry["record"])
         self.skipped |= measured["skipped"]
         self.errors |= measured["errors"]
-        self.left_out = measured["left_out"]  # the same in every worker
+        self.left_out = measured["left_out"] or self.left_out  # the same in every worker that collected it
         self.costs += measured["costs"]
         for name, entries in measured["sections"].items():
             for key, entry in entries.items():

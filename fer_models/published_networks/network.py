@@ -16,7 +16,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.classifiers import flops
 from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.torch_network import autocast, parameter_count
-from fer_models.errors import WeightsError, one_line
+from fer_models.errors import WeightsError, reason_of
 from fer_models.images import Face
 from fer_models.published_networks.packages import PublishedModel
 
@@ -102,7 +102,7 @@ def read_checkpoint(path: Path, model: PublishedModel) -> Any:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises exceptions of many types for a file that is no checkpoint
-        reason = one_line(str(error), 200) or type(error).__name__
         raise WeightsError(
-            f"{path} holds no tensors that torch can load ({reason}). Install it again: {model.install_hint}"
+            f"{path} holds no tensors that torch can load ({reason_of(error)}). "
+            f"Install it again: {model.install_hint}"
         ) from error

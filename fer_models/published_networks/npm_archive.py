@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_models.errors import WeightsError, one_line
+from fer_models.errors import WeightsError, reason_of
 from fer_models.published_networks.packages import PinnedFile
 
 #: The most bytes of an archive after decompression, 128 MiB: face-api's has 24 MB. It bounds the memory for
@@ -50,9 +50,8 @@ def read_members(archive: Path, files: Sequence[PinnedFile], install_hint: str) 
         if absent := [name for name in wanted if name not in contents]:
             raise ValueError(f"it has no {absent[0]}")
     except Exception as error:  # damaged archives make tarfile raise almost anything: struct.error, KeyError
-        reason = one_line(str(error), 200) or type(error).__name__
         raise WeightsError(
-            f"{archive} cannot be used ({reason}). Get the published archive: {install_hint}"
+            f"{archive} cannot be used ({reason_of(error)}). Get the published archive: {install_hint}"
         ) from error
     for file in files:
         file.check(contents[file.name], archive, install_hint)

@@ -80,7 +80,7 @@ class FullImageRestorer:
         """Restore the faces of a photograph; it is only enlarged where no face is detected.
 
         Raises:
-            RestorationError: the restorer failed.
+            RestorationError: the restorer, the detection of faces or the pasting failed.
         """
         helper = self.helper
         with _ignore_warnings(), wrap_errors(RestorationError, "The photograph's faces cannot be restored"):

@@ -23,7 +23,7 @@ from torch import nn
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.device import is_out_of_memory
 from fer_models.artifacts.hashing import sha256_of
-from fer_models.errors import RestorationError, UsageError, WeightsError, one_line
+from fer_models.errors import RestorationError, UsageError, WeightsError, reason_of
 from fer_models.images import Face
 
 #: The format of this package's files, in their metadata.
@@ -125,13 +125,12 @@ class Gfpgan:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            advice = f"Use a smaller batch (--batch-size {max(1, n // 4)}) or the CPU (--device cpu)."
-            if self.device.type == "cpu":
-                advice = "Close other programs, or use a machine with more memory."
+            # From no error where one face does not fit: a smaller batch of the run would not help.
+            advice = "use a machine with more" if self.device.type == "cpu" else "use the CPU: --device cpu"
             raise RestorationError(
-                f"The memory of {self.device} does not suffice to restore {n} faces of {self.size} pixels "
-                f"at once. {advice}"
-            ) from error
+                f"The memory of {self.device} does not suffice for a batch of {n} x {self.size} x "
+                f"{self.size} pixels. Close other programs, or {advice}."
+            ) from (error if n > 1 else None)
 
     @property
     def parameters(self) -> int:
@@ -217,8 +216,7 @@ def _read_published_file(path: Path, sha256: str) -> tuple[dict[str, torch.Tenso
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
         state: dict[str, torch.Tensor] = content["params_ema"]
     except _LOAD_ERRORS as error:
-        reason = one_line(str(error), 200) or type(error).__name__
         raise WeightsError(
-            f"{path} does not hold GFPGAN's weights ({reason}). Delete it and fetch it again."
+            f"{path} does not hold GFPGAN's weights ({reason_of(error)}). Delete it and fetch it again."
         ) from error
     return {name: tensor.float() for name, tensor in state.items()}, FULL

@@ -279,12 +279,18 @@ def _gap_interval(hits: IntArray, n: IntArray, rng: np.random.Generator) -> tupl
     smooth = (hits + 2) / (n + 4)
     variance = smooth * (1 - smooth) / n
     deviations = rng.binomial(n, smooth, (_INTERVAL_RESAMPLES, len(n))) / n - smooth
+    # One slice with all later ones at a time: the number of all pairs is the square of that of the slices.
+    slices = range(len(n) - 1)
     greatest = np.zeros(_INTERVAL_RESAMPLES)
-    for one in range(len(n) - 1):  # not all pairs at once: they are the square of the number of slices
+    for one in slices:
         spread = np.sqrt(variance[one] + variance[one + 1 :])
         ratios = np.abs(deviations[:, one, None] - deviations[:, one + 1 :]) / spread
         np.maximum(greatest, ratios.max(axis=1), out=greatest)
-    first, second = np.triu_indices(len(n), k=1)
-    reach = np.quantile(greatest, CONFIDENCE) * np.sqrt(variance[first] + variance[second])
-    differences = np.abs(hits[first] / n[first] - hits[second] / n[second])
-    return max(0.0, float((differences - reach).max())), min(1.0, float((differences + reach).max()))
+    quantile, accuracies = np.quantile(greatest, CONFIDENCE), hits / n
+    low, high = 0.0, 0.0
+    for one in slices:
+        reach = quantile * np.sqrt(variance[one] + variance[one + 1 :])
+        differences = np.abs(accuracies[one] - accuracies[one + 1 :])
+        low = max(low, float((differences - reach).max()))
+        high = max(high, float((differences + reach).max()))
+    return low, min(1.0, high)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+#: The end of the name of a training that goes on from the weights of another: `vgg19+memorize`.
+MEMORIZE = "+memorize"
+
 
 @dataclass(frozen=True)
 class Group:

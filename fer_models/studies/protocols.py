@@ -24,7 +24,7 @@ from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.atomic_write import atomic_write
 from fer_models.classifiers.architecture import Architecture
 from fer_models.images import grey, resize, to_rgb
-from fer_models.studies.protocol_runs import Group, ProtocolRun
+from fer_models.studies.protocol_runs import MEMORIZE, Group, ProtocolRun
 from fer_models.studies.protocol_splits import COPY_AUGMENTATION, Protocol, Restore, SplitImages, Splits
 from fer_models.training.provenance import row_order
 from fer_models.training.recipes import BY_LABEL, NO_AUGMENTATION, Recipe
@@ -51,6 +51,8 @@ PLAIN = Recipe(
 AUGMENTED = replace(PLAIN, augmentation=COPY_AUGMENTATION)
 #: The trainings of the study, by name.
 RECIPES: Mapping[str, Recipe] = {"plain": PLAIN, "augmented": AUGMENTED}
+#: Epochs of a training called `NAME+memorize`.
+_MEMORIZE_EPOCHS = 3
 #: The most training faces on which the training accuracy is measured, drawn at random.
 _TRAINING_SAMPLE = 2000
 #: Faces per batch of the restoration, and batches after which it is saved.
@@ -66,13 +68,29 @@ def for_study(recipe: Recipe) -> Recipe:
     return replace(recipe, teacher=None, hint=None, validate_from=0.0, targets=BY_LABEL)
 
 
+def memorizing(recipe: Recipe) -> Recipe:
+    """The recipe of a training that goes on from the weights of `recipe`, until it memorizes its faces.
+
+    Without what prevents that: altered faces, weight decay, label smoothing and dropout.
+    """
+    return replace(
+        recipe.continued(),
+        epochs=_MEMORIZE_EPOCHS,
+        sizes=((0.0, recipe.size_at(recipe.epochs - 1)),),
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        drop_rate=0.0,
+        augmentation=NO_AUGMENTATION,
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a study trains.
 
     Attributes:
         protocols: the ways to split.
-        recipes: the trainings, by name, each `for_study`.
+        recipes: the trainings, by name, each `for_study`; `NAME+memorize` is `memorizing` and needs NAME.
         seeds: of splits and trainings.
     """
 
@@ -80,10 +98,9 @@ class Plan:
     recipes: Mapping[str, Recipe]
     seeds: Sequence[int]
 
-    def runs(self) -> Iterator[tuple[int, str, Recipe, Protocol]]:
-        """All runs: every recipe and protocol with the first seed, then with the second."""
-        for seed, (training, recipe), protocol in product(self.seeds, self.recipes.items(), self.protocols):
-            yield seed, training, recipe, protocol
+    def runs(self) -> Iterator[tuple[int, str, Protocol]]:
+        """All runs: every training and protocol with the first seed, then with the second."""
+        yield from product(self.seeds, self.recipes, self.protocols)
 
 
 def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> list[ProtocolRun]:
@@ -103,10 +120,12 @@ def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> 
     def restore(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return _restore(pixels, folder / "restored.safetensors", options)
 
-    return [
-        _run(_Task(protocol, training, recipe, replace(options, seed=seed)), splits, restore, folder)
-        for seed, training, recipe, protocol in plan.runs()
-    ]
+    def task(seed: int, training: str, protocol: Protocol) -> _Task:
+        start = training.removesuffix(MEMORIZE)
+        starts_from = None if start == training else task(seed, start, protocol)
+        return _Task(protocol, training, plan.recipes[training], replace(options, seed=seed), starts_from)
+
+    return [_run(task(*run), splits, restore, folder) for run in plan.runs()]
 
 
 @dataclass(frozen=True)
@@ -117,6 +136,7 @@ class _Task:
     training: str
     recipe: Recipe
     options: RunOptions
+    starts_from: _Task | None = None
 
     @property
     def name(self) -> str:
@@ -124,6 +144,7 @@ class _Task:
 
     def inputs(self, splits: Splits) -> str:
         """Everything that decides the run, as JSON."""
+        start = [] if self.starts_from is None else [self.starts_from.inputs(splits)]
         return json.dumps(
             [
                 self.name,
@@ -132,6 +153,7 @@ class _Task:
                 [row_order(faces) for faces in splits],
                 [_hash(faces.votes) for faces in splits] if self.protocol.needs_votes else None,
                 GFPGAN_NANO.identity(Runtime()) if self.protocol.needs_restoration else None,
+                *start,
             ]
         )
 
@@ -167,11 +189,9 @@ def _train(task: _Task, images: SplitImages, folder: Path) -> ProtocolRun:
     data = TrainingData(
         [images.training], images.validation, {**extra, "training": images.training.select(rows)}
     )
-    history = (
-        SupervisedTraining(task.name, task.recipe, data, replace(task.options, report=report))
-        .run(folder)
-        .history
-    )
+    init_from = None if task.starts_from is None else folder / f"{task.starts_from.name}.safetensors"
+    options = replace(task.options, init_from=init_from, report=report)
+    history = SupervisedTraining(task.name, task.recipe, data, options).run(folder).history
 
     def curve(metric: str) -> tuple[float, ...]:
         return tuple(record[metric] for record in history)

@@ -133,11 +133,19 @@ def make_fusion(components: Sequence[ModelSpec]) -> ModelSpec:
 
 
 def require_name(name: str) -> None:
-    """Check that a fitted model can be found by its name. Raises UsageError for one with a checkpoint."""
-    if "@" in name:
+    """Check that a fitted model can be found by its name. Raises UsageError for one in a file."""
+    parsed = ModelName.parse(name)
+    parts = (parsed, *parsed.components)
+    if any(part.checkpoint is not None or part.source.is_network_file for part in parts):
         raise UsageError(
             f"{name}: give models by name. A model of your own gets one in a file: --model-file FILE.py"
         )
+
+
+def is_fitted(spec: ModelSpec) -> bool:
+    """Whether the probabilities of a model have fitted exponents: a fusion, +calibrated, or +tta of them."""
+    is_calibrated = CALIBRATED in ModelName.parse(spec.name).variants
+    return spec.is_fusion or len(spec.components) > 1 or is_calibrated
 
 
 def make_calibrated(base: ModelSpec) -> ModelSpec:
@@ -146,10 +154,10 @@ def make_calibrated(base: ModelSpec) -> ModelSpec:
     No prediction changes, only the probabilities.
 
     Raises:
-        UsageError: `base` is a fusion, whose exponents are fitted to its probabilities already, or has a
-            checkpoint, so that no file of a temperature can be found by its name.
+        UsageError: the probabilities of `base` are fitted already, or it is in a file, so that no file of a
+            temperature can be found by its name.
     """
-    if base.is_fusion:
+    if is_fitted(base):
         raise UsageError(f"{base.name} is fitted to its probabilities already: it has no +{CALIBRATED}.")
     require_name(base.name)
     return _pool(

@@ -134,10 +134,13 @@ def _sidecar_text(sidecar: Path) -> str | None:
 
 
 def _shipped_network(name: str) -> str | None:
-    """The timm network of the weights of a model of the zoo; None where there are none."""
-    shipped = weights.find(name)
-    declared = None if shipped is None else weights.metadata(shipped).get("architecture")
-    return None if declared is None else str(parse_json(declared)["timm"])
+    """The timm network of the shipped weights of a CNN; None for any other name."""
+    from fer_models.classifiers import cnn
+
+    if not weights.is_shipped(f"{name}.safetensors"):
+        return None
+    metadata = weights.metadata(weights.SHIPPED / f"{name}.safetensors")
+    return str(parse_json(metadata["architecture"])["timm"]) if metadata["format"] == cnn.FORMAT else None
 
 
 def _require_network(actual: str, expected: str | None, name: ModelName) -> None:
@@ -145,17 +148,18 @@ def _require_network(actual: str, expected: str | None, name: ModelName) -> None
 
     Args:
         actual: the timm network in the file.
-        expected: the timm network of the name; None if any is right.
+        expected: the timm network of the name, with or without the tag of pretrained weights; None if any
+            is valid.
         name: the model's.
 
     Raises:
         WeightsError: it holds another.
     """
-    if expected is not None and actual != expected:
-        right = replace(name, source=Source.TIMM, network=actual)
+    if expected is not None and actual.partition(".")[0] != expected.partition(".")[0]:
+        correct_name = replace(name, source=Source.TIMM, network=actual)
         raise WeightsError(
             f"'{_excerpt(name.checkpoint or '')}' holds the network {actual}, and {name.network} is "
-            f"{expected}. Name what it holds: --model {_excerpt(str(right))}"
+            f"{expected}. Name what it holds: --model {_excerpt(str(correct_name))}"
         )
 
 

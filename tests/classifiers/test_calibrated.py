@@ -169,7 +169,7 @@ def test_a_temperature_of_a_model_without_weights_counts_as_none_after_an_edit_o
 def test_answers_without_probabilities_are_not_calibrated(calibrate, tmp_path):
     code, printed = calibrate(3, has_probabilities=False)
     assert code == 4
-    assert "sure answers without probabilities" in printed.err
+    assert "sure predicts without probabilities" in printed.err
     assert not (tmp_path / "weights").exists()
 
 
@@ -179,6 +179,10 @@ def test_answers_without_probabilities_are_not_calibrated(calibrate, tmp_path):
         (["fuse", "vgg19+clip-nano", "resnet50"], "has fitted exponents already"),
         (["fuse", "vgg19+clip-nano+tta", "resnet50"], "has fitted exponents already"),
         (["fuse", "vgg19+calibrated", "resnet50"], "has fitted exponents already"),
+        (["fuse", "vgg19+calibrated+tta", "resnet50"], "has fitted exponents already"),
+        (["calibrate", "vgg19+calibrated+tta"], "is fitted to its probabilities already"),
+        (["calibrate", "onnx:{file}"], "give models by name"),
+        (["fuse", "vgg19", "onnx:{file}"], "give models by name"),
         (["fuse", "vgg19", "vgg19", "resnet50"], "two or more different models"),
         (["probe", "clip-nano@{file}"], "give models by name"),
         (["calibrate", "vgg19@{file}"], "give models by name"),

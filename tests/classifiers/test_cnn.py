@@ -215,7 +215,9 @@ def test_a_checkpoint_of_another_network_than_the_named_one_is_refused(checkpoin
         spec.load(Runtime("cpu", "float32"))
 
 
-@pytest.mark.parametrize("name", ["timm:efficientnet_b0", "efficientnet_b0", "a-name-of-mine"])
+@pytest.mark.parametrize(
+    "name", ["timm:efficientnet_b0", "timm:efficientnet_b0.ra_in1k", "efficientnet_b0", "a-name-of-mine"]
+)
 def test_a_checkpoint_of_the_named_network_or_of_an_unknown_name_is_loaded(checkpoint, name):
     spec = resolve.resolve_model(f"{name}@{checkpoint}", models.MODELS)
     loaded = spec.load(Runtime("cpu", "float32"))

@@ -201,9 +201,9 @@ def test_effects_are_on_the_page_and_their_names_are_escaped():
 
 def test_no_minimum_detectable_effect_is_above_all_faces():
     truth = np.arange(3)
-    right, wrong = prediction_table(truth, truth), prediction_table(truth, (truth + 1) % 7)
+    correct, wrong = prediction_table(truth, truth), prediction_table(truth, (truth + 1) % 7)
     half = prediction_table(truth, np.array([0, 2, 2]))
-    pairs = {"a": (right, half), "b": (wrong, right)}
+    pairs = {"a": (correct, half), "b": (wrong, correct)}
     effects = [measure_effect(name, "r", "raw", *pair, resamples=50) for name, pair in pairs.items()]
     for effect in adjust_effects([*effects, pooled_effect(effects, pairs)]):
         assert 0 < effect.minimum_detectable_effect <= 1

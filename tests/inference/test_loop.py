@@ -44,7 +44,7 @@ def test_an_abstaining_model_is_counted_and_never_guessed(tmp_path, few):
     answers = run(tmp_path, few, Abstainer()).predictions
     assert (answers.answer == -1).all()
     assert (answers.p_true == 0).all()
-    assert set(answers.status) == {"the model never answers"}
+    assert set(answers.status) == {"the model never predicts"}
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path, few, monkeypatch):

@@ -169,8 +169,8 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatc
 def command(helper, monkeypatch, tmp_path):
     """`fer-models restore`, in a folder of its own, with a restorer called inverted."""
     monkeypatch.chdir(tmp_path)
-    own = Registry("restorer", RestorerSpec("inverted", lambda runtime: Inverted(), ""))
-    monkeypatch.setattr(resolve, "RESTORERS", own)
+    inverted = RestorerSpec("inverted", lambda runtime: Inverted(), "")
+    monkeypatch.setattr(resolve, "RESTORERS", Registry("restorer", inverted))
     monkeypatch.setattr(full_image, "load_helper", lambda upscale, device: helper)
     return lambda *arguments: cli.main(["restore", "--restoration", "inverted", *map(str, arguments)])
 
@@ -227,16 +227,32 @@ def test_nothing_is_overwritten_that_was_given(command, capsys):
     assert command("a.png", "--upscale", "9") == 4
 
 
-def test_face_detection_that_fails_costs_its_own_photograph_only(command, capsys, helper):
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RuntimeError("out of memory"), "out of memory"), (MemoryError(), "Close other")]
+)
+def test_face_detection_that_fails_costs_its_own_photograph_only(command, capsys, helper, error, reason):
     class OutOfMemory(Oracle):
         def detect_faces(self, picture, threshold):
-            raise RuntimeError("out of memory")
+            raise error
 
     Image.fromarray(photograph()).save("a.png")
     Image.fromarray(photograph()).save("b.png")
     helper.face_det = OutOfMemory()
     assert command("a.png", "b.png") == 1
-    assert capsys.readouterr().out.count("out of memory") == 2
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.count(reason) == 2
+    assert "a.png: The photograph's faces cannot be restored" in output
+    assert "b.png: The photograph's faces cannot be restored" in output
+
+
+def test_a_restoration_that_cannot_be_loaded_ends_in_a_sentence(command, capsys, monkeypatch):
+    def fail(runtime):
+        raise ValueError("no weights")
+
+    monkeypatch.setattr(resolve, "RESTORERS", Registry("restorer", RestorerSpec("inverted", fail, "")))
+    Image.fromarray(photograph()).save("a.png")
+    assert command("a.png") == 4
+    assert "'inverted' cannot be loaded: ValueError: no weights" in capsys.readouterr().err
 
 
 # -- the before/after image

@@ -13,7 +13,7 @@ from fer_models.classifiers.base import Predictions
 from fer_models.classifiers.prompts import PromptSet
 from fer_models.emotions import LABELS
 from fer_models.errors import DamagedFileWarning, UsageError
-from fer_models.robustness import prompt_robustness
+from fer_models.robustness import prompt_robustness, prompt_search
 from fer_models.robustness.prompt_robustness import INVARIANCES, invariances, prompt_sensitivity
 from fer_models.robustness.prompt_search import Edit, Prompt, edits_of, search
 
@@ -125,7 +125,7 @@ def test_edits_that_broke_a_model_are_stored_and_tried_again(tmp_path):
     weak = Reader(
         lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split())
     )  # neither alone costs enough
-    file = tmp_path / "deep" / "kept.json"
+    file = tmp_path / "deep" / "edits.json"
     first = search(predictor(weak, FACES), SET, TRUTH, examples=2000, breaking_file=file)
     assert sorted(first.breaking["edits"]) == ["insert 'blurry'", "insert 'my'"]
     again = search(predictor(weak, FACES), SET, TRUTH, examples=1, number=99, breaking_file=file)
@@ -133,7 +133,7 @@ def test_edits_that_broke_a_model_are_stored_and_tried_again(tmp_path):
     assert (
         search(predictor(Reader(), FACES), SET, TRUTH, examples=1, breaking_file=file).breaking is None
     )  # mended since
-    (path,) = file.parent.glob("kept-*.json")
+    (path,) = file.parent.glob("edits-*.json")
     content = path.read_bytes()
     path.write_bytes(content.replace(b"blurry", b"blurrz"))
     assert (
@@ -158,15 +158,16 @@ def test_edits_that_broke_a_model_are_stored_and_tried_again(tmp_path):
     ids=lambda edit: edit["kind"],
 )
 def test_stored_edits_that_cannot_be_applied_are_ignored(tmp_path, edit):
-    file = tmp_path / "kept.json"
+    file = tmp_path / "edits.json"
     checksummed_files.write(tmp_path, file.name, json.dumps([edit]).encode(), "Edits")
+    assert prompt_search._load_edits(file) == ()
     searched = search(predictor(Reader(), FACES), SET, TRUTH, examples=5, breaking_file=file)
     assert searched.breaking is None
 
 
 def test_the_judged_figure_does_not_depend_on_what_an_earlier_search_stored(tmp_path):
     weak = Reader(lambda text: 0.08 * ("blurry" in text) + 0.08 * ("my" in text.split()))
-    file = tmp_path / "kept.json"
+    file = tmp_path / "edits.json"
     assert search(predictor(weak, FACES), SET, TRUTH, examples=2000, breaking_file=file).breaking is not None
     plain = search(predictor(weak, FACES), SET, TRUTH, examples=1, number=99)
     again = search(predictor(weak, FACES), SET, TRUTH, examples=1, number=99, breaking_file=file)

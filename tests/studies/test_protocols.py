@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from PIL import Image
 from tiny_training import kill
 
 from fer_models import cli
+from fer_models.artifacts import weights
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.architecture import Architecture
 from fer_models.datasets.base import FaceSet
 from fer_models.emotions import LABELS
@@ -19,7 +21,7 @@ from fer_models.report import protocol_study
 from fer_models.studies import protocols
 from fer_models.studies.protocol_runs import Group, ProtocolRun
 from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
-from fer_models.training.recipes import BY_LABEL, RECIPES, Recipe
+from fer_models.training.recipes import BY_LABEL, NO_AUGMENTATION, RECIPES, Recipe
 from fer_models.training.session import RunOptions
 from fer_models.training.supervised import SupervisedTraining
 
@@ -345,6 +347,20 @@ def test_a_recipe_of_a_network_gets_its_labels_from_the_protocol_and_no_teacher(
     recipe = protocols.for_study(RECIPES["vgg19-ferplus"])
     assert (recipe.targets, recipe.teacher, recipe.validate_from) == (BY_LABEL, None, 0.0)
     assert protocols.for_study(RECIPES["resnet50"]).teacher is None
+
+
+@pytest.mark.slow
+def test_a_training_that_memorizes_starts_from_the_weights_of_the_one_that_it_names(sets, tmp_path):
+    first = protocols.for_study(TINY)
+    recipes = {"tiny": first, "tiny+memorize": protocols.memorizing(first)}
+    plan = protocols.Plan([PROTOCOLS["official"]], recipes, [0])
+    runs = protocols.run_study(sets, tmp_path, plan, RunOptions(device="cpu"))
+    assert [one.training for one in runs] == ["tiny", "tiny+memorize"]
+    start, end = (tmp_path / f"official-{one.training}-0.safetensors" for one in runs)
+    record = json.loads(weights.metadata(end)["provenance"])
+    assert record["started_from"]["sha256"] == sha256_of(start)
+    assert record["recipe"]["augmentation"] == asdict(NO_AUGMENTATION)
+    assert protocols.run_study(sets, tmp_path, plan, RunOptions(device="cpu")) == runs
 
 
 def test_a_killed_study_with_other_options_starts_its_training_again_when_told_to(

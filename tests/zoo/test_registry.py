@@ -258,7 +258,20 @@ def test_weights_of_an_installed_package_are_fetched_by_their_name(tmp_path, cap
     assert cli.main(["weights", "fetch", "mine"]) == 4
 
 
-def test_without_a_home_folder_the_variable_that_names_another_is_told(monkeypatch, capsys):
+@pytest.mark.parametrize("fetched", ["raise ValueError('no mirror')", "return 'missing'", "return 3"])
+def test_a_download_of_an_installed_package_that_fails_is_an_error(tmp_path, capsys, fetched):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from fer_models import ModelSpec, Weights\n"
+        f"def fetch():\n    {fetched}\n"
+        "weights = Weights(lambda: None, 'fetch it', fetch)\n"
+        "MODELS = [ModelSpec('mine', lambda runtime: None, weights=weights)]\n"
+    )
+    assert cli.main(["weights", "fetch", "mine", "--model-file", str(path)]) == 4
+    assert "The weights of 'mine' cannot be fetched: " in capsys.readouterr().err
+
+
+def test_without_a_home_folder_the_error_names_the_variable_for_another(monkeypatch, capsys):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -266,4 +279,5 @@ def test_without_a_home_folder_the_variable_that_names_another_is_told(monkeypat
     monkeypatch.delenv("FER_MODELS_WEIGHTS", raising=False)
     assert cli.main(["weights", "provenance", "resnet50+calibrated"]) == 4
     assert "FER_MODELS_WEIGHTS=FOLDER" in capsys.readouterr().err
-    assert len(synthetic.load("test")) == synthetic.SPLITS["test"]
+    assert synthetic._read_cache("test") is None
+    synthetic._write_cache("test", np.zeros((1, 48, 48), np.uint8))

@@ -214,7 +214,7 @@ class Endpoint:
                 pause = max(pause, response.retry_after)
                 if pause > self.retry_timeout:
                     raise PredictionError(
-                        f"{self.url} asks for a pause of {pause:.0f} s ({reason}). Run the same command "
+                        f"{self.url} requests a pause of {pause:.0f} s ({reason}). Run the same command "
                         "again after it: earlier predictions are stored."
                     )
                 if response.status not in _RETRYABLE:

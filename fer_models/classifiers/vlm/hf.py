@@ -160,7 +160,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "float32") -> H
             model, info = read_model(folder, **settings, **local)
     except Exception as error:  # transformers raises exceptions of many types for invalid files
         raise WeightsError(
-            f"{folder} is no vision-language model that transformers loads by itself: {reason_of(error)}"
+            f"{folder} is no vision-language model that transformers loads by itself: {reason_of(error)}."
         ) from error
     missing = sorted(map(str, [*info["missing_keys"], *(info.get("mismatched_keys") or [])]))
     if missing:

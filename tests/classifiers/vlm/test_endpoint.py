@@ -254,5 +254,5 @@ def resolve_endpoint(url):
 def test_a_pause_that_is_too_long_ends_the_run_with_its_length():
     with Server(lambda request, n: (429, b"later", {"Retry-After": "3600"})) as server:
         model = Endpoint(server.url, "m", QUESTION)
-        with pytest.raises(PredictionError, match=r"asks for a pause of 3600 s .*predictions are stored"):
+        with pytest.raises(PredictionError, match=r"requests a pause of 3600 s .*predictions are stored"):
             model.predict(toy_faces(1).faces([0]))
