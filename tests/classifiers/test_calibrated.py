@@ -18,6 +18,7 @@ from fer_models.classifiers import fusion
 from fer_models.classifiers.base import Predictions
 from fer_models.errors import UsageError, WeightsMissingError
 from fer_models.zoo import resolve
+from fer_models.zoo.derived_models import require_name
 from fer_models.zoo.model_name import ModelName
 from fer_models.zoo.models import MODELS
 from fer_models.zoo.spec import Runtime
@@ -181,8 +182,6 @@ def test_answers_without_probabilities_are_not_calibrated(calibrate, tmp_path):
         (["fuse", "vgg19+calibrated", "resnet50"], "has fitted exponents already"),
         (["fuse", "vgg19+calibrated+tta", "resnet50"], "has fitted exponents already"),
         (["calibrate", "vgg19+calibrated+tta"], "is fitted to its probabilities already"),
-        (["calibrate", "onnx:{file}"], "give models by name"),
-        (["fuse", "vgg19", "onnx:{file}"], "give models by name"),
         (["fuse", "vgg19", "vgg19", "resnet50"], "two or more different models"),
         (["probe", "clip-nano@{file}"], "give models by name"),
         (["calibrate", "vgg19@{file}"], "give models by name"),
@@ -193,3 +192,9 @@ def test_a_fit_that_no_name_would_select_is_refused(command, words, capsys, tmp_
     file.touch()
     assert cli.main([part.format(file=file) for part in command]) == 4
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["onnx:model", "vgg19+onnx:model", "tflite:model-probe", "vgg19@file"])
+def test_what_is_fitted_to_a_model_in_a_file_has_no_name(name):
+    with pytest.raises(UsageError, match="give models by name"):
+        require_name(name)

@@ -251,7 +251,7 @@ def test_a_restoration_that_cannot_be_loaded_ends_in_a_sentence(command, capsys,
 
     monkeypatch.setattr(resolve, "RESTORERS", Registry("restorer", RestorerSpec("inverted", fail, "")))
     Image.fromarray(photograph()).save("a.png")
-    assert command("a.png") == 4
+    assert command("a.png") == 1
     assert "'inverted' cannot be loaded: ValueError: no weights" in capsys.readouterr().err
 
 

@@ -258,8 +258,15 @@ def test_weights_of_an_installed_package_are_fetched_by_their_name(tmp_path, cap
     assert cli.main(["weights", "fetch", "mine"]) == 4
 
 
-@pytest.mark.parametrize("fetched", ["raise ValueError('no mirror')", "return 'missing'", "return 3"])
-def test_a_download_of_an_installed_package_that_fails_is_an_error(tmp_path, capsys, fetched):
+@pytest.mark.parametrize(
+    ("fetched", "message"),
+    [
+        ("raise ValueError('no mirror')", "The weights of 'mine' cannot be fetched: ValueError: no mirror"),
+        ("return 'missing'", "missing cannot be read"),
+        ("return 3", "The weights of 'mine' cannot be fetched: TypeError"),
+    ],
+)
+def test_a_download_of_an_installed_package_that_fails_is_an_error(tmp_path, capsys, fetched, message):
     path = tmp_path / "own.py"
     path.write_text(
         "from fer_models import ModelSpec, Weights\n"
@@ -268,7 +275,7 @@ def test_a_download_of_an_installed_package_that_fails_is_an_error(tmp_path, cap
         "MODELS = [ModelSpec('mine', lambda runtime: None, weights=weights)]\n"
     )
     assert cli.main(["weights", "fetch", "mine", "--model-file", str(path)]) == 4
-    assert "The weights of 'mine' cannot be fetched: " in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_without_a_home_folder_the_error_names_the_variable_for_another(monkeypatch, capsys):
