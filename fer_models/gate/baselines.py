@@ -309,8 +309,9 @@ def _check_published(record: Any, where: str) -> None:
             expected = " or ".join(t.__name__ for t in types)
             raise BaselinesError(f"{where}: {name} must be {expected}, got {value!r:.60}. Correct it.")
     accuracy = record.get("accuracy")
-    is_range = isinstance(accuracy, dict)
-    for value in [accuracy.get(name) for name in ("value", "low", "high")] if is_range else [accuracy]:
+    names = ("value", "low", "high")
+    values = [accuracy.get(name) for name in names] if isinstance(accuracy, dict) else [accuracy]
+    for value in values:
         is_share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
         if not is_share and value is not None:
             raise BaselinesError(f"{where}: accuracy must be in 0..1, got {value!r:.60}. Correct it.")
