@@ -244,6 +244,8 @@ CLAIM = {
 def test_a_published_record_with_all_fields_is_read(tmp_path, valid):
     path = tmp_path / "baselines.json"
     records = [CLAIM, {**CLAIM, "accuracy": {"value": 0.4, "low": 0.3, "high": None}, "more": {"a": [1]}}]
+    records += [{**CLAIM, "accuracy": {"value": 0.4, "metric": "top-1", "n": 7178}}]
+    records += [{"model": "CLIP", "source": "a paper", "evaluated_as": None}]
     path.write_text(json.dumps({**valid, "published": records}))
     assert baselines.read(path).published == tuple(records)
 

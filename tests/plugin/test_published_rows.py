@@ -29,6 +29,7 @@ def test_a_row_about_these_faces_is_compared_and_no_other_one():
     published = (ROW, {**ROW, "n": 15}, {**ROW, "split": "train"}, {**ROW, "dataset": "fer2013"})
     assert rows_of(published) == [ROW]
     assert rows_of(({key: value for key, value in ROW.items() if key != "evaluated_as"},)) == []
+    assert rows_of(({**ROW, "evaluated_as": None},)) == []
 
 
 def test_a_row_about_clean_faces_says_nothing_about_corrupted_ones():

@@ -404,6 +404,7 @@ def interrupt_in_epoch_3(session, update):
     [
         (["--protocol", "copied"], "no protocol named 'copied'"),
         (["--training", "plane"], "no training named 'plane'"),
+        (["--training", "plain+memorize+memorize"], "no training named 'plain+memorize+memorize'"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--protocol", "official-ferplus"], "no votes of FER+"),
     ],
