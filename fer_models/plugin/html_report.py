@@ -72,12 +72,22 @@ class PageWriter:
         except (OSError, _PageError) as error:
             if path is None or state is None:
                 raise
-            reason, hint = str(error), "The results are in evals.json."
+            sentence = f"{path} cannot be written ({str(error).rstrip('.')})."
             if isinstance(error, OSError):
-                reason, hint = error.strerror or reason, "Free some space, or choose --report-dir FOLDER."
-            state.errors["the page"] = f"{path} cannot be written ({reason}). {hint}"
+                sentence = _describe(error, path)
+            results = " The results are in evals.json." if state.is_written else ""
+            state.errors["the page"] = f"{sentence}{results}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return result
+
+
+def _describe(error: OSError, page: str) -> str:
+    """Say which file cannot be written: other plugins write theirs in the same hook, as `--junitxml` does."""
+    folder, reason = Path(os.path.expandvars(page)).expanduser().absolute().parent, error.strerror or error
+    file = Path(error.filename).absolute() if isinstance(error.filename, str) else None
+    if file is None or file.parent == folder or folder.is_relative_to(file):
+        return f"{page} cannot be written ({reason}). Free some space, or choose --report-dir FOLDER."
+    return f"{file} cannot be written ({reason})."
 
 
 class _PageError(Exception):
@@ -93,16 +103,16 @@ def _write_page(state: State, path: Path) -> None:
         _PageError: the page cannot show the results.
         OSError: it cannot be written.
     """
-    is_empty = not (state.results or state.sections["prompts"] or state.skipped)
+    is_empty = not (state.results or any(state.sections.values()) or state.skipped or state.errors)
     if not path.is_file() or (is_empty and not state.evaluation.runner.data.audit_result):
         return
     from fer_models.report import html_report
     from fer_models.report.tests_page import TestsPage
 
-    tests = TestsPage.parse(path.read_text(encoding="utf-8"))
-    if tests is None:
-        path.rename(path.with_name(f"{path.stem}-tests{path.suffix}"))
     try:
+        tests = TestsPage.parse(path.read_text(encoding="utf-8"))
+        if tests is None:
+            path.rename(path.with_name(f"{path.stem}-tests{path.suffix}"))
         html_report.write_html(state.report(), path, tests)
     except OSError:
         raise

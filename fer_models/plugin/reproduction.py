@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
@@ -10,13 +9,12 @@ import pytest
 
 from fer_models.inference.runner import Combination
 from fer_models.plugin import options
+from fer_models.report.selection import is_searchable, keyword
 
 #: Options that do not change a result, or that the command sets itself.
 _LEFT_OUT = frozenset(
     {"--update-baselines", "--measure-costs", "--report-dir", "--work-dir", "--cached-only", "--batch-size"}
 )
-#: Names that `-k` can search for (pytest's grammar of expressions).
-_SEARCHABLE = re.compile(r"[\w:+\-.\[\]\\/]+")
 
 
 def command(config: pytest.Config, combination: Combination) -> str:
@@ -29,8 +27,7 @@ def command(config: pytest.Config, combination: Combination) -> str:
     # `fer-models eval` works in the current folder. A path outside of it is not for pages and cards.
     if folder != here and folder.is_relative_to(here):
         words += ["--work-dir", folder.relative_to(here).as_posix()]
-    keyword = f"accuracy and {combination}" if _SEARCHABLE.fullmatch(str(combination)) else "accuracy"
-    return shlex.join([*words, "-k", keyword])
+    return shlex.join([*words, "-k", keyword(str(combination))])
 
 
 def _options(config: pytest.Config, combination: Combination) -> list[str]:
@@ -41,7 +38,7 @@ def _options(config: pytest.Config, combination: Combination) -> list[str]:
         if name in _LEFT_OUT or value == settings.get("default", False if "action" in settings else None):
             continue
         # A file keeps its path: a model's name has only the name of its file.
-        if name == "--model" and combination.model in value and not _SEARCHABLE.fullmatch(str(combination)):
+        if name == "--model" and combination.model in value and not is_searchable(str(combination)):
             value = [combination.model]
         if isinstance(value, bool):
             words.append(name)

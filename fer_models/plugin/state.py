@@ -315,10 +315,10 @@ class State:
     def errors_to_worker_output(self) -> str:
         """Encode only the errors of a worker, whose results cannot be encoded."""
         empty: dict[str, Any] = {"results": [], "records": [], "costs": [], "sections": {}, "audit": None}
-        return json.dumps({**empty, **self._remarks()})
+        return json.dumps({**empty, **self._skips_and_errors()})
 
-    def _remarks(self) -> dict[str, Any]:
-        """What a run says of what it did not measure."""
+    def _skips_and_errors(self) -> dict[str, Any]:
+        """Skipped models, errors, and recorded subjects that this run left out, as JSON."""
         return {"skipped": self.skipped, "errors": self.errors, "left_out": self.left_out}
 
     def to_worker_output(self) -> str:
@@ -327,7 +327,7 @@ class State:
         return json.dumps({
             "results": json_fields.encode(list(self.results.values()), "results"),
             "records": [{"id": k, "record": baselines.as_json(r)} for k, r in self.records.items()],
-            **self._remarks(),
+            **self._skips_and_errors(),
             "costs": costs,
             "sections": json_fields.encode(self.sections, "sections"),
             "audit": self.evaluation.runner.data.audit_result,

@@ -31,6 +31,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
         lines = leaderboard(report, reporter._tw.fullwidth)
         reporter.write_line(rendered(reporter, lines))
     results = (
+        *tables.unanswered(report),
         *slice_lines(report),
         *(*parity.lines(report), *robustness.lines(report)),
         *(*tables.prompts(report), *tables.restorations(report)),
@@ -69,8 +70,8 @@ def wrapped(reporter: Any, text: str) -> str:
 
 def _failures(reporter: Any, state: State) -> Iterator[str]:
     """The errors of the run, and the failed verdicts that no failed test has shown already."""
-    for message in state.errors.values():
-        yield f"error: {message}"
+    for name, message in state.errors.items():
+        yield f"error: {message if name in message else f'{name}: {message}'}"
     reports = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
     shown = "\n".join(report.longreprtext for report in reports)
     for message in state.failures().values():

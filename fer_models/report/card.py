@@ -187,8 +187,8 @@ def _validated(content: str, data: ModelCardData) -> str:
     from huggingface_hub import ModelCard
 
     results = ModelCard(content).data.get("eval_results", [])
-    own = [result for result in results if result.task_name == _TASK_NAME]
-    if own != data.eval_results:
+    written = [result for result in results if result.task_name == _TASK_NAME]
+    if written != data.eval_results:
         raise FerModelsError(
             "huggingface_hub reads other scores from the card than those of the report. Nothing was written. "
             "Check that names and prompts in the report differ by more than blanks."

@@ -103,9 +103,7 @@ def _limits(report: EvalReport) -> Iterator[str]:
 def _notes(report: EvalReport) -> Iterator[str]:
     """The notes on the results, and those on the faces that no result has."""
     yield from report.notes
-    known = {note for result in report.results for note in result.notes}
-    for name, faces in report.data.items():
-        yield from (f"{name}: {note}" for note in faces.notes if note not in known)
+    yield from (f"{name}: {note}" for name, note in report.face_notes)
 
 
 def _not_measured(report: EvalReport) -> Iterator[str]:

@@ -138,4 +138,4 @@ class RunComparison:
         counts["DEGRADED"] = sum(result.verdict.is_degraded for result in self.results)
         names = (FAIL, INCONCLUSIVE, NEW, PASS, "DEGRADED")
         verdicts = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
-        return f"{count(len(self.results), 'subject')} compared: {verdicts}"
+        return f"{count(len(self.results), 'subject')} compared{f': {verdicts}' if verdicts else ''}"

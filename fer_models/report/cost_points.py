@@ -58,7 +58,7 @@ class CostPoint:
 
 
 def cost_points(report: EvalReport, axis: CostAxis = "seconds") -> list[CostPoint]:
-    """List the models with this cost on the first uncorrupted faces, the most accurate first.
+    """List the models with this cost among the main results, the most accurate first.
 
     A cost belongs to a model and a restoration: the prompt of a model does not change its speed.
     """
@@ -68,12 +68,11 @@ def cost_points(report: EvalReport, axis: CostAxis = "seconds") -> list[CostPoin
         if cost is not None:
             key = (timed.model, timed.restoration)
             costs[key] = min(cost, costs.get(key, cost), key=lambda one: one.value)
-    groups = [results for results in report.ranked.values() if results[0].subject.corruption is None]
     points = []
-    for result in groups[0] if groups else []:
-        found = costs.get((result.subject.model, result.subject.restoration))
-        if found is not None and "accuracy" in result.metrics:
-            points.append(CostPoint(result, result.metrics["accuracy"], found))
+    for result in report.main_results:
+        cost = costs.get((result.subject.model, result.subject.restoration))
+        if cost is not None and "accuracy" in result.metrics:
+            points.append(CostPoint(result, result.metrics["accuracy"], cost))
     return _with_dominance(points)
 
 

@@ -129,11 +129,11 @@ class EvalReport:
 
     @property
     def ranked(self) -> dict[str, list[Result]]:
-        """The results by their faces: full splits first, the best accuracy first within each."""
+        """The results by their faces: full splits, then the larger parts; the best accuracy first in each."""
         groups: dict[str, list[Result]] = {}
         for result in self.results:
             groups.setdefault(result.face_set, []).append(result)
-        names = sorted(groups, key=lambda name: groups[name][0].is_part)
+        names = sorted(groups, key=lambda name: (groups[name][0].is_part, -groups[name][0].n))
         return {name: sorted(groups[name], key=_by_accuracy) for name in names}
 
     @property
@@ -141,9 +141,26 @@ class EvalReport:
         """All results in the order of `ranked`."""
         return [result for group in self.ranked.values() for result in group]
 
-    def references(self, face_set: str) -> tuple[Reference, ...]:
-        """The reference scores on some faces."""
-        return self.data[face_set].references if face_set in self.data else ()
+    @property
+    def main_results(self) -> list[Result]:
+        """The results on the faces that most of the run is about, the most accurate first.
+
+        These are uncorrupted, unless the run has only corrupted ones.
+        """
+        groups = list(self.ranked.values())
+        uncorrupted = [group for group in groups if group[0].subject.corruption is None]
+        return next(iter(uncorrupted or groups), [])
+
+    def face_set_of(self, results: Sequence[Result]) -> FaceSetDescription | None:
+        """The description of the faces of results; None where it is about more or fewer of the split."""
+        subject, n = results[0].subject, max(result.n for result in results)
+        faces = self.data.get(f"{subject.dataset}/{subject.split}")
+        return faces if faces is not None and faces.n == n else None
+
+    def references(self, results: Sequence[Result]) -> tuple[Reference, ...]:
+        """The scores without a model on the faces of results."""
+        faces = self.face_set_of(results)
+        return () if faces is None else faces.references
 
     @property
     def failures(self) -> list[Result | RobustnessEntry]:
@@ -190,6 +207,14 @@ class EvalReport:
             for note in result.notes:
                 subjects.setdefault(note, []).append(result.name)
         return [f"{note} ({_listed(list(dict.fromkeys(names)))})" for note, names in subjects.items()]
+
+    @property
+    def face_notes(self) -> list[tuple[str, str]]:
+        """The split and the text of each note on the faces that no result has."""
+        noted = {note for result in self.results for note in result.notes}
+        return [
+            (name, note) for name, faces in self.data.items() for note in faces.notes if note not in noted
+        ]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -62,22 +62,23 @@ def leaderboard(report: EvalReport) -> Picture | None:
     heights = [min(len(lines), _MAX_LINES) + 0.2 for lines in panels.values()]
     figure = new_figure(0.27 * sum(heights) + 0.4 * len(heights) + 0.7)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
-    majorities = _majorities(report)
+    majorities = {faces: majority for faces in panels if (majority := _majority(report, shown[faces]))}
     for ax, (faces, lines) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, faces, lines, majorities.get(faces))
     axes[-1].set_xlabel("accuracy", color=MUTED, fontsize=9)
-    all_lines = [line for lines in panels.values() for line in lines.values()]
-    marks = _legend(all_lines, has_majority=bool(majorities.keys() & panels))
+    all_lines = [line for lines in panels.values() for line in islice(lines.values(), _MAX_LINES)]
+    marks = _legend(all_lines, has_majority=bool(majorities))
     place: dict[str, Any] = {"loc": "outside lower left", "ncols": 4, "frameon": False}
     figure.legend(handles=marks, fontsize=8, labelcolor=MUTED, **place)
     names = ", ".join(panels)
     return to_picture(figure, f"Accuracy with 95 % intervals on {names}; the numbers are in the leaderboard.")
 
 
-def _majorities(report: EvalReport) -> dict[str, float]:
-    """The share of the most frequent emotion in each set of faces."""
-    counts = {faces: description.counts.values() for faces, description in report.data.items()}
-    return {faces: max(row) / sum(row) for faces, row in counts.items() if sum(row)}
+def _majority(report: EvalReport, results: Sequence[Result]) -> float | None:
+    """The share of the most frequent emotion in the faces of results."""
+    faces = report.face_set_of(results)
+    counts = [] if faces is None else list(faces.counts.values())
+    return max(counts) / sum(counts) if sum(counts) else None
 
 
 def _lines(results: Sequence[Result], published: Sequence[Mapping[str, Any]]) -> dict[str, _Line]:
@@ -137,9 +138,11 @@ def _legend(lines: Sequence[_Line], has_majority: bool) -> list[Line2D]:
     baseline: dict[str, Any] = {"color": INK, "marker": "|", "markersize": 9, "linestyle": ""}
     claim: dict[str, Any] = {"color": MUTED, "marker": "D", "mfc": "none", "ls": ""}
     majority: dict[str, Any] = {"color": MUTED, "linewidth": 1, "ls": "--"}
+    verdicts = {str(result.verdict) for result in results}
     marks = [
         (bool(results), "measured here, 95 % interval", measured),
-        (any(result.baseline for result in results), "baseline", baseline),
+        *((name in verdicts, name, {**measured, "color": VERDICT_COLOURS[name]}) for name in VERDICT_COLOURS),
+        (any(result.baseline_value() is not None for result in results), "baseline", baseline),
         (any(line.claims for line in lines), "published claim, not measured here", claim),
         (has_majority, "always the most frequent emotion", majority),
     ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fer_models.gate.restoration_effect import ALL_MODELS, CONTROL
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import count, metric_name, number, p_value, signed
-from fer_models.report.report_entries import Reference, Result
 
 #: What a reader must know about the faces of a dataset before any number.
 _ABOUT_FACES = {
@@ -39,7 +38,7 @@ def about_faces(report: EvalReport) -> list[tuple[str, str]]:
     """Describe the faces of each split: its name with the number of faces, and a caution or nothing."""
     texts = []
     for name, faces in report.data.items():
-        n = f"{faces.n:,} faces" if faces.n == faces.of else f"{faces.n:,} of {faces.of:,} faces"
+        n = count(faces.n, "face") if faces.n == faces.of else f"{faces.n:,} of {count(faces.of, 'face')}"
         texts.append((f"{name}, {n}", caution(name.partition("/")[0])))
     return texts
 
@@ -67,25 +66,18 @@ def _falls(report: EvalReport) -> Iterator[Fact]:
         now, words = result.value(name), metric_name(name)
         before = None if now is None else now - change
         yield Fact(
-            "Where it fell most",
+            "Greatest fall",
             f"{name.partition(':')[2]}: {number(before)} → {number(now)}",
             f"{words[0].upper()}{words[1:]} by {result.name} ({signed(change)}, p {p_value(p)}).",
         )
 
 
-def _full_results(report: EvalReport) -> list[Result]:
-    """The results on the uncorrupted faces that most of the run is about, the most accurate first."""
-    groups = [group for group in report.ranked.values() if group[0].subject.corruption is None]
-    return groups[0] if groups else []
-
-
 def _best(report: EvalReport) -> Iterator[Fact]:
-    results = [result for result in _full_results(report) if "accuracy" in result.metrics]
+    results = [result for result in report.main_results if "accuracy" in result.metrics]
     if not results:
         return
     best, accuracy = results[0], results[0].metrics["accuracy"]
-    references: tuple[Reference, ...] = report.references(f"{best.subject.dataset}/{best.subject.split}")
-    always = [one for one in references if one.name.startswith("always")]
+    always = [one for one in report.references(results) if one.name.startswith("always")]
     chance = [f"; {one.name}: {number(one.accuracy.value)}" for one in always]
     interval = f"[{number(accuracy.low)}, {number(accuracy.high)}]"
     yield Fact(
@@ -99,18 +91,18 @@ def _sensitivity(report: EvalReport) -> Iterator[Fact]:
     """The smallest falls that the verdicts can establish."""
     detectable = [
         result.changes.faces.minimum_detectable_fall
-        for result in _full_results(report)
+        for result in report.main_results
         if result.changes is not None and result.changes.faces.minimum_detectable_fall is not None
     ]
     if not detectable:
         return
     low, high = 100 * min(detectable), 100 * max(detectable)
     points = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
-    n = _full_results(report)[0].n
+    n = report.main_results[0].n
     yield Fact(
         "Smallest detectable fall",
         f"{points} points",
-        f"Of accuracy, on {count(n, 'face')}: a smaller fall can pass unseen.",
+        f"Of accuracy, on {count(n, 'face')}: a smaller fall is not detected.",
     )
 
 

@@ -61,12 +61,12 @@ def exact_percent(value: float) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """`0.0004`, `0.03`, `< 0.0001`: as many digits as a decision needs."""
+    """`0.0004`, `0.0478`, `0.31`, `< 0.0001`: three digits below 0.1, where the levels of decisions are."""
     if value is None:
         return NOTHING
     if value < 0.0001:
         return "< 0.0001"
-    return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+    return f"{value:.3g}" if value < 0.1 else f"{value:.2f}"
 
 
 def p_equation(value: float | None) -> str:

@@ -43,7 +43,7 @@ def _sections(report: EvalReport, with_interval: bool, columns: int) -> dict[str
     for face_set, results in report.ranked.items():
         n = results[0].n
         title = one_line(face_set) + ("" if results[0].is_part else f", {count(n, 'face')}")
-        references = [_reference(each, n, columns) for each in report.references(face_set)]
+        references = [_reference(each, n, columns) for each in report.references(results)]
         sections[title] = [*(_row(result, with_interval, columns) for result in results), *references]
     return sections
 

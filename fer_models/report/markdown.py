@@ -22,6 +22,7 @@ _EFFECT_HEADINGS = (
     "restoration",
     "against",
     "model",
+    "n",
     "before",
     "after",
     "corrected",
@@ -78,16 +79,19 @@ def _text(report: EvalReport, left_out: Sequence[str]) -> str:
 def _tables(report: EvalReport) -> Iterator[str]:
     """A table for each set of faces, and a line on robustness and each export."""
     for face_set, results in report.ranked.items():
-        rows = [_row(result) for result in results]
-        yield f"{code(face_set)}\n\n{table(_HEADINGS, rows, numbers=(1, 2, 3, 4))}"
+        has_unanswered = any(result.unanswered for result in results)
+        headings = (*_HEADINGS[:2], *(("no prediction",) if has_unanswered else ()), *_HEADINGS[2:])
+        rows = [_row(result, has_unanswered) for result in results]
+        yield f"{code(face_set)}\n\n{table(headings, rows, numbers=range(1, len(headings) - 1))}"
     yield from map(code, (*robustness.lines(report)[:1], *parity.lines(report)))
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _row(result: Result, has_unanswered: bool) -> tuple[str, ...]:
     accuracy = with_interval(result.metrics.get("accuracy"))
     change, p = signed(result.change()), p_value(result.p())
     verdict = result.label if result.label == PASS else f"**{result.label}**"
-    return (code(result.name), f"{result.n:,}", accuracy, change, cell(p), verdict)
+    unanswered = (f"{result.unanswered:,}",) if has_unanswered else ()
+    return (code(result.name), f"{result.n:,}", *unanswered, accuracy, change, cell(p), verdict)
 
 
 def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
@@ -105,7 +109,7 @@ def _details(report: EvalReport, *, with_flips: bool) -> Iterator[str]:
         )
     if report.restorations:
         rows = [_effect_row(effect) for effect in report.restorations]
-        effects = table(_EFFECT_HEADINGS, rows, numbers=(3, 4, 5, 6, 7))
+        effects = table(_EFFECT_HEADINGS, rows, numbers=(3, 4, 5, 6, 7, 8))
         yield folded(f"Effects of restorations ({len(rows)})", effects)
     if lines := [f"- {code(line)}" for line in _remarks(report)]:
         yield "\n".join(lines)
@@ -116,9 +120,9 @@ def _flips(result: Result) -> tuple[str, str]:
     title = f"{result.id}: faces that changed"
     if result.changes is not None:
         faces = result.changes.faces
-        wrong, right = count(faces.negative_flips, "face"), faces.positive_flips
-        title = f"{result.id}: {wrong} correct before and wrong now, {right} the other way"
-        if (shown := len(result.flips)) < faces.negative_flips + right:
+        n_wrong = count(faces.negative_flips, "face")
+        title = f"{result.id}: {n_wrong} correct before and wrong now, {faces.positive_flips} the other way"
+        if (shown := len(result.flips)) < faces.negative_flips + faces.positive_flips:
             title += f" ({shown} shown)"
     return title, table(FLIP_HEADINGS, [_flip_row(face) for face in result.flips], numbers=(0, 5, 6))
 
@@ -133,7 +137,7 @@ def _effect_row(effect: RestorationResult) -> tuple[str, ...]:
     names = map(code, (effect.restoration, effect.against, effect.model))
     accuracies = (number(effect.accuracy.before), number(effect.accuracy.after))
     faces = (f"{effect.corrected:,}", f"{effect.broken:,}", cell(p_value(effect.p_adjusted)))
-    return (*names, *accuracies, *faces, code(effect.verdict))
+    return (*names, f"{effect.n:,}", *accuracies, *faces, code(effect.verdict))
 
 
 def _slice_row(row: WorstSlice) -> tuple[str, ...]:
@@ -161,6 +165,4 @@ def _remarks(report: EvalReport) -> Iterator[str]:
     if report.depth.left_out:
         yield f"Depth {report.depth.name} left out: {', '.join(report.depth.left_out)}"
     yield from (f"Note: {note}" for note in report.notes)
-    known = {note for result in report.results for note in result.notes}
-    for name, face_set in report.data.items():
-        yield from (f"Note: {name}: {note}" for note in face_set.notes if note not in known)
+    yield from (f"Note: {name}: {note}" for name, note in report.face_notes)

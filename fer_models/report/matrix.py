@@ -86,7 +86,7 @@ def _matrix(title: str, results: Sequence[Result], report: EvalReport) -> Matrix
         MatrixRow(name, {restoration: of[restoration] for restoration in names if restoration in of})
         for name, of in cells.items()
     ]
-    return Matrix(title, results[0].of, names, sorted(rows, key=_rank), report.references(title))
+    return Matrix(title, results[0].of, names, sorted(rows, key=_rank), report.references(results))
 
 
 def _rank(row: MatrixRow) -> tuple[bool, float, str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fer_models.report import markdown_text
 from fer_models.report.cost_points import CostAxis, CostPoint
-from fer_models.report.formatting import NOTHING, amount, clean, one_line
+from fer_models.report.formatting import NOTHING, amount, one_line
 from fer_models.report.terminal_table import MIN_WIDTH, Row, TerminalTable
 
 #: Headings of the costs.
@@ -60,8 +60,8 @@ def to_text(points: Sequence[CostPoint], axis: CostAxis) -> TerminalTable:
     """Lay out the points: the Pareto front first, then the dominated models."""
     sections: dict[str, list[Row]] = {"Pareto front": [], "Dominated": []}
     for point in points:
-        cells = (*_numbers(point, axis), clean(one_line(point.dominated_by or NOTHING)), _intervals(point))
-        row = Row(Text(clean(one_line(point.result.name))), tuple(map(Text, cells)))
+        cells = (*_numbers(point, axis), one_line(point.dominated_by or NOTHING), _intervals(point))
+        row = Row(Text(one_line(point.result.name)), tuple(map(Text, cells)))
         sections["Dominated" if point.dominated_by else "Pareto front"].append(row)
     shown = {title: rows for title, rows in sections.items() if rows}
     accuracy, cost, *texts = _headings(axis)

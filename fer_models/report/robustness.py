@@ -9,7 +9,7 @@ from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW
 from fer_models.gate.robustness_gate import ROBUSTNESS_MARGIN, RobustnessFigure
 from fer_models.report import tables
 from fer_models.report.eval_report import EvalReport
-from fer_models.report.formatting import NOTHING, clean, number, p_value, signed
+from fer_models.report.formatting import NOTHING, clean, count, number, p_value, signed
 from fer_models.report.robustness_entries import VERDICT_ORDER, Figure
 from fer_models.report.verdicts import HINT
 
@@ -70,7 +70,7 @@ def lines(report: EvalReport) -> list[str]:
     counts = Counter(figure.verdict for _, figure in judged)
     summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_ORDER if counts[verdict])
     failures = [_failure_line(entry.name, figure) for entry, figure in judged if figure.verdict == FAIL]
-    return [clean(line) for line in (f"robustness: {summary} of {len(judged)} figures", *failures)]
+    return [clean(line) for line in (f"robustness: {summary} of {count(len(judged), 'figure')}", *failures)]
 
 
 def _failure_line(name: str, figure: Figure) -> str:

@@ -23,6 +23,7 @@ from fer_models.gate.judge import Judge
 from fer_models.report import published_claims, verdicts
 from fer_models.report.eval_report import SCHEMA, STORED, EvalReport
 from fer_models.report.report_entries import face_set_name
+from fer_models.report.selection import is_searchable, keyword
 from fer_models.result_entries import scores_json, verdict_json
 from fer_models.scoring import metrics
 from fer_models.store.partition import StoredPredictions
@@ -58,9 +59,9 @@ def stored_report(
     everything, damaged = run_sources.read_store(folder)
     stored = [one for one in everything if is_wanted(one.subject)]
     if not stored:
-        found = f"{len(everything)} other subjects" if everything else "no complete predictions"
+        content = f"{len(everything)} other subjects" if everything else "no complete predictions"
         raise UsageError(
-            f"{folder} has {found}, and nothing to report. "
+            f"{folder} has {content}, and nothing to report. "
             "Check --model, --dataset and --split, or run `pytest evals --store FOLDER` first."
         )
     run = _StoredRun(str(folder), everything, records, {one.subject for one in stored})
@@ -173,8 +174,11 @@ def _command(subject: Subject) -> str:
         words += ["--question", subject.prompt]
     elif subject.prompt in prompts.names():  # the file of any other set is not in the store
         words += ["--prompts", subject.prompt]
-    keyword = f"accuracy and {subject.model}-{subject.restoration}"
-    return shlex.join(["fer-models", "eval", *words, "-k", keyword])
+    combination = f"{subject.model}-{subject.restoration}"
+    # A name with a source or a file, such as `timm:NAME` or `vgg19@FILE`, is no model of every run.
+    if ":" in subject.model or "@" in subject.model or not is_searchable(combination):
+        words += ["--model", subject.model]
+    return shlex.join(["fer-models", "eval", *words, "-k", keyword(combination)])
 
 
 def _common_environment(stored: Sequence[StoredPredictions]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import NOTHING, clean, count, number, one_line, p_value, signed
 from fer_models.report.robustness_entries import PromptResult, QuestionResult, RestorationResult
 
+#: The results that the line on missing predictions names.
+_MOST_UNANSWERED = 4
+
 # The terminal.
 
 
@@ -50,6 +53,18 @@ def _prompt_line(entry: PromptResult) -> str:
     )
 
 
+def unanswered(report: EvalReport) -> list[str]:
+    """One line on the results with faces without a prediction, the most first; empty without such faces."""
+    results = sorted((r for r in report.results if r.unanswered), key=lambda r: -r.unanswered)
+    if not results:
+        return []
+    parts = [f"{r.name} {r.unanswered:,} of {r.n:,}" for r in results[:_MOST_UNANSWERED]]
+    more = len(results) - len(parts)
+    return [
+        clean(f"faces without a prediction: {', '.join((*parts, *([f'{more:,} more'] if more else [])))}")
+    ]
+
+
 def restorations(report: EvalReport) -> list[str]:
     """One line for each effect of a restoration."""
     return [clean(_restoration_line(effect)) for effect in report.restorations]
@@ -64,7 +79,7 @@ def _restoration_line(effect: RestorationResult) -> str:
         detectable += f", this change needs about {count(effect.required_sample_size, 'face')}"
     return (
         f"{effect.restoration} against {effect.against}, {effect.model}: {effect.verdict} "
-        f"({number(accuracy.before)} -> {number(accuracy.after)}, "
+        f"({number(accuracy.before)} -> {number(accuracy.after)} on {count(effect.n, 'face')}, "
         f"{effect.corrected} corrected, {effect.broken} broken, p {p_value(effect.p_adjusted)}{detectable})"
     )
 

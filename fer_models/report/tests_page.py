@@ -33,12 +33,12 @@ class TestsPage:
     @classmethod
     def parse(cls, page: str) -> TestsPage | None:
         """Take a page apart; None if it has no body. Event handlers in its markup are left out."""
-        found = _BODY.search(page)
-        if found is None:
+        match = _BODY.search(page)
+        if match is None:
             return None
-        markup, script, rest = found.group(1).partition("<script")
+        markup, script, rest = match.group(1).partition("<script")
         body = "".join((_HANDLER.sub("", markup), script, rest))
-        style = "\n".join(_STYLE.findall(page[: found.start()]))
+        style = "\n".join(_STYLE.findall(page[: match.start()]))
         return cls(style, Markup(body), tuple(_SCRIPT.findall(body)))
 
     def nested_style(self, selector: str) -> str:

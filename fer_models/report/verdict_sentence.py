@@ -13,7 +13,7 @@ from fer_models.gate.gate import FAIL, INCONCLUSIVE, NEW
 from fer_models.report.eval_report import EvalReport
 from fer_models.report.formatting import count, listed, metric_name, number, one_line, p_equation, signed
 from fer_models.report.report_entries import Entry, Result, face_set_name
-from fer_models.report.robustness_entries import Figure, ParityEntry, RobustnessEntry
+from fer_models.report.robustness_entries import CostRatioEntry, Figure, ParityEntry, RobustnessEntry
 
 _ERROR = "ERROR"
 #: How many names are listed; the rest is counted.
@@ -58,8 +58,7 @@ class _Verdict:
         else:
             yield self._nothing_judged()
         if self._errors:
-            subjects = count(len(self._errors), "subject")
-            yield f"{subjects} could not be judged: {self._listed(self._errors)}."
+            yield f"{count(len(self._errors), 'error')}: {self._listed(self._errors)}."
         fails = any(e.fails for e in self._results) or any(e.fails for e in self.report.checks)
         if worst is None and fails:
             yield "The run fails, because of --strict-gate."
@@ -86,7 +85,7 @@ class _Verdict:
 
     @cached_property
     def _errors(self) -> list[str]:
-        """The subjects that could not be judged, each once."""
+        """What the errors are about, each once: a subject that could not be judged, or a part of the run."""
         failed = (r.id for r in self.report.ranked_results if r.verdict == _ERROR)
         return list(dict.fromkeys((*failed, *(error.subject for error in self.report.errors))))
 
@@ -102,8 +101,9 @@ class _Verdict:
 
     @cached_property
     def _failed_figures(self) -> list[tuple[RobustnessEntry, Figure]]:
+        """The figures that failed, the greatest change first; then costs, whose changes are no shares."""
         failed = (pair for pair in self._figures if pair[1].verdict == FAIL)
-        return sorted(failed, key=lambda pair: -abs(pair[1].change or 0.0))
+        return sorted(failed, key=lambda pair: (_is_cost(pair[0]), -abs(pair[1].change or 0.0)))
 
     # Failures.
 
@@ -144,7 +144,8 @@ class _Verdict:
         numbers = {
             "other combination": len(self._failed),
             "other export": len(self._failed_exports),
-            "other robustness figure": len(self._failed_figures),
+            "other robustness figure": sum(not _is_cost(entry) for entry, _ in self._failed_figures),
+            "other cost": sum(_is_cost(entry) for entry, _ in self._failed_figures),
         }
         worst = next(noun for noun, n in numbers.items() if n)
         return [count(n, noun) for noun, n in (numbers | {worst: numbers[worst] - 1}).items() if n]
@@ -203,8 +204,9 @@ class _Verdict:
             yield f"{count(n, 'robustness figure')} {singular if n == 1 else plural}"
 
     def _nothing_judged(self) -> str:
-        predicted, skipped = len(self.report.results), [skip.model for skip in self.report.skipped]
-        if any(result.verdict is None for result in self.report.results):
+        predicted = sum(result.verdict is None for result in self.report.results)
+        skipped = [skip.model for skip in self.report.skipped]
+        if predicted:
             return f"Nothing was judged: {count(predicted, 'combination')} predicted only."
         if skipped:
             models, was = count(len(skipped), "model"), "was" if len(skipped) == 1 else "were"
@@ -221,6 +223,10 @@ class _Verdict:
     def _listed(self, names: Sequence[str]) -> str:
         more = len(names) - _NAMES
         return ", ".join((*map(self.quote, names[:_NAMES]), *([f"{more:,} more"] if more > 0 else [])))
+
+
+def _is_cost(entry: RobustnessEntry) -> bool:
+    return isinstance(entry, CostRatioEntry)
 
 
 def _failed_metric(result: Result) -> str | None:

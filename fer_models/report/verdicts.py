@@ -97,14 +97,15 @@ def table(verdict: Verdict, headline: str, hint: str, recorded: str = "baseline"
         for k in shown
     ]
     were, are = ("was", "is") if c.negative_flips == 1 else ("were", "are")
-    fell = f"{count(c.negative_flips, 'face')} {were} correct and {are} wrong now"
-    facts = [f"{fell}, {c.positive_flips} the other way"]
+    faces = count(c.negative_flips, "face")
+    facts = [f"{faces} {were} correct and {are} wrong now, {c.positive_flips} the other way"]
     if (worst := verdict.worst_class) is not None:
         facts[0] += f"; worst class: {worst[0]} {worst[1]:.2f} -> {worst[2]:.2f}"
     if c.degradation is not None and c.degradation.is_significant:
         before, now = c.degradation.before, c.degradation.now
-        fell = "the probability given to the true emotion fell"
-        facts.append(f"{fell} from {before:.3f} to {now:.3f} (geometric mean)")
+        facts.append(
+            f"the probability given to the true emotion fell from {before:.3f} to {now:.3f} (geometric mean)"
+        )
     facts += [f"{problem}." for problem in verdict.problems if f"{problem}." != headline]
     fall = verdict.minimum_detectable_fall
     establishes = "no fall, however large" if fall is None else f"a fall of {100 * fall:.1f} points"

@@ -52,7 +52,8 @@ def test_drift_stands_beside_the_verdict_and_fails_only_when_strict(bench):
     calm = bench.run(model="doubting.py")
     assert "PASS, DEGRADED" in calm.stdout
     assert bench.report()["results"][0]["log_loss"]["found"] is True
-    assert "DEGRADED" in (bench.folder / "reports" / "evals.html").read_text()
+    page = (bench.folder / "reports" / "evals.html").read_text()
+    assert 'PASS</span> <span class="verdict degraded">DEGRADED</span>' in page
     strict = bench.run("--strict-gate", model="doubting.py", code=1)
     assert "the probability given to the true emotion fell, from 0." in strict.stdout
 

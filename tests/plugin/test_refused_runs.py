@@ -135,6 +135,16 @@ def test_baselines_that_cannot_be_written_are_an_error_of_the_report(bench):
     assert "cannot be written" in error["message"]
 
 
+def test_a_file_of_another_plugin_that_cannot_be_written_is_named(bench):
+    (bench.folder / "file").write_text("in the way")
+    done = bench.start(["-m", "pytest", *bench.command(f"--junitxml={bench.folder}/file/junit.xml")])
+    text = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1, text
+    assert f"{bench.folder}/file cannot be written" in text
+    assert "evals.html cannot be written" not in text
+    assert "Traceback" not in text
+
+
 def test_a_model_with_a_record_is_selected_even_if_the_command_does_not_name_it(bench):
     """A fusion is no model of the zoo; its record makes it one of the run."""
     bench.run("--update-baselines")

@@ -25,6 +25,12 @@ def test_a_slower_and_less_accurate_model_is_dominated_and_a_trade_off_is_not():
     }
 
 
+def test_a_run_on_parts_of_a_split_has_the_points_of_the_largest_part():
+    results = [result("a", 0.9, restoration="bicubic", n=49, id="part"), result("a", 0.6, n=100)]
+    points = cost_points(report(results=results, costs=[cost(model="a", images_per_second=9.0)]))
+    assert [point.result.n for point in points] == [100]
+
+
 def test_equal_models_do_not_dominate_each_other():
     points = points_of([("one", 0.7, 100), ("two", 0.7, 100)])
     assert [point.dominated_by for point in points.values()] == [None, None]

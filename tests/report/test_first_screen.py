@@ -36,6 +36,24 @@ def test_the_best_model_is_shown_next_to_the_most_frequent_emotion():
     assert best.explanation.endswith("on 3,589 faces; always happy: 0.245.")
 
 
+def test_of_several_parts_of_a_split_the_largest_is_the_main_one():
+    restored = result("a", 0.9, restoration="bicubic", n=49, id="a-bicubic")
+    score = {"value": 0.2449, "low": 0.23, "high": 0.26}
+    data = {
+        "fer2013/private_test": face_set(
+            n=100, references=[{"name": "always happy", "n": 100, "accuracy": score}]
+        )
+    }
+    (best,) = facts(report(results=[restored, result("a", 0.6, n=100)], data=data))
+    assert best.value == "a-raw: 0.600"
+    assert best.explanation.endswith("on 100 faces; always happy: 0.245.")
+
+
+def test_a_run_on_corrupted_faces_only_has_a_most_accurate_model():
+    (best,) = facts(report(results=[result("a", 0.6, corruption="jpeg@3")]))
+    assert best.value == "a-raw: 0.600"
+
+
 def test_the_control_of_a_restoration_is_no_fact_and_all_models_together_come_first():
     entries = [
         {**restoration_entry(), "restoration": "bicubic"},

@@ -189,7 +189,7 @@ def test_the_first_screen_has_the_verdict_the_faces_and_what_was_not_run() -> No
     assert headline.startswith("resnet50-raw")
     assert '<h1 class="verdict-sentence fail">' in page
     summary = section_html(full_report(), "summary")
-    for words in ("fer2013/private_test, 7 faces", "Most accurate", "1 skipped", "weights get"):
+    for words in ("fer2013/private_test, 3,589 faces", "Most accurate", "1 skipped", "weights get"):
         assert words in summary
 
 
@@ -269,12 +269,46 @@ def test_a_reader_sees_leaks_annotators_degraded_and_pairs_of_faces() -> None:
     for words in (
         "Leaks and label noise",
         "majority of ten raters",
-        "DEGRADED",
         "2 example pairs",
         "the same pixels, two labels",
         "n = 3350",
     ):
         assert words in page
+    assert "DEGRADED" in section_html(full_report(), "leaderboard")
+
+
+def test_a_failed_row_is_marked_by_more_than_its_colour() -> None:
+    one = full_result("vgg19", "FAIL", "accuracy fell")
+    for name in ("accuracy", "recall:sad"):
+        one["changes"][name] = {"change": -0.05, "p": 0.0001, "failed": True}
+    page = page_html(eval_reports.report(results=[one]))
+    rows = re.findall(r'<tr class="failed"><th scope="row">(.*?)</th>', page)
+    assert len(rows) >= 3  # in the regressions, and under the subject: its metrics, and its emotions
+    assert all(row.startswith("&gt; ") for row in rows)
+
+
+def test_an_error_is_shown_with_what_it_is_about() -> None:
+    errors = [
+        {"subject": f"corruptions of {name}-raw on x/y", "message": "out of memory"} for name in ("a", "b")
+    ]
+    page = section_html(eval_reports.report(results=[result()], errors=errors), "regressions")
+    assert "<b>corruptions of a-raw on x/y</b>" in page
+    assert "<b>corruptions of b-raw on x/y</b>" in page
+
+
+def test_combinations_are_counted_by_their_verdicts() -> None:
+    results = [result("a"), result("b", id="b"), result("c", id="c", verdict=None)]
+    assert "2 combinations" in re.search(
+        r'<p class="verdicts">(.*?):', page_html(eval_reports.report(results=results)), re.DOTALL
+    ).group(1)  # type: ignore[union-attr]
+
+
+def test_a_note_on_the_faces_that_a_result_has_is_shown_once() -> None:
+    note = "limited to 350 of 3,589 faces"
+    data = {"fer2013/private_test": face_set(notes=[note, "of another kind"])}
+    page = section_html(eval_reports.report(results=[result(notes=[note])], data=data), "data")
+    assert page.count(note) == 1
+    assert "of another kind" in page
 
 
 def test_no_picture_is_fetched_from_elsewhere() -> None:

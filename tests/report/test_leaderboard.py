@@ -85,6 +85,19 @@ def test_a_reference_on_other_faces_has_its_own_number() -> None:
     assert any(line.startswith("constant  ") for line in lines)
 
 
+def test_a_reference_is_shown_for_a_part_of_the_split_only_next_to_results_on_the_same_part() -> None:
+    score = {"value": 0.25, "low": 0.2, "high": 0.3}
+    data = {
+        "fer2013/private_test": face_set(
+            n=350, references=[{"name": "constant", "n": 350, "accuracy": score}]
+        )
+    }
+    results = [result(n=350), result(n=49, restoration="bicubic", id="part")]
+    lines = printed(report(results=results, data=data))
+    (place,) = [i for i, line in enumerate(lines) if line.startswith("constant")]
+    assert place < next(i for i, line in enumerate(lines) if "49 of 3,589" in line)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(NAMES, min_size=1, max_size=4, unique=True),

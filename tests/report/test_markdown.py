@@ -68,7 +68,7 @@ def test_robustness_that_fails_is_folded_with_its_message():
     text = markdown(report(prompts=[entry]))
     assert "FAIL: prompts: vgg19-raw on fer2013/private_test" in text
     assert "the worst template fell" in text
-    assert "robustness: 1 FAIL of 1 figures" in text
+    assert "robustness: 1 FAIL of 1 figure" in text
 
 
 def test_the_faces_that_changed_are_listed():
@@ -85,11 +85,19 @@ def test_the_number_of_faces_that_changed_is_that_of_all_faces(shown, note):
 def test_restorations_skips_and_what_was_left_out_are_shown():
     text = markdown(full_report())
     effects = tables_in(text)[-1]
-    assert effects[1] == ["gfpgan", "raw", "vgg19", "0.700", "0.659", "12", "34", "0.0020", "harms"]
+    assert effects[1] == ["gfpgan", "raw", "vgg19", "3,589", "0.700", "0.659", "12", "34", "0.002", "harms"]
     assert "fer-models weights get phi-3.5-vision" in text
     assert "1 recorded subject left out by the selection of tests" in text
     assert "Depth standard left out: corruption severities 1" in text
     assert "its prompt was chosen on public_test" in text
+
+
+def test_faces_without_a_prediction_have_a_column_where_there_are_some():
+    text = markdown(report(results=[result("a", unanswered=1794), result("b", id="b")]))
+    (table,) = tables_in(text)
+    assert table[0] == ["subject", "n", "no prediction", "accuracy", "change", "p", "verdict"]
+    assert sorted(row[2] for row in table[1:]) == ["0", "1,794"]
+    assert "no prediction" not in markdown(report(results=[result()]))
 
 
 def test_a_text_over_the_limit_loses_the_faces_that_changed_first():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark.expression import Expression
 from fakes_runs import OTHER, SUBJECT, predictions_of, record_of, shard_file, write_baselines, write_partition
 
 from fer_models import cli
@@ -33,6 +35,21 @@ def test_a_store_is_scored_and_judged_as_one_family(tmp_path: Path) -> None:
     assert failed.changes.faces.negative_flips == 60
     assert all(face.is_negative and face.picture is None for face in failed.flips)
     assert failed.from_store
+
+
+def test_the_command_of_a_model_that_no_run_has_by_itself_names_it(tmp_path: Path) -> None:
+    names = ("vgg19", "vgg19+clip-nano", "timm:net", "resnet50@w.safetensors", "a model")
+    for i, name in enumerate(names):
+        write_partition(tmp_path, predictions_of(), replace(SUBJECT, model=name), key=str(i))
+    commands = {
+        one.subject.model: shlex.split(one.command) for one in stored_report(tmp_path, Baselines()).results
+    }
+    assert {name for name, words in commands.items() if "--model" in words} == set(names[2:])
+    restoration = SUBJECT.restoration
+    assert commands["timm:net"][-4:] == ["--model", "timm:net", "-k", f"accuracy and timm:net-{restoration}"]
+    assert commands["a model"][-4:] == ["--model", "a model", "-k", "accuracy"]
+    for words in commands.values():
+        Expression.compile(words[-1])
 
 
 def test_of_several_predictions_of_a_subject_the_newest_count(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from eval_reports import (
     baseline,
     changes,
+    cost_ratio_entry,
     full_report,
     parity_entry,
     prompt_entry,
@@ -80,14 +81,30 @@ def test_the_worst_accuracy_is_named_first_and_the_others_are_counted():
     results = [regressed("a"), regressed("b", 0.7, 0.5, p=0.004), regressed("c", 0.9, 0.2, metric="macro_f1")]
     sentence = verdict_sentence(report(results=results, prompts=[prompts_with(figure("FAIL"))]))
     assert sentence == (
-        f"b-raw regressed on {PLACE}: accuracy 0.700 -> 0.500 (p = 0.0040). "
+        f"b-raw regressed on {PLACE}: accuracy 0.700 -> 0.500 (p = 0.004). "
         "2 other combinations and 1 other robustness figure failed too."
     )
 
 
+def test_a_cost_that_failed_is_named_after_robustness_and_is_no_robustness_figure():
+    slower = {**cost_ratio_entry(), "fails": True}
+    slower["figures"] = [{**figure("FAIL", 0.8, "cost: ratio"), "baseline": 11.1, "now": 11.9}]
+    made = report(results=[result()], prompts=[prompts_with(figure("FAIL"))], cost_ratios=[slower])
+    sentence = verdict_sentence(made)
+    assert ": prompts: worst template 0.420 -> 0.400" in sentence
+    assert "1 other cost failed too." in sentence
+    assert ": cost: ratio 11.100 -> 11.900" in verdict_sentence(report(cost_ratios=[slower]))
+
+
+def test_what_was_predicted_only_is_counted_without_errors():
+    results = [with_verdict("a", None), with_verdict("b", "ERROR", fails=True)]
+    sentence = verdict_sentence(report(results=results))
+    assert sentence.startswith("Nothing was judged: 1 combination predicted only. 1 error: b-raw on")
+
+
 def test_a_recall_that_fell_has_its_change_only():
     sentence = verdict_sentence(report(results=[regressed(metric="recall:fear", p=0.002)]))
-    assert sentence == f"vgg19-raw regressed on {PLACE}: recall of fear -0.024 (p = 0.0020)."
+    assert sentence == f"vgg19-raw regressed on {PLACE}: recall of fear -0.024 (p = 0.002)."
 
 
 def test_a_failure_without_a_fall_gives_its_reason():
@@ -114,8 +131,7 @@ def test_robustness_that_regressed_is_named_with_its_figure():
 
 def test_an_export_that_differs_is_named_with_its_reference():
     assert verdict_sentence(report(parity=[export("FAIL"), export("PASS")])) == (
-        f"onnx:v-raw differs from vgg19 on {PLACE}: 1 of 14 predictions, "
-        "accuracy 0.700 -> 0.659 (p = 0.0010)."
+        f"onnx:v-raw differs from vgg19 on {PLACE}: 1 of 14 predictions, accuracy 0.700 -> 0.659 (p = 0.001)."
     )
 
 
@@ -178,7 +194,7 @@ def test_what_could_not_be_judged_is_always_said():
         {"subject": f"wrong-raw on {PLACE}", "message": "again"},
         {"subject": "gone-raw on x/y", "message": "no such file"},
     ]
-    both = f"2 subjects could not be judged: wrong-raw on {PLACE}, gone-raw on x/y."
+    both = f"2 errors: wrong-raw on {PLACE}, gone-raw on x/y."
     for results in ([wrong], [wrong, result()], [wrong, regressed()]):
         sentence = verdict_sentence(report(results=results, errors=errors))
         assert sentence.endswith(both)
