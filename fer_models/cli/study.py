@@ -20,6 +20,8 @@ from fer_models.cli.common import (
 from fer_models.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fer_models.datasets.base import FaceSet
     from fer_models.studies.protocol_splits import Protocol
     from fer_models.training.recipes import Recipe
@@ -40,8 +42,8 @@ def add(commands: Commands) -> None:
     protocols = add_command(
         studies,
         "protocols",
-        "train one network by several protocols (official splits, a random split, altered copies made before "
-        "the split, labels of FER+), and score each with the epoch chosen on validation or reported faces",
+        "train a network by several protocols (official splits, a random split, augmented copies made "
+        "before the split, labels of FER+), and score each with the epoch chosen on validation or test faces",
         _EXAMPLES,
     )
     data_options(protocols, default="fer2013")
@@ -49,22 +51,24 @@ def add(commands: Commands) -> None:
         "--protocol",
         action="append",
         metavar="NAME",
-        help="a protocol, may be repeated (default: all; those with FER+ only if the dataset has its votes)",
+        help="official, random, grouped, grouped-copies, copies, restored-copies, official-ferplus or "
+        "copies-ferplus; may be repeated (default: all; those with FER+ only if the dataset has its votes)",
     )
     protocols.add_argument(
         "--training",
         action="append",
         metavar="NAME",
-        help="plain (a small network that memorizes its faces), augmented (the same with altered "
-        "faces), or a recipe of `fer-models train`; NAME+memorize goes on from the weights of NAME without "
-        "altered faces; may be repeated (default: plain and augmented)",
+        help="plain (a small network that memorizes its faces), augmented (the same with augmentation), "
+        "or a recipe of `fer-models train`, which is used without its teacher; NAME+memorize trains the "
+        "weights of NAME for 3 more epochs without augmentation, so that they memorize their faces; may be "
+        "repeated (default: plain and augmented)",
     )
     protocols.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
     protocols.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="number of epochs of every training (default: that of the recipe; +memorize always has 3)",
+        help="number of epochs of each training (default: that of its recipe; +memorize always has 3)",
     )
     protocols.add_argument("--limit", type=int, metavar="N", help="N faces of each split only, stratified")
     protocols.add_argument(
@@ -83,7 +87,7 @@ def add(commands: Commands) -> None:
     protocols.add_argument(
         "--no-resume",
         action="store_true",
-        help="start the training of a killed study again; finished ones are kept",
+        help="start unfinished trainings again, and replace results of other options in FOLDER",
     )
     protocols.set_defaults(run=run)
 
@@ -112,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     from fer_models.studies import protocols
     from fer_models.training.session import RunOptions
 
-    chosen = _choose_protocols(args.protocol, sets)
+    screen = console()
+    chosen = _choose_protocols(args.protocol, sets, screen)
     make_output_folder(args.output)
     recipes: dict[str, Recipe] = {}
     for training in args.training or _TRAININGS:
@@ -120,9 +125,8 @@ def run(args: argparse.Namespace) -> int:
         recipe = adapt({**RECIPES, **protocols.RECIPES}[name], epochs=args.epochs)
         recipes[name] = protocols.for_study(recipe)
         if training != name:
-            recipes[training] = protocols.memorizing(recipes[name])
+            recipes[training] = protocols.unregularized(recipes[name])
     plan = protocols.Plan(chosen, recipes, range(args.seeds))
-    screen = console()
     with training_progress("protocols", screen) as report:
         options = RunOptions(device=args.device, resume=not args.no_resume, report=report)
         runs = protocols.run_study((sets[0], sets[1], sets[2]), args.output, plan, options)
@@ -142,8 +146,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _choose_protocols(names: Sequence[str] | None, sets: Sequence[FaceSet]) -> list[Protocol]:
-    """The protocols of these names; by default all for which the faces have labels.
+def _choose_protocols(
+    names: Sequence[str] | None, sets: Sequence[FaceSet], screen: Console
+) -> list[Protocol]:
+    """The protocols of these names; by default all for which the faces have labels, and a line on the others.
 
     Raises:
         UnknownNameError: there is no protocol of a name.
@@ -153,8 +159,11 @@ def _choose_protocols(names: Sequence[str] | None, sets: Sequence[FaceSet]) -> l
     from fer_models.studies.protocol_splits import PROTOCOLS, with_majority_labels
 
     if names is None:
-        has_votes = all(faces.votes is not None for faces in sets)
-        return [protocol for protocol in PROTOCOLS.values() if has_votes or not protocol.needs_votes]
+        if all(faces.votes is not None for faces in sets):
+            return list(PROTOCOLS.values())
+        left_out = ", ".join(name for name, protocol in PROTOCOLS.items() if protocol.needs_votes)
+        screen.print(f"left out: {left_out} (the dataset has no votes of FER+, fer2013new.csv)")
+        return [protocol for protocol in PROTOCOLS.values() if not protocol.needs_votes]
     for name in names:
         if name not in PROTOCOLS:
             raise UnknownNameError("protocol", name, PROTOCOLS)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,14 +48,14 @@ class ProtocolSummary:
         seeds: the number of runs.
         epochs: of a run.
         n_training: training faces of a run.
-        n_test: reported faces of the first run.
-        seen_share: the share of reported faces whose image is also in training, as it is or altered.
+        n_test: test faces of the first run.
+        seen_share: the share of test faces whose image is also in training, as it is or altered.
         training_accuracy: on training faces, after the last epoch.
-        accuracy: of all reported faces, the epoch chosen on the validation faces.
-        interval: 95 % Wilson interval of the mean accuracy with the reported faces of one run. It treats
+        accuracy: of all test faces, the epoch chosen on the validation faces.
+        interval: 95 % Wilson interval of the mean accuracy with the test faces of one run. It treats
             these as independent, which copies are not.
-        accuracy_chosen_on_test: the same, the epoch chosen on the reported faces.
-        accuracy_of_images: `accuracy` without altered copies.
+        accuracy_chosen_on_test: the same, the epoch chosen on the test faces.
+        accuracy_of_images: `accuracy` without augmented copies.
         accuracy_of_new_images: `accuracy` on faces whose image is not in training.
     """
 
@@ -115,14 +114,14 @@ class Step:
 
 
 #: The steps of `decompose`, each compared with the one before: its description, its protocol, and whether the
-#: epoch is chosen on the reported faces.
+#: epoch is chosen on the test faces.
 _STEPS = (
     ("official splits", "official", False),
     ("a random split instead", "random", False),
     ("duplicates of an image kept together", "grouped", False),
-    ("emotions balanced with altered copies, also kept together", "grouped-copies", False),
+    ("emotions balanced with augmented copies, also kept together", "grouped-copies", False),
     ("copies of an image on both sides of the split", "copies", False),
-    ("epoch chosen on the reported faces", "copies", True),
+    ("epoch chosen on the test faces", "copies", True),
     ("labels of FER+ instead", "copies-ferplus", True),
 )
 
@@ -138,13 +137,13 @@ def summarize(runs: Sequence[ProtocolRun]) -> list[ProtocolSummary]:
 def decompose(runs: Sequence[ProtocolRun], training: str) -> list[Step]:
     """Split the most inflated accuracy of a training into steps from the official one.
 
-    They end before the first step whose protocol was not run: a later one would count what that step adds as
-    its own. Only seeds with all protocols of the steps count, so that the steps add up to the last accuracy.
-    Nothing without the official protocol, or without such a seed.
+    A step whose protocol was not run is part of the next one that was. Only seeds with all protocols of the
+    steps count, so that the steps add up to the last accuracy. Nothing without the official protocol, or
+    without such a seed.
     """
     by_key = {(run.protocol, run.seed): run for run in runs if run.training == training}
-    known = {protocol for protocol, _ in by_key}
-    steps = list(takewhile(lambda step: step[1] in known, _STEPS))
+    protocols = {protocol for protocol, _ in by_key}
+    steps = list(_joined_steps(protocols)) if "official" in protocols else []
     seeds = [
         seed
         for seed in dict.fromkeys(seed for _, seed in by_key)
@@ -158,6 +157,17 @@ def decompose(runs: Sequence[ProtocolRun], training: str) -> list[Step]:
         result.append(Step(description, Mean.of([new - old for new, old in zip(now, before, strict=True)])))
         before = now
     return result
+
+
+def _joined_steps(protocols: Container[str]) -> Iterator[tuple[str, str, bool]]:
+    """Those of `_STEPS` whose protocol was run, each with the number of steps that it contains."""
+    n = 1
+    for description, protocol, on_test in _STEPS:
+        if protocol not in protocols:
+            n += 1
+            continue
+        yield description if n == 1 else f"{n} steps together, the last: {description}", protocol, on_test
+        n = 1
 
 
 def markdown(runs: Sequence[ProtocolRun]) -> str:
@@ -175,13 +185,13 @@ def _accuracy_table(summaries: Sequence[ProtocolSummary]) -> str:
     header = (
         "protocol",
         "training faces, epochs",
-        "reported faces",
+        "test faces",
         "image also in training",
-        "accuracy on training faces",
+        "training accuracy, last epoch",
         "accuracy [95 %]",
         "lowest to highest seed",
-        "epoch chosen on the reported faces",
-        "without altered copies",
+        "epoch chosen on the test faces",
+        "without augmented copies",
         "new images only",
     )
     rows = [
@@ -254,9 +264,9 @@ def steps_figure(runs: Sequence[ProtocolRun]) -> Figure:
         for training in dict.fromkeys(run.training for run in runs)
         if len(steps := decompose(runs, training)) > 1
     }
-    height = sum(0.5 * (len(steps) + 1) + 0.9 for steps in panels.values())
-    figure = new_figure(max(height, 1.0))
-    axes = figure.subplots(max(1, len(panels)), 1, squeeze=False, sharex=True)[:, 0]
+    heights = [0.5 * (len(steps) + 1) + 0.9 for steps in panels.values()] or [1.0]
+    figure = new_figure(sum(heights))
+    axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for ax, (training, steps) in zip(axes, panels.items(), strict=False):
         _draw_steps(ax, training, steps)
     return figure
@@ -295,11 +305,11 @@ def _two_lines(text: str) -> str:
 
 
 #: The protocols whose learning curves are drawn, and their colours.
-_CURVES = {"official": BLUE, "grouped-copies": MUTED, "copies": FAIL}
+_CURVES = {"official": BLUE, "grouped-copies": MUTED, "copies": FAIL, "copies-ferplus": INK}
 
 
 def curves_figure(runs: Sequence[ProtocolRun]) -> Figure:
-    """Draw accuracy on training faces (dashed) and reported faces over the epochs, one panel per training."""
+    """Draw the accuracy on training faces (dashed) and test faces over the epochs, one panel per training."""
     trainings = list(dict.fromkeys(run.training for run in runs))
     figure = new_figure(3.4)
     axes = figure.subplots(1, max(1, len(trainings)), squeeze=False, sharey=True)[0]
@@ -322,9 +332,9 @@ def curves_figure(runs: Sequence[ProtocolRun]) -> Figure:
 def _draw_curve(ax: Axes, run: ProtocolRun, *, label: bool) -> None:
     """The curves of one run; thin, because there is one per seed."""
     x = [(epoch + 1) / run.epochs for epoch in range(run.epochs)]
-    reported = [correct / n for correct, n in map(run.count, range(run.epochs))]
+    accuracies = [correct / n for correct, n in map(run.count, range(run.epochs))]
     colour = _CURVES[run.protocol]
-    ax.plot(x, reported, color=colour, linewidth=1.2, label=f"{run.protocol}, reported" if label else None)
+    ax.plot(x, accuracies, color=colour, linewidth=1.2, label=f"{run.protocol}, test" if label else None)
     ax.plot(
         x,
         run.training_accuracy,

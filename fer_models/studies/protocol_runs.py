@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-#: The end of the name of a training that goes on from the weights of another: `vgg19+memorize`.
+#: The end of the name of a training that continues from the weights of another: `vgg19+memorize`.
 MEMORIZE = "+memorize"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Reported faces of one kind.
+    """Test faces of one kind.
 
     Attributes:
-        is_copy: they are altered copies, not images as they are.
+        is_copy: they are augmented copies, not images as they are.
         is_seen: they are, or were made from, an image of which a version is in the training split.
         n: their number.
         correct: the number of correct predictions after each epoch.
@@ -40,7 +40,7 @@ class ProtocolRun:
         n_training: number of training faces.
         training_accuracy: on a sample of the training faces, after each epoch.
         validation_accuracy: after each epoch.
-        groups: the reported faces; each is in one of them.
+        groups: the test faces; each is in one of them.
         seconds: the duration of the training.
     """
 
@@ -72,7 +72,7 @@ class ProtocolRun:
 
     @property
     def epoch_chosen_on_test(self) -> int:
-        """The epoch (from 0) with the best accuracy on the reported faces, the first of equals."""
+        """The epoch (from 0) with the best accuracy on the test faces, the first of equals."""
         return int(np.argmax([self.count(epoch)[0] for epoch in range(self.epochs)]))
 
     def count(
@@ -93,10 +93,10 @@ class ProtocolRun:
         return sum(group.correct[epoch] for group in groups), sum(group.n for group in groups)
 
     def accuracy(self, *, on_test: bool = False, **kind: bool) -> float:
-        """Compute the accuracy on reported faces; NaN where there is none of the kind.
+        """Compute the accuracy on test faces; NaN where there is none of the kind.
 
         Args:
-            on_test: after the epoch chosen on the reported faces instead of the validation faces.
+            on_test: after the epoch chosen on the test faces instead of the validation faces.
             **kind: `is_copy` or `is_seen`, see `count`.
         """
         correct, n = self.count(self.epoch_chosen_on_test if on_test else self.chosen_epoch, **kind)
@@ -104,10 +104,10 @@ class ProtocolRun:
 
     @property
     def n_test(self) -> int:
-        """The number of reported faces."""
+        """The number of test faces."""
         return sum(group.n for group in self.groups)
 
     @property
     def seen_share(self) -> float:
-        """The share of reported faces that are, or were made from, an image of the training split."""
+        """The share of test faces that are, or were made from, an image of the training split."""
         return sum(group.n for group in self.groups if group.is_seen) / self.n_test

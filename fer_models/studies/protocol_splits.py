@@ -1,4 +1,4 @@
-"""Evaluation protocols: how the images of a dataset become training, validation and reported faces.
+"""Evaluation protocols: how the images of a dataset become training, validation and test faces.
 
 FER-2013's official splits, and ways to split it that occur in papers and notebooks: at random, and after
 copies were made. Nothing here claims how any published number was measured.
@@ -43,7 +43,7 @@ class SplitImages:
         training: the faces that train.
         validation: the faces that choose the epoch.
         test: the faces whose accuracy is reported.
-        is_copy: whether each test face is an altered copy of an image, not the image itself; (n,).
+        is_copy: whether each test face is an augmented copy of an image, not the image itself; (n,).
         is_seen: whether each test face is, or was made from, an image that is in the training split, or of
             which a copy is; (n,).
     """
@@ -82,7 +82,7 @@ class _Images:
         pixels: grey (n, side, side).
         labels: one emotion each, (n,).
         origins: the pixel hash of the image that each one is, or was made from, (n,).
-        is_copy: whether it is an altered copy, (n,).
+        is_copy: whether it is an augmented copy, (n,).
     """
 
     pixels: NDArray[np.uint8]
@@ -165,7 +165,7 @@ def _concatenate(sets: Sequence[FaceSet]) -> _Images:
 
 
 def _balance(images: _Images, seed: int) -> _Images:
-    """Bring every emotion to the size of the largest one by altered copies of its images."""
+    """Bring every emotion to the size of the largest one by augmented copies of its images."""
     rng, counts = np.random.default_rng(seed), np.bincount(images.labels, minlength=len(EMOTIONS))
     rows = np.concatenate(
         [rng.choice(np.flatnonzero(images.labels == e), counts.max() - n) for e, n in enumerate(counts) if n]
@@ -217,14 +217,14 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             Protocol("grouped", "a random split that keeps the duplicates of an image together", _grouped),
             Protocol(
                 "grouped-copies",
-                "emotions balanced with altered copies, then a random split that keeps the copies of an "
+                "emotions balanced with augmented copies, then a random split that keeps the copies of an "
                 "image together",
                 _grouped_copies,
             ),
-            Protocol("copies", "emotions balanced with altered copies, then a random split", _copies),
+            Protocol("copies", "emotions balanced with augmented copies, then a random split", _copies),
             Protocol(
                 "restored-copies",
-                "all images restored, emotions balanced with altered copies, then a random split",
+                "all images restored, emotions balanced with augmented copies, then a random split",
                 _restored_copies,
                 needs_restoration=True,
             ),
@@ -236,7 +236,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             ),
             Protocol(
                 "copies-ferplus",
-                "FER+ majority labels, emotions balanced with altered copies, then a random split",
+                "FER+ majority labels, emotions balanced with augmented copies, then a random split",
                 _copies_ferplus,
                 needs_votes=True,
             ),

@@ -2,7 +2,7 @@
 
 The network is trained and scored by every protocol of `protocol_splits`, with several seeds. Every reported
 face is counted once per epoch, in one of four groups, so every accuracy is computed from the same counts:
-with the epoch chosen on the validation faces or on the reported ones, with altered copies or without, on all
+with the epoch chosen on the validation faces or on the test faces, with augmented copies or without, on all
 images or on new ones only.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from fer_models.artifacts import safetensors_io
 from fer_models.artifacts.atomic_write import atomic_write
+from fer_models.artifacts.hashing import sha256_of
 from fer_models.classifiers.architecture import Architecture
+from fer_models.errors import UsageError
 from fer_models.images import grey, resize, to_rgb
 from fer_models.studies.protocol_runs import MEMORIZE, Group, ProtocolRun
 from fer_models.studies.protocol_splits import COPY_AUGMENTATION, Protocol, Restore, SplitImages, Splits
@@ -68,15 +70,14 @@ def for_study(recipe: Recipe) -> Recipe:
     return replace(recipe, teacher=None, hint=None, validate_from=0.0, targets=BY_LABEL)
 
 
-def memorizing(recipe: Recipe) -> Recipe:
-    """The recipe of a training that goes on from the weights of `recipe`, until it memorizes its faces.
+def unregularized(recipe: Recipe) -> Recipe:
+    """The recipe of three more epochs from the weights of `recipe`, so that the network memorizes its faces.
 
-    Without what prevents that: altered faces, weight decay, label smoothing and dropout.
+    `Recipe.continued`, without augmentation, weight decay, label smoothing and dropout.
     """
     return replace(
         recipe.continued(),
         epochs=_MEMORIZE_EPOCHS,
-        sizes=((0.0, recipe.size_at(recipe.epochs - 1)),),
         weight_decay=0.0,
         label_smoothing=0.0,
         drop_rate=0.0,
@@ -90,17 +91,13 @@ class Plan:
 
     Attributes:
         protocols: the ways to split.
-        recipes: the trainings, by name, each `for_study`; `NAME+memorize` is `memorizing` and needs NAME.
+        recipes: the trainings, by name, each `for_study`. `NAME+memorize` is `unregularized`, and needs NAME.
         seeds: of splits and trainings.
     """
 
     protocols: Sequence[Protocol]
     recipes: Mapping[str, Recipe]
     seeds: Sequence[int]
-
-    def runs(self) -> Iterator[tuple[int, str, Protocol]]:
-        """All runs: every training and protocol with the first seed, then with the second."""
-        yield from product(self.seeds, self.recipes, self.protocols)
 
 
 def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> list[ProtocolRun]:
@@ -113,7 +110,8 @@ def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> 
         options: device and progress callback.
 
     Raises:
-        UsageError: a protocol needs votes that the faces do not have; and as `Session.run`.
+        UsageError: the folder has results of other options, and `options.resume` is set; a protocol needs
+            votes that the faces do not have; and as `Session.run`.
     """
     folder = folder.absolute()
 
@@ -125,7 +123,11 @@ def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> 
         starts_from = None if start == training else task(seed, start, protocol)
         return _Task(protocol, training, plan.recipes[training], replace(options, seed=seed), starts_from)
 
-    return [_run(task(*run), splits, restore, folder) for run in plan.runs()]
+    tasks = [task(*run) for run in product(plan.seeds, plan.recipes, plan.protocols)]
+    if options.resume:
+        for planned in tasks:
+            _check_stored_result(planned, splits, folder)
+    return [_run(planned, splits, restore, folder) for planned in tasks]
 
 
 @dataclass(frozen=True)
@@ -158,22 +160,59 @@ class _Task:
         )
 
 
-def _run(task: _Task, splits: Splits, restore: Restore, folder: Path) -> ProtocolRun:
-    """The result of one run, from its file in `folder` where that has the same inputs."""
-    path, inputs = folder / f"{task.name}.json", task.inputs(splits)
-    if path.exists():
-        stored = json.loads(path.read_text())
-        if stored.get("inputs") == inputs:
-            return ProtocolRun.from_json(stored["result"])
+def _stored(task: _Task, folder: Path) -> dict[str, Any]:
+    """The file of a finished run: `inputs`, `result` and `weights_sha256`; empty without one."""
+    path = folder / f"{task.name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _check_stored_result(task: _Task, splits: Splits, folder: Path) -> None:
+    """Refuse to replace the result of other options, which may have taken hours.
+
+    Raises:
+        UsageError: there is one.
+    """
+    stored = _stored(task, folder)
+    if stored and stored.get("inputs") != task.inputs(splits):
+        raise UsageError(
+            f"{folder / task.name}.json is the result of a study with other options. Choose another folder "
+            "(--output FOLDER), or replace it (--no-resume)."
+        )
+
+
+def _has_hash(weights: Path, stored: Mapping[str, Any]) -> bool:
+    """Whether a file has the weights of a stored result."""
+    return weights.exists() and sha256_of(weights) == stored.get("weights_sha256")
+
+
+def _run(
+    task: _Task, splits: Splits, restore: Restore, folder: Path, *, needs_weights: bool = False
+) -> ProtocolRun:
+    """The result of one run, from its file in `folder` where that has the same inputs.
+
+    Args:
+        task: the run.
+        splits: the official splits.
+        restore: see `Protocol.split`.
+        folder: of files.
+        needs_weights: train again where the weights of that result are missing or were replaced.
+    """
+    inputs, stored = task.inputs(splits), _stored(task, folder)
+    weights = folder / f"{task.name}.safetensors"
+    if stored.get("inputs") == inputs and not (needs_weights and not _has_hash(weights, stored)):
+        return ProtocolRun.from_json(stored["result"])
+    if task.starts_from is not None:
+        _run(task.starts_from, splits, restore, folder, needs_weights=True)
     images = task.protocol.split(splits, task.options.seed, restore)
     result = _train(task, images, folder)
-    with atomic_write(path) as part:
-        part.write_text(json.dumps({"inputs": inputs, "result": asdict(result)}, indent=1))
+    content = {"inputs": inputs, "result": asdict(result), "weights_sha256": sha256_of(weights)}
+    with atomic_write(folder / f"{task.name}.json") as part:
+        part.write_text(json.dumps(content, indent=1))
     return result
 
 
 def _train(task: _Task, images: SplitImages, folder: Path) -> ProtocolRun:
-    """Train by a protocol, and count correct predictions of the reported faces."""
+    """Train by a protocol, and count correct predictions of the test faces."""
 
     def report(title: str, step: int, steps: int, metrics: dict[str, float]) -> None:
         if task.options.report is not None:

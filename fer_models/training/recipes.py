@@ -107,7 +107,9 @@ class Recipe:
         return replace(self, lr=self.lr / 2, warmup=0.05, sizes=((0.0, self.sizes[-1][1]),), teacher=None)
 
     def size_at(self, epoch: int) -> int:
-        """The side of the training faces in `epoch` (from 0)."""
+        """The side of the training faces in `epoch` (from 0): in the last one always the full size."""
+        if epoch >= self.epochs - 1:
+            return self.sizes[-1][1]
         return [size for share, size in self.sizes if epoch >= share * self.epochs - 1e-9][-1]
 
 

@@ -77,11 +77,14 @@ def parts(images):
     return images.training, images.validation, images.test
 
 
-def run(sets, folder, names=("official", "random", "copies"), seeds=1, report=None, recipe=TINY):
+def run(
+    sets, folder, names=("official", "random", "copies"), seeds=1, *, report=None, recipe=TINY, resume=True
+):
     plan = protocols.Plan(
         [PROTOCOLS[name] for name in names], {"plain": protocols.for_study(recipe)}, range(seeds)
     )
-    return protocols.run_study(sets, folder, plan, RunOptions(device="cpu", report=report))
+    options = RunOptions(device="cpu", resume=resume, report=report)
+    return protocols.run_study(sets, folder, plan, options)
 
 
 # -- splits ---------------------------------------------------------------------------------------
@@ -194,8 +197,6 @@ def test_a_killed_study_resumes_without_training_again(sets, tmp_path):
     titles.clear()
     assert run(sets, tmp_path, report=lambda title, *_: titles.append(title)) == results
     assert not titles
-    run(sets, tmp_path, recipe=replace(TINY, epochs=1), report=lambda title, *_: titles.append(title))
-    assert titles  # another recipe is another study
 
 
 @pytest.mark.slow
@@ -280,9 +281,13 @@ def test_the_epoch_chosen_on_the_reported_faces_is_a_step_of_its_own():
     assert [round(100 * step.points.value) for step in steps] == [50, 0, 0, 0, 20, 10]
 
 
-def test_the_steps_end_before_a_protocol_that_was_not_run():
+def test_steps_whose_protocol_was_not_run_are_part_of_the_next_one():
     runs = [counted("official", (0, 50, 0)), counted("copies", (0, 70, 80))]
-    assert [step.points.value for step in protocol_study.decompose(runs, "plain")] == [0.5]
+    steps = protocol_study.decompose(runs, "plain")
+    assert [round(100 * step.points.value) for step in steps] == [50, 20, 10]
+    assert steps[1].description == "4 steps together, the last: copies of an image on both sides of the split"
+    assert steps[2].description == "epoch chosen on the test faces"
+    assert protocol_study.decompose(runs[1:], "plain") == []
 
 
 def test_a_summary_has_the_mean_and_the_range_over_the_seeds():
@@ -335,6 +340,7 @@ def test_the_command_writes_tables_numbers_and_figures(folder, tmp_path, capsys,
     arguments = ["--dataset", str(folder), "--output", str(output), "--epochs", "1", "--training", "plain"]
     assert cli.main(["study", "protocols", *arguments, "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
+    assert "left out: official-ferplus, copies-ferplus" in printed
     written = json.loads((output / "protocols.json").read_text())
     assert [run["protocol"] for run in written["runs"]] == [
         n for n, p in PROTOCOLS.items() if not p.needs_votes
@@ -352,7 +358,7 @@ def test_a_recipe_of_a_network_gets_its_labels_from_the_protocol_and_no_teacher(
 @pytest.mark.slow
 def test_a_training_that_memorizes_starts_from_the_weights_of_the_one_that_it_names(sets, tmp_path):
     first = protocols.for_study(TINY)
-    recipes = {"tiny": first, "tiny+memorize": protocols.memorizing(first)}
+    recipes = {"tiny": first, "tiny+memorize": protocols.unregularized(first)}
     plan = protocols.Plan([PROTOCOLS["official"]], recipes, [0])
     runs = protocols.run_study(sets, tmp_path, plan, RunOptions(device="cpu"))
     assert [one.training for one in runs] == ["tiny", "tiny+memorize"]
@@ -361,6 +367,40 @@ def test_a_training_that_memorizes_starts_from_the_weights_of_the_one_that_it_na
     assert record["started_from"]["sha256"] == sha256_of(start)
     assert record["recipe"]["augmentation"] == asdict(NO_AUGMENTATION)
     assert protocols.run_study(sets, tmp_path, plan, RunOptions(device="cpu")) == runs
+
+    (tmp_path / f"{end.stem}.json").unlink()
+    titles = []
+    start.write_bytes(end.read_bytes())  # as another training with the same name would replace them
+    report = lambda title, *_: titles.append(title.split(",")[0])  # noqa: E731
+    again = protocols.run_study(sets, tmp_path, plan, RunOptions(device="cpu", report=report))
+    assert set(titles) == {"official-tiny-0", "official-tiny+memorize-0"}
+    assert again == [replace(new, seconds=old.seconds) for new, old in zip(runs, again, strict=True)]
+
+
+def test_a_training_that_memorizes_has_full_size_faces_and_no_regularization():
+    base = protocols.for_study(replace(RECIPES["vgg19"], epochs=8))
+    recipe = protocols.unregularized(base)
+    assert [recipe.size_at(epoch) for epoch in range(recipe.epochs)] == [48, 48, 48]
+    assert recipe.lr == base.lr / 2
+    assert (recipe.weight_decay, recipe.label_smoothing, recipe.drop_rate) == (0.0, 0.0, 0.0)
+    assert recipe.augmentation == NO_AUGMENTATION
+
+
+@pytest.mark.slow
+def test_results_of_other_options_are_replaced_only_when_told_to(sets, tmp_path):
+    (first,) = run(sets, tmp_path, ["official"])
+    short, titles = replace(TINY, epochs=1), []
+    with pytest.raises(UsageError, match=r"official-plain-0\.json.*--output FOLDER.*--no-resume"):
+        run(
+            sets,
+            tmp_path,
+            ["random", "official"],
+            recipe=short,
+            report=lambda title, *_: titles.append(title),
+        )
+    assert not titles  # refused before anything is trained
+    assert run(sets, tmp_path, ["official"]) == [first]
+    assert run(sets, tmp_path, ["official"], recipe=short, resume=False)[0].epochs == 1
 
 
 def test_a_killed_study_with_other_options_starts_its_training_again_when_told_to(
@@ -392,6 +432,13 @@ def test_the_command_refuses_what_it_cannot_do_before_it_trains(folder, tmp_path
     (tmp_path / "file").touch()
     assert cli.main([*command, "--output", str(tmp_path / "file")]) == 4
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_help_names_every_protocol(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["study", "protocols", "--help"])
+    words = set(capsys.readouterr().out.replace(",", " ").split())
+    assert words >= set(PROTOCOLS)
 
 
 def interrupt_in_epoch_3(session, update):

@@ -310,6 +310,15 @@ def test_every_recipe_ends_at_its_networks_own_size(name):
     assert [s for s, _ in recipe.sizes] == sorted(s for s, _ in recipe.sizes)
 
 
+@pytest.mark.parametrize("epochs", range(1, 10))
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_last_epoch_has_the_full_size_for_any_number_of_epochs(name, epochs):
+    recipe = adapt(RECIPES[name], epochs=epochs)
+    sizes = [recipe.size_at(epoch) for epoch in range(epochs)]
+    assert sizes[-1] == recipe.sizes[-1][1]
+    assert sizes == sorted(sizes)
+
+
 def test_values_of_the_user_replace_those_of_the_recipe():
     assert adapt(TINY, epochs=9).epochs == 9
     assert adapt(TINY) == TINY
