@@ -81,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 message = printable(_restore(restorer, path, output))
             except FerModelsError as error:
-                reason, failed = str(error), failed + 1
-                message = reason if str(path) in reason else f"{printable(str(path))}: {reason}"
+                message, failed = str(error), failed + 1
             screen.print(message, markup=False)
             bar.advance(task)
     return VERDICT_CODE if failed else 0
@@ -149,11 +148,14 @@ def _restore(restorer: Any, path: Path, output: Path) -> str:
 
     from fer_models import images
     from fer_models.artifacts.atomic_write import atomic_write
-    from fer_models.errors import RestorationError
+    from fer_models.errors import FerModelsError, RestorationError
     from fer_models.restorers.full_image import before_after
 
     started, photograph = time.perf_counter(), images.read(path)
-    restored = restorer.restore(photograph)
+    try:
+        restored = restorer.restore(photograph)
+    except FerModelsError as error:
+        raise RestorationError(f"{path}: {error}") from error
     if not restored.faces:
         raise RestorationError(
             f"{path}: no face was found; nothing was written. "

@@ -309,12 +309,9 @@ def _check_published(record: Any, where: str) -> None:
             expected = " or ".join(t.__name__ for t in types)
             raise BaselinesError(f"{where}: {name} must be {expected}, got {value!r:.60}. Correct it.")
     accuracy = record.get("accuracy")
-    names = ("value", "low", "high")
-    values = [accuracy.get(name) for name in names] if isinstance(accuracy, dict) else [accuracy]
-    for value in values:
-        is_share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-        if not is_share and value is not None:
-            raise BaselinesError(f"{where}: accuracy must be in 0..1, got {value!r:.60}. Correct it.")
+    is_share = isinstance(accuracy, (int, float)) and not isinstance(accuracy, bool) and 0 <= accuracy <= 1
+    if accuracy is not None and not is_share:
+        raise BaselinesError(f"{where}: accuracy must be a number in 0..1, got {accuracy!r:.60}. Correct it.")
 
 
 def _load(text: str, name: str) -> Any:

@@ -125,7 +125,7 @@ class Gfpgan:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            # From no error where one face does not fit: a smaller batch of the run would not help.
+            # `BatchLoop` halves a batch whose error has an out-of-memory cause; one face cannot be halved.
             advice = "use a machine with more" if self.device.type == "cpu" else "use the CPU: --device cpu"
             raise RestorationError(
                 f"The memory of {self.device} does not suffice for a batch of {n} x {self.size} x "
