@@ -203,7 +203,9 @@ def _accuracy_table(summaries: Sequence[ProtocolSummary]) -> str:
             _percent(summary.training_accuracy.value),
             f"{_percent(summary.accuracy.value)} [{100 * summary.interval[0]:.1f}, "
             f"{100 * summary.interval[1]:.1f}]",
-            f"{100 * summary.accuracy.low:.1f} to {100 * summary.accuracy.high:.1f}",
+            "one seed"
+            if summary.seeds == 1
+            else f"{100 * summary.accuracy.low:.1f} to {100 * summary.accuracy.high:.1f}",
             _percent(summary.accuracy_chosen_on_test.value),
             _percent(summary.accuracy_of_images.value),
             _percent(summary.accuracy_of_new_images.value),
@@ -220,8 +222,8 @@ def _step_table(steps: Sequence[Step]) -> str:
         if number == 0:
             change = "-"
         else:
-            points = [100 * value for value in step.points]
-            change = f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f})"
+            points, low, high = (100 * value for value in step.points)
+            change = f"{points:+.1f}" if low == high else f"{points:+.1f} ({low:+.1f} to {high:+.1f})"
         rows.append((step.description, change, _percent(total)))
     return table(("step", "points (lowest to highest seed)", "accuracy"), rows, (1, 2))
 
@@ -274,7 +276,7 @@ def steps_figure(runs: Sequence[ProtocolRun]) -> Figure:
 
 def _draw_steps(ax: Axes, training: str, steps: Sequence[Step]) -> None:
     official, last = steps[0].points.value, sum(step.points.value for step in steps)
-    style_axes(ax, f"The same network ({training}): {_percent(official)} or {_percent(last)}")
+    style_axes(ax, f"One network: {_percent(official)} or {_percent(last)} ({training})")
     white_box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a number may be on the paper's line
     number: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "bbox": white_box}
     start = 0.0

@@ -434,7 +434,8 @@ def test_the_command_refuses_what_it_cannot_do_before_it_trains(folder, tmp_path
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_the_help_names_every_protocol(capsys):
+def test_the_help_names_every_protocol(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no line ends in a name
     with pytest.raises(SystemExit):
         cli.main(["study", "protocols", "--help"])
     words = set(capsys.readouterr().out.replace(",", " ").split())
