@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -438,7 +439,7 @@ def test_the_help_names_every_protocol(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")  # no line ends in a name
     with pytest.raises(SystemExit):
         cli.main(["study", "protocols", "--help"])
-    words = set(capsys.readouterr().out.replace(",", " ").split())
+    words = set(re.findall(r"[\w-]+", capsys.readouterr().out))
     assert words >= set(PROTOCOLS)
 
 
