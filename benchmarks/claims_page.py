@@ -33,10 +33,11 @@ a source states no n, the sizes of FER-2013's test splits are tried: 3,589 (one 
 all images) and 7,178 (both, or a random fifth). A possible number proves nothing.
 `fer-models data check-claim 86.44 --n 3589` does the same for any number.
 
-Of the results whose sources state an official test split, those of single networks are {low}-{high} %, some
-of them with test-time augmentation, or with an epoch that was chosen on the test faces; the best ensemble has
-{best} %. Above that, ask for the split, the labels, what chose the epoch, and whether copies were made before
-the split: [the study of protocols](protocols.md) measures what each of these adds.
+Of the networks trained on FER-2013 whose sources state an official test split, single ones have {low} to
+{high} % (the lowest in a reproduction, in issue 9 of phamquiluan/ResidualMaskingNetwork), some of them with
+test-time augmentation, or with an epoch that was chosen on the test faces. The best ensemble has {best} %.
+Above that, ask for the split, the labels, what chose the epoch, and whether copies were made before the
+split: [the study of protocols](protocols.md) measures what each of these adds.
 """
 
 

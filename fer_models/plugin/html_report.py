@@ -64,30 +64,38 @@ class PageWriter:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Let pytest-html write its page, and put the report into it."""
         state, path = known_state(session.config), session.config.getoption("htmlpath", None)
-        result = None
+        if state is None or path is None or hasattr(session.config, "workerinput"):
+            return (yield)
+        page, result = Path(os.path.expandvars(path)).expanduser(), None
         try:
             result = yield
-            if state is not None and path is not None and not hasattr(session.config, "workerinput"):
-                _write_page(state, Path(os.path.expandvars(path)).expanduser())
-        except (OSError, _PageError) as error:
-            if path is None or state is None:
-                raise
-            sentence = f"{path} cannot be written ({str(error).rstrip('.')})."
-            if isinstance(error, OSError):
-                sentence = _describe(error, path)
-            results = " The results are in evals.json." if state.is_written else ""
-            state.errors["the page"] = f"{sentence}{results}"
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        except OSError as error:  # of pytest-html, or of a plugin that writes in this hook too (`--junitxml`)
+            _add_error(session, state, *_describe(error, page))
+        try:
+            _write_page(state, page)
+        except OSError as error:
+            _add_error(session, state, *_describe(error, page))
+        except _PageError as error:
+            sentence = f"{page} cannot be written ({str(error).rstrip('.')})."
+            _add_error(session, state, str(page), sentence)
         return result
 
 
-def _describe(error: OSError, page: str) -> str:
-    """Say which file cannot be written: other plugins write theirs in the same hook, as `--junitxml` does."""
-    folder, reason = Path(os.path.expandvars(page)).expanduser().absolute().parent, error.strerror or error
-    file = Path(error.filename).absolute() if isinstance(error.filename, str) else None
-    if file is None or file.parent == folder or folder.is_relative_to(file):
-        return f"{page} cannot be written ({reason}). Free some space, or choose --report-dir FOLDER."
-    return f"{file} cannot be written ({reason})."
+def _add_error(session: pytest.Session, state: State, file: str, sentence: str) -> None:
+    """Fail the run, because a file cannot be written."""
+    results = " The results are in evals.json." if state.is_written else ""
+    state.errors[file] = f"{sentence}{results}"
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _describe(error: OSError, page: Path) -> tuple[str, str]:
+    """The file that cannot be written, and a sentence."""
+    file, reason = Path(os.fsdecode(error.filename or page)), error.strerror or error
+    is_page = file.name == page.name or file.name.startswith(f".{page.name}.")  # its temporary file
+    if is_page or page.absolute().is_relative_to(file.absolute()):
+        advice = "Free some space, or choose --report-dir FOLDER."
+        return str(page), f"{page} cannot be written ({reason}). {advice}"
+    return str(file), f"{file} cannot be written ({reason})."
 
 
 class _PageError(Exception):
@@ -97,21 +105,23 @@ class _PageError(Exception):
 def _write_page(state: State, path: Path) -> None:
     """Replace the page of pytest-html by ours, if the run evaluated or skipped something.
 
-    A page of a form that is not known stays as it is, next to ours, as `…-tests.html`.
+    A page of a form that is not known stays as it is, next to ours, as `…-tests.html`. Ours is written also
+    where pytest-html wrote none.
 
     Raises:
         _PageError: the page cannot show the results.
         OSError: it cannot be written.
     """
     is_empty = not (state.results or any(state.sections.values()) or state.skipped or state.errors)
-    if not path.is_file() or (is_empty and not state.evaluation.runner.data.audit_result):
+    if is_empty and not state.evaluation.runner.data.audit_result:
         return
     from fer_models.report import html_report
     from fer_models.report.tests_page import TestsPage
 
     try:
-        tests = TestsPage.parse(path.read_text(encoding="utf-8"))
-        if tests is None:
+        is_file = path.is_file()
+        tests = TestsPage.parse(path.read_text(encoding="utf-8")) if is_file else None
+        if is_file and tests is None:
             path.rename(path.with_name(f"{path.stem}-tests{path.suffix}"))
         html_report.write_html(state.report(), path, tests)
     except OSError:

@@ -9,7 +9,7 @@ import pytest
 
 from fer_models.inference.runner import Combination
 from fer_models.plugin import options
-from fer_models.report.selection import is_searchable, keyword
+from fer_models.report.selection import is_searchable, keyword_expression
 
 #: Options that do not change a result, or that the command sets itself.
 _LEFT_OUT = frozenset(
@@ -27,7 +27,7 @@ def command(config: pytest.Config, combination: Combination) -> str:
     # `fer-models eval` works in the current folder. A path outside of it is not for pages and cards.
     if folder != here and folder.is_relative_to(here):
         words += ["--work-dir", folder.relative_to(here).as_posix()]
-    return shlex.join([*words, "-k", keyword(str(combination))])
+    return shlex.join([*words, "-k", keyword_expression(str(combination))])
 
 
 def _options(config: pytest.Config, combination: Combination) -> list[str]:

@@ -31,7 +31,7 @@ def write_summary(reporter: Any, config: pytest.Config, state: State) -> None:
         lines = leaderboard(report, reporter._tw.fullwidth)
         reporter.write_line(rendered(reporter, lines))
     results = (
-        *tables.unanswered(report),
+        *tables.missing_predictions(report),
         *slice_lines(report),
         *(*parity.lines(report), *robustness.lines(report)),
         *(*tables.prompts(report), *tables.restorations(report)),

@@ -49,7 +49,7 @@ class ProtocolSummary:
         epochs: of a run.
         n_training: training faces of a run.
         n_test: test faces of the first run.
-        seen_share: the share of test faces whose image is also in training, as it is or altered.
+        seen_share: the share of test faces whose image is also in training, as it is or augmented.
         training_accuracy: on training faces, after the last epoch.
         accuracy: of all test faces, the epoch chosen on the validation faces.
         interval: 95 % Wilson interval of the mean accuracy with the test faces of one run. It treats

@@ -13,6 +13,6 @@ def is_searchable(combination: str) -> bool:
     return _SEARCHABLE.fullmatch(combination) is not None
 
 
-def keyword(combination: str) -> str:
+def keyword_expression(combination: str) -> str:
     """The expression: `accuracy and MODEL-RESTORATION`, or `accuracy` for a name that it cannot contain."""
     return f"accuracy and {combination}" if is_searchable(combination) else "accuracy"

@@ -23,7 +23,7 @@ from fer_models.gate.judge import Judge
 from fer_models.report import published_claims, verdicts
 from fer_models.report.eval_report import SCHEMA, STORED, EvalReport
 from fer_models.report.report_entries import face_set_name
-from fer_models.report.selection import is_searchable, keyword
+from fer_models.report.selection import is_searchable, keyword_expression
 from fer_models.result_entries import scores_json, verdict_json
 from fer_models.scoring import metrics
 from fer_models.store.partition import StoredPredictions
@@ -178,7 +178,7 @@ def _command(subject: Subject) -> str:
     # A name with a source or a file, such as `timm:NAME` or `vgg19@FILE`, is no model of every run.
     if ":" in subject.model or "@" in subject.model or not is_searchable(combination):
         words += ["--model", subject.model]
-    return shlex.join(["fer-models", "eval", *words, "-k", keyword(combination)])
+    return shlex.join(["fer-models", "eval", *words, "-k", keyword_expression(combination)])
 
 
 def _common_environment(stored: Sequence[StoredPredictions]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _prompt_line(entry: PromptResult) -> str:
     )
 
 
-def unanswered(report: EvalReport) -> list[str]:
+def missing_predictions(report: EvalReport) -> list[str]:
     """One line on the results with faces without a prediction, the most first; empty without such faces."""
     results = sorted((r for r in report.results if r.unanswered), key=lambda r: -r.unanswered)
     if not results:

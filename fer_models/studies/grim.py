@@ -19,9 +19,10 @@ from typing import Any
 from fer_models.datasets.fer2013_rows import OFFICIAL
 from fer_models.errors import UnknownNameError, UsageError
 
-#: Per cent of single networks whose sources state an official test split of FER-2013: reproductions of the
-#: Residual Masking Network reached 65.7 to 73.6 (issue 9 of phamquiluan/ResidualMaskingNetwork), its README
-#: has 74.14, and the VGGs and ResNets in the same table are between.
+#: Per cent of single networks that were trained on FER-2013, and whose sources state an official test split:
+#: reproductions of the Residual Masking Network reached 65.7 to 73.6 (issue 9 of
+#: phamquiluan/ResidualMaskingNetwork), its README has 74.14, and the VGGs and ResNets in the same table are
+#: between.
 SINGLE_NETWORKS = (Decimal("65.7"), Decimal("74.14"))
 #: The best ensemble whose source states an official test split, in per cent: the Residual Masking Network and
 #: six others (the same README).
@@ -237,8 +238,8 @@ def describe(checked: ClaimCheck) -> list[str]:
     return [
         f"{checked.claim.percent} %: {result[0].lower()}{result[1:]}.",
         f"{n:,} faces allow these shares of all claims with that many decimals: {shares}; {proof}.",
-        f"It is {checked.plausibility}. Of the results whose sources state an official test split of "
-        f"FER-2013, single networks have {low}-{high} %, and the best ensemble has {BEST_ENSEMBLE} %.",
+        f"It is {checked.plausibility}. Of the networks trained on FER-2013 whose sources state an official "
+        f"test split, single ones have {low}-{high} %, and the best ensemble has {BEST_ENSEMBLE} %.",
         f"Always predicting the most frequent emotion gives {chance}{suffix}.",
     ]
 
@@ -305,9 +306,9 @@ def _plausibility(claim: Claim, chance: Mapping[str, Fraction]) -> str:
         return "under chance"
     low, high = map(Fraction, SINGLE_NETWORKS)
     if percent < low:
-        return "between chance and the range of published single networks"
+        return "between chance and the range of trained single networks"
     if percent <= high:
-        return "in the range of published single networks"
+        return "in the range of trained single networks"
     if percent <= Fraction(BEST_ENSEMBLE):
-        return "between published single networks and the best published ensemble"
-    return "above every published result with a stated official split"
+        return "between trained single networks and the best ensemble"
+    return "above every result with a stated official split"

@@ -1,6 +1,6 @@
 """Effect of the evaluation protocol on the accuracy of one network, trained by one recipe.
 
-The network is trained and scored by every protocol of `protocol_splits`, with several seeds. Every reported
+The network is trained and scored by every protocol of `protocol_splits`, with several seeds. Every test
 face is counted once per epoch, in one of four groups, so every accuracy is computed from the same counts:
 with the epoch chosen on the validation faces or on the test faces, with augmented copies or without, on all
 images or on new ones only.
@@ -36,7 +36,7 @@ from fer_models.zoo.restorers import GFPGAN_NANO
 from fer_models.zoo.spec import Runtime
 
 #: A small plain network that memorizes its training faces within minutes on two cores: no weight decay,
-#: no label smoothing, no dropout, and no changes of the faces.
+#: no label smoothing, no dropout, and no augmentation.
 PLAIN = Recipe(
     Architecture("plain_cnn"),
     epochs=10,
@@ -49,7 +49,7 @@ PLAIN = Recipe(
     validate_from=0.0,
     augmentation=NO_AUGMENTATION,
 )
-#: The same with ordinary changes of the faces, sampled anew in each epoch.
+#: The same with ordinary augmentation, sampled again in each epoch.
 AUGMENTED = replace(PLAIN, augmentation=COPY_AUGMENTATION)
 #: The trainings of the study, by name.
 RECIPES: Mapping[str, Recipe] = {"plain": PLAIN, "augmented": AUGMENTED}
@@ -64,7 +64,7 @@ _BATCH, _BATCHES_PER_SAVE = 64, 32
 def for_study(recipe: Recipe) -> Recipe:
     """The recipe as the study uses it.
 
-    Every epoch is validated. Trained networks help in none: they have seen faces that are reported here. The
+    Every epoch is validated. Trained networks help in none: they have seen test faces. The
     protocol alone decides the labels.
     """
     return replace(recipe, teacher=None, hint=None, validate_from=0.0, targets=BY_LABEL)
@@ -124,9 +124,8 @@ def run_study(splits: Splits, folder: Path, plan: Plan, options: RunOptions) -> 
         return _Task(protocol, training, plan.recipes[training], replace(options, seed=seed), starts_from)
 
     tasks = [task(*run) for run in product(plan.seeds, plan.recipes, plan.protocols)]
-    if options.resume:
-        for planned in tasks:
-            _check_stored_result(planned, splits, folder)
+    for planned in tasks:
+        _check_result(planned, splits, folder)
     return [_run(planned, splits, restore, folder) for planned in tasks]
 
 
@@ -152,6 +151,7 @@ class _Task:
                 self.name,
                 asdict(self.recipe),
                 [faces.fingerprint for faces in splits],
+                [self.recipe.size_at(epoch) for epoch in range(self.recipe.epochs)],
                 [row_order(faces) for faces in splits],
                 [_hash(faces.votes) for faces in splits] if self.protocol.needs_votes else None,
                 GFPGAN_NANO.identity(Runtime()) if self.protocol.needs_restoration else None,
@@ -160,20 +160,25 @@ class _Task:
         )
 
 
-def _stored(task: _Task, folder: Path) -> dict[str, Any]:
+def _read_result(task: _Task, folder: Path) -> dict[str, Any]:
     """The file of a finished run: `inputs`, `result` and `weights_sha256`; empty without one."""
     path = folder / f"{task.name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _check_stored_result(task: _Task, splits: Splits, folder: Path) -> None:
-    """Refuse to replace the result of other options, which may have taken hours.
+def _check_result(task: _Task, splits: Splits, folder: Path) -> None:
+    """Refuse to replace the result of other options, which may have taken hours; remove it if told to.
+
+    It is removed before anything is trained, so that a killed study can be resumed.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is one, and `resume` is set.
     """
-    stored = _stored(task, folder)
+    stored = _read_result(task, folder)
     if stored and stored.get("inputs") != task.inputs(splits):
+        if not task.options.resume:
+            (folder / f"{task.name}.json").unlink()
+            return
         raise UsageError(
             f"{folder / task.name}.json is the result of a study with other options. Choose another folder "
             "(--output FOLDER), or replace it (--no-resume)."
@@ -197,7 +202,7 @@ def _run(
         folder: of files.
         needs_weights: train again where the weights of that result are missing or were replaced.
     """
-    inputs, stored = task.inputs(splits), _stored(task, folder)
+    inputs, stored = task.inputs(splits), _read_result(task, folder)
     weights = folder / f"{task.name}.safetensors"
     if stored.get("inputs") == inputs and not (needs_weights and not _has_hash(weights, stored)):
         return ProtocolRun.from_json(stored["result"])

@@ -294,7 +294,8 @@ class Session(ABC):
         order = [row_order(faces) for faces in self.data.training]
         # The accuracies on them are in the history that a checkpoint keeps.
         extra = {name: describe_faces(faces) for name, faces in self.data.extra.items()}
-        facts = {"recipe": recipe, "seed": seed, "row_order": order, "extra": extra}
+        sizes = [self.size_at(epoch) for epoch in range(self.recipe.epochs)]
+        facts = {"recipe": recipe, "sizes": sizes, "seed": seed, "row_order": order, "extra": extra}
         return {**facts, **self._data(), **self.inputs()}
 
     # -- the run ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Whole runs: invalid options, models, records and faces are told in one line; missing weights skip."""
 
 import json
+import re
 
 import pytest
 
@@ -135,14 +136,23 @@ def test_baselines_that_cannot_be_written_are_an_error_of_the_report(bench):
     assert "cannot be written" in error["message"]
 
 
-def test_a_file_of_another_plugin_that_cannot_be_written_is_named(bench):
-    (bench.folder / "file").write_text("in the way")
-    done = bench.start(["-m", "pytest", *bench.command(f"--junitxml={bench.folder}/file/junit.xml")])
+@pytest.mark.parametrize("place", ["file/junit.xml", "reports/evals.xml"], ids=["folder", "next to the page"])
+def test_a_file_of_another_plugin_that_cannot_be_written_is_named_and_the_page_is_written(bench, place):
+    path = bench.folder / place
+    if place.startswith("file"):
+        path.parent.write_text("in the way")
+    else:
+        path.parent.mkdir()
+        path.symlink_to(bench.folder / "missing" / "evals.xml")
+    done = bench.start(["-m", "pytest", *bench.command(f"--junitxml={path}")])
     text = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 1, text
-    assert f"{bench.folder}/file cannot be written" in text
+    assert re.search(rf"error: {re.escape(str(bench.folder))}/\S+ cannot be written", text)
     assert "evals.html cannot be written" not in text
     assert "Traceback" not in text
+    page = (bench.folder / "reports" / "evals.html").read_text()
+    assert "cannot be written" in page
+    assert '<section id="leaderboard"' in page
 
 
 def test_a_model_with_a_record_is_selected_even_if_the_command_does_not_name_it(bench):

@@ -308,12 +308,12 @@ def test_a_subject_says_how_many_faces_would_establish_its_fall(required: int | 
 
 def test_the_line_on_missing_predictions_names_the_models_with_the_most() -> None:
     results = [result(f"m{i}", unanswered=i, id=f"m{i}") for i in range(7)]
-    (line,) = tables.unanswered(report(results=results))
+    (line,) = tables.missing_predictions(report(results=results))
     assert line == (
         "faces without a prediction: m6-raw 6 of 3,589, m5-raw 5 of 3,589, m4-raw 4 of 3,589, "
         "m3-raw 3 of 3,589, 2 more"
     )
-    assert tables.unanswered(report(results=[result()])) == []
+    assert tables.missing_predictions(report(results=[result()])) == []
 
 
 def test_the_effect_of_a_restoration_is_one_line_with_its_corrected_and_broken_faces():

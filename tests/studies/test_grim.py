@@ -121,14 +121,14 @@ def test_any_text_is_a_claim_in_0_to_100_or_refused(text):
     [
         ("24.4", 3589, "under chance"),
         ("24.7", 7178, "under chance"),
-        ("24.72", 7178, "between chance and the range of published single networks"),
-        ("65.69", 3589, "between chance and the range of published single networks"),
-        ("65.70", 3589, "in the range of published single networks"),
-        ("74.14", 7178, "in the range of published single networks"),
-        ("74.15", 3589, "between published single networks and the best published ensemble"),
-        ("76.82", 3589, "between published single networks and the best published ensemble"),
-        ("76.83", 3589, "above every published result with a stated official split"),
-        ("86.44", 1000, "above every published result with a stated official split"),
+        ("24.72", 7178, "between chance and the range of trained single networks"),
+        ("65.69", 3589, "between chance and the range of trained single networks"),
+        ("65.70", 3589, "in the range of trained single networks"),
+        ("74.14", 7178, "in the range of trained single networks"),
+        ("74.15", 3589, "between trained single networks and the best ensemble"),
+        ("76.82", 3589, "between trained single networks and the best ensemble"),
+        ("76.83", 3589, "above every result with a stated official split"),
+        ("86.44", 1000, "above every result with a stated official split"),
     ],
 )
 def test_a_claim_has_a_plausibility(text, n, plausibility):
@@ -179,7 +179,7 @@ def test_the_output_is_a_few_lines(command):
     assert "impossible on 3,589 faces" in output
     assert "3,102 correct, 86.43 %, and 3,103 correct, 86.46 %" in output
     assert "35.9 % if rounded, 53.8 % if rounded or cut off" in output
-    assert "above every published result with a stated official split" in output
+    assert "above every result with a stated official split" in output
     assert "24.49 % on private_test, 24.94 % on public_test" in output
 
 
@@ -201,7 +201,7 @@ def test_json_has_the_same_content(command):
     assert code == 0
     assert (result["claim"], result["possible"]) == (86.44, True)
     assert (result["k"], result["nearest"]) == ([6205, 6205], [])
-    assert result["plausibility"] == "above every published result with a stated official split"
+    assert result["plausibility"] == "above every result with a stated official split"
     nearest = json.loads(command("0.8644", "--n", "3589", "--format", "json")[1])["nearest"]
     assert nearest[0] == {"k": 3102, "percent": 86.43}
 
@@ -241,7 +241,7 @@ def test_a_published_record_without_a_size_is_checked_on_the_official_ones():
     assert {key: value for key, value in record.items() if key != "check"} == published(0.8644)
     assert "possible on 7,178 faces" in record["check"]
     assert "impossible on 3,589" in record["check"]
-    assert record["check"].endswith("above every published result with a stated official split.")
+    assert record["check"].endswith("above every result with a stated official split.")
     both = "possible on 3,589 faces (one official test split, or a random tenth of all faces) and on 7,178"
     assert both in grim.annotate(published(0.5166))["check"]
     assert "impossible on 3,589 faces and on 7,178 faces" in grim.annotate(published(0.864412))["check"]
@@ -249,7 +249,7 @@ def test_a_published_record_without_a_size_is_checked_on_the_official_ones():
 
 def test_a_published_record_with_a_size_is_checked_on_it():
     check = grim.annotate(published(0.7311, 3589))["check"]
-    assert check == "Possible: 2,624 of 3,589 faces; in the range of published single networks."
+    assert check == "Possible: 2,624 of 3,589 faces; in the range of trained single networks."
     assert grim.annotate(published(0.8644, 3589))["check"].startswith("Impossible on 3,589 faces")
 
 

@@ -175,7 +175,7 @@ def test_the_same_seed_gives_the_same_split(sets, name):
 
 
 @pytest.mark.slow
-def test_every_reported_face_is_counted_in_one_group(sets, tmp_path):
+def test_every_test_face_is_counted_in_one_group(sets, tmp_path):
     results = run(sets, tmp_path)
     assert [result.protocol for result in results] == ["official", "random", "copies"]
     for result in results:
@@ -276,7 +276,7 @@ def test_steps_are_differences_between_runs_with_the_same_seed():
     assert protocol_study.decompose(runs[4:], "plain") == []
 
 
-def test_the_epoch_chosen_on_the_reported_faces_is_a_step_of_its_own():
+def test_the_epoch_chosen_on_the_test_faces_is_a_step_of_its_own():
     runs = [counted(name, (0, 50, 0)) for name in ("official", "random", "grouped", "grouped-copies")]
     steps = protocol_study.decompose([*runs, counted("copies", (0, 70, 80))], "plain")
     assert [round(100 * step.points.value) for step in steps] == [50, 0, 0, 0, 20, 10]
@@ -401,7 +401,14 @@ def test_results_of_other_options_are_replaced_only_when_told_to(sets, tmp_path)
         )
     assert not titles  # refused before anything is trained
     assert run(sets, tmp_path, ["official"]) == [first]
-    assert run(sets, tmp_path, ["official"], recipe=short, resume=False)[0].epochs == 1
+
+    both = ["random", "official"]
+    kill(
+        lambda report: run(sets, tmp_path, both, report=report, recipe=short, resume=False),
+        "official-plain-0",
+        1,
+    )
+    assert [one.epochs for one in run(sets, tmp_path, both, recipe=short)] == [1, 1]
 
 
 def test_a_killed_study_with_other_options_starts_its_training_again_when_told_to(
@@ -418,7 +425,7 @@ def test_a_killed_study_with_other_options_starts_its_training_again_when_told_t
     assert cli.main([*command, "--epochs", "1", "--no-resume"]) == 0
 
 
-def test_a_killed_training_with_other_reported_faces_is_not_resumed(sets, tmp_path):
+def test_a_killed_training_with_other_test_faces_is_not_resumed(sets, tmp_path):
     kill(lambda report: run(sets, tmp_path, ["official"], report=report), "official-plain-0, epoch 2", 2)
     with pytest.raises(UsageError, match="--no-resume"):
         run((*sets[:2], sets[2].select(range(40))), tmp_path, ["official"])
